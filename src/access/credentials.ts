@@ -1,0 +1,34 @@
+import type { Request } from 'express';
+import { AmbiguousCredentials, InvalidCredentials } from './access.errors.js';
+
+/** What a request shows to say who sends it. */
+export type Credential = { kind: 'session'; token: string; fromCookie: boolean } | { kind: 'clerk'; token: string } | undefined;
+
+/**
+ * An explicit header beats the ambient cookie, and a wrong one never falls through to it.
+ *
+ * @throws {AmbiguousCredentials} for two headers at once
+ * @throws {InvalidCredentials} for a header we cannot read
+ */
+export function readCredential(request: Request, cookieName: string): Credential {
+  const { authorization } = request.headers;
+  const apiKey = request.headers['x-api-key'];
+  if (authorization !== undefined && apiKey !== undefined) throw new AmbiguousCredentials();
+  if (apiKey !== undefined) throw new InvalidCredentials();
+  if (authorization !== undefined) {
+    const token = /^Bearer +(\S+) *$/i.exec(authorization)?.[1];
+    if (token === undefined) throw new InvalidCredentials();
+    // A JWT has three parts, our signed token two.
+    return token.split('.').length === 3 ? { kind: 'clerk', token } : { kind: 'session', token, fromCookie: false };
+  }
+  const cookie = readCookie(request.headers.cookie, cookieName);
+  return cookie === undefined ? undefined : { kind: 'session', token: cookie, fromCookie: true };
+}
+
+export function readCookie(header: string | undefined, name: string): string | undefined {
+  for (const part of header?.split(';') ?? []) {
+    const equals = part.indexOf('=');
+    if (equals !== -1 && part.slice(0, equals).trim() === name) return part.slice(equals + 1).trim();
+  }
+  return undefined;
+}

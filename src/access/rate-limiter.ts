@@ -1,0 +1,90 @@
+import { createHash } from 'node:crypto';
+import { isIPv6 } from 'node:net';
+import { Injectable } from '@nestjs/common';
+import type { Request, Response } from 'express';
+import { sweepInBatches } from '../common/sweep.js';
+import { Config, type RateLimit } from '../config/config.js';
+import type { Limit } from './access.decorators.js';
+import { RateLimited } from './access.errors.js';
+import { AccessRepository, type Allowance, type Spender } from './access.repository.js';
+
+interface Spent {
+  name: string;
+  policy: RateLimit;
+  allowance: Allowance;
+}
+
+/** Counts calls in the database, so that replicas share one count. */
+@Injectable()
+export class RateLimiter {
+  private readonly policies: Record<Limit, RateLimit>;
+
+  constructor(
+    private readonly access: AccessRepository,
+    config: Config,
+  ) {
+    this.policies = { api: config.apiRateLimit, auth: config.authRateLimit, signIn: config.signInRateLimit, mail: config.mailRateLimit };
+  }
+
+  /** Sends one statement for each allowance; nothing is waited for before all are on their way. */
+  async spend(limits: readonly Limit[], request: Request, caller: Omit<Spender, 'fallback'>): Promise<Spent[]> {
+    const address = addressKey(request.ip);
+    return Promise.all(
+      limits.map(async (name) => {
+        const policy = this.policies[name];
+        const spender = name === 'api' ? { ...caller, fallback: address } : { fallback: name === 'auth' ? address : emailKey(request.body) };
+        return { name, policy, allowance: await this.access.spend(name, policy, spender) };
+      }),
+    );
+  }
+
+  /**
+   * Tells the caller what is left (draft-ietf-httpapi-ratelimit-headers-10).
+   *
+   * @throws {RateLimited} with `Retry-After` in seconds when an allowance is used up
+   */
+  report(spent: Spent[], response: Response): void {
+    if (spent.length === 0) return;
+    response.setHeader('RateLimit-Policy', spent.map(({ name, policy }) => `"${name}";q=${policy.limit};w=${policy.windowSeconds}`).join(', '));
+    response.setHeader('RateLimit', spent.map((one) => `"${one.name}";r=${remaining(one)};t=${Math.max(0, Math.ceil(one.allowance.debt))}`).join(', '));
+    const refused = spent.filter(({ allowance }) => !allowance.allowed);
+    if (refused.length === 0) return;
+    throw new RateLimited({ headers: { 'retry-after': String(Math.max(...refused.map(secondsUntilNext))) } });
+  }
+
+  /** Removes what nobody has spent from for a while; answers how many rows. */
+  async sweep(signal: AbortSignal): Promise<number> {
+    return sweepInBatches(signal, (limit) => this.access.sweepAllowances(limit));
+  }
+}
+
+function remaining({ policy: { limit, windowSeconds }, allowance }: Spent): number {
+  if (!allowance.allowed) return 0;
+  return Math.max(0, Math.floor(((windowSeconds - allowance.debt) * limit) / windowSeconds + 1e-6));
+}
+
+function secondsUntilNext({ policy: { limit, windowSeconds }, allowance }: Spent): number {
+  return Math.max(1, Math.ceil(allowance.debt + windowSeconds / limit - windowSeconds));
+}
+
+/** One IPv6 subscriber has a whole /64 of addresses. */
+function addressKey(address: string | undefined): string {
+  if (address === undefined) return 'unknown';
+  const plain = address.replace(/^::ffff:(?=\d+\.)/, '');
+  return isIPv6(plain) ? `${expandIPv6(plain).slice(0, 4).join(':')}::/64` : plain;
+}
+
+function expandIPv6(address: string): string[] {
+  const [head = '', tail] = address.replace(/%.*$/, '').split('::');
+  const before = head === '' ? [] : head.split(':');
+  const after = tail === undefined || tail === '' ? [] : tail.split(':');
+  const zeros = tail === undefined ? 0 : 8 - before.length - after.length;
+  return [...before, ...Array.from({ length: zeros }, () => '0'), ...after].map((group) => group.replace(/^0+(?=.)/, ''));
+}
+
+/** Hashed: a table of counters is no place for addresses. */
+function emailKey(body: unknown): string {
+  const email = typeof body === 'object' && body !== null && 'email' in body ? body.email : undefined;
+  const text = typeof email === 'string' ? email.trim().toLowerCase() : '';
+  return createHash('sha256').update(text).digest('base64url');
+}

@@ -1,0 +1,30 @@
+import { Controller, Delete, Get, HttpCode, Param } from '@nestjs/common';
+import { SignedIn } from '../access/access.decorators.js';
+import { Caller, type Principal } from '../access/principal.js';
+import { Problems } from '../common/api-problems.js';
+import { InvalidRequest } from '../common/common.errors.js';
+import { IdPipe } from '../common/id.pipe.js';
+import { AccountListResponse, AccountResponse } from './accounts.dto.js';
+import { AccountNotFound, LastAccount } from './accounts.errors.js';
+import { AccountsService } from './accounts.service.js';
+
+@Controller('v1/users/me/accounts')
+export class AccountsController {
+  constructor(private readonly accounts: AccountsService) {}
+
+  /** Lists your ways to sign in. */
+  @Get()
+  @SignedIn()
+  async listAccounts(@Caller() caller: Principal): Promise<AccountListResponse> {
+    return { data: (await this.accounts.list(caller.userId)).map(AccountResponse.of), nextCursor: null };
+  }
+
+  /** Unlinks one of your ways to sign in; the last one stays. */
+  @Delete(':accountId')
+  @HttpCode(204)
+  @SignedIn()
+  @Problems(InvalidRequest, AccountNotFound, LastAccount)
+  async unlinkAccount(@Caller() caller: Principal, @Param('accountId', IdPipe) accountId: string): Promise<void> {
+    await this.accounts.unlink(caller.userId, accountId);
+  }
+}

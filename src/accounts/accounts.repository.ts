@@ -1,0 +1,77 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { and, asc, eq, gt, inArray, isNotNull, lt, not, or, sql } from 'drizzle-orm';
+import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { type Account, accounts } from './accounts.table.js';
+import { verifications } from './verifications.table.js';
+
+const TOKENS = ['accessToken', 'refreshToken', 'idToken'] as const;
+
+export type AccountTokens = Pick<Account, 'id' | (typeof TOKENS)[number]>;
+
+/** Ways to sign in, and the one-time proofs that go with them. */
+@Injectable()
+export class AccountsRepository {
+  constructor(@Inject(DATABASE) private readonly db: Database) {}
+
+  async listOfUser(userId: string, db: Queryable = this.db): Promise<Account[]> {
+    return db.select().from(accounts).where(eq(accounts.userId, userId)).orderBy(asc(accounts.createdAt), asc(accounts.id));
+  }
+
+  /** Reads a user's accounts and keeps others from changing them until the transaction ends. */
+  async lockOfUser(userId: string, db: Queryable): Promise<Account[]> {
+    return db.select().from(accounts).where(eq(accounts.userId, userId)).for('update');
+  }
+
+  async delete(userId: string, accountId: string, db: Queryable = this.db): Promise<void> {
+    await db.delete(accounts).where(and(eq(accounts.userId, userId), eq(accounts.id, accountId)));
+  }
+
+  async deleteOfUsers(userIds: string[], db: Queryable = this.db): Promise<void> {
+    await db.delete(accounts).where(inArray(accounts.userId, userIds));
+  }
+
+  /** Reset tokens and the like: Better Auth keeps the user's id as their value. */
+  async deleteVerificationsOfUsers(userIds: string[], db: Queryable = this.db): Promise<void> {
+    await db.delete(verifications).where(inArray(verifications.value, userIds));
+  }
+
+  async insertVerification(verification: typeof verifications.$inferInsert, db: Queryable = this.db): Promise<void> {
+    await db.insert(verifications).values(verification);
+  }
+
+  /** Spends a one-time proof; of many who try at once one gets it. */
+  async consumeVerification(identifier: string, db: Queryable = this.db): Promise<string | undefined> {
+    const [spent] = await db
+      .delete(verifications)
+      .where(and(eq(verifications.identifier, identifier), gt(verifications.expiresAt, sql`now()`)))
+      .returning({ value: verifications.value });
+    return spent?.value;
+  }
+
+  async deleteExpiredVerifications(limit: number, db: Queryable = this.db): Promise<number> {
+    const expired = db
+      .select({ id: verifications.id })
+      .from(verifications)
+      .where(lt(verifications.expiresAt, sql`now()`))
+      .orderBy(verifications.expiresAt)
+      .limit(limit)
+      .for('update', { skipLocked: true });
+    const { rowCount } = await db.delete(verifications).where(sql`${verifications.id} IN (${expired})`);
+    return rowCount ?? 0;
+  }
+
+  /** Locks some accounts with a token that is not encrypted under this key. */
+  async lockNotUnderKey(keyId: string, limit: number, db: Queryable): Promise<AccountTokens[]> {
+    const stale = TOKENS.map((token) => and(isNotNull(accounts[token]), not(sql`starts_with(${accounts[token]}, ${`${keyId}.`})`)));
+    return db
+      .select({ id: accounts.id, accessToken: accounts.accessToken, refreshToken: accounts.refreshToken, idToken: accounts.idToken })
+      .from(accounts)
+      .where(or(...stale))
+      .limit(limit)
+      .for('update', { skipLocked: true });
+  }
+
+  async updateTokens({ id, ...tokens }: AccountTokens, db: Queryable = this.db): Promise<void> {
+    await db.update(accounts).set(tokens).where(eq(accounts.id, id));
+  }
+}

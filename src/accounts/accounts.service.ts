@@ -1,0 +1,81 @@
+import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
+import { newId } from '../common/ids.js';
+import { sweepInBatches } from '../common/sweep.js';
+import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { JobsService } from '../jobs/jobs.service.js';
+import { AccountNotFound, LastAccount } from './accounts.errors.js';
+import { AccountsRepository } from './accounts.repository.js';
+import type { Account } from './accounts.table.js';
+import { ProviderTokens } from './provider-tokens.js';
+
+/** The ways a person can sign in. Better Auth makes them; here they are listed, unlinked and kept secret. */
+@Injectable()
+export class AccountsService implements OnModuleInit {
+  constructor(
+    private readonly repository: AccountsRepository,
+    private readonly providerTokens: ProviderTokens,
+    private readonly jobs: JobsService,
+    @Inject(DATABASE) private readonly db: Database,
+  ) {}
+
+  onModuleInit(): void {
+    this.jobs.register({
+      name: 'expire_verifications',
+      description: 'Removes one-time tokens that have expired',
+      everySeconds: 300,
+      run: (signal) => sweepInBatches(signal, (limit) => this.repository.deleteExpiredVerifications(limit)),
+    });
+  }
+
+  async list(userId: string): Promise<Account[]> {
+    return this.repository.listOfUser(userId);
+  }
+
+  /**
+   * @throws {AccountNotFound}
+   * @throws {LastAccount} when nothing would be left to sign in with, also when two are unlinked at once
+   */
+  async unlink(userId: string, accountId: string): Promise<void> {
+    await this.db.transaction(async (tx) => {
+      const all = await this.repository.lockOfUser(userId, tx);
+      if (!all.some(({ id }) => id === accountId)) throw new AccountNotFound();
+      if (all.length === 1) throw new LastAccount();
+      await this.repository.delete(userId, accountId, tx);
+    });
+  }
+
+  /** Takes away every way to sign in, pending resets included. */
+  async removeAll(userIds: string[], db: Queryable): Promise<void> {
+    if (userIds.length === 0) return;
+    await this.repository.deleteOfUsers(userIds, db);
+    await this.repository.deleteVerificationsOfUsers(userIds, db);
+  }
+
+  /** Makes pending password resets of a user worthless. */
+  async cancelVerifications(userId: string, db: Queryable): Promise<void> {
+    await this.repository.deleteVerificationsOfUsers([userId], db);
+  }
+
+  /** Keeps a value until somebody shows the identifier again, once. */
+  async keepVerification(identifier: string, value: string, lifetimeSeconds: number, db?: Queryable): Promise<void> {
+    await this.repository.insertVerification({ id: newId(), identifier, value, expiresAt: new Date(Date.now() + lifetimeSeconds * 1000) }, db);
+  }
+
+  async spendVerification(identifier: string, db: Queryable): Promise<string | undefined> {
+    return this.repository.consumeVerification(identifier, db);
+  }
+
+  /** Encrypts all provider tokens under the newest key, so that older keys can be dropped; answers how many accounts. */
+  async renewEncryption(): Promise<number> {
+    return sweepInBatches(
+      new AbortController().signal,
+      (limit) =>
+        this.db.transaction(async (tx) => {
+          const stale = await this.repository.lockNotUnderKey(this.providerTokens.keyId, limit, tx);
+          for (const account of stale) await this.repository.updateTokens(this.providerTokens.renew(account), tx);
+          return stale.length;
+        }),
+      100,
+    );
+  }
+}

@@ -1,0 +1,37 @@
+import { index, pgTable, text, timestamp, unique, uuid } from 'drizzle-orm/pg-core';
+import { users } from '../users/users.table.js';
+
+/** A way to sign in: a password (`credential`) or a linked provider. */
+export const accounts = pgTable(
+  'accounts',
+  {
+    id: uuid('id').primaryKey(),
+    userId: uuid('user_id')
+      .notNull()
+      .references(() => users.id, { onDelete: 'cascade' }),
+    /** `credential`, `google` or `github`. */
+    provider: text('provider').notNull(),
+    /** The provider's id of the person; for a password our user id. */
+    providerAccountId: text('provider_account_id').notNull(),
+    // The three tokens are ciphertexts (common/keyring.ts): never use them in a WHERE.
+    accessToken: text('access_token'),
+    refreshToken: text('refresh_token'),
+    idToken: text('id_token'),
+    accessTokenExpiresAt: timestamp('access_token_expires_at', { withTimezone: true, precision: 3 }),
+    refreshTokenExpiresAt: timestamp('refresh_token_expires_at', { withTimezone: true, precision: 3 }),
+    scope: text('scope'),
+    /** argon2id, as a PHC string. */
+    passwordHash: text('password'),
+    createdAt: timestamp('created_at', { withTimezone: true, precision: 3 }).notNull().defaultNow(),
+    updatedAt: timestamp('updated_at', { withTimezone: true, precision: 3 })
+      .notNull()
+      .defaultNow()
+      .$onUpdateFn(() => new Date()),
+  },
+  (table) => [
+    unique('accounts_provider_provider_account_id_key').on(table.provider, table.providerAccountId),
+    index('accounts_user_id_idx').on(table.userId),
+  ],
+);
+
+export type Account = typeof accounts.$inferSelect;

@@ -1,0 +1,211 @@
+import { Body, Controller, Get, HttpCode, Param, Post, Query, Req, Res } from '@nestjs/common';
+import { ApiBearerAuth, ApiCookieAuth, ApiHeader, ApiOkResponse, ApiResponse } from '@nestjs/swagger';
+import type { Request, Response } from 'express';
+import { Limited, Public, SignedIn } from '../access/access.decorators.js';
+import { RateLimited, UntrustedOrigin, UserSuspended } from '../access/access.errors.js';
+import { Caller, type Principal } from '../access/principal.js';
+import { Problems } from '../common/api-problems.js';
+import { BodyTooLarge, InvalidRequest, MalformedBody, ServiceUnavailable, UnsupportedMediaType } from '../common/common.errors.js';
+import { EmailTaken, ManagedByClerk } from '../users/users.errors.js';
+import {
+  ChangeEmailRequest,
+  ChangePasswordRequest,
+  ChangePasswordResponse,
+  ConfirmEmailQuery,
+  LinkResponse,
+  PasswordResetMailRequest,
+  ResetPasswordPageQuery,
+  ResetPasswordRequest,
+  SignInErrorQuery,
+  SignInRequest,
+  SignInResponse,
+  SignOutResponse,
+  SignUpRequest,
+  SignUpResponse,
+  SocialSignInRequest,
+  SocialSignInResponse,
+  StatusResponse,
+  VerificationMailRequest,
+  VerifyEmailQuery,
+} from './auth.dto.js';
+import { InvalidToken, NoPassword, ProviderNotFound, ProviderSignInFailed, UntrustedRedirect, WeakPassword, WrongCredentials, WrongPassword } from './auth.errors.js';
+import { AuthService } from './auth.service.js';
+
+const BODY_PROBLEMS = [InvalidRequest, MalformedBody, UnsupportedMediaType, BodyTooLarge, RateLimited, ServiceUnavailable];
+const QUERY_PROBLEMS = [InvalidRequest, RateLimited, ServiceUnavailable];
+
+/** The door: what Better Auth does, one route each, so that nothing else of it can be reached. */
+@Controller('v1/auth')
+export class AuthController {
+  constructor(private readonly auth: AuthService) {}
+
+  /** Signs up with email and password, and signs in. */
+  @Post('sign-up/email')
+  @HttpCode(200)
+  @Public()
+  @Limited('auth')
+  @ApiOkResponse({ type: SignUpResponse })
+  @Problems(...BODY_PROBLEMS, EmailTaken, UntrustedOrigin, UntrustedRedirect)
+  async signUp(@Req() request: Request, @Res() response: Response, @Body() body: SignUpRequest): Promise<void> {
+    await this.auth.forward(request, response, body);
+  }
+
+  /** Signs in with email and password. */
+  @Post('sign-in/email')
+  @HttpCode(200)
+  @Public()
+  @Limited('auth', 'signIn')
+  @ApiOkResponse({ type: SignInResponse })
+  @Problems(...BODY_PROBLEMS, WrongCredentials, UserSuspended, UntrustedOrigin, UntrustedRedirect)
+  async signIn(@Req() request: Request, @Res() response: Response, @Body() body: SignInRequest): Promise<void> {
+    await this.auth.forward(request, response, body);
+  }
+
+  /** Starts signing in with Google or GitHub. */
+  @Post('sign-in/social')
+  @HttpCode(200)
+  @Public()
+  @Limited('auth')
+  @ApiOkResponse({ type: SocialSignInResponse })
+  @Problems(...BODY_PROBLEMS, ProviderNotFound, ProviderSignInFailed, InvalidToken, UserSuspended, UntrustedOrigin, UntrustedRedirect)
+  async signInWithProvider(@Req() request: Request, @Res() response: Response, @Body() body: SocialSignInRequest): Promise<void> {
+    await this.auth.forward(request, response, body);
+  }
+
+  /** Where a provider sends the browser back to. */
+  @Get('callback/:provider')
+  @Public()
+  @Limited('auth')
+  @ApiResponse({ status: 302, description: 'To the `callbackURL`, signed in; or to the `errorCallbackURL` with `?error=`.' })
+  @Problems(RateLimited, ServiceUnavailable)
+  async finishProviderSignIn(@Req() request: Request, @Res() response: Response, @Param('provider') _provider: string): Promise<void> {
+    await this.auth.forward(request, response);
+  }
+
+  /** Where a browser ends up when signing in with a provider failed and no page was named for that. */
+  @Get('error')
+  @Public()
+  @Limited('auth')
+  @Problems(ProviderSignInFailed, ...QUERY_PROBLEMS)
+  showSignInError(@Query() { error }: SignInErrorQuery): never {
+    throw new ProviderSignInFailed({ detail: `Signing in with the provider did not work: ${(error ?? 'unknown').replaceAll(/[^\w ]/g, '').slice(0, 60)}.` });
+  }
+
+  /** Starts linking Google or GitHub to your user. */
+  @Post('link-social')
+  @HttpCode(200)
+  @SignedIn()
+  @ApiOkResponse({ type: LinkResponse })
+  @Problems(...BODY_PROBLEMS, ProviderNotFound, ProviderSignInFailed, InvalidToken, UntrustedRedirect)
+  async linkProvider(@Req() request: Request, @Res() response: Response, @Body() body: SocialSignInRequest): Promise<void> {
+    await this.auth.forward(request, response, body);
+  }
+
+  /** Ends the session that asks. It works with a token or cookie that is no longer good, too. */
+  @Post('sign-out')
+  @HttpCode(200)
+  @Public()
+  @Limited('auth')
+  @ApiBearerAuth('session')
+  @ApiCookieAuth('cookie')
+  @ApiOkResponse({ type: SignOutResponse })
+  @Problems(UntrustedOrigin, RateLimited, ServiceUnavailable)
+  async signOut(@Req() request: Request, @Res() response: Response): Promise<void> {
+    await this.auth.forward(request, response);
+  }
+
+  /** Sends the verification mail again. The answer is the same whether there is such a user or not. */
+  @Post('send-verification-email')
+  @HttpCode(200)
+  @Public()
+  @Limited('auth', 'mail')
+  @Problems(...BODY_PROBLEMS, UntrustedRedirect)
+  async sendVerificationEmail(@Body() body: VerificationMailRequest): Promise<StatusResponse> {
+    await this.auth.requestVerification(body);
+    return { status: true };
+  }
+
+  /** Proves that an email is yours: the link in the mail. */
+  @Get('verify-email')
+  @Public()
+  @Limited('auth')
+  @ApiOkResponse({ type: StatusResponse })
+  @ApiResponse({ status: 302, description: 'To the `callbackURL`, with `?error=` if it did not work.' })
+  @Problems(...QUERY_PROBLEMS, InvalidToken, UntrustedRedirect)
+  async verifyEmail(@Req() request: Request, @Res() response: Response, @Query() _query: VerifyEmailQuery): Promise<void> {
+    await this.auth.forward(request, response);
+  }
+
+  /** Sends a mail to choose a new password. The answer is the same whether there is such a user or not. */
+  @Post('request-password-reset')
+  @HttpCode(200)
+  @Public()
+  @Limited('auth', 'mail')
+  @Problems(...BODY_PROBLEMS, UntrustedRedirect)
+  async requestPasswordReset(@Body() body: PasswordResetMailRequest): Promise<StatusResponse> {
+    await this.auth.requestPasswordReset(body);
+    return { status: true };
+  }
+
+  /** The link in the mail: sends the browser on to your page, with `?token=`. */
+  @Get('reset-password/:token')
+  @Public()
+  @Limited('auth')
+  @ApiResponse({ status: 302, description: 'To your page, with `?token=`, or `?error=` if it did not work.' })
+  @Problems(...QUERY_PROBLEMS, UntrustedRedirect)
+  async openPasswordReset(
+    @Req() request: Request,
+    @Res() response: Response,
+    @Param('token') _token: string,
+    @Query() _query: ResetPasswordPageQuery,
+  ): Promise<void> {
+    await this.auth.forward(request, response);
+  }
+
+  /** Sets a new password with the token from the mail. All sessions end. */
+  @Post('reset-password')
+  @HttpCode(200)
+  @Public()
+  @Limited('auth')
+  @ApiOkResponse({ type: StatusResponse })
+  @Problems(...BODY_PROBLEMS, InvalidToken, WeakPassword)
+  async resetPassword(@Req() request: Request, @Res() response: Response, @Body() body: ResetPasswordRequest): Promise<void> {
+    await this.auth.forward(request, response, body);
+  }
+
+  /** Changes your password. All sessions end; the answer carries a new one. */
+  @Post('change-password')
+  @HttpCode(200)
+  @SignedIn()
+  @Limited('auth')
+  @ApiHeader({ name: 'Origin', required: false, description: 'Needed with a cookie.' })
+  @ApiOkResponse({ type: ChangePasswordResponse })
+  @Problems(...BODY_PROBLEMS, WrongPassword, NoPassword, WeakPassword)
+  async changePassword(@Req() request: Request, @Res() response: Response, @Body() body: ChangePasswordRequest): Promise<void> {
+    await this.auth.forward(request, response, { ...body, revokeOtherSessions: true });
+  }
+
+  /** Sends a link to your new email. Only following it changes anything; all other sessions end then. */
+  @Post('change-email')
+  @HttpCode(200)
+  @SignedIn()
+  @Limited('auth')
+  @Problems(...BODY_PROBLEMS, WrongPassword, ManagedByClerk, UntrustedRedirect)
+  async changeEmail(@Caller() caller: Principal, @Body() body: ChangeEmailRequest): Promise<StatusResponse> {
+    await this.auth.requestEmailChange(caller, body);
+    return { status: true };
+  }
+
+  /** The link in the mail to your new email. */
+  @Get('change-email/confirm')
+  @Public()
+  @Limited('auth')
+  @ApiOkResponse({ type: StatusResponse })
+  @ApiResponse({ status: 302, description: 'To the `callbackURL` of the request.' })
+  @Problems(...QUERY_PROBLEMS, InvalidToken, EmailTaken)
+  async confirmEmailChange(@Res({ passthrough: true }) response: Response, @Query() { token }: ConfirmEmailQuery): Promise<StatusResponse> {
+    const target = await this.auth.confirmEmailChange(token);
+    if (target !== undefined) response.status(302).location(target);
+    return { status: true };
+  }
+}

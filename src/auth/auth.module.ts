@@ -1,0 +1,24 @@
+import { Global, Module } from '@nestjs/common';
+import { AccessModule } from '../access/access.module.js';
+import { ClerkSignIn } from '../access/clerk-sign-in.port.js';
+import { AccountsModule } from '../accounts/accounts.module.js';
+import { JobsModule } from '../jobs/jobs.module.js';
+import { MailModule } from '../mail/mail.module.js';
+import { OutboxModule } from '../outbox/outbox.module.js';
+import { SessionsModule } from '../sessions/sessions.module.js';
+import { UsersModule } from '../users/users.module.js';
+import { AuthController } from './auth.controller.js';
+import { AuthMails } from './auth-mails.js';
+import { AuthService } from './auth.service.js';
+import { ClerkFirstSight } from './clerk-first-sight.js';
+import { Passwords } from './passwords.js';
+
+/** Global only for `ClerkSignIn`, which the guard asks for without knowing us. */
+@Global()
+@Module({
+  imports: [AccessModule, UsersModule, AccountsModule, SessionsModule, OutboxModule, MailModule, JobsModule],
+  controllers: [AuthController],
+  providers: [AuthService, AuthMails, Passwords, { provide: ClerkSignIn, useClass: ClerkFirstSight }],
+  exports: [ClerkSignIn, AuthService],
+})
+export class AuthModule {}

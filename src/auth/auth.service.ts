@@ -1,0 +1,218 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { Inject, Injectable, Logger, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
+import { fromNodeHeaders } from 'better-auth/node';
+import type { Request, Response } from 'express';
+import type { Principal } from '../access/principal.js';
+import { RateLimiter } from '../access/rate-limiter.js';
+import { signSessionToken } from '../access/session-tokens.js';
+import { AccountsService } from '../accounts/accounts.service.js';
+import { ProviderTokens } from '../accounts/provider-tokens.js';
+import { Config } from '../config/config.js';
+import { createDatabase, DATABASE, type Database } from '../database/database.js';
+import { JobsService } from '../jobs/jobs.service.js';
+import { OutboxService } from '../outbox/outbox.service.js';
+import { SessionsService } from '../sessions/sessions.service.js';
+import { ManagedByClerk } from '../users/users.errors.js';
+import { UsersService } from '../users/users.service.js';
+import { AuthMails } from './auth-mails.js';
+import type { ChangeEmailRequest, MailRequest } from './auth.dto.js';
+import { InvalidToken, UntrustedRedirect, WrongPassword } from './auth.errors.js';
+import { AUTH_BASE_PATH, type BetterAuth, CLIENT_ADDRESS_HEADER, createBetterAuth, LINK_LIFETIME_SECONDS } from './better-auth.js';
+import { toAuthProblem } from './better-auth-problems.js';
+import { Passwords } from './passwords.js';
+import { signInContext } from './sign-in-context.js';
+
+/** Better Auth hashes inside its transactions: it must not hold the connections of everybody else. */
+const POOL_SIZE = 5;
+
+const RESET_REQUESTED = 'auth.password_reset_requested';
+const VERIFICATION_REQUESTED = 'auth.verification_requested';
+const EMAIL_CHANGE_REQUESTED = 'auth.email_change_requested';
+
+interface EmailChange {
+  userId: string;
+  /** It stays signed in. */
+  sessionId: string;
+  newEmail: string;
+  callbackURL?: string;
+}
+
+/** Everything around signing in that is not a rule about users, accounts or sessions themselves. */
+@Injectable()
+export class AuthService implements OnModuleInit, OnApplicationShutdown {
+  private readonly logger = new Logger(AuthService.name);
+  private readonly ownDb: Database;
+  private readonly betterAuth: BetterAuth;
+
+  constructor(
+    private readonly config: Config,
+    private readonly passwords: Passwords,
+    private readonly mails: AuthMails,
+    private readonly outbox: OutboxService,
+    private readonly users: UsersService,
+    private readonly accounts: AccountsService,
+    private readonly sessions: SessionsService,
+    private readonly limiter: RateLimiter,
+    private readonly jobs: JobsService,
+    providerTokens: ProviderTokens,
+    @Inject(DATABASE) private readonly db: Database,
+  ) {
+    this.ownDb = createDatabase({ databaseUrl: config.databaseUrl, databasePoolSize: POOL_SIZE });
+    this.betterAuth = createBetterAuth({
+      config,
+      db: this.ownDb,
+      providerTokens,
+      passwords,
+      mails,
+      onError: (message, error) => this.logger.warn({ err: error instanceof Error ? { type: error.name, message: error.message } : undefined }, `Better Auth: ${message}`),
+    });
+  }
+
+  onModuleInit(): void {
+    this.outbox.handle(RESET_REQUESTED, (payload) => this.sendPasswordReset(payload as MailRequest));
+    this.outbox.handle(VERIFICATION_REQUESTED, (payload) => this.sendVerification(payload as MailRequest));
+    this.outbox.handle(EMAIL_CHANGE_REQUESTED, (payload) => this.sendEmailChange(payload as EmailChange));
+    this.jobs.register({
+      name: 'sweep_rate_limits',
+      description: 'Removes allowances that are whole again',
+      everySeconds: 300,
+      run: (signal) => this.limiter.sweep(signal),
+    });
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    await this.ownDb.$client.end();
+  }
+
+  /**
+   * Lets Better Auth answer a request whose body was checked.
+   *
+   * @throws {Problem} for every answer of 400 and above
+   */
+  async forward(request: Request, response: Response, body?: object): Promise<void> {
+    const path = request.path.slice(AUTH_BASE_PATH.length);
+    const answer = await signInContext.run({ path }, () => this.betterAuth.handler(this.toWebRequest(request, body)));
+    for (const cookie of answer.headers.getSetCookie()) response.append('set-cookie', cookie);
+    if (answer.status >= 400) throw await toAuthProblem(answer);
+    for (const [name, value] of answer.headers) {
+      if (name === 'set-auth-token') response.setHeader(name, decodeURIComponent(value));
+      else if (!['set-cookie', 'content-length'].includes(name)) response.setHeader(name, value);
+    }
+    response.status(answer.status).end(this.withUsableToken(await answer.text()));
+  }
+
+  /** Answers at once, and the same, whoever asks: whether there is such a user is found out afterwards. */
+  async requestPasswordReset(request: MailRequest): Promise<void> {
+    this.requireTrustedRedirect(request.redirectTo);
+    await this.outbox.enqueue(RESET_REQUESTED, request);
+  }
+
+  /** As `requestPasswordReset`. */
+  async requestVerification(request: MailRequest): Promise<void> {
+    this.requireTrustedRedirect(request.callbackURL);
+    await this.outbox.enqueue(VERIFICATION_REQUESTED, request);
+  }
+
+  /**
+   * Sends a link to the new address; only following it changes anything. Whether the address is free is
+   * found out afterwards, so that the answer tells nobody who has an account.
+   *
+   * @throws {WrongPassword} for a user with a password who did not give it
+   * @throws {ManagedByClerk}
+   */
+  async requestEmailChange(caller: Principal, { newEmail, currentPassword, callbackURL }: ChangeEmailRequest): Promise<void> {
+    this.requireTrustedRedirect(callbackURL);
+    const user = await this.users.get(caller.userId);
+    if (user.clerkUserId !== null) throw new ManagedByClerk();
+    const hash = (await this.accounts.list(user.id)).find(({ provider }) => provider === 'credential')?.passwordHash;
+    if (hash != null && !(await this.passwords.verify(hash, currentPassword ?? ''))) throw new WrongPassword();
+    await this.outbox.enqueue(EMAIL_CHANGE_REQUESTED, { userId: user.id, sessionId: caller.sessionId, newEmail, callbackURL } satisfies EmailChange);
+  }
+
+  /**
+   * Spends the link that went to the new address: the address is theirs now, and all other sessions end.
+   *
+   * @returns where to send the browser, if the request said so
+   * @throws {InvalidToken}
+   * @throws {EmailTaken} when somebody else has proved the address meanwhile
+   */
+  async confirmEmailChange(token: string): Promise<string | undefined> {
+    return this.db.transaction(async (tx) => {
+      const kept = await this.accounts.spendVerification(emailChangeIdentifier(token), tx);
+      if (kept === undefined) throw new InvalidToken();
+      const { userId, sessionId, newEmail, callbackURL } = JSON.parse(kept) as EmailChange;
+      const before = await this.users.get(userId);
+      await this.users.changeEmail(userId, newEmail, tx);
+      await this.accounts.cancelVerifications(userId, tx);
+      await this.sessions.endAll([userId], { except: sessionId }, tx);
+      if (before.email !== null && before.email !== newEmail) await this.mails.sendEmailChanged(before.email, before.name, tx);
+      return callbackURL;
+    });
+  }
+
+  /** Signs somebody in without a request: for the demo. Answers the bearer token. */
+  async signIn(email: string, password: string): Promise<string> {
+    const { token } = await this.betterAuth.api.signInEmail({ body: { email, password } });
+    return signSessionToken(token, this.config.authSecret);
+  }
+
+  /** Signs somebody up without a request: for the demo. */
+  async signUp(person: { email: string; name: string; password: string }): Promise<string> {
+    const { user } = await this.betterAuth.api.signUpEmail({ body: person });
+    return user.id;
+  }
+
+  private async sendPasswordReset({ email, redirectTo }: MailRequest): Promise<void> {
+    // Clerk owns how its users sign in.
+    if ((await this.users.findByEmail(email))?.clerkUserId != null) return;
+    await this.betterAuth.api.requestPasswordReset({ body: { email: email.toLowerCase(), redirectTo } });
+  }
+
+  private async sendVerification({ email, callbackURL }: MailRequest): Promise<void> {
+    await this.betterAuth.api.sendVerificationEmail({ body: { email: email.toLowerCase(), callbackURL }, headers: new Headers() });
+  }
+
+  private async sendEmailChange(change: EmailChange): Promise<void> {
+    const holder = await this.users.findByEmail(change.newEmail);
+    if (holder?.emailVerified === true && holder.id !== change.userId) return;
+    const { name } = await this.users.get(change.userId);
+    const token = randomBytes(24).toString('base64url');
+    const url = `${this.config.publicUrl}${AUTH_BASE_PATH}/change-email/confirm?token=${token}`;
+    await this.db.transaction(async (tx) => {
+      await this.accounts.keepVerification(emailChangeIdentifier(token), JSON.stringify(change), LINK_LIFETIME_SECONDS, tx);
+      await this.mails.sendEmailChange(change.newEmail, name, url, tx);
+    });
+  }
+
+  private toWebRequest(request: Request, body: object | undefined): globalThis.Request {
+    const headers = fromNodeHeaders(request.headers);
+    headers.set(CLIENT_ADDRESS_HEADER, request.ip ?? '');
+    headers.delete('content-length');
+    headers.delete('transfer-encoding');
+    const hasBody = request.method !== 'GET' && request.method !== 'HEAD';
+    if (hasBody) headers.set('content-type', 'application/json');
+    return new globalThis.Request(new URL(request.originalUrl, this.config.publicUrl), {
+      method: request.method,
+      headers,
+      body: hasBody ? JSON.stringify(body ?? {}) : undefined,
+    });
+  }
+
+  /** Better Auth's JSON carries the bare token, which nothing accepts: callers get the signed one there too. */
+  private withUsableToken(body: string): string {
+    if (!body.startsWith('{')) return body;
+    const answer = JSON.parse(body) as { token?: unknown };
+    return typeof answer.token === 'string' ? JSON.stringify({ ...answer, token: signSessionToken(answer.token, this.config.authSecret) }) : body;
+  }
+
+  /** A path on this host, or an address of an origin we trust. */
+  private requireTrustedRedirect(target: string | undefined): void {
+    if (target === undefined) return;
+    if (!URL.canParse(target, this.config.publicUrl)) throw new UntrustedRedirect();
+    if (!this.config.trustedOrigins.includes(new URL(target, this.config.publicUrl).origin)) throw new UntrustedRedirect();
+  }
+}
+
+function emailChangeIdentifier(token: string): string {
+  return `change-email:${createHash('sha256').update(token).digest('base64url')}`;
+}

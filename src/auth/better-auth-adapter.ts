@@ -1,0 +1,157 @@
+import type { BetterAuthOptions, DBAdapter, Where } from 'better-auth';
+import { APIError } from 'better-auth/api';
+import { drizzleAdapter } from 'better-auth/adapters/drizzle';
+import { hashSessionToken } from '../access/session-tokens.js';
+import type { ProviderTokens } from '../accounts/provider-tokens.js';
+import { accounts } from '../accounts/accounts.table.js';
+import { verifications } from '../accounts/verifications.table.js';
+import type { Database } from '../database/database.js';
+import { isDatabaseAway, isUniqueViolation } from '../database/database-errors.js';
+import { sessions } from '../sessions/sessions.table.js';
+import { users } from '../users/users.table.js';
+import { signInContext } from './sign-in-context.js';
+
+type Row = Record<string, unknown>;
+type Operations = Omit<DBAdapter, 'transaction'>;
+
+/**
+ * Better Auth's Drizzle adapter with our rules for what is stored:
+ *
+ * - session tokens are hashed on their way in, and looked up by their hash;
+ * - provider tokens are encrypted;
+ * - deleted users do not exist;
+ * - writing a password ends the user's sessions, in the same transaction, after the row is locked;
+ * - a session that a password opened is taken back if that password was changed meanwhile.
+ *
+ * The adapter is patched in place: Better Auth recognises the object for its schema check.
+ */
+export function createAdapter(db: Database, providerTokens: ProviderTokens) {
+  const create = drizzleAdapter(db, { provider: 'pg', schema: { users, sessions, accounts, verifications }, transaction: true });
+  return (options: BetterAuthOptions): DBAdapter => {
+    const adapter = create(options) as DBAdapter;
+    const transaction = adapter.transaction.bind(adapter);
+    protect(adapter, providerTokens);
+    adapter.transaction = (work) => transaction((tx) => work(protect(tx as DBAdapter, providerTokens)));
+    return adapter;
+  };
+}
+
+function protect<T extends Operations>(adapter: T, providerTokens: ProviderTokens): T {
+  const plain = {
+    create: adapter.create.bind(adapter),
+    findOne: adapter.findOne.bind(adapter),
+    findMany: adapter.findMany.bind(adapter),
+    update: adapter.update.bind(adapter),
+    updateMany: adapter.updateMany.bind(adapter),
+    delete: adapter.delete.bind(adapter),
+    deleteMany: adapter.deleteMany.bind(adapter),
+    count: adapter.count.bind(adapter),
+  } as unknown as Record<string, (request: Row) => Promise<unknown>>;
+
+  const stored = (model: string, data: Row): Row => {
+    if (model === 'session' && typeof data['token'] === 'string') return { ...data, token: hashSessionToken(data['token']) };
+    return model === 'account' ? providerTokens.seal(data) : data;
+  };
+
+  const read = (model: string, row: Row | null, rawTokens: Map<string, string>): Row | null => {
+    if (row === null) return null;
+    if (model === 'user' && row['deletedAt'] != null) return null;
+    const nested = row['user'] as Row | null | undefined;
+    const opened = model === 'account' ? providerTokens.open(row) : row;
+    const token = rawTokens.get(String(row['token']));
+    return { ...opened, ...(token === undefined ? {} : { token }), ...(nested == null ? {} : { user: read('user', nested, rawTokens) }) };
+  };
+
+  const run = async (operation: string, request: Row): Promise<unknown> => {
+    try {
+      return await plain[operation]!(request);
+    } catch (error) {
+      // Better Auth answers whatever the database throws with its own 4xx; these two are known better.
+      if (isDatabaseAway(error)) throw new APIError('SERVICE_UNAVAILABLE', { code: 'SERVICE_UNAVAILABLE', message: 'The database is away' });
+      if (isUniqueViolation(error, 'users_email_key')) throw new APIError('CONFLICT', { code: 'EMAIL_TAKEN', message: 'Another account uses this email' });
+      throw error;
+    }
+  };
+
+  const afterPasswordWritten = async (userId: string, passwordHash: string): Promise<void> => {
+    await run('deleteMany', { model: 'session', where: [{ field: 'userId', value: userId }] });
+    const context = signInContext.getStore();
+    if (context === undefined) return;
+    context.verifiedHash = passwordHash;
+    if (context.path !== '/reset-password') return;
+    // The reset link came by mail, so the address is theirs; if nobody had proved that before, all other ways in go.
+    const unproved = [{ field: 'id', value: userId }, { field: 'emailVerified', value: false }];
+    const proved = await run('update', { model: 'user', where: unproved, update: { emailVerified: true, emailVerifiedAt: new Date() } });
+    if (proved === null) return;
+    const others = [{ field: 'userId', value: userId }, { field: 'providerId', value: 'credential', operator: 'ne' }];
+    await run('deleteMany', { model: 'account', where: others });
+  };
+
+  const confirmPassword = async (userId: unknown, token: string): Promise<void> => {
+    const verifiedHash = signInContext.getStore()?.verifiedHash;
+    if (verifiedHash === undefined) return;
+    // An UPDATE, because it waits for a change of password that is under way and then looks again.
+    const where = [{ field: 'userId', value: userId }, { field: 'providerId', value: 'credential' }, { field: 'password', value: verifiedHash }];
+    if ((await run('update', { model: 'account', where, update: { updatedAt: new Date() } })) !== null) return;
+    await run('delete', { model: 'session', where: [{ field: 'token', value: token }] });
+    throw new APIError('UNAUTHORIZED', { code: 'INVALID_EMAIL_OR_PASSWORD', message: 'Invalid email or password' });
+  };
+
+  const operations = {
+    create: async (request: { model: string; data: Row }) => {
+      const { model, data } = request;
+      const kept = stored(model, data);
+      const row = await run('create', { ...request, data: kept });
+      if (model === 'session') await confirmPassword(data['userId'], String(kept['token']));
+      if (model === 'account' && typeof data['password'] === 'string') await afterPasswordWritten(String(data['userId']), data['password']);
+      return read(model, row as Row | null, new Map([[String(kept['token']), String(data['token'])]]));
+    },
+    findOne: async (request: { model: string; where: Where[] }) => {
+      const { where, rawTokens } = hashTokens(request.model, request.where);
+      return read(request.model, (await run('findOne', { ...request, where })) as Row | null, rawTokens);
+    },
+    findMany: async (request: { model: string; where?: Where[] }) => {
+      const { where, rawTokens } = hashTokens(request.model, request.where);
+      const rows = (await run('findMany', { ...request, where })) as Row[];
+      return rows.map((row) => read(request.model, row, rawTokens)).filter((row) => row !== null);
+    },
+    update: async (request: { model: string; where: Where[]; update: Row }) => {
+      const { model, update } = request;
+      const { where, rawTokens } = hashTokens(model, request.where);
+      const row = (await run('update', { ...request, where, update: stored(model, update) })) as Row | null;
+      if (model === 'account' && row !== null && typeof update['password'] === 'string') await afterPasswordWritten(String(row['userId']), update['password']);
+      return read(model, row, rawTokens);
+    },
+    updateMany: async (request: { model: string; where: Where[]; update: Row }) => {
+      const { model, update } = request;
+      const { where } = hashTokens(model, request.where);
+      const changed = await run('updateMany', { ...request, where, update: stored(model, update) });
+      const userId = where?.find(({ field }) => field === 'userId')?.value;
+      if (model === 'account' && typeof update['password'] === 'string') await afterPasswordWritten(String(userId), update['password']);
+      return changed;
+    },
+    delete: (request: { model: string; where: Where[] }) => run('delete', { ...request, where: hashTokens(request.model, request.where).where }),
+    deleteMany: (request: { model: string; where: Where[] }) => run('deleteMany', { ...request, where: hashTokens(request.model, request.where).where }),
+    count: (request: { model: string; where?: Where[] }) => run('count', { ...request, where: hashTokens(request.model, request.where).where }),
+  };
+  return Object.assign(adapter, operations);
+}
+
+/** Replaces session tokens by their hashes, and remembers which was which. */
+function hashTokens(model: string, where: Where[] | undefined): { where: Where[] | undefined; rawTokens: Map<string, string> } {
+  const rawTokens = new Map<string, string>();
+  if (model !== 'session' || where === undefined) return { where, rawTokens };
+  const hash = (token: string) => {
+    const hashed = hashSessionToken(token);
+    rawTokens.set(hashed, token);
+    return hashed;
+  };
+  return {
+    rawTokens,
+    where: where.map((condition) => {
+      if (condition.field !== 'token') return condition;
+      const { value } = condition;
+      return { ...condition, value: Array.isArray(value) ? value.map((token) => hash(String(token))) : hash(String(value)) };
+    }),
+  };
+}

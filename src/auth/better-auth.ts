@@ -1,0 +1,135 @@
+import { betterAuth } from 'better-auth';
+import { APIError, getOAuthState } from 'better-auth/api';
+import { bearer } from 'better-auth/plugins';
+import type { ProviderTokens } from '../accounts/provider-tokens.js';
+import { newId } from '../common/ids.js';
+import type { Config } from '../config/config.js';
+import type { Database } from '../database/database.js';
+import type { AuthMails } from './auth-mails.js';
+import { createAdapter } from './better-auth-adapter.js';
+import type { Passwords } from './passwords.js';
+import { signInContext } from './sign-in-context.js';
+
+/** Where we write the caller's address for Better Auth; what a client sends under this name is overwritten. */
+export const CLIENT_ADDRESS_HEADER = 'x-tenantry-client-address';
+
+export const AUTH_BASE_PATH = '/v1/auth';
+
+/** How long the links in our mails work. */
+export const LINK_LIFETIME_SECONDS = 3600;
+
+interface Dependencies {
+  config: Config;
+  db: Database;
+  providerTokens: ProviderTokens;
+  passwords: Passwords;
+  mails: AuthMails;
+  onError: (message: string, error: unknown) => void;
+}
+
+/** Better Auth with everything switched off that we do ourselves (docs/decisions/0003). */
+export function createBetterAuth({ config, db, providerTokens, passwords, mails, onError }: Dependencies) {
+  return betterAuth({
+    appName: 'Tenantry',
+    baseURL: config.publicUrl,
+    basePath: AUTH_BASE_PATH,
+    secret: config.authSecret,
+    trustedOrigins: config.trustedOrigins,
+    database: createAdapter(db, providerTokens),
+    telemetry: { enabled: false },
+    // Ours counts in the database for all replicas.
+    rateLimit: { enabled: false },
+    onAPIError: { errorURL: `${config.publicUrl}${AUTH_BASE_PATH}/error` },
+    // It logs whole database errors, parameters and all: only the message and the kind of failure pass.
+    logger: { level: 'error', log: (_level, message, ...details) => onError(message, details.find((detail) => detail instanceof Error)) },
+    advanced: {
+      database: { generateId: () => newId() },
+      ipAddress: { ipAddressHeaders: [CLIENT_ADDRESS_HEADER] },
+      useSecureCookies: config.publicUrl.startsWith('https:'),
+    },
+    user: {
+      modelName: 'users',
+      fields: { image: 'imageUrl' },
+      additionalFields: {
+        emailVerifiedAt: { type: 'date', required: false, input: false, returned: false },
+        suspendedAt: { type: 'date', required: false, input: false, returned: false },
+        deletedAt: { type: 'date', required: false, input: false, returned: false },
+      },
+    },
+    session: {
+      modelName: 'sessions',
+      fields: { token: 'tokenHash' },
+      additionalFields: { sliding: { type: 'boolean', required: false, input: false, returned: false } },
+      expiresIn: config.sessionIdleSeconds,
+      // The guard slides sessions.
+      disableSessionRefresh: true,
+    },
+    account: {
+      modelName: 'accounts',
+      fields: { providerId: 'provider', accountId: 'providerAccountId', password: 'passwordHash' },
+      // A proved address of the provider takes over a row that never proved it; the hook below empties that row first.
+      accountLinking: { enabled: true, requireLocalEmailVerified: false, allowDifferentEmails: false },
+    },
+    verification: { modelName: 'verifications', storeIdentifier: 'hashed', disableCleanup: true },
+    emailAndPassword: {
+      enabled: true,
+      minPasswordLength: 8,
+      maxPasswordLength: 128,
+      autoSignIn: true,
+      resetPasswordTokenExpiresIn: LINK_LIFETIME_SECONDS,
+      revokeSessionsOnPasswordReset: true,
+      sendResetPassword: ({ user, url, token }) => mails.sendPasswordReset(user, url, token),
+      password: {
+        hash: (password) => passwords.hash(password),
+        verify: async ({ hash, password }) => {
+          const matches = await passwords.verify(hash, password);
+          const context = signInContext.getStore();
+          if (matches && context !== undefined) context.verifiedHash = hash;
+          return matches;
+        },
+      },
+    },
+    emailVerification: {
+      sendOnSignUp: true,
+      expiresIn: LINK_LIFETIME_SECONDS,
+      sendVerificationEmail: ({ user, url }) => mails.sendVerification(user, url),
+    },
+    socialProviders: {
+      ...(config.google && { google: config.google }),
+      ...(config.github && { github: config.github }),
+    },
+    databaseHooks: {
+      user: {
+        create: { before: async (user) => ({ data: { ...user, ...(user.emailVerified && { emailVerifiedAt: new Date() }) } }) },
+        update: { before: async (user) => ({ data: { ...user, ...(user.emailVerified === true && { emailVerifiedAt: new Date() }) } }) },
+      },
+      account: {
+        create: {
+          before: async (account, context) => {
+            const isLinkBySignedIn = (await getOAuthState())?.link !== undefined;
+            if (account.providerId === 'credential' || context == null || isLinkBySignedIn) return;
+            const { internalAdapter } = context.context;
+            const user = await internalAdapter.findUserById(account.userId);
+            if (user === null || user.emailVerified) return;
+            await internalAdapter.deleteAccounts(account.userId);
+            await internalAdapter.deleteUserSessions(account.userId);
+          },
+        },
+      },
+      session: {
+        create: {
+          before: async (session, context) => {
+            const user = (await context?.context.internalAdapter.findUserById(session.userId)) as { suspendedAt?: Date | null } | null | undefined;
+            if (user?.suspendedAt != null) throw new APIError('FORBIDDEN', { code: 'USER_SUSPENDED', message: 'This user is suspended.' });
+            const body: unknown = context?.body;
+            const forget = typeof body === 'object' && body !== null && 'rememberMe' in body && body.rememberMe === false;
+            return { data: { ...session, sliding: !forget } };
+          },
+        },
+      },
+    },
+    plugins: [bearer({ requireSignature: true })],
+  });
+}
+
+export type BetterAuth = ReturnType<typeof createBetterAuth>;

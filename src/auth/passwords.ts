@@ -1,0 +1,61 @@
+import { argon2, randomBytes, timingSafeEqual } from 'node:crypto';
+import { promisify } from 'node:util';
+import { Injectable } from '@nestjs/common';
+import pLimit from 'p-limit';
+
+const derive = promisify(argon2);
+
+/** OWASP's minimum for argon2id: https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html */
+const MEMORY_KIB = 19_456;
+const PASSES = 2;
+const PARALLELISM = 1;
+const TAG_BYTES = 32;
+const SALT_BYTES = 16;
+
+/** Hashing runs on libuv's four threads, which files and DNS need too. */
+const CONCURRENCY = 2;
+
+interface Hash {
+  memory: number;
+  passes: number;
+  parallelism: number;
+  salt: Buffer;
+  tag: Buffer;
+}
+
+/** Hashes passwords with argon2id, off the event loop, a few at a time. */
+@Injectable()
+export class Passwords {
+  private readonly queue = pLimit(CONCURRENCY);
+
+  /** @returns a PHC string: `$argon2id$v=19$m=…,t=…,p=…$salt$hash` */
+  async hash(password: string): Promise<string> {
+    const salt = randomBytes(SALT_BYTES);
+    const tag = await this.derive(password, { memory: MEMORY_KIB, passes: PASSES, parallelism: PARALLELISM, salt, tag: Buffer.alloc(TAG_BYTES) });
+    return `$argon2id$v=19$m=${MEMORY_KIB},t=${PASSES},p=${PARALLELISM}$${encode(salt)}$${encode(tag)}`;
+  }
+
+  /** With the parameters the hash was made with, so that they can be raised later. */
+  async verify(phc: string, password: string): Promise<boolean> {
+    const hash = parse(phc);
+    const tag = await this.derive(password, hash);
+    return timingSafeEqual(tag, hash.tag);
+  }
+
+  private async derive(password: string, { memory, passes, parallelism, salt, tag }: Hash): Promise<Buffer> {
+    // NFKC: the same password typed on two keyboards must be the same bytes (NIST SP 800-63B).
+    const message = password.normalize('NFKC');
+    return this.queue(() => derive('argon2id', { message, nonce: salt, parallelism, tagLength: tag.length, memory, passes }));
+  }
+}
+
+function parse(phc: string): Hash {
+  const match = /^\$argon2id\$v=19\$m=(\d+),t=(\d+),p=(\d+)\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)$/.exec(phc);
+  if (match === null) throw new Error('A stored password hash is not an argon2id PHC string');
+  const [, memory, passes, parallelism, salt, tag] = match as unknown as [string, string, string, string, string, string];
+  return { memory: Number(memory), passes: Number(passes), parallelism: Number(parallelism), salt: Buffer.from(salt, 'base64'), tag: Buffer.from(tag, 'base64') };
+}
+
+function encode(bytes: Buffer): string {
+  return bytes.toString('base64').replace(/=+$/, '');
+}

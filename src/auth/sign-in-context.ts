@@ -1,0 +1,11 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+
+/** What one call of Better Auth has found out on its way, for the places that it does not pass it to. */
+export interface SignInContext {
+  /** The route below `/v1/auth`. */
+  path: string;
+  /** The stored hash that the given password matched. */
+  verifiedHash?: string;
+}
+
+export const signInContext = new AsyncLocalStorage<SignInContext>();

@@ -1,0 +1,122 @@
+import { writeFileSync } from 'node:fs';
+import { Logger } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { AccountsService } from './accounts/accounts.service.js';
+import { AppModule } from './app.module.js';
+import { ConfigError, loadConfig } from './config/config.js';
+import { migrate } from './database/migrations.js';
+import { seedDemo } from './demo.js';
+import { createDocument } from './openapi.js';
+import { OutboxService } from './outbox/outbox.service.js';
+import { createApp } from './setup-app.js';
+import { type Surroundings, surroundings } from './start.js';
+import { UserNotFound } from './users/users.errors.js';
+import { UsersService } from './users/users.service.js';
+
+interface Command {
+  usage: string;
+  summary: string;
+  /** Answers what to print. */
+  run(around: Surroundings, parameters: string[]): Promise<string>;
+}
+
+/** A mistake of whoever typed the command: printed without a stack. */
+class UsageError extends Error {}
+
+type App = Awaited<ReturnType<typeof NestFactory.createApplicationContext>>;
+
+/** A command that needs the application, but neither its server nor its workers. */
+function withApp(work: (app: App, parameters: string[]) => Promise<string>): Command['run'] {
+  return async ({ config }, parameters) => {
+    await migrate(config.databaseDirectUrl);
+    const app = await NestFactory.create(AppModule.register(config), { logger: ['error', 'warn'], abortOnError: false });
+    try {
+      return await work(app, parameters);
+    } finally {
+      await app.close();
+    }
+  };
+}
+
+async function setOperator(app: App, email: string | undefined, operator: boolean): Promise<string> {
+  if (email === undefined) throw new UsageError('Which email?');
+  const users = app.get(UsersService);
+  const user = await users.findByEmail(email);
+  if (user === undefined) throw new UsageError(new UserNotFound().message);
+  await users.setOperator(user.id, operator);
+  return `${email} is ${operator ? 'now an operator' : 'no operator any more'}`;
+}
+
+const COMMANDS: Record<string, Command> = {
+  'operator grant': {
+    usage: 'operator grant <email>',
+    summary: 'make a user an operator of this installation',
+    run: withApp((app, [email]) => setOperator(app, email, true)),
+  },
+  'operator revoke': {
+    usage: 'operator revoke <email>',
+    summary: 'make an operator a plain user again',
+    run: withApp((app, [email]) => setOperator(app, email, false)),
+  },
+  'keys rotate': {
+    usage: 'keys rotate',
+    summary: 'encrypt provider tokens under the newest of ENCRYPTION_KEYS, so that older keys can go',
+    run: withApp(async (app) => `${await app.get(AccountsService).renewEncryption()} accounts are under the newest key now`),
+  },
+  'outbox retry': {
+    usage: 'outbox retry',
+    summary: 'give entries that used up their attempts new ones',
+    run: withApp(async (app) => `${await app.get(OutboxService).retryDead()} entries will be tried again`),
+  },
+  'db migrate': {
+    usage: 'db migrate',
+    summary: 'apply pending migrations, under a lock',
+    run: async ({ config }) => {
+      const applied = await migrate(config.databaseDirectUrl);
+      return applied.length === 0 ? 'Nothing to apply' : `Applied ${applied.join(', ')}`;
+    },
+  },
+  'demo seed': {
+    usage: 'demo seed',
+    summary: "make the demo's users in the configured database; never in production",
+    run: async (around, parameters) => {
+      if (around.config.isProduction) throw new UsageError('The demo is not for production');
+      return withApp(async (app) => {
+        const { people } = await seedDemo(app);
+        return people.map(({ email, password }) => `${email}  ${password}`).join('\n');
+      })(around, parameters);
+    },
+  },
+};
+
+/** Writes openapi.json. Needs no database: nothing connects before the first query. */
+async function writeDocument(): Promise<void> {
+  const config = loadConfig({ DATABASE_URL: 'postgres://localhost/none', AUTH_SECRET: 'x'.repeat(32), ENCRYPTION_KEYS: `none:${Buffer.alloc(32).toString('base64')}`, LOG_LEVEL: 'silent' });
+  const app = await createApp(config);
+  writeFileSync('openapi.json', `${JSON.stringify(createDocument(app), null, 2)}\n`);
+  await app.close();
+}
+
+async function main(words: string[]): Promise<void> {
+  const [name, ...parameters] = [words.slice(0, 2).join(' '), ...words.slice(2)];
+  if (name === 'openapi write') return writeDocument();
+  const command = COMMANDS[name];
+  if (command === undefined) {
+    const list = Object.values(COMMANDS).map(({ usage, summary }) => `  ${usage.padEnd(28)} ${summary}`);
+    throw new UsageError(`Usage: npm run cli -- <command>\n\n${list.join('\n')}`);
+  }
+  const around = await surroundings({ join: true });
+  try {
+    process.stdout.write(`${await command.run(around, parameters)}\n`);
+  } finally {
+    await around.stop();
+  }
+}
+
+try {
+  await main(process.argv.slice(2));
+} catch (error) {
+  if (error instanceof UsageError || error instanceof ConfigError) process.stderr.write(`${error.message}\n`);
+  else new Logger('Tenantry').fatal(error);
+  process.exitCode = 1;
+}

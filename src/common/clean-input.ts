@@ -1,0 +1,44 @@
+import type { NextFunction, Request, Response } from 'express';
+import { InvalidRequest, UnsupportedMediaType } from './common.errors.js';
+import type { InvalidField } from './problem.js';
+
+const MAX_DEPTH = 32;
+
+/** Refuses a body that is not JSON; it would silently be read as no body at all. */
+export function requireJson(request: Request, _response: Response, next: NextFunction): void {
+  const hasBody = request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? 0) > 0;
+  if (hasBody && request.is('application/json') === false) throw new UnsupportedMediaType();
+  next();
+}
+
+/**
+ * Refuses text that PostgreSQL cannot store (NUL) or UTF-8 cannot carry (lone surrogates), and nesting
+ * that only an attack has, wherever it stands in body or query.
+ */
+export function refuseUncleanInput(request: Request, _response: Response, next: NextFunction): void {
+  const errors: InvalidField[] = [];
+  inspect(request.body, 'body', 0, errors);
+  inspect(request.query, 'query', 0, errors);
+  if (errors.length > 0) throw new InvalidRequest({ errors });
+  next();
+}
+
+function inspect(value: unknown, path: string, depth: number, errors: InvalidField[]): void {
+  if (errors.length >= 20) return;
+  if (typeof value === 'string') {
+    if (!isStorable(value)) errors.push({ path, message: 'must not contain NUL characters or lone surrogates' });
+  } else if (typeof value === 'object' && value !== null) {
+    if (depth >= MAX_DEPTH) {
+      errors.push({ path, message: `must not be nested deeper than ${MAX_DEPTH} levels` });
+      return;
+    }
+    for (const [key, child] of Object.entries(value)) {
+      if (isStorable(key)) inspect(child, `${path}.${key}`, depth + 1, errors);
+      else errors.push({ path, message: 'must not have names with NUL characters or lone surrogates' });
+    }
+  }
+}
+
+function isStorable(text: string): boolean {
+  return text.isWellFormed() && !text.includes('\0');
+}

@@ -1,0 +1,53 @@
+import { createHmac, timingSafeEqual } from 'node:crypto';
+import { Injectable } from '@nestjs/common';
+import { Config } from '../config/config.js';
+import { InvalidCursor } from './common.errors.js';
+
+/** A page of a list: what every list answers. */
+export interface Page<T> {
+  data: T[];
+  nextCursor: string | null;
+}
+
+/** Where a page ends: the values of the columns that the list is sorted by. */
+export type Position = (string | number)[];
+
+/**
+ * Makes and reads cursors. A cursor is signed together with the list it was made for (its name and its
+ * filters), so that one of another list, another filter or of somebody's own making is refused.
+ */
+@Injectable()
+export class Cursors {
+  private readonly key: Buffer;
+
+  constructor(config: Config) {
+    this.key = createHmac('sha256', config.authSecret).update('cursors').digest();
+  }
+
+  /** @throws {InvalidCursor} when it was not made by `page` for the same list */
+  read(cursor: string | undefined, list: unknown): Position | undefined {
+    if (cursor === undefined) return undefined;
+    const [body = '', signature = ''] = cursor.split('.');
+    const given = Buffer.from(signature, 'base64url');
+    const wanted = this.sign(body, list);
+    if (given.length !== wanted.length || !timingSafeEqual(given, wanted)) throw new InvalidCursor();
+    return JSON.parse(Buffer.from(body, 'base64url').toString()) as Position;
+  }
+
+  /**
+   * Cuts a page from rows that were read one beyond the limit.
+   *
+   * @param list everything that makes this list another one: its name, owner and filters
+   */
+  page<T>(rows: T[], { limit, list, position }: { limit: number; list: unknown; position: (row: T) => Position }): Page<T> {
+    const data = rows.slice(0, limit);
+    const last = data.at(-1);
+    if (rows.length <= limit || last === undefined) return { data, nextCursor: null };
+    const body = Buffer.from(JSON.stringify(position(last))).toString('base64url');
+    return { data, nextCursor: `${body}.${this.sign(body, list).toString('base64url')}` };
+  }
+
+  private sign(body: string, list: unknown): Buffer {
+    return createHmac('sha256', this.key).update(`${body}.${JSON.stringify(list)}`).digest().subarray(0, 16);
+  }
+}

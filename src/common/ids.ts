@@ -1,0 +1,13 @@
+import { v7 } from 'uuid';
+
+/** A UUIDv7: sorts by the time it was made. */
+export function newId(): string {
+  return v7();
+}
+
+const UUID = /^[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}$/i;
+
+/** Guards run before pipes: one that reads an id must look at its form itself. */
+export function isId(text: unknown): text is string {
+  return typeof text === 'string' && UUID.test(text);
+}

@@ -1,0 +1,57 @@
+import type { OutgoingHttpHeaders } from 'node:http';
+
+/** One thing that is wrong with a request, and where. */
+export interface InvalidField {
+  /** `body.name`, `query.limit`, `params.userId`. */
+  path: string;
+  message: string;
+}
+
+interface ProblemDetails {
+  /** Instead of the class's own sentence. */
+  detail?: string;
+  errors?: InvalidField[];
+  headers?: OutgoingHttpHeaders;
+}
+
+/** A failure that the caller is told about, as RFC 9457 `application/problem+json`. */
+export class Problem extends Error {
+  declare readonly status: number;
+  declare readonly code: string;
+  readonly errors?: InvalidField[];
+  readonly headers: OutgoingHttpHeaders;
+
+  constructor(detail: string, { errors, headers }: ProblemDetails = {}) {
+    super(detail);
+    this.errors = errors;
+    this.headers = headers ?? {};
+  }
+}
+
+/** A class of problem as the document describes it. */
+export interface ProblemClass {
+  new (details?: ProblemDetails): Problem;
+  readonly status: number;
+  readonly code: string;
+  readonly detail: string;
+}
+
+/**
+ * Makes the base of one failure: `class UserNotFound extends problem(404, 'user_not_found', '…') {}`.
+ *
+ * @param code permanent and public: callers branch on it
+ * @param detail a sentence the caller can act on
+ */
+export function problem(status: number, code: string, detail: string): ProblemClass {
+  return class extends Problem {
+    static readonly status = status;
+    static readonly code = code;
+    static readonly detail = detail;
+    override readonly status = status;
+    override readonly code = code;
+
+    constructor(details: ProblemDetails = {}) {
+      super(details.detail ?? detail, details);
+    }
+  };
+}

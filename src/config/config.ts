@@ -1,0 +1,233 @@
+import { existsSync } from 'node:fs';
+import { z } from 'zod';
+
+/** A secret that encrypts what is stored; `id` is written beside each ciphertext. */
+export interface EncryptionKey {
+  id: string;
+  /** 32 bytes. */
+  key: Buffer;
+}
+
+/** `limit` requests in `windowSeconds`; spent ones come back evenly over the window. */
+export interface RateLimit {
+  limit: number;
+  windowSeconds: number;
+}
+
+export interface OAuthClient {
+  clientId: string;
+  clientSecret: string;
+}
+
+export interface ClerkConfig {
+  issuer: string;
+  /** PEM public key; when absent the keys are read from `jwksUrl`. */
+  jwtKey?: string;
+  jwksUrl: string;
+  authorizedParties: string[];
+}
+
+/** Everything the process was told from outside. The only reader of `process.env` is this file. */
+export class Config {
+  readonly environment!: 'development' | 'test' | 'production';
+  readonly isProduction!: boolean;
+  readonly host!: string;
+  readonly port!: number;
+  /** Origin of this API as its users see it, without a trailing slash. */
+  readonly publicUrl!: string;
+  readonly trustedOrigins!: string[];
+  readonly trustProxy!: number;
+  readonly databaseUrl!: string;
+  /** Past a transaction pooler: migrations hold a lock on their connection. */
+  readonly databaseDirectUrl!: string;
+  readonly databasePoolSize!: number;
+  readonly authSecret!: string;
+  /** Newest first: the first encrypts, all decrypt. */
+  readonly encryptionKeys!: EncryptionKey[];
+  readonly smtpUrl?: string;
+  readonly mailFrom!: string;
+  readonly google?: OAuthClient;
+  readonly github?: OAuthClient;
+  readonly clerk?: ClerkConfig;
+  /** A session ends this long after its last use. */
+  readonly sessionIdleSeconds!: number;
+  /** A session ends this long after sign-in, used or not. */
+  readonly sessionAbsoluteSeconds!: number;
+  /** How often, at most, the use of a session is written down. */
+  readonly sessionTouchSeconds!: number;
+  readonly apiRateLimit!: RateLimit;
+  readonly authRateLimit!: RateLimit;
+  readonly signInRateLimit!: RateLimit;
+  readonly mailRateLimit!: RateLimit;
+  readonly bodyLimitBytes!: number;
+  /** How long a soft-deleted user stays before the purge. */
+  readonly purgeAfterDays!: number;
+  readonly metricsToken?: string;
+  readonly logLevel!: string;
+  /** Seconds that readiness is already false before the server stops accepting. */
+  readonly shutdownDelaySeconds!: number;
+
+  constructor(values: Config) {
+    Object.assign(this, values);
+  }
+}
+
+/** Every mistake in the environment, one line each. */
+export class ConfigError extends Error {
+  constructor(readonly mistakes: string[]) {
+    super(`The configuration is wrong:\n${mistakes.map((mistake) => `  - ${mistake}`).join('\n')}`);
+  }
+}
+
+const list = z.string().transform((text) =>
+  text
+    .split(',')
+    .map((part) => part.trim())
+    .filter(Boolean),
+);
+
+const origin = z.url({ protocol: /^https?$/, error: 'must be an http(s) URL' }).transform((text) => new URL(text).origin);
+
+const seconds = (fallback: number) => z.coerce.number({ error: 'must be a number of seconds' }).int().positive().default(fallback);
+
+const rateLimit = (fallback: string) =>
+  z
+    .string()
+    .regex(/^[1-9]\d{0,8}\/[1-9]\d{0,6}$/, 'must be requests/seconds, for example 1000/60')
+    .default(fallback)
+    .transform((text): RateLimit => {
+      const [limit, windowSeconds] = text.split('/').map(Number) as [number, number];
+      return { limit, windowSeconds };
+    });
+
+const encryptionKeys = list.transform((entries, context): EncryptionKey[] =>
+  entries.map((entry) => {
+    const [id = '', encoded = ''] = entry.split(':');
+    const key = Buffer.from(encoded, 'base64');
+    if (!/^[A-Za-z0-9_-]{1,32}$/.test(id) || key.length !== 32) {
+      context.addIssue({ code: 'custom', message: 'must be id:key pairs, each key 32 bytes in base64 (openssl rand -base64 32)' });
+    }
+    return { id, key };
+  }),
+);
+
+const postgresUrl = z.url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' });
+
+const schema = z.object({
+  NODE_ENV: z.enum(['development', 'test', 'production']).default('development'),
+  HOST: z.string().optional(),
+  PORT: z.coerce.number({ error: 'must be a port' }).int().min(0).max(65_535).default(3000),
+  PUBLIC_URL: origin.optional(),
+  TRUSTED_ORIGINS: list.pipe(z.array(origin)).default([]),
+  TRUST_PROXY: z.coerce.number({ error: 'must be the number of proxies in front' }).int().min(0).max(10).default(0),
+  DATABASE_URL: postgresUrl,
+  DATABASE_DIRECT_URL: postgresUrl.optional(),
+  DATABASE_POOL_SIZE: z.coerce.number().int().min(2).max(500).default(10),
+  AUTH_SECRET: z.string().min(32, 'must be at least 32 characters (openssl rand -base64 32)'),
+  ENCRYPTION_KEYS: encryptionKeys.pipe(z.array(z.custom<EncryptionKey>()).min(1, 'must hold at least one id:key pair')),
+  SMTP_URL: z.url({ protocol: /^smtps?$/, error: 'must be an smtp:// or smtps:// URL' }).optional(),
+  MAIL_FROM: z.string().default('Tenantry <no-reply@localhost>'),
+  GOOGLE_CLIENT_ID: z.string().optional(),
+  GOOGLE_CLIENT_SECRET: z.string().optional(),
+  GITHUB_CLIENT_ID: z.string().optional(),
+  GITHUB_CLIENT_SECRET: z.string().optional(),
+  CLERK_ISSUER: z.url({ protocol: /^https?$/, error: 'must be an http(s) URL' }).optional(),
+  CLERK_JWT_KEY: z.string().optional(),
+  CLERK_JWKS_URL: z.url({ protocol: /^https?$/, error: 'must be an http(s) URL' }).optional(),
+  CLERK_AUTHORIZED_PARTIES: list.default([]),
+  SESSION_IDLE_SECONDS: seconds(7 * 24 * 3600),
+  SESSION_ABSOLUTE_SECONDS: seconds(30 * 24 * 3600),
+  SESSION_TOUCH_SECONDS: seconds(60),
+  RATE_LIMIT_API: rateLimit('1000/60'),
+  RATE_LIMIT_AUTH: rateLimit('60/60'),
+  RATE_LIMIT_SIGN_IN: rateLimit('10/300'),
+  RATE_LIMIT_MAIL: rateLimit('5/3600'),
+  BODY_LIMIT_BYTES: z.coerce.number().int().min(1024).default(1024 * 1024),
+  PURGE_AFTER_DAYS: z.coerce.number().min(0).default(30),
+  METRICS_TOKEN: z.string().min(16, 'must be at least 16 characters').optional(),
+  LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+  SHUTDOWN_DELAY_SECONDS: z.coerce.number().min(0).max(60).default(2),
+});
+
+/**
+ * Reads and checks the environment.
+ *
+ * @throws {ConfigError} with every mistake at once
+ */
+export function loadConfig(environment: Record<string, string | undefined>): Config {
+  // An empty variable is one that was not set: compose files and CI write `FOO=`.
+  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== undefined && value.trim() !== ''));
+  const parsed = schema.safeParse(given);
+  const mistakes = parsed.success
+    ? []
+    : parsed.error.issues.map((issue) => {
+        const name = String(issue.path[0]);
+        return given[name] === undefined ? `${name} is not set` : `${name} ${issue.message}`;
+      });
+
+  const together = (a: string, b: string) => {
+    if ((given[a] === undefined) !== (given[b] === undefined)) mistakes.push(`${a} and ${b} go together: set both or neither`);
+  };
+  together('GOOGLE_CLIENT_ID', 'GOOGLE_CLIENT_SECRET');
+  together('GITHUB_CLIENT_ID', 'GITHUB_CLIENT_SECRET');
+  if (given['CLERK_ISSUER'] === undefined && (given['CLERK_JWT_KEY'] ?? given['CLERK_JWKS_URL']) !== undefined) {
+    mistakes.push('CLERK_ISSUER is not set: without it a token of any Clerk instance could pass');
+  }
+  if (parsed.success && parsed.data.SESSION_IDLE_SECONDS > parsed.data.SESSION_ABSOLUTE_SECONDS) {
+    mistakes.push('SESSION_IDLE_SECONDS must not exceed SESSION_ABSOLUTE_SECONDS');
+  }
+  if (!parsed.success || mistakes.length > 0) throw new ConfigError([...new Set(mistakes)]);
+
+  const values = parsed.data;
+  const publicUrl = values.PUBLIC_URL ?? `http://localhost:${values.PORT}`;
+  const trustedOrigins = [...new Set([publicUrl, ...values.TRUSTED_ORIGINS])];
+  return new Config({
+    environment: values.NODE_ENV,
+    isProduction: values.NODE_ENV === 'production',
+    host: values.HOST ?? (values.NODE_ENV === 'production' ? '0.0.0.0' : '127.0.0.1'),
+    port: values.PORT,
+    publicUrl,
+    trustedOrigins,
+    trustProxy: values.TRUST_PROXY,
+    databaseUrl: values.DATABASE_URL,
+    databaseDirectUrl: values.DATABASE_DIRECT_URL ?? values.DATABASE_URL,
+    databasePoolSize: values.DATABASE_POOL_SIZE,
+    authSecret: values.AUTH_SECRET,
+    encryptionKeys: values.ENCRYPTION_KEYS,
+    smtpUrl: values.SMTP_URL,
+    mailFrom: values.MAIL_FROM,
+    google: oauthClient(values.GOOGLE_CLIENT_ID, values.GOOGLE_CLIENT_SECRET),
+    github: oauthClient(values.GITHUB_CLIENT_ID, values.GITHUB_CLIENT_SECRET),
+    clerk:
+      values.CLERK_ISSUER === undefined
+        ? undefined
+        : {
+            issuer: values.CLERK_ISSUER.replace(/\/$/, ''),
+            jwtKey: values.CLERK_JWT_KEY?.replaceAll('\\n', '\n'),
+            jwksUrl: values.CLERK_JWKS_URL ?? `${values.CLERK_ISSUER.replace(/\/$/, '')}/.well-known/jwks.json`,
+            authorizedParties: values.CLERK_AUTHORIZED_PARTIES.length > 0 ? values.CLERK_AUTHORIZED_PARTIES : trustedOrigins,
+          },
+    sessionIdleSeconds: values.SESSION_IDLE_SECONDS,
+    sessionAbsoluteSeconds: values.SESSION_ABSOLUTE_SECONDS,
+    sessionTouchSeconds: values.SESSION_TOUCH_SECONDS,
+    apiRateLimit: values.RATE_LIMIT_API,
+    authRateLimit: values.RATE_LIMIT_AUTH,
+    signInRateLimit: values.RATE_LIMIT_SIGN_IN,
+    mailRateLimit: values.RATE_LIMIT_MAIL,
+    bodyLimitBytes: values.BODY_LIMIT_BYTES,
+    purgeAfterDays: values.PURGE_AFTER_DAYS,
+    metricsToken: values.METRICS_TOKEN,
+    logLevel: values.LOG_LEVEL,
+    shutdownDelaySeconds: values.SHUTDOWN_DELAY_SECONDS,
+  });
+}
+
+function oauthClient(clientId: string | undefined, clientSecret: string | undefined): OAuthClient | undefined {
+  return clientId !== undefined && clientSecret !== undefined ? { clientId, clientSecret } : undefined;
+}
+
+/** The process's environment, completed from an `.env` file where there is one. */
+export function readEnvironment(): Record<string, string | undefined> {
+  if (existsSync('.env')) process.loadEnvFile('.env');
+  return { ...process.env };
+}

@@ -1,0 +1,33 @@
+import { randomBytes } from 'node:crypto';
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+
+/** Where a development machine keeps its database, secrets and demo credentials. */
+export const DATA_DIRECTORY = path.resolve('.data');
+
+/** What a development machine needs and nobody has set: made once, kept under `.data/`. */
+export interface LocalSecrets {
+  AUTH_SECRET: string;
+  ENCRYPTION_KEYS: string;
+  databasePassword: string;
+}
+
+/** Makes the development secrets on the first start and reads them on every later one. */
+export function localSecrets(): LocalSecrets {
+  const file = path.join(DATA_DIRECTORY, 'secrets.json');
+  if (!existsSync(file)) {
+    writePrivateFile(file, {
+      AUTH_SECRET: randomBytes(32).toString('base64'),
+      ENCRYPTION_KEYS: `local:${randomBytes(32).toString('base64')}`,
+      databasePassword: randomBytes(24).toString('base64url'),
+    } satisfies LocalSecrets);
+  }
+  return JSON.parse(readFileSync(file, 'utf8')) as LocalSecrets;
+}
+
+/** Writes JSON that only the user who runs the process can read. */
+export function writePrivateFile(file: string, content: unknown): void {
+  mkdirSync(path.dirname(file), { recursive: true });
+  writeFileSync(file, `${JSON.stringify(content, null, 2)}\n`, { mode: 0o600 });
+  chmodSync(file, 0o600);
+}

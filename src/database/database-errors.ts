@@ -1,0 +1,35 @@
+/** Reads a failure of `pg`, also through the wrapper that Drizzle puts around it. */
+export function databaseErrorOf(error: unknown): { code?: string; constraint?: string } | undefined {
+  for (let current = error, depth = 0; current instanceof Error && depth < 5; current = current.cause, depth += 1) {
+    const { code, constraint, severity } = current as Error & { code?: unknown; constraint?: string; severity?: string };
+    if (typeof code === 'string' && (severity !== undefined || NETWORK_ERRORS.has(code))) return { code, constraint };
+    if (CONNECTION_MESSAGES.test(current.message)) return { code: 'ECONNRESET' };
+  }
+  return undefined;
+}
+
+/** Whether a unique index or constraint of this name refused the write. */
+export function isUniqueViolation(error: unknown, constraint: string): boolean {
+  const failure = databaseErrorOf(error);
+  return failure?.code === '23505' && failure.constraint === constraint;
+}
+
+/**
+ * Whether the database is away (as opposed to having refused a statement): no connection, shutting
+ * down, starting up, too many clients, failed over to a read-only standby, or a time-out of ours.
+ * Codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
+ */
+export function isDatabaseAway(error: unknown): boolean {
+  const code = databaseErrorOf(error)?.code;
+  if (code === undefined) return false;
+  return NETWORK_ERRORS.has(code) || code.startsWith('08') || code.startsWith('57P') || AWAY_CODES.has(code);
+}
+
+const NETWORK_ERRORS = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOENT']);
+
+// insufficient resources, too many connections, read-only, statement time-out, lock time-out
+const AWAY_CODES = new Set(['53000', '53100', '53200', '53300', '25006', '57014', '55P03']);
+
+// `pg` has no codes for these.
+const CONNECTION_MESSAGES =
+  /Connection terminated|timeout exceeded when trying to connect|not queryable|Client was closed|Cannot use a pool after calling end|Query read timeout|connection is closed/i;

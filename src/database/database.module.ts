@@ -1,0 +1,17 @@
+import { Global, Inject, Module, type OnApplicationShutdown } from '@nestjs/common';
+import { Config } from '../config/config.js';
+import { createDatabase, DATABASE, type Database } from './database.js';
+
+@Global()
+@Module({
+  providers: [{ provide: DATABASE, useFactory: (config: Config) => createDatabase(config), inject: [Config] }],
+  exports: [DATABASE],
+})
+export class DatabaseModule implements OnApplicationShutdown {
+  constructor(@Inject(DATABASE) private readonly db: Database) {}
+
+  /** After every other module has finished its work. */
+  async onApplicationShutdown(): Promise<void> {
+    await this.db.$client.end();
+  }
+}

@@ -1,0 +1,89 @@
+import pg from 'pg';
+
+interface Slot {
+  client: pg.Client;
+  ready: Promise<unknown>;
+  inFlight: number;
+  dead: boolean;
+}
+
+/**
+ * A pool whose prepared (named) statements share a few pipelined connections: they are sent without
+ * waiting for the answer before, which triples what one process can ask (docs/decisions/0002).
+ *
+ * Only named statements travel this way, and they are short by rule: a slow one would hold up those
+ * behind it. Everything else, transactions above all, takes a connection of its own as in any pool.
+ */
+export class PipelinedPool extends pg.Pool {
+  private readonly slots: (Slot | undefined)[];
+
+  constructor(
+    private readonly config: pg.PoolConfig,
+    lanes = 4,
+  ) {
+    super(config);
+    this.slots = Array.from({ length: lanes });
+    // A connection that breaks while idle is dropped by the pool; without a listener it would end the process.
+    this.on('error', () => undefined);
+  }
+
+  // pg.Pool's query has seven overloads; only the shape that Drizzle and our statements use is told apart here.
+  override query(...parameters: unknown[]): never {
+    const [statement, values] = parameters as [pg.QueryConfig | string, unknown[] | undefined];
+    const isPrepared = typeof statement === 'object' && statement.name !== undefined && typeof parameters.at(-1) !== 'function';
+    if (!isPrepared) return (super.query as (...all: unknown[]) => never)(...parameters);
+    return this.send(statement, values) as never;
+  }
+
+  override async end(): Promise<void> {
+    const clients = this.slots.flatMap((slot) => (slot === undefined || slot.dead ? [] : [slot.client]));
+    this.slots.fill(undefined);
+    await Promise.all([super.end(), ...clients.map((client) => client.end())]);
+  }
+
+  private async send(statement: pg.QueryConfig, values: unknown[] | undefined): Promise<pg.QueryResult> {
+    const slot = this.leastBusy();
+    slot.inFlight += 1;
+    try {
+      await slot.ready;
+      return await slot.client.query(statement, values);
+    } catch (error) {
+      // After a FATAL the socket is still open for a moment and would fail whatever is sent next.
+      const severity = (error as { severity?: string }).severity;
+      if (severity === undefined || severity === 'FATAL') this.retire(slot);
+      throw error;
+    } finally {
+      slot.inFlight -= 1;
+    }
+  }
+
+  private leastBusy(): Slot {
+    let best = 0;
+    for (const [index, slot] of this.slots.entries()) {
+      if (slot === undefined) {
+        best = index;
+        break;
+      }
+      if (slot.inFlight < this.slots[best]!.inFlight) best = index;
+    }
+    return (this.slots[best] ??= this.open());
+  }
+
+  private open(): Slot {
+    const client = new pg.Client({ ...this.config, pipeline: true } as pg.ClientConfig);
+    const slot: Slot = { client, ready: client.connect(), inFlight: 0, dead: false };
+    slot.ready.catch(() => this.retire(slot));
+    client.on('error', () => this.retire(slot));
+    client.on('end', () => this.retire(slot));
+    return slot;
+  }
+
+  private retire(slot: Slot): void {
+    if (slot.dead) return;
+    slot.dead = true;
+    const index = this.slots.indexOf(slot);
+    if (index !== -1) this.slots[index] = undefined;
+    // What it still carries is answered or rejected first.
+    slot.client.end().catch(() => undefined);
+  }
+}

@@ -1,0 +1,62 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type BeforeApplicationShutdown, Inject, Injectable } from '@nestjs/common';
+import { RouteNotFound, ServiceUnavailable } from '../common/common.errors.js';
+import { Metrics } from '../common/metrics.js';
+import { Config } from '../config/config.js';
+import { DATABASE, type Database } from '../database/database.js';
+import { pendingMigrations } from '../database/migrations.js';
+
+@Injectable()
+export class HealthService implements BeforeApplicationShutdown {
+  private stopping = false;
+  private migrated = false;
+
+  constructor(
+    private readonly config: Config,
+    private readonly metricsOfApp: Metrics,
+    @Inject(DATABASE) private readonly db: Database,
+  ) {}
+
+  /**
+   * Readiness goes false first, and balancers get the time to hear it while everything is still served.
+   * Somebody who pressed Ctrl-C does not wait.
+   */
+  async beforeApplicationShutdown(signal?: string): Promise<void> {
+    this.stopping = true;
+    if (signal === 'SIGTERM') await sleep(this.config.shutdownDelaySeconds * 1000);
+  }
+
+  /** From then on answers end their connection, so that none is cut in the middle of a later request. */
+  get isStopping(): boolean {
+    return this.stopping;
+  }
+
+  /** @throws {ServiceUnavailable} */
+  async requireReady(): Promise<void> {
+    const away = (detail: string) => new ServiceUnavailable({ detail, headers: { 'retry-after': '1' } });
+    if (this.stopping) throw away('This process is stopping.');
+    const query = (text: string) => this.db.$client.query(text) as unknown as Promise<{ rows: Record<string, unknown>[] }>;
+    if (this.migrated) {
+      await query('SELECT 1');
+      return;
+    }
+    const pending = await pendingMigrations(query);
+    if (pending.length > 0) throw away(`${pending.length} migrations have not run.`);
+    this.migrated = true;
+  }
+
+  /** @throws {RouteNotFound} for whoever does not know the token */
+  async metrics(authorization: string | undefined): Promise<string> {
+    const { metricsToken, isProduction } = this.config;
+    if (metricsToken === undefined && isProduction) throw new RouteNotFound();
+    if (metricsToken !== undefined && !isSame(authorization ?? '', `Bearer ${metricsToken}`)) throw new RouteNotFound();
+    return this.metricsOfApp.registry.metrics();
+  }
+}
+
+/** In constant time, lengths included. */
+function isSame(given: string, wanted: string): boolean {
+  const digest = (text: string) => createHash('sha256').update(text).digest();
+  return timingSafeEqual(digest(given), digest(wanted));
+}

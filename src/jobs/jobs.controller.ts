@@ -1,0 +1,27 @@
+import { Controller, Get, HttpCode, Param, Post } from '@nestjs/common';
+import { Operator } from '../access/access.decorators.js';
+import { Problems } from '../common/api-problems.js';
+import { JobListResponse, JobResponse } from './jobs.dto.js';
+import { JobAlreadyRunning, JobNotFound } from './jobs.errors.js';
+import { JobsService } from './jobs.service.js';
+
+@Controller('v1/jobs')
+export class JobsController {
+  constructor(private readonly jobs: JobsService) {}
+
+  /** Lists the scheduled jobs, each with its last run. */
+  @Get()
+  @Operator()
+  async listJobs(): Promise<JobListResponse> {
+    return { data: (await this.jobs.list()).map(JobResponse.of), nextCursor: null };
+  }
+
+  /** Starts a job now. It runs in the background; its outcome shows in the list. */
+  @Post(':job/run')
+  @HttpCode(202)
+  @Operator()
+  @Problems(JobNotFound, JobAlreadyRunning)
+  async runJob(@Param('job') job: string): Promise<JobResponse> {
+    return JobResponse.of(await this.jobs.start(job));
+  }
+}

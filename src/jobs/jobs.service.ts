@@ -1,0 +1,158 @@
+import { type BeforeApplicationShutdown, Injectable, Logger, type OnApplicationBootstrap, type OnModuleInit } from '@nestjs/common';
+import { SchedulerRegistry } from '@nestjs/schedule';
+import { Counter, Histogram } from 'prom-client';
+import { newId } from '../common/ids.js';
+import { Metrics } from '../common/metrics.js';
+import { sweepInBatches } from '../common/sweep.js';
+import type { JobRun } from './job-runs.table.js';
+import { JobAlreadyRunning, JobNotFound } from './jobs.errors.js';
+import { JobsRepository } from './jobs.repository.js';
+
+/** Work that comes back. It must bear being stopped and begun again anywhere. */
+export interface Job {
+  /** snake_case; also its name in the API and the metrics. */
+  name: string;
+  description: string;
+  everySeconds: number;
+  /** Answers how many rows it dealt with. Stops soon after the signal. */
+  run(signal: AbortSignal): Promise<number>;
+}
+
+const TICK_MS = 1000;
+const LEASE_SECONDS = 15;
+const KEEP_RUNS_DAYS = 30;
+
+/**
+ * Runs each tick of each job on one replica: `job_runs` decides whose it is, a lease lets another one
+ * take over when the holder dies (docs/decisions/0006).
+ */
+@Injectable()
+export class JobsService implements OnModuleInit, OnApplicationBootstrap, BeforeApplicationShutdown {
+  private readonly logger = new Logger(JobsService.name);
+  private readonly holder = { holder: newId(), leaseSeconds: LEASE_SECONDS };
+  private readonly jobs = new Map<string, Job>();
+  /** The last tick of each job that this replica has looked at. */
+  private readonly seen = new Map<string, number>();
+  private readonly running = new Set<Promise<void>>();
+  private readonly stopping = new AbortController();
+  private ticking = false;
+  private readonly runs: Counter<'job' | 'outcome'>;
+  private readonly rows: Counter<'job'>;
+  private readonly seconds: Histogram<'job'>;
+
+  constructor(
+    private readonly repository: JobsRepository,
+    private readonly scheduler: SchedulerRegistry,
+    metrics: Metrics,
+  ) {
+    const registers = [metrics.registry];
+    this.runs = new Counter({ name: 'tenantry_job_runs_total', help: 'Runs of a job', labelNames: ['job', 'outcome'], registers });
+    this.rows = new Counter({ name: 'tenantry_job_rows_total', help: 'Rows a job dealt with', labelNames: ['job'], registers });
+    this.seconds = new Histogram({ name: 'tenantry_job_seconds', help: 'How long a run took', labelNames: ['job'], registers, buckets: [0.01, 0.1, 1, 10, 60, 600] });
+  }
+
+  onModuleInit(): void {
+    this.register({
+      name: 'prune_job_runs',
+      description: 'Removes the log of runs older than a month',
+      everySeconds: 86_400,
+      run: (signal) => {
+        const before = new Date(Date.now() - KEEP_RUNS_DAYS * 86_400_000);
+        return sweepInBatches(signal, (limit) => this.repository.deleteFinished(before, limit));
+      },
+    });
+  }
+
+  onApplicationBootstrap(): void {
+    this.scheduler.addInterval('jobs', setInterval(() => void this.tick(), TICK_MS));
+  }
+
+  async beforeApplicationShutdown(): Promise<void> {
+    this.stopping.abort();
+    if (this.scheduler.doesExist('interval', 'jobs')) this.scheduler.deleteInterval('jobs');
+    await Promise.allSettled(this.running);
+  }
+
+  /** Says that a job exists. Owners call it when their module starts. */
+  register(job: Job): void {
+    this.jobs.set(job.name, job);
+  }
+
+  /** Every job with its last run. */
+  async list(): Promise<{ job: Job; lastRun?: JobRun }[]> {
+    return Promise.all([...this.jobs.values()].map(async (job) => ({ job, lastRun: await this.repository.findLast(job.name) })));
+  }
+
+  /**
+   * Starts a run by hand and does not wait for it.
+   *
+   * @throws {JobNotFound}
+   * @throws {JobAlreadyRunning} while a run of it is alive on any replica
+   */
+  async start(name: string): Promise<{ job: Job; lastRun: JobRun }> {
+    const job = this.jobs.get(name);
+    if (job === undefined) throw new JobNotFound();
+    const run = await this.repository.claim(name, new Date(), this.holder);
+    if (run === undefined) throw new JobAlreadyRunning();
+    this.execute(job, run);
+    return { job, lastRun: run };
+  }
+
+  private async tick(): Promise<void> {
+    if (this.ticking) return;
+    this.ticking = true;
+    try {
+      const abandoned = await this.repository.takeOver([...this.jobs.keys()], this.holder);
+      if (abandoned !== undefined) {
+        this.logger.warn({ job: abandoned.job, tick: abandoned.tick }, 'Taking over a run whose holder is gone');
+        this.execute(this.jobs.get(abandoned.job)!, abandoned);
+      }
+      for (const job of this.jobs.values()) await this.claimDueTick(job);
+    } catch (error) {
+      this.logger.error({ err: error }, 'Jobs could not be scheduled');
+    } finally {
+      this.ticking = false;
+    }
+  }
+
+  private async claimDueTick(job: Job): Promise<void> {
+    const period = job.everySeconds * 1000;
+    const due = Math.floor(Date.now() / period) * period;
+    if (this.seen.get(job.name) === due || this.stopping.signal.aborted) return;
+    const run = await this.repository.claim(job.name, new Date(due), this.holder);
+    this.seen.set(job.name, due);
+    if (run !== undefined) this.execute(job, run);
+  }
+
+  private execute(job: Job, run: JobRun): void {
+    const done = this.runAndRecord(job, run).finally(() => this.running.delete(done));
+    this.running.add(done);
+  }
+
+  private async runAndRecord(job: Job, run: JobRun): Promise<void> {
+    const lost = new AbortController();
+    const heartbeat = setInterval(() => {
+      this.repository.renewLease(run.id, this.holder).then(
+        (held) => held || lost.abort(),
+        (error: unknown) => this.logger.warn({ err: error, job: job.name }, 'A lease could not be renewed'),
+      );
+    }, (LEASE_SECONDS * 1000) / 3);
+    const stopTimer = this.seconds.startTimer({ job: job.name });
+    try {
+      const count = await job.run(AbortSignal.any([this.stopping.signal, lost.signal]));
+      this.runs.inc({ job: job.name, outcome: 'done' });
+      this.rows.inc({ job: job.name }, count);
+      await this.repository.finish(run.id, this.holder.holder, { count });
+      this.logger.log({ job: job.name, count, tick: run.tick }, `Job ${job.name} done: ${count}`);
+    } catch (error) {
+      this.runs.inc({ job: job.name, outcome: 'failed' });
+      this.logger.error({ err: error, job: job.name }, `Job ${job.name} failed`);
+      await this.repository
+        .finish(run.id, this.holder.holder, { error: (error as Error).message })
+        .catch((failure: unknown) => this.logger.error({ err: failure, job: job.name }, 'A run could not be recorded; its lease will end'));
+    } finally {
+      clearInterval(heartbeat);
+      stopTimer();
+    }
+  }
+}

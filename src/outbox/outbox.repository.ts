@@ -1,0 +1,66 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { and, eq, isNull, lt, sql } from 'drizzle-orm';
+import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { outbox } from './outbox.table.js';
+
+export interface ClaimedEntry {
+  id: string;
+  kind: string;
+  payload: string;
+  attempts: number;
+}
+
+@Injectable()
+export class OutboxRepository {
+  constructor(@Inject(DATABASE) private readonly db: Database) {}
+
+  async insert(entry: { id: string; kind: string; payload: string }, db: Queryable = this.db): Promise<void> {
+    await db.insert(outbox).values(entry);
+  }
+
+  /** Takes due entries for `leaseSeconds`; the attempt counts even if the process does not survive it. */
+  async claim(limit: number, leaseSeconds: number, db: Queryable = this.db): Promise<ClaimedEntry[]> {
+    const due = sql`SELECT ${outbox.id} FROM ${outbox} WHERE ${outbox.nextAttemptAt} <= now() ORDER BY ${outbox.nextAttemptAt} LIMIT ${limit} FOR UPDATE SKIP LOCKED`;
+    return db
+      .update(outbox)
+      .set({ attempts: sql`${outbox.attempts} + 1`, nextAttemptAt: sql`now() + ${leaseSeconds} * interval '1 second'` })
+      .where(sql`${outbox.id} IN (${due})`)
+      .returning({ id: outbox.id, kind: outbox.kind, payload: outbox.payload, attempts: outbox.attempts });
+  }
+
+  /** Keeps the fact and forgets the content. */
+  async markDone(id: string, db: Queryable = this.db): Promise<void> {
+    await db.update(outbox).set({ doneAt: sql`now()`, nextAttemptAt: null, payload: '', lastError: null }).where(eq(outbox.id, id));
+  }
+
+  /** @param retryInSeconds null for an entry that has used up its attempts */
+  async markFailed(id: string, error: string, retryInSeconds: number | null, db: Queryable = this.db): Promise<void> {
+    const nextAttemptAt = retryInSeconds === null ? null : sql`now() + ${retryInSeconds} * interval '1 second'`;
+    await db.update(outbox).set({ lastError: error, nextAttemptAt }).where(and(eq(outbox.id, id), isNull(outbox.doneAt)));
+  }
+
+  async reviveDead(db: Queryable = this.db): Promise<number> {
+    const { rowCount } = await db
+      .update(outbox)
+      .set({ nextAttemptAt: sql`now()`, attempts: 0 })
+      .where(and(isNull(outbox.nextAttemptAt), isNull(outbox.doneAt)));
+    return rowCount ?? 0;
+  }
+
+  async count(db: Queryable = this.db): Promise<{ pending: number; dead: number }> {
+    const [row] = await db
+      .select({
+        pending: sql<number>`(count(*) FILTER (WHERE ${outbox.nextAttemptAt} IS NOT NULL))::int`,
+        dead: sql<number>`(count(*) FILTER (WHERE ${outbox.nextAttemptAt} IS NULL))::int`,
+      })
+      .from(outbox)
+      .where(isNull(outbox.doneAt));
+    return row ?? { pending: 0, dead: 0 };
+  }
+
+  async deleteDone(before: Date, limit: number, db: Queryable = this.db): Promise<number> {
+    const old = db.select({ id: outbox.id }).from(outbox).where(lt(outbox.doneAt, before)).limit(limit).for('update', { skipLocked: true });
+    const { rowCount } = await db.delete(outbox).where(sql`${outbox.id} IN (${old})`);
+    return rowCount ?? 0;
+  }
+}

@@ -1,0 +1,31 @@
+import { sql } from 'drizzle-orm';
+import { index, integer, pgTable, text, timestamp, uuid } from 'drizzle-orm/pg-core';
+
+/** What must happen outside because of something that was committed here. */
+export const outbox = pgTable(
+  'outbox',
+  {
+    id: uuid('id').primaryKey(),
+    kind: text('kind').notNull(),
+    /** JSON, encrypted: mails carry links that sign people in. */
+    payload: text('payload').notNull(),
+    attempts: integer('attempts').notNull().default(0),
+    /** Null when it is done or dead. While a worker has it: the end of its lease. */
+    nextAttemptAt: timestamp('next_attempt_at', { withTimezone: true, precision: 3 }).defaultNow(),
+    doneAt: timestamp('done_at', { withTimezone: true, precision: 3 }),
+    lastError: text('last_error'),
+    createdAt: timestamp('created_at', { withTimezone: true, precision: 3 }).notNull().defaultNow(),
+    updatedAt: timestamp('updated_at', { withTimezone: true, precision: 3 })
+      .notNull()
+      .defaultNow()
+      .$onUpdateFn(() => new Date()),
+  },
+  (table) => [
+    index('outbox_next_attempt_at_idx')
+      .on(table.nextAttemptAt)
+      .where(sql`${table.nextAttemptAt} IS NOT NULL`),
+    index('outbox_done_at_idx')
+      .on(table.doneAt)
+      .where(sql`${table.doneAt} IS NOT NULL`),
+  ],
+);

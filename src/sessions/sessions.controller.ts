@@ -1,0 +1,46 @@
+import { Controller, Delete, Get, HttpCode, Param, Query } from '@nestjs/common';
+import { SignedIn } from '../access/access.decorators.js';
+import { Caller, type Principal } from '../access/principal.js';
+import { Problems } from '../common/api-problems.js';
+import { InvalidCursor, InvalidRequest } from '../common/common.errors.js';
+import { IdPipe } from '../common/id.pipe.js';
+import { ListQuery } from '../common/list.dto.js';
+import { RevokedSessionsResponse, SessionListResponse, SessionResponse } from './sessions.dto.js';
+import { SessionNotFound } from './sessions.errors.js';
+import { SessionsService } from './sessions.service.js';
+
+@Controller('v1/sessions')
+export class SessionsController {
+  constructor(private readonly sessions: SessionsService) {}
+
+  /** Lists where you are signed in, newest first. */
+  @Get()
+  @SignedIn()
+  @Problems(InvalidRequest, InvalidCursor)
+  async listSessions(@Caller() caller: Principal, @Query() query: ListQuery): Promise<SessionListResponse> {
+    return SessionListResponse.of(await this.sessions.list(caller.userId, query), caller.sessionId);
+  }
+
+  /** Reads the session that asks. */
+  @Get('current')
+  @SignedIn()
+  async getCurrentSession(@Caller() caller: Principal): Promise<SessionResponse> {
+    return SessionResponse.of(await this.sessions.get(caller.userId, caller.sessionId), caller.sessionId);
+  }
+
+  /** Ends one of your sessions; its token is refused from the next request on. */
+  @Delete(':sessionId')
+  @HttpCode(204)
+  @SignedIn()
+  @Problems(InvalidRequest, SessionNotFound)
+  async revokeSession(@Caller() caller: Principal, @Param('sessionId', IdPipe) sessionId: string): Promise<void> {
+    await this.sessions.revoke(caller.userId, sessionId);
+  }
+
+  /** Ends all your sessions but the one that asks. */
+  @Delete()
+  @SignedIn()
+  async revokeOtherSessions(@Caller() caller: Principal): Promise<RevokedSessionsResponse> {
+    return { revoked: await this.sessions.revokeAll(caller.userId, { except: caller.sessionId }) };
+  }
+}

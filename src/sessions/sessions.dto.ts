@@ -1,0 +1,45 @@
+import type { Page } from '../common/cursors.js';
+import type { Session } from './sessions.table.js';
+
+export class SessionResponse {
+  /** @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  id!: string;
+
+  /** Whether it is the one that asks. @example true */
+  current!: boolean;
+
+  /** The address it was opened from. @example "203.0.113.7" */
+  ipAddress!: string | null;
+
+  /** The device it was opened on. @example "Mozilla/5.0 (X11; Linux x64)" */
+  userAgent!: string | null;
+
+  createdAt!: Date;
+
+  /** To the minute: not every request writes it down. */
+  lastUsedAt!: Date;
+
+  /** When it ends if it is not used until then. */
+  expiresAt!: Date;
+
+  static of(session: Session, currentId: string): SessionResponse {
+    const { id, ipAddress, userAgent, createdAt, lastUsedAt, expiresAt } = session;
+    return { id, current: id === currentId, ipAddress: ipAddress || null, userAgent: userAgent || null, createdAt, lastUsedAt, expiresAt };
+  }
+}
+
+export class SessionListResponse {
+  data!: SessionResponse[];
+
+  /** Ask for the next page with it; null on the last one. */
+  nextCursor!: string | null;
+
+  static of({ data, nextCursor }: Page<Session>, currentId: string): SessionListResponse {
+    return { data: data.map((session) => SessionResponse.of(session, currentId)), nextCursor };
+  }
+}
+
+export class RevokedSessionsResponse {
+  /** How many sessions ended. @example 3 */
+  revoked!: number;
+}

@@ -1,0 +1,8 @@
+import { Module } from '@nestjs/common';
+import { JobsModule } from '../jobs/jobs.module.js';
+import { SessionsController } from './sessions.controller.js';
+import { SessionsRepository } from './sessions.repository.js';
+import { SessionsService } from './sessions.service.js';
+
+@Module({ imports: [JobsModule], controllers: [SessionsController], providers: [SessionsRepository, SessionsService], exports: [SessionsService] })
+export class SessionsModule {}

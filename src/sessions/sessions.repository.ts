@@ -1,0 +1,67 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { and, desc, eq, gt, inArray, isNotNull, isNull, lt, ne, sql, type SQL } from 'drizzle-orm';
+import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { type Session, sessions } from './sessions.table.js';
+
+/** How long the row of an ended Clerk session stays to refuse its tokens; they live for minutes. */
+const KEEP_ENDED = sql`interval '30 days'`;
+
+@Injectable()
+export class SessionsRepository {
+  constructor(@Inject(DATABASE) private readonly db: Database) {}
+
+  async listLive(userId: string, { limit, after }: { limit: number; after?: { createdAt: string; id: string } }, db: Queryable = this.db): Promise<Session[]> {
+    const beyond = after && sql`(${sessions.createdAt}, ${sessions.id}) < (${after.createdAt}::timestamptz, ${after.id}::uuid)`;
+    return db
+      .select()
+      .from(sessions)
+      .where(and(eq(sessions.userId, userId), live, beyond))
+      .orderBy(desc(sessions.createdAt), desc(sessions.id))
+      .limit(limit);
+  }
+
+  async findLive(userId: string, sessionId: string, db: Queryable = this.db): Promise<Session | undefined> {
+    const [session] = await db
+      .select()
+      .from(sessions)
+      .where(and(eq(sessions.id, sessionId), eq(sessions.userId, userId), live));
+    return session;
+  }
+
+  async insertClerkSession(session: typeof sessions.$inferInsert, db: Queryable = this.db): Promise<void> {
+    await db.insert(sessions).values(session).onConflictDoNothing({ target: sessions.clerkSessionId });
+  }
+
+  /** Answers how many ended. */
+  async end(userId: string, sessionId: string, db: Queryable = this.db): Promise<number> {
+    return this.endWhere(and(eq(sessions.userId, userId), eq(sessions.id, sessionId)), db);
+  }
+
+  async endOfUsers(userIds: string[], { except }: { except?: string } = {}, db: Queryable = this.db): Promise<number> {
+    return this.endWhere(and(inArray(sessions.userId, userIds), except === undefined ? undefined : ne(sessions.id, except)), db);
+  }
+
+  async deleteExpired(limit: number, db: Queryable = this.db): Promise<number> {
+    // The row is read again under its lock: a session that was prolonged meanwhile stays.
+    const expired = db
+      .select({ id: sessions.id })
+      .from(sessions)
+      .where(lt(sessions.expiresAt, sql`now()`))
+      .orderBy(sessions.expiresAt)
+      .limit(limit)
+      .for('update', { skipLocked: true });
+    const { rowCount } = await db.delete(sessions).where(sql`${sessions.id} IN (${expired})`);
+    return rowCount ?? 0;
+  }
+
+  private async endWhere(which: SQL | undefined, db: Queryable): Promise<number> {
+    const own = await db.delete(sessions).where(and(which, isNull(sessions.clerkSessionId)));
+    const clerk = await db
+      .update(sessions)
+      .set({ endedAt: sql`now()`, expiresAt: sql`now() + ${KEEP_ENDED}` })
+      .where(and(which, isNotNull(sessions.clerkSessionId), isNull(sessions.endedAt)));
+    return (own.rowCount ?? 0) + (clerk.rowCount ?? 0);
+  }
+}
+
+const live = and(gt(sessions.expiresAt, sql`now()`), isNull(sessions.endedAt));

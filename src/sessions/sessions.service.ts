@@ -1,0 +1,68 @@
+import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
+import { Cursors, type Page } from '../common/cursors.js';
+import { newId } from '../common/ids.js';
+import { sweepInBatches } from '../common/sweep.js';
+import { Config } from '../config/config.js';
+import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { JobsService } from '../jobs/jobs.service.js';
+import { SessionNotFound } from './sessions.errors.js';
+import { SessionsRepository } from './sessions.repository.js';
+import type { Session } from './sessions.table.js';
+
+/** Where a person is signed in. A session that ends is refused at the next request on every process: nothing caches it. */
+@Injectable()
+export class SessionsService implements OnModuleInit {
+  constructor(
+    private readonly repository: SessionsRepository,
+    private readonly cursors: Cursors,
+    private readonly jobs: JobsService,
+    private readonly config: Config,
+    @Inject(DATABASE) private readonly db: Database,
+  ) {}
+
+  onModuleInit(): void {
+    this.jobs.register({
+      name: 'expire_sessions',
+      description: 'Removes sessions that have expired',
+      everySeconds: 60,
+      run: (signal) => sweepInBatches(signal, (limit) => this.repository.deleteExpired(limit)),
+    });
+  }
+
+  async list(userId: string, { limit, cursor }: { limit: number; cursor?: string }): Promise<Page<Session>> {
+    const list = ['sessions', userId];
+    const position = this.cursors.read(cursor, list);
+    const after = position && { createdAt: String(position[0]), id: String(position[1]) };
+    const rows = await this.repository.listLive(userId, { limit: limit + 1, after });
+    return this.cursors.page(rows, { limit, list, position: ({ createdAt, id }) => [createdAt.toISOString(), id] });
+  }
+
+  /** @throws {SessionNotFound} */
+  async get(userId: string, sessionId: string): Promise<Session> {
+    const session = await this.repository.findLive(userId, sessionId);
+    if (session === undefined) throw new SessionNotFound();
+    return session;
+  }
+
+  /** @throws {SessionNotFound} for one that is not this user's, or has ended */
+  async revoke(userId: string, sessionId: string): Promise<void> {
+    const ended = await this.db.transaction((tx) => this.repository.end(userId, sessionId, tx));
+    if (ended === 0) throw new SessionNotFound();
+  }
+
+  /** Ends all sessions of a user, but for one where that is asked; answers how many. */
+  async revokeAll(userId: string, { except }: { except?: string } = {}): Promise<number> {
+    return this.db.transaction((tx) => this.endAll([userId], { except }, tx));
+  }
+
+  /** As `revokeAll`, in the transaction of what makes it necessary. */
+  async endAll(userIds: string[], options: { except?: string }, db: Queryable): Promise<number> {
+    return userIds.length === 0 ? 0 : this.repository.endOfUsers(userIds, options, db);
+  }
+
+  /** Writes down a Clerk session when its token is first seen. */
+  async mirrorClerkSession(userId: string, clerkSessionId: string, device: { ipAddress?: string; userAgent?: string }, db: Queryable): Promise<void> {
+    const expiresAt = new Date(Date.now() + this.config.sessionIdleSeconds * 1000);
+    await this.repository.insertClerkSession({ id: newId(), userId, clerkSessionId, expiresAt, ...device }, db);
+  }
+}

@@ -1,0 +1,37 @@
+import { boolean, index, pgTable, text, timestamp, uuid } from 'drizzle-orm/pg-core';
+import { users } from '../users/users.table.js';
+
+/**
+ * A signed-in device. Ours are deleted when they end; one that Clerk issued stays with `ended_at`,
+ * because only the row refuses the tokens that Clerk's keys still vouch for.
+ */
+export const sessions = pgTable(
+  'sessions',
+  {
+    id: uuid('id').primaryKey(),
+    userId: uuid('user_id')
+      .notNull()
+      .references(() => users.id, { onDelete: 'cascade' }),
+    /** SHA-256 of the token in base64url; absent for a Clerk session. */
+    tokenHash: text('token').unique('sessions_token_key'),
+    clerkSessionId: text('clerk_session_id').unique('sessions_clerk_session_id_key'),
+    /** Whether use prolongs it; not so when the person did not ask to be remembered. */
+    sliding: boolean('sliding').notNull().default(true),
+    expiresAt: timestamp('expires_at', { withTimezone: true, precision: 3 }).notNull(),
+    ipAddress: text('ip_address'),
+    userAgent: text('user_agent'),
+    lastUsedAt: timestamp('last_used_at', { withTimezone: true, precision: 3 }).notNull().defaultNow(),
+    endedAt: timestamp('ended_at', { withTimezone: true, precision: 3 }),
+    createdAt: timestamp('created_at', { withTimezone: true, precision: 3 }).notNull().defaultNow(),
+    updatedAt: timestamp('updated_at', { withTimezone: true, precision: 3 })
+      .notNull()
+      .defaultNow()
+      .$onUpdateFn(() => new Date()),
+  },
+  (table) => [
+    index('sessions_user_id_created_at_id_idx').on(table.userId, table.createdAt, table.id),
+    index('sessions_expires_at_idx').on(table.expiresAt),
+  ],
+);
+
+export type Session = typeof sessions.$inferSelect;

@@ -1,0 +1,94 @@
+import path from 'node:path';
+import { Logger } from '@nestjs/common';
+import type { NestExpressApplication } from '@nestjs/platform-express';
+import { type Config, ConfigError, loadConfig, readEnvironment } from './config/config.js';
+import { DATA_DIRECTORY, localSecrets } from './config/local-environment.js';
+import { type EmbeddedPostgres, findEmbeddedPostgres, startEmbeddedPostgres } from './database/embedded-postgres.js';
+import { migrate } from './database/migrations.js';
+import { type Demo, seedDemo } from './demo.js';
+import { createApp } from './setup-app.js';
+
+const EMBEDDED_DIRECTORY = path.join(DATA_DIRECTORY, 'postgres');
+const STOP_WITHIN_MS = 30_000;
+
+/** The configuration, and the database server that had to be started for it, if one had. */
+export interface Surroundings {
+  config: Config;
+  embedded: boolean;
+  stop(): Promise<void>;
+}
+
+/**
+ * Completes what was not configured, for development: secrets that are made once, and the embedded
+ * PostgreSQL. In production nothing is made up.
+ *
+ * @throws {ConfigError}
+ */
+export async function surroundings({ join = false } = {}): Promise<Surroundings> {
+  const environment = readEnvironment();
+  if (environment['NODE_ENV'] === 'production') return { config: loadConfig(environment), embedded: false, stop: async () => undefined };
+
+  const { databasePassword, ...secrets } = localSecrets();
+  const completed: Record<string, string | undefined> = { ...secrets, ...withoutEmpty(environment) };
+  if (completed['DATABASE_URL'] !== undefined) return { config: loadConfig(completed), embedded: false, stop: async () => undefined };
+
+  // Mistakes first: they must not leave a server running.
+  loadConfig({ ...completed, DATABASE_URL: 'postgres://localhost/placeholder' });
+  const running = join ? await findEmbeddedPostgres(EMBEDDED_DIRECTORY, databasePassword) : undefined;
+  if (running !== undefined) return { config: loadConfig({ ...completed, DATABASE_URL: running }), embedded: true, stop: async () => undefined };
+  const server: EmbeddedPostgres = await startEmbeddedPostgres({ directory: EMBEDDED_DIRECTORY, password: databasePassword });
+  return { config: loadConfig({ ...completed, DATABASE_URL: server.url }), embedded: true, stop: () => server.stop() };
+}
+
+/** Starts the whole thing, and stops it in order at the first signal. */
+export async function start(): Promise<void> {
+  let around: Surroundings | undefined;
+  let app: NestExpressApplication | undefined;
+  let stopping: Promise<void> | undefined;
+
+  const stop = (code: number, signal?: string): Promise<void> =>
+    (stopping ??= (async () => {
+      // A stop that hangs must not hang the deployment.
+      setTimeout(() => process.exit(1), STOP_WITHIN_MS).unref();
+      // The interface leaves the signal out; every implementation takes it.
+      await (app as { close(signal?: string): Promise<void> } | undefined)?.close(signal);
+      await around?.stop();
+      process.exit(code);
+    })());
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void stop(0, signal));
+
+  try {
+    around = await surroundings();
+    const { config, embedded } = around;
+    await migrate(config.databaseDirectUrl);
+    app = await createApp(config);
+    await app.listen(config.port, config.host);
+    welcome(config, embedded ? await seedDemo(app) : undefined);
+  } catch (error) {
+    if (stopping !== undefined) return;
+    if (error instanceof ConfigError) process.stderr.write(`${error.message}\n`);
+    else new Logger('Tenantry').fatal(error);
+    await stop(1);
+  }
+}
+
+function welcome(config: Config, demo: Demo | undefined): void {
+  const url = config.publicUrl;
+  const lines = [
+    '',
+    `  Tenantry is listening on ${url}`,
+    '',
+    `  API documentation   ${url}/docs`,
+    `  OpenAPI document    ${url}/openapi.json`,
+    `  Health, metrics     ${url}/health/ready  ${url}/metrics`,
+  ];
+  if (demo !== undefined) {
+    lines.push('', '  Demo users (also in .data/demo.json)', ...demo.people.map(({ email, password }) => `    ${email.padEnd(20)} ${password}`));
+    lines.push('', '  Try it:', '', `    curl ${url}/v1/users/me -H 'Authorization: Bearer ${demo.token}'`);
+  }
+  process.stdout.write(`${lines.join('\n')}\n\n`);
+}
+
+function withoutEmpty(environment: Record<string, string | undefined>): Record<string, string | undefined> {
+  return Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== undefined && value.trim() !== ''));
+}

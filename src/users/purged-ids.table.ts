@@ -1,0 +1,13 @@
+import { pgTable, primaryKey, text, timestamp } from 'drizzle-orm/pg-core';
+
+/** Provider ids of rows that a purge removed, kept for ever: a replay years later must not bring them back. */
+export const purgedIds = pgTable(
+  'purged_ids',
+  {
+    provider: text('provider').notNull(),
+    kind: text('kind').notNull(),
+    externalId: text('external_id').notNull(),
+    purgedAt: timestamp('purged_at', { withTimezone: true, precision: 3 }).notNull().defaultNow(),
+  },
+  (table) => [primaryKey({ columns: [table.provider, table.kind, table.externalId] })],
+);

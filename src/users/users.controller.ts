@@ -1,0 +1,94 @@
+import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
+import { Operator, SignedIn } from '../access/access.decorators.js';
+import { Caller, type Principal } from '../access/principal.js';
+import { Problems } from '../common/api-problems.js';
+import { BodyTooLarge, InvalidCursor, InvalidRequest, MalformedBody, UnsupportedMediaType } from '../common/common.errors.js';
+import { IdPipe } from '../common/id.pipe.js';
+import { ListQuery } from '../common/list.dto.js';
+import { RevokedSessionsResponse, SessionListResponse } from '../sessions/sessions.dto.js';
+import { SessionsService } from '../sessions/sessions.service.js';
+import { ListUsersQuery, UpdateProfileRequest, UserListResponse, UserResponse } from './users.dto.js';
+import { CannotSuspendSelf, ManagedByClerk, UserNotFound } from './users.errors.js';
+import { UsersService } from './users.service.js';
+
+@Controller('v1/users')
+export class UsersController {
+  constructor(
+    private readonly users: UsersService,
+    private readonly sessions: SessionsService,
+  ) {}
+
+  /** Reads your profile. */
+  @Get('me')
+  @SignedIn()
+  async getMe(@Caller() caller: Principal): Promise<UserResponse> {
+    return UserResponse.of(await this.users.get(caller.userId));
+  }
+
+  /** Changes your profile; what is left out stays. */
+  @Patch('me')
+  @SignedIn()
+  @Problems(InvalidRequest, MalformedBody, UnsupportedMediaType, BodyTooLarge, ManagedByClerk)
+  async updateMe(@Caller() caller: Principal, @Body() body: UpdateProfileRequest): Promise<UserResponse> {
+    return UserResponse.of(await this.users.changeProfile(caller.userId, body));
+  }
+
+  /** Deletes you: every session and way to sign in ends at once, and your email is free again. */
+  @Delete('me')
+  @HttpCode(204)
+  @SignedIn()
+  @Problems(ManagedByClerk)
+  async deleteMe(@Caller() caller: Principal): Promise<void> {
+    await this.users.delete(caller.userId);
+  }
+
+  /** Lists users, newest first. */
+  @Get()
+  @Operator()
+  @Problems(InvalidRequest, InvalidCursor)
+  async listUsers(@Query() query: ListUsersQuery): Promise<UserListResponse> {
+    return UserListResponse.of(await this.users.list(query));
+  }
+
+  /** Reads a user: yourself, or anybody for an operator. */
+  @Get(':userId')
+  @SignedIn()
+  @Problems(InvalidRequest, UserNotFound)
+  async getUser(@Caller() caller: Principal, @Param('userId', IdPipe) userId: string): Promise<UserResponse> {
+    return UserResponse.of(await this.users.getVisible(userId, caller));
+  }
+
+  /** Suspends a user: they are refused everywhere until this is undone. */
+  @Post(':userId/suspend')
+  @HttpCode(200)
+  @Operator()
+  @Problems(InvalidRequest, UserNotFound, CannotSuspendSelf)
+  async suspendUser(@Caller() caller: Principal, @Param('userId', IdPipe) userId: string): Promise<UserResponse> {
+    return UserResponse.of(await this.users.suspend(userId, caller));
+  }
+
+  /** Lets a suspended user in again. */
+  @Post(':userId/unsuspend')
+  @HttpCode(200)
+  @Operator()
+  @Problems(InvalidRequest, UserNotFound)
+  async unsuspendUser(@Param('userId', IdPipe) userId: string): Promise<UserResponse> {
+    return UserResponse.of(await this.users.unsuspend(userId));
+  }
+
+  /** Lists where a user is signed in. */
+  @Get(':userId/sessions')
+  @Operator()
+  @Problems(InvalidRequest, InvalidCursor)
+  async listUserSessions(@Caller() caller: Principal, @Param('userId', IdPipe) userId: string, @Query() query: ListQuery): Promise<SessionListResponse> {
+    return SessionListResponse.of(await this.sessions.list(userId, query), caller.sessionId);
+  }
+
+  /** Ends all sessions of a user. */
+  @Delete(':userId/sessions')
+  @Operator()
+  @Problems(InvalidRequest)
+  async revokeUserSessions(@Param('userId', IdPipe) userId: string): Promise<RevokedSessionsResponse> {
+    return { revoked: await this.sessions.revokeAll(userId) };
+  }
+}

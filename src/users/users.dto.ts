@@ -1,0 +1,112 @@
+import { Transform, Type } from 'class-transformer';
+import { IsDate, IsEmail, IsOptional, IsString, IsUrl, Length, Matches, MaxLength, ValidateIf } from 'class-validator';
+import type { Page } from '../common/cursors.js';
+import { ListQuery } from '../common/list.dto.js';
+import type { User } from './users.table.js';
+
+const trimmed = ({ value }: { value: unknown }) => (typeof value === 'string' ? value.trim() : value);
+const lowered = ({ value }: { value: unknown }) => (typeof value === 'string' ? value.trim().toLowerCase() : value);
+const given = (_: unknown, value: unknown) => value !== undefined;
+const givenAndNotNull = (_: unknown, value: unknown) => value !== undefined && value !== null;
+
+export class UpdateProfileRequest {
+  /** @example "Ada Lovelace" */
+  @ValidateIf(given)
+  @Transform(trimmed)
+  @IsString()
+  @Length(1, 200)
+  name?: string;
+
+  /** Null removes it. @example "ada" */
+  @ValidateIf(givenAndNotNull)
+  @Transform(trimmed)
+  @Matches(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, { message: 'username must be 1 to 63 letters, digits, dots, dashes or underscores' })
+  username?: string | null;
+
+  /** An https address; null removes it. @example "https://example.com/ada.png" */
+  @ValidateIf(givenAndNotNull)
+  @IsUrl({ protocols: ['https'], require_protocol: true, require_tld: false })
+  @MaxLength(2000)
+  imageUrl?: string | null;
+}
+
+export class ListUsersQuery extends ListQuery {
+  /** The whole address. @example "ada@example.com" */
+  @IsOptional()
+  @Transform(lowered)
+  @IsEmail()
+  email?: string;
+
+  /** @example "user_2g7np7Hrk0SN6kj5EDMLDaKNL0S" */
+  @IsOptional()
+  @IsString()
+  @MaxLength(200)
+  clerkUserId?: string;
+
+  /** Created at this time or later. @example "2026-01-01T00:00:00Z" */
+  @IsOptional()
+  @Type(() => Date)
+  @IsDate()
+  createdFrom?: Date;
+
+  /** Created before this time. @example "2027-01-01T00:00:00Z" */
+  @IsOptional()
+  @Type(() => Date)
+  @IsDate()
+  createdBefore?: Date;
+
+  /** Beginnings of words in name, username or email; all must be there. @example "ada love" */
+  @IsOptional()
+  @IsString()
+  @MaxLength(200)
+  search?: string;
+}
+
+export class UserResponse {
+  /** @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  id!: string;
+
+  /** A user who came from Clerk may have none. @example "ada@example.com" */
+  email!: string | null;
+
+  /** Whether the address was proved to be theirs. @example true */
+  emailVerified!: boolean;
+
+  /** @example "Ada Lovelace" */
+  name!: string;
+
+  /** @example "ada" */
+  username!: string | null;
+
+  /** @example "https://example.com/ada.png" */
+  imageUrl!: string | null;
+
+  /** Clerk's id, for a user whom Clerk owns. @example "user_2g7np7Hrk0SN6kj5EDMLDaKNL0S" */
+  clerkUserId!: string | null;
+
+  /** Whether they run this installation. @example false */
+  operator!: boolean;
+
+  /** Since when they may not sign in or call anything. */
+  suspendedAt!: Date | null;
+
+  createdAt!: Date;
+
+  updatedAt!: Date;
+
+  static of(user: User): UserResponse {
+    const { id, email, emailVerified, name, username, imageUrl, clerkUserId, operator, suspendedAt, createdAt, updatedAt } = user;
+    return { id, email, emailVerified, name, username, imageUrl, clerkUserId, operator, suspendedAt, createdAt, updatedAt };
+  }
+}
+
+export class UserListResponse {
+  data!: UserResponse[];
+
+  /** Ask for the next page with it; null on the last one. */
+  nextCursor!: string | null;
+
+  static of({ data, nextCursor }: Page<User>): UserListResponse {
+    return { data: data.map(UserResponse.of), nextCursor };
+  }
+}

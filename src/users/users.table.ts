@@ -1,0 +1,44 @@
+import { sql } from 'drizzle-orm';
+import { boolean, check, index, pgTable, text, timestamp, uuid } from 'drizzle-orm/pg-core';
+
+/** One person. */
+export const users = pgTable(
+  'users',
+  {
+    id: uuid('id').primaryKey(),
+    /** Unique over all rows, tombstones included: a replayed event must find the dead. */
+    clerkUserId: text('clerk_user_id').unique('users_clerk_user_id_key'),
+    /** Lower case. A Clerk user may have none; a deleted user has none, so that a new sign-up can take it. */
+    email: text('email').unique('users_email_key'),
+    emailVerified: boolean('email_verified').notNull().default(false),
+    emailVerifiedAt: timestamp('email_verified_at', { withTimezone: true, precision: 3 }),
+    name: text('name').notNull(),
+    username: text('username'),
+    imageUrl: text('image_url'),
+    operator: boolean('operator').notNull().default(false),
+    suspendedAt: timestamp('suspended_at', { withTimezone: true, precision: 3 }),
+    deletedAt: timestamp('deleted_at', { withTimezone: true, precision: 3 }),
+    // Milliseconds: a cursor made from a JS Date must meet the row exactly.
+    createdAt: timestamp('created_at', { withTimezone: true, precision: 3 }).notNull().defaultNow(),
+    updatedAt: timestamp('updated_at', { withTimezone: true, precision: 3 })
+      .notNull()
+      .defaultNow()
+      .$onUpdateFn(() => new Date()),
+  },
+  (table) => [
+    index('users_created_at_id_idx').on(table.createdAt, table.id),
+    index('users_search_idx').using('gin', userSearchText(table)),
+    index('users_deleted_at_idx')
+      .on(table.deletedAt)
+      .where(sql`${table.deletedAt} IS NOT NULL`),
+    check('users_email_lower_case', sql`${table.email} = lower(${table.email})`),
+    check('users_deleted_has_no_email', sql`${table.deletedAt} IS NULL OR ${table.email} IS NULL`),
+  ],
+);
+
+/** What a text search looks in: the words of the name, the address and its parts. */
+export function userSearchText(table: { name: unknown; email: unknown; username: unknown }) {
+  return sql`to_tsvector('simple', ${table.name} || ' ' || coalesce(${table.username}, '') || ' ' || coalesce(${table.email}, '') || ' ' || translate(coalesce(${table.email}, ''), '@.+-_', '     '))`;
+}
+
+export type User = typeof users.$inferSelect;
