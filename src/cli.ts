@@ -91,7 +91,12 @@ const COMMANDS: Record<string, Command> = {
 
 /** Writes openapi.json. Needs no database: nothing connects before the first query. */
 async function writeDocument(): Promise<void> {
-  const config = loadConfig({ DATABASE_URL: 'postgres://localhost/none', AUTH_SECRET: 'x'.repeat(32), ENCRYPTION_KEYS: `none:${Buffer.alloc(32).toString('base64')}`, LOG_LEVEL: 'silent' });
+  const config = loadConfig({
+    DATABASE_URL: 'postgres://localhost/none',
+    AUTH_SECRET: 'x'.repeat(32),
+    ENCRYPTION_KEYS: `none:${Buffer.alloc(32).toString('base64')}`,
+    LOG_LEVEL: 'silent',
+  });
   const app = await createApp(config);
   writeFileSync('openapi.json', `${JSON.stringify(createDocument(app), null, 2)}\n`);
   await app.close();

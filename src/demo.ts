@@ -40,7 +40,7 @@ export async function seedDemo(app: INestApplicationContext): Promise<Demo> {
     // Its password is lost with the file.
     if (existing !== undefined) await users.delete(existing.id);
     const password = randomBytes(12).toString('base64url');
-    const id = await auth.signUp({ email, name, password });
+    const { id } = await auth.createUser({ email, name, password });
     if (operator) await users.setOperator(id, true);
     people.push({ email, password });
   }

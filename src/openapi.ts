@@ -16,8 +16,15 @@ export function createDocument(app: INestApplication): OpenAPIObject {
     .setVersion('1')
     .setLicense('Proprietary', 'https://tenantry.dev/license')
     .addServer('/', 'This server')
-    .addBearerAuth({ type: 'http', scheme: 'bearer', description: 'A session token from signing in (`set-auth-token`), or a Clerk session token.' }, 'session')
-    .addCookieAuth(sessionCookieName('http://localhost'), { type: 'apiKey', in: 'cookie', description: 'Set by signing in. Requests that change something need a trusted `Origin` with it.' }, 'cookie');
+    .addBearerAuth(
+      { type: 'http', scheme: 'bearer', description: 'A session token from signing in (`set-auth-token`), or a Clerk session token.' },
+      'session',
+    )
+    .addCookieAuth(
+      sessionCookieName('http://localhost'),
+      { type: 'apiKey', in: 'cookie', description: 'Set by signing in. Requests that change something need a trusted `Origin` with it.' },
+      'cookie',
+    );
   const document = SwaggerModule.createDocument(app, builder.build(), {
     operationIdFactory: (_controller, method) => method,
     autoTagControllers: true,

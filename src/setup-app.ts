@@ -1,3 +1,4 @@
+import type { LoggerService } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import helmet from 'helmet';
@@ -19,7 +20,7 @@ export async function createApp(config: Config): Promise<NestExpressApplication>
     forceCloseConnections: false,
     abortOnError: false,
   });
-  app.useLogger(app.get(Logger));
+  app.useLogger(new QuietStart(app.get(Logger)));
   app.flushLogs();
 
   const express = app.getHttpAdapter().getInstance() as { set(name: string, value: unknown): void };
@@ -36,7 +37,11 @@ export async function createApp(config: Config): Promise<NestExpressApplication>
     next();
   });
   app.use(securityHeaders());
-  app.enableCors({ origin: config.trustedOrigins, credentials: true, exposedHeaders: ['X-Request-Id', 'RateLimit', 'RateLimit-Policy', 'Retry-After', 'Set-Auth-Token'] });
+  app.enableCors({
+    origin: config.trustedOrigins,
+    credentials: true,
+    exposedHeaders: ['X-Request-Id', 'RateLimit', 'RateLimit-Policy', 'Retry-After', 'Set-Auth-Token'],
+  });
   app.use(requireJson);
   app.useBodyParser('json', { limit: config.bodyLimitBytes, strict: false });
   app.use(refuseUncleanInput);
@@ -44,14 +49,42 @@ export async function createApp(config: Config): Promise<NestExpressApplication>
   return app;
 }
 
+/** Nest tells of every module and route it loads; that is no news. */
+class QuietStart implements LoggerService {
+  private static readonly contexts: unknown[] = ['NestFactory', 'InstanceLoader', 'RoutesResolver', 'RouterExplorer', 'NestApplication'];
+  readonly error: Logger['error'];
+  readonly warn: Logger['warn'];
+  readonly fatal: Logger['fatal'];
+
+  constructor(private readonly logger: Logger) {
+    this.error = logger.error.bind(logger);
+    this.warn = logger.warn.bind(logger);
+    this.fatal = logger.fatal.bind(logger);
+  }
+
+  log(message: unknown, ...optional: unknown[]): void {
+    if (!QuietStart.contexts.includes(optional.at(-1))) this.logger.log(message, ...optional);
+  }
+}
+
 /** helmet's headers; Swagger UI alone may run its own scripts. */
 function securityHeaders() {
-  const api = helmet({ contentSecurityPolicy: { useDefaults: false, directives: { 'default-src': ["'none'"], 'frame-ancestors': ["'none'"] } }, crossOriginResourcePolicy: { policy: 'cross-origin' } });
+  const api = helmet({
+    contentSecurityPolicy: { useDefaults: false, directives: { 'default-src': ["'none'"], 'frame-ancestors': ["'none'"] } },
+    crossOriginResourcePolicy: { policy: 'cross-origin' },
+  });
   const page = helmet({
     contentSecurityPolicy: {
       useDefaults: false,
-      directives: { 'default-src': ["'self'"], 'style-src': ["'self'", "'unsafe-inline'"], 'script-src': ["'self'", "'unsafe-inline'"], 'img-src': ["'self'", 'data:'], 'frame-ancestors': ["'none'"] },
+      directives: {
+        'default-src': ["'self'"],
+        'style-src': ["'self'", "'unsafe-inline'"],
+        'script-src': ["'self'", "'unsafe-inline'"],
+        'img-src': ["'self'", 'data:'],
+        'frame-ancestors': ["'none'"],
+      },
     },
   });
-  return (request: Request, response: Response, next: NextFunction) => (request.path.startsWith('/docs') ? page : api)(request, response, next);
+  return (request: Request, response: Response, next: NextFunction) =>
+    (request.path.startsWith('/docs') ? page : api)(request, response, next);
 }

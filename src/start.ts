@@ -35,7 +35,8 @@ export async function surroundings({ join = false } = {}): Promise<Surroundings>
   // Mistakes first: they must not leave a server running.
   loadConfig({ ...completed, DATABASE_URL: 'postgres://localhost/placeholder' });
   const running = join ? await findEmbeddedPostgres(EMBEDDED_DIRECTORY, databasePassword) : undefined;
-  if (running !== undefined) return { config: loadConfig({ ...completed, DATABASE_URL: running }), embedded: true, stop: async () => undefined };
+  if (running !== undefined)
+    return { config: loadConfig({ ...completed, DATABASE_URL: running }), embedded: true, stop: async () => undefined };
   const server: EmbeddedPostgres = await startEmbeddedPostgres({ directory: EMBEDDED_DIRECTORY, password: databasePassword });
   return { config: loadConfig({ ...completed, DATABASE_URL: server.url }), embedded: true, stop: () => server.stop() };
 }
@@ -83,7 +84,11 @@ function welcome(config: Config, demo: Demo | undefined): void {
     `  Health, metrics     ${url}/health/ready  ${url}/metrics`,
   ];
   if (demo !== undefined) {
-    lines.push('', '  Demo users (also in .data/demo.json)', ...demo.people.map(({ email, password }) => `    ${email.padEnd(20)} ${password}`));
+    lines.push(
+      '',
+      '  Demo users (also in .data/demo.json)',
+      ...demo.people.map(({ email, password }) => `    ${email.padEnd(20)} ${password}`),
+    );
     lines.push('', '  Try it:', '', `    curl ${url}/v1/users/me -H 'Authorization: Bearer ${demo.token}'`);
   }
   process.stdout.write(`${lines.join('\n')}\n\n`);

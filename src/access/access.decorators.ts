@@ -2,7 +2,15 @@ import { applyDecorators, SetMetadata } from '@nestjs/common';
 import { ApiBearerAuth, ApiCookieAuth } from '@nestjs/swagger';
 import { Problems } from '../common/api-problems.js';
 import { ServiceUnavailable } from '../common/common.errors.js';
-import { AmbiguousCredentials, InvalidCredentials, OperatorOnly, RateLimited, SignedOut, UntrustedOrigin, UserSuspended } from './access.errors.js';
+import {
+  AmbiguousCredentials,
+  InvalidCredentials,
+  OperatorOnly,
+  RateLimited,
+  SignedOut,
+  UntrustedOrigin,
+  UserSuspended,
+} from './access.errors.js';
 
 export const ACCESS = 'access';
 export const LIMITS = 'limits';
@@ -29,7 +37,16 @@ export const Operator = (): MethodDecorator =>
   applyDecorators(
     SetMetadata(ACCESS, 'operator' satisfies Access),
     ...documented,
-    Problems(AmbiguousCredentials, SignedOut, InvalidCredentials, OperatorOnly, UserSuspended, UntrustedOrigin, RateLimited, ServiceUnavailable),
+    Problems(
+      AmbiguousCredentials,
+      SignedOut,
+      InvalidCredentials,
+      OperatorOnly,
+      UserSuspended,
+      UntrustedOrigin,
+      RateLimited,
+      ServiceUnavailable,
+    ),
   );
 
 const documented = [ApiBearerAuth('session'), ApiCookieAuth('cookie')];

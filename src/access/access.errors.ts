@@ -1,9 +1,17 @@
 import { problem } from '../common/problem.js';
 
 export class SignedOut extends problem(401, 'signed_out', 'Sign in: send a session token or a session cookie.') {}
-export class InvalidCredentials extends problem(401, 'invalid_credentials', 'The credential is unknown, expired or revoked. Sign in again.') {}
+export class InvalidCredentials extends problem(
+  401,
+  'invalid_credentials',
+  'The credential is unknown, expired or revoked. Sign in again.',
+) {}
 export class AmbiguousCredentials extends problem(400, 'ambiguous_credentials', 'Send either Authorization or X-Api-Key, not both.') {}
-export class UntrustedOrigin extends problem(403, 'untrusted_origin', 'Requests that change something with a cookie need an Origin listed in TRUSTED_ORIGINS.') {}
+export class UntrustedOrigin extends problem(
+  403,
+  'untrusted_origin',
+  'Requests that change something with a cookie need an Origin listed in TRUSTED_ORIGINS.',
+) {}
 export class UserSuspended extends problem(403, 'user_suspended', 'This user is suspended.') {}
 export class OperatorOnly extends problem(403, 'operator_only', 'Only an operator may do this.') {}
 export class AccessUndeclared extends problem(500, 'access_undeclared', 'This route declares no access, so nobody may call it.') {}

@@ -100,7 +100,13 @@ export class AccessRepository {
 
   async findClerkSession({ clerkUserId, clerkSessionId }: ClerkIdentity): Promise<ClerkAccess | undefined> {
     const { sessionIdleSeconds, sessionAbsoluteSeconds, sessionTouchSeconds } = this.config;
-    return this.one<ClerkAccess>('access_clerk', CLERK, [clerkSessionId, sessionIdleSeconds, sessionAbsoluteSeconds, sessionTouchSeconds, clerkUserId]);
+    return this.one<ClerkAccess>('access_clerk', CLERK, [
+      clerkSessionId,
+      sessionIdleSeconds,
+      sessionAbsoluteSeconds,
+      sessionTouchSeconds,
+      clerkUserId,
+    ]);
   }
 
   async spend(name: string, { limit, windowSeconds }: RateLimit, spender: Spender): Promise<Allowance> {

@@ -53,13 +53,18 @@ export class ClerkTokens {
     // Clerk leaves `azp` out where there is no Origin (native apps); where it stands it must be ours.
     const partyIsOurs = azp === undefined || (typeof azp === 'string' && this.clerk!.authorizedParties.includes(azp));
     // A pending session still owes Clerk a task (choosing an organization, a second factor): not signed in.
-    if (!partyIsOurs || sts === 'pending' || typeof sub !== 'string' || typeof sid !== 'string' || sub === '' || sid === '') throw new InvalidCredentials();
+    if (!partyIsOurs || sts === 'pending' || typeof sub !== 'string' || typeof sid !== 'string' || sub === '' || sid === '')
+      throw new InvalidCredentials();
     return { clerkUserId: sub, clerkSessionId: sid };
   }
 }
 
 function refuse(error: unknown): never {
   const keysAreAway = error instanceof errors.JWKSTimeout || !(error instanceof errors.JOSEError);
-  if (keysAreAway) throw new ServiceUnavailable({ detail: 'The keys of the identity provider cannot be read right now.', headers: { 'retry-after': '5' } });
+  if (keysAreAway)
+    throw new ServiceUnavailable({
+      detail: 'The keys of the identity provider cannot be read right now.',
+      headers: { 'retry-after': '5' },
+    });
   throw new InvalidCredentials();
 }

@@ -32,7 +32,8 @@ export class RateLimiter {
     return Promise.all(
       limits.map(async (name) => {
         const policy = this.policies[name];
-        const spender = name === 'api' ? { ...caller, fallback: address } : { fallback: name === 'auth' ? address : emailKey(request.body) };
+        const spender =
+          name === 'api' ? { ...caller, fallback: address } : { fallback: name === 'auth' ? address : emailKey(request.body) };
         return { name, policy, allowance: await this.access.spend(name, policy, spender) };
       }),
     );
@@ -45,8 +46,14 @@ export class RateLimiter {
    */
   report(spent: Spent[], response: Response): void {
     if (spent.length === 0) return;
-    response.setHeader('RateLimit-Policy', spent.map(({ name, policy }) => `"${name}";q=${policy.limit};w=${policy.windowSeconds}`).join(', '));
-    response.setHeader('RateLimit', spent.map((one) => `"${one.name}";r=${remaining(one)};t=${Math.max(0, Math.ceil(one.allowance.debt))}`).join(', '));
+    response.setHeader(
+      'RateLimit-Policy',
+      spent.map(({ name, policy }) => `"${name}";q=${policy.limit};w=${policy.windowSeconds}`).join(', '),
+    );
+    response.setHeader(
+      'RateLimit',
+      spent.map((one) => `"${one.name}";r=${remaining(one)};t=${Math.max(0, Math.ceil(one.allowance.debt))}`).join(', '),
+    );
     const refused = spent.filter(({ allowance }) => !allowance.allowed);
     if (refused.length === 0) return;
     throw new RateLimited({ headers: { 'retry-after': String(Math.max(...refused.map(secondsUntilNext))) } });

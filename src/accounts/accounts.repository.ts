@@ -22,6 +22,10 @@ export class AccountsRepository {
     return db.select().from(accounts).where(eq(accounts.userId, userId)).for('update');
   }
 
+  async insert(account: typeof accounts.$inferInsert, db: Queryable = this.db): Promise<void> {
+    await db.insert(accounts).values(account);
+  }
+
   async delete(userId: string, accountId: string, db: Queryable = this.db): Promise<void> {
     await db.delete(accounts).where(and(eq(accounts.userId, userId), eq(accounts.id, accountId)));
   }

@@ -44,6 +44,10 @@ export class AccountsService implements OnModuleInit {
     });
   }
 
+  async addPassword(userId: string, passwordHash: string, db: Queryable): Promise<void> {
+    await this.repository.insert({ id: newId(), userId, provider: 'credential', providerAccountId: userId, passwordHash }, db);
+  }
+
   /** Takes away every way to sign in, pending resets included. */
   async removeAll(userIds: string[], db: Queryable): Promise<void> {
     if (userIds.length === 0) return;
@@ -58,7 +62,10 @@ export class AccountsService implements OnModuleInit {
 
   /** Keeps a value until somebody shows the identifier again, once. */
   async keepVerification(identifier: string, value: string, lifetimeSeconds: number, db?: Queryable): Promise<void> {
-    await this.repository.insertVerification({ id: newId(), identifier, value, expiresAt: new Date(Date.now() + lifetimeSeconds * 1000) }, db);
+    await this.repository.insertVerification(
+      { id: newId(), identifier, value, expiresAt: new Date(Date.now() + lifetimeSeconds * 1000) },
+      db,
+    );
   }
 
   async spendVerification(identifier: string, db: Queryable): Promise<string | undefined> {

@@ -22,7 +22,9 @@ export class AuthMails {
 
   async sendPasswordReset({ email, name }: Addressee, url: string, token: string): Promise<void> {
     const hasPage = new URL(url).searchParams.get('callbackURL') !== '';
-    const how = hasPage ? `choose a new password here:\n\n${url}` : `send this token with your new password to POST /v1/auth/reset-password:\n\n${token}`;
+    const how = hasPage
+      ? `choose a new password here:\n\n${url}`
+      : `send this token with your new password to POST /v1/auth/reset-password:\n\n${token}`;
     await this.mail.send({
       to: email,
       subject: 'Reset your password',

@@ -28,7 +28,16 @@ import {
   VerificationMailRequest,
   VerifyEmailQuery,
 } from './auth.dto.js';
-import { InvalidToken, NoPassword, ProviderNotFound, ProviderSignInFailed, UntrustedRedirect, WeakPassword, WrongCredentials, WrongPassword } from './auth.errors.js';
+import {
+  InvalidToken,
+  NoPassword,
+  ProviderNotFound,
+  ProviderSignInFailed,
+  UntrustedRedirect,
+  WeakPassword,
+  WrongCredentials,
+  WrongPassword,
+} from './auth.errors.js';
 import { AuthService } from './auth.service.js';
 
 const BODY_PROBLEMS = [InvalidRequest, MalformedBody, UnsupportedMediaType, BodyTooLarge, RateLimited, ServiceUnavailable];
@@ -88,7 +97,9 @@ export class AuthController {
   @Limited('auth')
   @Problems(ProviderSignInFailed, ...QUERY_PROBLEMS)
   showSignInError(@Query() { error }: SignInErrorQuery): never {
-    throw new ProviderSignInFailed({ detail: `Signing in with the provider did not work: ${(error ?? 'unknown').replaceAll(/[^\w ]/g, '').slice(0, 60)}.` });
+    throw new ProviderSignInFailed({
+      detail: `Signing in with the provider did not work: ${(error ?? 'unknown').replaceAll(/[^\w ]/g, '').slice(0, 60)}.`,
+    });
   }
 
   /** Starts linking Google or GitHub to your user. */

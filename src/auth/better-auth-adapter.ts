@@ -67,8 +67,10 @@ function protect<T extends Operations>(adapter: T, providerTokens: ProviderToken
       return await plain[operation]!(request);
     } catch (error) {
       // Better Auth answers whatever the database throws with its own 4xx; these two are known better.
-      if (isDatabaseAway(error)) throw new APIError('SERVICE_UNAVAILABLE', { code: 'SERVICE_UNAVAILABLE', message: 'The database is away' });
-      if (isUniqueViolation(error, 'users_email_key')) throw new APIError('CONFLICT', { code: 'EMAIL_TAKEN', message: 'Another account uses this email' });
+      if (isDatabaseAway(error))
+        throw new APIError('SERVICE_UNAVAILABLE', { code: 'SERVICE_UNAVAILABLE', message: 'The database is away' });
+      if (isUniqueViolation(error, 'users_email_key'))
+        throw new APIError('CONFLICT', { code: 'EMAIL_TAKEN', message: 'Another account uses this email' });
       throw error;
     }
   };
@@ -80,10 +82,16 @@ function protect<T extends Operations>(adapter: T, providerTokens: ProviderToken
     context.verifiedHash = passwordHash;
     if (context.path !== '/reset-password') return;
     // The reset link came by mail, so the address is theirs; if nobody had proved that before, all other ways in go.
-    const unproved = [{ field: 'id', value: userId }, { field: 'emailVerified', value: false }];
+    const unproved = [
+      { field: 'id', value: userId },
+      { field: 'emailVerified', value: false },
+    ];
     const proved = await run('update', { model: 'user', where: unproved, update: { emailVerified: true, emailVerifiedAt: new Date() } });
     if (proved === null) return;
-    const others = [{ field: 'userId', value: userId }, { field: 'providerId', value: 'credential', operator: 'ne' }];
+    const others = [
+      { field: 'userId', value: userId },
+      { field: 'providerId', value: 'credential', operator: 'ne' },
+    ];
     await run('deleteMany', { model: 'account', where: others });
   };
 
@@ -91,7 +99,11 @@ function protect<T extends Operations>(adapter: T, providerTokens: ProviderToken
     const verifiedHash = signInContext.getStore()?.verifiedHash;
     if (verifiedHash === undefined) return;
     // An UPDATE, because it waits for a change of password that is under way and then looks again.
-    const where = [{ field: 'userId', value: userId }, { field: 'providerId', value: 'credential' }, { field: 'password', value: verifiedHash }];
+    const where = [
+      { field: 'userId', value: userId },
+      { field: 'providerId', value: 'credential' },
+      { field: 'password', value: verifiedHash },
+    ];
     if ((await run('update', { model: 'account', where, update: { updatedAt: new Date() } })) !== null) return;
     await run('delete', { model: 'session', where: [{ field: 'token', value: token }] });
     throw new APIError('UNAUTHORIZED', { code: 'INVALID_EMAIL_OR_PASSWORD', message: 'Invalid email or password' });
@@ -119,7 +131,8 @@ function protect<T extends Operations>(adapter: T, providerTokens: ProviderToken
       const { model, update } = request;
       const { where, rawTokens } = hashTokens(model, request.where);
       const row = (await run('update', { ...request, where, update: stored(model, update) })) as Row | null;
-      if (model === 'account' && row !== null && typeof update['password'] === 'string') await afterPasswordWritten(String(row['userId']), update['password']);
+      if (model === 'account' && row !== null && typeof update['password'] === 'string')
+        await afterPasswordWritten(String(row['userId']), update['password']);
       return read(model, row, rawTokens);
     },
     updateMany: async (request: { model: string; where: Where[]; update: Row }) => {
@@ -130,9 +143,12 @@ function protect<T extends Operations>(adapter: T, providerTokens: ProviderToken
       if (model === 'account' && typeof update['password'] === 'string') await afterPasswordWritten(String(userId), update['password']);
       return changed;
     },
-    delete: (request: { model: string; where: Where[] }) => run('delete', { ...request, where: hashTokens(request.model, request.where).where }),
-    deleteMany: (request: { model: string; where: Where[] }) => run('deleteMany', { ...request, where: hashTokens(request.model, request.where).where }),
-    count: (request: { model: string; where?: Where[] }) => run('count', { ...request, where: hashTokens(request.model, request.where).where }),
+    delete: (request: { model: string; where: Where[] }) =>
+      run('delete', { ...request, where: hashTokens(request.model, request.where).where }),
+    deleteMany: (request: { model: string; where: Where[] }) =>
+      run('deleteMany', { ...request, where: hashTokens(request.model, request.where).where }),
+    count: (request: { model: string; where?: Where[] }) =>
+      run('count', { ...request, where: hashTokens(request.model, request.where).where }),
   };
   return Object.assign(adapter, operations);
 }

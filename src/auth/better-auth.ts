@@ -41,7 +41,14 @@ export function createBetterAuth({ config, db, providerTokens, passwords, mails,
     rateLimit: { enabled: false },
     onAPIError: { errorURL: `${config.publicUrl}${AUTH_BASE_PATH}/error` },
     // It logs whole database errors, parameters and all: only the message and the kind of failure pass.
-    logger: { level: 'error', log: (_level, message, ...details) => onError(message, details.find((detail) => detail instanceof Error)) },
+    logger: {
+      level: 'error',
+      log: (_level, message, ...details) =>
+        onError(
+          message,
+          details.find((detail) => detail instanceof Error),
+        ),
+    },
     advanced: {
       database: { generateId: () => newId() },
       ipAddress: { ipAddressHeaders: [CLIENT_ADDRESS_HEADER] },
@@ -119,7 +126,8 @@ export function createBetterAuth({ config, db, providerTokens, passwords, mails,
       session: {
         create: {
           before: async (session, context) => {
-            const user = (await context?.context.internalAdapter.findUserById(session.userId)) as { suspendedAt?: Date | null } | null | undefined;
+            const user = (await context?.context.internalAdapter.findUserById(session.userId)) as
+              { suspendedAt?: Date | null } | null | undefined;
             if (user?.suspendedAt != null) throw new APIError('FORBIDDEN', { code: 'USER_SUSPENDED', message: 'This user is suspended.' });
             const body: unknown = context?.body;
             const forget = typeof body === 'object' && body !== null && 'rememberMe' in body && body.rememberMe === false;

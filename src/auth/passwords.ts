@@ -31,7 +31,13 @@ export class Passwords {
   /** @returns a PHC string: `$argon2id$v=19$m=…,t=…,p=…$salt$hash` */
   async hash(password: string): Promise<string> {
     const salt = randomBytes(SALT_BYTES);
-    const tag = await this.derive(password, { memory: MEMORY_KIB, passes: PASSES, parallelism: PARALLELISM, salt, tag: Buffer.alloc(TAG_BYTES) });
+    const tag = await this.derive(password, {
+      memory: MEMORY_KIB,
+      passes: PASSES,
+      parallelism: PARALLELISM,
+      salt,
+      tag: Buffer.alloc(TAG_BYTES),
+    });
     return `$argon2id$v=19$m=${MEMORY_KIB},t=${PASSES},p=${PARALLELISM}$${encode(salt)}$${encode(tag)}`;
   }
 
@@ -53,7 +59,13 @@ function parse(phc: string): Hash {
   const match = /^\$argon2id\$v=19\$m=(\d+),t=(\d+),p=(\d+)\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)$/.exec(phc);
   if (match === null) throw new Error('A stored password hash is not an argon2id PHC string');
   const [, memory, passes, parallelism, salt, tag] = match as unknown as [string, string, string, string, string, string];
-  return { memory: Number(memory), passes: Number(passes), parallelism: Number(parallelism), salt: Buffer.from(salt, 'base64'), tag: Buffer.from(tag, 'base64') };
+  return {
+    memory: Number(memory),
+    passes: Number(passes),
+    parallelism: Number(parallelism),
+    salt: Buffer.from(salt, 'base64'),
+    tag: Buffer.from(tag, 'base64'),
+  };
 }
 
 function encode(bytes: Buffer): string {

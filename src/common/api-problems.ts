@@ -15,7 +15,12 @@ export function Problems(...problems: ProblemClass[]): MethodDecorator {
     const statuses = [...new Set(all.map((problem) => problem.status))];
     applyDecorators(
       ApiExtraModels(ProblemResponse),
-      ...statuses.map((status) => documentStatus(status, all.filter((problem) => problem.status === status))),
+      ...statuses.map((status) =>
+        documentStatus(
+          status,
+          all.filter((problem) => problem.status === status),
+        ),
+      ),
     )(target, key, descriptor);
   };
 }
@@ -30,7 +35,16 @@ function documentStatus(status: number, problems: ProblemClass[]): MethodDecorat
         examples: Object.fromEntries(
           problems.map(({ code, detail }) => [
             code,
-            { value: { type: `https://tenantry.dev/problems/${code}`, title: code, status, detail, code, requestId: '01980a3e-7c1d-7f6a-b1c2-3d4e5f607182' } },
+            {
+              value: {
+                type: `https://tenantry.dev/problems/${code}`,
+                title: code,
+                status,
+                detail,
+                code,
+                requestId: '01980a3e-7c1d-7f6a-b1c2-3d4e5f607182',
+              },
+            },
           ]),
         ),
       },

@@ -7,5 +7,13 @@ export class RouteNotFound extends problem(404, 'route_not_found', 'There is not
 export class MethodNotAllowed extends problem(405, 'method_not_allowed', 'This address does not take that method.') {}
 export class BodyTooLarge extends problem(413, 'body_too_large', 'The body is larger than this route takes.') {}
 export class UnsupportedMediaType extends problem(415, 'unsupported_media_type', 'Send the body as application/json.') {}
-export class InternalError extends problem(500, 'internal_error', 'Something went wrong on our side. Quote the request id when you report it.') {}
-export class ServiceUnavailable extends problem(503, 'service_unavailable', 'Something this service stands on is away. Try again shortly.') {}
+export class InternalError extends problem(
+  500,
+  'internal_error',
+  'Something went wrong on our side. Quote the request id when you report it.',
+) {}
+export class ServiceUnavailable extends problem(
+  503,
+  'service_unavailable',
+  'Something this service stands on is away. Try again shortly.',
+) {}

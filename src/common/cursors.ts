@@ -48,6 +48,9 @@ export class Cursors {
   }
 
   private sign(body: string, list: unknown): Buffer {
-    return createHmac('sha256', this.key).update(`${body}.${JSON.stringify(list)}`).digest().subarray(0, 16);
+    return createHmac('sha256', this.key)
+      .update(`${body}.${JSON.stringify(list)}`)
+      .digest()
+      .subarray(0, 16);
   }
 }

@@ -9,7 +9,18 @@ import { requestIdOf } from './request-id.js';
 const QUIET = new Set(['/health/live', '/health/ready', '/metrics']);
 
 /** Names under which a secret could come along; none of them is ever written out. */
-const SECRETS = ['authorization', 'cookie', 'password', 'newPassword', 'currentPassword', 'token', 'secret', 'accessToken', 'refreshToken', 'idToken'];
+const SECRETS = [
+  'authorization',
+  'cookie',
+  'password',
+  'newPassword',
+  'currentPassword',
+  'token',
+  'secret',
+  'accessToken',
+  'refreshToken',
+  'idToken',
+];
 
 /** Structured logs: one line a request, without its query (links carry tokens), headers or body. */
 @Module({
@@ -24,7 +35,9 @@ const SECRETS = ['authorization', 'cookie', 'password', 'newPassword', 'currentP
               redact: { paths: SECRETS.flatMap((name) => [name, `*.${name}`]), censor: '[redacted]' },
               serializers: { err: pino.stdSerializers.err },
             },
-            config.environment === 'development' ? prettyStream({ ignore: 'pid,hostname,req,res,responseTime', sync: true }) : pino.destination({ sync: config.environment === 'test' }),
+            config.environment === 'development'
+              ? prettyStream({ ignore: 'pid,hostname,req,res,responseTime', sync: true })
+              : pino.destination({ sync: config.environment === 'test' }),
           ),
           genReqId: requestIdOf,
           quietReqLogger: true,
@@ -34,7 +47,8 @@ const SECRETS = ['authorization', 'cookie', 'password', 'newPassword', 'currentP
             res: (response: { statusCode: number }) => ({ status: response.statusCode }),
           },
           customLogLevel: (_request: IncomingMessage, response: ServerResponse) => (response.statusCode >= 500 ? 'error' : 'info'),
-          customSuccessMessage: (request: IncomingMessage, response: ServerResponse, milliseconds: number) => `${request.method} ${pathOf(request)} ${response.statusCode} ${milliseconds}ms`,
+          customSuccessMessage: (request: IncomingMessage, response: ServerResponse, milliseconds: number) =>
+            `${request.method} ${pathOf(request)} ${response.statusCode} ${milliseconds}ms`,
         },
       }),
     }),

@@ -2,7 +2,15 @@ import { STATUS_CODES } from 'node:http';
 import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, Logger } from '@nestjs/common';
 import type { Request, Response } from 'express';
 import { isDatabaseAway } from '../database/database-errors.js';
-import { BodyTooLarge, InternalError, InvalidRequest, MalformedBody, RouteNotFound, ServiceUnavailable, UnsupportedMediaType } from './common.errors.js';
+import {
+  BodyTooLarge,
+  InternalError,
+  InvalidRequest,
+  MalformedBody,
+  RouteNotFound,
+  ServiceUnavailable,
+  UnsupportedMediaType,
+} from './common.errors.js';
 import { Problem } from './problem.js';
 import { requestIdOf } from './request-id.js';
 
@@ -15,7 +23,8 @@ export class ProblemFilter implements ExceptionFilter {
     const http = host.switchToHttp();
     const [request, response] = [http.getRequest<Request>(), http.getResponse<Response>()];
     const problem = toProblem(error);
-    if (problem.status >= 500) this.logger.error({ err: error, requestId: requestIdOf(request) }, `${request.method} ${request.path}: ${problem.code}`);
+    if (problem.status >= 500)
+      this.logger.error({ err: error, requestId: requestIdOf(request) }, `${request.method} ${request.path}: ${problem.code}`);
     if (response.headersSent) {
       // Half an answer is out already: breaking it off is the only honest end.
       response.destroy();

@@ -22,7 +22,8 @@ export class RequestValidationPipe extends ValidationPipe {
     try {
       return await super.transform(metadata.type === 'body' && value === undefined ? {} : value, metadata);
     } catch (error) {
-      if (error instanceof InvalidFields) throw new InvalidRequest({ errors: describe(error.errors, PLACES[metadata.type] ?? metadata.type) });
+      if (error instanceof InvalidFields)
+        throw new InvalidRequest({ errors: describe(error.errors, PLACES[metadata.type] ?? metadata.type) });
       throw error;
     }
   }

@@ -142,7 +142,11 @@ const schema = z.object({
   RATE_LIMIT_AUTH: rateLimit('60/60'),
   RATE_LIMIT_SIGN_IN: rateLimit('10/300'),
   RATE_LIMIT_MAIL: rateLimit('5/3600'),
-  BODY_LIMIT_BYTES: z.coerce.number().int().min(1024).default(1024 * 1024),
+  BODY_LIMIT_BYTES: z.coerce
+    .number()
+    .int()
+    .min(1024)
+    .default(1024 * 1024),
   PURGE_AFTER_DAYS: z.coerce.number().min(0).default(30),
   METRICS_TOKEN: z.string().min(16, 'must be at least 16 characters').optional(),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),

@@ -25,7 +25,17 @@ export function isDatabaseAway(error: unknown): boolean {
   return NETWORK_ERRORS.has(code) || code.startsWith('08') || code.startsWith('57P') || AWAY_CODES.has(code);
 }
 
-const NETWORK_ERRORS = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOENT']);
+const NETWORK_ERRORS = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOENT',
+]);
 
 // insufficient resources, too many connections, read-only, statement time-out, lock time-out
 const AWAY_CODES = new Set(['53000', '53100', '53200', '53300', '25006', '57014', '55P03']);

@@ -1,6 +1,19 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, chownSync, cpSync, existsSync, mkdirSync, openSync, closeSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  closeSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -146,7 +159,20 @@ function initialise(data: string, bin: string, password: string, account: { uid?
   try {
     execFileSync(
       path.join(bin, 'initdb'),
-      ['-D', part, '-U', USER, '-A', 'scram-sha-256', `--pwfile=${passwordFile}`, '-E', 'UTF8', '--locale-provider=builtin', '--builtin-locale=C.UTF-8', '--locale=C'],
+      [
+        '-D',
+        part,
+        '-U',
+        USER,
+        '-A',
+        'scram-sha-256',
+        `--pwfile=${passwordFile}`,
+        '-E',
+        'UTF8',
+        '--locale-provider=builtin',
+        '--builtin-locale=C.UTF-8',
+        '--locale=C',
+      ],
       { ...account, cwd: path.dirname(data), stdio: ['ignore', 'ignore', 'pipe'], env: { LC_ALL: 'C' } },
     );
   } finally {
@@ -169,7 +195,8 @@ async function waitForOldServer(data: string, password: string): Promise<void> {
     }
     if (waited >= 10_000) {
       const url = `postgres://${USER}:${encodeURIComponent(password)}@127.0.0.1:${lock.port}/${USER}`;
-      if (await serves(url, data)) throw new Error(`Another Tenantry is running in this folder (PostgreSQL pid ${lock.pid}). Stop it, or set DATABASE_URL.`);
+      if (await serves(url, data))
+        throw new Error(`Another Tenantry is running in this folder (PostgreSQL pid ${lock.pid}). Stop it, or set DATABASE_URL.`);
       return;
     }
     await sleep(100);

@@ -71,7 +71,12 @@ export class JobsRepository {
   }
 
   async deleteFinished(before: Date, limit: number, db: Queryable = this.db): Promise<number> {
-    const old = db.select({ id: jobRuns.id }).from(jobRuns).where(lt(jobRuns.finishedAt, before)).limit(limit).for('update', { skipLocked: true });
+    const old = db
+      .select({ id: jobRuns.id })
+      .from(jobRuns)
+      .where(lt(jobRuns.finishedAt, before))
+      .limit(limit)
+      .for('update', { skipLocked: true });
     const { rowCount } = await db.delete(jobRuns).where(sql`${jobRuns.id} IN (${old})`);
     return rowCount ?? 0;
   }

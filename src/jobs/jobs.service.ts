@@ -48,7 +48,13 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
     const registers = [metrics.registry];
     this.runs = new Counter({ name: 'tenantry_job_runs_total', help: 'Runs of a job', labelNames: ['job', 'outcome'], registers });
     this.rows = new Counter({ name: 'tenantry_job_rows_total', help: 'Rows a job dealt with', labelNames: ['job'], registers });
-    this.seconds = new Histogram({ name: 'tenantry_job_seconds', help: 'How long a run took', labelNames: ['job'], registers, buckets: [0.01, 0.1, 1, 10, 60, 600] });
+    this.seconds = new Histogram({
+      name: 'tenantry_job_seconds',
+      help: 'How long a run took',
+      labelNames: ['job'],
+      registers,
+      buckets: [0.01, 0.1, 1, 10, 60, 600],
+    });
   }
 
   onModuleInit(): void {
@@ -64,7 +70,10 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
   }
 
   onApplicationBootstrap(): void {
-    this.scheduler.addInterval('jobs', setInterval(() => void this.tick(), TICK_MS));
+    this.scheduler.addInterval(
+      'jobs',
+      setInterval(() => void this.tick(), TICK_MS),
+    );
   }
 
   async beforeApplicationShutdown(): Promise<void> {
@@ -131,12 +140,15 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
 
   private async runAndRecord(job: Job, run: JobRun): Promise<void> {
     const lost = new AbortController();
-    const heartbeat = setInterval(() => {
-      this.repository.renewLease(run.id, this.holder).then(
-        (held) => held || lost.abort(),
-        (error: unknown) => this.logger.warn({ err: error, job: job.name }, 'A lease could not be renewed'),
-      );
-    }, (LEASE_SECONDS * 1000) / 3);
+    const heartbeat = setInterval(
+      () => {
+        this.repository.renewLease(run.id, this.holder).then(
+          (held) => held || lost.abort(),
+          (error: unknown) => this.logger.warn({ err: error, job: job.name }, 'A lease could not be renewed'),
+        );
+      },
+      (LEASE_SECONDS * 1000) / 3,
+    );
     const stopTimer = this.seconds.startTimer({ job: job.name });
     try {
       const count = await job.run(AbortSignal.any([this.stopping.signal, lost.signal]));

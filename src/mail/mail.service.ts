@@ -24,7 +24,12 @@ export class MailService implements OnModuleInit {
     private readonly config: Config,
   ) {
     if (config.smtpUrl === undefined) return;
-    this.transport = createTransport({ url: config.smtpUrl, connectionTimeout: TIMEOUT_MS, greetingTimeout: TIMEOUT_MS, socketTimeout: TIMEOUT_MS });
+    this.transport = createTransport({
+      url: config.smtpUrl,
+      connectionTimeout: TIMEOUT_MS,
+      greetingTimeout: TIMEOUT_MS,
+      socketTimeout: TIMEOUT_MS,
+    });
   }
 
   onModuleInit(): void {

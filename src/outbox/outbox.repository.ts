@@ -30,13 +30,19 @@ export class OutboxRepository {
 
   /** Keeps the fact and forgets the content. */
   async markDone(id: string, db: Queryable = this.db): Promise<void> {
-    await db.update(outbox).set({ doneAt: sql`now()`, nextAttemptAt: null, payload: '', lastError: null }).where(eq(outbox.id, id));
+    await db
+      .update(outbox)
+      .set({ doneAt: sql`now()`, nextAttemptAt: null, payload: '', lastError: null })
+      .where(eq(outbox.id, id));
   }
 
   /** @param retryInSeconds null for an entry that has used up its attempts */
   async markFailed(id: string, error: string, retryInSeconds: number | null, db: Queryable = this.db): Promise<void> {
     const nextAttemptAt = retryInSeconds === null ? null : sql`now() + ${retryInSeconds} * interval '1 second'`;
-    await db.update(outbox).set({ lastError: error, nextAttemptAt }).where(and(eq(outbox.id, id), isNull(outbox.doneAt)));
+    await db
+      .update(outbox)
+      .set({ lastError: error, nextAttemptAt })
+      .where(and(eq(outbox.id, id), isNull(outbox.doneAt)));
   }
 
   async reviveDead(db: Queryable = this.db): Promise<number> {

@@ -41,7 +41,12 @@ export class OutboxService implements OnModuleInit, OnApplicationBootstrap, Befo
     metrics: Metrics,
   ) {
     const registers = [metrics.registry];
-    this.processed = new Counter({ name: 'tenantry_outbox_attempts_total', help: 'Attempts to do what the outbox holds', labelNames: ['kind', 'outcome'], registers });
+    this.processed = new Counter({
+      name: 'tenantry_outbox_attempts_total',
+      help: 'Attempts to do what the outbox holds',
+      labelNames: ['kind', 'outcome'],
+      registers,
+    });
     new Gauge({
       name: 'tenantry_outbox_entries',
       help: 'Entries that wait (pending) or have used up their attempts (dead)',
@@ -110,7 +115,10 @@ export class OutboxService implements OnModuleInit, OnApplicationBootstrap, Befo
     } catch (error) {
       const isLast = entry.attempts >= MAX_ATTEMPTS;
       this.processed.inc({ kind: entry.kind, outcome: isLast ? 'dead' : 'failed' });
-      this.logger.warn({ err: error, outboxId: entry.id, kind: entry.kind, attempts: entry.attempts }, isLast ? 'An outbox entry died' : 'An outbox entry failed and will be tried again');
+      this.logger.warn(
+        { err: error, outboxId: entry.id, kind: entry.kind, attempts: entry.attempts },
+        isLast ? 'An outbox entry died' : 'An outbox entry failed and will be tried again',
+      );
       await this.repository.markFailed(entry.id, (error as Error).message, isLast ? null : delaySeconds(entry.attempts));
     }
   }

@@ -4,5 +4,10 @@ import { SessionsController } from './sessions.controller.js';
 import { SessionsRepository } from './sessions.repository.js';
 import { SessionsService } from './sessions.service.js';
 
-@Module({ imports: [JobsModule], controllers: [SessionsController], providers: [SessionsRepository, SessionsService], exports: [SessionsService] })
+@Module({
+  imports: [JobsModule],
+  controllers: [SessionsController],
+  providers: [SessionsRepository, SessionsService],
+  exports: [SessionsService],
+})
 export class SessionsModule {}

@@ -10,7 +10,11 @@ const KEEP_ENDED = sql`interval '30 days'`;
 export class SessionsRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
-  async listLive(userId: string, { limit, after }: { limit: number; after?: { createdAt: string; id: string } }, db: Queryable = this.db): Promise<Session[]> {
+  async listLive(
+    userId: string,
+    { limit, after }: { limit: number; after?: { createdAt: string; id: string } },
+    db: Queryable = this.db,
+  ): Promise<Session[]> {
     const beyond = after && sql`(${sessions.createdAt}, ${sessions.id}) < (${after.createdAt}::timestamptz, ${after.id}::uuid)`;
     return db
       .select()

@@ -61,7 +61,12 @@ export class SessionsService implements OnModuleInit {
   }
 
   /** Writes down a Clerk session when its token is first seen. */
-  async mirrorClerkSession(userId: string, clerkSessionId: string, device: { ipAddress?: string; userAgent?: string }, db: Queryable): Promise<void> {
+  async mirrorClerkSession(
+    userId: string,
+    clerkSessionId: string,
+    device: { ipAddress?: string; userAgent?: string },
+    db: Queryable,
+  ): Promise<void> {
     const expiresAt = new Date(Date.now() + this.config.sessionIdleSeconds * 1000);
     await this.repository.insertClerkSession({ id: newId(), userId, clerkSessionId, expiresAt, ...device }, db);
   }

@@ -80,7 +80,11 @@ export class UsersController {
   @Get(':userId/sessions')
   @Operator()
   @Problems(InvalidRequest, InvalidCursor)
-  async listUserSessions(@Caller() caller: Principal, @Param('userId', IdPipe) userId: string, @Query() query: ListQuery): Promise<SessionListResponse> {
+  async listUserSessions(
+    @Caller() caller: Principal,
+    @Param('userId', IdPipe) userId: string,
+    @Query() query: ListQuery,
+  ): Promise<SessionListResponse> {
     return SessionListResponse.of(await this.sessions.list(userId, query), caller.sessionId);
   }
 

@@ -65,6 +65,11 @@ export class UsersRepository {
       .limit(limit);
   }
 
+  async insert(user: typeof users.$inferInsert, db: Queryable = this.db): Promise<User> {
+    const [inserted] = await db.insert(users).values(user).returning();
+    return inserted!;
+  }
+
   async insertClerkUser(user: { id: string; clerkUserId: string }, db: Queryable = this.db): Promise<void> {
     await db
       .insert(users)
@@ -105,9 +110,16 @@ export class UsersRepository {
       .limit(limit)
       .for('update', { skipLocked: true });
     if (dead.length === 0) return 0;
-    const known = dead.flatMap(({ clerkUserId }) => (clerkUserId === null ? [] : [{ provider: 'clerk', kind: 'user', externalId: clerkUserId }]));
+    const known = dead.flatMap(({ clerkUserId }) =>
+      clerkUserId === null ? [] : [{ provider: 'clerk', kind: 'user', externalId: clerkUserId }],
+    );
     if (known.length > 0) await db.insert(purgedIds).values(known).onConflictDoNothing();
-    await db.delete(users).where(inArray(users.id, dead.map(({ id }) => id)));
+    await db.delete(users).where(
+      inArray(
+        users.id,
+        dead.map(({ id }) => id),
+      ),
+    );
     return dead.length;
   }
 
@@ -124,5 +136,7 @@ export class UsersRepository {
 function matches(search: string) {
   const words = search.match(/[\p{L}\p{N}]+/gu) ?? [];
   // Nothing to look for finds nothing, rather than everything.
-  return words.length === 0 ? sql`false` : sql`${userSearchText(users)} @@ to_tsquery('simple', ${words.map((word) => `${word}:*`).join(' & ')})`;
+  return words.length === 0
+    ? sql`false`
+    : sql`${userSearchText(users)} @@ to_tsquery('simple', ${words.map((word) => `${word}:*`).join(' & ')})`;
 }

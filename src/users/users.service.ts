@@ -101,6 +101,16 @@ export class UsersService implements OnModuleInit {
     return found(await this.repository.update(userId, { suspendedAt: null }));
   }
 
+  /** @throws {EmailTaken} */
+  async createVerified(person: { email: string; name: string }, db: Queryable): Promise<User> {
+    try {
+      return await this.repository.insert({ id: newId(), ...person, emailVerified: true, emailVerifiedAt: new Date() }, db);
+    } catch (error) {
+      if (isUniqueViolation(error, 'users_email_key')) throw new EmailTaken();
+      throw error;
+    }
+  }
+
   async setOperator(userId: string, operator: boolean): Promise<User> {
     return found(await this.repository.update(userId, { operator }));
   }

@@ -1,0 +1,51 @@
+import type { AddressInfo } from 'node:net';
+import type { NestExpressApplication } from '@nestjs/platform-express';
+import supertest from 'supertest';
+import { loadConfig } from '../../src/config/config.js';
+import { createApp } from '../../src/setup-app.js';
+import { createTestDatabase, type TestDatabase } from './database.js';
+
+export interface TestApp {
+  app: NestExpressApplication;
+  url: string;
+  db: TestDatabase;
+  /** Real HTTP against the running application. */
+  http: ReturnType<typeof supertest>;
+  close(): Promise<void>;
+}
+
+/** What a test configures when it does not say otherwise: everything on, limits out of the way. */
+export function testEnvironment(databaseUrl: string): Record<string, string> {
+  return {
+    NODE_ENV: 'test',
+    DATABASE_URL: databaseUrl,
+    PUBLIC_URL: 'http://localhost:3000',
+    AUTH_SECRET: 'a test secret that is long enough to be one',
+    ENCRYPTION_KEYS: `test:${Buffer.alloc(32, 7).toString('base64')}`,
+    RATE_LIMIT_API: '1000000/1',
+    RATE_LIMIT_AUTH: '1000000/1',
+    RATE_LIMIT_SIGN_IN: '1000000/1',
+    RATE_LIMIT_MAIL: '1000000/1',
+    LOG_LEVEL: 'silent',
+    SHUTDOWN_DELAY_SECONDS: '0',
+  };
+}
+
+/** The real application on a port of its own, over a database of its own. */
+export async function startTestApp(environment: Record<string, string> = {}, db?: TestDatabase): Promise<TestApp> {
+  const database = db ?? (await createTestDatabase());
+  const app = await createApp(loadConfig({ ...testEnvironment(database.url), ...environment }));
+  await app.listen(0, '127.0.0.1');
+  const { port } = app.getHttpServer().address() as AddressInfo;
+  const url = `http://127.0.0.1:${port}`;
+  return {
+    app,
+    url,
+    db: database,
+    http: supertest(url),
+    close: async () => {
+      await app.close();
+      if (db === undefined) await database.drop();
+    },
+  };
+}

@@ -1,0 +1,49 @@
+import { randomBytes } from 'node:crypto';
+import pg from 'pg';
+
+export interface TestDatabase {
+  url: string;
+  pool: pg.Pool;
+  /** Rows of a query of the test's own. */
+  rows<T = Record<string, unknown>>(text: string, values?: unknown[]): Promise<T[]>;
+  drop(): Promise<void>;
+}
+
+/** A database of its own, cloned from the migrated template in tens of milliseconds. */
+export async function createTestDatabase(): Promise<TestDatabase> {
+  const name = `tenantry_test_${randomBytes(6).toString('hex')}`;
+  // Cloning needs the template to itself; two test files may start together.
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      await onServer(`CREATE DATABASE ${name} TEMPLATE ${process.env['TEST_TEMPLATE']}`);
+      break;
+    } catch (error) {
+      if ((error as { code?: string }).code !== '55006' || attempt === 100) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+  const url = new URL(process.env['TEST_SERVER_URL']!);
+  url.pathname = `/${name}`;
+  const pool = new pg.Pool({ connectionString: url.href, max: 5 });
+  pool.on('error', () => undefined);
+  return {
+    url: url.href,
+    pool,
+    rows: async <T>(text: string, values?: unknown[]) => (await pool.query(text, values)).rows as T[],
+    drop: async () => {
+      await pool.end();
+      await onServer(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
+    },
+  };
+}
+
+/** Runs one statement outside of any test database. */
+export async function onServer(statement: string): Promise<void> {
+  const client = new pg.Client({ connectionString: process.env['TEST_SERVER_URL'] });
+  await client.connect();
+  try {
+    await client.query(statement);
+  } finally {
+    await client.end();
+  }
+}

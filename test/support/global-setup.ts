@@ -1,0 +1,42 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import pg from 'pg';
+
+/** One server for the whole run, and one migrated template that every test file's database is cloned from. */
+export default async function setUp(): Promise<void> {
+  // Jest maps `src` to `dist` in tests, but not here.
+  const dist = path.resolve('dist/database');
+  const { startEmbeddedPostgres } = (await import(
+    `${dist}/embedded-postgres.js`
+  )) as typeof import('../../src/database/embedded-postgres.js');
+  const { migrate } = (await import(`${dist}/migrations.js`)) as typeof import('../../src/database/migrations.js');
+  let serverUrl = process.env['DATABASE_URL'];
+  if (serverUrl === undefined) {
+    const directory = mkdtempSync(path.join(tmpdir(), 'tenantry-test-'));
+    // Durability is not under test here; the tests that kill the server start their own.
+    const settings = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off', 'max_connections=300'];
+    const server = await startEmbeddedPostgres({ directory, password: 'test', settings });
+    serverUrl = server.url;
+    (globalThis as Record<string, unknown>)['stopPostgres'] = async () => {
+      await server.stop();
+      rmSync(directory, { recursive: true, force: true });
+    };
+  }
+  const url: string = serverUrl;
+  const template = `tenantry_template_${process.pid}`;
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await client.query(`CREATE DATABASE ${template}`);
+  await client.end();
+  await migrate(withDatabase(url, template));
+  process.env['TEST_SERVER_URL'] = url;
+  process.env['TEST_TEMPLATE'] = template;
+  delete process.env['DATABASE_URL'];
+}
+
+function withDatabase(url: string, name: string): string {
+  const changed = new URL(url);
+  changed.pathname = `/${name}`;
+  return changed.href;
+}
