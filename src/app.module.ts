@@ -2,6 +2,8 @@ import { type DynamicModule, Module } from '@nestjs/common';
 import { APP_FILTER, APP_PIPE } from '@nestjs/core';
 import { AccessModule } from './access/access.module.js';
 import { AccountsModule } from './accounts/accounts.module.js';
+import { ApiKeysModule } from './api-keys/api-keys.module.js';
+import { AuditLogModule } from './audit/audit-log.module.js';
 import { AuthModule } from './auth/auth.module.js';
 import { CommonModule } from './common/common.module.js';
 import { LoggingModule } from './common/logging.module.js';
@@ -11,7 +13,10 @@ import type { Config } from './config/config.js';
 import { ConfigModule } from './config/config.module.js';
 import { DatabaseModule } from './database/database.module.js';
 import { HealthModule } from './health/health.module.js';
+import { InvitationsModule } from './invitations/invitations.module.js';
 import { JobsModule } from './jobs/jobs.module.js';
+import { MembershipsModule } from './memberships/memberships.module.js';
+import { OrganizationsModule } from './organizations/organizations.module.js';
 import { SessionsModule } from './sessions/sessions.module.js';
 import { UsersModule } from './users/users.module.js';
 
@@ -31,6 +36,11 @@ export class AppModule {
         AccountsModule,
         UsersModule,
         SessionsModule,
+        OrganizationsModule,
+        MembershipsModule,
+        InvitationsModule,
+        ApiKeysModule,
+        AuditLogModule,
         JobsModule,
         HealthModule,
       ],

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { INestApplicationContext } from '@nestjs/common';
+import { SYSTEM } from './access/principal.js';
 import { AuthService } from './auth/auth.service.js';
 import { DATA_DIRECTORY, writePrivateFile } from './config/local-environment.js';
 import { UsersService } from './users/users.service.js';
@@ -38,7 +39,7 @@ export async function seedDemo(app: INestApplicationContext): Promise<Demo> {
       continue;
     }
     // Its password is lost with the file.
-    if (existing !== undefined) await users.delete(existing.id);
+    if (existing !== undefined) await users.delete(existing.id, SYSTEM);
     const password = randomBytes(12).toString('base64url');
     const { id } = await auth.createUser({ email, name, password });
     if (operator) await users.setOperator(id, true);

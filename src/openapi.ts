@@ -20,6 +20,10 @@ export function createDocument(app: INestApplication): OpenAPIObject {
       { type: 'http', scheme: 'bearer', description: 'A session token from signing in (`set-auth-token`), or a Clerk session token.' },
       'session',
     )
+    .addApiKey(
+      { type: 'apiKey', in: 'header', name: 'X-Api-Key', description: 'A key of an organization, for what its scopes allow there.' },
+      'apiKey',
+    )
     .addCookieAuth(
       sessionCookieName('http://localhost'),
       { type: 'apiKey', in: 'cookie', description: 'Set by signing in. Requests that change something need a trusted `Origin` with it.' },

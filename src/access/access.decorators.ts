@@ -1,55 +1,74 @@
 import { applyDecorators, SetMetadata } from '@nestjs/common';
-import { ApiBearerAuth, ApiCookieAuth } from '@nestjs/swagger';
+import { ApiBearerAuth, ApiCookieAuth, ApiSecurity } from '@nestjs/swagger';
 import { Problems } from '../common/api-problems.js';
-import { ServiceUnavailable } from '../common/common.errors.js';
+import { InvalidRequest, ServiceUnavailable } from '../common/common.errors.js';
+import type { ApiKeyScope } from '../api-keys/api-keys.table.js';
+import type { Role } from '../memberships/organization-memberships.table.js';
 import {
   AmbiguousCredentials,
   InvalidCredentials,
   OperatorOnly,
+  OrganizationNotFound,
   RateLimited,
+  RoleRequired,
+  ScopeRequired,
+  SessionRequired,
   SignedOut,
   UntrustedOrigin,
   UserSuspended,
 } from './access.errors.js';
 
 export const ACCESS = 'access';
+export const SCOPES = 'scopes';
 export const LIMITS = 'limits';
 
 /** Who may call a route. A route that declares none is refused. */
-export type Access = 'public' | 'signed-in' | 'operator';
+export type Access = 'public' | 'signed-in' | 'operator' | readonly Role[];
 
 /** Which allowances a call spends: `signIn` and `mail` count by the email in the body besides the address. */
 export type Limit = 'api' | 'auth' | 'signIn' | 'mail';
 
 /** Anybody, signed in or not. */
-export const Public = (): MethodDecorator => applyDecorators(SetMetadata(ACCESS, 'public' satisfies Access));
+export const Public = (): MethodDecorator => SetMetadata(ACCESS, 'public' satisfies Access);
 
 /** Every signed-in user, about what is their own. */
 export const SignedIn = (): MethodDecorator =>
-  applyDecorators(
-    SetMetadata(ACCESS, 'signed-in' satisfies Access),
-    ...documented,
-    Problems(AmbiguousCredentials, SignedOut, InvalidCredentials, UserSuspended, UntrustedOrigin, RateLimited, ServiceUnavailable),
-  );
+  applyDecorators(SetMetadata(ACCESS, 'signed-in' satisfies Access), documented, Problems(...OF_EVERY_CALLER, SessionRequired));
 
 /** Operators of this installation: made by `npm run cli -- operator grant`, never over the API. */
 export const Operator = (): MethodDecorator =>
   applyDecorators(
     SetMetadata(ACCESS, 'operator' satisfies Access),
-    ...documented,
-    Problems(
-      AmbiguousCredentials,
-      SignedOut,
-      InvalidCredentials,
-      OperatorOnly,
-      UserSuspended,
-      UntrustedOrigin,
-      RateLimited,
-      ServiceUnavailable,
-    ),
+    documented,
+    Problems(...OF_EVERY_CALLER, SessionRequired, OperatorOnly),
   );
 
-const documented = [ApiBearerAuth('session'), ApiCookieAuth('cookie')];
+/**
+ * Members of the organization in the path (`:organizationId`) with one of these roles; operators may read.
+ * To everybody else the organization does not exist.
+ */
+export const Roles = (...roles: Role[]): MethodDecorator =>
+  applyDecorators(
+    SetMetadata(ACCESS, roles satisfies Access),
+    documented,
+    Problems(...OF_EVERY_CALLER, InvalidRequest, OrganizationNotFound, RoleRequired, SessionRequired),
+  );
+
+/** Besides, API keys of the organization that have all of these scopes. */
+export const Scopes = (...scopes: ApiKeyScope[]): MethodDecorator =>
+  applyDecorators(SetMetadata(SCOPES, scopes), ApiSecurity('apiKey', scopes), Problems(ScopeRequired));
 
 /** Spends these allowances instead of the general one; none for what is called by machines of the operator. */
 export const Limited = (...limits: Limit[]): MethodDecorator & ClassDecorator => SetMetadata(LIMITS, limits);
+
+const OF_EVERY_CALLER = [
+  AmbiguousCredentials,
+  SignedOut,
+  InvalidCredentials,
+  UserSuspended,
+  UntrustedOrigin,
+  RateLimited,
+  ServiceUnavailable,
+];
+
+const documented = applyDecorators(ApiBearerAuth('session'), ApiCookieAuth('cookie'));

@@ -1,14 +1,29 @@
 import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import type { Request, Response } from 'express';
+import { InvalidRequest } from '../common/common.errors.js';
+import { isId } from '../common/ids.js';
+import { requestIdOf } from '../common/request-id.js';
 import { Config } from '../config/config.js';
-import { ACCESS, type Access, type Limit, LIMITS } from './access.decorators.js';
-import { AccessUndeclared, InvalidCredentials, OperatorOnly, SignedOut, UntrustedOrigin, UserSuspended } from './access.errors.js';
-import { AccessRepository } from './access.repository.js';
+import { ACCESS, type Access, type Limit, LIMITS, SCOPES } from './access.decorators.js';
+import {
+  AccessUndeclared,
+  InvalidCredentials,
+  OperatorOnly,
+  OrganizationNotFound,
+  RoleRequired,
+  ScopeRequired,
+  SessionRequired,
+  SignedOut,
+  UntrustedOrigin,
+  UserSuspended,
+} from './access.errors.js';
+import { AccessRepository, type SessionAccess } from './access.repository.js';
+import { hashApiKey } from './api-key-tokens.js';
 import { ClerkSignIn } from './clerk-sign-in.port.js';
 import { type ClerkIdentity, ClerkTokens } from './clerk-tokens.js';
 import { type Credential, readCredential } from './credentials.js';
-import { type Principal, setPrincipal } from './principal.js';
+import { type Actor, type KeyPrincipal, type Principal, setPrincipal } from './principal.js';
 import { RateLimiter } from './rate-limiter.js';
 import { hashSessionToken, readSignedToken, sessionCookieName } from './session-tokens.js';
 
@@ -16,13 +31,17 @@ const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 interface Declared {
   access: Access | undefined;
+  scopes: readonly string[] | undefined;
   limits: readonly Limit[];
 }
 
-interface Found extends Omit<Principal, 'sessionId'> {
-  sessionId: string;
-  suspended: boolean;
-  prolongedTo?: Date | null;
+/** One request on its way through the guard. */
+interface Visit extends Declared {
+  access: Access;
+  request: Request;
+  response: Response;
+  /** The organization that the path names, where the route asks for a role in it. */
+  organizationId?: string;
 }
 
 /** Stands before every route: who calls, may they, and not too fast. */
@@ -45,7 +64,8 @@ export class AccessGuard implements CanActivate {
   }
 
   async canActivate(context: ExecutionContext): Promise<boolean> {
-    const { access, limits } = this.declarationOf(context);
+    const declared = this.declarationOf(context);
+    const { access, limits } = declared;
     if (access === undefined) throw new AccessUndeclared();
     const http = context.switchToHttp();
     const [request, response] = [http.getRequest<Request>(), http.getResponse<Response>()];
@@ -54,32 +74,41 @@ export class AccessGuard implements CanActivate {
       this.limiter.report(await this.limiter.spend(limits, request, {}), response);
       return true;
     }
-    const principal = await this.authenticate(request, response, limits);
-    if (access === 'operator' && !principal.operator) throw new OperatorOnly();
+    const named: unknown = Array.isArray(access) ? request.params['organizationId'] : undefined;
+    const visit: Visit = { ...declared, access, request, response, organizationId: isId(named) ? named : undefined };
+    const principal = await this.authenticate(visit);
+    if (Array.isArray(access) && visit.organizationId === undefined) throw malformedOrganizationId();
+    await this.authorize(principal, visit);
     setPrincipal(request, principal);
     return true;
   }
 
-  private async authenticate(request: Request, response: Response, limits: readonly Limit[]): Promise<Principal> {
-    const credential = readCredential(request, this.cookieName);
-    if (credential?.kind === 'clerk') return this.authenticateClerk(credential.token, request, response, limits);
+  private async authenticate(visit: Visit): Promise<Principal | KeyPrincipal> {
+    const credential = readCredential(visit.request, this.cookieName);
+    if (credential?.kind === 'clerk') return this.authenticateClerk(credential.token, visit);
+    if (credential?.kind === 'api-key') return this.authenticateKey(credential.key, visit);
+    return this.authenticateSession(credential, visit);
+  }
 
+  private async authenticateSession(credential: Extract<Credential, { kind: 'session' }> | undefined, visit: Visit): Promise<Principal> {
+    const { request, response, limits, organizationId } = visit;
     const token = credential && readSignedToken(credential.token, this.config.authSecret);
     const tokenHash = token === undefined ? undefined : hashSessionToken(token);
     // One flight: the allowance is spent for whoever the session belongs to, found in its own statement.
     const [spent, found] = await Promise.all([
       this.limiter.spend(limits, request, { tokenHash }),
-      tokenHash === undefined ? undefined : this.repository.findSession(tokenHash),
+      tokenHash === undefined ? undefined : this.repository.findSession(tokenHash, organizationId),
     ]);
     this.limiter.report(spent, response);
     if (credential === undefined) throw new SignedOut({ headers: CHALLENGE });
     if (found === undefined) throw new InvalidCredentials({ headers: CHALLENGE });
     if (credential.fromCookie) this.requireTrustedOrigin(request);
-    if (credential.fromCookie && found.prolongedTo !== null) this.renewCookie(credential, found.prolongedTo, response);
-    return admitted(found);
+    if (credential.fromCookie && found.prolongedTo !== null) this.renewCookie(credential.token, found.prolongedTo, response);
+    return toPrincipal(found, visit);
   }
 
-  private async authenticateClerk(token: string, request: Request, response: Response, limits: readonly Limit[]): Promise<Principal> {
+  private async authenticateClerk(token: string, visit: Visit): Promise<Principal> {
+    const { request, response, limits, organizationId } = visit;
     const identity = await this.clerkTokens.verify(token).catch(async (error: unknown) => {
       // A flood of bad tokens spends its sender's allowance too.
       this.limiter.report(await this.limiter.spend(limits, request, {}), response);
@@ -87,17 +116,45 @@ export class AccessGuard implements CanActivate {
     });
     const [spent, found] = await Promise.all([
       this.limiter.spend(limits, request, { clerkUserId: identity.clerkUserId }),
-      this.repository.findClerkSession(identity),
+      this.repository.findClerkSession(identity, organizationId),
     ]);
     this.limiter.report(spent, response);
-    const known = found?.sessionId == null && found?.refused !== true ? await this.meetClerkSession(identity, request) : found;
+    const isNew = found?.sessionId == null && found?.refused !== true;
+    const known = isNew ? await this.meetClerkSession(identity, visit) : found;
     if (known === undefined || known.refused || known.sessionId === null) throw new InvalidCredentials({ headers: CHALLENGE });
-    return admitted({ ...known, sessionId: known.sessionId });
+    return toPrincipal({ ...known, sessionId: known.sessionId }, visit);
   }
 
-  private async meetClerkSession(identity: ClerkIdentity, request: Request) {
+  private async meetClerkSession(identity: ClerkIdentity, { request, organizationId }: Visit) {
     await this.clerkSignIn.admit(identity, { ipAddress: request.ip, userAgent: request.headers['user-agent'] });
-    return this.repository.findClerkSession(identity);
+    return this.repository.findClerkSession(identity, organizationId);
+  }
+
+  private async authenticateKey(key: string, { request, response, limits }: Visit): Promise<KeyPrincipal> {
+    const apiKeyHash = hashApiKey(key);
+    const [spent, found] = await Promise.all([this.limiter.spend(limits, request, { apiKeyHash }), this.repository.findApiKey(apiKeyHash)]);
+    this.limiter.report(spent, response);
+    if (found === undefined) throw new InvalidCredentials({ headers: CHALLENGE });
+    return { ...found, actor: actorOf('api_key', found.apiKeyId, request) };
+  }
+
+  /** What the caller may do here; 404 where they may not even know that there is something. */
+  private async authorize(principal: Principal | KeyPrincipal, { access, scopes, organizationId, request }: Visit): Promise<void> {
+    if ('apiKeyId' in principal) {
+      if (organizationId !== undefined && principal.organizationId !== organizationId) throw new OrganizationNotFound();
+      if (scopes === undefined) throw new SessionRequired();
+      if (!scopes.every((scope) => principal.scopes.includes(scope))) throw new ScopeRequired();
+      return;
+    }
+    if (access === 'operator' && !principal.operator) throw new OperatorOnly();
+    if (!Array.isArray(access) || organizationId === undefined) return;
+    if (principal.role !== null) {
+      if (!access.includes(principal.role)) throw new RoleRequired();
+      return;
+    }
+    const mayLookIn = principal.operator && principal.organizationExists && SAFE_METHODS.has(request.method);
+    if (!mayLookIn) throw new OrganizationNotFound();
+    await this.repository.recordOperatorRead(principal.userId, organizationId, { ...principal.actor, path: request.path });
   }
 
   private declarationOf(context: ExecutionContext): Declared {
@@ -107,6 +164,7 @@ export class AccessGuard implements CanActivate {
       const targets = [handler, context.getClass()];
       declared = {
         access: this.reflector.getAllAndOverride<Access | undefined>(ACCESS, targets),
+        scopes: this.reflector.getAllAndOverride<string[] | undefined>(SCOPES, targets),
         limits: this.reflector.getAllAndOverride<Limit[] | undefined>(LIMITS, targets) ?? ['api'],
       };
       this.declared.set(handler, declared);
@@ -122,16 +180,25 @@ export class AccessGuard implements CanActivate {
   }
 
   /** The row lives longer now; so must the browser's cookie. */
-  private renewCookie(credential: NonNullable<Credential>, expiresAt: Date, response: Response): void {
+  private renewCookie(value: string, expiresAt: Date, response: Response): void {
     const maxAge = Math.max(0, Math.floor((expiresAt.getTime() - Date.now()) / 1000));
     const secure = this.config.publicUrl.startsWith('https:') ? '; Secure' : '';
-    response.append('set-cookie', `${this.cookieName}=${credential.token}; Max-Age=${maxAge}; Path=/; HttpOnly; SameSite=Lax${secure}`);
+    response.append('set-cookie', `${this.cookieName}=${value}; Max-Age=${maxAge}; Path=/; HttpOnly; SameSite=Lax${secure}`);
   }
 }
 
 const CHALLENGE = { 'www-authenticate': 'Bearer' };
 
-function admitted({ userId, sessionId, operator, suspended }: Found): Principal {
-  if (suspended) throw new UserSuspended();
-  return { userId, sessionId, operator };
+function toPrincipal(found: SessionAccess, { request }: Visit): Principal {
+  if (found.suspended) throw new UserSuspended();
+  const { userId, sessionId, operator, role = null, organization = false } = found;
+  return { userId, sessionId, operator, role, organizationExists: organization, actor: actorOf('user', userId, request) };
+}
+
+function actorOf(kind: Actor['kind'], id: string, request: Request): Actor {
+  return { kind, id, requestId: requestIdOf(request), ipAddress: request.ip ?? null };
+}
+
+function malformedOrganizationId(): InvalidRequest {
+  return new InvalidRequest({ errors: [{ path: 'params.organizationId', message: 'organizationId must be a UUID' }] });
 }

@@ -1,7 +1,10 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { sql } from 'drizzle-orm';
+import { auditLog } from '../audit/audit-log.table.js';
+import { newId } from '../common/ids.js';
 import { Config, type RateLimit } from '../config/config.js';
 import { DATABASE, type Database } from '../database/database.js';
+import type { Role } from '../memberships/organization-memberships.table.js';
 import type { ClerkIdentity } from './clerk-tokens.js';
 
 /** A live session and its user. */
@@ -12,10 +15,21 @@ export interface SessionAccess {
   suspended: boolean;
   /** Set when this very request prolonged the session. */
   prolongedTo: Date | null;
+  /** Null for somebody who is no member; absent where no organization was asked for. */
+  role?: Role | null;
+  /** Whether the organization that was asked for exists. */
+  organization?: boolean;
+}
+
+/** What a live API key may do, and where. */
+export interface ApiKeyAccess {
+  apiKeyId: string;
+  organizationId: string;
+  scopes: string[];
 }
 
 /** What is known of a Clerk session token's user and session. */
-export interface ClerkAccess extends Omit<SessionAccess, 'sessionId' | 'prolongedTo'> {
+export interface ClerkAccess extends Omit<SessionAccess, 'sessionId'> {
   sessionId: string | null;
   refused: boolean;
 }
@@ -24,7 +38,8 @@ export interface ClerkAccess extends Omit<SessionAccess, 'sessionId' | 'prolonge
 export interface Spender {
   tokenHash?: string;
   clerkUserId?: string;
-  /** Used when neither of them leads to a user. */
+  apiKeyHash?: string;
+  /** Used when none of them leads to somebody. */
   fallback: string;
 }
 
@@ -52,20 +67,46 @@ const touch = (column: string, value: string) => `
                     FOR NO KEY UPDATE SKIP LOCKED)
     RETURNING CASE WHEN sliding THEN expires_at END AS prolonged_to)`;
 
-const SESSION = `
+/** The caller's role is read anew at every request; `organization` tells whether there is such a living one at all. */
+const inOrganization = (parameter: string) => ({
+  columns: `, m.role, o.id IS NOT NULL AS organization`,
+  joins: `
+    LEFT JOIN organizations o ON o.id = ${parameter} AND o.deleted_at IS NULL
+    LEFT JOIN organization_memberships m ON m.organization_id = o.id AND m.user_id = u.id AND m.deleted_at IS NULL`,
+});
+
+const OUTSIDE = { columns: '', joins: '' };
+
+const session = ({ columns, joins } = OUTSIDE) => `
   WITH ${touch('token', '$1')}
   SELECT s.id AS "sessionId", u.id AS "userId", u.operator, u.suspended_at IS NOT NULL AS suspended,
-         (SELECT prolonged_to FROM touched) AS "prolongedTo"
-    FROM sessions s JOIN users u ON u.id = s.user_id
+         (SELECT prolonged_to FROM touched) AS "prolongedTo"${columns}
+    FROM sessions s JOIN users u ON u.id = s.user_id ${joins}
    WHERE s.token = $1 AND s.expires_at > now() AND s.ended_at IS NULL AND u.deleted_at IS NULL`;
 
-const CLERK = `
+const clerk = ({ columns, joins } = OUTSIDE) => `
   WITH ${touch('clerk_session_id', '$1')}
   SELECT s.id AS "sessionId", u.id AS "userId", u.operator, u.suspended_at IS NOT NULL AS suspended,
          u.deleted_at IS NOT NULL OR s.ended_at IS NOT NULL OR s.user_id <> u.id AS refused,
-         (SELECT prolonged_to FROM touched) AS "prolongedTo"
-    FROM users u LEFT JOIN sessions s ON s.clerk_session_id = $1
+         (SELECT prolonged_to FROM touched) AS "prolongedTo"${columns}
+    FROM users u LEFT JOIN sessions s ON s.clerk_session_id = $1 ${joins}
    WHERE u.clerk_user_id = $5`;
+
+const SESSION = session();
+const SESSION_IN_ORGANIZATION = session(inOrganization('$5'));
+const CLERK = clerk();
+const CLERK_IN_ORGANIZATION = clerk(inOrganization('$6'));
+
+const API_KEY = `
+  WITH touched AS (
+    UPDATE api_keys SET last_used_at = now()
+     WHERE id = (SELECT id FROM api_keys
+                  WHERE hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+                    AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
+                    FOR NO KEY UPDATE SKIP LOCKED))
+  SELECT k.id AS "apiKeyId", k.organization_id AS "organizationId", k.scopes
+    FROM api_keys k JOIN organizations o ON o.id = k.organization_id
+   WHERE k.hash = $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now()) AND o.deleted_at IS NULL`;
 
 /** GCRA: one row an allowance, one statement a call; the row's lock makes it exact over all replicas. */
 const SPEND = `
@@ -73,6 +114,7 @@ const SPEND = `
     SELECT $1 || ':' || coalesce(
       (SELECT user_id::text FROM sessions WHERE token = $2 AND expires_at > now()),
       (SELECT id::text FROM users WHERE clerk_user_id = $3),
+      (SELECT organization_id::text FROM api_keys WHERE hash = $7),
       $4) AS key),
   spent AS (
     INSERT INTO rate_limits AS r (key, whole_at)
@@ -88,31 +130,58 @@ const SPEND = `
 /** The statements that every request waits for: prepared, pipelined, one round trip. */
 @Injectable()
 export class AccessRepository {
+  private readonly lifetimes: number[];
+
   constructor(
     @Inject(DATABASE) private readonly db: Database,
-    private readonly config: Config,
-  ) {}
-
-  async findSession(tokenHash: string): Promise<SessionAccess | undefined> {
-    const { sessionIdleSeconds, sessionAbsoluteSeconds, sessionTouchSeconds } = this.config;
-    return this.one<SessionAccess>('access_session', SESSION, [tokenHash, sessionIdleSeconds, sessionAbsoluteSeconds, sessionTouchSeconds]);
+    { sessionIdleSeconds, sessionAbsoluteSeconds, sessionTouchSeconds }: Config,
+  ) {
+    this.lifetimes = [sessionIdleSeconds, sessionAbsoluteSeconds, sessionTouchSeconds];
   }
 
-  async findClerkSession({ clerkUserId, clerkSessionId }: ClerkIdentity): Promise<ClerkAccess | undefined> {
-    const { sessionIdleSeconds, sessionAbsoluteSeconds, sessionTouchSeconds } = this.config;
-    return this.one<ClerkAccess>('access_clerk', CLERK, [
-      clerkSessionId,
-      sessionIdleSeconds,
-      sessionAbsoluteSeconds,
-      sessionTouchSeconds,
-      clerkUserId,
-    ]);
+  async findSession(tokenHash: string, organizationId?: string): Promise<SessionAccess | undefined> {
+    const values = [tokenHash, ...this.lifetimes];
+    return organizationId === undefined
+      ? this.one('access_session', SESSION, values)
+      : this.one('access_session_in_organization', SESSION_IN_ORGANIZATION, [...values, organizationId]);
+  }
+
+  async findClerkSession({ clerkUserId, clerkSessionId }: ClerkIdentity, organizationId?: string): Promise<ClerkAccess | undefined> {
+    const values = [clerkSessionId, ...this.lifetimes, clerkUserId];
+    return organizationId === undefined
+      ? this.one('access_clerk', CLERK, values)
+      : this.one('access_clerk_in_organization', CLERK_IN_ORGANIZATION, [...values, organizationId]);
+  }
+
+  async findApiKey(hash: string): Promise<ApiKeyAccess | undefined> {
+    return this.one('access_api_key', API_KEY, [hash]);
+  }
+
+  /** Operators may look into any tenant, and each look is written down. */
+  async recordOperatorRead(
+    operatorId: string,
+    organizationId: string,
+    { requestId, ipAddress, path }: { requestId: string | null; ipAddress: string | null; path: string },
+  ) {
+    await this.db.insert(auditLog).values({
+      id: newId(),
+      organizationId,
+      actorKind: 'user',
+      actorId: operatorId,
+      action: 'operator.read',
+      targetType: 'organization',
+      targetId: organizationId,
+      changes: { path: { after: path } },
+      requestId,
+      ipAddress,
+    });
   }
 
   async spend(name: string, { limit, windowSeconds }: RateLimit, spender: Spender): Promise<Allowance> {
     // Rounded down: a whole allowance must fit its window to the microsecond.
     const interval = Math.floor((windowSeconds * 1e6) / limit);
-    const values = [name, spender.tokenHash ?? null, spender.clerkUserId ?? null, spender.fallback, interval, windowSeconds];
+    const { tokenHash = null, clerkUserId = null, apiKeyHash = null, fallback } = spender;
+    const values = [name, tokenHash, clerkUserId, fallback, interval, windowSeconds, apiKeyHash];
     // No row: refused by one that another call is just writing for the first time.
     return (await this.one<Allowance>('access_spend', SPEND, values)) ?? { allowed: false, debt: windowSeconds };
   }

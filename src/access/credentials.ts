@@ -2,7 +2,8 @@ import type { Request } from 'express';
 import { AmbiguousCredentials, InvalidCredentials } from './access.errors.js';
 
 /** What a request shows to say who sends it. */
-export type Credential = { kind: 'session'; token: string; fromCookie: boolean } | { kind: 'clerk'; token: string } | undefined;
+export type Credential =
+  { kind: 'session'; token: string; fromCookie: boolean } | { kind: 'clerk'; token: string } | { kind: 'api-key'; key: string } | undefined;
 
 /**
  * An explicit header beats the ambient cookie, and a wrong one never falls through to it.
@@ -12,9 +13,12 @@ export type Credential = { kind: 'session'; token: string; fromCookie: boolean }
  */
 export function readCredential(request: Request, cookieName: string): Credential {
   const { authorization } = request.headers;
-  const apiKey = request.headers['x-api-key'];
-  if (authorization !== undefined && apiKey !== undefined) throw new AmbiguousCredentials();
-  if (apiKey !== undefined) throw new InvalidCredentials();
+  const key = request.headers['x-api-key'];
+  if (authorization !== undefined && key !== undefined) throw new AmbiguousCredentials();
+  if (key !== undefined) {
+    if (typeof key !== 'string' || key === '') throw new InvalidCredentials();
+    return { kind: 'api-key', key };
+  }
   if (authorization !== undefined) {
     const token = /^Bearer +(\S+) *$/i.exec(authorization)?.[1];
     if (token === undefined) throw new InvalidCredentials();

@@ -25,6 +25,6 @@ export class AccountsController {
   @SignedIn()
   @Problems(InvalidRequest, AccountNotFound, LastAccount)
   async unlinkAccount(@Caller() caller: Principal, @Param('accountId', IdPipe) accountId: string): Promise<void> {
-    await this.accounts.unlink(caller.userId, accountId);
+    await this.accounts.unlink(caller.userId, accountId, caller.actor);
   }
 }

@@ -1,4 +1,6 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
+import type { Actor } from '../access/principal.js';
+import { AuditService } from '../audit/audit.service.js';
 import { newId } from '../common/ids.js';
 import { sweepInBatches } from '../common/sweep.js';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
@@ -14,6 +16,7 @@ export class AccountsService implements OnModuleInit {
   constructor(
     private readonly repository: AccountsRepository,
     private readonly providerTokens: ProviderTokens,
+    private readonly audit: AuditService,
     private readonly jobs: JobsService,
     @Inject(DATABASE) private readonly db: Database,
   ) {}
@@ -35,12 +38,15 @@ export class AccountsService implements OnModuleInit {
    * @throws {AccountNotFound}
    * @throws {LastAccount} when nothing would be left to sign in with, also when two are unlinked at once
    */
-  async unlink(userId: string, accountId: string): Promise<void> {
+  async unlink(userId: string, accountId: string, actor: Actor): Promise<void> {
     await this.db.transaction(async (tx) => {
       const all = await this.repository.lockOfUser(userId, tx);
-      if (!all.some(({ id }) => id === accountId)) throw new AccountNotFound();
+      const account = all.find(({ id }) => id === accountId);
+      if (account === undefined) throw new AccountNotFound();
       if (all.length === 1) throw new LastAccount();
       await this.repository.delete(userId, accountId, tx);
+      const before = { provider: account.provider, providerAccountId: account.providerAccountId };
+      await this.audit.record({ actor, action: 'account.unlinked', target: { type: 'account', id: accountId }, before }, tx);
     });
   }
 

@@ -2,11 +2,18 @@ import { Body, Controller, Get, HttpCode, Param, Post, Query, Req, Res } from '@
 import { ApiBearerAuth, ApiCookieAuth, ApiHeader, ApiOkResponse, ApiResponse } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
 import { Limited, Public, SignedIn } from '../access/access.decorators.js';
-import { RateLimited, UntrustedOrigin, UserSuspended } from '../access/access.errors.js';
+import { RateLimited, UntrustedOrigin, UntrustedRedirect, UserSuspended } from '../access/access.errors.js';
 import { Caller, type Principal } from '../access/principal.js';
 import { Problems } from '../common/api-problems.js';
-import { BodyTooLarge, InvalidRequest, MalformedBody, ServiceUnavailable, UnsupportedMediaType } from '../common/common.errors.js';
-import { EmailTaken, ManagedByClerk } from '../users/users.errors.js';
+import {
+  BodyTooLarge,
+  InvalidRequest,
+  MalformedBody,
+  ManagedByClerk,
+  ServiceUnavailable,
+  UnsupportedMediaType,
+} from '../common/common.errors.js';
+import { EmailTaken } from '../users/users.errors.js';
 import {
   ChangeEmailRequest,
   ChangePasswordRequest,
@@ -33,7 +40,6 @@ import {
   NoPassword,
   ProviderNotFound,
   ProviderSignInFailed,
-  UntrustedRedirect,
   WeakPassword,
   WrongCredentials,
   WrongPassword,

@@ -1,8 +1,6 @@
 import { Transform, Type } from 'class-transformer';
 import { IsBoolean, IsEmail, IsIn, IsOptional, IsString, IsUrl, Length, MaxLength, MinLength, ValidateNested } from 'class-validator';
-
-const trimmed = ({ value }: { value: unknown }) => (typeof value === 'string' ? value.trim() : value);
-const lowered = ({ value }: { value: unknown }) => (typeof value === 'string' ? value.trim().toLowerCase() : value);
+import { lowered, trimmed } from '../common/transforms.js';
 
 export class SignUpRequest {
   /** @example "Ada Lovelace" */

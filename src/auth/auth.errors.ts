@@ -5,7 +5,6 @@ export class WrongPassword extends problem(400, 'wrong_password', 'The current p
 export class NoPassword extends problem(400, 'no_password', 'This user signs in without a password. Set one with a password reset.') {}
 export class InvalidToken extends problem(400, 'invalid_token', 'The link or token is wrong, spent or expired. Ask for a new one.') {}
 export class WeakPassword extends problem(400, 'weak_password', 'A password has 8 to 128 characters.') {}
-export class UntrustedRedirect extends problem(403, 'untrusted_redirect', 'Redirects lead only to origins listed in TRUSTED_ORIGINS.') {}
 export class ProviderNotFound extends problem(404, 'provider_not_found', 'This sign-in provider is not switched on.') {}
 export class ProviderSignInFailed extends problem(400, 'provider_sign_in_failed', 'Signing in with the provider did not work.') {}
 export class SignInRefused extends problem(400, 'sign_in_refused', 'The request could not be carried out.') {}

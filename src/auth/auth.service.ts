@@ -4,20 +4,21 @@ import { fromNodeHeaders } from 'better-auth/node';
 import type { Request, Response } from 'express';
 import type { Principal } from '../access/principal.js';
 import { RateLimiter } from '../access/rate-limiter.js';
+import { requireTrustedRedirect } from '../access/trusted-redirect.js';
 import { signSessionToken } from '../access/session-tokens.js';
 import { AccountsService } from '../accounts/accounts.service.js';
 import { ProviderTokens } from '../accounts/provider-tokens.js';
+import { ManagedByClerk } from '../common/common.errors.js';
 import { Config } from '../config/config.js';
 import { createDatabase, DATABASE, type Database } from '../database/database.js';
 import { JobsService } from '../jobs/jobs.service.js';
 import { OutboxService } from '../outbox/outbox.service.js';
 import { SessionsService } from '../sessions/sessions.service.js';
-import { ManagedByClerk } from '../users/users.errors.js';
 import { UsersService } from '../users/users.service.js';
 import type { User } from '../users/users.table.js';
 import { AuthMails } from './auth-mails.js';
 import type { ChangeEmailRequest, MailRequest } from './auth.dto.js';
-import { InvalidToken, UntrustedRedirect, WrongPassword } from './auth.errors.js';
+import { InvalidToken, WrongPassword } from './auth.errors.js';
 import { AUTH_BASE_PATH, type BetterAuth, CLIENT_ADDRESS_HEADER, createBetterAuth, LINK_LIFETIME_SECONDS } from './better-auth.js';
 import { toAuthProblem } from './better-auth-problems.js';
 import { Passwords } from './passwords.js';
@@ -108,13 +109,13 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
 
   /** Answers at once, and the same, whoever asks: whether there is such a user is found out afterwards. */
   async requestPasswordReset(request: MailRequest): Promise<void> {
-    this.requireTrustedRedirect(request.redirectTo);
+    requireTrustedRedirect(this.config, request.redirectTo);
     await this.outbox.enqueue(RESET_REQUESTED, request);
   }
 
   /** As `requestPasswordReset`. */
   async requestVerification(request: MailRequest): Promise<void> {
-    this.requireTrustedRedirect(request.callbackURL);
+    requireTrustedRedirect(this.config, request.callbackURL);
     await this.outbox.enqueue(VERIFICATION_REQUESTED, request);
   }
 
@@ -126,7 +127,7 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
    * @throws {ManagedByClerk}
    */
   async requestEmailChange(caller: Principal, { newEmail, currentPassword, callbackURL }: ChangeEmailRequest): Promise<void> {
-    this.requireTrustedRedirect(callbackURL);
+    requireTrustedRedirect(this.config, callbackURL);
     const user = await this.users.get(caller.userId);
     if (user.clerkUserId !== null) throw new ManagedByClerk();
     const hash = (await this.accounts.list(user.id)).find(({ provider }) => provider === 'credential')?.passwordHash;
@@ -219,13 +220,6 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
     return typeof answer.token === 'string'
       ? JSON.stringify({ ...answer, token: signSessionToken(answer.token, this.config.authSecret) })
       : body;
-  }
-
-  /** A path on this host, or an address of an origin we trust. */
-  private requireTrustedRedirect(target: string | undefined): void {
-    if (target === undefined) return;
-    if (!URL.canParse(target, this.config.publicUrl)) throw new UntrustedRedirect();
-    if (!this.config.trustedOrigins.includes(new URL(target, this.config.publicUrl).origin)) throw new UntrustedRedirect();
   }
 }
 

@@ -1,4 +1,4 @@
-import { UntrustedOrigin, UserSuspended } from '../access/access.errors.js';
+import { UntrustedOrigin, UntrustedRedirect, UserSuspended } from '../access/access.errors.js';
 import { InternalError, RouteNotFound, ServiceUnavailable } from '../common/common.errors.js';
 import { Problem, type ProblemClass } from '../common/problem.js';
 import { EmailTaken } from '../users/users.errors.js';
@@ -9,7 +9,6 @@ import {
   ProviderNotFound,
   ProviderSignInFailed,
   SignInRefused,
-  UntrustedRedirect,
   WeakPassword,
   WrongCredentials,
   WrongPassword,

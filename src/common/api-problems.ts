@@ -1,5 +1,6 @@
 import { applyDecorators } from '@nestjs/common';
 import { ApiExtraModels, ApiResponse, getSchemaPath } from '@nestjs/swagger';
+import { BodyTooLarge, InvalidRequest, MalformedBody, UnsupportedMediaType } from './common.errors.js';
 import { ProblemResponse } from './problem.dto.js';
 import type { ProblemClass } from './problem.js';
 
@@ -24,6 +25,9 @@ export function Problems(...problems: ProblemClass[]): MethodDecorator {
     )(target, key, descriptor);
   };
 }
+
+/** Documents what can be wrong with any body. */
+export const BodyProblems = (): MethodDecorator => Problems(InvalidRequest, MalformedBody, BodyTooLarge, UnsupportedMediaType);
 
 function documentStatus(status: number, problems: ProblemClass[]): MethodDecorator {
   return ApiResponse({

@@ -17,3 +17,4 @@ export class ServiceUnavailable extends problem(
   'service_unavailable',
   'Something this service stands on is away. Try again shortly.',
 ) {}
+export class ManagedByClerk extends problem(409, 'managed_by_clerk', 'Clerk owns this record. Change it there.') {}

@@ -34,6 +34,12 @@ export class Cursors {
     return JSON.parse(Buffer.from(body, 'base64url').toString()) as Position;
   }
 
+  /** As `read`, for lists sorted by time of creation and id. */
+  readTimeAndId(cursor: string | undefined, list: unknown): { createdAt: string; id: string } | undefined {
+    const position = this.read(cursor, list);
+    return position && { createdAt: String(position[0]), id: String(position[1]) };
+  }
+
   /**
    * Cuts a page from rows that were read one beyond the limit.
    *

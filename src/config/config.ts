@@ -62,6 +62,10 @@ export class Config {
   readonly bodyLimitBytes!: number;
   /** How long a soft-deleted user stays before the purge. */
   readonly purgeAfterDays!: number;
+  /** 0 keeps the audit log for ever. */
+  readonly auditRetentionDays!: number;
+  /** How long an invitation can be accepted. */
+  readonly invitationDays!: number;
   readonly metricsToken?: string;
   readonly logLevel!: string;
   /** Seconds that readiness is already false before the server stops accepting. */
@@ -148,6 +152,8 @@ const schema = z.object({
     .min(1024)
     .default(1024 * 1024),
   PURGE_AFTER_DAYS: z.coerce.number().min(0).default(30),
+  AUDIT_RETENTION_DAYS: z.coerce.number().int().min(0).default(400),
+  INVITATION_DAYS: z.coerce.number().int().min(1).max(365).default(7),
   METRICS_TOKEN: z.string().min(16, 'must be at least 16 characters').optional(),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
   SHUTDOWN_DELAY_SECONDS: z.coerce.number().min(0).max(60).default(2),
@@ -220,6 +226,8 @@ export function loadConfig(environment: Record<string, string | undefined>): Con
     mailRateLimit: values.RATE_LIMIT_MAIL,
     bodyLimitBytes: values.BODY_LIMIT_BYTES,
     purgeAfterDays: values.PURGE_AFTER_DAYS,
+    auditRetentionDays: values.AUDIT_RETENTION_DAYS,
+    invitationDays: values.INVITATION_DAYS,
     metricsToken: values.METRICS_TOKEN,
     logLevel: values.LOG_LEVEL,
     shutdownDelaySeconds: values.SHUTDOWN_DELAY_SECONDS,

@@ -1,5 +1,6 @@
 import { Controller, Get, HttpCode, Param, Post } from '@nestjs/common';
 import { Operator } from '../access/access.decorators.js';
+import { Caller, type Principal } from '../access/principal.js';
 import { Problems } from '../common/api-problems.js';
 import { JobListResponse, JobResponse } from './jobs.dto.js';
 import { JobAlreadyRunning, JobNotFound } from './jobs.errors.js';
@@ -21,7 +22,7 @@ export class JobsController {
   @HttpCode(202)
   @Operator()
   @Problems(JobNotFound, JobAlreadyRunning)
-  async runJob(@Param('job') job: string): Promise<JobResponse> {
-    return JobResponse.of(await this.jobs.start(job));
+  async runJob(@Caller() { actor }: Principal, @Param('job') job: string): Promise<JobResponse> {
+    return JobResponse.of(await this.jobs.start(job, actor));
   }
 }

@@ -1,9 +1,12 @@
-import { type BeforeApplicationShutdown, Injectable, Logger, type OnApplicationBootstrap, type OnModuleInit } from '@nestjs/common';
+import { type BeforeApplicationShutdown, Inject, Injectable, Logger, type OnApplicationBootstrap, type OnModuleInit } from '@nestjs/common';
 import { SchedulerRegistry } from '@nestjs/schedule';
 import { Counter, Histogram } from 'prom-client';
+import type { Actor } from '../access/principal.js';
+import { AuditService } from '../audit/audit.service.js';
 import { newId } from '../common/ids.js';
 import { Metrics } from '../common/metrics.js';
 import { sweepInBatches } from '../common/sweep.js';
+import { DATABASE, type Database } from '../database/database.js';
 import type { JobRun } from './job-runs.table.js';
 import { JobAlreadyRunning, JobNotFound } from './jobs.errors.js';
 import { JobsRepository } from './jobs.repository.js';
@@ -43,6 +46,8 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
   constructor(
     private readonly repository: JobsRepository,
     private readonly scheduler: SchedulerRegistry,
+    private readonly audit: AuditService,
+    @Inject(DATABASE) private readonly db: Database,
     metrics: Metrics,
   ) {
     const registers = [metrics.registry];
@@ -98,11 +103,15 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
    * @throws {JobNotFound}
    * @throws {JobAlreadyRunning} while a run of it is alive on any replica
    */
-  async start(name: string): Promise<{ job: Job; lastRun: JobRun }> {
+  async start(name: string, actor: Actor): Promise<{ job: Job; lastRun: JobRun }> {
     const job = this.jobs.get(name);
     if (job === undefined) throw new JobNotFound();
-    const run = await this.repository.claim(name, new Date(), this.holder);
-    if (run === undefined) throw new JobAlreadyRunning();
+    const run = await this.db.transaction(async (tx) => {
+      const claimed = await this.repository.claim(name, new Date(), this.holder, tx);
+      if (claimed === undefined) throw new JobAlreadyRunning();
+      await this.audit.record({ actor, action: 'job.started', target: { type: 'job', id: name } }, tx);
+      return claimed;
+    });
     this.execute(job, run);
     return { job, lastRun: run };
   }

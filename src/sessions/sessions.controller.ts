@@ -34,13 +34,13 @@ export class SessionsController {
   @SignedIn()
   @Problems(InvalidRequest, SessionNotFound)
   async revokeSession(@Caller() caller: Principal, @Param('sessionId', IdPipe) sessionId: string): Promise<void> {
-    await this.sessions.revoke(caller.userId, sessionId);
+    await this.sessions.revoke(caller.userId, sessionId, caller.actor);
   }
 
   /** Ends all your sessions but the one that asks. */
   @Delete()
   @SignedIn()
   async revokeOtherSessions(@Caller() caller: Principal): Promise<RevokedSessionsResponse> {
-    return { revoked: await this.sessions.revokeAll(caller.userId, { except: caller.sessionId }) };
+    return { revoked: await this.sessions.revokeAll(caller.userId, { except: caller.sessionId }, caller.actor) };
   }
 }

@@ -1,4 +1,6 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
+import type { Actor } from '../access/principal.js';
+import { AuditService } from '../audit/audit.service.js';
 import { Cursors, type Page } from '../common/cursors.js';
 import { newId } from '../common/ids.js';
 import { sweepInBatches } from '../common/sweep.js';
@@ -14,6 +16,7 @@ import type { Session } from './sessions.table.js';
 export class SessionsService implements OnModuleInit {
   constructor(
     private readonly repository: SessionsRepository,
+    private readonly audit: AuditService,
     private readonly cursors: Cursors,
     private readonly jobs: JobsService,
     private readonly config: Config,
@@ -31,8 +34,7 @@ export class SessionsService implements OnModuleInit {
 
   async list(userId: string, { limit, cursor }: { limit: number; cursor?: string }): Promise<Page<Session>> {
     const list = ['sessions', userId];
-    const position = this.cursors.read(cursor, list);
-    const after = position && { createdAt: String(position[0]), id: String(position[1]) };
+    const after = this.cursors.readTimeAndId(cursor, list);
     const rows = await this.repository.listLive(userId, { limit: limit + 1, after });
     return this.cursors.page(rows, { limit, list, position: ({ createdAt, id }) => [createdAt.toISOString(), id] });
   }
@@ -45,14 +47,20 @@ export class SessionsService implements OnModuleInit {
   }
 
   /** @throws {SessionNotFound} for one that is not this user's, or has ended */
-  async revoke(userId: string, sessionId: string): Promise<void> {
-    const ended = await this.db.transaction((tx) => this.repository.end(userId, sessionId, tx));
-    if (ended === 0) throw new SessionNotFound();
+  async revoke(userId: string, sessionId: string, actor: Actor): Promise<void> {
+    await this.db.transaction(async (tx) => {
+      if ((await this.repository.end(userId, sessionId, tx)) === 0) throw new SessionNotFound();
+      await this.audit.record({ actor, action: 'session.revoked', target: { type: 'session', id: sessionId } }, tx);
+    });
   }
 
   /** Ends all sessions of a user, but for one where that is asked; answers how many. */
-  async revokeAll(userId: string, { except }: { except?: string } = {}): Promise<number> {
-    return this.db.transaction((tx) => this.endAll([userId], { except }, tx));
+  async revokeAll(userId: string, { except }: { except?: string }, actor: Actor): Promise<number> {
+    return this.db.transaction(async (tx) => {
+      const revoked = await this.endAll([userId], { except }, tx);
+      await this.audit.record({ actor, action: 'user.sessions_revoked', target: { type: 'user', id: userId }, after: { revoked } }, tx);
+      return revoked;
+    });
   }
 
   /** As `revokeAll`, in the transaction of what makes it necessary. */

@@ -1,14 +1,15 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
 import { Operator, SignedIn } from '../access/access.decorators.js';
 import { Caller, type Principal } from '../access/principal.js';
-import { Problems } from '../common/api-problems.js';
-import { BodyTooLarge, InvalidCursor, InvalidRequest, MalformedBody, UnsupportedMediaType } from '../common/common.errors.js';
+import { BodyProblems, Problems } from '../common/api-problems.js';
+import { InvalidCursor, InvalidRequest, ManagedByClerk } from '../common/common.errors.js';
 import { IdPipe } from '../common/id.pipe.js';
 import { ListQuery } from '../common/list.dto.js';
+import { LastAdmin } from '../memberships/memberships.errors.js';
 import { RevokedSessionsResponse, SessionListResponse } from '../sessions/sessions.dto.js';
 import { SessionsService } from '../sessions/sessions.service.js';
 import { ListUsersQuery, UpdateProfileRequest, UserListResponse, UserResponse } from './users.dto.js';
-import { CannotSuspendSelf, ManagedByClerk, UserNotFound } from './users.errors.js';
+import { CannotSuspendSelf, UserNotFound } from './users.errors.js';
 import { UsersService } from './users.service.js';
 
 @Controller('v1/users')
@@ -28,18 +29,19 @@ export class UsersController {
   /** Changes your profile; what is left out stays. */
   @Patch('me')
   @SignedIn()
-  @Problems(InvalidRequest, MalformedBody, UnsupportedMediaType, BodyTooLarge, ManagedByClerk)
+  @BodyProblems()
+  @Problems(ManagedByClerk)
   async updateMe(@Caller() caller: Principal, @Body() body: UpdateProfileRequest): Promise<UserResponse> {
-    return UserResponse.of(await this.users.changeProfile(caller.userId, body));
+    return UserResponse.of(await this.users.changeProfile(caller.userId, body, caller.actor));
   }
 
   /** Deletes you: every session and way to sign in ends at once, and your email is free again. */
   @Delete('me')
   @HttpCode(204)
   @SignedIn()
-  @Problems(ManagedByClerk)
+  @Problems(ManagedByClerk, LastAdmin)
   async deleteMe(@Caller() caller: Principal): Promise<void> {
-    await this.users.delete(caller.userId);
+    await this.users.delete(caller.userId, caller.actor);
   }
 
   /** Lists users, newest first. */
@@ -50,7 +52,7 @@ export class UsersController {
     return UserListResponse.of(await this.users.list(query));
   }
 
-  /** Reads a user: yourself, or anybody for an operator. */
+  /** Reads a user: yourself, somebody of your organizations, or anybody for an operator. */
   @Get(':userId')
   @SignedIn()
   @Problems(InvalidRequest, UserNotFound)
@@ -64,7 +66,7 @@ export class UsersController {
   @Operator()
   @Problems(InvalidRequest, UserNotFound, CannotSuspendSelf)
   async suspendUser(@Caller() caller: Principal, @Param('userId', IdPipe) userId: string): Promise<UserResponse> {
-    return UserResponse.of(await this.users.suspend(userId, caller));
+    return UserResponse.of(await this.users.suspend(userId, caller.actor));
   }
 
   /** Lets a suspended user in again. */
@@ -72,8 +74,8 @@ export class UsersController {
   @HttpCode(200)
   @Operator()
   @Problems(InvalidRequest, UserNotFound)
-  async unsuspendUser(@Param('userId', IdPipe) userId: string): Promise<UserResponse> {
-    return UserResponse.of(await this.users.unsuspend(userId));
+  async unsuspendUser(@Caller() caller: Principal, @Param('userId', IdPipe) userId: string): Promise<UserResponse> {
+    return UserResponse.of(await this.users.unsuspend(userId, caller.actor));
   }
 
   /** Lists where a user is signed in. */
@@ -92,7 +94,7 @@ export class UsersController {
   @Delete(':userId/sessions')
   @Operator()
   @Problems(InvalidRequest)
-  async revokeUserSessions(@Param('userId', IdPipe) userId: string): Promise<RevokedSessionsResponse> {
-    return { revoked: await this.sessions.revokeAll(userId) };
+  async revokeUserSessions(@Caller() caller: Principal, @Param('userId', IdPipe) userId: string): Promise<RevokedSessionsResponse> {
+    return { revoked: await this.sessions.revokeAll(userId, {}, caller.actor) };
   }
 }

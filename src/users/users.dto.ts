@@ -2,29 +2,25 @@ import { Transform, Type } from 'class-transformer';
 import { IsDate, IsEmail, IsOptional, IsString, IsUrl, Length, Matches, MaxLength, ValidateIf } from 'class-validator';
 import type { Page } from '../common/cursors.js';
 import { ListQuery } from '../common/list.dto.js';
+import { lowered, trimmed, whenGiven, whenNotNull } from '../common/transforms.js';
 import type { User } from './users.table.js';
-
-const trimmed = ({ value }: { value: unknown }) => (typeof value === 'string' ? value.trim() : value);
-const lowered = ({ value }: { value: unknown }) => (typeof value === 'string' ? value.trim().toLowerCase() : value);
-const given = (_: unknown, value: unknown) => value !== undefined;
-const givenAndNotNull = (_: unknown, value: unknown) => value !== undefined && value !== null;
 
 export class UpdateProfileRequest {
   /** @example "Ada Lovelace" */
-  @ValidateIf(given)
+  @ValidateIf(whenGiven)
   @Transform(trimmed)
   @IsString()
   @Length(1, 200)
   name?: string;
 
   /** Null removes it. @example "ada" */
-  @ValidateIf(givenAndNotNull)
+  @ValidateIf(whenNotNull)
   @Transform(trimmed)
   @Matches(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, { message: 'username must be 1 to 63 letters, digits, dots, dashes or underscores' })
   username?: string | null;
 
   /** An https address; null removes it. @example "https://example.com/ada.png" */
-  @ValidateIf(givenAndNotNull)
+  @ValidateIf(whenNotNull)
   @IsUrl({ protocols: ['https'], require_protocol: true, require_tld: false })
   @MaxLength(2000)
   imageUrl?: string | null;

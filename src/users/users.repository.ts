@@ -1,8 +1,10 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, desc, eq, gte, inArray, isNotNull, isNull, lt, ne, sql } from 'drizzle-orm';
+import { alias } from 'drizzle-orm/pg-core';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
-import { purgedIds } from './purged-ids.table.js';
-import { type User, users, userSearchText } from './users.table.js';
+import { memberships } from '../memberships/organization-memberships.table.js';
+import { organizations } from '../organizations/organizations.table.js';
+import { type User, users, userSearch } from './users.table.js';
 
 export interface UserFilters {
   email?: string;
@@ -35,6 +37,29 @@ export class UsersRepository {
     return user;
   }
 
+  /** Reads a living user and keeps others from changing them until the transaction ends. */
+  async lock(id: string, db: Queryable): Promise<User | undefined> {
+    const [user] = await db
+      .select()
+      .from(users)
+      .where(and(eq(users.id, id), isNull(users.deletedAt)))
+      .for('no key update');
+    return user;
+  }
+
+  /** Whether two people are members of one living organization. */
+  async shareOrganization(oneId: string, otherId: string, db: Queryable = this.db): Promise<boolean> {
+    const other = alias(memberships, 'other');
+    const [shared] = await db
+      .select({ id: organizations.id })
+      .from(memberships)
+      .innerJoin(other, and(eq(other.organizationId, memberships.organizationId), eq(other.userId, otherId), isNull(other.deletedAt)))
+      .innerJoin(organizations, and(eq(organizations.id, memberships.organizationId), isNull(organizations.deletedAt)))
+      .where(and(eq(memberships.userId, oneId), isNull(memberships.deletedAt)))
+      .limit(1);
+    return shared !== undefined;
+  }
+
   /** Tombstones included: a dead Clerk id must be recognised. */
   async findByClerkId(clerkUserId: string, db: Queryable = this.db): Promise<User | undefined> {
     const [user] = await db.select().from(users).where(eq(users.clerkUserId, clerkUserId));
@@ -57,7 +82,7 @@ export class UsersRepository {
           clerkUserId === undefined ? undefined : eq(users.clerkUserId, clerkUserId),
           createdFrom && gte(users.createdAt, createdFrom),
           createdBefore && lt(users.createdAt, createdBefore),
-          search === undefined ? undefined : matches(search),
+          search === undefined ? undefined : userSearch(search),
           after && sql`(${users.createdAt}, ${users.id}) < (${after.createdAt}::timestamptz, ${after.id}::uuid)`,
         ),
       )
@@ -100,43 +125,18 @@ export class UsersRepository {
     return this.update(id, { deletedAt: new Date(), email: null, emailVerified: false, emailVerifiedAt: null }, db);
   }
 
-  /** Removes tombstones for good and keeps their provider ids; answers how many. */
-  async purge(deletedBefore: Date, limit: number, db: Queryable): Promise<number> {
-    const dead = await db
+  /** Takes some tombstones to remove for good. */
+  async lockDead(deletedBefore: Date, limit: number, db: Queryable): Promise<Pick<User, 'id' | 'clerkUserId'>[]> {
+    return db
       .select({ id: users.id, clerkUserId: users.clerkUserId })
       .from(users)
       .where(and(isNotNull(users.deletedAt), lt(users.deletedAt, deletedBefore)))
       .orderBy(users.deletedAt)
       .limit(limit)
       .for('update', { skipLocked: true });
-    if (dead.length === 0) return 0;
-    const known = dead.flatMap(({ clerkUserId }) =>
-      clerkUserId === null ? [] : [{ provider: 'clerk', kind: 'user', externalId: clerkUserId }],
-    );
-    if (known.length > 0) await db.insert(purgedIds).values(known).onConflictDoNothing();
-    await db.delete(users).where(
-      inArray(
-        users.id,
-        dead.map(({ id }) => id),
-      ),
-    );
-    return dead.length;
   }
 
-  async wasPurged(clerkUserId: string, db: Queryable = this.db): Promise<boolean> {
-    const [row] = await db
-      .select({ externalId: purgedIds.externalId })
-      .from(purgedIds)
-      .where(and(eq(purgedIds.provider, 'clerk'), eq(purgedIds.kind, 'user'), eq(purgedIds.externalId, clerkUserId)));
-    return row !== undefined;
+  async remove(ids: string[], db: Queryable): Promise<void> {
+    await db.delete(users).where(inArray(users.id, ids));
   }
-}
-
-/** Every word must begin a word of the text; what is not a letter or digit separates words. */
-function matches(search: string) {
-  const words = search.match(/[\p{L}\p{N}]+/gu) ?? [];
-  // Nothing to look for finds nothing, rather than everything.
-  return words.length === 0
-    ? sql`false`
-    : sql`${userSearchText(users)} @@ to_tsquery('simple', ${words.map((word) => `${word}:*`).join(' & ')})`;
 }

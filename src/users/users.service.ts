@@ -1,14 +1,19 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
+import { type Actor, type Principal, SYSTEM } from '../access/principal.js';
 import { AccountsService } from '../accounts/accounts.service.js';
+import { AuditService } from '../audit/audit.service.js';
+import { ManagedByClerk } from '../common/common.errors.js';
 import { Cursors, type Page } from '../common/cursors.js';
 import { newId } from '../common/ids.js';
+import { PurgedIds } from '../common/purged-ids.js';
 import { sweepInBatches } from '../common/sweep.js';
 import { Config } from '../config/config.js';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { isUniqueViolation } from '../database/database-errors.js';
 import { JobsService } from '../jobs/jobs.service.js';
+import { MembershipsService } from '../memberships/memberships.service.js';
 import { SessionsService } from '../sessions/sessions.service.js';
-import { CannotSuspendSelf, EmailTaken, ManagedByClerk, UserNotFound } from './users.errors.js';
+import { CannotSuspendSelf, EmailTaken, UserNotFound } from './users.errors.js';
 import { type UserFilters, UsersRepository } from './users.repository.js';
 import type { User } from './users.table.js';
 
@@ -24,6 +29,9 @@ export class UsersService implements OnModuleInit {
     private readonly repository: UsersRepository,
     private readonly accounts: AccountsService,
     private readonly sessions: SessionsService,
+    private readonly memberships: MembershipsService,
+    private readonly audit: AuditService,
+    private readonly purgedIds: PurgedIds,
     private readonly cursors: Cursors,
     private readonly jobs: JobsService,
     private readonly config: Config,
@@ -47,12 +55,13 @@ export class UsersService implements OnModuleInit {
   }
 
   /**
-   * A user as somebody else may see them: oneself and operators.
+   * A user as somebody else may see them: oneself, people of the same organizations, operators.
    *
    * @throws {UserNotFound} also for a user that the caller may not see
    */
-  async getVisible(userId: string, caller: { userId: string; operator: boolean }): Promise<User> {
-    if (caller.userId !== userId && !caller.operator) throw new UserNotFound();
+  async getVisible(userId: string, caller: Pick<Principal, 'userId' | 'operator'>): Promise<User> {
+    const maySee = caller.userId === userId || caller.operator || (await this.repository.shareOrganization(caller.userId, userId));
+    if (!maySee) throw new UserNotFound();
     return this.get(userId);
   }
 
@@ -62,16 +71,20 @@ export class UsersService implements OnModuleInit {
 
   async list({ limit, cursor, ...filters }: UserFilters & { limit: number; cursor?: string }): Promise<Page<User>> {
     const list = ['users', filters];
-    const position = this.cursors.read(cursor, list);
-    const after = position && { createdAt: String(position[0]), id: String(position[1]) };
+    const after = this.cursors.readTimeAndId(cursor, list);
     const rows = await this.repository.list(filters, { limit: limit + 1, after });
     return this.cursors.page(rows, { limit, list, position: ({ createdAt, id }) => [createdAt.toISOString(), id] });
   }
 
   /** @throws {ManagedByClerk} */
-  async changeProfile(userId: string, changes: ProfileChanges): Promise<User> {
-    await this.getLocal(userId);
-    return found(await this.repository.update(userId, changes));
+  async changeProfile(userId: string, changes: ProfileChanges, actor: Actor): Promise<User> {
+    return this.db.transaction(async (tx) => {
+      const before = await this.lock(userId, tx);
+      if (before.clerkUserId !== null) throw new ManagedByClerk();
+      const after = found(await this.repository.update(userId, changes, tx));
+      await this.record('user.updated', userId, actor, { before: profileOf(before), after: profileOf(after) }, tx);
+      return after;
+    });
   }
 
   /**
@@ -90,15 +103,14 @@ export class UsersService implements OnModuleInit {
   }
 
   /** Idempotent. @throws {UserNotFound} @throws {CannotSuspendSelf} */
-  async suspend(userId: string, caller: { userId: string }): Promise<User> {
-    if (userId === caller.userId) throw new CannotSuspendSelf();
-    const user = await this.get(userId);
-    return user.suspendedAt === null ? found(await this.repository.update(userId, { suspendedAt: new Date() })) : user;
+  async suspend(userId: string, actor: Actor): Promise<User> {
+    if (userId === actor.id) throw new CannotSuspendSelf();
+    return this.setSuspended(userId, true, actor);
   }
 
   /** Idempotent. @throws {UserNotFound} */
-  async unsuspend(userId: string): Promise<User> {
-    return found(await this.repository.update(userId, { suspendedAt: null }));
+  async unsuspend(userId: string, actor: Actor): Promise<User> {
+    return this.setSuspended(userId, false, actor);
   }
 
   /** @throws {EmailTaken} */
@@ -112,26 +124,35 @@ export class UsersService implements OnModuleInit {
   }
 
   async setOperator(userId: string, operator: boolean): Promise<User> {
-    return found(await this.repository.update(userId, { operator }));
+    return this.db.transaction(async (tx) => {
+      const before = await this.lock(userId, tx);
+      const after = found(await this.repository.update(userId, { operator }, tx));
+      await this.record('user.operator_changed', userId, SYSTEM, { before: { operator: before.operator }, after: { operator } }, tx);
+      return after;
+    });
   }
 
   /**
    * Deletes softly: every way in fails at once and the email is free again; the purge removes the row later.
    *
    * @throws {ManagedByClerk}
+   * @throws {LastAdmin} while an organization would be left without an admin
    */
-  async delete(userId: string): Promise<void> {
-    await this.getLocal(userId);
+  async delete(userId: string, actor: Actor): Promise<void> {
     await this.db.transaction(async (tx) => {
-      found(await this.repository.markDeleted(userId, tx));
+      await this.memberships.endAllOfUser(userId, tx);
+      const before = await this.lock(userId, tx);
+      if (before.clerkUserId !== null) throw new ManagedByClerk();
+      await this.repository.markDeleted(userId, tx);
       await this.accounts.removeAll([userId], tx);
       await this.sessions.endAll([userId], {}, tx);
+      await this.record('user.deleted', userId, actor, {}, tx);
     });
   }
 
   /** Makes the row of a Clerk user met by its token; undefined for one that is dead. */
   async meetClerkUser(clerkUserId: string, db: Queryable): Promise<User | undefined> {
-    if (await this.repository.wasPurged(clerkUserId, db)) return undefined;
+    if (await this.purgedIds.has('clerk', 'user', clerkUserId, db)) return undefined;
     await this.repository.insertClerkUser({ id: newId(), clerkUserId }, db);
     const user = await this.repository.findByClerkId(clerkUserId, db);
     return user === undefined || user.deletedAt !== null ? undefined : user;
@@ -144,16 +165,56 @@ export class UsersService implements OnModuleInit {
     await this.sessions.endAll(squatters, {}, db);
   }
 
-  private async getLocal(userId: string): Promise<User> {
-    const user = await this.get(userId);
-    if (user.clerkUserId !== null) throw new ManagedByClerk();
-    return user;
+  private async setSuspended(userId: string, suspended: boolean, actor: Actor): Promise<User> {
+    return this.db.transaction(async (tx) => {
+      const before = await this.lock(userId, tx);
+      if ((before.suspendedAt !== null) === suspended) return before;
+      const after = found(await this.repository.update(userId, { suspendedAt: suspended ? new Date() : null }, tx));
+      const change = { before: { suspendedAt: before.suspendedAt }, after: { suspendedAt: after.suspendedAt } };
+      await this.record(suspended ? 'user.suspended' : 'user.unsuspended', userId, actor, change, tx);
+      return after;
+    });
   }
 
+  private async lock(userId: string, db: Queryable): Promise<User> {
+    return found(await this.repository.lock(userId, db));
+  }
+
+  private async record(
+    action: string,
+    id: string,
+    actor: Actor,
+    change: { before?: object; after?: object },
+    db: Queryable,
+  ): Promise<void> {
+    await this.audit.record({ actor, action, target: { type: 'user', id }, ...change }, db);
+  }
+
+  /** Removes tombstones for good; what must never return, and what others did with them, stays. */
   private async purge(signal: AbortSignal): Promise<number> {
     const before = new Date(Date.now() - this.config.purgeAfterDays * 86_400_000);
-    return sweepInBatches(signal, (limit) => this.db.transaction((tx) => this.repository.purge(before, limit, tx)), 100);
+    const purgeSome = (limit: number) =>
+      this.db.transaction(async (tx) => {
+        const dead = await this.repository.lockDead(before, limit, tx);
+        if (dead.length === 0) return 0;
+        const userIds = dead.map(({ id }) => id);
+        await this.memberships.rememberPurged({ userIds }, tx);
+        await this.purgedIds.add(
+          'clerk',
+          'user',
+          dead.map(({ clerkUserId }) => clerkUserId),
+          tx,
+        );
+        await this.audit.erase(userIds, tx);
+        await this.repository.remove(userIds, tx);
+        return dead.length;
+      });
+    return sweepInBatches(signal, purgeSome, 100);
   }
+}
+
+function profileOf({ name, username, imageUrl }: User): object {
+  return { name, username, imageUrl };
 }
 
 function found(user: User | undefined): User {

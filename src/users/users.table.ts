@@ -37,8 +37,17 @@ export const users = pgTable(
 );
 
 /** What a text search looks in: the words of the name, the address and its parts. */
-export function userSearchText(table: { name: unknown; email: unknown; username: unknown }) {
+function userSearchText(table: { name: unknown; email: unknown; username: unknown }) {
   return sql`to_tsvector('simple', ${table.name} || ' ' || coalesce(${table.username}, '') || ' ' || coalesce(${table.email}, '') || ' ' || translate(coalesce(${table.email}, ''), '@.+-_', '     '))`;
+}
+
+/** Every word must begin a word of the text; what is not a letter or digit separates words. */
+export function userSearch(search: string) {
+  const words = search.match(/[\p{L}\p{N}]+/gu) ?? [];
+  // Nothing to look for finds nothing, rather than everything.
+  return words.length === 0
+    ? sql`false`
+    : sql`${userSearchText(users)} @@ to_tsquery('simple', ${words.map((word) => `${word}:*`).join(' & ')})`;
 }
 
 export type User = typeof users.$inferSelect;

@@ -1,0 +1,73 @@
+import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
+import { Roles } from '../access/access.decorators.js';
+import { Caller, type Principal } from '../access/principal.js';
+import { BodyProblems, Problems } from '../common/api-problems.js';
+import { InvalidCursor } from '../common/common.errors.js';
+import { IdPipe } from '../common/id.pipe.js';
+import { ListQuery } from '../common/list.dto.js';
+import { Idempotent, type IdempotentCall, IdempotentRequest } from '../idempotency/idempotency.decorators.js';
+import { IdempotencyService } from '../idempotency/idempotency.service.js';
+import { ApiKeyListResponse, CreateApiKeyRequest, FreshApiKeyResponse, RotateApiKeyRequest } from './api-keys.dto.js';
+import { ApiKeyNotFound } from './api-keys.errors.js';
+import { ApiKeysService } from './api-keys.service.js';
+
+@Controller('v1/organizations/:organizationId/api-keys')
+export class ApiKeysController {
+  constructor(
+    private readonly apiKeys: ApiKeysService,
+    private readonly idempotency: IdempotencyService,
+  ) {}
+
+  /** Makes an API key. The key itself is in this answer and never again. */
+  @Post()
+  @Roles('admin')
+  @Idempotent()
+  @BodyProblems()
+  async createApiKey(
+    @Caller() caller: Principal,
+    @IdempotentRequest() call: IdempotentCall,
+    @Param('organizationId', IdPipe) organizationId: string,
+    @Body() body: CreateApiKeyRequest,
+  ): Promise<FreshApiKeyResponse> {
+    return this.idempotency.once(call, async (tx) => FreshApiKeyResponse.of(await this.apiKeys.create(organizationId, body, caller, tx)));
+  }
+
+  /** Lists the API keys, newest first, revoked and expired ones too. */
+  @Get()
+  @Roles('admin')
+  @Problems(InvalidCursor)
+  async listApiKeys(@Param('organizationId', IdPipe) organizationId: string, @Query() query: ListQuery): Promise<ApiKeyListResponse> {
+    return ApiKeyListResponse.of(await this.apiKeys.list(organizationId, query));
+  }
+
+  /** Revokes an API key; it is refused from the next request on. */
+  @Delete(':apiKeyId')
+  @HttpCode(204)
+  @Roles('admin')
+  @Problems(ApiKeyNotFound)
+  async revokeApiKey(
+    @Caller() { actor }: Principal,
+    @Param('organizationId', IdPipe) organizationId: string,
+    @Param('apiKeyId', IdPipe) apiKeyId: string,
+  ): Promise<void> {
+    await this.apiKeys.revoke(organizationId, apiKeyId, actor);
+  }
+
+  /** Replaces an API key; the old one works on for a while. */
+  @Post(':apiKeyId/rotate')
+  @Roles('admin')
+  @Idempotent()
+  @BodyProblems()
+  @Problems(ApiKeyNotFound)
+  async rotateApiKey(
+    @Caller() caller: Principal,
+    @IdempotentRequest() call: IdempotentCall,
+    @Param('organizationId', IdPipe) organizationId: string,
+    @Param('apiKeyId', IdPipe) apiKeyId: string,
+    @Body() { overlapSeconds }: RotateApiKeyRequest,
+  ): Promise<FreshApiKeyResponse> {
+    return this.idempotency.once(call, async (tx) =>
+      FreshApiKeyResponse.of(await this.apiKeys.rotate(organizationId, apiKeyId, overlapSeconds, caller, tx)),
+    );
+  }
+}

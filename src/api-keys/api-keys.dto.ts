@@ -1,0 +1,88 @@
+import { ApiProperty } from '@nestjs/swagger';
+import { Transform, Type } from 'class-transformer';
+import { ArrayMaxSize, ArrayNotEmpty, IsArray, IsDate, IsIn, IsInt, IsOptional, IsString, Length, Max, Min } from 'class-validator';
+import type { Page } from '../common/cursors.js';
+import { trimmed } from '../common/transforms.js';
+import { type ApiKey, API_KEY_SCOPES, type ApiKeyScope } from './api-keys.table.js';
+import type { FreshApiKey } from './api-keys.service.js';
+
+const WEEK_SECONDS = 7 * 86_400;
+
+export class CreateApiKeyRequest {
+  /** To recognise it by. @example "Billing worker" */
+  @Transform(trimmed)
+  @IsString()
+  @Length(1, 100)
+  name!: string;
+
+  @ApiProperty({ enum: API_KEY_SCOPES, isArray: true, description: 'What it may do.', example: ['usage:write'] })
+  @IsArray()
+  @ArrayNotEmpty()
+  @ArrayMaxSize(API_KEY_SCOPES.length)
+  @IsIn(API_KEY_SCOPES, { each: true })
+  scopes!: ApiKeyScope[];
+
+  /** When it ends by itself; without it never. @example "2027-01-01T00:00:00Z" */
+  @IsOptional()
+  @Type(() => Date)
+  @IsDate()
+  expiresAt?: Date | null;
+}
+
+export class RotateApiKeyRequest {
+  /** How long the old key still works. @example 86400 */
+  @IsInt()
+  @Min(0)
+  @Max(WEEK_SECONDS)
+  overlapSeconds: number = 86_400;
+}
+
+export class ApiKeyResponse {
+  /** @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  id!: string;
+
+  /** @example "Billing worker" */
+  name!: string;
+
+  /** The beginning of the key. @example "tnt_live_9fK2xQ" */
+  prefix!: string;
+
+  @ApiProperty({ enum: API_KEY_SCOPES, isArray: true, example: ['usage:write'] })
+  scopes!: ApiKeyScope[];
+
+  /** Who made it. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  createdBy!: string;
+
+  expiresAt!: Date | null;
+
+  /** To the minute. */
+  lastUsedAt!: Date | null;
+
+  revokedAt!: Date | null;
+
+  createdAt!: Date;
+
+  static of({ id, name, prefix, scopes, createdBy, expiresAt, lastUsedAt, revokedAt, createdAt }: ApiKey): ApiKeyResponse {
+    return { id, name, prefix, scopes, createdBy, expiresAt, lastUsedAt, revokedAt, createdAt };
+  }
+}
+
+export class FreshApiKeyResponse extends ApiKeyResponse {
+  /** The key itself. It is shown this once. @example "tnt_live_9fK2xQ7mVb4nZc8pLs1dTg5hJr3wYe6uAk0iOxQz" */
+  key!: string;
+
+  static override of(fresh: FreshApiKey): FreshApiKeyResponse {
+    return { ...ApiKeyResponse.of(fresh), key: fresh.key };
+  }
+}
+
+export class ApiKeyListResponse {
+  data!: ApiKeyResponse[];
+
+  /** Ask for the next page with it; null on the last one. */
+  nextCursor!: string | null;
+
+  static of({ data, nextCursor }: Page<ApiKey>): ApiKeyListResponse {
+    return { data: data.map(ApiKeyResponse.of), nextCursor };
+  }
+}

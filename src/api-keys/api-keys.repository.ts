@@ -1,0 +1,48 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { and, desc, eq, gt, isNull, or, sql } from 'drizzle-orm';
+import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { type ApiKey, apiKeys } from './api-keys.table.js';
+
+@Injectable()
+export class ApiKeysRepository {
+  constructor(@Inject(DATABASE) private readonly db: Database) {}
+
+  async list(
+    organizationId: string,
+    { limit, after }: { limit: number; after?: { createdAt: string; id: string } },
+    db: Queryable = this.db,
+  ): Promise<ApiKey[]> {
+    const beyond = after && sql`(${apiKeys.createdAt}, ${apiKeys.id}) < (${after.createdAt}::timestamptz, ${after.id}::uuid)`;
+    return db
+      .select()
+      .from(apiKeys)
+      .where(and(eq(apiKeys.organizationId, organizationId), beyond))
+      .orderBy(desc(apiKeys.createdAt), desc(apiKeys.id))
+      .limit(limit);
+  }
+
+  async insert(key: typeof apiKeys.$inferInsert, db: Queryable): Promise<ApiKey> {
+    const [inserted] = await db.insert(apiKeys).values(key).returning();
+    return inserted!;
+  }
+
+  async lockLive(organizationId: string, apiKeyId: string, db: Queryable): Promise<ApiKey | undefined> {
+    const [key] = await db
+      .select()
+      .from(apiKeys)
+      .where(
+        and(
+          eq(apiKeys.organizationId, organizationId),
+          eq(apiKeys.id, apiKeyId),
+          isNull(apiKeys.revokedAt),
+          or(isNull(apiKeys.expiresAt), gt(apiKeys.expiresAt, sql`now()`)),
+        ),
+      )
+      .for('update');
+    return key;
+  }
+
+  async update(apiKeyId: string, changes: Partial<typeof apiKeys.$inferInsert>, db: Queryable): Promise<void> {
+    await db.update(apiKeys).set(changes).where(eq(apiKeys.id, apiKeyId));
+  }
+}

@@ -1,0 +1,111 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { createApiKey } from '../access/api-key-tokens.js';
+import type { Actor, Principal } from '../access/principal.js';
+import { AuditService } from '../audit/audit.service.js';
+import { InvalidRequest } from '../common/common.errors.js';
+import { Cursors, type Page } from '../common/cursors.js';
+import { newId } from '../common/ids.js';
+import { Config } from '../config/config.js';
+import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { ApiKeyNotFound } from './api-keys.errors.js';
+import { ApiKeysRepository } from './api-keys.repository.js';
+import type { ApiKey, ApiKeyScope } from './api-keys.table.js';
+
+/** A key at the only moment at which it can be read. */
+export interface FreshApiKey extends ApiKey {
+  key: string;
+}
+
+@Injectable()
+export class ApiKeysService {
+  constructor(
+    private readonly repository: ApiKeysRepository,
+    private readonly audit: AuditService,
+    private readonly cursors: Cursors,
+    private readonly config: Config,
+    @Inject(DATABASE) private readonly db: Database,
+  ) {}
+
+  async list(organizationId: string, { limit, cursor }: { limit: number; cursor?: string }): Promise<Page<ApiKey>> {
+    const list = ['api-keys', organizationId];
+    const after = this.cursors.readTimeAndId(cursor, list);
+    const rows = await this.repository.list(organizationId, { limit: limit + 1, after });
+    return this.cursors.page(rows, { limit, list, position: ({ createdAt, id }) => [createdAt.toISOString(), id] });
+  }
+
+  async create(
+    organizationId: string,
+    { name, scopes, expiresAt = null }: { name: string; scopes: ApiKeyScope[]; expiresAt?: Date | null },
+    { userId, actor }: Principal,
+    db: Queryable,
+  ): Promise<FreshApiKey> {
+    if (expiresAt !== null && expiresAt <= new Date()) {
+      throw new InvalidRequest({ errors: [{ path: 'body.expiresAt', message: 'expiresAt must be in the future' }] });
+    }
+    const fresh = await this.insert({ organizationId, name, scopes, expiresAt, createdBy: userId }, db);
+    await this.record('api_key.created', fresh, actor, { after: { name, scopes: fresh.scopes, expiresAt } }, db);
+    return fresh;
+  }
+
+  /**
+   * Makes a key with the same name and scopes. The old one works on for the overlap, so that clients can be
+   * changed one after the other.
+   *
+   * @throws {ApiKeyNotFound}
+   */
+  async rotate(
+    organizationId: string,
+    apiKeyId: string,
+    overlapSeconds: number,
+    { userId, actor }: Principal,
+    db: Queryable,
+  ): Promise<FreshApiKey> {
+    const old = await this.repository.lockLive(organizationId, apiKeyId, db);
+    if (old === undefined) throw new ApiKeyNotFound();
+    const overlapEnd = new Date(Date.now() + overlapSeconds * 1000);
+    const expiresAt = old.expiresAt !== null && old.expiresAt < overlapEnd ? old.expiresAt : overlapEnd;
+    await this.repository.update(old.id, { expiresAt }, db);
+    const fresh = await this.insert(
+      { organizationId, name: old.name, scopes: old.scopes, expiresAt: old.expiresAt, createdBy: userId },
+      db,
+    );
+    await this.record(
+      'api_key.rotated',
+      old,
+      actor,
+      { before: { expiresAt: old.expiresAt }, after: { expiresAt, replacedBy: fresh.id } },
+      db,
+    );
+    return fresh;
+  }
+
+  /** Ends a key at once. @throws {ApiKeyNotFound} */
+  async revoke(organizationId: string, apiKeyId: string, actor: Actor): Promise<void> {
+    await this.db.transaction(async (tx) => {
+      const key = await this.repository.lockLive(organizationId, apiKeyId, tx);
+      if (key === undefined) throw new ApiKeyNotFound();
+      const revokedAt = new Date();
+      await this.repository.update(key.id, { revokedAt }, tx);
+      await this.record('api_key.revoked', key, actor, { after: { revokedAt } }, tx);
+    });
+  }
+
+  private async insert(
+    given: Pick<ApiKey, 'organizationId' | 'name' | 'scopes' | 'expiresAt' | 'createdBy'>,
+    db: Queryable,
+  ): Promise<FreshApiKey> {
+    const { key, prefix, hash } = createApiKey(this.config.isProduction);
+    const row = await this.repository.insert({ id: newId(), ...given, scopes: [...new Set(given.scopes)], prefix, hash }, db);
+    return { ...row, key };
+  }
+
+  private async record(
+    action: string,
+    { id, organizationId }: ApiKey,
+    actor: Actor,
+    change: { before?: object; after?: object },
+    db: Queryable,
+  ): Promise<void> {
+    await this.audit.record({ actor, action, organizationId, target: { type: 'api_key', id }, ...change }, db);
+  }
+}

@@ -1,0 +1,43 @@
+import { index, pgTable, text, timestamp, uuid } from 'drizzle-orm/pg-core';
+import { organizations } from '../organizations/organizations.table.js';
+
+/** What a key may be allowed. */
+export const API_KEY_SCOPES = [
+  'organization:read',
+  'members:read',
+  'audit:read',
+  'subscription:read',
+  'usage:read',
+  'usage:write',
+] as const;
+export type ApiKeyScope = (typeof API_KEY_SCOPES)[number];
+
+/** A machine's way in. It belongs to the organization and survives whoever made it. */
+export const apiKeys = pgTable(
+  'api_keys',
+  {
+    id: uuid('id').primaryKey(),
+    organizationId: uuid('organization_id')
+      .notNull()
+      .references(() => organizations.id, { onDelete: 'cascade' }),
+    /** A plain id: the person may be gone. */
+    createdBy: uuid('created_by').notNull(),
+    name: text('name').notNull(),
+    /** The beginning of the key, to recognise it by. */
+    prefix: text('prefix').notNull(),
+    /** SHA-256 of the key in base64url. A key is random and long: a slow hash would only slow the guard. */
+    hash: text('hash').notNull().unique('api_keys_hash_key'),
+    scopes: text('scopes').array().notNull().$type<ApiKeyScope[]>(),
+    expiresAt: timestamp('expires_at', { withTimezone: true, precision: 3 }),
+    lastUsedAt: timestamp('last_used_at', { withTimezone: true, precision: 3 }),
+    revokedAt: timestamp('revoked_at', { withTimezone: true, precision: 3 }),
+    createdAt: timestamp('created_at', { withTimezone: true, precision: 3 }).notNull().defaultNow(),
+    updatedAt: timestamp('updated_at', { withTimezone: true, precision: 3 })
+      .notNull()
+      .defaultNow()
+      .$onUpdateFn(() => new Date()),
+  },
+  (table) => [index('api_keys_organization_id_created_at_id_idx').on(table.organizationId, table.createdAt, table.id)],
+);
+
+export type ApiKey = typeof apiKeys.$inferSelect;

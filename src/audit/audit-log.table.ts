@@ -1,0 +1,38 @@
+import { index, jsonb, pgEnum, pgTable, text, timestamp, uuid } from 'drizzle-orm/pg-core';
+
+export const ACTOR_KINDS = ['user', 'api_key', 'system'] as const;
+export type ActorKind = (typeof ACTOR_KINDS)[number];
+
+export const actorKind = pgEnum('actor_kind', ACTOR_KINDS);
+
+/** What changed, by field. Secrets never get here. */
+export type Changes = Record<string, { before?: unknown; after?: unknown }>;
+
+/**
+ * Who did what. A trigger refuses UPDATE and DELETE; retention and erasure set `tenantry.audit_maintenance`
+ * for their transaction. Plain ids without foreign keys: the log outlives what it tells of.
+ */
+export const auditLog = pgTable(
+  'audit_log',
+  {
+    id: uuid('id').primaryKey(),
+    organizationId: uuid('organization_id'),
+    actorKind: actorKind('actor_kind').notNull(),
+    actorId: uuid('actor_id'),
+    action: text('action').notNull(),
+    targetType: text('target_type').notNull(),
+    targetId: text('target_id').notNull(),
+    changes: jsonb('changes').$type<Changes>(),
+    requestId: text('request_id'),
+    ipAddress: text('ip_address'),
+    createdAt: timestamp('created_at', { withTimezone: true, precision: 3 }).notNull().defaultNow(),
+  },
+  (table) => [
+    index('audit_log_organization_id_created_at_id_idx').on(table.organizationId, table.createdAt, table.id),
+    index('audit_log_target_id_idx').on(table.targetId),
+    index('audit_log_actor_id_idx').on(table.actorId),
+    index('audit_log_created_at_idx').on(table.createdAt),
+  ],
+);
+
+export type AuditEntry = typeof auditLog.$inferSelect;

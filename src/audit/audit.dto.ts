@@ -1,0 +1,100 @@
+import { Type } from 'class-transformer';
+import { IsDate, IsOptional, IsString, IsUUID, MaxLength } from 'class-validator';
+import type { Page } from '../common/cursors.js';
+import { ListQuery } from '../common/list.dto.js';
+import { ACTOR_KINDS, type ActorKind, type AuditEntry } from './audit-log.table.js';
+import { ApiProperty } from '@nestjs/swagger';
+
+export class ListAuditLogQuery extends ListQuery {
+  /** @example "membership.role_changed" */
+  @IsOptional()
+  @IsString()
+  @MaxLength(100)
+  action?: string;
+
+  /** The user or key that did it. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  @IsOptional()
+  @IsUUID()
+  actorId?: string;
+
+  /** What it was done to. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  @IsOptional()
+  @IsString()
+  @MaxLength(200)
+  targetId?: string;
+
+  /** At this time or later. @example "2026-01-01T00:00:00Z" */
+  @IsOptional()
+  @Type(() => Date)
+  @IsDate()
+  createdFrom?: Date;
+
+  /** Before this time. @example "2027-01-01T00:00:00Z" */
+  @IsOptional()
+  @Type(() => Date)
+  @IsDate()
+  createdBefore?: Date;
+}
+
+export class AuditEntryResponse {
+  /** @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  id!: string;
+
+  @ApiProperty({ enum: ACTOR_KINDS, example: 'user' })
+  actorKind!: ActorKind;
+
+  /** The user or key; null for the system. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  actorId!: string | null;
+
+  /** @example "membership.role_changed" */
+  action!: string;
+
+  /** @example "membership" */
+  targetType!: string;
+
+  /** @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  targetId!: string;
+
+  /** What changed, by field. */
+  @ApiProperty({
+    type: 'object',
+    nullable: true,
+    additionalProperties: { type: 'object', properties: { before: {}, after: {} } },
+    example: { role: { before: 'member', after: 'admin' } },
+  })
+  changes!: Record<string, { before?: unknown; after?: unknown }> | null;
+
+  /** `X-Request-Id` of the request that did it. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  requestId!: string | null;
+
+  /** @example "203.0.113.7" */
+  ipAddress!: string | null;
+
+  createdAt!: Date;
+
+  static of({
+    id,
+    actorKind,
+    actorId,
+    action,
+    targetType,
+    targetId,
+    changes,
+    requestId,
+    ipAddress,
+    createdAt,
+  }: AuditEntry): AuditEntryResponse {
+    return { id, actorKind, actorId, action, targetType, targetId, changes, requestId, ipAddress, createdAt };
+  }
+}
+
+export class AuditLogResponse {
+  data!: AuditEntryResponse[];
+
+  /** Ask for the next page with it; null on the last one. */
+  nextCursor!: string | null;
+
+  static of({ data, nextCursor }: Page<AuditEntry>): AuditLogResponse {
+    return { data: data.map(AuditEntryResponse.of), nextCursor };
+  }
+}

@@ -1,0 +1,80 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { Actor } from '../access/principal.js';
+import { Cursors, type Page } from '../common/cursors.js';
+import { newId } from '../common/ids.js';
+import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import type { AuditEntry, Changes } from './audit-log.table.js';
+import { type AuditFilters, AuditRepository } from './audit.repository.js';
+
+/** One thing that somebody did. */
+export interface AuditEvent {
+  actor: Actor;
+  /** `noun.verb_in_past`: `membership.role_changed`. */
+  action: string;
+  target: { type: string; id: string };
+  organizationId?: string;
+  /** Plain views of the target without secrets; only what differs is kept. */
+  before?: object;
+  after?: object;
+}
+
+@Injectable()
+export class AuditService {
+  constructor(
+    private readonly repository: AuditRepository,
+    private readonly cursors: Cursors,
+    @Inject(DATABASE) private readonly db: Database,
+  ) {}
+
+  /** Writes one entry in the transaction of what it tells of. */
+  async record({ actor, action, target, organizationId, before, after }: AuditEvent, db: Queryable): Promise<void> {
+    await this.repository.insert(
+      {
+        id: newId(),
+        organizationId,
+        actorKind: actor.kind,
+        actorId: actor.id,
+        action,
+        targetType: target.type,
+        targetId: target.id,
+        changes: differences(before, after),
+        requestId: actor.requestId,
+        ipAddress: actor.ipAddress,
+      },
+      db,
+    );
+  }
+
+  async list(
+    organizationId: string,
+    { limit, cursor, ...filters }: AuditFilters & { limit: number; cursor?: string },
+  ): Promise<Page<AuditEntry>> {
+    const list = ['audit-log', organizationId, filters];
+    const after = this.cursors.readTimeAndId(cursor, list);
+    const rows = await this.repository.list(organizationId, filters, { limit: limit + 1, after });
+    return this.cursors.page(rows, { limit, list, position: ({ createdAt, id }) => [createdAt.toISOString(), id] });
+  }
+
+  /** Takes what entries tell of purged people out of them. */
+  async erase(userIds: string[], db: Queryable): Promise<void> {
+    if (userIds.length === 0) return;
+    await this.repository.allowMaintenance(db);
+    await this.repository.erase(userIds, db);
+  }
+
+  /** Removes some entries from before a time; answers how many. */
+  async removeBefore(before: Date, limit: number): Promise<number> {
+    return this.db.transaction(async (tx) => {
+      await this.repository.allowMaintenance(tx);
+      return this.repository.deleteBefore(before, limit, tx);
+    });
+  }
+}
+
+function differences(before: object | undefined, after: object | undefined): Changes | null {
+  const [old, fresh] = [before ?? {}, after ?? {}] as [Record<string, unknown>, Record<string, unknown>];
+  const changed = [...new Set([...Object.keys(old), ...Object.keys(fresh)])]
+    .filter((key) => JSON.stringify(old[key]) !== JSON.stringify(fresh[key]))
+    .map((key) => [key, { ...(key in old && { before: old[key] }), ...(key in fresh && { after: fresh[key] }) }] as const);
+  return changed.length === 0 ? null : Object.fromEntries(changed);
+}

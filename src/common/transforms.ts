@@ -1,0 +1,11 @@
+/** For `@Transform()`: what is not text is left for the validators to refuse. */
+export const trimmed = ({ value }: { value: unknown }) => (typeof value === 'string' ? value.trim() : value);
+
+/** For an email, which we keep in lower case. */
+export const lowered = ({ value }: { value: unknown }) => (typeof value === 'string' ? value.trim().toLowerCase() : value);
+
+/** For `@ValidateIf()`: a field that may be left out, but not be null. */
+export const whenGiven = (_: unknown, value: unknown) => value !== undefined;
+
+/** For `@ValidateIf()`: a field that may be left out, or be null to remove what is there. */
+export const whenNotNull = (_: unknown, value: unknown) => value !== undefined && value !== null;

@@ -1,0 +1,53 @@
+import { createHash } from 'node:crypto';
+import { applyDecorators, createParamDecorator, type ExecutionContext } from '@nestjs/common';
+import { ApiHeader } from '@nestjs/swagger';
+import type { Request, Response } from 'express';
+import { principalOf } from '../access/principal.js';
+import { Problems } from '../common/api-problems.js';
+import { InvalidRequest } from '../common/common.errors.js';
+import { IdempotencyKeyInFlight, IdempotencyKeyReused } from './idempotency.errors.js';
+
+const HEADER = 'Idempotency-Key';
+const VISIBLE_ASCII = /^[\x21-\x7e]{1,255}$/;
+
+/** A request that may be sent again without being done again. */
+export interface IdempotentCall {
+  /** Undefined when the caller sent no key. */
+  identity?: { principal: string; method: string; route: string; key: string };
+  requestHash: string;
+  /** Tells the caller that this answer is the one from before. */
+  markReplayed(): void;
+}
+
+/** Documents that a POST takes an `Idempotency-Key`. */
+export const Idempotent = (): MethodDecorator =>
+  applyDecorators(
+    ApiHeader({
+      name: HEADER,
+      required: false,
+      description:
+        'Any string of yours. The same key and body get the same answer for 24 hours, marked `Idempotent-Replayed: true`, and nothing is done twice.',
+      schema: { type: 'string', minLength: 1, maxLength: 255 },
+      example: '5f1c6c9e-order-42',
+    }),
+    Problems(InvalidRequest, IdempotencyKeyInFlight, IdempotencyKeyReused),
+  );
+
+/** What `IdempotencyService.once` needs to know of the request. */
+export const IdempotentRequest = createParamDecorator((_: unknown, context: ExecutionContext): IdempotentCall => {
+  const http = context.switchToHttp();
+  const [request, response] = [http.getRequest<Request>(), http.getResponse<Response>()];
+  const key = request.headers['idempotency-key'];
+  if (key !== undefined && (typeof key !== 'string' || !VISIBLE_ASCII.test(key))) {
+    throw new InvalidRequest({ errors: [{ path: `headers.${HEADER}`, message: `${HEADER} must be 1 to 255 visible ASCII characters` }] });
+  }
+  const { id, kind } = principalOf(request).actor;
+  const route = (request.route as { path: string }).path;
+  return {
+    identity: key === undefined ? undefined : { principal: `${kind}:${id}`, method: request.method, route, key },
+    requestHash: createHash('sha256')
+      .update(`${request.originalUrl}\n${JSON.stringify(request.body ?? null)}`)
+      .digest('base64url'),
+    markReplayed: () => void response.setHeader('Idempotent-Replayed', 'true'),
+  };
+});

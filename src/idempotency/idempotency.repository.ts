@@ -1,0 +1,54 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { and, eq, gt, lt, sql } from 'drizzle-orm';
+import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { idempotencyKeys } from './idempotency-keys.table.js';
+
+export interface Identity {
+  principal: string;
+  method: string;
+  route: string;
+  key: string;
+}
+
+const LIFETIME = sql`interval '24 hours'`;
+
+@Injectable()
+export class IdempotencyRepository {
+  constructor(@Inject(DATABASE) private readonly db: Database) {}
+
+  /** False while another transaction holds it; released at the end of this one, also by a crash. */
+  async tryLock({ principal, method, route, key }: Identity, db: Queryable): Promise<boolean> {
+    const name = JSON.stringify([principal, method, route, key]);
+    const { rows } = await db.execute<{ locked: boolean }>(sql`SELECT pg_try_advisory_xact_lock(hashtextextended(${name}, 0)) AS locked`);
+    return rows[0]?.locked === true;
+  }
+
+  async find(identity: Identity, db: Queryable): Promise<{ requestHash: string; answer: string } | undefined> {
+    const [row] = await db
+      .select({ requestHash: idempotencyKeys.requestHash, answer: idempotencyKeys.answer })
+      .from(idempotencyKeys)
+      .where(and(is(identity), gt(idempotencyKeys.createdAt, sql`now() - ${LIFETIME}`)));
+    return row;
+  }
+
+  /** Replaces one that is older than a day. */
+  async insert(identity: Identity, requestHash: string, answer: string, db: Queryable): Promise<void> {
+    await db.delete(idempotencyKeys).where(and(is(identity), lt(idempotencyKeys.createdAt, sql`now() - ${LIFETIME}`)));
+    await db.insert(idempotencyKeys).values({ ...identity, requestHash, answer });
+  }
+
+  async deleteOld(limit: number, db: Queryable = this.db): Promise<number> {
+    const old = sql`SELECT ctid FROM ${idempotencyKeys} WHERE ${idempotencyKeys.createdAt} < now() - ${LIFETIME} LIMIT ${limit} FOR UPDATE SKIP LOCKED`;
+    const { rowCount } = await db.execute(sql`DELETE FROM ${idempotencyKeys} WHERE ctid = ANY (ARRAY(${old}))`);
+    return rowCount ?? 0;
+  }
+}
+
+function is({ principal, method, route, key }: Identity) {
+  return and(
+    eq(idempotencyKeys.principal, principal),
+    eq(idempotencyKeys.method, method),
+    eq(idempotencyKeys.route, route),
+    eq(idempotencyKeys.key, key),
+  );
+}

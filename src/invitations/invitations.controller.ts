@@ -1,0 +1,83 @@
+import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
+import { Roles, Scopes } from '../access/access.decorators.js';
+import { UntrustedRedirect } from '../access/access.errors.js';
+import { Caller, type Principal } from '../access/principal.js';
+import { BodyProblems, Problems } from '../common/api-problems.js';
+import { InvalidCursor, ManagedByClerk } from '../common/common.errors.js';
+import { IdPipe } from '../common/id.pipe.js';
+import { Idempotent, type IdempotentCall, IdempotentRequest } from '../idempotency/idempotency.decorators.js';
+import { IdempotencyService } from '../idempotency/idempotency.service.js';
+import {
+  CreateInvitationRequest,
+  InvitationListResponse,
+  InvitationResponse,
+  ListInvitationsQuery,
+  ResendInvitationRequest,
+} from './invitations.dto.js';
+import { AlreadyMember, InvitationNotFound, InvitationNotPending, InvitationPending } from './invitations.errors.js';
+import { InvitationsService } from './invitations.service.js';
+
+@Controller('v1/organizations/:organizationId/invitations')
+export class InvitationsController {
+  constructor(
+    private readonly invitations: InvitationsService,
+    private readonly idempotency: IdempotencyService,
+  ) {}
+
+  /** Invites an email; a mail goes out. */
+  @Post()
+  @Roles('admin')
+  @Idempotent()
+  @BodyProblems()
+  @Problems(InvitationPending, AlreadyMember, ManagedByClerk, UntrustedRedirect)
+  async createInvitation(
+    @Caller() caller: Principal,
+    @IdempotentRequest() call: IdempotentCall,
+    @Param('organizationId', IdPipe) organizationId: string,
+    @Body() body: CreateInvitationRequest,
+  ): Promise<InvitationResponse> {
+    return this.idempotency.once(call, async (tx) =>
+      InvitationResponse.of(await this.invitations.create(organizationId, body, caller, tx)),
+    );
+  }
+
+  /** Lists the invitations, newest first. */
+  @Get()
+  @Roles('admin')
+  @Scopes('members:read')
+  @Problems(InvalidCursor)
+  async listInvitations(
+    @Param('organizationId', IdPipe) organizationId: string,
+    @Query() query: ListInvitationsQuery,
+  ): Promise<InvitationListResponse> {
+    return InvitationListResponse.of(await this.invitations.list(organizationId, query));
+  }
+
+  /** Withdraws a pending invitation. */
+  @Delete(':invitationId')
+  @HttpCode(204)
+  @Roles('admin')
+  @Problems(InvitationNotFound, InvitationNotPending, ManagedByClerk)
+  async revokeInvitation(
+    @Caller() { actor }: Principal,
+    @Param('organizationId', IdPipe) organizationId: string,
+    @Param('invitationId', IdPipe) invitationId: string,
+  ): Promise<void> {
+    await this.invitations.revoke(organizationId, invitationId, actor);
+  }
+
+  /** Mails a pending invitation again, with a new token and a new term. */
+  @Post(':invitationId/resend')
+  @HttpCode(200)
+  @Roles('admin')
+  @BodyProblems()
+  @Problems(InvitationNotFound, InvitationNotPending, ManagedByClerk, UntrustedRedirect)
+  async resendInvitation(
+    @Caller() { actor }: Principal,
+    @Param('organizationId', IdPipe) organizationId: string,
+    @Param('invitationId', IdPipe) invitationId: string,
+    @Body() { acceptUrl }: ResendInvitationRequest,
+  ): Promise<InvitationResponse> {
+    return InvitationResponse.of(await this.invitations.resend(organizationId, invitationId, acceptUrl, actor));
+  }
+}

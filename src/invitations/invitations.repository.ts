@@ -1,0 +1,138 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { and, desc, eq, gt, isNull, lt, lte, sql } from 'drizzle-orm';
+import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { memberships } from '../memberships/organization-memberships.table.js';
+import { organizations } from '../organizations/organizations.table.js';
+import { users } from '../users/users.table.js';
+import { type Invitation, invitations, type InvitationStatus } from './invitations.table.js';
+
+/** An invitation together with where it leads. */
+export interface InvitationWithOrganization extends Invitation {
+  organization: { id: string; name: string; slug: string | null; imageUrl: string | null };
+}
+
+interface Window {
+  limit: number;
+  after?: { createdAt: string; id: string };
+}
+
+const beyond = (after: Window['after']) =>
+  after && sql`(${invitations.createdAt}, ${invitations.id}) < (${after.createdAt}::timestamptz, ${after.id}::uuid)`;
+
+const ORGANIZATION = { id: organizations.id, name: organizations.name, slug: organizations.slug, imageUrl: organizations.imageUrl };
+
+@Injectable()
+export class InvitationsRepository {
+  constructor(@Inject(DATABASE) private readonly db: Database) {}
+
+  async list(
+    organizationId: string,
+    { status }: { status?: InvitationStatus },
+    { limit, after }: Window,
+    db: Queryable = this.db,
+  ): Promise<Invitation[]> {
+    return db
+      .select()
+      .from(invitations)
+      .where(
+        and(
+          eq(invitations.organizationId, organizationId),
+          status === undefined ? undefined : eq(invitations.status, status),
+          beyond(after),
+        ),
+      )
+      .orderBy(desc(invitations.createdAt), desc(invitations.id))
+      .limit(limit);
+  }
+
+  /** Those that can still be accepted. */
+  async listOpenForEmail(email: string, { limit, after }: Window, db: Queryable = this.db): Promise<InvitationWithOrganization[]> {
+    const rows = await db
+      .select({ invitation: invitations, organization: ORGANIZATION })
+      .from(invitations)
+      .innerJoin(organizations, eq(organizations.id, invitations.organizationId))
+      .where(
+        and(
+          eq(invitations.email, email),
+          eq(invitations.status, 'pending'),
+          gt(invitations.expiresAt, sql`now()`),
+          isNull(organizations.deletedAt),
+          beyond(after),
+        ),
+      )
+      .orderBy(desc(invitations.createdAt), desc(invitations.id))
+      .limit(limit);
+    return rows.map(({ invitation, organization }) => ({ ...invitation, organization }));
+  }
+
+  /** Locks an invitation of a living organization, found by its id or by its token. */
+  async lock(by: { id: string } | { tokenHash: string }, db: Queryable): Promise<InvitationWithOrganization | undefined> {
+    const [row] = await db
+      .select({ invitation: invitations, organization: ORGANIZATION })
+      .from(invitations)
+      .innerJoin(organizations, eq(organizations.id, invitations.organizationId))
+      .where(and('id' in by ? eq(invitations.id, by.id) : eq(invitations.tokenHash, by.tokenHash), isNull(organizations.deletedAt)))
+      .for('update', { of: invitations });
+    return row && { ...row.invitation, organization: row.organization };
+  }
+
+  async isMember(organizationId: string, email: string, db: Queryable): Promise<boolean> {
+    const [row] = await db
+      .select({ id: memberships.id })
+      .from(memberships)
+      .innerJoin(users, eq(users.id, memberships.userId))
+      .where(
+        and(
+          eq(memberships.organizationId, organizationId),
+          isNull(memberships.deletedAt),
+          eq(users.email, email),
+          eq(users.emailVerified, true),
+        ),
+      );
+    return row !== undefined;
+  }
+
+  /** Undefined while the email has another pending one. */
+  async insert(invitation: typeof invitations.$inferInsert, db: Queryable): Promise<Invitation | undefined> {
+    const [inserted] = await db
+      .insert(invitations)
+      .values(invitation)
+      .onConflictDoNothing({ target: [invitations.organizationId, invitations.email], where: sql`status = 'pending'` })
+      .returning();
+    return inserted;
+  }
+
+  async update(id: string, changes: Partial<typeof invitations.$inferInsert>, db: Queryable): Promise<Invitation> {
+    const [updated] = await db.update(invitations).set(changes).where(eq(invitations.id, id)).returning();
+    return updated!;
+  }
+
+  async expirePendingOf(organizationId: string, email: string, db: Queryable): Promise<void> {
+    await db
+      .update(invitations)
+      .set({ status: 'expired' })
+      .where(
+        and(
+          eq(invitations.organizationId, organizationId),
+          eq(invitations.email, email),
+          eq(invitations.status, 'pending'),
+          lte(invitations.expiresAt, sql`now()`),
+        ),
+      );
+  }
+
+  async expire(limit: number, db: Queryable = this.db): Promise<number> {
+    const due = db
+      .select({ id: invitations.id })
+      .from(invitations)
+      .where(and(eq(invitations.status, 'pending'), lt(invitations.expiresAt, sql`now()`)))
+      .orderBy(invitations.expiresAt)
+      .limit(limit)
+      .for('update', { skipLocked: true });
+    const { rowCount } = await db
+      .update(invitations)
+      .set({ status: 'expired' })
+      .where(sql`${invitations.id} IN (${due})`);
+    return rowCount ?? 0;
+  }
+}

@@ -1,0 +1,240 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
+import type { Actor, Principal } from '../access/principal.js';
+import { requireTrustedRedirect } from '../access/trusted-redirect.js';
+import { AuditService } from '../audit/audit.service.js';
+import { ManagedByClerk } from '../common/common.errors.js';
+import { Cursors, type Page } from '../common/cursors.js';
+import { newId } from '../common/ids.js';
+import { sweepInBatches } from '../common/sweep.js';
+import { Config } from '../config/config.js';
+import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { JobsService } from '../jobs/jobs.service.js';
+import { MailService } from '../mail/mail.service.js';
+import { MembershipsService } from '../memberships/memberships.service.js';
+import type { Role } from '../memberships/organization-memberships.table.js';
+import { OrganizationsService } from '../organizations/organizations.service.js';
+import { UsersService } from '../users/users.service.js';
+import {
+  AlreadyMember,
+  EmailNotVerified,
+  InvitationGone,
+  InvitationNotFound,
+  InvitationNotPending,
+  InvitationPending,
+} from './invitations.errors.js';
+import { InvitationsRepository, type InvitationWithOrganization } from './invitations.repository.js';
+import type { Invitation, InvitationStatus } from './invitations.table.js';
+
+export interface NewInvitation {
+  email: string;
+  role: Role;
+  /** A page of the caller's that takes `?token=`. */
+  acceptUrl?: string;
+}
+
+/** How somebody shows which invitation they mean. */
+export type InvitationRef = { id: string } | { token: string };
+
+@Injectable()
+export class InvitationsService implements OnModuleInit {
+  constructor(
+    private readonly repository: InvitationsRepository,
+    private readonly organizations: OrganizationsService,
+    private readonly memberships: MembershipsService,
+    private readonly users: UsersService,
+    private readonly audit: AuditService,
+    private readonly mail: MailService,
+    private readonly cursors: Cursors,
+    private readonly jobs: JobsService,
+    private readonly config: Config,
+    @Inject(DATABASE) private readonly db: Database,
+  ) {}
+
+  onModuleInit(): void {
+    this.jobs.register({
+      name: 'expire_invitations',
+      description: 'Marks invitations that nobody accepted in time',
+      everySeconds: 300,
+      run: (signal) => sweepInBatches(signal, (limit) => this.repository.expire(limit)),
+    });
+  }
+
+  async list(
+    organizationId: string,
+    { limit, cursor, ...filters }: { status?: InvitationStatus; limit: number; cursor?: string },
+  ): Promise<Page<Invitation>> {
+    const list = ['invitations', organizationId, filters];
+    const after = this.cursors.readTimeAndId(cursor, list);
+    return this.page(await this.repository.list(organizationId, filters, { limit: limit + 1, after }), limit, list);
+  }
+
+  /** What the caller could accept; nothing while their email is unproved. */
+  async listOwn(userId: string, { limit, cursor }: { limit: number; cursor?: string }): Promise<Page<InvitationWithOrganization>> {
+    const list = ['own-invitations', userId];
+    const after = this.cursors.readTimeAndId(cursor, list);
+    const { email, emailVerified } = await this.users.get(userId);
+    const rows = email === null || !emailVerified ? [] : await this.repository.listOpenForEmail(email, { limit: limit + 1, after });
+    return this.page(rows, limit, list);
+  }
+
+  /**
+   * Invites an email, and mails it.
+   *
+   * @throws {InvitationPending} @throws {AlreadyMember} @throws {ManagedByClerk} @throws {UntrustedRedirect}
+   */
+  async create(
+    organizationId: string,
+    { email, role, acceptUrl }: NewInvitation,
+    { userId, actor }: Principal,
+    db: Queryable,
+  ): Promise<Invitation> {
+    requireTrustedRedirect(this.config, acceptUrl);
+    const organization = await this.organizations.get(organizationId);
+    if (organization.clerkOrganizationId !== null) throw new ManagedByClerk();
+    if (await this.repository.isMember(organizationId, email, db)) throw new AlreadyMember();
+    await this.repository.expirePendingOf(organizationId, email, db);
+    const token = newToken();
+    const invitation = await this.repository.insert(
+      { id: newId(), organizationId, email, role, tokenHash: token.hash, invitedBy: userId, expiresAt: this.expiry() },
+      db,
+    );
+    if (invitation === undefined) throw new InvitationPending();
+    await this.record('invitation.created', invitation, actor, { after: { email, role } }, db);
+    await this.sendMail(invitation, organization.name, token.raw, acceptUrl, db);
+    return invitation;
+  }
+
+  /**
+   * Mails it again with a new token and a new term; the old token is worthless.
+   *
+   * @throws {InvitationNotFound} @throws {InvitationNotPending} @throws {ManagedByClerk}
+   */
+  async resend(organizationId: string, invitationId: string, acceptUrl: string | undefined, actor: Actor): Promise<Invitation> {
+    requireTrustedRedirect(this.config, acceptUrl);
+    return this.db.transaction(async (tx) => {
+      const before = await this.lockPending(organizationId, invitationId, tx);
+      const token = newToken();
+      const after = await this.repository.update(before.id, { tokenHash: token.hash, expiresAt: this.expiry() }, tx);
+      await this.record(
+        'invitation.resent',
+        after,
+        actor,
+        { before: { expiresAt: before.expiresAt }, after: { expiresAt: after.expiresAt } },
+        tx,
+      );
+      await this.sendMail(after, before.organization.name, token.raw, acceptUrl, tx);
+      return after;
+    });
+  }
+
+  /** @throws {InvitationNotFound} @throws {InvitationNotPending} @throws {ManagedByClerk} */
+  async revoke(organizationId: string, invitationId: string, actor: Actor): Promise<void> {
+    await this.db.transaction(async (tx) => {
+      const before = await this.lockPending(organizationId, invitationId, tx);
+      await this.repository.update(before.id, { status: 'revoked' }, tx);
+      await this.record('invitation.revoked', before, actor, { before: { status: 'pending' }, after: { status: 'revoked' } }, tx);
+    });
+  }
+
+  /**
+   * Makes the invited a member. Accepting again answers the same and changes nothing: whoever was removed
+   * meanwhile stays removed.
+   *
+   * @throws {InvitationNotFound} for one that is not the caller's, too
+   * @throws {EmailNotVerified}
+   * @throws {InvitationGone} when it expired, was revoked or declined
+   */
+  async accept(ref: InvitationRef, { userId, actor }: Principal): Promise<InvitationWithOrganization> {
+    return this.answer(ref, userId, 'accepted', async (invitation, tx) => {
+      const { organizationId, role } = invitation;
+      await this.memberships.add({ organizationId, userId, role }, tx);
+      await this.record('invitation.accepted', invitation, actor, { after: { userId, role } }, tx);
+    });
+  }
+
+  /** As `accept`; nobody is added. */
+  async decline(ref: InvitationRef, { userId, actor }: Principal): Promise<InvitationWithOrganization> {
+    return this.answer(ref, userId, 'declined', async (invitation, tx) => {
+      await this.record('invitation.declined', invitation, actor, { before: { status: 'pending' }, after: { status: 'declined' } }, tx);
+    });
+  }
+
+  private async answer(
+    ref: InvitationRef,
+    userId: string,
+    status: 'accepted' | 'declined',
+    effect: (invitation: Invitation, tx: Queryable) => Promise<void>,
+  ): Promise<InvitationWithOrganization> {
+    const { email, emailVerified } = await this.users.get(userId);
+    return this.db.transaction(async (tx) => {
+      const invitation = await this.repository.lock('id' in ref ? ref : { tokenHash: hashToken(ref.token) }, tx);
+      if (invitation === undefined || invitation.clerkInvitationId !== null || invitation.email !== email) throw new InvitationNotFound();
+      // A stranger who merely typed this address into a sign-up form must not see or take what was meant for its owner.
+      if (!emailVerified) throw 'token' in ref ? new EmailNotVerified() : new InvitationNotFound();
+      if (invitation.status === status && invitation.answeredBy === userId) return invitation;
+      if (invitation.status !== 'pending' || invitation.expiresAt <= new Date()) throw new InvitationGone();
+      await effect(invitation, tx);
+      const updated = await this.repository.update(invitation.id, { status, answeredBy: userId }, tx);
+      return { ...updated, organization: invitation.organization };
+    });
+  }
+
+  private async lockPending(organizationId: string, invitationId: string, db: Queryable): Promise<InvitationWithOrganization> {
+    const invitation = await this.repository.lock({ id: invitationId }, db);
+    if (invitation === undefined || invitation.organizationId !== organizationId) throw new InvitationNotFound();
+    if (invitation.clerkInvitationId !== null) throw new ManagedByClerk();
+    if (invitation.status !== 'pending') throw new InvitationNotPending();
+    return invitation;
+  }
+
+  private async sendMail(
+    { email, expiresAt }: Invitation,
+    organizationName: string,
+    token: string,
+    acceptUrl: string | undefined,
+    db: Queryable,
+  ): Promise<void> {
+    const link = acceptUrl === undefined ? undefined : new URL(acceptUrl, this.config.publicUrl);
+    link?.searchParams.set('token', token);
+    const how =
+      link === undefined
+        ? `sign in with this address and send this token to POST /v1/invitations/accept:\n\n${token}`
+        : `accept here:\n\n${link.href}`;
+    await this.mail.send(
+      {
+        to: email,
+        subject: `You are invited to ${organizationName}`,
+        text: `Hello,\n\nyou are invited to join ${organizationName}. To do so, ${how}\n\nThe invitation works until ${expiresAt.toISOString()}. If you did not expect it, ignore this mail.\n`,
+      },
+      db,
+    );
+  }
+
+  private page<T extends Invitation>(rows: T[], limit: number, list: unknown): Page<T> {
+    return this.cursors.page(rows, { limit, list, position: ({ createdAt, id }) => [createdAt.toISOString(), id] });
+  }
+
+  private expiry(): Date {
+    return new Date(Date.now() + this.config.invitationDays * 86_400_000);
+  }
+
+  private async record(
+    action: string,
+    { id, organizationId }: Invitation,
+    actor: Actor,
+    change: { before?: object; after?: object },
+    db: Queryable,
+  ): Promise<void> {
+    await this.audit.record({ actor, action, organizationId, target: { type: 'invitation', id }, ...change }, db);
+  }
+}
+
+function newToken(): { raw: string; hash: string } {
+  const raw = randomBytes(24).toString('base64url');
+  return { raw, hash: hashToken(raw) };
+}
+
+function hashToken(token: string): string {
+  return createHash('sha256').update(token).digest('base64url');
+}

@@ -1,0 +1,50 @@
+import { sql } from 'drizzle-orm';
+import { check, index, pgEnum, pgTable, text, timestamp, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
+import { membershipRole } from '../memberships/organization-memberships.table.js';
+import { organizations } from '../organizations/organizations.table.js';
+
+export const INVITATION_STATUSES = ['pending', 'accepted', 'declined', 'revoked', 'expired'] as const;
+export type InvitationStatus = (typeof INVITATION_STATUSES)[number];
+
+export const invitationStatus = pgEnum('invitation_status', INVITATION_STATUSES);
+
+/** An offer of membership to whoever proves an email. */
+export const invitations = pgTable(
+  'invitations',
+  {
+    id: uuid('id').primaryKey(),
+    clerkInvitationId: text('clerk_invitation_id').unique('invitations_clerk_invitation_id_key'),
+    organizationId: uuid('organization_id')
+      .notNull()
+      .references(() => organizations.id, { onDelete: 'cascade' }),
+    /** Lower case. */
+    email: text('email').notNull(),
+    role: membershipRole('role').notNull(),
+    /** SHA-256 of the token in base64url; absent for one that Clerk sent. */
+    tokenHash: text('token').unique('invitations_token_key'),
+    expiresAt: timestamp('expires_at', { withTimezone: true, precision: 3 }).notNull(),
+    status: invitationStatus('status').notNull().default('pending'),
+    /** A plain id: the person may be gone. */
+    invitedBy: uuid('invited_by'),
+    /** Who accepted or declined; what they are answered again when they ask again. */
+    answeredBy: uuid('answered_by'),
+    createdAt: timestamp('created_at', { withTimezone: true, precision: 3 }).notNull().defaultNow(),
+    updatedAt: timestamp('updated_at', { withTimezone: true, precision: 3 })
+      .notNull()
+      .defaultNow()
+      .$onUpdateFn(() => new Date()),
+  },
+  (table) => [
+    uniqueIndex('invitations_pending_key')
+      .on(table.organizationId, table.email)
+      .where(sql`${table.status} = 'pending'`),
+    index('invitations_organization_id_created_at_id_idx').on(table.organizationId, table.createdAt, table.id),
+    index('invitations_email_idx').on(table.email),
+    index('invitations_expires_at_idx')
+      .on(table.expiresAt)
+      .where(sql`${table.status} = 'pending'`),
+    check('invitations_email_lower_case', sql`${table.email} = lower(${table.email})`),
+  ],
+);
+
+export type Invitation = typeof invitations.$inferSelect;

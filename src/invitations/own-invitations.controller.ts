@@ -1,0 +1,52 @@
+import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
+import { SignedIn } from '../access/access.decorators.js';
+import { Caller, type Principal } from '../access/principal.js';
+import { BodyProblems, Problems } from '../common/api-problems.js';
+import { InvalidCursor, InvalidRequest } from '../common/common.errors.js';
+import { IdPipe } from '../common/id.pipe.js';
+import { ListQuery } from '../common/list.dto.js';
+import { AcceptInvitationRequest, OwnInvitationListResponse, OwnInvitationResponse } from './invitations.dto.js';
+import { EmailNotVerified, InvitationGone, InvitationNotFound } from './invitations.errors.js';
+import { InvitationsService } from './invitations.service.js';
+
+/** Invitations as the invited see them. */
+@Controller('v1/invitations')
+export class OwnInvitationsController {
+  constructor(private readonly invitations: InvitationsService) {}
+
+  /** Lists what you are invited to, by your verified email. */
+  @Get()
+  @SignedIn()
+  @Problems(InvalidRequest, InvalidCursor)
+  async listOwnInvitations(@Caller() caller: Principal, @Query() query: ListQuery): Promise<OwnInvitationListResponse> {
+    return OwnInvitationListResponse.of(await this.invitations.listOwn(caller.userId, query));
+  }
+
+  /** Accepts with the token from the mail. Doing so again answers the same. */
+  @Post('accept')
+  @HttpCode(200)
+  @SignedIn()
+  @BodyProblems()
+  @Problems(InvitationNotFound, InvitationGone, EmailNotVerified)
+  async acceptInvitationByToken(@Caller() caller: Principal, @Body() { token }: AcceptInvitationRequest): Promise<OwnInvitationResponse> {
+    return OwnInvitationResponse.of(await this.invitations.accept({ token }, caller));
+  }
+
+  /** Accepts one from your list. Doing so again answers the same. */
+  @Post(':invitationId/accept')
+  @HttpCode(200)
+  @SignedIn()
+  @Problems(InvalidRequest, InvitationNotFound, InvitationGone)
+  async acceptInvitation(@Caller() caller: Principal, @Param('invitationId', IdPipe) id: string): Promise<OwnInvitationResponse> {
+    return OwnInvitationResponse.of(await this.invitations.accept({ id }, caller));
+  }
+
+  /** Declines one from your list. Doing so again answers the same. */
+  @Post(':invitationId/decline')
+  @HttpCode(200)
+  @SignedIn()
+  @Problems(InvalidRequest, InvitationNotFound, InvitationGone)
+  async declineInvitation(@Caller() caller: Principal, @Param('invitationId', IdPipe) id: string): Promise<OwnInvitationResponse> {
+    return OwnInvitationResponse.of(await this.invitations.decline({ id }, caller));
+  }
+}

@@ -1,0 +1,53 @@
+import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Query } from '@nestjs/common';
+import { Roles, Scopes } from '../access/access.decorators.js';
+import { Caller, type Principal } from '../access/principal.js';
+import { BodyProblems, Problems } from '../common/api-problems.js';
+import { InvalidCursor, ManagedByClerk } from '../common/common.errors.js';
+import { IdPipe } from '../common/id.pipe.js';
+import { ChangeRoleRequest, ListMembershipsQuery, MembershipListResponse, MembershipResponse } from './memberships.dto.js';
+import { LastAdmin, MembershipNotFound } from './memberships.errors.js';
+import { MembershipsService } from './memberships.service.js';
+
+@Controller('v1/organizations/:organizationId/memberships')
+export class MembershipsController {
+  constructor(private readonly memberships: MembershipsService) {}
+
+  /** Lists the members. */
+  @Get()
+  @Roles('admin', 'member')
+  @Scopes('members:read')
+  @Problems(InvalidCursor)
+  async listMemberships(
+    @Param('organizationId', IdPipe) organizationId: string,
+    @Query() query: ListMembershipsQuery,
+  ): Promise<MembershipListResponse> {
+    return MembershipListResponse.of(await this.memberships.list(organizationId, query));
+  }
+
+  /** Changes a member's role. The last admin keeps theirs. */
+  @Patch(':membershipId')
+  @Roles('admin')
+  @BodyProblems()
+  @Problems(MembershipNotFound, LastAdmin, ManagedByClerk)
+  async changeMembershipRole(
+    @Caller() { actor }: Principal,
+    @Param('organizationId', IdPipe) organizationId: string,
+    @Param('membershipId', IdPipe) membershipId: string,
+    @Body() { role }: ChangeRoleRequest,
+  ): Promise<MembershipResponse> {
+    return MembershipResponse.of(await this.memberships.changeRole(organizationId, membershipId, role, actor));
+  }
+
+  /** Removes a member: anybody for an admin, oneself for everybody. The last admin stays. */
+  @Delete(':membershipId')
+  @HttpCode(204)
+  @Roles('admin', 'member')
+  @Problems(MembershipNotFound, LastAdmin, ManagedByClerk)
+  async removeMembership(
+    @Caller() caller: Principal,
+    @Param('organizationId', IdPipe) organizationId: string,
+    @Param('membershipId', IdPipe) membershipId: string,
+  ): Promise<void> {
+    await this.memberships.remove(organizationId, membershipId, caller);
+  }
+}

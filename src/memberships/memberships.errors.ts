@@ -1,0 +1,8 @@
+import { problem } from '../common/problem.js';
+
+export class MembershipNotFound extends problem(404, 'membership_not_found', 'There is no such membership in this organization.') {}
+export class LastAdmin extends problem(
+  409,
+  'last_admin',
+  'An organization keeps at least one admin. Make somebody else admin first, or delete the organization.',
+) {}

@@ -1,0 +1,162 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { and, asc, desc, eq, inArray, isNull, ne, sql } from 'drizzle-orm';
+import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { organizations } from '../organizations/organizations.table.js';
+import { users, userSearch } from '../users/users.table.js';
+import { type Membership, memberships, type Role } from './organization-memberships.table.js';
+
+/** A membership together with whose it is. */
+export interface Member extends Membership {
+  user: { id: string; name: string; email: string | null; imageUrl: string | null };
+}
+
+export type MemberSort = 'joined' | 'name';
+
+export interface MemberFilters {
+  role?: Role;
+  search?: string;
+}
+
+const MEMBER = {
+  id: memberships.id,
+  clerkMembershipId: memberships.clerkMembershipId,
+  organizationId: memberships.organizationId,
+  userId: memberships.userId,
+  role: memberships.role,
+  deletedAt: memberships.deletedAt,
+  createdAt: memberships.createdAt,
+  updatedAt: memberships.updatedAt,
+  user: { id: users.id, name: users.name, email: users.email, imageUrl: users.imageUrl },
+};
+
+@Injectable()
+export class MembershipsRepository {
+  constructor(@Inject(DATABASE) private readonly db: Database) {}
+
+  async list(
+    organizationId: string,
+    { role, search }: MemberFilters,
+    { sort, limit, after }: { sort: MemberSort; limit: number; after?: [string, string] },
+    db: Queryable = this.db,
+  ): Promise<Member[]> {
+    const [by, cast] = sort === 'name' ? [users.name, sql`text`] : [memberships.createdAt, sql`timestamptz`];
+    return db
+      .select(MEMBER)
+      .from(memberships)
+      .innerJoin(users, eq(users.id, memberships.userId))
+      .where(
+        and(
+          eq(memberships.organizationId, organizationId),
+          isNull(memberships.deletedAt),
+          role === undefined ? undefined : eq(memberships.role, role),
+          search === undefined ? undefined : userSearch(search),
+          after && sql`(${by}, ${memberships.id}) > (${after[0]}::${cast}, ${after[1]}::uuid)`,
+        ),
+      )
+      .orderBy(asc(by), asc(memberships.id))
+      .limit(limit);
+  }
+
+  async find(organizationId: string, membershipId: string, db: Queryable = this.db): Promise<Member | undefined> {
+    const [member] = await db
+      .select(MEMBER)
+      .from(memberships)
+      .innerJoin(users, eq(users.id, memberships.userId))
+      .where(and(eq(memberships.organizationId, organizationId), eq(memberships.id, membershipId), isNull(memberships.deletedAt)));
+    return member;
+  }
+
+  async findOfUser(organizationId: string, userId: string, db: Queryable = this.db): Promise<Membership | undefined> {
+    const [membership] = await db
+      .select()
+      .from(memberships)
+      .where(and(eq(memberships.organizationId, organizationId), eq(memberships.userId, userId), isNull(memberships.deletedAt)));
+    return membership;
+  }
+
+  /** Undefined when the pair is a member already. */
+  async insert(membership: typeof memberships.$inferInsert, db: Queryable): Promise<Membership | undefined> {
+    const [inserted] = await db
+      .insert(memberships)
+      .values(membership)
+      .onConflictDoNothing({ target: [memberships.organizationId, memberships.userId], where: sql`deleted_at IS NULL` })
+      .returning();
+    return inserted;
+  }
+
+  async updateRole(membershipId: string, role: Role, db: Queryable): Promise<void> {
+    await db.update(memberships).set({ role }).where(eq(memberships.id, membershipId));
+  }
+
+  async end(membershipIds: string[], db: Queryable): Promise<void> {
+    if (membershipIds.length === 0) return;
+    await db.update(memberships).set({ deletedAt: new Date() }).where(inArray(memberships.id, membershipIds));
+  }
+
+  /**
+   * Makes changes of an organization's admins wait for each other: whoever counts admins holds this lock.
+   * Answers what of it matters then; undefined for one that is gone.
+   */
+  async lockOrganization(organizationId: string, db: Queryable): Promise<{ clerkOrganizationId: string | null } | undefined> {
+    const [organization] = await db
+      .select({ clerkOrganizationId: organizations.clerkOrganizationId })
+      .from(organizations)
+      .where(and(eq(organizations.id, organizationId), isNull(organizations.deletedAt)))
+      .for('no key update');
+    return organization;
+  }
+
+  /** In the order of their ids: two who lock several must not wait for each other. */
+  async lockOrganizationsOfUser(userId: string, db: Queryable): Promise<{ id: string; clerkOrganizationId: string | null }[]> {
+    const own = db
+      .select({ id: memberships.organizationId })
+      .from(memberships)
+      .where(and(eq(memberships.userId, userId), isNull(memberships.deletedAt)));
+    return db
+      .select({ id: organizations.id, clerkOrganizationId: organizations.clerkOrganizationId })
+      .from(organizations)
+      .where(and(sql`${organizations.id} IN (${own})`, isNull(organizations.deletedAt)))
+      .orderBy(organizations.id)
+      .for('no key update');
+  }
+
+  async hasOtherAdmin(organizationId: string, membershipId: string, db: Queryable): Promise<boolean> {
+    const [other] = await db
+      .select({ id: memberships.id })
+      .from(memberships)
+      .where(
+        and(
+          eq(memberships.organizationId, organizationId),
+          eq(memberships.role, 'admin'),
+          isNull(memberships.deletedAt),
+          ne(memberships.id, membershipId),
+        ),
+      )
+      .limit(1);
+    return other !== undefined;
+  }
+
+  async findOldest(organizationId: string, db: Queryable): Promise<Membership | undefined> {
+    const [oldest] = await db
+      .select()
+      .from(memberships)
+      .where(and(eq(memberships.organizationId, organizationId), isNull(memberships.deletedAt)))
+      .orderBy(asc(memberships.createdAt), asc(memberships.id))
+      .limit(1);
+    return oldest;
+  }
+
+  async listOfUser(userId: string, db: Queryable = this.db): Promise<Membership[]> {
+    return db
+      .select()
+      .from(memberships)
+      .where(and(eq(memberships.userId, userId), isNull(memberships.deletedAt)))
+      .orderBy(desc(memberships.createdAt));
+  }
+
+  async listProviderIds(by: { userIds: string[] } | { organizationIds: string[] }, db: Queryable): Promise<(string | null)[]> {
+    const which = 'userIds' in by ? inArray(memberships.userId, by.userIds) : inArray(memberships.organizationId, by.organizationIds);
+    const rows = await db.select({ clerkMembershipId: memberships.clerkMembershipId }).from(memberships).where(which);
+    return rows.map(({ clerkMembershipId }) => clerkMembershipId);
+  }
+}

@@ -1,0 +1,169 @@
+import { Inject, Injectable, Logger } from '@nestjs/common';
+import { OrganizationNotFound, RoleRequired } from '../access/access.errors.js';
+import { type Actor, type Principal, SYSTEM } from '../access/principal.js';
+import { AuditService } from '../audit/audit.service.js';
+import { ManagedByClerk } from '../common/common.errors.js';
+import { Cursors, type Page } from '../common/cursors.js';
+import { newId } from '../common/ids.js';
+import { PurgedIds } from '../common/purged-ids.js';
+import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { LastAdmin, MembershipNotFound } from './memberships.errors.js';
+import { type Member, type MemberFilters, type MemberSort, MembershipsRepository } from './memberships.repository.js';
+import type { Membership, Role } from './organization-memberships.table.js';
+
+/**
+ * Who belongs to which organization. Whatever could take an organization's last admin holds the lock of
+ * the organization's row while it looks and writes, so that a hundred who race cannot all be told yes.
+ */
+@Injectable()
+export class MembershipsService {
+  private readonly logger = new Logger(MembershipsService.name);
+
+  constructor(
+    private readonly repository: MembershipsRepository,
+    private readonly audit: AuditService,
+    private readonly purgedIds: PurgedIds,
+    private readonly cursors: Cursors,
+    @Inject(DATABASE) private readonly db: Database,
+  ) {}
+
+  async list(
+    organizationId: string,
+    { limit, cursor, sort, ...filters }: MemberFilters & { sort: MemberSort; limit: number; cursor?: string },
+  ): Promise<Page<Member>> {
+    const list = ['memberships', organizationId, sort, filters];
+    const position = this.cursors.read(cursor, list);
+    const after = position && ([String(position[0]), String(position[1])] as [string, string]);
+    const rows = await this.repository.list(organizationId, filters, { sort, limit: limit + 1, after });
+    return this.cursors.page(rows, {
+      limit,
+      list,
+      position: ({ id, createdAt, user }) => [sort === 'name' ? user.name : createdAt.toISOString(), id],
+    });
+  }
+
+  /** Whether two people share an organization that lives. */
+  async findOfUser(organizationId: string, userId: string, db?: Queryable): Promise<Membership | undefined> {
+    return this.repository.findOfUser(organizationId, userId, db);
+  }
+
+  /** Adds somebody; undefined for one who is a member already, whose role stays. */
+  async add(
+    { organizationId, userId, role }: { organizationId: string; userId: string; role: Role },
+    db: Queryable,
+  ): Promise<Membership | undefined> {
+    return this.repository.insert({ id: newId(), organizationId, userId, role }, db);
+  }
+
+  /**
+   * @throws {MembershipNotFound}
+   * @throws {LastAdmin}
+   * @throws {ManagedByClerk}
+   */
+  async changeRole(organizationId: string, membershipId: string, role: Role, actor: Actor): Promise<Member> {
+    return this.db.transaction(async (tx) => {
+      const member = await this.lockLocal(organizationId, membershipId, tx);
+      if (member.role === role) return member;
+      if (member.role === 'admin') await this.requireOtherAdmin(member, tx);
+      await this.repository.updateRole(membershipId, role, tx);
+      await this.record('membership.role_changed', member, actor, { before: { role: member.role }, after: { role } }, tx);
+      return { ...member, role };
+    });
+  }
+
+  /**
+   * Removes a member; any member may remove themselves, which is to leave.
+   *
+   * @throws {MembershipNotFound}
+   * @throws {RoleRequired} for a member who would remove somebody else
+   * @throws {LastAdmin}
+   * @throws {ManagedByClerk}
+   */
+  async remove(organizationId: string, membershipId: string, { userId, role, actor }: Principal): Promise<void> {
+    await this.db.transaction(async (tx) => {
+      const member = await this.lockLocal(organizationId, membershipId, tx);
+      if (role !== 'admin' && member.userId !== userId) throw new RoleRequired();
+      if (member.role === 'admin') await this.requireOtherAdmin(member, tx);
+      await this.repository.end([membershipId], tx);
+      const action = member.userId === userId ? 'membership.left' : 'membership.removed';
+      await this.record(action, member, actor, { before: { userId: member.userId, role: member.role } }, tx);
+    });
+  }
+
+  /**
+   * Ends every membership of somebody who deletes themselves.
+   *
+   * @throws {LastAdmin} when an organization of ours would be left without an admin
+   */
+  async endAllOfUser(userId: string, db: Queryable): Promise<void> {
+    const locked = await this.repository.lockOrganizationsOfUser(userId, db);
+    const own = await this.repository.listOfUser(userId, db);
+    for (const membership of own) {
+      const organization = locked.find(({ id }) => id === membership.organizationId);
+      const isOurs = organization !== undefined && organization.clerkOrganizationId === null;
+      if (isOurs && membership.role === 'admin') await this.requireOtherAdmin(membership, db);
+    }
+    await this.repository.end(
+      own.map(({ id }) => id),
+      db,
+    );
+  }
+
+  /**
+   * Ends every membership of somebody whom a provider deleted, which is not asked but told. Where it takes
+   * the last admin of an organization of ours, the oldest member becomes admin, and an operator hears of it.
+   */
+  async endAllOfDeletedUser(userId: string, db: Queryable): Promise<void> {
+    const locked = await this.repository.lockOrganizationsOfUser(userId, db);
+    const own = await this.repository.listOfUser(userId, db);
+    await this.repository.end(
+      own.map(({ id }) => id),
+      db,
+    );
+    for (const { organizationId, id, role } of own) {
+      const organization = locked.find((candidate) => candidate.id === organizationId);
+      const lostAdmin = role === 'admin' && organization !== undefined && organization.clerkOrganizationId === null;
+      if (lostAdmin && !(await this.repository.hasOtherAdmin(organizationId, id, db))) await this.promoteOldest(organizationId, db);
+    }
+  }
+
+  /** Keeps the provider ids of memberships that a purge is about to take along. */
+  async rememberPurged(by: { userIds: string[] } | { organizationIds: string[] }, db: Queryable): Promise<void> {
+    await this.purgedIds.add('clerk', 'membership', await this.repository.listProviderIds(by, db), db);
+  }
+
+  private async promoteOldest(organizationId: string, db: Queryable): Promise<void> {
+    const oldest = await this.repository.findOldest(organizationId, db);
+    if (oldest === undefined) return;
+    await this.repository.updateRole(oldest.id, 'admin', db);
+    await this.record('membership.promoted', oldest, SYSTEM, { before: { role: oldest.role }, after: { role: 'admin' } }, db);
+    this.logger.warn(
+      { organizationId, membershipId: oldest.id },
+      'A provider deleted the last admin of an organization; its oldest member is admin now',
+    );
+  }
+
+  /** Locks the organization and reads the membership under that lock. */
+  private async lockLocal(organizationId: string, membershipId: string, db: Queryable): Promise<Member> {
+    const organization = await this.repository.lockOrganization(organizationId, db);
+    if (organization === undefined) throw new OrganizationNotFound();
+    const member = await this.repository.find(organizationId, membershipId, db);
+    if (member === undefined) throw new MembershipNotFound();
+    if (organization.clerkOrganizationId !== null || member.clerkMembershipId !== null) throw new ManagedByClerk();
+    return member;
+  }
+
+  private async requireOtherAdmin({ organizationId, id }: Membership, db: Queryable): Promise<void> {
+    if (!(await this.repository.hasOtherAdmin(organizationId, id, db))) throw new LastAdmin();
+  }
+
+  private async record(
+    action: string,
+    { organizationId, id }: Membership,
+    actor: Actor,
+    change: { before?: object; after?: object },
+    db: Queryable,
+  ) {
+    await this.audit.record({ actor, action, organizationId, target: { type: 'membership', id }, ...change }, db);
+  }
+}

@@ -1,0 +1,43 @@
+import { sql } from 'drizzle-orm';
+import { index, pgEnum, pgTable, text, timestamp, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
+import { organizations } from '../organizations/organizations.table.js';
+import { users } from '../users/users.table.js';
+
+export const ROLES = ['admin', 'member'] as const;
+export type Role = (typeof ROLES)[number];
+
+export const membershipRole = pgEnum('membership_role', ROLES);
+
+/** A person in an organization. One that ends stays as a tombstone; joining again makes a new row. */
+export const memberships = pgTable(
+  'organization_memberships',
+  {
+    id: uuid('id').primaryKey(),
+    clerkMembershipId: text('clerk_membership_id').unique('organization_memberships_clerk_membership_id_key'),
+    organizationId: uuid('organization_id')
+      .notNull()
+      .references(() => organizations.id, { onDelete: 'cascade' }),
+    userId: uuid('user_id')
+      .notNull()
+      .references(() => users.id, { onDelete: 'cascade' }),
+    role: membershipRole('role').notNull(),
+    deletedAt: timestamp('deleted_at', { withTimezone: true, precision: 3 }),
+    createdAt: timestamp('created_at', { withTimezone: true, precision: 3 }).notNull().defaultNow(),
+    updatedAt: timestamp('updated_at', { withTimezone: true, precision: 3 })
+      .notNull()
+      .defaultNow()
+      .$onUpdateFn(() => new Date()),
+  },
+  (table) => [
+    // The pair that the guard asks for at every tenant request.
+    uniqueIndex('organization_memberships_live_key')
+      .on(table.organizationId, table.userId)
+      .where(sql`${table.deletedAt} IS NULL`),
+    index('organization_memberships_joined_idx')
+      .on(table.organizationId, table.createdAt, table.id)
+      .where(sql`${table.deletedAt} IS NULL`),
+    index('organization_memberships_user_id_idx').on(table.userId),
+  ],
+);
+
+export type Membership = typeof memberships.$inferSelect;

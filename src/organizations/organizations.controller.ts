@@ -1,0 +1,99 @@
+import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
+import { Operator, Roles, Scopes, SignedIn } from '../access/access.decorators.js';
+import { OrganizationNotFound } from '../access/access.errors.js';
+import { Caller, type Principal } from '../access/principal.js';
+import { BodyProblems, Problems } from '../common/api-problems.js';
+import { InvalidCursor, InvalidRequest, ManagedByClerk } from '../common/common.errors.js';
+import { IdPipe } from '../common/id.pipe.js';
+import { ListQuery } from '../common/list.dto.js';
+import { Idempotent, type IdempotentCall, IdempotentRequest } from '../idempotency/idempotency.decorators.js';
+import { IdempotencyService } from '../idempotency/idempotency.service.js';
+import {
+  CreateOrganizationRequest,
+  OrganizationResponse,
+  OwnOrganizationListResponse,
+  OwnOrganizationResponse,
+  UpdateOrganizationRequest,
+} from './organizations.dto.js';
+import { SlugReserved, SlugTaken } from './organizations.errors.js';
+import { OrganizationsService } from './organizations.service.js';
+
+@Controller('v1/organizations')
+export class OrganizationsController {
+  constructor(
+    private readonly organizations: OrganizationsService,
+    private readonly idempotency: IdempotencyService,
+  ) {}
+
+  /** Makes an organization; you become its admin. */
+  @Post()
+  @SignedIn()
+  @Idempotent()
+  @BodyProblems()
+  @Problems(SlugTaken, SlugReserved)
+  async createOrganization(
+    @Caller() caller: Principal,
+    @IdempotentRequest() call: IdempotentCall,
+    @Body() body: CreateOrganizationRequest,
+  ): Promise<OwnOrganizationResponse> {
+    return this.idempotency.once(call, async (tx) => OwnOrganizationResponse.of(await this.organizations.create(caller, body, tx)));
+  }
+
+  /** Lists the organizations you belong to, newest first. */
+  @Get()
+  @SignedIn()
+  @Problems(InvalidRequest, InvalidCursor)
+  async listOrganizations(@Caller() caller: Principal, @Query() query: ListQuery): Promise<OwnOrganizationListResponse> {
+    return OwnOrganizationListResponse.of(await this.organizations.listOfUser(caller.userId, query));
+  }
+
+  /** Reads an organization of yours by its slug. */
+  @Get('by-slug/:slug')
+  @SignedIn()
+  @Problems(OrganizationNotFound)
+  async getOrganizationBySlug(@Caller() caller: Principal, @Param('slug') slug: string): Promise<OwnOrganizationResponse> {
+    return OwnOrganizationResponse.of(await this.organizations.getBySlug(slug, caller));
+  }
+
+  /** Reads an organization. */
+  @Get(':organizationId')
+  @Roles('admin', 'member')
+  @Scopes('organization:read')
+  async getOrganization(@Param('organizationId', IdPipe) organizationId: string): Promise<OrganizationResponse> {
+    return OrganizationResponse.of(await this.organizations.get(organizationId));
+  }
+
+  /** Changes name, slug or image; what is left out stays. */
+  @Patch(':organizationId')
+  @Roles('admin')
+  @BodyProblems()
+  @Problems(SlugTaken, SlugReserved, ManagedByClerk)
+  async updateOrganization(
+    @Caller() { actor }: Principal,
+    @Param('organizationId', IdPipe) organizationId: string,
+    @Body() body: UpdateOrganizationRequest,
+  ): Promise<OrganizationResponse> {
+    return OrganizationResponse.of(await this.organizations.change(organizationId, body, actor));
+  }
+
+  /** Deletes an organization: its members see it no more and its API keys fail at once. An operator can restore it for a while. */
+  @Delete(':organizationId')
+  @HttpCode(204)
+  @Roles('admin')
+  @Problems(ManagedByClerk)
+  async deleteOrganization(@Caller() { actor }: Principal, @Param('organizationId', IdPipe) organizationId: string): Promise<void> {
+    await this.organizations.delete(organizationId, actor);
+  }
+
+  /** Undoes a deletion. If its slug was taken meanwhile it gets another one. */
+  @Post(':organizationId/restore')
+  @HttpCode(200)
+  @Operator()
+  @Problems(InvalidRequest, OrganizationNotFound, ManagedByClerk)
+  async restoreOrganization(
+    @Caller() { actor }: Principal,
+    @Param('organizationId', IdPipe) organizationId: string,
+  ): Promise<OrganizationResponse> {
+    return OrganizationResponse.of(await this.organizations.restore(organizationId, actor));
+  }
+}

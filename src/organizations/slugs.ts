@@ -1,0 +1,31 @@
+/** Addresses that the product itself, or its customers' trust, needs. */
+const RESERVED = new Set(
+  'admin api app assets auth billing blog by-slug docs health help login logout metrics new null openapi operator organizations public root security settings sign-in sign-up signin signup static status support system tenantry undefined users v1 webhooks www'.split(
+    ' ',
+  ),
+);
+
+const MAX_LENGTH = 48;
+const MIN_LENGTH = 2;
+
+/** Lower case, accents off, everything else than letters and digits one dash. Undefined when nothing usable is left. */
+export function normaliseSlug(text: string): string | undefined {
+  const slug = text
+    .normalize('NFKD')
+    .toLowerCase()
+    .replaceAll(/\p{M}/gu, '')
+    .replaceAll(/[^a-z0-9]+/g, '-')
+    .slice(0, MAX_LENGTH)
+    .replaceAll(/^-+|-+$/g, '');
+  return slug.length < MIN_LENGTH ? undefined : slug;
+}
+
+export function isReservedSlug(slug: string): boolean {
+  return RESERVED.has(slug);
+}
+
+/** What a taken or reserved slug could be instead, best first. */
+export function slugAlternatives(slug: string, random: string): string[] {
+  const base = slug.slice(0, MAX_LENGTH - 7).replace(/-+$/, '');
+  return [...[2, 3, 4, 5, 6, 7, 8, 9].map((number) => `${base}-${number}`), `${base}-${random}`];
+}
