@@ -41,9 +41,11 @@ export class UsersService implements OnModuleInit {
 
   /** @throws {UserNotFound} */
   async get(userId: string): Promise<User> {
-    const user = await this.repository.findById(userId);
-    if (user === undefined) throw new UserNotFound();
-    return user;
+    return found(await this.find(userId));
+  }
+
+  async find(userId: string): Promise<User | undefined> {
+    return this.repository.findById(userId);
   }
 
   /**
@@ -123,9 +125,11 @@ export class UsersService implements OnModuleInit {
   async delete(userId: string): Promise<void> {
     await this.getLocal(userId);
     await this.db.transaction(async (tx) => {
-      found(await this.repository.markDeleted(userId, tx));
-      await this.accounts.removeAll([userId], tx);
+      // In the order in which resets and changes of password take their locks, the user last.
+      await this.accounts.cancelVerifications(userId, tx);
       await this.sessions.endAll([userId], {}, tx);
+      await this.accounts.removeAll([userId], tx);
+      found(await this.repository.markDeleted(userId, tx));
     });
   }
 
