@@ -60,7 +60,9 @@ export class ClerkTokens {
 }
 
 function refuse(error: unknown): never {
-  const keysAreAway = error instanceof errors.JWKSTimeout || !(error instanceof errors.JOSEError);
+  // jose's own errors are about the token, but for those of fetching: a time-out, an answer that is no key set, any other answer (generic).
+  const isAboutKeys = error instanceof errors.JWKSTimeout || error instanceof errors.JWKSInvalid;
+  const keysAreAway = !(error instanceof errors.JOSEError) || isAboutKeys || error.code === 'ERR_JOSE_GENERIC';
   if (keysAreAway)
     throw new ServiceUnavailable({
       detail: 'The keys of the identity provider cannot be read right now.',

@@ -91,7 +91,8 @@ function expandIPv6(address: string): string[] {
 
 /** Hashed: a table of counters is no place for addresses. */
 function emailKey(body: unknown): string {
-  const email = typeof body === 'object' && body !== null && 'email' in body ? body.email : undefined;
-  const text = typeof email === 'string' ? email.trim().toLowerCase() : '';
+  const { email, newEmail } = typeof body === 'object' && body !== null ? (body as { email?: unknown; newEmail?: unknown }) : {};
+  const given = email ?? newEmail;
+  const text = typeof given === 'string' ? given.trim().toLowerCase() : '';
   return createHash('sha256').update(text).digest('base64url');
 }

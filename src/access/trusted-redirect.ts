@@ -2,14 +2,18 @@ import type { Config } from '../config/config.js';
 import { UntrustedRedirect } from './access.errors.js';
 
 /**
- * Lets through a path on this host, and addresses of origins we trust.
+ * A path on this host, or an address of an origin we trust, written out in full.
  *
  * @throws {UntrustedRedirect}
  */
-export function requireTrustedRedirect(
+export function trustedRedirect(
   { publicUrl, trustedOrigins }: Pick<Config, 'publicUrl' | 'trustedOrigins'>,
   target: string | undefined,
-): void {
-  if (target === undefined) return;
-  if (!URL.canParse(target, publicUrl) || !trustedOrigins.includes(new URL(target, publicUrl).origin)) throw new UntrustedRedirect();
+): string | undefined {
+  if (target === undefined || target === '') return undefined;
+  if (!URL.canParse(target, publicUrl)) throw new UntrustedRedirect();
+  const { origin, protocol, href } = new URL(target, publicUrl);
+  // A blob: has the origin of its page.
+  if (!/^https?:$/.test(protocol) || !trustedOrigins.includes(origin)) throw new UntrustedRedirect();
+  return href;
 }

@@ -67,12 +67,15 @@ export class AccountsRepository {
   /** Locks some accounts with a token that is not encrypted under this key. */
   async lockNotUnderKey(keyId: string, limit: number, db: Queryable): Promise<AccountTokens[]> {
     const stale = TOKENS.map((token) => and(isNotNull(accounts[token]), not(sql`starts_with(${accounts[token]}, ${`${keyId}.`})`)));
-    return db
-      .select({ id: accounts.id, accessToken: accounts.accessToken, refreshToken: accounts.refreshToken, idToken: accounts.idToken })
-      .from(accounts)
-      .where(or(...stale))
-      .limit(limit)
-      .for('update', { skipLocked: true });
+    return (
+      db
+        .select({ id: accounts.id, accessToken: accounts.accessToken, refreshToken: accounts.refreshToken, idToken: accounts.idToken })
+        .from(accounts)
+        .where(or(...stale))
+        .limit(limit)
+        // Waits for whoever is writing a row: one that was left out would be lost with the key.
+        .for('update')
+    );
   }
 
   async updateTokens({ id, ...tokens }: AccountTokens, db: Queryable = this.db): Promise<void> {

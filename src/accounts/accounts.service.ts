@@ -57,8 +57,8 @@ export class AccountsService implements OnModuleInit {
   /** Takes away every way to sign in, pending resets included. */
   async removeAll(userIds: string[], db: Queryable): Promise<void> {
     if (userIds.length === 0) return;
-    await this.repository.deleteOfUsers(userIds, db);
     await this.repository.deleteVerificationsOfUsers(userIds, db);
+    await this.repository.deleteOfUsers(userIds, db);
   }
 
   /** Makes pending password resets of a user worthless. */

@@ -113,9 +113,14 @@ export class AuthController {
   @HttpCode(200)
   @SignedIn()
   @ApiOkResponse({ type: LinkResponse })
-  @Problems(...BODY_PROBLEMS, ProviderNotFound, ProviderSignInFailed, InvalidToken, UntrustedRedirect)
-  async linkProvider(@Req() request: Request, @Res() response: Response, @Body() body: SocialSignInRequest): Promise<void> {
-    await this.auth.forward(request, response, body);
+  @Problems(...BODY_PROBLEMS, ProviderNotFound, ProviderSignInFailed, InvalidToken, ManagedByClerk, UntrustedRedirect)
+  async linkProvider(
+    @Caller() caller: Principal,
+    @Req() request: Request,
+    @Res() response: Response,
+    @Body() body: SocialSignInRequest,
+  ): Promise<void> {
+    await this.auth.forwardForCaller(caller, request, response, body);
   }
 
   /** Ends the session that asks. It works with a token or cookie that is no longer good, too. */
@@ -197,16 +202,21 @@ export class AuthController {
   @Limited('auth')
   @ApiHeader({ name: 'Origin', required: false, description: 'Needed with a cookie.' })
   @ApiOkResponse({ type: ChangePasswordResponse })
-  @Problems(...BODY_PROBLEMS, WrongPassword, NoPassword, WeakPassword)
-  async changePassword(@Req() request: Request, @Res() response: Response, @Body() body: ChangePasswordRequest): Promise<void> {
-    await this.auth.forward(request, response, { ...body, revokeOtherSessions: true });
+  @Problems(...BODY_PROBLEMS, WrongPassword, NoPassword, WeakPassword, ManagedByClerk)
+  async changePassword(
+    @Caller() caller: Principal,
+    @Req() request: Request,
+    @Res() response: Response,
+    @Body() body: ChangePasswordRequest,
+  ): Promise<void> {
+    await this.auth.forwardForCaller(caller, request, response, { ...body, revokeOtherSessions: true });
   }
 
-  /** Sends a link to your new email. Only following it changes anything; all other sessions end then. */
+  /** Sends a link to your new email. Only following it, while you stay signed in here, changes anything; all other sessions end then. */
   @Post('change-email')
   @HttpCode(200)
   @SignedIn()
-  @Limited('auth')
+  @Limited('auth', 'mail')
   @Problems(...BODY_PROBLEMS, WrongPassword, ManagedByClerk, UntrustedRedirect)
   async changeEmail(@Caller() caller: Principal, @Body() body: ChangeEmailRequest): Promise<StatusResponse> {
     await this.auth.requestEmailChange(caller, body);

@@ -4,7 +4,7 @@ import { fromNodeHeaders } from 'better-auth/node';
 import type { Request, Response } from 'express';
 import type { Principal } from '../access/principal.js';
 import { RateLimiter } from '../access/rate-limiter.js';
-import { requireTrustedRedirect } from '../access/trusted-redirect.js';
+import { trustedRedirect } from '../access/trusted-redirect.js';
 import { signSessionToken } from '../access/session-tokens.js';
 import { AccountsService } from '../accounts/accounts.service.js';
 import { ProviderTokens } from '../accounts/provider-tokens.js';
@@ -19,6 +19,7 @@ import type { User } from '../users/users.table.js';
 import { AuthMails } from './auth-mails.js';
 import type { ChangeEmailRequest, MailRequest } from './auth.dto.js';
 import { InvalidToken, WrongPassword } from './auth.errors.js';
+import { COLLIDED } from './better-auth-adapter.js';
 import { AUTH_BASE_PATH, type BetterAuth, CLIENT_ADDRESS_HEADER, createBetterAuth, LINK_LIFETIME_SECONDS } from './better-auth.js';
 import { toAuthProblem } from './better-auth-problems.js';
 import { Passwords } from './passwords.js';
@@ -68,8 +69,8 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
       mails,
       onError: (message, error) =>
         this.logger.warn(
-          { err: error instanceof Error ? { type: error.name, message: error.message } : undefined },
-          `Better Auth: ${message}`,
+          { err: error instanceof Error ? { type: error.name, message: firstLine(error.message) } : undefined },
+          `Better Auth: ${firstLine(message)}`,
         ),
     });
   }
@@ -96,27 +97,36 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
    * @throws {Problem} for every answer of 400 and above
    */
   async forward(request: Request, response: Response, body?: object): Promise<void> {
-    const path = request.path.slice(AUTH_BASE_PATH.length);
-    const answer = await signInContext.run({ path }, () => this.betterAuth.handler(this.toWebRequest(request, body)));
+    const answer = await this.ask(request, body);
     for (const cookie of answer.headers.getSetCookie()) response.append('set-cookie', cookie);
     if (answer.status >= 400) throw await toAuthProblem(answer);
     for (const [name, value] of answer.headers) {
       if (name === 'set-auth-token') response.setHeader(name, decodeURIComponent(value));
-      else if (!['set-cookie', 'content-length'].includes(name)) response.setHeader(name, value);
+      else if (!NOT_PASSED_ON.has(name)) response.setHeader(name, value);
     }
     response.status(answer.status).end(this.withUsableToken(await answer.text()));
   }
 
+  /**
+   * As `forward`, for a change to how the caller signs in.
+   *
+   * @throws {ManagedByClerk} for a user who signs in over there
+   */
+  async forwardForCaller(caller: Principal, request: Request, response: Response, body: object): Promise<void> {
+    if ((await this.users.get(caller.userId)).clerkUserId !== null) throw new ManagedByClerk();
+    await this.forward(request, response, body);
+  }
+
   /** Answers at once, and the same, whoever asks: whether there is such a user is found out afterwards. */
   async requestPasswordReset(request: MailRequest): Promise<void> {
-    requireTrustedRedirect(this.config, request.redirectTo);
-    await this.outbox.enqueue(RESET_REQUESTED, request);
+    const redirectTo = trustedRedirect(this.config, request.redirectTo);
+    await this.outbox.enqueue(RESET_REQUESTED, { email: request.email, redirectTo } satisfies MailRequest);
   }
 
   /** As `requestPasswordReset`. */
   async requestVerification(request: MailRequest): Promise<void> {
-    requireTrustedRedirect(this.config, request.callbackURL);
-    await this.outbox.enqueue(VERIFICATION_REQUESTED, request);
+    const callbackURL = trustedRedirect(this.config, request.callbackURL);
+    await this.outbox.enqueue(VERIFICATION_REQUESTED, { email: request.email, callbackURL } satisfies MailRequest);
   }
 
   /**
@@ -126,8 +136,8 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
    * @throws {WrongPassword} for a user with a password who did not give it
    * @throws {ManagedByClerk}
    */
-  async requestEmailChange(caller: Principal, { newEmail, currentPassword, callbackURL }: ChangeEmailRequest): Promise<void> {
-    requireTrustedRedirect(this.config, callbackURL);
+  async requestEmailChange(caller: Principal, { newEmail, currentPassword, ...request }: ChangeEmailRequest): Promise<void> {
+    const callbackURL = trustedRedirect(this.config, request.callbackURL);
     const user = await this.users.get(caller.userId);
     if (user.clerkUserId !== null) throw new ManagedByClerk();
     const hash = (await this.accounts.list(user.id)).find(({ provider }) => provider === 'credential')?.passwordHash;
@@ -142,6 +152,8 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
 
   /**
    * Spends the link that went to the new address: the address is theirs now, and all other sessions end.
+   * The link dies with the session that asked for it, so that whatever throws an intruder out (a reset, a
+   * new password, the end of their session) takes the links along that they ordered.
    *
    * @returns where to send the browser, if the request said so
    * @throws {InvalidToken}
@@ -152,9 +164,11 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
       const kept = await this.accounts.spendVerification(emailChangeIdentifier(token), tx);
       if (kept === undefined) throw new InvalidToken();
       const { userId, sessionId, newEmail, callbackURL } = JSON.parse(kept) as EmailChange;
+      // Resets first, then the session: a reset that is under way takes its locks in this order.
+      await this.accounts.cancelVerifications(userId, tx);
+      if (!(await this.sessions.holdLive(userId, sessionId, tx))) throw new InvalidToken();
       const before = await this.users.get(userId);
       await this.users.changeEmail(userId, newEmail, tx);
-      await this.accounts.cancelVerifications(userId, tx);
       await this.sessions.endAll([userId], { except: sessionId }, tx);
       if (before.email !== null && before.email !== newEmail) await this.mails.sendEmailChanged(before.email, before.name, tx);
       return callbackURL;
@@ -190,7 +204,8 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
   private async sendEmailChange(change: EmailChange): Promise<void> {
     const holder = await this.users.findByEmail(change.newEmail);
     if (holder?.emailVerified === true && holder.id !== change.userId) return;
-    const { name } = await this.users.get(change.userId);
+    const name = (await this.users.find(change.userId))?.name;
+    if (name === undefined) return;
     const token = randomBytes(24).toString('base64url');
     const url = `${this.config.publicUrl}${AUTH_BASE_PATH}/change-email/confirm?token=${token}`;
     await this.db.transaction(async (tx) => {
@@ -199,9 +214,19 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
     });
   }
 
+  private async ask(request: Request, body: object | undefined): Promise<globalThis.Response> {
+    const path = request.path.slice(AUTH_BASE_PATH.length);
+    for (let attempt = 1; ; attempt += 1) {
+      const answer = await signInContext.run({ path }, () => this.betterAuth.handler(this.toWebRequest(request, body)));
+      if (attempt === ATTEMPTS || !(await hasCollided(answer))) return answer;
+    }
+  }
+
   private toWebRequest(request: Request, body: object | undefined): globalThis.Request {
     const headers = fromNodeHeaders(request.headers);
     headers.set(CLIENT_ADDRESS_HEADER, request.ip ?? '');
+    // An explicit header beats the ambient cookie, and a wrong one never falls through to it.
+    if (headers.has('authorization')) headers.delete('cookie');
     headers.delete('content-length');
     headers.delete('transfer-encoding');
     const hasBody = request.method !== 'GET' && request.method !== 'HEAD';
@@ -221,6 +246,20 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
       ? JSON.stringify({ ...answer, token: signSessionToken(answer.token, this.config.authSecret) })
       : body;
   }
+}
+
+/** Cookies were passed on already; CORS is ours; the length may change. */
+const NOT_PASSED_ON = new Set(['set-cookie', 'content-length', 'access-control-expose-headers']);
+
+const ATTEMPTS = 3;
+
+async function hasCollided(answer: globalThis.Response): Promise<boolean> {
+  return answer.status === 409 && (await answer.clone().text()).includes(`"${COLLIDED}"`);
+}
+
+/** Drizzle writes the parameters of a failed statement below it. */
+function firstLine(text: string): string {
+  return text.split('\n', 1)[0]!;
 }
 
 function emailChangeIdentifier(token: string): string {

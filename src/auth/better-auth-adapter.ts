@@ -6,10 +6,13 @@ import type { ProviderTokens } from '../accounts/provider-tokens.js';
 import { accounts } from '../accounts/accounts.table.js';
 import { verifications } from '../accounts/verifications.table.js';
 import type { Database } from '../database/database.js';
-import { isDatabaseAway, isUniqueViolation } from '../database/database-errors.js';
+import { isDatabaseAway, isDeadlock, isUniqueViolation } from '../database/database-errors.js';
 import { sessions } from '../sessions/sessions.table.js';
 import { users } from '../users/users.table.js';
 import { signInContext } from './sign-in-context.js';
+
+/** Code of an answer to a request that lost to another one and left nothing behind: it may run again. */
+export const COLLIDED = 'COLLIDED';
 
 type Row = Record<string, unknown>;
 type Operations = Omit<DBAdapter, 'transaction'>;
@@ -21,7 +24,8 @@ type Operations = Omit<DBAdapter, 'transaction'>;
  * - provider tokens are encrypted;
  * - deleted users do not exist;
  * - writing a password ends the user's sessions, in the same transaction, after the row is locked;
- * - a session that a password opened is taken back if that password was changed meanwhile.
+ * - a password is changed only from the one that was given, whoever else changed it meanwhile;
+ * - a session is taken back if the password or the linked account that opened it went meanwhile.
  *
  * The adapter is patched in place: Better Auth recognises the object for its schema check.
  */
@@ -31,7 +35,7 @@ export function createAdapter(db: Database, providerTokens: ProviderTokens) {
     const adapter = create(options) as DBAdapter;
     const transaction = adapter.transaction.bind(adapter);
     protect(adapter, providerTokens);
-    adapter.transaction = (work) => transaction((tx) => work(protect(tx as DBAdapter, providerTokens)));
+    adapter.transaction = (work) => known(() => transaction((tx) => work(protect(tx as DBAdapter, providerTokens))));
     return adapter;
   };
 }
@@ -46,6 +50,8 @@ function protect<T extends Operations>(adapter: T, providerTokens: ProviderToken
     delete: adapter.delete.bind(adapter),
     deleteMany: adapter.deleteMany.bind(adapter),
     count: adapter.count.bind(adapter),
+    consumeOne: adapter.consumeOne.bind(adapter),
+    incrementOne: adapter.incrementOne.bind(adapter),
   } as unknown as Record<string, (request: Row) => Promise<unknown>>;
 
   const stored = (model: string, data: Row): Row => {
@@ -58,28 +64,17 @@ function protect<T extends Operations>(adapter: T, providerTokens: ProviderToken
     if (model === 'user' && row['deletedAt'] != null) return null;
     const nested = row['user'] as Row | null | undefined;
     const opened = model === 'account' ? providerTokens.open(row) : row;
-    const token = rawTokens.get(String(row['token']));
+    const token = model === 'session' ? rawTokens.get(String(row['token'])) : undefined;
     return { ...opened, ...(token === undefined ? {} : { token }), ...(nested == null ? {} : { user: read('user', nested, rawTokens) }) };
   };
 
-  const run = async (operation: string, request: Row): Promise<unknown> => {
-    try {
-      return await plain[operation]!(request);
-    } catch (error) {
-      // Better Auth answers whatever the database throws with its own 4xx; these two are known better.
-      if (isDatabaseAway(error))
-        throw new APIError('SERVICE_UNAVAILABLE', { code: 'SERVICE_UNAVAILABLE', message: 'The database is away' });
-      if (isUniqueViolation(error, 'users_email_key'))
-        throw new APIError('CONFLICT', { code: 'EMAIL_TAKEN', message: 'Another account uses this email' });
-      throw error;
-    }
-  };
+  const run = (operation: string, request: Row): Promise<unknown> => known(() => plain[operation]!(request));
 
   const afterPasswordWritten = async (userId: string, passwordHash: string): Promise<void> => {
     await run('deleteMany', { model: 'session', where: [{ field: 'userId', value: userId }] });
     const context = signInContext.getStore();
     if (context === undefined) return;
-    context.verifiedHash = passwordHash;
+    context.wayIn = { field: 'password', value: passwordHash };
     if (context.path !== '/reset-password') return;
     // The reset link came by mail, so the address is theirs; if nobody had proved that before, all other ways in go.
     const unproved = [
@@ -95,15 +90,16 @@ function protect<T extends Operations>(adapter: T, providerTokens: ProviderToken
     await run('deleteMany', { model: 'account', where: others });
   };
 
-  const confirmPassword = async (userId: unknown, token: string): Promise<void> => {
-    const verifiedHash = signInContext.getStore()?.verifiedHash;
-    if (verifiedHash === undefined) return;
-    // An UPDATE, because it waits for a change of password that is under way and then looks again.
-    const where = [
-      { field: 'userId', value: userId },
-      { field: 'providerId', value: 'credential' },
-      { field: 'password', value: verifiedHash },
-    ];
+  const rememberWayIn = (account: Row): void => {
+    const context = signInContext.getStore();
+    if (context !== undefined && account['providerId'] !== 'credential') context.wayIn = { field: 'id', value: String(account['id']) };
+  };
+
+  const confirmWayIn = async (userId: unknown, token: string): Promise<void> => {
+    const wayIn = signInContext.getStore()?.wayIn;
+    if (wayIn === undefined) return;
+    // An UPDATE, because it waits for whoever is just changing or removing the row, and then looks again.
+    const where = [{ field: 'userId', value: userId }, wayIn];
     if ((await run('update', { model: 'account', where, update: { updatedAt: new Date() } })) !== null) return;
     await run('delete', { model: 'session', where: [{ field: 'token', value: token }] });
     throw new APIError('UNAUTHORIZED', { code: 'INVALID_EMAIL_OR_PASSWORD', message: 'Invalid email or password' });
@@ -114,7 +110,8 @@ function protect<T extends Operations>(adapter: T, providerTokens: ProviderToken
       const { model, data } = request;
       const kept = stored(model, data);
       const row = await run('create', { ...request, data: kept });
-      if (model === 'session') await confirmPassword(data['userId'], String(kept['token']));
+      if (model === 'session') await confirmWayIn(data['userId'], String(kept['token']));
+      if (model === 'account') rememberWayIn(row as Row);
       if (model === 'account' && typeof data['password'] === 'string') await afterPasswordWritten(String(data['userId']), data['password']);
       return read(model, row as Row | null, new Map([[String(kept['token']), String(data['token'])]]));
     },
@@ -130,9 +127,17 @@ function protect<T extends Operations>(adapter: T, providerTokens: ProviderToken
     update: async (request: { model: string; where: Where[]; update: Row }) => {
       const { model, update } = request;
       const { where, rawTokens } = hashTokens(model, request.where);
-      const row = (await run('update', { ...request, where, update: stored(model, update) })) as Row | null;
-      if (model === 'account' && row !== null && typeof update['password'] === 'string')
-        await afterPasswordWritten(String(row['userId']), update['password']);
+      const isPassword = model === 'account' && typeof update['password'] === 'string';
+      const given = isPassword ? signInContext.getStore()?.wayIn : undefined;
+      const row = (await run('update', {
+        ...request,
+        where: given === undefined ? where : [...where!, given],
+        update: stored(model, update),
+      })) as Row | null;
+      if (row === null && given !== undefined)
+        throw new APIError('BAD_REQUEST', { code: 'INVALID_PASSWORD', message: 'The password was changed meanwhile' });
+      if (row !== null && model === 'account') rememberWayIn(row);
+      if (row !== null && isPassword) await afterPasswordWritten(String(row['userId']), String(update['password']));
       return read(model, row, rawTokens);
     },
     updateMany: async (request: { model: string; where: Where[]; update: Row }) => {
@@ -149,8 +154,31 @@ function protect<T extends Operations>(adapter: T, providerTokens: ProviderToken
       run('deleteMany', { ...request, where: hashTokens(request.model, request.where).where }),
     count: (request: { model: string; where?: Where[] }) =>
       run('count', { ...request, where: hashTokens(request.model, request.where).where }),
+    consumeOne: async (request: { model: string; where: Where[] }) => {
+      const { where, rawTokens } = hashTokens(request.model, request.where);
+      return read(request.model, (await run('consumeOne', { ...request, where })) as Row | null, rawTokens);
+    },
+    incrementOne: async (request: { model: string; where: Where[]; increment: Record<string, number>; set?: Row }) => {
+      const { where, rawTokens } = hashTokens(request.model, request.where);
+      const set = request.set && stored(request.model, request.set);
+      return read(request.model, (await run('incrementOne', { ...request, where, set })) as Row | null, rawTokens);
+    },
   };
   return Object.assign(adapter, operations);
+}
+
+/** Better Auth answers whatever the database throws with a 4xx of its own or a 500; these are known better. */
+async function known<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (isDatabaseAway(error)) throw new APIError('SERVICE_UNAVAILABLE', { code: 'SERVICE_UNAVAILABLE', message: 'The database is away' });
+    if (isUniqueViolation(error, 'users_email_key'))
+      throw new APIError('CONFLICT', { code: 'EMAIL_TAKEN', message: 'Another account uses this email' });
+    if (isUniqueViolation(error, 'accounts_provider_provider_account_id_key') || isDeadlock(error))
+      throw new APIError('CONFLICT', { code: COLLIDED, message: 'Another request changed the same at the same time' });
+    throw error;
+  }
 }
 
 /** Replaces session tokens by their hashes, and remembers which was which. */

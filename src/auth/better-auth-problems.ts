@@ -1,4 +1,4 @@
-import { UntrustedOrigin, UntrustedRedirect, UserSuspended } from '../access/access.errors.js';
+import { InvalidCredentials, UntrustedOrigin, UntrustedRedirect, UserSuspended } from '../access/access.errors.js';
 import { InternalError, RouteNotFound, ServiceUnavailable } from '../common/common.errors.js';
 import { Problem, type ProblemClass } from '../common/problem.js';
 import { EmailTaken } from '../users/users.errors.js';
@@ -13,6 +13,7 @@ import {
   WrongCredentials,
   WrongPassword,
 } from './auth.errors.js';
+import { COLLIDED } from './better-auth-adapter.js';
 
 /** Better Auth's codes in our words. https://www.better-auth.com/docs/reference/errors */
 const PROBLEMS: Record<string, ProblemClass> = {
@@ -39,9 +40,14 @@ const PROBLEMS: Record<string, ProblemClass> = {
   PROVIDER_NOT_FOUND: ProviderNotFound,
   ID_TOKEN_NOT_SUPPORTED: ProviderNotFound,
   OAUTH_LINK_ERROR: ProviderSignInFailed,
+  LINKING_NOT_ALLOWED: ProviderSignInFailed,
+  LINKING_DIFFERENT_EMAILS_NOT_ALLOWED: ProviderSignInFailed,
+  LINKING_FAILED: ProviderSignInFailed,
+  SOCIAL_ACCOUNT_ALREADY_LINKED: ProviderSignInFailed,
   FAILED_TO_GET_USER_INFO: ProviderSignInFailed,
   USER_EMAIL_NOT_FOUND: ProviderSignInFailed,
   SERVICE_UNAVAILABLE: ServiceUnavailable,
+  [COLLIDED]: ServiceUnavailable,
 };
 
 /** Reads a failure of Better Auth: its bodies are `{ message, code }`, empty, or plain text. */
@@ -53,7 +59,7 @@ export async function toAuthProblem(answer: Response): Promise<Problem> {
   if (known !== undefined) return new known();
   if (answer.status >= 500) return new InternalError();
   if (answer.status === 404) return new RouteNotFound();
-  if (answer.status === 401) return new WrongCredentials();
+  if (answer.status === 401) return new InvalidCredentials();
   return new SignInRefused();
 }
 

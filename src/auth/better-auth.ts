@@ -1,4 +1,4 @@
-import { betterAuth } from 'better-auth';
+import { betterAuth, type BetterAuthPlugin } from 'better-auth';
 import { APIError, getOAuthState } from 'better-auth/api';
 import { bearer } from 'better-auth/plugins';
 import type { ProviderTokens } from '../accounts/provider-tokens.js';
@@ -39,7 +39,8 @@ export function createBetterAuth({ config, db, providerTokens, passwords, mails,
     telemetry: { enabled: false },
     // Ours counts in the database for all replicas.
     rateLimit: { enabled: false },
-    onAPIError: { errorURL: `${config.publicUrl}${AUTH_BASE_PATH}/error` },
+    // What is no answer of its own comes to us: it would print the error, statement and parameters and all.
+    onAPIError: { errorURL: `${config.publicUrl}${AUTH_BASE_PATH}/error`, throw: true },
     // It logs whole database errors, parameters and all: only the message and the kind of failure pass.
     logger: {
       level: 'error',
@@ -52,6 +53,9 @@ export function createBetterAuth({ config, db, providerTokens, passwords, mails,
     advanced: {
       database: { generateId: () => newId() },
       ipAddress: { ipAddressHeaders: [CLIENT_ADDRESS_HEADER] },
+      // Said aloud, because a mere TEST or NODE_ENV=test in the environment switches both off.
+      disableOriginCheck: false,
+      disableCSRFCheck: false,
       useSecureCookies: config.publicUrl.startsWith('https:'),
     },
     user: {
@@ -91,7 +95,7 @@ export function createBetterAuth({ config, db, providerTokens, passwords, mails,
         verify: async ({ hash, password }) => {
           const matches = await passwords.verify(hash, password);
           const context = signInContext.getStore();
-          if (matches && context !== undefined) context.verifiedHash = hash;
+          if (matches && context !== undefined) context.wayIn = { field: 'password', value: hash };
           return matches;
         },
       },
@@ -113,8 +117,9 @@ export function createBetterAuth({ config, db, providerTokens, passwords, mails,
       account: {
         create: {
           before: async (account, context) => {
-            const isLinkBySignedIn = (await getOAuthState())?.link !== undefined;
-            if (account.providerId === 'credential' || context == null || isLinkBySignedIn) return;
+            if (account.providerId === 'credential' || context == null) return;
+            const isLinkBySignedIn = context.path === '/link-social' || (await getOAuthState())?.link !== undefined;
+            if (isLinkBySignedIn) return;
             const { internalAdapter } = context.context;
             const user = await internalAdapter.findUserById(account.userId);
             if (user === null || user.emailVerified) return;
@@ -131,13 +136,29 @@ export function createBetterAuth({ config, db, providerTokens, passwords, mails,
             if (user?.suspendedAt != null) throw new APIError('FORBIDDEN', { code: 'USER_SUSPENDED', message: 'This user is suspended.' });
             const body: unknown = context?.body;
             const forget = typeof body === 'object' && body !== null && 'rememberMe' in body && body.rememberMe === false;
-            return { data: { ...session, sliding: !forget } };
+            const latest = new Date(session.createdAt.getTime() + config.sessionAbsoluteSeconds * 1000);
+            return { data: { ...session, sliding: !forget, expiresAt: session.expiresAt < latest ? session.expiresAt : latest } };
           },
         },
       },
     },
-    plugins: [bearer({ requireSignature: true })],
+    plugins: [bearer({ requireSignature: true }), providerAwayIsNoUser],
   });
 }
+
+/** A provider that cannot be reached after the exchange of the code: a redirect with `?error=`, as before it, not a failure. */
+const providerAwayIsNoUser: BetterAuthPlugin = {
+  id: 'provider-away-is-no-user',
+  init: ({ socialProviders, logger }) => {
+    for (const provider of socialProviders) {
+      const getUserInfo = provider.getUserInfo.bind(provider);
+      provider.getUserInfo = (token) =>
+        getUserInfo(token).catch((error: unknown) => {
+          logger.error(`${provider.name} could not be asked who signs in`, error);
+          return null;
+        });
+    }
+  },
+};
 
 export type BetterAuth = ReturnType<typeof createBetterAuth>;

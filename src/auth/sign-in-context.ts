@@ -4,8 +4,8 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 export interface SignInContext {
   /** The route below `/v1/auth`. */
   path: string;
-  /** The stored hash that the given password matched. */
-  verifiedHash?: string;
+  /** What of an account let the caller in: it must still be there once the session is. */
+  wayIn?: { field: 'password' | 'id'; value: string };
 }
 
 export const signInContext = new AsyncLocalStorage<SignInContext>();

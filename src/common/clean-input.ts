@@ -1,5 +1,5 @@
 import type { NextFunction, Request, Response } from 'express';
-import { InvalidRequest, UnsupportedMediaType } from './common.errors.js';
+import { InvalidRequest, RouteNotFound, UnsupportedMediaType } from './common.errors.js';
 import type { InvalidField } from './problem.js';
 
 const MAX_DEPTH = 32;
@@ -13,9 +13,11 @@ export function requireJson(request: Request, _response: Response, next: NextFun
 
 /**
  * Refuses text that PostgreSQL cannot store (NUL) or UTF-8 cannot carry (lone surrogates), and nesting
- * that only an attack has, wherever it stands in body or query.
+ * that only an attack has, wherever it stands in body, query or path.
  */
 export function refuseUncleanInput(request: Request, _response: Response, next: NextFunction): void {
+  // Lone surrogates in a path are no UTF-8, which Express refuses.
+  if (request.path.includes('%00')) throw new RouteNotFound();
   const errors: InvalidField[] = [];
   inspect(request.body, 'body', 0, errors);
   inspect(request.query, 'query', 0, errors);

@@ -4,6 +4,7 @@ import { LoggerModule } from 'nestjs-pino';
 import { pino } from 'pino';
 import { build as prettyStream } from 'pino-pretty';
 import { Config } from '../config/config.js';
+import { describeError } from './error-description.js';
 import { requestIdOf } from './request-id.js';
 
 const QUIET = new Set(['/health/live', '/health/ready', '/metrics']);
@@ -33,7 +34,7 @@ const SECRETS = [
             {
               level: config.logLevel,
               redact: { paths: SECRETS.flatMap((name) => [name, `*.${name}`]), censor: '[redacted]' },
-              serializers: { err: pino.stdSerializers.err },
+              serializers: { err: describeError },
             },
             config.environment === 'development'
               ? prettyStream({ ignore: 'pid,hostname,req,res,responseTime', sync: true })
@@ -43,6 +44,7 @@ const SECRETS = [
           quietReqLogger: true,
           autoLogging: { ignore: (request: IncomingMessage) => QUIET.has(pathOf(request)) },
           serializers: {
+            err: describeError,
             req: (request: { method: string; url: string }) => ({ method: request.method, path: pathOf(request) }),
             res: (response: { statusCode: number }) => ({ status: response.statusCode }),
           },

@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http';
 import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, Logger } from '@nestjs/common';
 import type { Request, Response } from 'express';
-import { isDatabaseAway } from '../database/database-errors.js';
+import { isDatabaseAway, isDeadlock } from '../database/database-errors.js';
 import {
   BodyTooLarge,
   InternalError,
@@ -54,7 +54,8 @@ export function sendProblem(request: Request, response: Response, problem: Probl
 
 export function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
-  if (isDatabaseAway(error)) return new ServiceUnavailable({ headers: { 'retry-after': '1' } });
+  // After a deadlock nothing is left behind: the same request works a moment later.
+  if (isDatabaseAway(error) || isDeadlock(error)) return new ServiceUnavailable({ headers: { 'retry-after': '1' } });
   return fromBodyParser(error) ?? fromNest(error) ?? new InternalError();
 }
 

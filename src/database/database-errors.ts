@@ -14,6 +14,11 @@ export function isUniqueViolation(error: unknown, constraint: string): boolean {
   return failure?.code === '23505' && failure.constraint === constraint;
 }
 
+/** Whether the database gave up one of several transactions that waited for each other; nothing of it is left. */
+export function isDeadlock(error: unknown): boolean {
+  return databaseErrorOf(error)?.code === '40P01';
+}
+
 /**
  * Whether the database is away (as opposed to having refused a statement): no connection, shutting
  * down, starting up, too many clients, failed over to a read-only standby, or a time-out of ours.

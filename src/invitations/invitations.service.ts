@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import type { Actor, Principal } from '../access/principal.js';
-import { requireTrustedRedirect } from '../access/trusted-redirect.js';
+import { trustedRedirect } from '../access/trusted-redirect.js';
 import { AuditService } from '../audit/audit.service.js';
 import { ManagedByClerk } from '../common/common.errors.js';
 import { Cursors, type Page } from '../common/cursors.js';
@@ -89,7 +89,7 @@ export class InvitationsService implements OnModuleInit {
     { userId, actor }: Principal,
     db: Queryable,
   ): Promise<Invitation> {
-    requireTrustedRedirect(this.config, acceptUrl);
+    const page = trustedRedirect(this.config, acceptUrl);
     const organization = await this.organizations.get(organizationId);
     if (organization.clerkOrganizationId !== null) throw new ManagedByClerk();
     if (await this.repository.isMember(organizationId, email, db)) throw new AlreadyMember();
@@ -101,7 +101,7 @@ export class InvitationsService implements OnModuleInit {
     );
     if (invitation === undefined) throw new InvitationPending();
     await this.record('invitation.created', invitation, actor, { after: { email, role } }, db);
-    await this.sendMail(invitation, organization.name, token.raw, acceptUrl, db);
+    await this.sendMail(invitation, organization.name, token.raw, page, db);
     return invitation;
   }
 
@@ -111,7 +111,7 @@ export class InvitationsService implements OnModuleInit {
    * @throws {InvitationNotFound} @throws {InvitationNotPending} @throws {ManagedByClerk}
    */
   async resend(organizationId: string, invitationId: string, acceptUrl: string | undefined, actor: Actor): Promise<Invitation> {
-    requireTrustedRedirect(this.config, acceptUrl);
+    const page = trustedRedirect(this.config, acceptUrl);
     return this.db.transaction(async (tx) => {
       const before = await this.lockPending(organizationId, invitationId, tx);
       const token = newToken();
@@ -123,7 +123,7 @@ export class InvitationsService implements OnModuleInit {
         { before: { expiresAt: before.expiresAt }, after: { expiresAt: after.expiresAt } },
         tx,
       );
-      await this.sendMail(after, before.organization.name, token.raw, acceptUrl, tx);
+      await this.sendMail(after, before.organization.name, token.raw, page, tx);
       return after;
     });
   }
@@ -192,10 +192,10 @@ export class InvitationsService implements OnModuleInit {
     { email, expiresAt }: Invitation,
     organizationName: string,
     token: string,
-    acceptUrl: string | undefined,
+    page: string | undefined,
     db: Queryable,
   ): Promise<void> {
-    const link = acceptUrl === undefined ? undefined : new URL(acceptUrl, this.config.publicUrl);
+    const link = page === undefined ? undefined : new URL(page);
     link?.searchParams.set('token', token);
     const how =
       link === undefined

@@ -32,6 +32,16 @@ export class SessionsRepository {
     return session;
   }
 
+  /** As `findLive`, and keeps others from ending it until the transaction does. */
+  async lockLive(userId: string, sessionId: string, db: Queryable): Promise<Session | undefined> {
+    const [session] = await db
+      .select()
+      .from(sessions)
+      .where(and(eq(sessions.id, sessionId), eq(sessions.userId, userId), live))
+      .for('update');
+    return session;
+  }
+
   async insertClerkSession(session: typeof sessions.$inferInsert, db: Queryable = this.db): Promise<void> {
     await db.insert(sessions).values(session).onConflictDoNothing({ target: sessions.clerkSessionId });
   }

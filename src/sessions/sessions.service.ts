@@ -54,6 +54,11 @@ export class SessionsService implements OnModuleInit {
     });
   }
 
+  /** Whether a session is live; if so it stays until the transaction is over. */
+  async holdLive(userId: string, sessionId: string, db: Queryable): Promise<boolean> {
+    return (await this.repository.lockLive(userId, sessionId, db)) !== undefined;
+  }
+
   /** Ends all sessions of a user, but for one where that is asked; answers how many. */
   async revokeAll(userId: string, { except }: { except?: string }, actor: Actor): Promise<number> {
     return this.db.transaction(async (tx) => {

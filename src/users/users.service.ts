@@ -49,9 +49,11 @@ export class UsersService implements OnModuleInit {
 
   /** @throws {UserNotFound} */
   async get(userId: string): Promise<User> {
-    const user = await this.repository.findById(userId);
-    if (user === undefined) throw new UserNotFound();
-    return user;
+    return found(await this.find(userId));
+  }
+
+  async find(userId: string): Promise<User | undefined> {
+    return this.repository.findById(userId);
   }
 
   /**
@@ -140,12 +142,14 @@ export class UsersService implements OnModuleInit {
    */
   async delete(userId: string, actor: Actor): Promise<void> {
     await this.db.transaction(async (tx) => {
+      // In the order in which resets and changes of password take their locks, the user last.
       await this.memberships.endAllOfUser(userId, tx);
-      const before = await this.lock(userId, tx);
-      if (before.clerkUserId !== null) throw new ManagedByClerk();
-      await this.repository.markDeleted(userId, tx);
-      await this.accounts.removeAll([userId], tx);
+      await this.accounts.cancelVerifications(userId, tx);
       await this.sessions.endAll([userId], {}, tx);
+      await this.accounts.removeAll([userId], tx);
+      const { clerkUserId } = await this.lock(userId, tx);
+      if (clerkUserId !== null) throw new ManagedByClerk();
+      await this.repository.markDeleted(userId, tx);
       await this.record('user.deleted', userId, actor, {}, tx);
     });
   }

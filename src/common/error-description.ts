@@ -1,0 +1,31 @@
+import { DrizzleQueryError } from 'drizzle-orm';
+import { pino } from 'pino';
+
+/**
+ * An error as the log shows it: with its statement, and without what people wrote. Drizzle puts a
+ * statement's parameters into its message, PostgreSQL whole rows into `detail` and `where`.
+ */
+export function describeError(given: Error & { raw?: Error }): object {
+  // pino-http hands over what it has serialized already, with the error itself beside it.
+  const error = given.raw ?? given;
+  const failedQuery = causesOf(error).find((cause) => cause instanceof DrizzleQueryError);
+  const { type, message, stack, ...more } = pino.stdSerializers.err(failedQuery?.cause ?? error);
+  const { detail: _detail, where: _where, ...safe } = more as Record<string, unknown>;
+  return failedQuery === undefined
+    ? { type, message, stack, ...safe }
+    : { type, message, stack: framesOf(error), query: failedQuery.query, ...safe };
+}
+
+function causesOf(error: unknown): unknown[] {
+  const causes: unknown[] = [];
+  for (let current = error; current instanceof Error && causes.length < 5; current = current.cause) causes.push(current);
+  return causes;
+}
+
+/** Where it happened, without the message on top. */
+function framesOf({ stack }: Error): string {
+  return (stack ?? '')
+    .split('\n')
+    .filter((line) => line.startsWith('    at '))
+    .join('\n');
+}
