@@ -3,7 +3,6 @@ import { Reflector } from '@nestjs/core';
 import type { Request, Response } from 'express';
 import { InvalidRequest } from '../common/common.errors.js';
 import { isId } from '../common/ids.js';
-import { requestIdOf } from '../common/request-id.js';
 import { Config } from '../config/config.js';
 import { ACCESS, type Access, type Limit, LIMITS, SCOPES } from './access.decorators.js';
 import {
@@ -23,7 +22,7 @@ import { hashApiKey } from './api-key-tokens.js';
 import { ClerkSignIn } from './clerk-sign-in.port.js';
 import { type ClerkIdentity, ClerkTokens } from './clerk-tokens.js';
 import { type Credential, readCredential } from './credentials.js';
-import { type Actor, type KeyPrincipal, type Principal, setPrincipal } from './principal.js';
+import { type Actor, type KeyPrincipal, originOf, type Principal, setPrincipal } from './principal.js';
 import { RateLimiter } from './rate-limiter.js';
 import { hashSessionToken, readSignedToken, sessionCookieName } from './session-tokens.js';
 
@@ -196,7 +195,7 @@ function toPrincipal(found: SessionAccess, { request }: Visit): Principal {
 }
 
 function actorOf(kind: Actor['kind'], id: string, request: Request): Actor {
-  return { kind, id, requestId: requestIdOf(request), ipAddress: request.ip ?? null };
+  return { kind, id, ...originOf(request) };
 }
 
 function malformedOrganizationId(): InvalidRequest {

@@ -1,6 +1,7 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import type { Request } from 'express';
 import type { ActorKind } from '../audit/audit-log.table.js';
+import { requestIdOf } from '../common/request-id.js';
 import type { Role } from '../memberships/organization-memberships.table.js';
 
 /** Who causes a change, for the audit log. */
@@ -10,6 +11,11 @@ export interface Actor {
   id: string | null;
   requestId: string | null;
   ipAddress: string | null;
+}
+
+/** Which request caused something, and from where. */
+export function originOf(request: Request): Pick<Actor, 'requestId' | 'ipAddress'> {
+  return { requestId: requestIdOf(request), ipAddress: request.ip ?? null };
 }
 
 /** What the system does by itself: jobs, commands, providers' events. */

@@ -3,7 +3,7 @@ import { ApiBearerAuth, ApiCookieAuth, ApiHeader, ApiOkResponse, ApiResponse } f
 import type { Request, Response } from 'express';
 import { Limited, Public, SignedIn } from '../access/access.decorators.js';
 import { RateLimited, UntrustedOrigin, UntrustedRedirect, UserSuspended } from '../access/access.errors.js';
-import { Caller, type Principal } from '../access/principal.js';
+import { Caller, originOf, type Principal } from '../access/principal.js';
 import { Problems } from '../common/api-problems.js';
 import {
   BodyTooLarge,
@@ -230,8 +230,12 @@ export class AuthController {
   @ApiOkResponse({ type: StatusResponse })
   @ApiResponse({ status: 302, description: 'To the `callbackURL` of the request.' })
   @Problems(...QUERY_PROBLEMS, InvalidToken, EmailTaken)
-  async confirmEmailChange(@Res({ passthrough: true }) response: Response, @Query() { token }: ConfirmEmailQuery): Promise<StatusResponse> {
-    const target = await this.auth.confirmEmailChange(token);
+  async confirmEmailChange(
+    @Req() request: Request,
+    @Res({ passthrough: true }) response: Response,
+    @Query() { token }: ConfirmEmailQuery,
+  ): Promise<StatusResponse> {
+    const target = await this.auth.confirmEmailChange(token, originOf(request));
     if (target !== undefined) response.status(302).location(target);
     return { status: true };
   }

@@ -2,6 +2,7 @@ import { Global, Module } from '@nestjs/common';
 import { AccessModule } from '../access/access.module.js';
 import { ClerkSignIn } from '../access/clerk-sign-in.port.js';
 import { AccountsModule } from '../accounts/accounts.module.js';
+import { AuditModule } from '../audit/audit.module.js';
 import { JobsModule } from '../jobs/jobs.module.js';
 import { MailModule } from '../mail/mail.module.js';
 import { OutboxModule } from '../outbox/outbox.module.js';
@@ -16,7 +17,7 @@ import { Passwords } from './passwords.js';
 /** Global only for `ClerkSignIn`, which the guard asks for without knowing us. */
 @Global()
 @Module({
-  imports: [AccessModule, UsersModule, AccountsModule, SessionsModule, OutboxModule, MailModule, JobsModule],
+  imports: [AccessModule, AuditModule, UsersModule, AccountsModule, SessionsModule, OutboxModule, MailModule, JobsModule],
   controllers: [AuthController],
   providers: [AuthService, AuthMails, Passwords, { provide: ClerkSignIn, useClass: ClerkFirstSight }],
   exports: [ClerkSignIn, AuthService],

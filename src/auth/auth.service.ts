@@ -2,15 +2,16 @@ import { createHash, randomBytes } from 'node:crypto';
 import { Inject, Injectable, Logger, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
 import { fromNodeHeaders } from 'better-auth/node';
 import type { Request, Response } from 'express';
-import type { Principal } from '../access/principal.js';
+import { type Actor, originOf, type Principal } from '../access/principal.js';
 import { RateLimiter } from '../access/rate-limiter.js';
 import { trustedRedirect } from '../access/trusted-redirect.js';
 import { signSessionToken } from '../access/session-tokens.js';
 import { AccountsService } from '../accounts/accounts.service.js';
 import { ProviderTokens } from '../accounts/provider-tokens.js';
+import { AuditService } from '../audit/audit.service.js';
 import { ManagedByClerk } from '../common/common.errors.js';
 import { Config } from '../config/config.js';
-import { createDatabase, DATABASE, type Database } from '../database/database.js';
+import { createDatabase, DATABASE, type Database, type Queryable } from '../database/database.js';
 import { JobsService } from '../jobs/jobs.service.js';
 import { OutboxService } from '../outbox/outbox.service.js';
 import { SessionsService } from '../sessions/sessions.service.js';
@@ -57,6 +58,7 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
     private readonly sessions: SessionsService,
     private readonly limiter: RateLimiter,
     private readonly jobs: JobsService,
+    private readonly audit: AuditService,
     providerTokens: ProviderTokens,
     @Inject(DATABASE) private readonly db: Database,
   ) {
@@ -65,6 +67,7 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
       config,
       db: this.ownDb,
       providerTokens,
+      audit,
       passwords,
       mails,
       onError: (message, error) =>
@@ -142,12 +145,11 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
     if (user.clerkUserId !== null) throw new ManagedByClerk();
     const hash = (await this.accounts.list(user.id)).find(({ provider }) => provider === 'credential')?.passwordHash;
     if (hash != null && !(await this.passwords.verify(hash, currentPassword ?? ''))) throw new WrongPassword();
-    await this.outbox.enqueue(EMAIL_CHANGE_REQUESTED, {
-      userId: user.id,
-      sessionId: caller.sessionId,
-      newEmail,
-      callbackURL,
-    } satisfies EmailChange);
+    const change: EmailChange = { userId: user.id, sessionId: caller.sessionId, newEmail, callbackURL };
+    await this.db.transaction(async (tx) => {
+      await this.outbox.enqueue(EMAIL_CHANGE_REQUESTED, change, tx);
+      await this.record('user.email_change_requested', user.id, caller.actor, { after: { email: newEmail } }, tx);
+    });
   }
 
   /**
@@ -159,7 +161,7 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
    * @throws {InvalidToken}
    * @throws {EmailTaken} when somebody else has proved the address meanwhile
    */
-  async confirmEmailChange(token: string): Promise<string | undefined> {
+  async confirmEmailChange(token: string, origin: Pick<Actor, 'requestId' | 'ipAddress'>): Promise<string | undefined> {
     return this.db.transaction(async (tx) => {
       const kept = await this.accounts.spendVerification(emailChangeIdentifier(token), tx);
       if (kept === undefined) throw new InvalidToken();
@@ -169,6 +171,8 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
       if (!(await this.sessions.holdLive(userId, sessionId, tx))) throw new InvalidToken();
       const before = await this.users.get(userId);
       await this.users.changeEmail(userId, newEmail, tx);
+      const change = { before: { email: before.email }, after: { email: newEmail } };
+      await this.record('user.email_changed', userId, { kind: 'user', id: userId, ...origin }, change, tx);
       await this.sessions.endAll([userId], { except: sessionId }, tx);
       if (before.email !== null && before.email !== newEmail) await this.mails.sendEmailChanged(before.email, before.name, tx);
       return callbackURL;
@@ -214,10 +218,20 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
     });
   }
 
+  private async record(
+    action: string,
+    id: string,
+    actor: Actor,
+    change: { before?: object; after?: object },
+    db: Queryable,
+  ): Promise<void> {
+    await this.audit.record({ actor, action, target: { type: 'user', id }, ...change }, db);
+  }
+
   private async ask(request: Request, body: object | undefined): Promise<globalThis.Response> {
-    const path = request.path.slice(AUTH_BASE_PATH.length);
+    const about = { path: request.path.slice(AUTH_BASE_PATH.length), ...originOf(request) };
     for (let attempt = 1; ; attempt += 1) {
-      const answer = await signInContext.run({ path }, () => this.betterAuth.handler(this.toWebRequest(request, body)));
+      const answer = await signInContext.run({ ...about }, () => this.betterAuth.handler(this.toWebRequest(request, body)));
       if (attempt === ATTEMPTS || !(await hasCollided(answer))) return answer;
     }
   }

@@ -5,10 +5,12 @@ import { hashSessionToken } from '../access/session-tokens.js';
 import type { ProviderTokens } from '../accounts/provider-tokens.js';
 import { accounts } from '../accounts/accounts.table.js';
 import { verifications } from '../accounts/verifications.table.js';
-import type { Database } from '../database/database.js';
+import type { AuditService } from '../audit/audit.service.js';
+import type { Database, Queryable } from '../database/database.js';
 import { isDatabaseAway, isDeadlock, isUniqueViolation } from '../database/database-errors.js';
 import { sessions } from '../sessions/sessions.table.js';
 import { users } from '../users/users.table.js';
+import { recordWrite, type Written } from './auth-audit.js';
 import { signInContext } from './sign-in-context.js';
 
 /** Code of an answer to a request that lost to another one and left nothing behind: it may run again. */
@@ -25,22 +27,35 @@ type Operations = Omit<DBAdapter, 'transaction'>;
  * - deleted users do not exist;
  * - writing a password ends the user's sessions, in the same transaction, after the row is locked;
  * - a password is changed only from the one that was given, whoever else changed it meanwhile;
- * - a session is taken back if the password or the linked account that opened it went meanwhile.
+ * - no session comes of a password or linked account that went meanwhile;
+ * - what a route is about leaves an audit entry, in the same transaction.
  *
  * The adapter is patched in place: Better Auth recognises the object for its schema check.
  */
-export function createAdapter(db: Database, providerTokens: ProviderTokens) {
-  const create = drizzleAdapter(db, { provider: 'pg', schema: { users, sessions, accounts, verifications }, transaction: true });
+export function createAdapter(db: Database, providerTokens: ProviderTokens, audit: AuditService) {
+  const create = (over: object) =>
+    drizzleAdapter(over, { provider: 'pg', schema: { users, sessions, accounts, verifications }, transaction: true });
   return (options: BetterAuthOptions): DBAdapter => {
-    const adapter = create(options) as DBAdapter;
-    const transaction = adapter.transaction.bind(adapter);
-    protect(adapter, providerTokens);
-    adapter.transaction = (work) => known(() => transaction((tx) => work(protect(tx as DBAdapter, providerTokens))));
-    return adapter;
+    const adapter = create(db)(options) as DBAdapter;
+    // Our own rather than the library's: the rules below write through the transaction too.
+    const transaction: DBAdapter['transaction'] = (work) =>
+      known(() => db.transaction((tx) => work(protect(create(tx)(options) as DBAdapter, providerTokens, audit, tx))));
+    return Object.assign(adapter, protect(adapter, providerTokens, audit), inTransactions(transaction), { transaction });
   };
 }
 
-function protect<T extends Operations>(adapter: T, providerTokens: ProviderTokens): T {
+/** What ends in more than one statement, by our rules, runs in a transaction also where Better Auth opens none. */
+function inTransactions(transaction: DBAdapter['transaction']) {
+  return {
+    create: (request: Parameters<DBAdapter['create']>[0]) => transaction((tx) => tx.create(request)),
+    update: (request: Parameters<DBAdapter['update']>[0]) => transaction((tx) => tx.update(request)),
+    updateMany: (request: Parameters<DBAdapter['updateMany']>[0]) => transaction((tx) => tx.updateMany(request)),
+    delete: (request: Parameters<DBAdapter['delete']>[0]) => transaction((tx) => tx.delete(request)),
+  };
+}
+
+/** @param db the transaction that the adapter runs in, if it does */
+function protect<T extends Operations>(adapter: T, providerTokens: ProviderTokens, audit: AuditService, db?: Queryable): T {
   const plain = {
     create: adapter.create.bind(adapter),
     findOne: adapter.findOne.bind(adapter),
@@ -68,10 +83,15 @@ function protect<T extends Operations>(adapter: T, providerTokens: ProviderToken
     return { ...opened, ...(token === undefined ? {} : { token }), ...(nested == null ? {} : { user: read('user', nested, rawTokens) }) };
   };
 
+  const record = async (written: Written, userId: unknown): Promise<void> => {
+    if (db !== undefined) await recordWrite(audit, written, String(userId), db);
+  };
+
   const run = (operation: string, request: Row): Promise<unknown> => known(() => plain[operation]!(request));
 
   const afterPasswordWritten = async (userId: string, passwordHash: string): Promise<void> => {
     await run('deleteMany', { model: 'session', where: [{ field: 'userId', value: userId }] });
+    await record('password', userId);
     const context = signInContext.getStore();
     if (context === undefined) return;
     context.wayIn = { field: 'password', value: passwordHash };
@@ -95,13 +115,12 @@ function protect<T extends Operations>(adapter: T, providerTokens: ProviderToken
     if (context !== undefined && account['providerId'] !== 'credential') context.wayIn = { field: 'id', value: String(account['id']) };
   };
 
-  const confirmWayIn = async (userId: unknown, token: string): Promise<void> => {
+  const confirmWayIn = async (userId: unknown): Promise<void> => {
     const wayIn = signInContext.getStore()?.wayIn;
     if (wayIn === undefined) return;
     // An UPDATE, because it waits for whoever is just changing or removing the row, and then looks again.
     const where = [{ field: 'userId', value: userId }, wayIn];
     if ((await run('update', { model: 'account', where, update: { updatedAt: new Date() } })) !== null) return;
-    await run('delete', { model: 'session', where: [{ field: 'token', value: token }] });
     throw new APIError('UNAUTHORIZED', { code: 'INVALID_EMAIL_OR_PASSWORD', message: 'Invalid email or password' });
   };
 
@@ -110,8 +129,14 @@ function protect<T extends Operations>(adapter: T, providerTokens: ProviderToken
       const { model, data } = request;
       const kept = stored(model, data);
       const row = await run('create', { ...request, data: kept });
-      if (model === 'session') await confirmWayIn(data['userId'], String(kept['token']));
-      if (model === 'account') rememberWayIn(row as Row);
+      if (model === 'session') {
+        await confirmWayIn(data['userId']);
+        await record('session', data['userId']);
+      }
+      if (model === 'account') {
+        rememberWayIn(row as Row);
+        await record('account', data['userId']);
+      }
       if (model === 'account' && typeof data['password'] === 'string') await afterPasswordWritten(String(data['userId']), data['password']);
       return read(model, row as Row | null, new Map([[String(kept['token']), String(data['token'])]]));
     },
@@ -137,6 +162,7 @@ function protect<T extends Operations>(adapter: T, providerTokens: ProviderToken
       if (row === null && given !== undefined)
         throw new APIError('BAD_REQUEST', { code: 'INVALID_PASSWORD', message: 'The password was changed meanwhile' });
       if (row !== null && model === 'account') rememberWayIn(row);
+      if (row !== null && model === 'user' && update['emailVerified'] === true) await record('verified-email', row['id']);
       if (row !== null && isPassword) await afterPasswordWritten(String(row['userId']), String(update['password']));
       return read(model, row, rawTokens);
     },
@@ -148,8 +174,12 @@ function protect<T extends Operations>(adapter: T, providerTokens: ProviderToken
       if (model === 'account' && typeof update['password'] === 'string') await afterPasswordWritten(String(userId), update['password']);
       return changed;
     },
-    delete: (request: { model: string; where: Where[] }) =>
-      run('delete', { ...request, where: hashTokens(request.model, request.where).where }),
+    delete: async (request: { model: string; where: Where[] }) => {
+      const { where } = hashTokens(request.model, request.where);
+      const ended = request.model === 'session' ? ((await run('findOne', { ...request, where })) as Row | null) : null;
+      await run('delete', { ...request, where });
+      if (ended !== null) await record('ended-session', ended['userId']);
+    },
     deleteMany: (request: { model: string; where: Where[] }) =>
       run('deleteMany', { ...request, where: hashTokens(request.model, request.where).where }),
     count: (request: { model: string; where?: Where[] }) =>

@@ -2,6 +2,7 @@ import { betterAuth, type BetterAuthPlugin } from 'better-auth';
 import { APIError, getOAuthState } from 'better-auth/api';
 import { bearer } from 'better-auth/plugins';
 import type { ProviderTokens } from '../accounts/provider-tokens.js';
+import type { AuditService } from '../audit/audit.service.js';
 import { newId } from '../common/ids.js';
 import type { Config } from '../config/config.js';
 import type { Database } from '../database/database.js';
@@ -22,20 +23,21 @@ interface Dependencies {
   config: Config;
   db: Database;
   providerTokens: ProviderTokens;
+  audit: AuditService;
   passwords: Passwords;
   mails: AuthMails;
   onError: (message: string, error: unknown) => void;
 }
 
 /** Better Auth with everything switched off that we do ourselves (docs/decisions/0003). */
-export function createBetterAuth({ config, db, providerTokens, passwords, mails, onError }: Dependencies) {
+export function createBetterAuth({ config, db, providerTokens, audit, passwords, mails, onError }: Dependencies) {
   return betterAuth({
     appName: 'Tenantry',
     baseURL: config.publicUrl,
     basePath: AUTH_BASE_PATH,
     secret: config.authSecret,
     trustedOrigins: config.trustedOrigins,
-    database: createAdapter(db, providerTokens),
+    database: createAdapter(db, providerTokens, audit),
     telemetry: { enabled: false },
     // Ours counts in the database for all replicas.
     rateLimit: { enabled: false },

@@ -4,6 +4,8 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 export interface SignInContext {
   /** The route below `/v1/auth`. */
   path: string;
+  requestId: string | null;
+  ipAddress: string | null;
   /** What of an account let the caller in: it must still be there once the session is. */
   wayIn?: { field: 'password' | 'id'; value: string };
 }
