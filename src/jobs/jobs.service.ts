@@ -35,7 +35,7 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
   private readonly seen = new Map<string, number>();
   private readonly running = new Set<Promise<void>>();
   private readonly stopping = new AbortController();
-  private ticking = false;
+  private ticking?: Promise<void>;
   private readonly runs: Counter<'job' | 'outcome'>;
   private readonly rows: Counter<'job'>;
   private readonly seconds: Histogram<'job'>;
@@ -72,13 +72,15 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
   onApplicationBootstrap(): void {
     this.scheduler.addInterval(
       'jobs',
-      setInterval(() => void this.tick(), TICK_MS),
+      setInterval(() => (this.ticking ??= this.tick().finally(() => (this.ticking = undefined))), TICK_MS),
     );
   }
 
   async beforeApplicationShutdown(): Promise<void> {
     this.stopping.abort();
     if (this.scheduler.doesExist('interval', 'jobs')) this.scheduler.deleteInterval('jobs');
+    // It may be claiming a run right now.
+    await this.ticking;
     await Promise.allSettled(this.running);
   }
 
@@ -108,8 +110,6 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
   }
 
   private async tick(): Promise<void> {
-    if (this.ticking) return;
-    this.ticking = true;
     try {
       const abandoned = await this.repository.takeOver([...this.jobs.keys()], this.holder);
       if (abandoned !== undefined) {
@@ -119,8 +119,6 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
       for (const job of this.jobs.values()) await this.claimDueTick(job);
     } catch (error) {
       this.logger.error({ err: error }, 'Jobs could not be scheduled');
-    } finally {
-      this.ticking = false;
     }
   }
 
