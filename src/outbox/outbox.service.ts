@@ -101,7 +101,10 @@ export class OutboxService implements OnModuleInit, OnApplicationBootstrap, Befo
   private async work(signal: AbortSignal): Promise<boolean> {
     if (signal.aborted) return false;
     const entries = await this.repository.claim(BATCH, LEASE_SECONDS);
-    await Promise.all(entries.map((entry) => this.attempt(entry)));
+    // All of them, also when the database goes away: a stop waits for the round, and so for what it sends.
+    const outcomes = await Promise.allSettled(entries.map((entry) => this.attempt(entry)));
+    const failure = outcomes.find((outcome) => outcome.status === 'rejected');
+    if (failure !== undefined) throw failure.reason;
     return entries.length === BATCH;
   }
 
