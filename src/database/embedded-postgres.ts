@@ -24,6 +24,8 @@ import pg from 'pg';
 /** A PostgreSQL that this process started and will stop. */
 export interface EmbeddedPostgres {
   url: string;
+  /** Where it keeps its data: the given directory, or a stand-in that its account may enter. */
+  directory: string;
   /** Ends it and waits until it has. */
   stop(): Promise<void>;
 }
@@ -104,7 +106,7 @@ export async function startEmbeddedPostgres(options: Options): Promise<EmbeddedP
     const winner = readPidFile(data);
     throw winner !== undefined && isServerOf(data, winner.pid) ? new DirectoryInUse(winner.pid) : error;
   }
-  return { url, stop };
+  return { url, directory, stop };
 }
 
 /** Finds the server of a running Tenantry that uses this directory, so that a command can join it. */
