@@ -3,6 +3,7 @@ import { SchedulerRegistry } from '@nestjs/schedule';
 import { Counter, Histogram } from 'prom-client';
 import { newId } from '../common/ids.js';
 import { Metrics } from '../common/metrics.js';
+import { reasonOf } from '../common/reason.js';
 import { sweepInBatches } from '../common/sweep.js';
 import type { JobRun } from './job-runs.table.js';
 import { JobAlreadyRunning, JobNotFound } from './jobs.errors.js';
@@ -158,7 +159,7 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
       this.runs.inc({ job: job.name, outcome: 'failed' });
       this.logger.error({ err: error, job: job.name }, `Job ${job.name} failed`);
       await this.repository
-        .finish(run.id, this.holder.holder, { error: (error as Error).message })
+        .finish(run.id, this.holder.holder, { error: reasonOf(error) })
         .catch((failure: unknown) => this.logger.error({ err: failure, job: job.name }, 'A run could not be recorded; its lease will end'));
     } finally {
       clearInterval(heartbeat);

@@ -4,6 +4,7 @@ import { newId } from '../common/ids.js';
 import { Keyring } from '../common/keyring.js';
 import { Metrics } from '../common/metrics.js';
 import { Poller } from '../common/poller.js';
+import { reasonOf } from '../common/reason.js';
 import { sweepInBatches } from '../common/sweep.js';
 import type { Queryable } from '../database/database.js';
 import { JobsService } from '../jobs/jobs.service.js';
@@ -122,7 +123,7 @@ export class OutboxService implements OnModuleInit, OnApplicationBootstrap, Befo
         { err: error, outboxId: entry.id, kind: entry.kind, attempts: entry.attempts },
         isLast ? 'An outbox entry died' : 'An outbox entry failed and will be tried again',
       );
-      await this.repository.markFailed(entry.id, (error as Error).message, isLast ? null : delaySeconds(entry.attempts));
+      await this.repository.markFailed(entry.id, reasonOf(error), isLast ? null : delaySeconds(entry.attempts));
     }
   }
 }
