@@ -171,6 +171,11 @@ describe('npm start on a fresh machine', () => {
     third.kill('SIGKILL');
     await nobodyLeftIn(folder);
   });
+
+  it('lets a command that finds no database running start it, and stop it again', async () => {
+    expect(await runCommand(['db', 'migrate'], { cwd: folder })).toEqual({ code: 0, output: 'Nothing to apply\n' });
+    expect(processesIn(folder)).toEqual([]);
+  });
 });
 
 describe('two first starts in one folder at once', () => {
