@@ -1,15 +1,14 @@
 import { writeFileSync } from 'node:fs';
-import { Logger } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { AccountsService } from './accounts/accounts.service.js';
 import { AppModule } from './app.module.js';
-import { ConfigError, loadConfig } from './config/config.js';
+import { loadConfig } from './config/config.js';
 import { migrate } from './database/migrations.js';
 import { seedDemo } from './demo.js';
 import { createDocument } from './openapi.js';
 import { OutboxService } from './outbox/outbox.service.js';
 import { createApp } from './setup-app.js';
-import { type Surroundings, surroundings } from './start.js';
+import { report, type Surroundings, surroundings } from './start.js';
 import { UserNotFound } from './users/users.errors.js';
 import { UsersService } from './users/users.service.js';
 
@@ -121,7 +120,7 @@ async function main(words: string[]): Promise<void> {
 try {
   await main(process.argv.slice(2));
 } catch (error) {
-  if (error instanceof UsageError || error instanceof ConfigError) process.stderr.write(`${error.message}\n`);
-  else new Logger('Tenantry').fatal(error);
+  if (error instanceof UsageError) process.stderr.write(`${error.message}\n`);
+  else report(error);
   process.exitCode = 1;
 }

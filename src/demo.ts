@@ -22,8 +22,8 @@ interface Person {
 
 export interface Demo {
   people: Person[];
-  /** A bearer token of the operator, fresh. */
-  token: string;
+  /** A bearer token of the operator, fresh; none when somebody has changed that password or suspended the operator. */
+  token?: string;
 }
 
 /** Makes the demo's people once, with random passwords that are kept under `.data/`; later starts find them. */

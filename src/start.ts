@@ -1,15 +1,17 @@
+import type { Server } from 'node:http';
 import path from 'node:path';
 import { Logger } from '@nestjs/common';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { type Config, ConfigError, loadConfig, readEnvironment } from './config/config.js';
 import { DATA_DIRECTORY, localSecrets } from './config/local-environment.js';
-import { type EmbeddedPostgres, findEmbeddedPostgres, startEmbeddedPostgres } from './database/embedded-postgres.js';
+import { DirectoryInUse, type EmbeddedPostgres, findEmbeddedPostgres, startEmbeddedPostgres } from './database/embedded-postgres.js';
 import { migrate } from './database/migrations.js';
 import { type Demo, seedDemo } from './demo.js';
 import { createApp } from './setup-app.js';
 
 const EMBEDDED_DIRECTORY = path.join(DATA_DIRECTORY, 'postgres');
-const STOP_WITHIN_MS = 30_000;
+/** For a stop that hangs although its connections were cut. */
+const EXIT_AFTER_MS = 5000;
 
 /** The configuration, and the database server that had to be started for it, if one had. */
 export interface Surroundings {
@@ -49,8 +51,11 @@ export async function start(): Promise<void> {
 
   const stop = (code: number, signal?: string): Promise<void> =>
     (stopping ??= (async () => {
-      // A stop that hangs must not hang the deployment.
-      setTimeout(() => process.exit(1), STOP_WITHIN_MS).unref();
+      // What hangs must not hang the deployment.
+      const { shutdownDelaySeconds = 0, shutdownTimeoutSeconds = 0 } = around?.config ?? {};
+      const patience = (shutdownDelaySeconds + shutdownTimeoutSeconds) * 1000;
+      setTimeout(() => (app?.getHttpServer() as Server | undefined)?.closeAllConnections(), patience).unref();
+      setTimeout(() => process.exit(1), patience + EXIT_AFTER_MS).unref();
       // The interface leaves the signal out; every implementation takes it.
       await (app as { close(signal?: string): Promise<void> } | undefined)?.close(signal);
       await around?.stop();
@@ -67,10 +72,17 @@ export async function start(): Promise<void> {
     welcome(config, embedded ? await seedDemo(app) : undefined);
   } catch (error) {
     if (stopping !== undefined) return;
-    if (error instanceof ConfigError) process.stderr.write(`${error.message}\n`);
-    else new Logger('Tenantry').fatal(error);
+    report(error);
     await stop(1);
   }
+}
+
+/** Says why there was no start; what whoever started it can mend comes without a stack. */
+export function report(error: unknown): void {
+  const { code, port } = error as { code?: string; port?: number };
+  if (error instanceof ConfigError || error instanceof DirectoryInUse) process.stderr.write(`${error.message}\n`);
+  else if (code === 'EADDRINUSE') process.stderr.write(`Port ${port} is in use. Stop what uses it, or set PORT to another.\n`);
+  else new Logger('Tenantry').fatal(error);
 }
 
 function welcome(config: Config, demo: Demo | undefined): void {
@@ -89,7 +101,7 @@ function welcome(config: Config, demo: Demo | undefined): void {
       '  Demo users (also in .data/demo.json)',
       ...demo.people.map(({ email, password }) => `    ${email.padEnd(20)} ${password}`),
     );
-    lines.push('', '  Try it:', '', `    curl ${url}/v1/users/me -H 'Authorization: Bearer ${demo.token}'`);
+    if (demo.token !== undefined) lines.push('', '  Try it:', '', `    curl ${url}/v1/users/me -H 'Authorization: Bearer ${demo.token}'`);
   }
   process.stdout.write(`${lines.join('\n')}\n\n`);
 }

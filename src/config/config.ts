@@ -70,6 +70,8 @@ export class Config {
   readonly logLevel!: string;
   /** Seconds that readiness is already false before the server stops accepting. */
   readonly shutdownDelaySeconds!: number;
+  /** Seconds that requests get to finish after that; what is still open then is cut. */
+  readonly shutdownTimeoutSeconds!: number;
 
   constructor(values: Config) {
     Object.assign(this, values);
@@ -104,16 +106,19 @@ const rateLimit = (fallback: string) =>
       return { limit, windowSeconds };
     });
 
-const encryptionKeys = list.transform((entries, context): EncryptionKey[] =>
-  entries.map((entry) => {
+const encryptionKeys = list.transform((entries, context): EncryptionKey[] => {
+  const keys = entries.map((entry) => {
     const [id = '', encoded = ''] = entry.split(':');
     const key = Buffer.from(encoded, 'base64');
     if (!/^[A-Za-z0-9_-]{1,32}$/.test(id) || key.length !== 32) {
       context.addIssue({ code: 'custom', message: 'must be id:key pairs, each key 32 bytes in base64 (openssl rand -base64 32)' });
     }
     return { id, key };
-  }),
-);
+  });
+  // Ciphertexts name their key: with two of one name half of them would not open again.
+  if (new Set(keys.map(({ id }) => id)).size < keys.length) context.addIssue({ code: 'custom', message: 'must not use an id twice' });
+  return keys;
+});
 
 const postgresUrl = z.url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' });
 
@@ -126,7 +131,7 @@ const schema = z.object({
   TRUST_PROXY: z.coerce.number({ error: 'must be the number of proxies in front' }).int().min(0).max(10).default(0),
   DATABASE_URL: postgresUrl,
   DATABASE_DIRECT_URL: postgresUrl.optional(),
-  DATABASE_POOL_SIZE: z.coerce.number().int().min(2).max(500).default(10),
+  DATABASE_POOL_SIZE: z.coerce.number({ error: 'must be a number of connections' }).int().min(2).max(500).default(10),
   AUTH_SECRET: z.string().min(32, 'must be at least 32 characters (openssl rand -base64 32)'),
   ENCRYPTION_KEYS: encryptionKeys.pipe(z.array(z.custom<EncryptionKey>()).min(1, 'must hold at least one id:key pair')),
   SMTP_URL: z.url({ protocol: /^smtps?$/, error: 'must be an smtp:// or smtps:// URL' }).optional(),
@@ -147,17 +152,20 @@ const schema = z.object({
   RATE_LIMIT_SIGN_IN: rateLimit('10/300'),
   RATE_LIMIT_MAIL: rateLimit('5/3600'),
   BODY_LIMIT_BYTES: z.coerce
-    .number()
+    .number({ error: 'must be a number of bytes' })
     .int()
     .min(1024)
     .default(1024 * 1024),
-  PURGE_AFTER_DAYS: z.coerce.number().min(0).default(30),
-  AUDIT_RETENTION_DAYS: z.coerce.number().int().min(0).default(400),
-  INVITATION_DAYS: z.coerce.number().int().min(1).max(365).default(7),
+  PURGE_AFTER_DAYS: z.coerce.number({ error: 'must be a number of days' }).min(0).default(30),
+  AUDIT_RETENTION_DAYS: z.coerce.number({ error: 'must be a number of days' }).int().min(0).default(400),
+  INVITATION_DAYS: z.coerce.number({ error: 'must be a number of days' }).int().min(1).max(365).default(7),
   METRICS_TOKEN: z.string().min(16, 'must be at least 16 characters').optional(),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
-  SHUTDOWN_DELAY_SECONDS: z.coerce.number().min(0).max(60).default(2),
+  SHUTDOWN_DELAY_SECONDS: z.coerce.number({ error: 'must be a number of seconds' }).min(0).max(60).default(2),
+  SHUTDOWN_TIMEOUT_SECONDS: seconds(20),
 });
+
+const lifetimes = schema.pick({ SESSION_IDLE_SECONDS: true, SESSION_ABSOLUTE_SECONDS: true });
 
 /**
  * Reads and checks the environment.
@@ -183,7 +191,9 @@ export function loadConfig(environment: Record<string, string | undefined>): Con
   if (given['CLERK_ISSUER'] === undefined && (given['CLERK_JWT_KEY'] ?? given['CLERK_JWKS_URL']) !== undefined) {
     mistakes.push('CLERK_ISSUER is not set: without it a token of any Clerk instance could pass');
   }
-  if (parsed.success && parsed.data.SESSION_IDLE_SECONDS > parsed.data.SESSION_ABSOLUTE_SECONDS) {
+  // By themselves: another mistake must not hide this one.
+  const { data: lifetime } = lifetimes.safeParse(given);
+  if (lifetime !== undefined && lifetime.SESSION_IDLE_SECONDS > lifetime.SESSION_ABSOLUTE_SECONDS) {
     mistakes.push('SESSION_IDLE_SECONDS must not exceed SESSION_ABSOLUTE_SECONDS');
   }
   if (!parsed.success || mistakes.length > 0) throw new ConfigError([...new Set(mistakes)]);
@@ -231,6 +241,7 @@ export function loadConfig(environment: Record<string, string | undefined>): Con
     metricsToken: values.METRICS_TOKEN,
     logLevel: values.LOG_LEVEL,
     shutdownDelaySeconds: values.SHUTDOWN_DELAY_SECONDS,
+    shutdownTimeoutSeconds: values.SHUTDOWN_TIMEOUT_SECONDS,
   });
 }
 

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
 /** Where a development machine keeps its database, secrets and demo credentials. */
@@ -16,18 +16,32 @@ export interface LocalSecrets {
 export function localSecrets(): LocalSecrets {
   const file = path.join(DATA_DIRECTORY, 'secrets.json');
   if (!existsSync(file)) {
-    writePrivateFile(file, {
+    const made = writeBeside(file, {
       AUTH_SECRET: randomBytes(32).toString('base64'),
       ENCRYPTION_KEYS: `local:${randomBytes(32).toString('base64')}`,
       databasePassword: randomBytes(24).toString('base64url'),
     } satisfies LocalSecrets);
+    try {
+      // Unlike a rename it never replaces: of two first starts at once both take the same secrets.
+      linkSync(made, file);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    } finally {
+      rmSync(made);
+    }
   }
   return JSON.parse(readFileSync(file, 'utf8')) as LocalSecrets;
 }
 
-/** Writes JSON that only the user who runs the process can read. */
+/** Writes JSON that only the user who runs the process can read, whole or not at all. */
 export function writePrivateFile(file: string, content: unknown): void {
+  renameSync(writeBeside(file, content), file);
+}
+
+function writeBeside(file: string, content: unknown): string {
+  const beside = `${file}.${process.pid}`;
   mkdirSync(path.dirname(file), { recursive: true });
-  writeFileSync(file, `${JSON.stringify(content, null, 2)}\n`, { mode: 0o600 });
-  chmodSync(file, 0o600);
+  rmSync(beside, { force: true });
+  writeFileSync(beside, `${JSON.stringify(content, null, 2)}\n`, { mode: 0o600 });
+  return beside;
 }

