@@ -1,0 +1,19 @@
+import { startDatabase, type BenchDatabase } from './support/database.js';
+import { conclusion } from './support/report.js';
+import { read } from './read.bench.js';
+
+const BENCHES: Record<string, (db: BenchDatabase) => Promise<void>> = { read };
+
+const names = process.argv.slice(2);
+const unknown = names.filter((name) => !(name in BENCHES));
+if (unknown.length > 0) {
+  process.stderr.write(`There is no ${unknown.join(', ')}; there are ${Object.keys(BENCHES).join(', ')}.\n`);
+  process.exit(1);
+}
+const db = await startDatabase();
+try {
+  for (const name of names.length > 0 ? names : Object.keys(BENCHES)) await BENCHES[name]!(db);
+  conclusion();
+} finally {
+  await db.stop();
+}

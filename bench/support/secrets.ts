@@ -1,0 +1,1 @@
+export const AUTH_SECRET = 'a benchmark secret that is long enough';
