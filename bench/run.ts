@@ -1,8 +1,10 @@
 import { startDatabase, type BenchDatabase } from './support/database.js';
 import { conclusion } from './support/report.js';
 import { read } from './read.bench.js';
+import { session } from './session.bench.js';
+import { statements } from './statements.bench.js';
 
-const BENCHES: Record<string, (db: BenchDatabase) => Promise<void>> = { read };
+const BENCHES: Record<string, (db: BenchDatabase) => Promise<void>> = { read, session, statements };
 
 const names = process.argv.slice(2);
 const unknown = names.filter((name) => !(name in BENCHES));

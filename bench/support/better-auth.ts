@@ -3,7 +3,7 @@ import { drizzleAdapter } from 'better-auth/adapters/drizzle';
 import { drizzle } from 'drizzle-orm/node-postgres';
 import { boolean, pgSchema, text, timestamp } from 'drizzle-orm/pg-core';
 import pg from 'pg';
-import { AUTH_SECRET } from './secrets.js';
+import { AUTH_SECRET } from './seed.js';
 
 const typical = pgSchema('typical');
 

@@ -1,6 +1,7 @@
 import autocannon from 'autocannon';
-import { bearerOf, type BenchDatabase } from './database.js';
+import type { BenchDatabase } from './database.js';
 import type { Program } from './program.js';
+import { bearerOf } from './seed.js';
 
 export const CONNECTIONS = 64;
 const ROUNDS = 5;
@@ -107,15 +108,14 @@ export async function load(url: string, path: string, options: Load): Promise<{ 
   return { answered: result['2xx'], seconds: result.duration };
 }
 
-let firstSession = 0;
-
 export async function cannonade(
   url: string,
   path: string,
   { milliseconds, headers = () => ({}), connections = CONNECTIONS, rate }: Load,
 ): Promise<autocannon.Result> {
-  const first = await fetch(`${url}${path}`, { headers: headers(firstSession) });
+  const first = await fetch(`${url}${path}`, { headers: headers(0) });
   if (first.status !== 200) throw new Error(`${path} answers ${first.status}: ${await first.text()}`);
+  let connection = 0;
   return autocannon({
     url: `${url}${path}`,
     connections,
@@ -123,8 +123,8 @@ export async function cannonade(
     ...(rate !== undefined && { overallRate: rate }),
     setupClient: (client) => {
       // Each connection has sessions of its own, or all would queue for the same rows.
-      firstSession += SESSIONS_EACH;
-      client.setRequests(Array.from({ length: SESSIONS_EACH }, (_, index) => ({ method: 'GET', path, headers: headers(firstSession + index) })));
+      const own = (connection += 1) * SESSIONS_EACH;
+      client.setRequests(Array.from({ length: SESSIONS_EACH }, (_, index) => ({ method: 'GET', path, headers: headers(own + index) })));
     },
   });
 }

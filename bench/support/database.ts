@@ -2,13 +2,9 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import pg from 'pg';
-import { signSessionToken } from '../../src/access/session-tokens.js';
 import { startEmbeddedPostgres } from '../../src/database/embedded-postgres.js';
 import { migrate } from '../../src/database/migrations.js';
-import { AUTH_SECRET } from './secrets.js';
-
-export const USERS = 10_000;
-export const SESSIONS = 20_000;
+import { SESSIONS, USERS } from './seed.js';
 
 export interface BenchDatabase {
   url: string;
@@ -49,15 +45,6 @@ export async function startDatabase(): Promise<BenchDatabase> {
   }
   const query = async <T>(text: string) => (await client.query(text)).rows as T[];
   return { url: server.url, directory, query, cpu: () => databaseCpu(query), stop };
-}
-
-/** The token of one of the seeded sessions, as the user's client holds it. */
-export function bearerOf(session: number): string {
-  return signSessionToken(tokenOf(session), AUTH_SECRET);
-}
-
-export function tokenOf(session: number): string {
-  return `bench-session-token-${session % SESSIONS}`;
 }
 
 const OUR_ROWS = `

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Question, Usage, Work } from './answering.js';
 import type { BenchDatabase } from './database.js';
-import { AUTH_SECRET } from './secrets.js';
+import { AUTH_SECRET } from './seed.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const START_WITHIN_MS = 30_000;
@@ -45,8 +45,40 @@ export class Program {
   }
 }
 
+/** What a benchmark can start; all of it is stopped in the end. */
+export interface Starter {
+  variant(name: string): Promise<Program>;
+  /** An operation of `variants/operation.ts`, without a server. */
+  operation(name: string): Promise<Program>;
+  tenantry(options?: TenantryOptions): Promise<Program>;
+}
+
+export interface TenantryOptions {
+  /** Modules to load before `dist/main.js`, by their path in the repository. */
+  preload?: string[];
+  environment?: Record<string, string>;
+}
+
+export async function withPrograms(db: BenchDatabase, work: (start: Starter) => Promise<void>): Promise<void> {
+  const started: Program[] = [];
+  const keep = async (starting: Promise<Program>) => {
+    const program = await starting;
+    started.push(program);
+    return program;
+  };
+  try {
+    await work({
+      variant: (name) => keep(startVariant(name, db)),
+      operation: (operation) => keep(startVariant('operation', db, { operation })),
+      tenantry: (options) => keep(startTenantry(db, options)),
+    });
+  } finally {
+    await Promise.all(started.map((program) => program.stop()));
+  }
+}
+
 /** Starts one of `bench/variants/`. */
-export async function startVariant(name: string, db: BenchDatabase, given: Record<string, unknown> = {}): Promise<Program> {
+async function startVariant(name: string, db: BenchDatabase, given: Record<string, unknown> = {}): Promise<Program> {
   const child = run(path.join(ROOT, 'bench/variants', `${name}.ts`), db, [JSON.stringify({ databaseUrl: db.url, ...given })]);
   const { port } = await answer<{ port?: number }>(child);
   return new Program(child, `http://127.0.0.1:${port}`);
@@ -56,7 +88,7 @@ export async function startVariant(name: string, db: BenchDatabase, given: Recor
  * Starts the real program, `dist/main.js`, in production: everything on, each request logged to a file,
  * limits out of the way.
  */
-export async function startTenantry(db: BenchDatabase, { preload = [] as string[], ...environment } = {}): Promise<Program> {
+async function startTenantry(db: BenchDatabase, { preload, environment }: TenantryOptions = {}): Promise<Program> {
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
   const child = run(path.join(ROOT, 'dist/main.js'), db, [], preload, {

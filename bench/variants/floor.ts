@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { PipelinedPool } from '../../src/database/pipelined-pool.js';
+import pg from 'pg';
 import { given, ready } from '../support/answering.js';
 
 const SESSION = `SELECT s.id, s.user_id, u.operator, u.suspended_at
@@ -10,10 +10,13 @@ const SESSION = `SELECT s.id, s.user_id, u.operator, u.suspended_at
 const USER = `SELECT id, clerk_user_id, email, email_verified, name, username, image_url, operator, suspended_at, created_at, updated_at
   FROM users WHERE id = $1 AND deleted_at IS NULL`;
 
-// The least that a signed-in read can be: no framework, no signature, no limit, no log.
-const pool = new PipelinedPool({ connectionString: given<{ databaseUrl: string }>().databaseUrl });
+// The least that a signed-in read can be: no framework, no signature, no limit, no log, and `pg` as it comes.
+const { databaseUrl } = given<{ databaseUrl: string }>();
+const clients = Array.from({ length: 4 }, () => new pg.Client({ connectionString: databaseUrl, pipeline: true } as pg.ClientConfig));
+await Promise.all(clients.map((client) => client.connect()));
+let turn = 0;
 const one = async (name: string, text: string, value: unknown) => {
-  const { rows } = (await pool.query({ name, text, values: [value] })) as unknown as { rows: Record<string, unknown>[] };
+  const { rows } = await clients[(turn += 1) % clients.length]!.query<Record<string, unknown>>({ name, text, values: [value] });
   return rows[0];
 };
 

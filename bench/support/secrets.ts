@@ -1,1 +1,0 @@
-export const AUTH_SECRET = 'a benchmark secret that is long enough';
