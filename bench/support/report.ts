@@ -32,7 +32,8 @@ export function table(results: Result[]): void {
 }
 
 export function verdict({ what, measured, goal, unit = '' }: Verdict): void {
-  const [met, wanted] = 'atLeast' in goal ? [measured >= goal.atLeast, `>= ${goal.atLeast}`] : [measured <= goal.atMost, `<= ${goal.atMost}`];
+  const [met, wanted] =
+    'atLeast' in goal ? [measured >= goal.atLeast, `>= ${goal.atLeast}`] : [measured <= goal.atMost, `<= ${goal.atMost}`];
   if (!met) missed.push(what);
   print(`  ${met ? 'ok    ' : 'MISSED'}  ${what}: ${figure(measured)}${unit} (goal ${wanted}${unit})`);
 }

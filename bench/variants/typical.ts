@@ -1,5 +1,15 @@
 import type { AddressInfo } from 'node:net';
-import { type CanActivate, Controller, type ExecutionContext, Get, Module, Req, UnauthorizedException, UseGuards, ValidationPipe } from '@nestjs/common';
+import {
+  type CanActivate,
+  Controller,
+  type ExecutionContext,
+  Get,
+  Module,
+  Req,
+  UnauthorizedException,
+  UseGuards,
+  ValidationPipe,
+} from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { fromNodeHeaders } from 'better-auth/node';
 import { eq } from 'drizzle-orm';
