@@ -1,10 +1,14 @@
 import { startDatabase, type BenchDatabase } from './support/database.js';
 import { conclusion } from './support/report.js';
+import { overload } from './overload.bench.js';
+import { pipeline } from './pipeline.bench.js';
 import { read } from './read.bench.js';
+import { replicas } from './replicas.bench.js';
 import { session } from './session.bench.js';
+import { start } from './start.bench.js';
 import { statements } from './statements.bench.js';
 
-const BENCHES: Record<string, (db: BenchDatabase) => Promise<void>> = { read, session, statements };
+const BENCHES: Record<string, (db: BenchDatabase) => Promise<void>> = { read, session, pipeline, statements, replicas, start, overload };
 
 const names = process.argv.slice(2);
 const unknown = names.filter((name) => !(name in BENCHES));

@@ -96,6 +96,8 @@ interface Load {
   connections?: number;
   /** Requests a second over all connections; as many as get answered when left out. */
   rate?: number;
+  /** How long an answer may take; 10 when left out. */
+  patienceSeconds?: number;
 }
 
 const SESSIONS_EACH = 16;
@@ -111,7 +113,7 @@ export async function load(url: string, path: string, options: Load): Promise<{ 
 export async function cannonade(
   url: string,
   path: string,
-  { milliseconds, headers = () => ({}), connections = CONNECTIONS, rate }: Load,
+  { milliseconds, headers = () => ({}), connections = CONNECTIONS, rate, patienceSeconds = 10 }: Load,
 ): Promise<autocannon.Result> {
   const first = await fetch(`${url}${path}`, { headers: headers(0) });
   if (first.status !== 200) throw new Error(`${path} answers ${first.status}: ${await first.text()}`);
@@ -120,6 +122,7 @@ export async function cannonade(
     url: `${url}${path}`,
     connections,
     duration: milliseconds / 1000,
+    timeout: patienceSeconds,
     ...(rate !== undefined && { overallRate: rate }),
     setupClient: (client) => {
       // Each connection has sessions of its own, or all would queue for the same rows.
