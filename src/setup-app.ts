@@ -1,12 +1,16 @@
+import { IncomingMessage, ServerResponse } from 'node:http';
+import { Socket } from 'node:net';
 import type { LoggerService } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
-import helmet from 'helmet';
+import helmet, { type HelmetOptions } from 'helmet';
 import { Logger } from 'nestjs-pino';
 import type { NextFunction, Request, Response } from 'express';
 import { AppModule } from './app.module.js';
 import { refuseUncleanInput, requireJson } from './common/clean-input.js';
+import { Logs } from './common/logs.js';
 import { requestId } from './common/request-id.js';
+import { requestLog } from './common/request-log.js';
 import { Config } from './config/config.js';
 import { HealthService } from './health/health.service.js';
 import { serveDocument } from './openapi.js';
@@ -32,6 +36,7 @@ export async function createApp(config: Config): Promise<NestExpressApplication>
 
   const health = app.get(HealthService);
   app.use(requestId);
+  app.use(requestLog(app.get(Logs).requests));
   app.use((_request: Request, response: Response, next: NextFunction) => {
     if (health.isStopping) response.setHeader('connection', 'close');
     next();
@@ -69,11 +74,11 @@ class QuietStart implements LoggerService {
 
 /** helmet's headers; Swagger UI alone may run its own scripts. */
 function securityHeaders() {
-  const api = helmet({
+  const api = headersOf({
     contentSecurityPolicy: { useDefaults: false, directives: { 'default-src': ["'none'"], 'frame-ancestors': ["'none'"] } },
     crossOriginResourcePolicy: { policy: 'cross-origin' },
   });
-  const page = helmet({
+  const page = headersOf({
     contentSecurityPolicy: {
       useDefaults: false,
       directives: {
@@ -85,6 +90,17 @@ function securityHeaders() {
       },
     },
   });
-  return (request: Request, response: Response, next: NextFunction) =>
-    (request.path.startsWith('/docs') ? page : api)(request, response, next);
+  return (request: Request, response: Response, next: NextFunction) => {
+    for (const [name, value] of request.path.startsWith('/docs') ? page : api) response.setHeader(name, value);
+    next();
+  };
+}
+
+/** They are the same for every answer: helmet is asked once. */
+function headersOf(options: HelmetOptions): [string, string][] {
+  const response = new ServerResponse(new IncomingMessage(new Socket()));
+  helmet(options)(response.req, response, (error) => {
+    if (error !== undefined) throw error;
+  });
+  return Object.entries(response.getHeaders()).map(([name, value]) => [name, String(value)]);
 }

@@ -1,8 +1,11 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { NextFunction, Request, Response } from 'express';
-import { newId } from './ids.js';
 
 const SAFE_REQUEST_ID = /^[\w.:/+=-]{1,128}$/;
+
+const current = new AsyncLocalStorage<string>();
 
 interface WithRequestId extends IncomingMessage {
   requestId?: string;
@@ -11,12 +14,17 @@ interface WithRequestId extends IncomingMessage {
 /** Takes the caller's `X-Request-Id` where it is harmless in a log, makes one where not, and sends it back. */
 export function requestId(request: Request, response: Response, next: NextFunction): void {
   const given = request.headers['x-request-id'];
-  const id = typeof given === 'string' && SAFE_REQUEST_ID.test(given) ? given : newId();
+  const id = typeof given === 'string' && SAFE_REQUEST_ID.test(given) ? given : randomUUID();
   (request as WithRequestId).requestId = id;
   response.setHeader('x-request-id', id);
-  next();
+  current.run(id, next);
 }
 
 export function requestIdOf(request: IncomingMessage): string {
   return (request as WithRequestId).requestId ?? '';
+}
+
+/** Of the request that the running code works for, if it does. */
+export function currentRequestId(): string | undefined {
+  return current.getStore();
 }

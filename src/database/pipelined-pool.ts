@@ -5,6 +5,7 @@ interface Slot {
   ready: Promise<unknown>;
   inFlight: number;
   dead: boolean;
+  held: boolean;
 }
 
 /**
@@ -46,6 +47,7 @@ export class PipelinedPool extends pg.Pool {
     slot.inFlight += 1;
     try {
       await slot.ready;
+      holdForTurn(slot);
       return await slot.client.query(statement, values);
     } catch (error) {
       // After a FATAL the socket is still open for a moment and would fail whatever is sent next.
@@ -71,7 +73,7 @@ export class PipelinedPool extends pg.Pool {
 
   private open(): Slot {
     const client = new pg.Client({ ...this.config, pipeline: true } as pg.ClientConfig);
-    const slot: Slot = { client, ready: client.connect(), inFlight: 0, dead: false };
+    const slot: Slot = { client, ready: client.connect(), inFlight: 0, dead: false, held: false };
     slot.ready.catch(() => this.retire(slot));
     client.on('error', () => this.retire(slot));
     client.on('end', () => this.retire(slot));
@@ -86,4 +88,19 @@ export class PipelinedPool extends pg.Pool {
     // What it still carries is answered or rejected first.
     slot.client.end().catch(() => undefined);
   }
+}
+
+/**
+ * Keeps what is written until this turn of the event loop ends, so that all requests that arrived together
+ * share one system call: it is what a query costs most.
+ */
+function holdForTurn(slot: Slot): void {
+  if (slot.held) return;
+  slot.held = true;
+  const { stream } = slot.client.connection;
+  stream.cork();
+  setImmediate(() => {
+    slot.held = false;
+    stream.uncork();
+  });
 }

@@ -14,23 +14,21 @@ export class JobsRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
   /** Takes a tick, unless another replica has it or a run of the job is still alive. */
-  async claim(job: string, tick: Date, { holder, leaseSeconds }: Holder): Promise<JobRun | undefined> {
-    return this.db.transaction(async (tx) => {
-      // One asked for by hand has a tick of its own, so the unique pair alone would let two run at once.
-      await tx.execute(sql`SELECT pg_advisory_xact_lock(hashtextextended(${`job_runs:${job}`}, 0))`);
-      const [alive] = await tx
-        .select({ id: jobRuns.id })
-        .from(jobRuns)
-        .where(and(eq(jobRuns.job, job), isNull(jobRuns.finishedAt)))
-        .limit(1);
-      if (alive !== undefined) return undefined;
-      const [run] = await tx
-        .insert(jobRuns)
-        .values({ id: newId(), job, tick, holder, leasedUntil: leaseEnd(leaseSeconds) })
-        .onConflictDoNothing({ target: [jobRuns.job, jobRuns.tick] })
-        .returning();
-      return run;
-    });
+  async claim(job: string, tick: Date, { holder, leaseSeconds }: Holder, db: Queryable): Promise<JobRun | undefined> {
+    // One asked for by hand has a tick of its own, so the unique pair alone would let two run at once.
+    await db.execute(sql`SELECT pg_advisory_xact_lock(hashtextextended(${`job_runs:${job}`}, 0))`);
+    const [alive] = await db
+      .select({ id: jobRuns.id })
+      .from(jobRuns)
+      .where(and(eq(jobRuns.job, job), isNull(jobRuns.finishedAt)))
+      .limit(1);
+    if (alive !== undefined) return undefined;
+    const [run] = await db
+      .insert(jobRuns)
+      .values({ id: newId(), job, tick, holder, leasedUntil: leaseEnd(leaseSeconds) })
+      .onConflictDoNothing({ target: [jobRuns.job, jobRuns.tick] })
+      .returning();
+    return run;
   }
 
   /** Takes over one run whose holder stopped renewing its lease. */

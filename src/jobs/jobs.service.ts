@@ -136,7 +136,7 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
     const period = job.everySeconds * 1000;
     const due = Math.floor(Date.now() / period) * period;
     if (this.seen.get(job.name) === due || this.stopping.signal.aborted) return;
-    const run = await this.repository.claim(job.name, new Date(due), this.holder);
+    const run = await this.db.transaction((tx) => this.repository.claim(job.name, new Date(due), this.holder, tx));
     this.seen.set(job.name, due);
     if (run !== undefined) this.execute(job, run);
   }

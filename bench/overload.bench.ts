@@ -1,0 +1,51 @@
+import { bearer, cannonade, CONNECTIONS, median } from './support/contest.js';
+import type { BenchDatabase } from './support/database.js';
+import { type Program, withPrograms } from './support/program.js';
+import { heading, note, verdict } from './support/report.js';
+
+const ROUNDS = 3;
+const ROUND_MS = 4000;
+/** Whoever waits longer has given up: an answer after that is no use. */
+const PATIENCE_SECONDS = 2;
+
+/** Three times the load it can carry, offered at a steady rate whatever comes back. */
+export async function overload(db: BenchDatabase): Promise<void> {
+  heading('overload', `signed-in reads offered at three times the measured peak; an answer counts within ${PATIENCE_SECONDS} s`);
+  await withPrograms(db, async ({ tenantry }) => {
+    const app = await tenantry();
+    await flood(app, CONNECTIONS);
+    const before = (await app.usage()).rss;
+    const rounds: { ratio: number; refused: number; lost: number }[] = [];
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const peak = await flood(app, CONNECTIONS);
+      const flooded = await flood(app, 12 * CONNECTIONS, peak.good * 3);
+      rounds.push({ ratio: flooded.good / peak.good, refused: flooded.refused, lost: flooded.lost });
+      note(
+        `peak ${peak.good.toFixed(0)}/s; offered ${(peak.good * 3).toFixed(0)}/s: good ${flooded.good.toFixed(0)}/s, ` +
+          `refused 429 or 503 ${flooded.refused.toFixed(0)}/s, lost ${flooded.lost}, p99 ${flooded.p99} ms`,
+      );
+    }
+    const after = (await app.usage()).rss;
+    verdict({ what: 'goodput by its peak', measured: median(rounds.map(({ ratio }) => ratio)), goal: { atLeast: 0.9 } });
+    verdict({ what: 'neither answered nor refused', measured: rounds.reduce((sum, { lost }) => sum + lost, 0), goal: { atMost: 0 } });
+    verdict({ what: 'memory after by before', measured: after / before, goal: { atMost: 1.5 } });
+  });
+}
+
+async function flood(app: Program, connections: number, rate?: number) {
+  const result = await cannonade(app.url, '/v1/users/me', {
+    milliseconds: ROUND_MS,
+    headers: bearer,
+    connections,
+    patienceSeconds: PATIENCE_SECONDS,
+    ...(rate !== undefined && { rate: Math.round(rate) }),
+  });
+  const counted = (status: string) => Number((result.statusCodeStats as Record<string, { count?: number }>)[status]?.count ?? 0);
+  const refused = counted('429') + counted('503');
+  return {
+    good: result['2xx'] / result.duration,
+    refused: refused / result.duration,
+    lost: result.non2xx - refused + result.errors,
+    p99: result.latency.p99,
+  };
+}

@@ -1,0 +1,22 @@
+import type { BenchDatabase } from './support/database.js';
+import { compete, overHttp } from './support/contest.js';
+import { withPrograms } from './support/program.js';
+import { heading, table, verdict } from './support/report.js';
+import { bearerOf } from './support/seed.js';
+
+/** The request that matters most: a signed-in read. */
+export async function read(db: BenchDatabase): Promise<void> {
+  heading('read', 'GET /v1/users/me, signed in, everything on, against the floor and the typical stack');
+  const cookie = (session: number) => ({ cookie: `better-auth.session_token=${encodeURIComponent(bearerOf(session))}` });
+  await withPrograms(db, async ({ variant, tenantry }) => {
+    const results = await compete(db, [
+      overHttp('floor: node:http, two pipelined statements', await variant('floor'), '/v1/users/me'),
+      overHttp('Tenantry', await tenantry(), '/v1/users/me'),
+      overHttp('typical: Nest, Better Auth, plain Drizzle', await variant('typical'), '/v1/users/me', cookie),
+    ]);
+    table(results);
+    const [, ours, theirs] = results as [unknown, (typeof results)[number], (typeof results)[number]];
+    verdict({ what: 'rate by the floor', measured: ours.rateRatio, goal: { atLeast: 0.6 } });
+    verdict({ what: 'rate by the typical stack', measured: ours.rateRatio / theirs.rateRatio, goal: { atLeast: 8 } });
+  });
+}

@@ -1,0 +1,25 @@
+import { startDatabase, type BenchDatabase } from './support/database.js';
+import { conclusion } from './support/report.js';
+import { overload } from './overload.bench.js';
+import { pipeline } from './pipeline.bench.js';
+import { read } from './read.bench.js';
+import { replicas } from './replicas.bench.js';
+import { session } from './session.bench.js';
+import { start } from './start.bench.js';
+import { statements } from './statements.bench.js';
+
+const BENCHES: Record<string, (db: BenchDatabase) => Promise<void>> = { read, session, pipeline, statements, replicas, start, overload };
+
+const names = process.argv.slice(2);
+const unknown = names.filter((name) => !(name in BENCHES));
+if (unknown.length > 0) {
+  process.stderr.write(`There is no ${unknown.join(', ')}; there are ${Object.keys(BENCHES).join(', ')}.\n`);
+  process.exit(1);
+}
+const db = await startDatabase();
+try {
+  for (const name of names.length > 0 ? names : Object.keys(BENCHES)) await BENCHES[name]!(db);
+  conclusion();
+} finally {
+  await db.stop();
+}

@@ -1,0 +1,20 @@
+import { byItself, compete } from './support/contest.js';
+import type { BenchDatabase } from './support/database.js';
+import { withPrograms } from './support/program.js';
+import { heading, table, verdict } from './support/report.js';
+
+/** Finding session and user for a token, without HTTP around it. */
+export async function session(db: BenchDatabase): Promise<void> {
+  heading('session', 'the session check, against one hand-written query and against Better Auth');
+  await withPrograms(db, async ({ operation }) => {
+    const results = await compete(db, [
+      byItself('one hand-written query', await operation('handWrittenSession')),
+      byItself('Tenantry: AccessRepository.findSession', await operation('session')),
+      byItself('Better Auth: getSession', await operation('betterAuthSession')),
+    ]);
+    table(results);
+    const [, ours, theirs] = results as [unknown, (typeof results)[number], (typeof results)[number]];
+    verdict({ what: 'CPU by the hand-written query', measured: ours.cpuRatio, goal: { atMost: 1.2 } });
+    verdict({ what: "rate by Better Auth's", measured: ours.rateRatio / theirs.rateRatio, goal: { atLeast: 5 } });
+  });
+}

@@ -1,0 +1,139 @@
+import autocannon from 'autocannon';
+import type { BenchDatabase } from './database.js';
+import type { Program } from './program.js';
+import { bearerOf } from './seed.js';
+
+export const CONNECTIONS = 64;
+const ROUNDS = 5;
+const ROUND_MS = 3000;
+
+/** What one round came to. */
+export interface Sample {
+  perSecond: number;
+  /** CPU time of the measured process for each operation, in microseconds. */
+  cpu: number;
+}
+
+export interface Contender {
+  name: string;
+  run(milliseconds: number): Promise<Sample>;
+}
+
+export interface Result extends Sample {
+  name: string;
+  /** CPU time of PostgreSQL for each operation, in microseconds. */
+  databaseCpu: number | undefined;
+  /** Median over the rounds of this one's rate by the first one's in the same round. */
+  rateRatio: number;
+  /** The same for CPU: above 1 costs more than the first one. */
+  cpuRatio: number;
+}
+
+/**
+ * Lets all have their turn in every round, so that whatever else the machine does hits them alike, and
+ * answers medians. The first contender is the baseline.
+ */
+export async function compete(db: BenchDatabase, contenders: Contender[]): Promise<Result[]> {
+  for (const contender of contenders) await contender.run(ROUND_MS);
+  const rounds: (Sample & { databaseCpu: number | undefined })[][] = [];
+  for (let round = 0; round < ROUNDS; round += 1) {
+    const samples: (typeof rounds)[number] = [];
+    for (let turn = 0; turn < contenders.length; turn += 1) {
+      const index = (turn + round) % contenders.length;
+      const [before, start] = [await db.cpu(), performance.now()];
+      const sample = await contenders[index]!.run(ROUND_MS);
+      const [after, seconds] = [await db.cpu(), (performance.now() - start) / 1000];
+      const databaseCpu = before === undefined || after === undefined ? undefined : (after - before) / (sample.perSecond * seconds);
+      samples[index] = { ...sample, databaseCpu };
+    }
+    rounds.push(samples);
+  }
+  return contenders.map(({ name }, index) => {
+    const own = rounds.map((samples) => samples[index]!);
+    const ratios = (key: keyof Sample) => median(rounds.map((samples) => samples[index]![key] / samples[0]![key]));
+    return {
+      name,
+      perSecond: median(own.map(({ perSecond }) => perSecond)),
+      cpu: median(own.map(({ cpu }) => cpu)),
+      databaseCpu: own[0]!.databaseCpu === undefined ? undefined : median(own.map(({ databaseCpu }) => databaseCpu!)),
+      rateRatio: ratios('perSecond'),
+      cpuRatio: ratios('cpu'),
+    };
+  });
+}
+
+/** A process that is driven over HTTP. */
+export function overHttp(name: string, program: Program, path: string, headers = bearer): Contender {
+  return {
+    name,
+    run: async (milliseconds) => {
+      const before = await program.usage();
+      const { answered, seconds } = await load(program.url, path, { milliseconds, headers });
+      const after = await program.usage();
+      return { perSecond: answered / seconds, cpu: (after.cpu - before.cpu) / answered };
+    },
+  };
+}
+
+/** A process that repeats an operation of its own. */
+export function byItself(name: string, program: Program): Contender {
+  return {
+    name,
+    run: async (duration) => {
+      const { count, milliseconds, cpu } = await program.work(duration);
+      return { perSecond: count / (milliseconds / 1000), cpu: cpu / count };
+    },
+  };
+}
+
+type Headers = (session: number) => Record<string, string>;
+
+export const bearer: Headers = (session) => ({ authorization: `Bearer ${bearerOf(session)}` });
+
+interface Load {
+  milliseconds: number;
+  headers?: Headers;
+  connections?: number;
+  /** Requests a second over all connections; as many as get answered when left out. */
+  rate?: number;
+  /** How long an answer may take; 10 when left out. */
+  patienceSeconds?: number;
+}
+
+const SESSIONS_EACH = 16;
+
+/** Sends the same GET from many sessions. @throws {Error} when any is answered with another status than 200 */
+export async function load(url: string, path: string, options: Load): Promise<{ answered: number; seconds: number }> {
+  const result = await cannonade(url, path, options);
+  const failed = result.non2xx + result.errors + result.timeouts;
+  if (failed > 0) throw new Error(`${failed} requests to ${path} failed: ${JSON.stringify(result.statusCodeStats)}`);
+  return { answered: result['2xx'], seconds: result.duration };
+}
+
+export async function cannonade(
+  url: string,
+  path: string,
+  { milliseconds, headers = () => ({}), connections = CONNECTIONS, rate, patienceSeconds = 10 }: Load,
+): Promise<autocannon.Result> {
+  const first = await fetch(`${url}${path}`, { headers: headers(0) });
+  if (first.status !== 200) throw new Error(`${path} answers ${first.status}: ${await first.text()}`);
+  let connection = 0;
+  return autocannon({
+    url: `${url}${path}`,
+    connections,
+    duration: milliseconds / 1000,
+    timeout: patienceSeconds,
+    ...(rate !== undefined && { overallRate: rate }),
+    setupClient: (client) => {
+      // Each connection has sessions of its own, or all would queue for the same rows.
+      const own = (connection += 1) * SESSIONS_EACH;
+      client.setRequests(Array.from({ length: SESSIONS_EACH }, (_, index) => ({ method: 'GET', path, headers: headers(own + index) })));
+    },
+  });
+}
+
+export function median(values: number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = Math.floor(sorted.length / 2);
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}

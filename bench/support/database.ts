@@ -1,0 +1,91 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import pg from 'pg';
+import { startEmbeddedPostgres } from '../../src/database/embedded-postgres.js';
+import { migrate } from '../../src/database/migrations.js';
+import { SESSIONS, USERS } from './seed.js';
+
+export interface BenchDatabase {
+  url: string;
+  /** Temporary; logs are written here. */
+  directory: string;
+  query<T = Record<string, unknown>>(text: string): Promise<T[]>;
+  /** CPU time of PostgreSQL's processes for our connections, in microseconds; undefined where there is no /proc. */
+  cpu(): Promise<number | undefined>;
+  stop(): Promise<void>;
+}
+
+/** A PostgreSQL of our own, as durable as in production, with enough rows that indexes have some depth. */
+export async function startDatabase(): Promise<BenchDatabase> {
+  const directory = mkdtempSync(path.join(tmpdir(), 'tenantry-bench-'));
+  const server = await startEmbeddedPostgres({
+    directory: path.join(directory, 'postgres'),
+    password: 'bench',
+    settings: ['max_connections=200', 'shared_buffers=256MB', 'max_wal_size=2GB'],
+  }).catch((error: unknown) => {
+    rmSync(directory, { recursive: true, force: true });
+    throw error;
+  });
+  const client = new pg.Client({ connectionString: server.url });
+  const stop = async () => {
+    await client.end();
+    await server.stop();
+    rmSync(directory, { recursive: true, force: true });
+  };
+  await client.connect();
+  try {
+    await migrate(server.url);
+    await client.query(OUR_ROWS);
+    await client.query(BETTER_AUTH_ROWS);
+    await client.query('VACUUM ANALYZE');
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  const query = async <T>(text: string) => (await client.query(text)).rows as T[];
+  return { url: server.url, directory, query, cpu: () => databaseCpu(query), stop };
+}
+
+const OUR_ROWS = `
+  INSERT INTO users (id, email, email_verified, email_verified_at, name, username, image_url)
+  SELECT ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, 'person' || n || '@example.com', true, now(),
+         'Person ' || n, 'person' || n, 'https://example.com/' || n || '.png'
+    FROM generate_series(0, ${USERS - 1}) n;
+  INSERT INTO sessions (id, user_id, token, expires_at, ip_address, user_agent)
+  SELECT ('00000000-0000-7000-9000-' || lpad(n::text, 12, '0'))::uuid,
+         ('00000000-0000-7000-8000-' || lpad((n % ${USERS})::text, 12, '0'))::uuid,
+         rtrim(translate(encode(sha256(('bench-session-token-' || n)::bytea), 'base64'), '+/', '-_'), '='),
+         now() + interval '7 days', '203.0.113.7', 'Mozilla/5.0 (X11; Linux x86_64)'
+    FROM generate_series(0, ${SESSIONS - 1}) n;`;
+
+/** The same people in the tables that Better Auth's own generator makes. */
+const BETTER_AUTH_ROWS = `
+  CREATE SCHEMA typical;
+  CREATE TABLE typical."user" (id text PRIMARY KEY, name text NOT NULL, email text NOT NULL UNIQUE, email_verified boolean NOT NULL,
+    image text, created_at timestamp NOT NULL DEFAULT now(), updated_at timestamp NOT NULL DEFAULT now());
+  CREATE TABLE typical.session (id text PRIMARY KEY, expires_at timestamp NOT NULL, token text NOT NULL UNIQUE,
+    created_at timestamp NOT NULL DEFAULT now(), updated_at timestamp NOT NULL DEFAULT now(), ip_address text, user_agent text,
+    user_id text NOT NULL REFERENCES typical."user" ON DELETE CASCADE);
+  CREATE INDEX ON typical.session (user_id);
+  INSERT INTO typical."user" (id, name, email, email_verified, image) SELECT id, name, email, true, image_url FROM users;
+  INSERT INTO typical.session (id, expires_at, token, ip_address, user_agent, user_id)
+  SELECT id, expires_at, 'bench-session-token-' || right(id::text, 12)::int, ip_address, user_agent, user_id FROM sessions;`;
+
+async function databaseCpu(query: BenchDatabase['query']): Promise<number | undefined> {
+  if (process.platform !== 'linux') return undefined;
+  const backends = await query<{ pid: number }>(`SELECT pid FROM pg_stat_activity WHERE datname = current_database()`);
+  return backends.reduce((sum, { pid }) => sum + cpuOf(pid), 0);
+}
+
+/** utime and stime, fields 14 and 15, in ticks of 10 ms: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html */
+function cpuOf(pid: number): number {
+  try {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ');
+    return (Number(fields[11]) + Number(fields[12])) * 10_000;
+  } catch (error) {
+    // It ended since it was listed.
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 0;
+    throw error;
+  }
+}

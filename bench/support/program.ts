@@ -1,0 +1,147 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import type { Question, Usage, Work } from './answering.js';
+import type { BenchDatabase } from './database.js';
+import { AUTH_SECRET } from './seed.js';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const START_WITHIN_MS = 30_000;
+
+/** A process under measurement. */
+export class Program {
+  readonly child: ChildProcess;
+  readonly url: string;
+
+  constructor(child: ChildProcess, url: string) {
+    this.child = child;
+    this.url = url;
+  }
+
+  usage(): Promise<Usage> {
+    return this.ask<Usage>({ ask: 'usage' });
+  }
+
+  work(milliseconds: number): Promise<Work> {
+    return this.ask<Work>({ ask: 'work', milliseconds });
+  }
+
+  async stop(): Promise<void> {
+    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
+    const exit = once(this.child, 'exit');
+    this.child.kill('SIGTERM');
+    const late = setTimeout(() => this.child.kill('SIGKILL'), 5000);
+    await exit;
+    clearTimeout(late);
+  }
+
+  private async ask<T>(question: Question): Promise<T> {
+    this.child.send(question);
+    return answer<T>(this.child);
+  }
+}
+
+/** What a benchmark can start; all of it is stopped in the end. */
+export interface Starter {
+  variant(name: string): Promise<Program>;
+  /** An operation of `variants/operation.ts`, without a server. */
+  operation(name: string): Promise<Program>;
+  tenantry(options?: TenantryOptions): Promise<Program>;
+}
+
+export interface TenantryOptions {
+  /** Modules to load before `dist/main.js`, by their path in the repository. */
+  preload?: string[];
+  environment?: Record<string, string>;
+}
+
+export async function withPrograms(db: BenchDatabase, work: (start: Starter) => Promise<void>): Promise<void> {
+  const started: Program[] = [];
+  const keep = async (starting: Promise<Program>) => {
+    const program = await starting;
+    started.push(program);
+    return program;
+  };
+  try {
+    await work({
+      variant: (name) => keep(startVariant(name, db)),
+      operation: (operation) => keep(startVariant('operation', db, { operation })),
+      tenantry: (options) => keep(startTenantry(db, options)),
+    });
+  } finally {
+    await Promise.all(started.map((program) => program.stop()));
+  }
+}
+
+/** Starts one of `bench/variants/`. */
+async function startVariant(name: string, db: BenchDatabase, given: Record<string, unknown> = {}): Promise<Program> {
+  const child = run(path.join(ROOT, 'bench/variants', `${name}.ts`), db, [JSON.stringify({ databaseUrl: db.url, ...given })]);
+  const { port } = await answer<{ port?: number }>(child);
+  return new Program(child, `http://127.0.0.1:${port}`);
+}
+
+/**
+ * Starts the real program, `dist/main.js`, in production: everything on, each request logged to a file,
+ * limits out of the way.
+ */
+async function startTenantry(db: BenchDatabase, { preload, environment }: TenantryOptions = {}): Promise<Program> {
+  const port = await freePort();
+  const url = `http://127.0.0.1:${port}`;
+  const child = run(path.join(ROOT, 'dist/main.js'), db, [], preload, {
+    NODE_ENV: 'production',
+    HOST: '127.0.0.1',
+    PORT: String(port),
+    PUBLIC_URL: url,
+    DATABASE_URL: db.url,
+    AUTH_SECRET,
+    ENCRYPTION_KEYS: `bench:${Buffer.alloc(32, 7).toString('base64')}`,
+    RATE_LIMIT_API: '1000000/60',
+    RATE_LIMIT_AUTH: '1000000/60',
+    SHUTDOWN_DELAY_SECONDS: '0',
+    ...environment,
+  });
+  for (const start = performance.now(); performance.now() - start < START_WITHIN_MS && child.exitCode === null; await sleep(10)) {
+    const answered = await fetch(`${url}/health/ready`).catch(() => undefined);
+    if (answered?.ok === true) return new Program(child, url);
+  }
+  child.kill('SIGKILL');
+  throw new Error('dist/main.js did not start');
+}
+
+function run(file: string, db: BenchDatabase, given: string[], preload: string[] = [], environment: Record<string, string> = {}) {
+  const log = openSync(path.join(db.directory, 'output.log'), 'a');
+  const imports = ['bench/support/resolve.mjs', 'bench/support/answering.ts', ...preload];
+  const child = fork(file, given, {
+    cwd: db.directory,
+    env: { NODE_ENV: 'production', ...environment },
+    execArgv: ['--no-warnings', ...imports.flatMap((name) => ['--import', path.join(ROOT, name)])],
+    stdio: ['ignore', log, log, 'ipc'],
+  });
+  closeSync(log);
+  return child;
+}
+
+async function answer<T>(child: ChildProcess): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const died = () => reject(new Error(`${path.basename(child.spawnargs.at(-2) ?? '')} ended early`));
+    child.once('exit', died);
+    child.once('message', (message) => {
+      child.off('exit', died);
+      resolve(message as T);
+    });
+  });
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}

@@ -1,0 +1,19 @@
+import { signSessionToken } from '../../src/access/session-tokens.js';
+
+export const AUTH_SECRET = 'a benchmark secret that is long enough';
+export const USERS = 10_000;
+export const SESSIONS = 20_000;
+
+/** The token of one of the seeded sessions; numbers past the last begin again. */
+export function tokenOf(session: number): string {
+  return `bench-session-token-${session % SESSIONS}`;
+}
+
+/** The same as the user's client holds it. */
+export function bearerOf(session: number): string {
+  return signSessionToken(tokenOf(session), AUTH_SECRET);
+}
+
+export function userIdOf(user: number): string {
+  return `00000000-0000-7000-8000-${String(user % USERS).padStart(12, '0')}`;
+}

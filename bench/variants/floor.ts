@@ -1,0 +1,30 @@
+import { createHash } from 'node:crypto';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import pg from 'pg';
+import { given, ready } from '../support/answering.js';
+
+const SESSION = `SELECT s.id, s.user_id, u.operator, u.suspended_at
+  FROM sessions s JOIN users u ON u.id = s.user_id
+ WHERE s.token = $1 AND s.expires_at > now() AND s.ended_at IS NULL AND u.deleted_at IS NULL`;
+const USER = `SELECT id, clerk_user_id, email, email_verified, name, username, image_url, operator, suspended_at, created_at, updated_at
+  FROM users WHERE id = $1 AND deleted_at IS NULL`;
+
+// The least that a signed-in read can be: no framework, no signature, no limit, no log, and `pg` as it comes.
+const { databaseUrl } = given<{ databaseUrl: string }>();
+const clients = Array.from({ length: 4 }, () => new pg.Client({ connectionString: databaseUrl, pipeline: true } as pg.ClientConfig));
+await Promise.all(clients.map((client) => client.connect()));
+let turn = 0;
+const one = async (name: string, text: string, value: unknown) => {
+  const { rows } = await clients[(turn += 1) % clients.length]!.query<Record<string, unknown>>({ name, text, values: [value] });
+  return rows[0];
+};
+
+const server = createServer(async (request, response) => {
+  const token = (request.headers.authorization ?? '').slice('Bearer '.length).split('.', 1)[0]!;
+  const session = await one('session', SESSION, createHash('sha256').update(token).digest('base64url'));
+  const user = session && (await one('user', USER, session['user_id']));
+  response.writeHead(user === undefined ? 401 : 200, { 'content-type': 'application/json' });
+  response.end(JSON.stringify(user ?? {}));
+});
+server.listen(0, '127.0.0.1', () => ready((server.address() as AddressInfo).port));

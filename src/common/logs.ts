@@ -1,0 +1,46 @@
+import { Injectable } from '@nestjs/common';
+import { type Logger, pino } from 'pino';
+import { build as prettyStream } from 'pino-pretty';
+import { Config } from '../config/config.js';
+import { describeError } from './error-description.js';
+import { currentRequestId } from './request-id.js';
+
+/** Names under which a secret could come along; none of them is ever written out. */
+const SECRETS = [
+  'authorization',
+  'cookie',
+  'password',
+  'newPassword',
+  'currentPassword',
+  'token',
+  'secret',
+  'accessToken',
+  'refreshToken',
+  'idToken',
+];
+
+/** Structured logs, both kinds to one place. */
+@Injectable()
+export class Logs {
+  /** What the application has to tell; within a request with its id. */
+  readonly application: Logger;
+  /** One line a request. Its few fields are known, so it goes without the search for secrets. */
+  readonly requests: Logger;
+
+  constructor(config: Config) {
+    const destination =
+      config.environment === 'development'
+        ? prettyStream({ ignore: 'pid,hostname,req,res,responseTime', sync: true })
+        : pino.destination({ sync: config.environment === 'test' });
+    this.application = pino(
+      {
+        level: config.logLevel,
+        redact: { paths: SECRETS.flatMap((name) => [name, `*.${name}`]), censor: '[redacted]' },
+        serializers: { err: describeError },
+        mixin: () => ({ reqId: currentRequestId() }),
+      },
+      destination,
+    );
+    this.requests = pino({ level: config.logLevel }, destination);
+  }
+}
