@@ -1,5 +1,4 @@
 import { applyDecorators, SetMetadata } from '@nestjs/common';
-import { ApiBearerAuth, ApiCookieAuth } from '@nestjs/swagger';
 import { Problems } from '../common/api-problems.js';
 import { ServiceUnavailable } from '../common/common.errors.js';
 import {
@@ -28,7 +27,6 @@ export const Public = (): MethodDecorator => applyDecorators(SetMetadata(ACCESS,
 export const SignedIn = (): MethodDecorator =>
   applyDecorators(
     SetMetadata(ACCESS, 'signed-in' satisfies Access),
-    ...documented,
     Problems(AmbiguousCredentials, SignedOut, InvalidCredentials, UserSuspended, UntrustedOrigin, RateLimited, ServiceUnavailable),
   );
 
@@ -36,7 +34,6 @@ export const SignedIn = (): MethodDecorator =>
 export const Operator = (): MethodDecorator =>
   applyDecorators(
     SetMetadata(ACCESS, 'operator' satisfies Access),
-    ...documented,
     Problems(
       AmbiguousCredentials,
       SignedOut,
@@ -48,8 +45,6 @@ export const Operator = (): MethodDecorator =>
       ServiceUnavailable,
     ),
   );
-
-const documented = [ApiBearerAuth('session'), ApiCookieAuth('cookie')];
 
 /** Spends these allowances instead of the general one; none for what is called by machines of the operator. */
 export const Limited = (...limits: Limit[]): MethodDecorator & ClassDecorator => SetMetadata(LIMITS, limits);

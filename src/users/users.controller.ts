@@ -2,7 +2,7 @@ import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } fr
 import { Operator, SignedIn } from '../access/access.decorators.js';
 import { Caller, type Principal } from '../access/principal.js';
 import { Problems } from '../common/api-problems.js';
-import { BodyTooLarge, InvalidCursor, InvalidRequest, MalformedBody, UnsupportedMediaType } from '../common/common.errors.js';
+import { InvalidCursor } from '../common/common.errors.js';
 import { IdPipe } from '../common/id.pipe.js';
 import { ListQuery } from '../common/list.dto.js';
 import { RevokedSessionsResponse, SessionListResponse } from '../sessions/sessions.dto.js';
@@ -28,7 +28,7 @@ export class UsersController {
   /** Changes your profile; what is left out stays. */
   @Patch('me')
   @SignedIn()
-  @Problems(InvalidRequest, MalformedBody, UnsupportedMediaType, BodyTooLarge, ManagedByClerk)
+  @Problems(ManagedByClerk)
   async updateMe(@Caller() caller: Principal, @Body() body: UpdateProfileRequest): Promise<UserResponse> {
     return UserResponse.of(await this.users.changeProfile(caller.userId, body));
   }
@@ -45,7 +45,7 @@ export class UsersController {
   /** Lists users, newest first. */
   @Get()
   @Operator()
-  @Problems(InvalidRequest, InvalidCursor)
+  @Problems(InvalidCursor)
   async listUsers(@Query() query: ListUsersQuery): Promise<UserListResponse> {
     return UserListResponse.of(await this.users.list(query));
   }
@@ -53,7 +53,7 @@ export class UsersController {
   /** Reads a user: yourself, or anybody for an operator. */
   @Get(':userId')
   @SignedIn()
-  @Problems(InvalidRequest, UserNotFound)
+  @Problems(UserNotFound)
   async getUser(@Caller() caller: Principal, @Param('userId', IdPipe) userId: string): Promise<UserResponse> {
     return UserResponse.of(await this.users.getVisible(userId, caller));
   }
@@ -62,7 +62,7 @@ export class UsersController {
   @Post(':userId/suspend')
   @HttpCode(200)
   @Operator()
-  @Problems(InvalidRequest, UserNotFound, CannotSuspendSelf)
+  @Problems(UserNotFound, CannotSuspendSelf)
   async suspendUser(@Caller() caller: Principal, @Param('userId', IdPipe) userId: string): Promise<UserResponse> {
     return UserResponse.of(await this.users.suspend(userId, caller));
   }
@@ -71,7 +71,7 @@ export class UsersController {
   @Post(':userId/unsuspend')
   @HttpCode(200)
   @Operator()
-  @Problems(InvalidRequest, UserNotFound)
+  @Problems(UserNotFound)
   async unsuspendUser(@Param('userId', IdPipe) userId: string): Promise<UserResponse> {
     return UserResponse.of(await this.users.unsuspend(userId));
   }
@@ -79,7 +79,7 @@ export class UsersController {
   /** Lists where a user is signed in. */
   @Get(':userId/sessions')
   @Operator()
-  @Problems(InvalidRequest, InvalidCursor)
+  @Problems(InvalidCursor)
   async listUserSessions(
     @Caller() caller: Principal,
     @Param('userId', IdPipe) userId: string,
@@ -91,7 +91,6 @@ export class UsersController {
   /** Ends all sessions of a user. */
   @Delete(':userId/sessions')
   @Operator()
-  @Problems(InvalidRequest)
   async revokeUserSessions(@Param('userId', IdPipe) userId: string): Promise<RevokedSessionsResponse> {
     return { revoked: await this.sessions.revokeAll(userId) };
   }
