@@ -158,7 +158,7 @@ export class AuthController {
     return { status: true };
   }
 
-  /** The link in the mail: sends the browser on to your page, with `?token=`. */
+  /** The link in the mail: sends the browser on to your page. It gets the token as `?token=`. */
   @Get('reset-password/:token')
   @Public()
   @Limited('auth')
