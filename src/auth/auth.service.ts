@@ -101,7 +101,7 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
     if (answer.status >= 400) throw await toAuthProblem(answer);
     for (const [name, value] of answer.headers) {
       if (name === 'set-auth-token') response.setHeader(name, decodeURIComponent(value));
-      else if (!['set-cookie', 'content-length'].includes(name)) response.setHeader(name, value);
+      else if (!NOT_PASSED_ON.has(name)) response.setHeader(name, value);
     }
     response.status(answer.status).end(this.withUsableToken(await answer.text()));
   }
@@ -203,6 +203,8 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
     headers.set(CLIENT_ADDRESS_HEADER, request.ip ?? '');
     headers.delete('content-length');
     headers.delete('transfer-encoding');
+    // Node's fetch sends the mode alone, browsers never do; Better Auth would take a server for a browser without an Origin.
+    if (!headers.has('sec-fetch-site')) headers.delete('sec-fetch-mode');
     const hasBody = request.method !== 'GET' && request.method !== 'HEAD';
     if (hasBody) headers.set('content-type', 'application/json');
     return new globalThis.Request(new URL(request.originalUrl, this.config.publicUrl), {
@@ -228,6 +230,9 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
     if (!this.config.trustedOrigins.includes(new URL(target, this.config.publicUrl).origin)) throw new UntrustedRedirect();
   }
 }
+
+/** Cookies were passed on already; CORS is ours; the length may change. */
+const NOT_PASSED_ON = new Set(['set-cookie', 'content-length', 'access-control-expose-headers']);
 
 function emailChangeIdentifier(token: string): string {
   return `change-email:${createHash('sha256').update(token).digest('base64url')}`;

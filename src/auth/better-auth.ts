@@ -52,6 +52,9 @@ export function createBetterAuth({ config, db, providerTokens, passwords, mails,
     advanced: {
       database: { generateId: () => newId() },
       ipAddress: { ipAddressHeaders: [CLIENT_ADDRESS_HEADER] },
+      // Said aloud, because a mere TEST or NODE_ENV=test in the environment switches both off.
+      disableOriginCheck: false,
+      disableCSRFCheck: false,
       useSecureCookies: config.publicUrl.startsWith('https:'),
     },
     user: {
