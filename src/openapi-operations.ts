@@ -96,7 +96,7 @@ export function completeOperations(document: OpenAPIObject, app: INestApplicatio
       operation.responses = { ...successes(operation, declared, document), ...failures(declared, shared) };
     }
   }
-  const codes = [...told.keys()].sort();
+  const codes = [...told.keys()].toSorted();
   document.components = {
     ...document.components,
     headers: HEADERS,
@@ -105,8 +105,10 @@ export function completeOperations(document: OpenAPIObject, app: INestApplicatio
   };
 }
 
+type Security = NonNullable<OperationObject['security']>;
+
 interface Declaration {
-  security: Record<string, string[]>[];
+  security: Security;
   isPublic: boolean;
   isLimited: boolean;
   problems: ProblemClass[];
@@ -124,9 +126,13 @@ function declarationOf({ handler, controller }: Route, operation: OperationObjec
     ...(isLimited ? [RateLimited, ServiceUnavailable] : []),
     ...problemsOf(handler),
   ]);
-  // What a public route does with a credential, it declares itself; it works without one, too.
-  const optional = operation.security === undefined ? [] : [{}, ...operation.security];
-  return { isPublic, isLimited, problems: [...problems], security: isPublic ? optional : [{ session: [] }, { cookie: [] }] };
+  return { isPublic, isLimited, problems: [...problems], security: securityOf(isPublic, operation.security) };
+}
+
+/** @param declared what a route takes besides; a public one works without it, too */
+function securityOf(isPublic: boolean, declared: Security = []): Security {
+  const all: Security = isPublic ? (declared.length === 0 ? [] : [{}, ...declared]) : [{ session: [] }, { cookie: [] }, ...declared];
+  return [...new Map(all.map((one) => [JSON.stringify(one), one])).values()];
 }
 
 /** The first sentence of the comment is the summary. */

@@ -13,7 +13,7 @@ export function completeSchemas(document: OpenAPIObject): void {
     // The validation refuses unknown fields.
     if (name.endsWith('Request') && !isReference(schema)) schema.additionalProperties = false;
   }
-  document.components = { ...document.components, schemas: Object.fromEntries(Object.entries(schemas).sort(byName)) };
+  document.components = { ...document.components, schemas: Object.fromEntries(Object.entries(schemas).toSorted(byName)) };
 }
 
 /** 3.1 knows `examples`, a list; `example` is a leaving of 3.0. */

@@ -167,7 +167,7 @@ describe('the OpenAPI document', () => {
         if (part.$ref === undefined && !part.description) mistakes.push(`${where} is not described`);
         if ('nullable' in part || 'example' in part) mistakes.push(`${where} uses nullable or example, which are of 3.0`);
         if (types.includes('number')) mistakes.push(`${where} is a number: it should say that it is an integer`);
-        if (/At$/.test(property) && part.format !== 'date-time') mistakes.push(`${where} should be a date-time`);
+        if (property.endsWith('At') && part.format !== 'date-time') mistakes.push(`${where} should be a date-time`);
         if (property === 'id' && part.format !== 'uuid') mistakes.push(`${where} should be a uuid`);
         if (name.endsWith('Request') && types.includes('string') && !part.enum && !part.pattern && part.maxLength === undefined)
           mistakes.push(`${where} has no maximum length`);

@@ -199,7 +199,8 @@ export class AuthController {
   @ApiOkResponse({ type: ChangePasswordResponse, headers: TOKEN_HEADER })
   @Problems(WrongPassword, NoPassword, WeakPassword)
   async changePassword(@Req() request: Request, @Res() response: Response, @Body() body: ChangePasswordRequest): Promise<void> {
-    await this.auth.forward(request, response, { ...body, revokeOtherSessions: true });
+    const { currentPassword, newPassword } = body;
+    await this.auth.forward(request, response, { currentPassword, newPassword, revokeOtherSessions: true });
   }
 
   /** Sends a link to your new email. Only following it changes anything; all other sessions end then. */
