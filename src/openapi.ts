@@ -1,11 +1,33 @@
 import type { INestApplication } from '@nestjs/common';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
 import { sessionCookieName } from './access/session-tokens.js';
+import { ProblemResponse } from './common/problem.dto.js';
+import { completeOperations } from './openapi-operations.js';
+import { completeSchemas } from './openapi-schemas.js';
 
 const DESCRIPTION = `Users, sessions, organizations, subscriptions and metered usage for B2B SaaS.
 
-Failures are \`application/problem+json\` (RFC 9457); branch on \`code\`. Lists answer \`data\` and \`nextCursor\`.
-Every answer carries \`X-Request-Id\`; what is counted carries \`RateLimit\` and \`RateLimit-Policy\`.`;
+- **Failures** are \`application/problem+json\` (RFC 9457). Branch on \`code\`, which never changes; quote \`requestId\` when you report one. An address that is not listed here answers 404 \`route_not_found\`.
+- **Lists** take \`limit\` and \`cursor\` and answer \`data\` and \`nextCursor\`; the last page's is null.
+- **Signing in** answers a token in \`set-auth-token\` for \`Authorization: Bearer\`, and sets a cookie. A header beats the cookie; requests that change something with the cookie need a trusted \`Origin\`.
+- **Rate limits** are told in \`RateLimit\` and \`RateLimit-Policy\`; 429 says in \`Retry-After\` how many seconds to wait.
+- Ids are UUIDs, times are ISO 8601 in UTC, unknown fields are refused.`;
+
+/** In the order in which they are shown. */
+const TAGS = {
+  Auth: 'Signing up, in and out, proving an address, and changing a password or an address.',
+  Users: 'People: your own profile, and everybody for an operator.',
+  Accounts: 'Your ways to sign in: a password and linked providers.',
+  Sessions: 'Where you are signed in. A revoked session is refused by every process at its next request.',
+  Organizations: 'Tenants. To everybody outside, an organization does not exist.',
+  Memberships: 'Who belongs to an organization, and as what.',
+  Invitations: 'Offers of membership, as the organization sees them.',
+  OwnInvitations: 'Offers of membership, as the invited sees them.',
+  ApiKeys: 'How machines call on behalf of an organization.',
+  Audit: 'Who did what in an organization. The log is append-only.',
+  Jobs: 'Work that comes back on a schedule, for operators.',
+  Health: 'For whoever runs the process.',
+};
 
 /** Builds the document from the application's own routes. */
 export function createDocument(app: INestApplication): OpenAPIObject {
@@ -26,13 +48,23 @@ export function createDocument(app: INestApplication): OpenAPIObject {
     )
     .addCookieAuth(
       sessionCookieName('http://localhost'),
-      { type: 'apiKey', in: 'cookie', description: 'Set by signing in. Requests that change something need a trusted `Origin` with it.' },
+      {
+        type: 'apiKey',
+        in: 'cookie',
+        description:
+          'Set by signing in; over https its name begins with `__Secure-`. Requests that change something need a trusted `Origin` with it.',
+      },
       'cookie',
-    );
+    )
+    .addBearerAuth({ type: 'http', scheme: 'bearer', description: '`METRICS_TOKEN` of the installation.' }, 'metrics');
+  for (const [name, description] of Object.entries(TAGS)) builder.addTag(name, description);
   const document = SwaggerModule.createDocument(app, builder.build(), {
     operationIdFactory: (_controller, method) => method,
     autoTagControllers: true,
+    extraModels: [ProblemResponse],
   });
+  completeSchemas(document);
+  completeOperations(document, app);
   return document;
 }
 
@@ -42,6 +74,6 @@ export function serveDocument(app: INestApplication): void {
     jsonDocumentUrl: 'openapi.json',
     yamlDocumentUrl: 'openapi.yaml',
     customSiteTitle: 'Tenantry API',
-    swaggerOptions: { persistAuthorization: true, displayRequestDuration: true, tagsSorter: 'alpha' },
+    swaggerOptions: { deepLinking: true, persistAuthorization: true, displayRequestDuration: true, defaultModelsExpandDepth: 0 },
   });
 }

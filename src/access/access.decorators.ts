@@ -1,7 +1,7 @@
 import { applyDecorators, SetMetadata } from '@nestjs/common';
-import { ApiBearerAuth, ApiCookieAuth, ApiSecurity } from '@nestjs/swagger';
+import { ApiSecurity } from '@nestjs/swagger';
 import { Problems } from '../common/api-problems.js';
-import { InvalidRequest, ServiceUnavailable } from '../common/common.errors.js';
+import { ServiceUnavailable } from '../common/common.errors.js';
 import type { ApiKeyScope } from '../api-keys/api-keys.table.js';
 import type { Role } from '../memberships/organization-memberships.table.js';
 import {
@@ -33,15 +33,11 @@ export const Public = (): MethodDecorator => SetMetadata(ACCESS, 'public' satisf
 
 /** Every signed-in user, about what is their own. */
 export const SignedIn = (): MethodDecorator =>
-  applyDecorators(SetMetadata(ACCESS, 'signed-in' satisfies Access), documented, Problems(...OF_EVERY_CALLER, SessionRequired));
+  applyDecorators(SetMetadata(ACCESS, 'signed-in' satisfies Access), Problems(...OF_EVERY_CALLER, SessionRequired));
 
 /** Operators of this installation: made by `npm run cli -- operator grant`, never over the API. */
 export const Operator = (): MethodDecorator =>
-  applyDecorators(
-    SetMetadata(ACCESS, 'operator' satisfies Access),
-    documented,
-    Problems(...OF_EVERY_CALLER, SessionRequired, OperatorOnly),
-  );
+  applyDecorators(SetMetadata(ACCESS, 'operator' satisfies Access), Problems(...OF_EVERY_CALLER, SessionRequired, OperatorOnly));
 
 /**
  * Members of the organization in the path (`:organizationId`) with one of these roles; operators may read.
@@ -50,8 +46,7 @@ export const Operator = (): MethodDecorator =>
 export const Roles = (...roles: Role[]): MethodDecorator =>
   applyDecorators(
     SetMetadata(ACCESS, roles satisfies Access),
-    documented,
-    Problems(...OF_EVERY_CALLER, InvalidRequest, OrganizationNotFound, RoleRequired, SessionRequired),
+    Problems(...OF_EVERY_CALLER, OrganizationNotFound, RoleRequired, SessionRequired),
   );
 
 /** Besides, API keys of the organization that have all of these scopes. */
@@ -70,5 +65,3 @@ const OF_EVERY_CALLER = [
   RateLimited,
   ServiceUnavailable,
 ];
-
-const documented = applyDecorators(ApiBearerAuth('session'), ApiCookieAuth('cookie'));

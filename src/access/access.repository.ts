@@ -195,7 +195,8 @@ export class AccessRepository {
   }
 
   private async one<T>(name: string, text: string, values: unknown[]): Promise<T | undefined> {
-    const { rows } = (await this.db.$client.query({ name, text, values })) as unknown as { rows: T[] };
+    const answer: Promise<{ rows: T[] }> = this.db.$client.query({ name, text, values });
+    const { rows } = await answer;
     return rows[0];
   }
 }

@@ -2,7 +2,6 @@ import { Controller, Delete, Get, HttpCode, Param } from '@nestjs/common';
 import { SignedIn } from '../access/access.decorators.js';
 import { Caller, type Principal } from '../access/principal.js';
 import { Problems } from '../common/api-problems.js';
-import { InvalidRequest } from '../common/common.errors.js';
 import { IdPipe } from '../common/id.pipe.js';
 import { AccountListResponse, AccountResponse } from './accounts.dto.js';
 import { AccountNotFound, LastAccount } from './accounts.errors.js';
@@ -23,7 +22,7 @@ export class AccountsController {
   @Delete(':accountId')
   @HttpCode(204)
   @SignedIn()
-  @Problems(InvalidRequest, AccountNotFound, LastAccount)
+  @Problems(AccountNotFound, LastAccount)
   async unlinkAccount(@Caller() caller: Principal, @Param('accountId', IdPipe) accountId: string): Promise<void> {
     await this.accounts.unlink(caller.userId, accountId, caller.actor);
   }

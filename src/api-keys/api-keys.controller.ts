@@ -1,7 +1,7 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { Roles } from '../access/access.decorators.js';
 import { Caller, type Principal } from '../access/principal.js';
-import { BodyProblems, Problems } from '../common/api-problems.js';
+import { Problems } from '../common/api-problems.js';
 import { InvalidCursor } from '../common/common.errors.js';
 import { IdPipe } from '../common/id.pipe.js';
 import { ListQuery } from '../common/list.dto.js';
@@ -22,7 +22,6 @@ export class ApiKeysController {
   @Post()
   @Roles('admin')
   @Idempotent()
-  @BodyProblems()
   async createApiKey(
     @Caller() caller: Principal,
     @IdempotentRequest() call: IdempotentCall,
@@ -57,7 +56,6 @@ export class ApiKeysController {
   @Post(':apiKeyId/rotate')
   @Roles('admin')
   @Idempotent()
-  @BodyProblems()
   @Problems(ApiKeyNotFound)
   async rotateApiKey(
     @Caller() caller: Principal,

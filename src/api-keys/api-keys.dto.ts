@@ -38,10 +38,10 @@ export class RotateApiKeyRequest {
 }
 
 export class ApiKeyResponse {
-  /** @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  /** The key (not its secret). @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   id!: string;
 
-  /** @example "Billing worker" */
+  /** To recognise it by. @example "Billing worker" */
   name!: string;
 
   /** The beginning of the key. @example "tnt_live_9fK2xQ" */

@@ -6,7 +6,7 @@ import { ACTOR_KINDS, type ActorKind, type AuditEntry } from './audit-log.table.
 import { ApiProperty } from '@nestjs/swagger';
 
 export class ListAuditLogQuery extends ListQuery {
-  /** @example "membership.role_changed" */
+  /** Only this kind of event. @example "membership.role_changed" */
   @IsOptional()
   @IsString()
   @MaxLength(100)
@@ -37,7 +37,7 @@ export class ListAuditLogQuery extends ListQuery {
 }
 
 export class AuditEntryResponse {
-  /** @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  /** The entry. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   id!: string;
 
   @ApiProperty({ enum: ACTOR_KINDS, example: 'user' })
@@ -46,13 +46,13 @@ export class AuditEntryResponse {
   /** The user or key; null for the system. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   actorId!: string | null;
 
-  /** @example "membership.role_changed" */
+  /** What was done. @example "membership.role_changed" */
   action!: string;
 
-  /** @example "membership" */
+  /** What kind of thing it was done to. @example "membership" */
   targetType!: string;
 
-  /** @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  /** Which thing it was done to. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   targetId!: string;
 
   /** What changed, by field. */
@@ -67,7 +67,7 @@ export class AuditEntryResponse {
   /** `X-Request-Id` of the request that did it. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   requestId!: string | null;
 
-  /** @example "203.0.113.7" */
+  /** The address it was asked from. @example "203.0.113.7" */
   ipAddress!: string | null;
 
   createdAt!: Date;

@@ -1,18 +1,11 @@
 import { Body, Controller, Get, HttpCode, Param, Post, Query, Req, Res } from '@nestjs/common';
-import { ApiBearerAuth, ApiCookieAuth, ApiHeader, ApiOkResponse, ApiResponse } from '@nestjs/swagger';
+import { ApiBearerAuth, ApiCookieAuth, ApiHeader, ApiOkResponse, ApiParam, ApiResponse } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
 import { Limited, Public, SignedIn } from '../access/access.decorators.js';
-import { RateLimited, UntrustedOrigin, UntrustedRedirect, UserSuspended } from '../access/access.errors.js';
+import { UntrustedOrigin, UntrustedRedirect, UserSuspended } from '../access/access.errors.js';
 import { Caller, originOf, type Principal } from '../access/principal.js';
 import { Problems } from '../common/api-problems.js';
-import {
-  BodyTooLarge,
-  InvalidRequest,
-  MalformedBody,
-  ManagedByClerk,
-  ServiceUnavailable,
-  UnsupportedMediaType,
-} from '../common/common.errors.js';
+import { ManagedByClerk } from '../common/common.errors.js';
 import { EmailTaken } from '../users/users.errors.js';
 import {
   ChangeEmailRequest,
@@ -46,8 +39,8 @@ import {
 } from './auth.errors.js';
 import { AuthService } from './auth.service.js';
 
-const BODY_PROBLEMS = [InvalidRequest, MalformedBody, UnsupportedMediaType, BodyTooLarge, RateLimited, ServiceUnavailable];
-const QUERY_PROBLEMS = [InvalidRequest, RateLimited, ServiceUnavailable];
+/** Where an answer that signs somebody in carries the token, too. */
+const TOKEN_HEADER = { 'set-auth-token': { $ref: '#/components/headers/set-auth-token' } };
 
 /** The door: what Better Auth does, one route each, so that nothing else of it can be reached. */
 @Controller('v1/auth')
@@ -59,8 +52,8 @@ export class AuthController {
   @HttpCode(200)
   @Public()
   @Limited('auth')
-  @ApiOkResponse({ type: SignUpResponse })
-  @Problems(...BODY_PROBLEMS, EmailTaken, UntrustedOrigin, UntrustedRedirect)
+  @ApiOkResponse({ type: SignUpResponse, headers: TOKEN_HEADER })
+  @Problems(EmailTaken, UntrustedOrigin, UntrustedRedirect)
   async signUp(@Req() request: Request, @Res() response: Response, @Body() body: SignUpRequest): Promise<void> {
     await this.auth.forward(request, response, body);
   }
@@ -70,8 +63,8 @@ export class AuthController {
   @HttpCode(200)
   @Public()
   @Limited('auth', 'signIn')
-  @ApiOkResponse({ type: SignInResponse })
-  @Problems(...BODY_PROBLEMS, WrongCredentials, UserSuspended, UntrustedOrigin, UntrustedRedirect)
+  @ApiOkResponse({ type: SignInResponse, headers: TOKEN_HEADER })
+  @Problems(WrongCredentials, UserSuspended, UntrustedOrigin, UntrustedRedirect)
   async signIn(@Req() request: Request, @Res() response: Response, @Body() body: SignInRequest): Promise<void> {
     await this.auth.forward(request, response, body);
   }
@@ -81,8 +74,8 @@ export class AuthController {
   @HttpCode(200)
   @Public()
   @Limited('auth')
-  @ApiOkResponse({ type: SocialSignInResponse })
-  @Problems(...BODY_PROBLEMS, ProviderNotFound, ProviderSignInFailed, InvalidToken, UserSuspended, UntrustedOrigin, UntrustedRedirect)
+  @ApiOkResponse({ type: SocialSignInResponse, headers: TOKEN_HEADER })
+  @Problems(ProviderNotFound, ProviderSignInFailed, InvalidToken, UserSuspended, UntrustedOrigin, UntrustedRedirect)
   async signInWithProvider(@Req() request: Request, @Res() response: Response, @Body() body: SocialSignInRequest): Promise<void> {
     await this.auth.forward(request, response, body);
   }
@@ -91,8 +84,8 @@ export class AuthController {
   @Get('callback/:provider')
   @Public()
   @Limited('auth')
+  @ApiParam({ name: 'provider', description: 'Which provider.', example: 'google' })
   @ApiResponse({ status: 302, description: 'To the `callbackURL`, signed in; or to the `errorCallbackURL` with `?error=`.' })
-  @Problems(RateLimited, ServiceUnavailable)
   async finishProviderSignIn(@Req() request: Request, @Res() response: Response, @Param('provider') _provider: string): Promise<void> {
     await this.auth.forward(request, response);
   }
@@ -101,7 +94,8 @@ export class AuthController {
   @Get('error')
   @Public()
   @Limited('auth')
-  @Problems(ProviderSignInFailed, ...QUERY_PROBLEMS)
+  @HttpCode(400)
+  @Problems(ProviderSignInFailed)
   showSignInError(@Query() { error }: SignInErrorQuery): never {
     throw new ProviderSignInFailed({
       detail: `Signing in with the provider did not work: ${(error ?? 'unknown').replaceAll(/[^\w ]/g, '').slice(0, 60)}.`,
@@ -113,7 +107,7 @@ export class AuthController {
   @HttpCode(200)
   @SignedIn()
   @ApiOkResponse({ type: LinkResponse })
-  @Problems(...BODY_PROBLEMS, ProviderNotFound, ProviderSignInFailed, InvalidToken, ManagedByClerk, UntrustedRedirect)
+  @Problems(ProviderNotFound, ProviderSignInFailed, InvalidToken, ManagedByClerk, UntrustedRedirect)
   async linkProvider(
     @Caller() caller: Principal,
     @Req() request: Request,
@@ -131,7 +125,7 @@ export class AuthController {
   @ApiBearerAuth('session')
   @ApiCookieAuth('cookie')
   @ApiOkResponse({ type: SignOutResponse })
-  @Problems(UntrustedOrigin, RateLimited, ServiceUnavailable)
+  @Problems(UntrustedOrigin)
   async signOut(@Req() request: Request, @Res() response: Response): Promise<void> {
     await this.auth.forward(request, response);
   }
@@ -141,7 +135,7 @@ export class AuthController {
   @HttpCode(200)
   @Public()
   @Limited('auth', 'mail')
-  @Problems(...BODY_PROBLEMS, UntrustedRedirect)
+  @Problems(UntrustedRedirect)
   async sendVerificationEmail(@Body() body: VerificationMailRequest): Promise<StatusResponse> {
     await this.auth.requestVerification(body);
     return { status: true };
@@ -153,7 +147,7 @@ export class AuthController {
   @Limited('auth')
   @ApiOkResponse({ type: StatusResponse })
   @ApiResponse({ status: 302, description: 'To the `callbackURL`, with `?error=` if it did not work.' })
-  @Problems(...QUERY_PROBLEMS, InvalidToken, UntrustedRedirect)
+  @Problems(InvalidToken, UntrustedRedirect)
   async verifyEmail(@Req() request: Request, @Res() response: Response, @Query() _query: VerifyEmailQuery): Promise<void> {
     await this.auth.forward(request, response);
   }
@@ -163,18 +157,19 @@ export class AuthController {
   @HttpCode(200)
   @Public()
   @Limited('auth', 'mail')
-  @Problems(...BODY_PROBLEMS, UntrustedRedirect)
+  @Problems(UntrustedRedirect)
   async requestPasswordReset(@Body() body: PasswordResetMailRequest): Promise<StatusResponse> {
     await this.auth.requestPasswordReset(body);
     return { status: true };
   }
 
-  /** The link in the mail: sends the browser on to your page, with `?token=`. */
+  /** The link in the mail: sends the browser on to your page. It gets the token as `?token=`. */
   @Get('reset-password/:token')
   @Public()
   @Limited('auth')
+  @ApiParam({ name: 'token', description: 'From the mail.', example: 'h5Jt0cZ1RkqYv8mWn3Xb7LpA' })
   @ApiResponse({ status: 302, description: 'To your page, with `?token=`, or `?error=` if it did not work.' })
-  @Problems(...QUERY_PROBLEMS, UntrustedRedirect)
+  @Problems(UntrustedRedirect)
   async openPasswordReset(
     @Req() request: Request,
     @Res() response: Response,
@@ -190,7 +185,7 @@ export class AuthController {
   @Public()
   @Limited('auth')
   @ApiOkResponse({ type: StatusResponse })
-  @Problems(...BODY_PROBLEMS, InvalidToken, WeakPassword)
+  @Problems(InvalidToken, WeakPassword)
   async resetPassword(@Req() request: Request, @Res() response: Response, @Body() body: ResetPasswordRequest): Promise<void> {
     await this.auth.forward(request, response, body);
   }
@@ -200,9 +195,14 @@ export class AuthController {
   @HttpCode(200)
   @SignedIn()
   @Limited('auth')
-  @ApiHeader({ name: 'Origin', required: false, description: 'Needed with a cookie.' })
-  @ApiOkResponse({ type: ChangePasswordResponse })
-  @Problems(...BODY_PROBLEMS, WrongPassword, NoPassword, WeakPassword, ManagedByClerk)
+  @ApiHeader({
+    name: 'Origin',
+    required: false,
+    description: 'Needed with a cookie.',
+    schema: { type: 'string', example: 'https://app.example.com' },
+  })
+  @ApiOkResponse({ type: ChangePasswordResponse, headers: TOKEN_HEADER })
+  @Problems(WrongPassword, NoPassword, WeakPassword, ManagedByClerk)
   async changePassword(
     @Caller() caller: Principal,
     @Req() request: Request,
@@ -217,7 +217,7 @@ export class AuthController {
   @HttpCode(200)
   @SignedIn()
   @Limited('auth', 'mail')
-  @Problems(...BODY_PROBLEMS, WrongPassword, ManagedByClerk, UntrustedRedirect)
+  @Problems(WrongPassword, ManagedByClerk, UntrustedRedirect)
   async changeEmail(@Caller() caller: Principal, @Body() body: ChangeEmailRequest): Promise<StatusResponse> {
     await this.auth.requestEmailChange(caller, body);
     return { status: true };
@@ -229,7 +229,7 @@ export class AuthController {
   @Limited('auth')
   @ApiOkResponse({ type: StatusResponse })
   @ApiResponse({ status: 302, description: 'To the `callbackURL` of the request.' })
-  @Problems(...QUERY_PROBLEMS, InvalidToken, EmailTaken)
+  @Problems(InvalidToken, EmailTaken)
   async confirmEmailChange(
     @Req() request: Request,
     @Res({ passthrough: true }) response: Response,

@@ -1,3 +1,4 @@
+import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 import { Transform, Type } from 'class-transformer';
 import {
   IsBoolean,
@@ -25,33 +26,35 @@ const IsTakenByBetterAuth = () =>
     },
   });
 
+@ApiSchema({ description: 'Who signs up, with email and password.' })
 export class SignUpRequest {
-  /** @example "Ada Lovelace" */
+  /** What to call the person. @example "Ada Lovelace" */
   @Transform(trimmed)
   @IsString()
   @Length(1, 200)
   name!: string;
 
-  /** @example "ada@example.com" */
+  /** The address, in any case; it is kept in lower case. @example "ada@example.com" */
   @Transform(lowered)
   @IsEmail()
   @IsTakenByBetterAuth()
   @MaxLength(254)
   email!: string;
 
-  /** @example "correct horse battery staple" */
+  /** 8 to 128 characters of any kind. @example "correct horse battery staple" */
   @IsString()
   @MinLength(8)
   @MaxLength(128)
   password!: string;
 
-  /** @example "https://example.com/ada.png" */
+  /** A picture. @example "https://example.com/ada.png" */
   @IsOptional()
   @IsUrl({ protocols: ['https'], require_protocol: true })
   @MaxLength(2000)
   image?: string;
 
   /** Where the link in the verification mail leads afterwards. @example "https://app.example.com/welcome" */
+  @ApiProperty({ format: 'uri-reference' })
   @IsOptional()
   @IsString()
   @MaxLength(2000)
@@ -63,21 +66,23 @@ export class SignUpRequest {
   rememberMe?: boolean;
 }
 
+@ApiSchema({ description: 'Email and password.' })
 export class SignInRequest {
-  /** @example "ada@example.com" */
+  /** The address, in any case; it is kept in lower case. @example "ada@example.com" */
   @Transform(lowered)
   @IsEmail()
   @IsTakenByBetterAuth()
   @MaxLength(254)
   email!: string;
 
-  /** @example "correct horse battery staple" */
+  /** The password. @example "correct horse battery staple" */
   @IsString()
   @MinLength(1)
   @MaxLength(128)
   password!: string;
 
   /** Answered as `url`, with `redirect` true. @example "https://app.example.com/" */
+  @ApiProperty({ format: 'uri-reference' })
   @IsOptional()
   @IsString()
   @MaxLength(2000)
@@ -89,8 +94,9 @@ export class SignInRequest {
   rememberMe?: boolean;
 }
 
+@ApiSchema({ description: 'What a provider gave to a front end that talked to it itself.' })
 export class IdTokenRequest {
-  /** The provider's ID token. */
+  /** The provider's ID token. @example "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln" */
   @IsString()
   @MaxLength(8000)
   token!: string;
@@ -101,30 +107,35 @@ export class IdTokenRequest {
   @MaxLength(200)
   nonce?: string;
 
+  /** The provider's access token, where reading the profile needs it. */
   @IsOptional()
   @IsString()
   @MaxLength(8000)
   accessToken?: string;
 }
 
+@ApiSchema({ description: 'Which provider, and where the browser goes afterwards.' })
 export class SocialSignInRequest {
-  /** @example "google" */
+  /** Which provider. @example "google" */
   @IsIn(['google', 'github'])
   provider!: 'google' | 'github';
 
   /** Where the browser goes afterwards. @example "https://app.example.com/" */
+  @ApiProperty({ format: 'uri-reference' })
   @IsOptional()
   @IsString()
   @MaxLength(2000)
   callbackURL?: string;
 
   /** Where the browser goes afterwards when the user is new. */
+  @ApiProperty({ format: 'uri-reference' })
   @IsOptional()
   @IsString()
   @MaxLength(2000)
   newUserCallbackURL?: string;
 
   /** Where the browser goes when it did not work; `?error=` says why. */
+  @ApiProperty({ format: 'uri-reference' })
   @IsOptional()
   @IsString()
   @MaxLength(2000)
@@ -142,8 +153,9 @@ export class SocialSignInRequest {
   idToken?: IdTokenRequest;
 }
 
+@ApiSchema({ description: 'Whose address the mail verifies.' })
 export class VerificationMailRequest {
-  /** @example "ada@example.com" */
+  /** The address, in any case; it is kept in lower case. @example "ada@example.com" */
   @Transform(lowered)
   @IsEmail()
   @IsTakenByBetterAuth()
@@ -151,14 +163,16 @@ export class VerificationMailRequest {
   email!: string;
 
   /** Where the link leads afterwards. @example "https://app.example.com/welcome" */
+  @ApiProperty({ format: 'uri-reference' })
   @IsOptional()
   @IsString()
   @MaxLength(2000)
   callbackURL?: string;
 }
 
+@ApiSchema({ description: 'Whose password is reset.' })
 export class PasswordResetMailRequest {
-  /** @example "ada@example.com" */
+  /** The address, in any case; it is kept in lower case. @example "ada@example.com" */
   @Transform(lowered)
   @IsEmail()
   @IsTakenByBetterAuth()
@@ -166,6 +180,7 @@ export class PasswordResetMailRequest {
   email!: string;
 
   /** Your page for choosing a new password; it gets `?token=`. @example "https://app.example.com/reset" */
+  @ApiProperty({ format: 'uri-reference' })
   @IsOptional()
   @IsString()
   @MaxLength(2000)
@@ -175,34 +190,37 @@ export class PasswordResetMailRequest {
 /** What the two requests for a mail have in common, for the service. */
 export type MailRequest = VerificationMailRequest & PasswordResetMailRequest;
 
+@ApiSchema({ description: 'The token from the mail and the new password.' })
 export class ResetPasswordRequest {
   /** From the mail. @example "h5Jt0cZ1RkqYv8mWn3Xb7LpA" */
   @IsString()
   @Length(1, 200)
   token!: string;
 
-  /** @example "an even better horse" */
+  /** 8 to 128 characters of any kind. @example "an even better horse" */
   @IsString()
   @MinLength(8)
   @MaxLength(128)
   newPassword!: string;
 }
 
+@ApiSchema({ description: 'The password as it is and as it shall be.' })
 export class ChangePasswordRequest {
-  /** @example "correct horse battery staple" */
+  /** The password as it is. @example "correct horse battery staple" */
   @IsString()
   @Length(1, 128)
   currentPassword!: string;
 
-  /** @example "an even better horse" */
+  /** 8 to 128 characters of any kind. @example "an even better horse" */
   @IsString()
   @MinLength(8)
   @MaxLength(128)
   newPassword!: string;
 }
 
+@ApiSchema({ description: 'The new address.' })
 export class ChangeEmailRequest {
-  /** @example "ada@example.org" */
+  /** The address it becomes. @example "ada@example.org" */
   @Transform(lowered)
   @IsEmail()
   @IsTakenByBetterAuth()
@@ -216,6 +234,7 @@ export class ChangeEmailRequest {
   currentPassword?: string;
 
   /** Where the link in the mail leads afterwards. @example "https://app.example.com/settings" */
+  @ApiProperty({ format: 'uri-reference' })
   @IsOptional()
   @IsString()
   @MaxLength(2000)
@@ -223,12 +242,13 @@ export class ChangeEmailRequest {
 }
 
 export class VerifyEmailQuery {
-  /** From the mail. */
+  /** From the mail. @example "h5Jt0cZ1RkqYv8mWn3Xb7LpA" */
   @IsString()
   @Length(1, 4000)
   token!: string;
 
   /** Where to send the browser afterwards. */
+  @ApiProperty({ format: 'uri-reference' })
   @IsOptional()
   @IsString()
   @MaxLength(2000)
@@ -237,76 +257,92 @@ export class VerifyEmailQuery {
 
 export class ResetPasswordPageQuery {
   /** Your page for choosing a new password. */
+  @ApiProperty({ format: 'uri-reference' })
   @IsString()
   @MaxLength(2000)
   callbackURL!: string;
 }
 
 export class ConfirmEmailQuery {
-  /** From the mail. */
+  /** From the mail. @example "h5Jt0cZ1RkqYv8mWn3Xb7LpA" */
   @IsString()
   @Length(1, 200)
   token!: string;
 }
 
 export class SignInErrorQuery {
-  /** @example "access_denied" */
+  /** Why it failed. @example "access_denied" */
   @IsOptional()
   @IsString()
   error?: string;
 
+  /** The same in words. */
   @IsOptional()
   @IsString()
   error_description?: string;
 
+  /** What the provider was sent, back again. */
   @IsOptional()
   @IsString()
   state?: string;
 }
 
+@ApiSchema({ description: 'The user who signed in.' })
 export class AuthUserResponse {
-  /** @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  /** The user's id. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  @ApiProperty({ format: 'uuid' })
   id!: string;
 
-  /** @example "ada@example.com" */
+  /** The address, in any case; it is kept in lower case. @example "ada@example.com" */
+  @ApiProperty({ format: 'email' })
   email!: string;
 
-  /** @example false */
+  /** Whether the address was proved to be theirs. @example false */
   emailVerified!: boolean;
 
-  /** @example "Ada Lovelace" */
+  /** What to call the person. @example "Ada Lovelace" */
   name!: string;
 
-  /** @example "https://example.com/ada.png" */
+  /** A picture. @example "https://example.com/ada.png" */
+  @ApiProperty({ format: 'uri' })
   image!: string | null;
 
+  /** When they signed up. */
   createdAt!: Date;
 
+  /** When this last changed. */
   updatedAt!: Date;
 }
 
+@ApiSchema({ description: 'The new user, signed in.' })
 export class SignUpResponse {
-  /** For `Authorization: Bearer`; also in the header `set-auth-token`. */
+  /** For `Authorization: Bearer`; also in the header `set-auth-token`. @example "Vt0aS1hTzJ8qYw3Xb7LpA9cRkD2mNf4e.3q2+7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" */
   token!: string;
 
+  /** Who it is. */
   user!: AuthUserResponse;
 }
 
+@ApiSchema({ description: 'Who signed in, and the token to show from now on.' })
 export class SignInResponse {
-  /** For `Authorization: Bearer`; also in the header `set-auth-token`. */
+  /** For `Authorization: Bearer`; also in the header `set-auth-token`. @example "Vt0aS1hTzJ8qYw3Xb7LpA9cRkD2mNf4e.3q2+7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" */
   token!: string;
 
+  /** Who it is. */
   user!: AuthUserResponse;
 
   /** Whether `url` asks to be followed. @example false */
   redirect!: boolean;
 
   /** `callbackURL` of the request. */
+  @ApiProperty({ format: 'uri-reference' })
   url?: string;
 }
 
+@ApiSchema({ description: "The provider's page; or, for an ID token, who signed in." })
 export class SocialSignInResponse {
-  /** The provider's page. @example "https://accounts.google.com/o/oauth2/v2/auth?client_id=…" */
+  /** The provider's page. @example "https://accounts.google.com/o/oauth2/v2/auth?client_id=123" */
+  @ApiProperty({ format: 'uri' })
   url?: string;
 
   /** Whether `url` asks to be followed. @example true */
@@ -315,33 +351,40 @@ export class SocialSignInResponse {
   /** For `Authorization: Bearer`, when an ID token was given. */
   token?: string;
 
+  /** Who signed in with the ID token. */
   user?: AuthUserResponse;
 }
 
+@ApiSchema({ description: "The provider's page." })
 export class LinkResponse {
-  /** The provider's page. */
+  /** The provider's page. @example "https://accounts.google.com/o/oauth2/v2/auth?client_id=123" */
+  @ApiProperty({ format: 'uri' })
   url!: string;
 
-  /** @example true */
+  /** Whether `url` asks to be followed. @example true */
   redirect!: boolean;
 
-  /** @example true */
+  /** Whether the account is linked already. @example true */
   status?: boolean;
 }
 
+@ApiSchema({ description: 'The session that replaces all others.' })
 export class ChangePasswordResponse {
-  /** Of the new session; all old ones have ended. */
+  /** Of the new session; all old ones have ended. @example "Vt0aS1hTzJ8qYw3Xb7LpA9cRkD2mNf4e.3q2+7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" */
   token!: string | null;
 
+  /** Who it is. */
   user!: AuthUserResponse;
 }
 
+@ApiSchema({ description: 'Whether the request was taken.' })
 export class StatusResponse {
-  /** @example true */
+  /** Always true: what went wrong is a problem. @example true */
   status!: boolean;
 }
 
+@ApiSchema({ description: 'Whether there is no session any more.' })
 export class SignOutResponse {
-  /** @example true */
+  /** Always true: a session that is gone already is signed out, too. @example true */
   success!: boolean;
 }

@@ -249,6 +249,8 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
     if (headers.has('authorization')) headers.delete('cookie');
     headers.delete('content-length');
     headers.delete('transfer-encoding');
+    // Node's fetch sends the mode alone, browsers never do; Better Auth would take a server for a browser without an Origin.
+    if (!headers.has('sec-fetch-site')) headers.delete('sec-fetch-mode');
     const hasBody = request.method !== 'GET' && request.method !== 'HEAD';
     if (hasBody) headers.set('content-type', 'application/json');
     return new globalThis.Request(new URL(request.originalUrl, this.config.publicUrl), {

@@ -4,7 +4,6 @@ export class InvalidRequest extends problem(400, 'invalid_request', 'The request
 export class MalformedBody extends problem(400, 'malformed_body', 'The body is not valid JSON.') {}
 export class InvalidCursor extends problem(400, 'invalid_cursor', 'The cursor does not belong to this list. Start again without one.') {}
 export class RouteNotFound extends problem(404, 'route_not_found', 'There is nothing at this address.') {}
-export class MethodNotAllowed extends problem(405, 'method_not_allowed', 'This address does not take that method.') {}
 export class BodyTooLarge extends problem(413, 'body_too_large', 'The body is larger than this route takes.') {}
 export class UnsupportedMediaType extends problem(415, 'unsupported_media_type', 'Send the body as application/json.') {}
 export class InternalError extends problem(

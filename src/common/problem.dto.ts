@@ -1,3 +1,5 @@
+import { ApiProperty, ApiSchema } from '@nestjs/swagger';
+@ApiSchema({ description: 'One thing that is wrong with a request.' })
 export class InvalidFieldResponse {
   /** Where it is, from `body`, `query` or `params` on. @example "body.name" */
   path!: string;
@@ -6,15 +8,17 @@ export class InvalidFieldResponse {
   message!: string;
 }
 
-/** How every failure is answered (RFC 9457). */
+@ApiSchema({ description: 'How every failure is answered (RFC 9457).' })
 export class ProblemResponse {
   /** A URI for this kind of problem. @example "https://tenantry.dev/problems/invalid_request" */
+  @ApiProperty({ format: 'uri' })
   type!: string;
 
   /** The status in words. @example "Bad Request" */
   title!: string;
 
-  /** @example 400 */
+  /** The status of the answer. @example 400 */
+  @ApiProperty({ type: 'integer' })
   status!: number;
 
   /** A sentence to act on. @example "The request is not valid; see `errors`." */

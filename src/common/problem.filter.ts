@@ -1,4 +1,3 @@
-import { STATUS_CODES } from 'node:http';
 import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, Logger } from '@nestjs/common';
 import type { Request, Response } from 'express';
 import { isDatabaseAway, isDeadlock } from '../database/database-errors.js';
@@ -11,7 +10,7 @@ import {
   ServiceUnavailable,
   UnsupportedMediaType,
 } from './common.errors.js';
-import { Problem } from './problem.js';
+import { Problem, problemBody } from './problem.js';
 import { requestIdOf } from './request-id.js';
 
 /** Turns everything that is thrown into one problem. What we did not foresee is logged whole and told without detail. */
@@ -39,17 +38,7 @@ export function sendProblem(request: Request, response: Response, problem: Probl
   response
     .status(problem.status)
     .setHeader('content-type', 'application/problem+json; charset=utf-8')
-    .end(
-      JSON.stringify({
-        type: `https://tenantry.dev/problems/${problem.code}`,
-        title: STATUS_CODES[problem.status],
-        status: problem.status,
-        detail: problem.message,
-        code: problem.code,
-        requestId: requestIdOf(request),
-        errors: problem.errors,
-      }),
-    );
+    .end(JSON.stringify(problemBody(problem, requestIdOf(request))));
 }
 
 export function toProblem(error: unknown): Problem {

@@ -1,4 +1,4 @@
-import type { OutgoingHttpHeaders } from 'node:http';
+import { type OutgoingHttpHeaders, STATUS_CODES } from 'node:http';
 
 /** One thing that is wrong with a request, and where. */
 export interface InvalidField {
@@ -54,4 +54,9 @@ export function problem(status: number, code: string, detail: string): ProblemCl
       super(details.detail ?? detail, details);
     }
   };
+}
+
+/** What the caller reads (RFC 9457). */
+export function problemBody({ status, code, message, errors }: Problem, requestId: string) {
+  return { type: `https://tenantry.dev/problems/${code}`, title: STATUS_CODES[status], status, detail: message, code, requestId, errors };
 }

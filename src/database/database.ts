@@ -21,5 +21,5 @@ export function createDatabase(config: Pick<Config, 'databaseUrl' | 'databasePoo
     statement_timeout: 30_000,
     application_name: 'tenantry',
   });
-  return drizzle(pool) as Database;
+  return drizzle(pool);
 }

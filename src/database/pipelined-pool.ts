@@ -72,7 +72,7 @@ export class PipelinedPool extends pg.Pool {
   }
 
   private open(): Slot {
-    const client = new pg.Client({ ...this.config, pipeline: true } as pg.ClientConfig);
+    const client = new pg.Client({ ...this.config, pipeline: true });
     const slot: Slot = { client, ready: client.connect(), inFlight: 0, dead: false, held: false };
     slot.ready.catch(() => this.retire(slot));
     client.on('error', () => this.retire(slot));

@@ -1,5 +1,5 @@
 import { Controller, Get, Header, Req } from '@nestjs/common';
-import { ApiOkResponse, ApiProduces } from '@nestjs/swagger';
+import { ApiBearerAuth, ApiOkResponse, ApiProduces } from '@nestjs/swagger';
 import type { Request } from 'express';
 import { Limited, Public } from '../access/access.decorators.js';
 import { Problems } from '../common/api-problems.js';
@@ -33,6 +33,7 @@ export class HealthController {
   @Get('metrics')
   @Public()
   @Header('content-type', 'text/plain; version=0.0.4; charset=utf-8')
+  @ApiBearerAuth('metrics')
   @ApiProduces('text/plain')
   @ApiOkResponse({ schema: { type: 'string', example: 'tenantry_job_runs_total{job="expire_sessions",outcome="done"} 12' } })
   @Problems(RouteNotFound)

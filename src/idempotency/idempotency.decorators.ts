@@ -30,7 +30,7 @@ export const Idempotent = (): MethodDecorator =>
       schema: { type: 'string', minLength: 1, maxLength: 255 },
       example: '5f1c6c9e-order-42',
     }),
-    Problems(InvalidRequest, IdempotencyKeyInFlight, IdempotencyKeyReused),
+    Problems(IdempotencyKeyInFlight, IdempotencyKeyReused),
   );
 
 /** What `IdempotencyService.once` needs to know of the request. */

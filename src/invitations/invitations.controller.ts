@@ -2,7 +2,7 @@ import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@ne
 import { Roles, Scopes } from '../access/access.decorators.js';
 import { UntrustedRedirect } from '../access/access.errors.js';
 import { Caller, type Principal } from '../access/principal.js';
-import { BodyProblems, Problems } from '../common/api-problems.js';
+import { Problems } from '../common/api-problems.js';
 import { InvalidCursor, ManagedByClerk } from '../common/common.errors.js';
 import { IdPipe } from '../common/id.pipe.js';
 import { Idempotent, type IdempotentCall, IdempotentRequest } from '../idempotency/idempotency.decorators.js';
@@ -28,7 +28,6 @@ export class InvitationsController {
   @Post()
   @Roles('admin')
   @Idempotent()
-  @BodyProblems()
   @Problems(InvitationPending, AlreadyMember, ManagedByClerk, UntrustedRedirect)
   async createInvitation(
     @Caller() caller: Principal,
@@ -70,7 +69,6 @@ export class InvitationsController {
   @Post(':invitationId/resend')
   @HttpCode(200)
   @Roles('admin')
-  @BodyProblems()
   @Problems(InvitationNotFound, InvitationNotPending, ManagedByClerk, UntrustedRedirect)
   async resendInvitation(
     @Caller() { actor }: Principal,

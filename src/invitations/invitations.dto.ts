@@ -9,7 +9,7 @@ import type { InvitationWithOrganization } from './invitations.repository.js';
 import { type Invitation, INVITATION_STATUSES, type InvitationStatus } from './invitations.table.js';
 
 export class CreateInvitationRequest {
-  /** @example "grace@example.com" */
+  /** Who is invited. @example "grace@example.com" */
   @Transform(lowered)
   @IsEmail()
   @MaxLength(254)
@@ -49,13 +49,13 @@ export class ListInvitationsQuery extends ListQuery {
 }
 
 export class InvitationResponse {
-  /** @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  /** The invitation. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   id!: string;
 
-  /** @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  /** The organization it leads to. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   organizationId!: string;
 
-  /** @example "grace@example.com" */
+  /** Who is invited. @example "grace@example.com" */
   email!: string;
 
   @ApiProperty({ enum: ROLES, example: 'member' })
@@ -77,21 +77,21 @@ export class InvitationResponse {
 }
 
 export class InvitingOrganizationResponse {
-  /** @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  /** The organization. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   id!: string;
 
-  /** @example "Acme Inc." */
+  /** What it is called. @example "Acme Inc." */
   name!: string;
 
-  /** @example "acme" */
+  /** Its address among the living. @example "acme" */
   slug!: string | null;
 
-  /** @example "https://example.com/acme.png" */
+  /** Its picture. @example "https://example.com/acme.png" */
   imageUrl!: string | null;
 }
 
 export class OwnInvitationResponse {
-  /** @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  /** The invitation. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   id!: string;
 
   organization!: InvitingOrganizationResponse;

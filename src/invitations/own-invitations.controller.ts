@@ -1,8 +1,8 @@
 import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { SignedIn } from '../access/access.decorators.js';
 import { Caller, type Principal } from '../access/principal.js';
-import { BodyProblems, Problems } from '../common/api-problems.js';
-import { InvalidCursor, InvalidRequest } from '../common/common.errors.js';
+import { Problems } from '../common/api-problems.js';
+import { InvalidCursor } from '../common/common.errors.js';
 import { IdPipe } from '../common/id.pipe.js';
 import { ListQuery } from '../common/list.dto.js';
 import { AcceptInvitationRequest, OwnInvitationListResponse, OwnInvitationResponse } from './invitations.dto.js';
@@ -17,7 +17,7 @@ export class OwnInvitationsController {
   /** Lists what you are invited to, by your verified email. */
   @Get()
   @SignedIn()
-  @Problems(InvalidRequest, InvalidCursor)
+  @Problems(InvalidCursor)
   async listOwnInvitations(@Caller() caller: Principal, @Query() query: ListQuery): Promise<OwnInvitationListResponse> {
     return OwnInvitationListResponse.of(await this.invitations.listOwn(caller.userId, query));
   }
@@ -26,7 +26,6 @@ export class OwnInvitationsController {
   @Post('accept')
   @HttpCode(200)
   @SignedIn()
-  @BodyProblems()
   @Problems(InvitationNotFound, InvitationGone, EmailNotVerified)
   async acceptInvitationByToken(@Caller() caller: Principal, @Body() { token }: AcceptInvitationRequest): Promise<OwnInvitationResponse> {
     return OwnInvitationResponse.of(await this.invitations.accept({ token }, caller));
@@ -36,7 +35,7 @@ export class OwnInvitationsController {
   @Post(':invitationId/accept')
   @HttpCode(200)
   @SignedIn()
-  @Problems(InvalidRequest, InvitationNotFound, InvitationGone)
+  @Problems(InvitationNotFound, InvitationGone)
   async acceptInvitation(@Caller() caller: Principal, @Param('invitationId', IdPipe) id: string): Promise<OwnInvitationResponse> {
     return OwnInvitationResponse.of(await this.invitations.accept({ id }, caller));
   }
@@ -45,7 +44,7 @@ export class OwnInvitationsController {
   @Post(':invitationId/decline')
   @HttpCode(200)
   @SignedIn()
-  @Problems(InvalidRequest, InvitationNotFound, InvitationGone)
+  @Problems(InvitationNotFound, InvitationGone)
   async declineInvitation(@Caller() caller: Principal, @Param('invitationId', IdPipe) id: string): Promise<OwnInvitationResponse> {
     return OwnInvitationResponse.of(await this.invitations.decline({ id }, caller));
   }

@@ -1,4 +1,5 @@
 import { Controller, Get, HttpCode, Param, Post } from '@nestjs/common';
+import { ApiParam } from '@nestjs/swagger';
 import { Operator } from '../access/access.decorators.js';
 import { Caller, type Principal } from '../access/principal.js';
 import { Problems } from '../common/api-problems.js';
@@ -21,6 +22,7 @@ export class JobsController {
   @Post(':job/run')
   @HttpCode(202)
   @Operator()
+  @ApiParam({ name: 'job', description: 'Its name.', example: 'expire_sessions' })
   @Problems(JobNotFound, JobAlreadyRunning)
   async runJob(@Caller() { actor }: Principal, @Param('job') job: string): Promise<JobResponse> {
     return JobResponse.of(await this.jobs.start(job, actor));

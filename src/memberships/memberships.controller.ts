@@ -1,7 +1,7 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Query } from '@nestjs/common';
 import { Roles, Scopes } from '../access/access.decorators.js';
 import { Caller, type Principal } from '../access/principal.js';
-import { BodyProblems, Problems } from '../common/api-problems.js';
+import { Problems } from '../common/api-problems.js';
 import { InvalidCursor, ManagedByClerk } from '../common/common.errors.js';
 import { IdPipe } from '../common/id.pipe.js';
 import { ChangeRoleRequest, ListMembershipsQuery, MembershipListResponse, MembershipResponse } from './memberships.dto.js';
@@ -27,7 +27,6 @@ export class MembershipsController {
   /** Changes a member's role. The last admin keeps theirs. */
   @Patch(':membershipId')
   @Roles('admin')
-  @BodyProblems()
   @Problems(MembershipNotFound, LastAdmin, ManagedByClerk)
   async changeMembershipRole(
     @Caller() { actor }: Principal,

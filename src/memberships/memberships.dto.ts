@@ -34,24 +34,24 @@ export class ChangeRoleRequest {
 }
 
 export class MemberUserResponse {
-  /** @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  /** The user. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   id!: string;
 
-  /** @example "Ada Lovelace" */
+  /** What to call them. @example "Ada Lovelace" */
   name!: string;
 
-  /** @example "ada@example.com" */
+  /** Their email; one who came from Clerk may have none. @example "ada@example.com" */
   email!: string | null;
 
-  /** @example "https://example.com/ada.png" */
+  /** Their picture. @example "https://example.com/ada.png" */
   imageUrl!: string | null;
 }
 
 export class MembershipResponse {
-  /** @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  /** The membership. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   id!: string;
 
-  /** @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  /** The organization. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   organizationId!: string;
 
   @ApiProperty({ enum: ROLES, example: 'member' })

@@ -1,9 +1,10 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
+import { ApiParam } from '@nestjs/swagger';
 import { Operator, Roles, Scopes, SignedIn } from '../access/access.decorators.js';
 import { OrganizationNotFound } from '../access/access.errors.js';
 import { Caller, type Principal } from '../access/principal.js';
-import { BodyProblems, Problems } from '../common/api-problems.js';
-import { InvalidCursor, InvalidRequest, ManagedByClerk } from '../common/common.errors.js';
+import { Problems } from '../common/api-problems.js';
+import { InvalidCursor, ManagedByClerk } from '../common/common.errors.js';
 import { IdPipe } from '../common/id.pipe.js';
 import { ListQuery } from '../common/list.dto.js';
 import { Idempotent, type IdempotentCall, IdempotentRequest } from '../idempotency/idempotency.decorators.js';
@@ -29,7 +30,6 @@ export class OrganizationsController {
   @Post()
   @SignedIn()
   @Idempotent()
-  @BodyProblems()
   @Problems(SlugTaken, SlugReserved)
   async createOrganization(
     @Caller() caller: Principal,
@@ -42,13 +42,14 @@ export class OrganizationsController {
   /** Lists the organizations you belong to, newest first. */
   @Get()
   @SignedIn()
-  @Problems(InvalidRequest, InvalidCursor)
+  @Problems(InvalidCursor)
   async listOrganizations(@Caller() caller: Principal, @Query() query: ListQuery): Promise<OwnOrganizationListResponse> {
     return OwnOrganizationListResponse.of(await this.organizations.listOfUser(caller.userId, query));
   }
 
   /** Reads an organization of yours by its slug. */
   @Get('by-slug/:slug')
+  @ApiParam({ name: 'slug', description: 'Its slug.', example: 'acme' })
   @SignedIn()
   @Problems(OrganizationNotFound)
   async getOrganizationBySlug(@Caller() caller: Principal, @Param('slug') slug: string): Promise<OwnOrganizationResponse> {
@@ -66,7 +67,6 @@ export class OrganizationsController {
   /** Changes name, slug or image; what is left out stays. */
   @Patch(':organizationId')
   @Roles('admin')
-  @BodyProblems()
   @Problems(SlugTaken, SlugReserved, ManagedByClerk)
   async updateOrganization(
     @Caller() { actor }: Principal,
@@ -89,7 +89,7 @@ export class OrganizationsController {
   @Post(':organizationId/restore')
   @HttpCode(200)
   @Operator()
-  @Problems(InvalidRequest, OrganizationNotFound, ManagedByClerk)
+  @Problems(OrganizationNotFound, ManagedByClerk)
   async restoreOrganization(
     @Caller() { actor }: Principal,
     @Param('organizationId', IdPipe) organizationId: string,

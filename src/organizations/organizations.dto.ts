@@ -8,7 +8,7 @@ import type { OwnOrganization } from './organizations.repository.js';
 import type { Organization } from './organizations.table.js';
 
 export class CreateOrganizationRequest {
-  /** @example "Acme Inc." */
+  /** What it is called. @example "Acme Inc." */
   @Transform(trimmed)
   @IsString()
   @Length(1, 200)
@@ -28,7 +28,7 @@ export class CreateOrganizationRequest {
 }
 
 export class UpdateOrganizationRequest {
-  /** @example "Acme Inc." */
+  /** What it is called. @example "Acme Inc." */
   @ValidateIf(whenGiven)
   @Transform(trimmed)
   @IsString()
@@ -49,16 +49,16 @@ export class UpdateOrganizationRequest {
 }
 
 export class OrganizationResponse {
-  /** @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  /** The organization. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   id!: string;
 
-  /** @example "Acme Inc." */
+  /** What it is called. @example "Acme Inc." */
   name!: string;
 
   /** An organization that came from Clerk may have none. @example "acme" */
   slug!: string | null;
 
-  /** @example "https://example.com/acme.png" */
+  /** Its picture. @example "https://example.com/acme.png" */
   imageUrl!: string | null;
 
   /** Clerk's id, for an organization that Clerk owns. @example "org_2g7np7Hrk0SN6kj5EDMLDaKNL0S" */

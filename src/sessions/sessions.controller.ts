@@ -2,7 +2,7 @@ import { Controller, Delete, Get, HttpCode, Param, Query } from '@nestjs/common'
 import { SignedIn } from '../access/access.decorators.js';
 import { Caller, type Principal } from '../access/principal.js';
 import { Problems } from '../common/api-problems.js';
-import { InvalidCursor, InvalidRequest } from '../common/common.errors.js';
+import { InvalidCursor } from '../common/common.errors.js';
 import { IdPipe } from '../common/id.pipe.js';
 import { ListQuery } from '../common/list.dto.js';
 import { RevokedSessionsResponse, SessionListResponse, SessionResponse } from './sessions.dto.js';
@@ -16,7 +16,7 @@ export class SessionsController {
   /** Lists where you are signed in, newest first. */
   @Get()
   @SignedIn()
-  @Problems(InvalidRequest, InvalidCursor)
+  @Problems(InvalidCursor)
   async listSessions(@Caller() caller: Principal, @Query() query: ListQuery): Promise<SessionListResponse> {
     return SessionListResponse.of(await this.sessions.list(caller.userId, query), caller.sessionId);
   }
@@ -32,7 +32,7 @@ export class SessionsController {
   @Delete(':sessionId')
   @HttpCode(204)
   @SignedIn()
-  @Problems(InvalidRequest, SessionNotFound)
+  @Problems(SessionNotFound)
   async revokeSession(@Caller() caller: Principal, @Param('sessionId', IdPipe) sessionId: string): Promise<void> {
     await this.sessions.revoke(caller.userId, sessionId, caller.actor);
   }

@@ -1,8 +1,11 @@
+import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 import type { Page } from '../common/cursors.js';
 import type { Session } from './sessions.table.js';
 
+@ApiSchema({ description: 'A device that is signed in.' })
 export class SessionResponse {
-  /** @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  /** The session's id. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  @ApiProperty({ format: 'uuid' })
   id!: string;
 
   /** Whether it is the one that asks. @example true */
@@ -14,6 +17,7 @@ export class SessionResponse {
   /** The device it was opened on. @example "Mozilla/5.0 (X11; Linux x64)" */
   userAgent!: string | null;
 
+  /** When it was opened. */
   createdAt!: Date;
 
   /** To the minute: not every request writes it down. */
@@ -28,10 +32,12 @@ export class SessionResponse {
   }
 }
 
+@ApiSchema({ description: 'A page of sessions.' })
 export class SessionListResponse {
+  /** The sessions, newest first. */
   data!: SessionResponse[];
 
-  /** Ask for the next page with it; null on the last one. */
+  /** Ask for the next page with it; null on the last one. @example "WyIyMDI2LTAxLTE1Il0.q83vEjRWeJCrze8SNFZ4kA" */
   nextCursor!: string | null;
 
   static of({ data, nextCursor }: Page<Session>, currentId: string): SessionListResponse {
@@ -39,7 +45,9 @@ export class SessionListResponse {
   }
 }
 
+@ApiSchema({ description: 'What was ended.' })
 export class RevokedSessionsResponse {
   /** How many sessions ended. @example 3 */
+  @ApiProperty({ type: 'integer' })
   revoked!: number;
 }

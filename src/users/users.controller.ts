@@ -1,8 +1,8 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
 import { Operator, SignedIn } from '../access/access.decorators.js';
 import { Caller, type Principal } from '../access/principal.js';
-import { BodyProblems, Problems } from '../common/api-problems.js';
-import { InvalidCursor, InvalidRequest, ManagedByClerk } from '../common/common.errors.js';
+import { Problems } from '../common/api-problems.js';
+import { InvalidCursor, ManagedByClerk } from '../common/common.errors.js';
 import { IdPipe } from '../common/id.pipe.js';
 import { ListQuery } from '../common/list.dto.js';
 import { LastAdmin } from '../memberships/memberships.errors.js';
@@ -29,7 +29,6 @@ export class UsersController {
   /** Changes your profile; what is left out stays. */
   @Patch('me')
   @SignedIn()
-  @BodyProblems()
   @Problems(ManagedByClerk)
   async updateMe(@Caller() caller: Principal, @Body() body: UpdateProfileRequest): Promise<UserResponse> {
     return UserResponse.of(await this.users.changeProfile(caller.userId, body, caller.actor));
@@ -47,7 +46,7 @@ export class UsersController {
   /** Lists users, newest first. */
   @Get()
   @Operator()
-  @Problems(InvalidRequest, InvalidCursor)
+  @Problems(InvalidCursor)
   async listUsers(@Query() query: ListUsersQuery): Promise<UserListResponse> {
     return UserListResponse.of(await this.users.list(query));
   }
@@ -55,7 +54,7 @@ export class UsersController {
   /** Reads a user: yourself, somebody of your organizations, or anybody for an operator. */
   @Get(':userId')
   @SignedIn()
-  @Problems(InvalidRequest, UserNotFound)
+  @Problems(UserNotFound)
   async getUser(@Caller() caller: Principal, @Param('userId', IdPipe) userId: string): Promise<UserResponse> {
     return UserResponse.of(await this.users.getVisible(userId, caller));
   }
@@ -64,7 +63,7 @@ export class UsersController {
   @Post(':userId/suspend')
   @HttpCode(200)
   @Operator()
-  @Problems(InvalidRequest, UserNotFound, CannotSuspendSelf)
+  @Problems(UserNotFound, CannotSuspendSelf)
   async suspendUser(@Caller() caller: Principal, @Param('userId', IdPipe) userId: string): Promise<UserResponse> {
     return UserResponse.of(await this.users.suspend(userId, caller.actor));
   }
@@ -73,7 +72,7 @@ export class UsersController {
   @Post(':userId/unsuspend')
   @HttpCode(200)
   @Operator()
-  @Problems(InvalidRequest, UserNotFound)
+  @Problems(UserNotFound)
   async unsuspendUser(@Caller() caller: Principal, @Param('userId', IdPipe) userId: string): Promise<UserResponse> {
     return UserResponse.of(await this.users.unsuspend(userId, caller.actor));
   }
@@ -81,7 +80,7 @@ export class UsersController {
   /** Lists where a user is signed in. */
   @Get(':userId/sessions')
   @Operator()
-  @Problems(InvalidRequest, InvalidCursor)
+  @Problems(InvalidCursor)
   async listUserSessions(
     @Caller() caller: Principal,
     @Param('userId', IdPipe) userId: string,
@@ -93,7 +92,6 @@ export class UsersController {
   /** Ends all sessions of a user. */
   @Delete(':userId/sessions')
   @Operator()
-  @Problems(InvalidRequest)
   async revokeUserSessions(@Caller() caller: Principal, @Param('userId', IdPipe) userId: string): Promise<RevokedSessionsResponse> {
     return { revoked: await this.sessions.revokeAll(userId, {}, caller.actor) };
   }

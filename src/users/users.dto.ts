@@ -1,3 +1,4 @@
+import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 import { Transform, Type } from 'class-transformer';
 import { IsDate, IsEmail, IsOptional, IsString, IsUrl, Length, Matches, MaxLength, ValidateIf } from 'class-validator';
 import type { Page } from '../common/cursors.js';
@@ -5,8 +6,9 @@ import { ListQuery } from '../common/list.dto.js';
 import { lowered, trimmed, whenGiven, whenNotNull } from '../common/transforms.js';
 import type { User } from './users.table.js';
 
+@ApiSchema({ description: 'What changes; the rest stays.' })
 export class UpdateProfileRequest {
-  /** @example "Ada Lovelace" */
+  /** What to call the person. @example "Ada Lovelace" */
   @ValidateIf(whenGiven)
   @Transform(trimmed)
   @IsString()
@@ -33,7 +35,7 @@ export class ListUsersQuery extends ListQuery {
   @IsEmail()
   email?: string;
 
-  /** @example "user_2g7np7Hrk0SN6kj5EDMLDaKNL0S" */
+  /** Clerk's id. @example "user_2g7np7Hrk0SN6kj5EDMLDaKNL0S" */
   @IsOptional()
   @IsString()
   @MaxLength(200)
@@ -58,23 +60,27 @@ export class ListUsersQuery extends ListQuery {
   search?: string;
 }
 
+@ApiSchema({ description: 'One person.' })
 export class UserResponse {
-  /** @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  /** The user's id. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  @ApiProperty({ format: 'uuid' })
   id!: string;
 
   /** A user who came from Clerk may have none. @example "ada@example.com" */
+  @ApiProperty({ format: 'email' })
   email!: string | null;
 
   /** Whether the address was proved to be theirs. @example true */
   emailVerified!: boolean;
 
-  /** @example "Ada Lovelace" */
+  /** What to call the person. @example "Ada Lovelace" */
   name!: string;
 
-  /** @example "ada" */
+  /** A name without spaces, which need not be unique. @example "ada" */
   username!: string | null;
 
-  /** @example "https://example.com/ada.png" */
+  /** A picture. @example "https://example.com/ada.png" */
+  @ApiProperty({ format: 'uri' })
   imageUrl!: string | null;
 
   /** Clerk's id, for a user whom Clerk owns. @example "user_2g7np7Hrk0SN6kj5EDMLDaKNL0S" */
@@ -86,20 +92,24 @@ export class UserResponse {
   /** Since when they may not sign in or call anything. */
   suspendedAt!: Date | null;
 
+  /** When they signed up, or were first seen. */
   createdAt!: Date;
 
+  /** When this last changed. */
   updatedAt!: Date;
 
-  static of(user: User): UserResponse {
+  static of(this: void, user: User): UserResponse {
     const { id, email, emailVerified, name, username, imageUrl, clerkUserId, operator, suspendedAt, createdAt, updatedAt } = user;
     return { id, email, emailVerified, name, username, imageUrl, clerkUserId, operator, suspendedAt, createdAt, updatedAt };
   }
 }
 
+@ApiSchema({ description: 'A page of users.' })
 export class UserListResponse {
+  /** The users, newest first. */
   data!: UserResponse[];
 
-  /** Ask for the next page with it; null on the last one. */
+  /** Ask for the next page with it; null on the last one. @example "WyIyMDI2LTAxLTE1Il0.q83vEjRWeJCrze8SNFZ4kA" */
   nextCursor!: string | null;
 
   static of({ data, nextCursor }: Page<User>): UserListResponse {
