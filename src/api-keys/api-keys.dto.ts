@@ -1,4 +1,4 @@
-import { ApiProperty } from '@nestjs/swagger';
+import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 import { Transform, Type } from 'class-transformer';
 import { ArrayMaxSize, ArrayNotEmpty, IsArray, IsDate, IsIn, IsInt, IsOptional, IsString, Length, Max, Min } from 'class-validator';
 import type { Page } from '../common/cursors.js';
@@ -8,6 +8,7 @@ import type { FreshApiKey } from './api-keys.service.js';
 
 const WEEK_SECONDS = 7 * 86_400;
 
+@ApiSchema({ description: 'A key to make.' })
 export class CreateApiKeyRequest {
   /** To recognise it by. @example "Billing worker" */
   @Transform(trimmed)
@@ -15,6 +16,7 @@ export class CreateApiKeyRequest {
   @Length(1, 100)
   name!: string;
 
+  /** What it may do. */
   @ApiProperty({ enum: API_KEY_SCOPES, isArray: true, description: 'What it may do.', example: ['usage:write'] })
   @IsArray()
   @ArrayNotEmpty()
@@ -29,16 +31,20 @@ export class CreateApiKeyRequest {
   expiresAt?: Date | null;
 }
 
+@ApiSchema({ description: 'How to replace a key.' })
 export class RotateApiKeyRequest {
   /** How long the old key still works. @example 86400 */
   @IsInt()
   @Min(0)
   @Max(WEEK_SECONDS)
+  @ApiProperty({ type: 'integer' })
   overlapSeconds: number = 86_400;
 }
 
+@ApiSchema({ description: 'A key, without its secret.' })
 export class ApiKeyResponse {
   /** The key (not its secret). @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  @ApiProperty({ format: 'uuid' })
   id!: string;
 
   /** To recognise it by. @example "Billing worker" */
@@ -47,19 +53,23 @@ export class ApiKeyResponse {
   /** The beginning of the key. @example "tnt_live_9fK2xQ" */
   prefix!: string;
 
+  /** What it may do. */
   @ApiProperty({ enum: API_KEY_SCOPES, isArray: true, example: ['usage:write'] })
   scopes!: ApiKeyScope[];
 
   /** Who made it. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   createdBy!: string;
 
+  /** When it ends by itself. */
   expiresAt!: Date | null;
 
   /** To the minute. */
   lastUsedAt!: Date | null;
 
+  /** When it was revoked. */
   revokedAt!: Date | null;
 
+  /** When it was made. */
   createdAt!: Date;
 
   static of({ id, name, prefix, scopes, createdBy, expiresAt, lastUsedAt, revokedAt, createdAt }: ApiKey): ApiKeyResponse {
@@ -67,6 +77,7 @@ export class ApiKeyResponse {
   }
 }
 
+@ApiSchema({ description: 'A key at the only moment at which it can be read.' })
 export class FreshApiKeyResponse extends ApiKeyResponse {
   /** The key itself. It is shown this once. @example "tnt_live_9fK2xQ7mVb4nZc8pLs1dTg5hJr3wYe6uAk0iOxQz" */
   key!: string;
@@ -76,10 +87,12 @@ export class FreshApiKeyResponse extends ApiKeyResponse {
   }
 }
 
+@ApiSchema({ description: 'A page of keys.' })
 export class ApiKeyListResponse {
+  /** The page. */
   data!: ApiKeyResponse[];
 
-  /** Ask for the next page with it; null on the last one. */
+  /** Ask for the next page with it; null on the last one. @example "WyIyMDI2LTAxLTE1Il0.q83vEjRWeJCrze8SNFZ4kA" */
   nextCursor!: string | null;
 
   static of({ data, nextCursor }: Page<ApiKey>): ApiKeyListResponse {

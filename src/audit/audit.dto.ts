@@ -3,7 +3,7 @@ import { IsDate, IsOptional, IsString, IsUUID, MaxLength } from 'class-validator
 import type { Page } from '../common/cursors.js';
 import { ListQuery } from '../common/list.dto.js';
 import { ACTOR_KINDS, type ActorKind, type AuditEntry } from './audit-log.table.js';
-import { ApiProperty } from '@nestjs/swagger';
+import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 
 export class ListAuditLogQuery extends ListQuery {
   /** Only this kind of event. @example "membership.role_changed" */
@@ -36,10 +36,13 @@ export class ListAuditLogQuery extends ListQuery {
   createdBefore?: Date;
 }
 
+@ApiSchema({ description: 'One thing that somebody did.' })
 export class AuditEntryResponse {
   /** The entry. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  @ApiProperty({ format: 'uuid' })
   id!: string;
 
+  /** What kind of caller did it. */
   @ApiProperty({ enum: ACTOR_KINDS, example: 'user' })
   actorKind!: ActorKind;
 
@@ -70,6 +73,7 @@ export class AuditEntryResponse {
   /** The address it was asked from. @example "203.0.113.7" */
   ipAddress!: string | null;
 
+  /** When it was made. */
   createdAt!: Date;
 
   static of({
@@ -88,10 +92,12 @@ export class AuditEntryResponse {
   }
 }
 
+@ApiSchema({ description: 'A page of the audit log.' })
 export class AuditLogResponse {
+  /** The page. */
   data!: AuditEntryResponse[];
 
-  /** Ask for the next page with it; null on the last one. */
+  /** Ask for the next page with it; null on the last one. @example "WyIyMDI2LTAxLTE1Il0.q83vEjRWeJCrze8SNFZ4kA" */
   nextCursor!: string | null;
 
   static of({ data, nextCursor }: Page<AuditEntry>): AuditLogResponse {

@@ -1,4 +1,4 @@
-import { ApiProperty } from '@nestjs/swagger';
+import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 import { Transform } from 'class-transformer';
 import { IsEmail, IsIn, IsOptional, IsString, Length, MaxLength } from 'class-validator';
 import type { Page } from '../common/cursors.js';
@@ -8,6 +8,7 @@ import { type Role, ROLES } from '../memberships/organization-memberships.table.
 import type { InvitationWithOrganization } from './invitations.repository.js';
 import { type Invitation, INVITATION_STATUSES, type InvitationStatus } from './invitations.table.js';
 
+@ApiSchema({ description: 'Whom to invite, and as what.' })
 export class CreateInvitationRequest {
   /** Who is invited. @example "grace@example.com" */
   @Transform(lowered)
@@ -15,6 +16,7 @@ export class CreateInvitationRequest {
   @MaxLength(254)
   email!: string;
 
+  /** What they may do. */
   @ApiProperty({ enum: ROLES, example: 'member' })
   @IsIn(ROLES)
   role!: Role;
@@ -26,6 +28,7 @@ export class CreateInvitationRequest {
   acceptUrl?: string;
 }
 
+@ApiSchema({ description: 'How to mail it again.' })
 export class ResendInvitationRequest {
   /** Your page for accepting, on a trusted origin; the mail links to it with `?token=`. @example "https://app.example.com/join" */
   @IsOptional()
@@ -34,6 +37,7 @@ export class ResendInvitationRequest {
   acceptUrl?: string;
 }
 
+@ApiSchema({ description: 'The invitation to accept.' })
 export class AcceptInvitationRequest {
   /** From the mail. @example "8ZkF3l0m2nQp5rStUvWxYz01AbCdEfGh" */
   @IsString()
@@ -42,14 +46,17 @@ export class AcceptInvitationRequest {
 }
 
 export class ListInvitationsQuery extends ListQuery {
+  /** What became of it. */
   @ApiProperty({ enum: INVITATION_STATUSES, required: false, description: 'Only those with this status.', example: 'pending' })
   @IsOptional()
   @IsIn(INVITATION_STATUSES)
   status?: InvitationStatus;
 }
 
+@ApiSchema({ description: 'An invitation, as the organization sees it.' })
 export class InvitationResponse {
   /** The invitation. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  @ApiProperty({ format: 'uuid' })
   id!: string;
 
   /** The organization it leads to. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
@@ -58,17 +65,21 @@ export class InvitationResponse {
   /** Who is invited. @example "grace@example.com" */
   email!: string;
 
+  /** What they may do. */
   @ApiProperty({ enum: ROLES, example: 'member' })
   role!: Role;
 
+  /** What became of it. */
   @ApiProperty({ enum: INVITATION_STATUSES, example: 'pending' })
   status!: InvitationStatus;
 
   /** Who sent it. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   invitedBy!: string | null;
 
+  /** When it ends by itself. */
   expiresAt!: Date;
 
+  /** When it was made. */
   createdAt!: Date;
 
   static of({ id, organizationId, email, role, status, invitedBy, expiresAt, createdAt }: Invitation): InvitationResponse {
@@ -76,8 +87,10 @@ export class InvitationResponse {
   }
 }
 
+@ApiSchema({ description: 'Where an invitation leads.' })
 export class InvitingOrganizationResponse {
   /** The organization. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  @ApiProperty({ format: 'uuid' })
   id!: string;
 
   /** What it is called. @example "Acme Inc." */
@@ -90,20 +103,27 @@ export class InvitingOrganizationResponse {
   imageUrl!: string | null;
 }
 
+@ApiSchema({ description: 'An invitation, as the invited sees it.' })
 export class OwnInvitationResponse {
   /** The invitation. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  @ApiProperty({ format: 'uuid' })
   id!: string;
 
+  /** Where it leads. */
   organization!: InvitingOrganizationResponse;
 
+  /** What they may do. */
   @ApiProperty({ enum: ROLES, example: 'member' })
   role!: Role;
 
+  /** What became of it. */
   @ApiProperty({ enum: INVITATION_STATUSES, example: 'pending' })
   status!: InvitationStatus;
 
+  /** When it ends by itself. */
   expiresAt!: Date;
 
+  /** When it was made. */
   createdAt!: Date;
 
   static of({ id, organization, role, status, expiresAt, createdAt }: InvitationWithOrganization): OwnInvitationResponse {
@@ -111,10 +131,12 @@ export class OwnInvitationResponse {
   }
 }
 
+@ApiSchema({ description: 'A page of invitations.' })
 export class InvitationListResponse {
+  /** The page. */
   data!: InvitationResponse[];
 
-  /** Ask for the next page with it; null on the last one. */
+  /** Ask for the next page with it; null on the last one. @example "WyIyMDI2LTAxLTE1Il0.q83vEjRWeJCrze8SNFZ4kA" */
   nextCursor!: string | null;
 
   static of({ data, nextCursor }: Page<Invitation>): InvitationListResponse {
@@ -122,10 +144,12 @@ export class InvitationListResponse {
   }
 }
 
+@ApiSchema({ description: 'A page of your invitations.' })
 export class OwnInvitationListResponse {
+  /** The page. */
   data!: OwnInvitationResponse[];
 
-  /** Ask for the next page with it; null on the last one. */
+  /** Ask for the next page with it; null on the last one. @example "WyIyMDI2LTAxLTE1Il0.q83vEjRWeJCrze8SNFZ4kA" */
   nextCursor!: string | null;
 
   static of({ data, nextCursor }: Page<InvitationWithOrganization>): OwnInvitationListResponse {

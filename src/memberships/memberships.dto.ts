@@ -1,4 +1,4 @@
-import { ApiProperty } from '@nestjs/swagger';
+import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 import { IsIn, IsOptional, IsString, MaxLength } from 'class-validator';
 import type { Page } from '../common/cursors.js';
 import { ListQuery } from '../common/list.dto.js';
@@ -6,6 +6,7 @@ import type { Member, MemberSort } from './memberships.repository.js';
 import { type Role, ROLES } from './organization-memberships.table.js';
 
 export class ListMembershipsQuery extends ListQuery {
+  /** What they may do. */
   @ApiProperty({ enum: ROLES, required: false, description: 'Only members with this role.', example: 'admin' })
   @IsOptional()
   @IsIn(ROLES)
@@ -27,14 +28,18 @@ export class ListMembershipsQuery extends ListQuery {
   sort: MemberSort = 'joined';
 }
 
+@ApiSchema({ description: 'The new role.' })
 export class ChangeRoleRequest {
+  /** What they may do. */
   @ApiProperty({ enum: ROLES, example: 'admin' })
   @IsIn(ROLES)
   role!: Role;
 }
 
+@ApiSchema({ description: 'Whose membership it is.' })
 export class MemberUserResponse {
   /** The user. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  @ApiProperty({ format: 'uuid' })
   id!: string;
 
   /** What to call them. @example "Ada Lovelace" */
@@ -47,21 +52,26 @@ export class MemberUserResponse {
   imageUrl!: string | null;
 }
 
+@ApiSchema({ description: 'A person in an organization.' })
 export class MembershipResponse {
   /** The membership. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  @ApiProperty({ format: 'uuid' })
   id!: string;
 
   /** The organization. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   organizationId!: string;
 
+  /** What they may do. */
   @ApiProperty({ enum: ROLES, example: 'member' })
   role!: Role;
 
+  /** Who it is. */
   user!: MemberUserResponse;
 
   /** When they joined. */
   createdAt!: Date;
 
+  /** When it last changed. */
   updatedAt!: Date;
 
   static of({ id, organizationId, role, user, createdAt, updatedAt }: Member): MembershipResponse {
@@ -69,10 +79,12 @@ export class MembershipResponse {
   }
 }
 
+@ApiSchema({ description: 'A page of members.' })
 export class MembershipListResponse {
+  /** The page. */
   data!: MembershipResponse[];
 
-  /** Ask for the next page with it; null on the last one. */
+  /** Ask for the next page with it; null on the last one. @example "WyIyMDI2LTAxLTE1Il0.q83vEjRWeJCrze8SNFZ4kA" */
   nextCursor!: string | null;
 
   static of({ data, nextCursor }: Page<Member>): MembershipListResponse {

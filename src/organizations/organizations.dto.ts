@@ -1,4 +1,4 @@
-import { ApiProperty } from '@nestjs/swagger';
+import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 import { Transform } from 'class-transformer';
 import { IsString, IsUrl, Length, MaxLength, ValidateIf } from 'class-validator';
 import type { Page } from '../common/cursors.js';
@@ -7,6 +7,7 @@ import { type Role, ROLES } from '../memberships/organization-memberships.table.
 import type { OwnOrganization } from './organizations.repository.js';
 import type { Organization } from './organizations.table.js';
 
+@ApiSchema({ description: 'An organization to make.' })
 export class CreateOrganizationRequest {
   /** What it is called. @example "Acme Inc." */
   @Transform(trimmed)
@@ -27,6 +28,7 @@ export class CreateOrganizationRequest {
   imageUrl?: string | null;
 }
 
+@ApiSchema({ description: 'What changes; the rest stays.' })
 export class UpdateOrganizationRequest {
   /** What it is called. @example "Acme Inc." */
   @ValidateIf(whenGiven)
@@ -48,8 +50,10 @@ export class UpdateOrganizationRequest {
   imageUrl?: string | null;
 }
 
+@ApiSchema({ description: 'A tenant.' })
 export class OrganizationResponse {
   /** The organization. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  @ApiProperty({ format: 'uuid' })
   id!: string;
 
   /** What it is called. @example "Acme Inc." */
@@ -64,8 +68,10 @@ export class OrganizationResponse {
   /** Clerk's id, for an organization that Clerk owns. @example "org_2g7np7Hrk0SN6kj5EDMLDaKNL0S" */
   clerkOrganizationId!: string | null;
 
+  /** When it was made. */
   createdAt!: Date;
 
+  /** When it last changed. */
   updatedAt!: Date;
 
   static of({ id, name, slug, imageUrl, clerkOrganizationId, createdAt, updatedAt }: Organization): OrganizationResponse {
@@ -73,7 +79,9 @@ export class OrganizationResponse {
   }
 }
 
+@ApiSchema({ description: 'A tenant, and what you are in it.' })
 export class OwnOrganizationResponse extends OrganizationResponse {
+  /** What they may do. */
   @ApiProperty({ enum: ROLES, nullable: true, description: 'Your role; null for an operator who looks in.', example: 'admin' })
   role!: Role | null;
 
@@ -82,10 +90,12 @@ export class OwnOrganizationResponse extends OrganizationResponse {
   }
 }
 
+@ApiSchema({ description: 'A page of your organizations.' })
 export class OwnOrganizationListResponse {
+  /** The page. */
   data!: OwnOrganizationResponse[];
 
-  /** Ask for the next page with it; null on the last one. */
+  /** Ask for the next page with it; null on the last one. @example "WyIyMDI2LTAxLTE1Il0.q83vEjRWeJCrze8SNFZ4kA" */
   nextCursor!: string | null;
 
   static of({ data, nextCursor }: Page<OwnOrganization>): OwnOrganizationListResponse {
