@@ -60,9 +60,14 @@ export class OrganizationsRepository {
     return rows.map(({ organization, role }) => ({ ...organization, role }));
   }
 
-  async insert(organization: typeof organizations.$inferInsert, db: Queryable): Promise<Organization> {
-    const [inserted] = await db.insert(organizations).values(organization).returning();
-    return inserted!;
+  /** Undefined when a living organization has the slug; the transaction goes on. */
+  async insert(organization: typeof organizations.$inferInsert, db: Queryable): Promise<Organization | undefined> {
+    const [inserted] = await db
+      .insert(organizations)
+      .values(organization)
+      .onConflictDoNothing({ target: organizations.slug, where: sql`deleted_at IS NULL` })
+      .returning();
+    return inserted;
   }
 
   async lock(organizationId: string, db: Queryable): Promise<Organization | undefined> {
