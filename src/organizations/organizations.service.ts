@@ -129,6 +129,8 @@ export class OrganizationsService implements OnModuleInit {
       if (before.clerkOrganizationId !== null) throw new ManagedByClerk();
       const slug = before.slug === null ? null : await this.freeOf([before.slug, ...alternatives(before.slug)], tx);
       const after = await this.repository.update(organizationId, { deletedAt: null, slug }, tx);
+      // Its admins may have deleted themselves meanwhile: only living organizations keep their last one.
+      await this.memberships.ensureAdmin(organizationId, tx);
       await this.record('organization.restored', after, actor, { before: profileOf(before), after: profileOf(after) }, tx);
       return after;
     };

@@ -140,9 +140,10 @@ export class UsersService implements OnModuleInit {
    */
   async delete(userId: string, actor: Actor): Promise<void> {
     await this.db.transaction(async (tx) => {
-      await this.memberships.endAllOfUser(userId, tx);
+      // First of all: whoever joins an organization waits for this lock, or is seen under it.
       const before = await this.lock(userId, tx);
       if (before.clerkUserId !== null) throw new ManagedByClerk();
+      await this.memberships.endAllOfUser(userId, tx);
       await this.repository.markDeleted(userId, tx);
       await this.accounts.removeAll([userId], tx);
       await this.sessions.endAll([userId], {}, tx);
