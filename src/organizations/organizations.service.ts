@@ -210,6 +210,7 @@ export class OrganizationsService implements OnModuleInit {
         if (dead.length === 0) return 0;
         const organizationIds = dead.map(({ id }) => id);
         await this.memberships.rememberPurged({ organizationIds }, tx);
+        await this.purgedIds.add('clerk', 'invitation', await this.repository.listClerkInvitationIds(organizationIds, tx), tx);
         await this.purgedIds.add(
           'clerk',
           'organization',
