@@ -13,10 +13,11 @@ export function requireJson(request: Request, _response: Response, next: NextFun
 
 /**
  * Refuses text that PostgreSQL cannot store (NUL) or UTF-8 cannot carry (lone surrogates), and nesting
- * that only an attack has, wherever it stands in body or query.
+ * that only an attack has, wherever it stands in path, body or query.
  */
 export function refuseUncleanInput(request: Request, _response: Response, next: NextFunction): void {
   const errors: InvalidField[] = [];
+  if (request.path.includes('%00')) errors.push({ path: 'params', message: 'must not contain NUL characters or lone surrogates' });
   inspect(request.body, 'body', 0, errors);
   inspect(request.query, 'query', 0, errors);
   if (errors.length > 0) throw new InvalidRequest({ errors });
