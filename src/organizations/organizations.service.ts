@@ -55,10 +55,11 @@ export class OrganizationsService implements OnModuleInit {
     return organization;
   }
 
-  /** @throws {OrganizationNotFound} also for one that the caller does not belong to; operators may look */
-  async getBySlug(slug: string, caller: Principal): Promise<OwnOrganization> {
-    const found = await this.repository.findBySlug(slug, caller.userId);
-    if (found === undefined || (found.role === null && !caller.operator)) throw new OrganizationNotFound();
+  /** @throws {OrganizationNotFound} also for one that the caller does not belong to; operators may look, and it is written down */
+  async getBySlug(slug: string, { userId, operator, actor }: Principal): Promise<OwnOrganization> {
+    const found = await this.repository.findBySlug(slug, userId);
+    if (found === undefined || (found.role === null && !operator)) throw new OrganizationNotFound();
+    if (found.role === null) await this.record('operator.read', found, actor, { after: { slug } }, this.db);
     return found;
   }
 
