@@ -23,6 +23,7 @@ const MEMBER = {
   organizationId: memberships.organizationId,
   userId: memberships.userId,
   role: memberships.role,
+  userName: memberships.userName,
   deletedAt: memberships.deletedAt,
   createdAt: memberships.createdAt,
   updatedAt: memberships.updatedAt,
@@ -39,7 +40,7 @@ export class MembershipsRepository {
     { sort, limit, after }: { sort: MemberSort; limit: number; after?: [string, string] },
     db: Queryable = this.db,
   ): Promise<Member[]> {
-    const [by, cast] = sort === 'name' ? [users.name, sql`text`] : [memberships.createdAt, sql`timestamptz`];
+    const [by, cast] = sort === 'name' ? [memberships.userName, sql`text`] : [memberships.createdAt, sql`timestamptz`];
     return db
       .select(MEMBER)
       .from(memberships)

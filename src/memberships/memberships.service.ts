@@ -38,7 +38,7 @@ export class MembershipsService {
     return this.cursors.page(rows, {
       limit,
       list,
-      position: ({ id, createdAt, user }) => [sort === 'name' ? user.name : createdAt.toISOString(), id],
+      position: ({ id, createdAt, userName }) => [sort === 'name' ? userName : createdAt.toISOString(), id],
     });
   }
 
