@@ -27,9 +27,10 @@ export class Cursors {
   /** @throws {InvalidCursor} when it was not made by `page` for the same list */
   read(cursor: string | undefined, list: unknown): Position | undefined {
     if (cursor === undefined) return undefined;
-    const [body = '', signature = ''] = cursor.split('.');
-    const given = Buffer.from(signature, 'base64url');
-    const wanted = this.sign(body, list);
+    const body = cursor.slice(0, Math.max(0, cursor.indexOf('.')));
+    // The whole text, not what it decodes to: base64 has several spellings of the same bytes.
+    const given = Buffer.from(cursor);
+    const wanted = Buffer.from(this.seal(body, list));
     if (given.length !== wanted.length || !timingSafeEqual(given, wanted)) throw new InvalidCursor();
     return JSON.parse(Buffer.from(body, 'base64url').toString()) as Position;
   }
@@ -50,13 +51,20 @@ export class Cursors {
     const last = data.at(-1);
     if (rows.length <= limit || last === undefined) return { data, nextCursor: null };
     const body = Buffer.from(JSON.stringify(position(last))).toString('base64url');
-    return { data, nextCursor: `${body}.${this.sign(body, list).toString('base64url')}` };
+    return { data, nextCursor: this.seal(body, list) };
   }
 
-  private sign(body: string, list: unknown): Buffer {
-    return createHmac('sha256', this.key)
-      .update(`${body}.${JSON.stringify(list)}`)
+  private seal(body: string, list: unknown): string {
+    const signature = createHmac('sha256', this.key)
+      .update(`${body}.${JSON.stringify(list, inOrder)}`)
       .digest()
       .subarray(0, 16);
+    return `${body}.${signature.toString('base64url')}`;
   }
+}
+
+/** Filters are the same ones in whatever order the query names them. */
+function inOrder(_: string, value: unknown): unknown {
+  const isPlain = typeof value === 'object' && value !== null && !Array.isArray(value);
+  return isPlain ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))) : value;
 }

@@ -1,9 +1,9 @@
 import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 import { Transform } from 'class-transformer';
-import { IsEmail, IsIn, IsOptional, IsString, Length, MaxLength } from 'class-validator';
+import { IsEmail, IsIn, IsOptional, IsString, Length, MaxLength, ValidateIf } from 'class-validator';
 import type { Page } from '../common/cursors.js';
 import { ListQuery } from '../common/list.dto.js';
-import { lowered } from '../common/transforms.js';
+import { lowered, whenGiven } from '../common/transforms.js';
 import { type Role, ROLES } from '../memberships/organization-memberships.table.js';
 import type { InvitationWithOrganization } from './invitations.repository.js';
 import { type Invitation, INVITATION_STATUSES, type InvitationStatus } from './invitations.table.js';
@@ -22,7 +22,7 @@ export class CreateInvitationRequest {
   role!: Role;
 
   /** Your page for accepting, on a trusted origin; the mail links to it with `?token=`. @example "https://app.example.com/join" */
-  @IsOptional()
+  @ValidateIf(whenGiven)
   @IsString()
   @MaxLength(2000)
   acceptUrl?: string;
@@ -31,7 +31,7 @@ export class CreateInvitationRequest {
 @ApiSchema({ description: 'How to mail it again.' })
 export class ResendInvitationRequest {
   /** Your page for accepting, on a trusted origin; the mail links to it with `?token=`. @example "https://app.example.com/join" */
-  @IsOptional()
+  @ValidateIf(whenGiven)
   @IsString()
   @MaxLength(2000)
   acceptUrl?: string;
@@ -101,6 +101,10 @@ export class InvitingOrganizationResponse {
 
   /** Its picture. @example "https://example.com/acme.png" */
   imageUrl!: string | null;
+
+  static of({ id, name, slug, imageUrl }: InvitationWithOrganization['organization']): InvitingOrganizationResponse {
+    return { id, name, slug, imageUrl };
+  }
 }
 
 @ApiSchema({ description: 'An invitation, as the invited sees it.' })
@@ -127,7 +131,7 @@ export class OwnInvitationResponse {
   createdAt!: Date;
 
   static of({ id, organization, role, status, expiresAt, createdAt }: InvitationWithOrganization): OwnInvitationResponse {
-    return { id, organization, role, status, expiresAt, createdAt };
+    return { id, organization: InvitingOrganizationResponse.of(organization), role, status, expiresAt, createdAt };
   }
 }
 

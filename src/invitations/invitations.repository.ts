@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, desc, eq, gt, isNull, lt, lte, sql } from 'drizzle-orm';
+import { and, desc, eq, gt, isNull, lt, lte, or, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { memberships } from '../memberships/organization-memberships.table.js';
 import { organizations } from '../organizations/organizations.table.js';
@@ -8,7 +8,7 @@ import { type Invitation, invitations, type InvitationStatus } from './invitatio
 
 /** An invitation together with where it leads. */
 export interface InvitationWithOrganization extends Invitation {
-  organization: { id: string; name: string; slug: string | null; imageUrl: string | null };
+  organization: { id: string; name: string; slug: string | null; imageUrl: string | null; clerkOrganizationId: string | null };
 }
 
 interface Window {
@@ -19,7 +19,21 @@ interface Window {
 const beyond = (after: Window['after']) =>
   after && sql`(${invitations.createdAt}, ${invitations.id}) < (${after.createdAt}::timestamptz, ${after.id}::uuid)`;
 
-const ORGANIZATION = { id: organizations.id, name: organizations.name, slug: organizations.slug, imageUrl: organizations.imageUrl };
+/** By date, not only by what the job has marked so far. */
+const withStatus = (status: InvitationStatus) => {
+  const pending = eq(invitations.status, 'pending');
+  if (status === 'pending') return and(pending, gt(invitations.expiresAt, sql`now()`));
+  if (status === 'expired') return or(eq(invitations.status, 'expired'), and(pending, lte(invitations.expiresAt, sql`now()`)));
+  return eq(invitations.status, status);
+};
+
+const ORGANIZATION = {
+  id: organizations.id,
+  name: organizations.name,
+  slug: organizations.slug,
+  imageUrl: organizations.imageUrl,
+  clerkOrganizationId: organizations.clerkOrganizationId,
+};
 
 @Injectable()
 export class InvitationsRepository {
@@ -34,13 +48,7 @@ export class InvitationsRepository {
     return db
       .select()
       .from(invitations)
-      .where(
-        and(
-          eq(invitations.organizationId, organizationId),
-          status === undefined ? undefined : eq(invitations.status, status),
-          beyond(after),
-        ),
-      )
+      .where(and(eq(invitations.organizationId, organizationId), status === undefined ? undefined : withStatus(status), beyond(after)))
       .orderBy(desc(invitations.createdAt), desc(invitations.id))
       .limit(limit);
   }

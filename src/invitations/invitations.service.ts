@@ -144,6 +144,7 @@ export class InvitationsService implements OnModuleInit {
    * @throws {InvitationNotFound} for one that is not the caller's, too
    * @throws {EmailNotVerified}
    * @throws {InvitationGone} when it expired, was revoked or declined
+   * @throws {ManagedByClerk}
    */
   async accept(ref: InvitationRef, { userId, actor }: Principal): Promise<InvitationWithOrganization> {
     return this.answer(ref, userId, 'accepted', async (invitation, tx) => {
@@ -169,11 +170,12 @@ export class InvitationsService implements OnModuleInit {
     const { email, emailVerified } = await this.users.get(userId);
     return this.db.transaction(async (tx) => {
       const invitation = await this.repository.lock('id' in ref ? ref : { tokenHash: hashToken(ref.token) }, tx);
-      if (invitation === undefined || invitation.clerkInvitationId !== null || invitation.email !== email) throw new InvitationNotFound();
+      if (invitation === undefined || invitation.email !== email) throw new InvitationNotFound();
       // A stranger who merely typed this address into a sign-up form must not see or take what was meant for its owner.
       if (!emailVerified) throw 'token' in ref ? new EmailNotVerified() : new InvitationNotFound();
+      requireLocal(invitation);
       if (invitation.status === status && invitation.answeredBy === userId) return invitation;
-      if (invitation.status !== 'pending' || invitation.expiresAt <= new Date()) throw new InvitationGone();
+      if (!isOpen(invitation)) throw new InvitationGone();
       await effect(invitation, tx);
       const updated = await this.repository.update(invitation.id, { status, answeredBy: userId }, tx);
       return { ...updated, organization: invitation.organization };
@@ -183,8 +185,8 @@ export class InvitationsService implements OnModuleInit {
   private async lockPending(organizationId: string, invitationId: string, db: Queryable): Promise<InvitationWithOrganization> {
     const invitation = await this.repository.lock({ id: invitationId }, db);
     if (invitation === undefined || invitation.organizationId !== organizationId) throw new InvitationNotFound();
-    if (invitation.clerkInvitationId !== null) throw new ManagedByClerk();
-    if (invitation.status !== 'pending') throw new InvitationNotPending();
+    requireLocal(invitation);
+    if (!isOpen(invitation)) throw new InvitationNotPending();
     return invitation;
   }
 
@@ -228,6 +230,15 @@ export class InvitationsService implements OnModuleInit {
   ): Promise<void> {
     await this.audit.record({ actor, action, organizationId, target: { type: 'invitation', id }, ...change }, db);
   }
+}
+
+function requireLocal({ clerkInvitationId, organization }: InvitationWithOrganization): void {
+  if (clerkInvitationId !== null || organization.clerkOrganizationId !== null) throw new ManagedByClerk();
+}
+
+/** The job marks expired ones a little later; that must make no difference. */
+function isOpen({ status, expiresAt }: Invitation): boolean {
+  return status === 'pending' && expiresAt > new Date();
 }
 
 function newToken(): { raw: string; hash: string } {

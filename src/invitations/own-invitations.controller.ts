@@ -2,7 +2,7 @@ import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/com
 import { SignedIn } from '../access/access.decorators.js';
 import { Caller, type Principal } from '../access/principal.js';
 import { Problems } from '../common/api-problems.js';
-import { InvalidCursor } from '../common/common.errors.js';
+import { InvalidCursor, ManagedByClerk } from '../common/common.errors.js';
 import { IdPipe } from '../common/id.pipe.js';
 import { ListQuery } from '../common/list.dto.js';
 import { AcceptInvitationRequest, OwnInvitationListResponse, OwnInvitationResponse } from './invitations.dto.js';
@@ -26,7 +26,7 @@ export class OwnInvitationsController {
   @Post('accept')
   @HttpCode(200)
   @SignedIn()
-  @Problems(InvitationNotFound, InvitationGone, EmailNotVerified)
+  @Problems(InvitationNotFound, InvitationGone, EmailNotVerified, ManagedByClerk)
   async acceptInvitationByToken(@Caller() caller: Principal, @Body() { token }: AcceptInvitationRequest): Promise<OwnInvitationResponse> {
     return OwnInvitationResponse.of(await this.invitations.accept({ token }, caller));
   }
@@ -35,7 +35,7 @@ export class OwnInvitationsController {
   @Post(':invitationId/accept')
   @HttpCode(200)
   @SignedIn()
-  @Problems(InvitationNotFound, InvitationGone)
+  @Problems(InvitationNotFound, InvitationGone, ManagedByClerk)
   async acceptInvitation(@Caller() caller: Principal, @Param('invitationId', IdPipe) id: string): Promise<OwnInvitationResponse> {
     return OwnInvitationResponse.of(await this.invitations.accept({ id }, caller));
   }
@@ -44,7 +44,7 @@ export class OwnInvitationsController {
   @Post(':invitationId/decline')
   @HttpCode(200)
   @SignedIn()
-  @Problems(InvitationNotFound, InvitationGone)
+  @Problems(InvitationNotFound, InvitationGone, ManagedByClerk)
   async declineInvitation(@Caller() caller: Principal, @Param('invitationId', IdPipe) id: string): Promise<OwnInvitationResponse> {
     return OwnInvitationResponse.of(await this.invitations.decline({ id }, caller));
   }

@@ -23,6 +23,7 @@ const MEMBER = {
   organizationId: memberships.organizationId,
   userId: memberships.userId,
   role: memberships.role,
+  userName: memberships.userName,
   deletedAt: memberships.deletedAt,
   createdAt: memberships.createdAt,
   updatedAt: memberships.updatedAt,
@@ -39,7 +40,7 @@ export class MembershipsRepository {
     { sort, limit, after }: { sort: MemberSort; limit: number; after?: [string, string] },
     db: Queryable = this.db,
   ): Promise<Member[]> {
-    const [by, cast] = sort === 'name' ? [users.name, sql`text`] : [memberships.createdAt, sql`timestamptz`];
+    const [by, cast] = sort === 'name' ? [memberships.userName, sql`text`] : [memberships.createdAt, sql`timestamptz`];
     return db
       .select(MEMBER)
       .from(memberships)
@@ -84,8 +85,9 @@ export class MembershipsRepository {
     return inserted;
   }
 
-  async updateRole(membershipId: string, role: Role, db: Queryable): Promise<void> {
-    await db.update(memberships).set({ role }).where(eq(memberships.id, membershipId));
+  async updateRole(membershipId: string, role: Role, db: Queryable): Promise<Membership> {
+    const [updated] = await db.update(memberships).set({ role }).where(eq(memberships.id, membershipId)).returning();
+    return updated!;
   }
 
   async end(membershipIds: string[], db: Queryable): Promise<void> {
@@ -106,22 +108,39 @@ export class MembershipsRepository {
     return organization;
   }
 
-  /** In the order of their ids: two who lock several must not wait for each other. */
-  async lockOrganizationsOfUser(userId: string, db: Queryable): Promise<{ id: string; clerkOrganizationId: string | null }[]> {
+  /**
+   * In the order of their ids: two who lock several must not wait for each other. Deleted ones too: one may
+   * just be restored, and must not come back without its admin.
+   */
+  async lockOrganizationsOfUser(
+    userId: string,
+    db: Queryable,
+  ): Promise<{ id: string; clerkOrganizationId: string | null; deletedAt: Date | null }[]> {
     const own = db
       .select({ id: memberships.organizationId })
       .from(memberships)
       .where(and(eq(memberships.userId, userId), isNull(memberships.deletedAt)));
     return db
-      .select({ id: organizations.id, clerkOrganizationId: organizations.clerkOrganizationId })
+      .select({ id: organizations.id, clerkOrganizationId: organizations.clerkOrganizationId, deletedAt: organizations.deletedAt })
       .from(organizations)
-      .where(and(sql`${organizations.id} IN (${own})`, isNull(organizations.deletedAt)))
+      .where(sql`${organizations.id} IN (${own})`)
       .orderBy(organizations.id)
       .for('no key update');
   }
 
-  async hasOtherAdmin(organizationId: string, membershipId: string, db: Queryable): Promise<boolean> {
-    const [other] = await db
+  /** False for one who is deleted. Until the transaction ends, nobody can delete them. */
+  async lockUser(userId: string, db: Queryable): Promise<boolean> {
+    const [user] = await db
+      .select({ id: users.id })
+      .from(users)
+      .where(and(eq(users.id, userId), isNull(users.deletedAt)))
+      .for('share');
+    return user !== undefined;
+  }
+
+  /** @param except a membership that does not count */
+  async hasAdmin(organizationId: string, { except }: { except?: string }, db: Queryable): Promise<boolean> {
+    const [admin] = await db
       .select({ id: memberships.id })
       .from(memberships)
       .where(
@@ -129,11 +148,11 @@ export class MembershipsRepository {
           eq(memberships.organizationId, organizationId),
           eq(memberships.role, 'admin'),
           isNull(memberships.deletedAt),
-          ne(memberships.id, membershipId),
+          except === undefined ? undefined : ne(memberships.id, except),
         ),
       )
       .limit(1);
-    return other !== undefined;
+    return admin !== undefined;
   }
 
   async findOldest(organizationId: string, db: Queryable): Promise<Membership | undefined> {

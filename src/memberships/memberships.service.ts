@@ -1,5 +1,5 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { OrganizationNotFound, RoleRequired } from '../access/access.errors.js';
+import { InvalidCredentials, OrganizationNotFound, RoleRequired } from '../access/access.errors.js';
 import { type Actor, type Principal, SYSTEM } from '../access/principal.js';
 import { AuditService } from '../audit/audit.service.js';
 import { ManagedByClerk } from '../common/common.errors.js';
@@ -38,20 +38,24 @@ export class MembershipsService {
     return this.cursors.page(rows, {
       limit,
       list,
-      position: ({ id, createdAt, user }) => [sort === 'name' ? user.name : createdAt.toISOString(), id],
+      position: ({ id, createdAt, userName }) => [sort === 'name' ? userName : createdAt.toISOString(), id],
     });
   }
 
-  /** Whether two people share an organization that lives. */
   async findOfUser(organizationId: string, userId: string, db?: Queryable): Promise<Membership | undefined> {
     return this.repository.findOfUser(organizationId, userId, db);
   }
 
-  /** Adds somebody; undefined for one who is a member already, whose role stays. */
+  /**
+   * Adds somebody; undefined for one who is a member already, whose role stays.
+   *
+   * @throws {InvalidCredentials} when their deletion overtook this: it ends only the memberships it can see
+   */
   async add(
     { organizationId, userId, role }: { organizationId: string; userId: string; role: Role },
     db: Queryable,
   ): Promise<Membership | undefined> {
+    if (!(await this.repository.lockUser(userId, db))) throw new InvalidCredentials();
     return this.repository.insert({ id: newId(), organizationId, userId, role }, db);
   }
 
@@ -65,9 +69,9 @@ export class MembershipsService {
       const member = await this.lockLocal(organizationId, membershipId, tx);
       if (member.role === role) return member;
       if (member.role === 'admin') await this.requireOtherAdmin(member, tx);
-      await this.repository.updateRole(membershipId, role, tx);
+      const after = await this.repository.updateRole(membershipId, role, tx);
       await this.record('membership.role_changed', member, actor, { before: { role: member.role }, after: { role } }, tx);
-      return { ...member, role };
+      return { ...after, user: member.user };
     });
   }
 
@@ -91,7 +95,8 @@ export class MembershipsService {
   }
 
   /**
-   * Ends every membership of somebody who deletes themselves.
+   * Ends every membership of somebody who deletes themselves. Whoever calls holds the lock of the user's row,
+   * so that none is added meanwhile.
    *
    * @throws {LastAdmin} when an organization of ours would be left without an admin
    */
@@ -100,8 +105,7 @@ export class MembershipsService {
     const own = await this.repository.listOfUser(userId, db);
     for (const membership of own) {
       const organization = locked.find(({ id }) => id === membership.organizationId);
-      const isOurs = organization !== undefined && organization.clerkOrganizationId === null;
-      if (isOurs && membership.role === 'admin') await this.requireOtherAdmin(membership, db);
+      if (isLocal(organization) && membership.role === 'admin') await this.requireOtherAdmin(membership, db);
     }
     await this.repository.end(
       own.map(({ id }) => id),
@@ -112,6 +116,7 @@ export class MembershipsService {
   /**
    * Ends every membership of somebody whom a provider deleted, which is not asked but told. Where it takes
    * the last admin of an organization of ours, the oldest member becomes admin, and an operator hears of it.
+   * Whoever calls holds the lock of the user's row.
    */
   async endAllOfDeletedUser(userId: string, db: Queryable): Promise<void> {
     const locked = await this.repository.lockOrganizationsOfUser(userId, db);
@@ -120,11 +125,15 @@ export class MembershipsService {
       own.map(({ id }) => id),
       db,
     );
-    for (const { organizationId, id, role } of own) {
-      const organization = locked.find((candidate) => candidate.id === organizationId);
-      const lostAdmin = role === 'admin' && organization !== undefined && organization.clerkOrganizationId === null;
-      if (lostAdmin && !(await this.repository.hasOtherAdmin(organizationId, id, db))) await this.promoteOldest(organizationId, db);
+    for (const { organizationId, role } of own) {
+      const organization = locked.find(({ id }) => id === organizationId);
+      if (isLocal(organization) && role === 'admin') await this.ensureAdmin(organizationId, db);
     }
+  }
+
+  /** Makes the oldest member admin where there is none. Whoever calls holds the lock of the organization's row. */
+  async ensureAdmin(organizationId: string, db: Queryable): Promise<void> {
+    if (!(await this.repository.hasAdmin(organizationId, {}, db))) await this.promoteOldest(organizationId, db);
   }
 
   /** Keeps the provider ids of memberships that a purge is about to take along. */
@@ -139,7 +148,7 @@ export class MembershipsService {
     await this.record('membership.promoted', oldest, SYSTEM, { before: { role: oldest.role }, after: { role: 'admin' } }, db);
     this.logger.warn(
       { organizationId, membershipId: oldest.id },
-      'A provider deleted the last admin of an organization; its oldest member is admin now',
+      'The last admin of an organization was deleted; its oldest member is admin now',
     );
   }
 
@@ -154,7 +163,7 @@ export class MembershipsService {
   }
 
   private async requireOtherAdmin({ organizationId, id }: Membership, db: Queryable): Promise<void> {
-    if (!(await this.repository.hasOtherAdmin(organizationId, id, db))) throw new LastAdmin();
+    if (!(await this.repository.hasAdmin(organizationId, { except: id }, db))) throw new LastAdmin();
   }
 
   private async record(
@@ -166,4 +175,9 @@ export class MembershipsService {
   ) {
     await this.audit.record({ actor, action, organizationId, target: { type: 'membership', id }, ...change }, db);
   }
+}
+
+/** Whether an organization lives and is ours to keep in order. */
+function isLocal(organization: { clerkOrganizationId: string | null; deletedAt: Date | null } | undefined): boolean {
+  return organization !== undefined && organization.clerkOrganizationId === null && organization.deletedAt === null;
 }

@@ -21,6 +21,8 @@ export const memberships = pgTable(
       .notNull()
       .references(() => users.id, { onDelete: 'cascade' }),
     role: membershipRole('role').notNull(),
+    /** Always `users.name`, kept so by triggers: sorted here, a page by name costs what a page by time does. */
+    userName: text('user_name').notNull().default(''),
     deletedAt: timestamp('deleted_at', { withTimezone: true, precision: 3 }),
     createdAt: timestamp('created_at', { withTimezone: true, precision: 3 }).notNull().defaultNow(),
     updatedAt: timestamp('updated_at', { withTimezone: true, precision: 3 })
@@ -36,6 +38,11 @@ export const memberships = pgTable(
     index('organization_memberships_joined_idx')
       .on(table.organizationId, table.createdAt, table.id)
       .where(sql`${table.deletedAt} IS NULL`),
+    index('organization_memberships_name_idx')
+      .on(table.organizationId, table.userName, table.id)
+      .where(sql`${table.deletedAt} IS NULL`),
+    // Not partial: removing an organization looks for its tombstones too.
+    index('organization_memberships_role_idx').on(table.organizationId, table.role, table.createdAt, table.id),
     index('organization_memberships_user_id_idx').on(table.userId),
   ],
 );

@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, desc, eq, inArray, isNotNull, isNull, lt, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { invitations } from '../invitations/invitations.table.js';
 import { memberships, type Role } from '../memberships/organization-memberships.table.js';
 import { type Organization, organizations } from './organizations.table.js';
 
@@ -60,9 +61,14 @@ export class OrganizationsRepository {
     return rows.map(({ organization, role }) => ({ ...organization, role }));
   }
 
-  async insert(organization: typeof organizations.$inferInsert, db: Queryable): Promise<Organization> {
-    const [inserted] = await db.insert(organizations).values(organization).returning();
-    return inserted!;
+  /** Undefined when a living organization has the slug; the transaction goes on. */
+  async insert(organization: typeof organizations.$inferInsert, db: Queryable): Promise<Organization | undefined> {
+    const [inserted] = await db
+      .insert(organizations)
+      .values(organization)
+      .onConflictDoNothing({ target: organizations.slug, where: sql`deleted_at IS NULL` })
+      .returning();
+    return inserted;
   }
 
   async lock(organizationId: string, db: Queryable): Promise<Organization | undefined> {
@@ -92,6 +98,15 @@ export class OrganizationsRepository {
       .orderBy(organizations.deletedAt)
       .limit(limit)
       .for('update', { skipLocked: true });
+  }
+
+  /** Of the invitations that go with these organizations. */
+  async listClerkInvitationIds(organizationIds: string[], db: Queryable): Promise<(string | null)[]> {
+    const rows = await db
+      .select({ clerkInvitationId: invitations.clerkInvitationId })
+      .from(invitations)
+      .where(and(inArray(invitations.organizationId, organizationIds), isNotNull(invitations.clerkInvitationId)));
+    return rows.map(({ clerkInvitationId }) => clerkInvitationId);
   }
 
   async remove(organizationIds: string[], db: Queryable): Promise<void> {

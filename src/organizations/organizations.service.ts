@@ -18,6 +18,8 @@ import { OrganizationsRepository, type OwnOrganization } from './organizations.r
 import type { Organization } from './organizations.table.js';
 import { isReservedSlug, normaliseSlug, slugAlternatives } from './slugs.js';
 
+const SLUG_KEY = 'organizations_slug_key';
+
 export interface OrganizationProfile {
   name: string;
   slug?: string;
@@ -53,10 +55,11 @@ export class OrganizationsService implements OnModuleInit {
     return organization;
   }
 
-  /** @throws {OrganizationNotFound} also for one that the caller does not belong to; operators may look */
-  async getBySlug(slug: string, caller: Principal): Promise<OwnOrganization> {
-    const found = await this.repository.findBySlug(slug, caller.userId);
-    if (found === undefined || (found.role === null && !caller.operator)) throw new OrganizationNotFound();
+  /** @throws {OrganizationNotFound} also for one that the caller does not belong to; operators may look, and it is written down */
+  async getBySlug(slug: string, { userId, operator, actor }: Principal): Promise<OwnOrganization> {
+    const found = await this.repository.findBySlug(slug, userId);
+    if (found === undefined || (found.role === null && !operator)) throw new OrganizationNotFound();
+    if (found.role === null) await this.record('operator.read', found, actor, { after: { slug } }, this.db);
     return found;
   }
 
@@ -78,10 +81,9 @@ export class OrganizationsService implements OnModuleInit {
     { name, slug: wanted, imageUrl }: OrganizationProfile,
     db: Queryable,
   ): Promise<OwnOrganization> {
-    const slug = wanted === undefined ? await this.slugFrom(name, db) : await this.requireFree(normalised(wanted), db);
-    const organization = await this.writeSlug(slug, () =>
-      this.repository.insert({ id: newId(), name, slug, imageUrl: imageUrl ?? null }, db),
-    );
+    const profile = { name, imageUrl: imageUrl ?? null };
+    const organization =
+      wanted === undefined ? await this.insertWithFreeSlug(profile, db) : await this.insertWithSlug(normalised(wanted), profile, db);
     await this.memberships.add({ organizationId: organization.id, userId, role: 'admin' }, db);
     await this.record('organization.created', organization, actor, { after: profileOf(organization) }, db);
     return { ...organization, role: 'admin' };
@@ -89,14 +91,21 @@ export class OrganizationsService implements OnModuleInit {
 
   /** @throws {SlugTaken} @throws {SlugReserved} @throws {ManagedByClerk} */
   async change(organizationId: string, { slug: wanted, ...changes }: Partial<OrganizationProfile>, actor: Actor): Promise<Organization> {
-    return this.db.transaction(async (tx) => {
+    const slug = wanted === undefined ? undefined : normalised(wanted);
+    const change = async (tx: Queryable) => {
       const before = await this.lockLocal(organizationId, tx);
-      const slug = wanted === undefined ? before.slug : normalised(wanted);
-      if (slug !== null && slug !== before.slug) await this.requireFree(slug, tx);
-      const after = await this.writeSlug(slug, () => this.repository.update(organizationId, { ...changes, slug }, tx));
+      if (slug !== undefined && slug !== before.slug) await this.requireFree(slug, tx);
+      const after = await this.repository.update(organizationId, { ...changes, slug: slug ?? before.slug }, tx);
       await this.record('organization.updated', after, actor, { before: profileOf(before), after: profileOf(after) }, tx);
       return after;
-    });
+    };
+    try {
+      return await this.db.transaction(change);
+    } catch (error) {
+      // Somebody took it between the look and the write. Looked at again only now: the transaction has given back its connection.
+      if (slug !== undefined && isUniqueViolation(error, SLUG_KEY)) throw await this.slugTaken(slug, this.db);
+      throw error;
+    }
   }
 
   /** Deletes softly: nobody but an operator sees it any more, its keys fail at once, its slug is free. @throws {ManagedByClerk} */
@@ -114,16 +123,42 @@ export class OrganizationsService implements OnModuleInit {
    * @throws {OrganizationNotFound} for one that was never there or has been purged
    */
   async restore(organizationId: string, actor: Actor): Promise<Organization> {
-    return this.db.transaction(async (tx) => {
+    const restore = async (tx: Queryable) => {
       const before = await this.repository.lock(organizationId, tx);
       if (before === undefined) throw new OrganizationNotFound();
       if (before.deletedAt === null) return before;
       if (before.clerkOrganizationId !== null) throw new ManagedByClerk();
       const slug = before.slug === null ? null : await this.freeOf([before.slug, ...alternatives(before.slug)], tx);
       const after = await this.repository.update(organizationId, { deletedAt: null, slug }, tx);
+      // Its admins may have deleted themselves meanwhile: only living organizations keep their last one.
+      await this.memberships.ensureAdmin(organizationId, tx);
       await this.record('organization.restored', after, actor, { before: profileOf(before), after: profileOf(after) }, tx);
       return after;
-    });
+    };
+    for (;;) {
+      try {
+        return await this.db.transaction(restore);
+      } catch (error) {
+        // Its slug was taken between the look and the write: the next look sees that.
+        if (!isUniqueViolation(error, SLUG_KEY)) throw error;
+      }
+    }
+  }
+
+  private async insertWithSlug(slug: string, profile: { name: string; imageUrl: string | null }, db: Queryable): Promise<Organization> {
+    await this.requireFree(slug, db);
+    const inserted = await this.repository.insert({ id: newId(), ...profile, slug }, db);
+    if (inserted === undefined) throw await this.slugTaken(slug, db);
+    return inserted;
+  }
+
+  /** Nobody asked for the slug, so one that is taken between the look and the write is no reason to refuse. */
+  private async insertWithFreeSlug(profile: { name: string; imageUrl: string | null }, db: Queryable): Promise<Organization> {
+    for (;;) {
+      const slug = await this.slugFrom(profile.name, db);
+      const inserted = await this.repository.insert({ id: newId(), ...profile, slug }, db);
+      if (inserted !== undefined) return inserted;
+    }
   }
 
   private async lockLocal(organizationId: string, db: Queryable): Promise<Organization> {
@@ -138,20 +173,14 @@ export class OrganizationsService implements OnModuleInit {
     return this.freeOf(isReservedSlug(slug) ? alternatives(slug) : [slug, ...alternatives(slug)], db);
   }
 
-  private async requireFree(slug: string, db: Queryable): Promise<string> {
+  /** The unique index has the last word: somebody may take the slug between this look and the write. */
+  private async requireFree(slug: string, db: Queryable): Promise<void> {
     if (isReservedSlug(slug)) throw new SlugReserved({ errors: await this.suggestion(slug, db) });
-    if ((await this.repository.takenSlugs([slug], db)).size > 0) throw new SlugTaken({ errors: await this.suggestion(slug, db) });
-    return slug;
+    if ((await this.repository.takenSlugs([slug], db)).size > 0) throw await this.slugTaken(slug, db);
   }
 
-  /** The unique index has the last word: somebody may take the slug between the look and the write. */
-  private async writeSlug<T>(slug: string | null, write: () => Promise<T>): Promise<T> {
-    try {
-      return await write();
-    } catch (error) {
-      if (!isUniqueViolation(error, 'organizations_slug_key') || slug === null) throw error;
-      throw new SlugTaken({ errors: await this.suggestion(slug, this.db) });
-    }
+  private async slugTaken(slug: string, db: Queryable): Promise<SlugTaken> {
+    return new SlugTaken({ errors: await this.suggestion(slug, db) });
   }
 
   private async suggestion(slug: string, db: Queryable) {
@@ -182,6 +211,7 @@ export class OrganizationsService implements OnModuleInit {
         if (dead.length === 0) return 0;
         const organizationIds = dead.map(({ id }) => id);
         await this.memberships.rememberPurged({ organizationIds }, tx);
+        await this.purgedIds.add('clerk', 'invitation', await this.repository.listClerkInvitationIds(organizationIds, tx), tx);
         await this.purgedIds.add(
           'clerk',
           'organization',

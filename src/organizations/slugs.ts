@@ -5,6 +5,9 @@ const RESERVED = new Set(
   ),
 );
 
+/** Letters that Unicode does not take apart into a plain one and an accent. */
+const LETTERS: Record<string, string> = { ß: 'ss', æ: 'ae', œ: 'oe', ø: 'o', ł: 'l', đ: 'd', ð: 'd', þ: 'th', ı: 'i' };
+
 const MAX_LENGTH = 48;
 const MIN_LENGTH = 2;
 
@@ -14,6 +17,7 @@ export function normaliseSlug(text: string): string | undefined {
     .normalize('NFKD')
     .toLowerCase()
     .replaceAll(/\p{M}/gu, '')
+    .replaceAll(/[ßæœøłđðþı]/g, (letter) => LETTERS[letter]!)
     .replaceAll(/[^a-z0-9]+/g, '-')
     .slice(0, MAX_LENGTH)
     .replaceAll(/^-+|-+$/g, '');

@@ -143,12 +143,13 @@ export class UsersService implements OnModuleInit {
   async delete(userId: string, actor: Actor): Promise<void> {
     await this.db.transaction(async (tx) => {
       // In the order in which resets and changes of password take their locks, the user last.
-      await this.memberships.endAllOfUser(userId, tx);
       await this.accounts.cancelVerifications(userId, tx);
       await this.sessions.endAll([userId], {}, tx);
       await this.accounts.removeAll([userId], tx);
+      // Whoever joins an organization waits for this lock, or is seen under it.
       const { clerkUserId } = await this.lock(userId, tx);
       if (clerkUserId !== null) throw new ManagedByClerk();
+      await this.memberships.endAllOfUser(userId, tx);
       await this.repository.markDeleted(userId, tx);
       await this.record('user.deleted', userId, actor, {}, tx);
     });

@@ -1,0 +1,96 @@
+import fc from 'fast-check';
+import { isReservedSlug, normaliseSlug, slugAlternatives } from './slugs.js';
+
+/** The check constraint `organizations_slug_form`. */
+const FORM = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/;
+
+describe('normaliseSlug', () => {
+  it.each([
+    ['Acme', 'acme'],
+    ['Acme Inc.', 'acme-inc'],
+    ['  Acme   Inc  ', 'acme-inc'],
+    ['already-a-slug-2', 'already-a-slug-2'],
+    ['a.b/c\\d', 'a-b-c-d'],
+    ['../../etc/passwd', 'etc-passwd'],
+    ['--a--b--', 'a-b'],
+    ['under_score', 'under-score'],
+    ['42', '42'],
+  ])('makes %j %j', (text, slug) => {
+    expect(normaliseSlug(text)).toBe(slug);
+  });
+
+  it.each([
+    ['Acmé Café', 'acme-cafe'],
+    ['Ünïcödé', 'unicode'],
+    ['e\u0301toile', 'etoile'],
+    ['Straße', 'strasse'],
+    ['Smørrebrød Æbler', 'smorrebrod-aebler'],
+    ['Łódź', 'lodz'],
+    ['İstanbul', 'istanbul'],
+    ['ﬁnance', 'finance'],
+    ['Ａｃｍｅ', 'acme'],
+  ])('takes the accents and forms off %j', (text, slug) => {
+    expect(normaliseSlug(text)).toBe(slug);
+  });
+
+  it.each(['', ' ', '-', '---', '🚀🚀🚀', '日本', '...///', 'a', '🚀a🚀', '\u200b\u200b'])('finds nothing usable in %j', (text) => {
+    expect(normaliseSlug(text)).toBeUndefined();
+  });
+
+  it('keeps the letters between emoji', () => {
+    expect(normaliseSlug('🚀 Rocket 🚀 Co')).toBe('rocket-co');
+  });
+
+  it('cuts at 48 characters and leaves no dash at the cut', () => {
+    expect(normaliseSlug('a'.repeat(200))).toBe('a'.repeat(48));
+    expect(normaliseSlug(`${'a'.repeat(47)} b`)).toBe('a'.repeat(47));
+  });
+
+  it('takes two characters as the least', () => {
+    expect(normaliseSlug('ab')).toBe('ab');
+  });
+
+  it('makes of any text nothing or what the database takes, and what it made stays as it is', () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.string({ unit: 'binary' }), fc.string({ unit: 'grapheme' }), fc.string({ maxLength: 120 })), (text) => {
+        const slug = normaliseSlug(text);
+        if (slug === undefined) return;
+        expect(slug).toMatch(FORM);
+        expect(slug.length).toBeGreaterThanOrEqual(2);
+        expect(slug.length).toBeLessThanOrEqual(48);
+        expect(normaliseSlug(slug)).toBe(slug);
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
+
+describe('isReservedSlug', () => {
+  it.each(['admin', 'api', 'by-slug', 'tenantry', 'www'])('reserves %j', (slug) => {
+    expect(isReservedSlug(slug)).toBe(true);
+  });
+
+  it('reserves nothing that merely contains a reserved word', () => {
+    expect(isReservedSlug('admins')).toBe(false);
+    expect(isReservedSlug('my-api')).toBe(false);
+  });
+});
+
+describe('slugAlternatives', () => {
+  it('counts up first and ends with the random one', () => {
+    expect(slugAlternatives('acme', 'k3j4h5')).toEqual([...[2, 3, 4, 5, 6, 7, 8, 9].map((number) => `acme-${number}`), 'acme-k3j4h5']);
+  });
+
+  it('names only slugs that the database takes and nobody has reserved, whatever the slug', () => {
+    const slugs = fc.stringMatching(/^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$/);
+    fc.assert(
+      fc.property(slugs, fc.stringMatching(/^[a-z0-9]{6}$/), (slug, random) => {
+        for (const alternative of slugAlternatives(slug, random)) {
+          expect(alternative).toMatch(FORM);
+          expect(alternative.length).toBeLessThanOrEqual(48);
+          expect(isReservedSlug(alternative)).toBe(false);
+        }
+      }),
+    );
+  });
+});
