@@ -7,7 +7,7 @@ export interface ReceivedMail {
 }
 
 /** A real SMTP server that keeps what it is sent. Pass its `url` as `SMTP_URL`. */
-export async function startMailServer(): Promise<{
+export async function startMailServer(at = 0): Promise<{
   url: string;
   mails: ReceivedMail[];
   next(to: string, subject?: RegExp): Promise<ReceivedMail>;
@@ -26,7 +26,7 @@ export async function startMailServer(): Promise<{
       });
     },
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(at, '127.0.0.1', resolve));
   const { port } = server.server.address() as { port: number };
   const next = async (to: string, subject = /./): Promise<ReceivedMail> => {
     for (let waited = 0; waited < 15_000; waited += 20) {
