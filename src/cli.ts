@@ -59,8 +59,11 @@ const COMMANDS: Record<string, Command> = {
   },
   'keys rotate': {
     usage: 'keys rotate',
-    summary: 'encrypt provider tokens under the newest of ENCRYPTION_KEYS, so that older keys can go',
-    run: withApp(async (app) => `${await app.get(AccountsService).renewEncryption()} accounts are under the newest key now`),
+    summary: 'encrypt what is stored under the newest of ENCRYPTION_KEYS, so that older keys can go',
+    run: withApp(async (app) => {
+      const [accounts, entries] = [await app.get(AccountsService).renewEncryption(), await app.get(OutboxService).renewEncryption()];
+      return `${accounts} accounts and ${entries} outbox entries were put under the newest key`;
+    }),
   },
   'outbox retry': {
     usage: 'outbox retry',

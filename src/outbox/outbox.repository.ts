@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, eq, isNull, lt, sql } from 'drizzle-orm';
+import { and, eq, isNull, lt, ne, not, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { outbox } from './outbox.table.js';
 
@@ -43,6 +43,20 @@ export class OutboxRepository {
       .update(outbox)
       .set({ lastError: error, nextAttemptAt })
       .where(and(eq(outbox.id, id), isNull(outbox.doneAt)));
+  }
+
+  /** Locks some entries whose content is not encrypted under this key. */
+  async lockNotUnderKey(keyId: string, limit: number, db: Queryable): Promise<{ id: string; payload: string }[]> {
+    return db
+      .select({ id: outbox.id, payload: outbox.payload })
+      .from(outbox)
+      .where(and(ne(outbox.payload, ''), not(sql`starts_with(${outbox.payload}, ${`${keyId}.`})`)))
+      .limit(limit)
+      .for('update');
+  }
+
+  async updatePayload(id: string, payload: string, db: Queryable): Promise<void> {
+    await db.update(outbox).set({ payload }).where(eq(outbox.id, id));
   }
 
   async reviveDead(db: Queryable = this.db): Promise<number> {

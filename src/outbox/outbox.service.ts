@@ -1,4 +1,4 @@
-import { Injectable, Logger, type OnApplicationBootstrap, type OnModuleInit, type BeforeApplicationShutdown } from '@nestjs/common';
+import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnModuleInit, type BeforeApplicationShutdown } from '@nestjs/common';
 import { Counter, Gauge } from 'prom-client';
 import { newId } from '../common/ids.js';
 import { Keyring } from '../common/keyring.js';
@@ -6,13 +6,14 @@ import { Metrics } from '../common/metrics.js';
 import { Poller } from '../common/poller.js';
 import { reasonOf } from '../common/reason.js';
 import { sweepInBatches } from '../common/sweep.js';
-import type { Queryable } from '../database/database.js';
+import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { JobsService } from '../jobs/jobs.service.js';
 import { type ClaimedEntry, OutboxRepository } from './outbox.repository.js';
 
 /** Does what an entry asks for. It may be called twice for one entry: after a crash nobody knows. */
 export type OutboxHandler = (payload: unknown, entry: { id: string }) => Promise<void>;
 
+const CONTEXT = 'outbox';
 const BATCH = 10;
 /** Longer than any handler may take. */
 const LEASE_SECONDS = 90;
@@ -40,6 +41,7 @@ export class OutboxService implements OnModuleInit, OnApplicationBootstrap, Befo
     private readonly keyring: Keyring,
     private readonly jobs: JobsService,
     metrics: Metrics,
+    @Inject(DATABASE) private readonly db: Database,
   ) {
     const registers = [metrics.registry];
     this.processed = new Counter({
@@ -88,7 +90,7 @@ export class OutboxService implements OnModuleInit, OnApplicationBootstrap, Befo
 
   /** Pass the transaction of the cause; without one the entry is written, and picked up, at once. */
   async enqueue(kind: string, payload: unknown, db?: Queryable): Promise<void> {
-    await this.repository.insert({ id: newId(), kind, payload: this.keyring.encrypt(JSON.stringify(payload), 'outbox') }, db);
+    await this.repository.insert({ id: newId(), kind, payload: this.keyring.encrypt(JSON.stringify(payload), CONTEXT) }, db);
     this.poller.wake();
   }
 
@@ -109,11 +111,25 @@ export class OutboxService implements OnModuleInit, OnApplicationBootstrap, Befo
     return entries.length === BATCH;
   }
 
+  /** Encrypts what waits, and what died, under the newest key, so that older keys can be dropped; answers how many. */
+  async renewEncryption(): Promise<number> {
+    return sweepInBatches(
+      new AbortController().signal,
+      (limit) =>
+        this.db.transaction(async (tx) => {
+          const stale = await this.repository.lockNotUnderKey(this.keyring.newestKeyId, limit, tx);
+          for (const { id, payload } of stale) await this.repository.updatePayload(id, this.keyring.renew(payload, CONTEXT), tx);
+          return stale.length;
+        }),
+      100,
+    );
+  }
+
   private async attempt(entry: ClaimedEntry): Promise<void> {
     try {
       const handler = this.handlers.get(entry.kind);
       if (handler === undefined) throw new Error(`Nobody handles outbox entries of kind ${entry.kind}`);
-      await handler(JSON.parse(this.keyring.decrypt(entry.payload, 'outbox')), entry);
+      await handler(JSON.parse(this.keyring.decrypt(entry.payload, CONTEXT)), entry);
       await this.repository.markDone(entry.id);
       this.processed.inc({ kind: entry.kind, outcome: 'done' });
     } catch (error) {
