@@ -52,7 +52,8 @@ export interface Allowance {
 
 /**
  * Marks the use of a session at most once in so many seconds, and slides its end. A row that somebody
- * else is writing is skipped: a hundred requests at once must not queue for one note.
+ * else is writing is skipped: a hundred requests at once must not queue for one note. Nor does anybody wait
+ * for the disk: a note that a crash of the server loses is made again at the next use.
  */
 const touch = (column: string, value: string) => `
   touched AS (
@@ -65,7 +66,7 @@ const touch = (column: string, value: string) => `
                   WHERE ${column} = ${value} AND last_used_at < now() - $4 * interval '1 second'
                     AND expires_at > now() AND ended_at IS NULL
                     FOR NO KEY UPDATE SKIP LOCKED)
-    RETURNING CASE WHEN sliding THEN expires_at END AS prolonged_to)`;
+    RETURNING CASE WHEN sliding THEN expires_at END AS prolonged_to, set_config('synchronous_commit', 'off', true))`;
 
 /** The caller's role is read anew at every request; `organization` tells whether there is such a living one at all. */
 const inOrganization = (parameter: string) => ({

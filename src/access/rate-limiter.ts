@@ -28,6 +28,7 @@ export class RateLimiter {
 
   /** Sends one statement for each allowance; nothing is waited for before all are on their way. */
   async spend(limits: readonly Limit[], request: Request, caller: Omit<Spender, 'fallback'>): Promise<Spent[]> {
+    if (limits.length === 0) return [];
     const address = addressKey(request.ip);
     return Promise.all(
       limits.map(async (name) => {
@@ -67,7 +68,9 @@ export class RateLimiter {
 
 function remaining({ policy: { limit, windowSeconds }, allowance }: Spent): number {
   if (!allowance.allowed) return 0;
-  return Math.max(0, Math.floor(((windowSeconds - allowance.debt) * limit) / windowSeconds + 1e-6));
+  // The debt of a fast allowance can be paid before it is read.
+  const debt = Math.max(0, allowance.debt);
+  return Math.max(0, Math.floor(((windowSeconds - debt) * limit) / windowSeconds + 1e-6));
 }
 
 function secondsUntilNext({ policy: { limit, windowSeconds }, allowance }: Spent): number {
@@ -78,7 +81,7 @@ function secondsUntilNext({ policy: { limit, windowSeconds }, allowance }: Spent
 function addressKey(address: string | undefined): string {
   if (address === undefined) return 'unknown';
   const plain = address.replace(/^::ffff:(?=\d+\.)/, '');
-  return isIPv6(plain) ? `${expandIPv6(plain).slice(0, 4).join(':')}::/64` : plain;
+  return plain.includes(':') && isIPv6(plain) ? `${expandIPv6(plain).slice(0, 4).join(':')}::/64` : plain;
 }
 
 function expandIPv6(address: string): string[] {
