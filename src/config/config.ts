@@ -153,6 +153,9 @@ const schema = z.object({
   SHUTDOWN_DELAY_SECONDS: z.coerce.number().min(0).max(60).default(2),
 });
 
+/** Every variable that is read; the README and `.env.example` explain each. */
+export const CONFIGURATION_NAMES = Object.keys(schema.shape);
+
 /**
  * Reads and checks the environment.
  *
