@@ -1,5 +1,5 @@
 import { STATUS_CODES } from 'node:http';
-import type { INestApplication } from '@nestjs/common';
+import type { INestApplication, INestApplicationContext } from '@nestjs/common';
 import { MetadataScanner, ModulesContainer, Reflector } from '@nestjs/core';
 import {
   getSchemaPath,
@@ -62,7 +62,7 @@ export interface Route {
  *
  * @throws {Error} for two handlers of one name
  */
-export function routesOf(app: INestApplication): Map<string, Route> {
+export function routesOf(app: INestApplicationContext): Map<string, Route> {
   const routes = new Map<string, Route>();
   const scanner = new MetadataScanner();
   for (const { controllers } of app.get(ModulesContainer).values()) {

@@ -497,7 +497,7 @@ describe('a mail server that is away', () => {
       const person = await signUp(t);
       await until(async () => (await t.db.rows('SELECT id FROM outbox WHERE attempts > 0 AND last_error IS NOT NULL')).length === 1);
       expect(await dumpOf(t.db)).not.toMatch(/verify-email\?token/);
-      const back = await startMailServer(port);
+      const back = await startMailServer({ port });
       try {
         const received = await back.next(person.email, VERIFY);
         const link = linkIn(received);

@@ -167,6 +167,9 @@ const schema = z.object({
 
 const lifetimes = schema.pick({ SESSION_IDLE_SECONDS: true, SESSION_ABSOLUTE_SECONDS: true });
 
+/** Every variable that is read; the README and `.env.example` explain each. */
+export const CONFIGURATION_NAMES = Object.keys(schema.shape);
+
 /**
  * Reads and checks the environment.
  *

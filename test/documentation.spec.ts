@@ -1,0 +1,88 @@
+import { existsSync, globSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { CONFIGURATION_NAMES, loadConfig } from '../src/config/config.js';
+
+const readme = readFileSync('README.md', 'utf8');
+const example = readFileSync('.env.example', 'utf8');
+
+const section = (title: string) => readme.split(/^## /m).find((part) => part.startsWith(title))!;
+
+/** First cells of a table, and what stands in its second ones. */
+const rows = [...section('Configuration').matchAll(/^\| (`[A-Z].*?) \| (.*?) \| /gm)].map(([, names, fallback]) => ({
+  names: [...names!.matchAll(/`([A-Z_]+)`/g)].map(([, name]) => name!),
+  fallback: fallback!.trim(),
+}));
+
+const lines = [...example.matchAll(/^(?:# )?([A-Z][A-Z_]+)=(.*)$/gm)].map(([, name, value]) => ({ name: name!, value: value! }));
+
+const given = {
+  DATABASE_URL: 'postgres://localhost/none',
+  AUTH_SECRET: 'x'.repeat(32),
+  ENCRYPTION_KEYS: `k1:${Buffer.alloc(32).toString('base64')}`,
+};
+
+describe('the configuration', () => {
+  it('is explained in the README, name by name', () => {
+    expect(rows.flatMap(({ names }) => names).toSorted()).toEqual(CONFIGURATION_NAMES.toSorted());
+  });
+
+  it('is all in .env.example', () => {
+    expect(lines.map(({ name }) => name).toSorted()).toEqual(CONFIGURATION_NAMES.toSorted());
+  });
+
+  it('takes the defaults and examples that .env.example shows', () => {
+    const shown = Object.fromEntries(lines.filter(({ value }) => value !== '').map(({ name, value }) => [name, value]));
+    expect(() => loadConfig({ ...given, ...shown, GOOGLE_CLIENT_ID: '', GITHUB_CLIENT_ID: '' })).not.toThrow();
+  });
+
+  it('has the defaults that the README tells', () => {
+    const told = rows.flatMap(({ names, fallback }) => {
+      const value = /^`([^`]+)`( \(.*\))?$/.exec(fallback)?.[1];
+      // Some defaults are made of others.
+      return value === undefined || /[A-Z]{4}_?[A-Z]*$|PORT|CLERK_ISSUER/.test(value) ? [] : names.map((name) => [name, value] as const);
+    });
+    expect(told.length).toBeGreaterThan(15);
+    const withoutAny = loadConfig(given);
+    for (const [name, value] of told)
+      expect({ name, config: loadConfig({ ...given, [name]: value }) }).toEqual({ name, config: withoutAny });
+  });
+});
+
+describe('the documents', () => {
+  const documents = ['README.md', 'CONTRIBUTING.md', ...globSync('docs/**/*.md')];
+  const decisions = globSync('docs/decisions/*.md');
+
+  it('link only to what is there', () => {
+    const broken = documents.flatMap((at) =>
+      [...readFileSync(at, 'utf8').matchAll(/\]\((?!https?:|#)([^)#]+)/g)].flatMap(([, target]) =>
+        existsSync(path.join(path.dirname(at), target!)) ? [] : [`${at}: ${target}`],
+      ),
+    );
+    expect(broken).toEqual([]);
+  });
+
+  it('name only files and scripts that are there', () => {
+    const { scripts } = JSON.parse(readFileSync('package.json', 'utf8')) as { scripts: Record<string, string> };
+    const wrong = documents.flatMap((at) => {
+      const content = readFileSync(at, 'utf8');
+      const files = [...content.matchAll(/`((?:src|test|drizzle|bench|\.ci)\/[\w./-]+\.\w+)`/g)]
+        .map(([, file]) => file!)
+        .filter((file) => !existsSync(file));
+      const runs = [...content.matchAll(/npm run ([\w:-]+)/g)].map(([, script]) => script!).filter((script) => !(script in scripts));
+      return [...files, ...runs].map((what) => `${at}: ${what}`);
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  it('tell decisions in at most forty lines each, with a number of its own and the test that holds it', () => {
+    expect(decisions.length).toBeGreaterThan(5);
+    const numbers = decisions.map((at) => /\/(\d{4})-[a-z0-9-]+\.md$/.exec(at)?.[1]);
+    expect(new Set(numbers).size).toBe(decisions.length);
+    for (const at of decisions) {
+      const content = readFileSync(at, 'utf8');
+      expect({ at, lines: content.trimEnd().split('\n').length <= 40 }).toEqual({ at, lines: true });
+      for (const title of ['Context', 'Decision', 'Consequence', 'Held by'])
+        expect({ at, content }).toEqual({ at, content: expect.stringContaining(`**${title}.**`) });
+    }
+  });
+});

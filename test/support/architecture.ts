@@ -1,0 +1,175 @@
+import { globSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+
+/** A file of ours: its path below `src/`, and what is in it. */
+export interface Source {
+  path: string;
+  text: string;
+}
+
+/** Answers every place where it is broken, in words. */
+export type Rule = (sources: Source[]) => string[];
+
+export function readSources(): Source[] {
+  return globSync('src/**/*.ts')
+    .filter((file) => !file.endsWith('.spec.ts'))
+    .map((file) => ({ path: path.relative('src', file), text: readFileSync(file, 'utf8') }));
+}
+
+/** Folders that everybody may use, and that know nobody but those named here. */
+const LEAVES: Record<string, string[]> = {
+  config: [],
+  database: ['config'],
+  common: ['config', 'database'],
+  access: ['config', 'database', 'common'],
+};
+
+/** What a module shows of itself. */
+const PUBLIC_ROLES = ['module', 'service', 'table', 'dto', 'errors', 'decorators'];
+
+/** Packages that talk to something outside, or that we may want to replace: one folder each. */
+const SDK_HOMES: Record<string, string> = {
+  'better-auth': 'auth',
+  jose: 'access',
+  nodemailer: 'mail',
+  pg: 'database',
+  'drizzle-orm/node-postgres': 'database',
+};
+
+const SERVICE_LINES = 300;
+
+/** The files of ours that a file imports, types included, as paths below `src/`. */
+function importsOf({ path: file, text }: Source): string[] {
+  return specifiersOf(text)
+    .filter((specifier) => specifier.startsWith('.'))
+    .map((specifier) => path.join(path.dirname(file), specifier).replace(/\.js$/, '.ts'));
+}
+
+function specifiersOf(text: string): string[] {
+  return [...text.matchAll(/(?:\bfrom|\bimport)\s*\(?\s*'([^']+)'/g)].map(([, specifier]) => specifier!);
+}
+
+/** `users` of `users/users.service.ts`; empty for the files at the top, which put everything together. */
+function folderOf(file: string): string {
+  return file.includes('/') ? file.split('/', 1)[0]! : '';
+}
+
+function roleOf(file: string): string | undefined {
+  return /\.([a-z]+)\.ts$/.exec(file)?.[1];
+}
+
+/** Imports that lead out of a file's own folder. */
+function crossings(sources: Source[]): { from: string; to: string }[] {
+  return sources.flatMap((source) =>
+    importsOf(source)
+      .filter((to) => folderOf(to) !== folderOf(source.path) && folderOf(to) !== '')
+      .map((to) => ({ from: source.path, to })),
+  );
+}
+
+/** Every place where a pattern stands in files that must not have it. */
+function forbid(pattern: RegExp, mayHave: (file: string) => boolean): Rule {
+  return (sources) =>
+    sources
+      .filter(({ path: file }) => !mayHave(file))
+      .flatMap(({ path: file, text }) =>
+        text.split('\n').flatMap((line, index) => (pattern.test(line) ? [`${file}:${index + 1}: ${line.trim()}`] : [])),
+      );
+}
+
+const nowhere = () => false;
+
+export const noImportCycles: Rule = (sources) => {
+  const graph = new Map(sources.map((source) => [source.path, importsOf(source)]));
+  const done = new Set<string>();
+  const cycles: string[] = [];
+  const visit = (file: string, trail: string[]): void => {
+    if (trail.includes(file)) cycles.push([...trail.slice(trail.indexOf(file)), file].join(' → '));
+    if (done.has(file) || trail.includes(file)) return;
+    for (const next of graph.get(file) ?? []) visit(next, [...trail, file]);
+    done.add(file);
+  };
+  for (const file of graph.keys()) visit(file, []);
+  return cycles;
+};
+
+/** The module's public roles, and plain-named files whose class its `exports` names. */
+export const privateFilesStayPrivate: Rule = (sources) => {
+  const texts = new Map(sources.map(({ path: file, text }) => [file, text]));
+  const isPublic = (file: string) => {
+    const role = roleOf(file);
+    if (role !== undefined) return PUBLIC_ROLES.includes(role) || (folderOf(file) in LEAVES && role !== 'repository');
+    if (folderOf(file) in LEAVES) return true;
+    const modules = sources.filter((source) => folderOf(source.path) === folderOf(file) && roleOf(source.path) === 'module');
+    const exported = modules.flatMap(({ text }) => /exports: \[([^\]]*)\]/.exec(text)?.[1]?.split(/[,\s]+/) ?? []);
+    const classes = [...(texts.get(file) ?? '').matchAll(/export (?:abstract )?class (\w+)/g)].map(([, name]) => name!);
+    return classes.some((name) => exported.includes(name));
+  };
+  return crossings(sources)
+    .filter(({ to }) => !isPublic(to))
+    .map(({ from, to }) => `${from} imports ${to}`);
+};
+
+export const leavesKnowNoModule: Rule = (sources) =>
+  crossings(sources)
+    .filter(({ from, to }) => {
+      const allowed = LEAVES[folderOf(from)];
+      if (allowed === undefined || allowed.includes(folderOf(to))) return false;
+      return !(folderOf(from) === 'access' && roleOf(to) === 'table');
+    })
+    .map(({ from, to }) => `${from} imports ${to}`);
+
+export const environmentHasOneReader: Rule = forbid(
+  /process\.env|process\['env'\]|loadEnvFile|\benv\b.*from 'node:process'/,
+  (file) => file === 'config/config.ts',
+);
+
+export const sdksHaveOneHome: Rule = (sources) =>
+  sources.flatMap(({ path: file, text }) =>
+    specifiersOf(text).flatMap((specifier) => {
+      const sdk = Object.keys(SDK_HOMES).find((name) => specifier === name || specifier.startsWith(`${name}/`));
+      return sdk === undefined || SDK_HOMES[sdk] === folderOf(file) ? [] : [`${file} imports ${specifier}`];
+    }),
+  );
+
+export const noCatchAllFolders: Rule = (sources) =>
+  sources.map(({ path: file }) => file).filter((file) => /(^|\/)(utils?|helpers?|shared|misc)(\/|\.ts$)|(^|\/)index\.ts$/.test(file));
+
+export const filesAreNamedAfterTheirFolder: Rule = (sources) =>
+  sources
+    .map(({ path: file }) => file)
+    .filter((file) => {
+      const role = roleOf(file);
+      const named = role !== undefined && ['controller', 'service', 'repository', 'dto', 'errors'].includes(role);
+      // common/ holds a few of everything.
+      return named && folderOf(file) !== 'common' && !path.basename(file).endsWith(`${path.basename(path.dirname(file))}.${role}.ts`);
+    });
+
+export const noForwardReferences: Rule = forbid(/\bforwardRef\b|Scope\.REQUEST/, nowhere);
+
+export const keysetPagesOnly: Rule = forbid(/\.offset\(|\bOFFSET \$?\{?\d|\bdb\.query\./, nowhere);
+
+export const tablesStandInTableFiles: Rule = forbid(/\bpgTable\(/, (file) => roleOf(file) === 'table');
+
+/** A type is gone at run time, and with it the validation. */
+export const controllersImportDtosAsValues: Rule = (sources) =>
+  sources
+    .filter(({ path: file }) => roleOf(file) === 'controller')
+    .flatMap(({ path: file, text }) =>
+      [...text.matchAll(/import (type )?\{([^}]*)\} from '[^']*\.dto\.js'/g)].flatMap(([statement, whole, names]) =>
+        whole !== undefined || /\btype /.test(names!) ? [`${file}: ${statement}`] : [],
+      ),
+    );
+
+export const repositoriesStandBelowServices: Rule = (sources) =>
+  sources.flatMap((source) =>
+    roleOf(source.path) === 'controller'
+      ? importsOf(source).flatMap((to) => (roleOf(to) === 'repository' ? [`${source.path} imports ${to}`] : []))
+      : [],
+  );
+
+export const servicesAreShort: Rule = (sources) =>
+  sources.flatMap(({ path: file, text }) => {
+    const lines = text.trimEnd().split('\n').length;
+    return roleOf(file) === 'service' && lines > SERVICE_LINES ? [`${file} has ${lines} lines`] : [];
+  });
