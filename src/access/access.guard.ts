@@ -61,7 +61,7 @@ export class AccessGuard implements CanActivate {
   }
 
   private async authenticate(request: Request, response: Response, limits: readonly Limit[]): Promise<Principal> {
-    const credential = readCredential(request, this.cookieName);
+    const credential = await this.orSpent(() => readCredential(request, this.cookieName), request, response, limits);
     if (credential?.kind === 'clerk') return this.authenticateClerk(credential.token, request, response, limits);
 
     const token = credential && readSignedToken(credential.token, this.config.authSecret);
@@ -72,27 +72,33 @@ export class AccessGuard implements CanActivate {
       tokenHash === undefined ? undefined : this.repository.findSession(tokenHash),
     ]);
     this.limiter.report(spent, response);
-    if (credential === undefined) throw new SignedOut({ headers: CHALLENGE });
-    if (found === undefined) throw new InvalidCredentials({ headers: CHALLENGE });
+    if (credential === undefined) throw new SignedOut();
+    if (found === undefined) throw new InvalidCredentials();
     if (credential.fromCookie) this.requireTrustedOrigin(request);
     if (credential.fromCookie && found.prolongedTo !== null) this.renewCookie(credential, found.prolongedTo, response);
     return admitted(found);
   }
 
   private async authenticateClerk(token: string, request: Request, response: Response, limits: readonly Limit[]): Promise<Principal> {
-    const identity = await this.clerkTokens.verify(token).catch(async (error: unknown) => {
-      // A flood of bad tokens spends its sender's allowance too.
-      this.limiter.report(await this.limiter.spend(limits, request, {}), response);
-      throw error;
-    });
+    const identity = await this.orSpent(() => this.clerkTokens.verify(token), request, response, limits);
     const [spent, found] = await Promise.all([
       this.limiter.spend(limits, request, { clerkUserId: identity.clerkUserId }),
       this.repository.findClerkSession(identity),
     ]);
     this.limiter.report(spent, response);
     const known = found?.sessionId == null && found?.refused !== true ? await this.meetClerkSession(identity, request) : found;
-    if (known === undefined || known.refused || known.sessionId === null) throw new InvalidCredentials({ headers: CHALLENGE });
+    if (known === undefined || known.refused || known.sessionId === null) throw new InvalidCredentials();
     return admitted({ ...known, sessionId: known.sessionId });
+  }
+
+  /** A flood of credentials that nobody can read spends its sender's allowance too. */
+  private async orSpent<T>(read: () => T | Promise<T>, request: Request, response: Response, limits: readonly Limit[]): Promise<T> {
+    try {
+      return await read();
+    } catch (error) {
+      this.limiter.report(await this.limiter.spend(limits, request, {}), response);
+      throw error;
+    }
   }
 
   private async meetClerkSession(identity: ClerkIdentity, request: Request) {
@@ -128,8 +134,6 @@ export class AccessGuard implements CanActivate {
     response.append('set-cookie', `${this.cookieName}=${credential.token}; Max-Age=${maxAge}; Path=/; HttpOnly; SameSite=Lax${secure}`);
   }
 }
-
-const CHALLENGE = { 'www-authenticate': 'Bearer' };
 
 function admitted({ userId, sessionId, operator, suspended }: Found): Principal {
   if (suspended) throw new UserSuspended();
