@@ -6,7 +6,8 @@ import { isId } from './ids.js';
 @Injectable()
 export class IdPipe implements PipeTransform<unknown, string> {
   transform(value: unknown, { data }: ArgumentMetadata): string {
-    if (isId(value)) return value;
+    // One spelling: ids are compared as text, too.
+    if (isId(value)) return value.toLowerCase();
     throw new InvalidRequest({ errors: [{ path: `params.${data ?? 'id'}`, message: `${data ?? 'id'} must be a UUID` }] });
   }
 }

@@ -70,8 +70,9 @@ export class UsersService implements OnModuleInit {
 
   /** @throws {ManagedByClerk} */
   async changeProfile(userId: string, changes: ProfileChanges): Promise<User> {
-    await this.getLocal(userId);
-    return found(await this.repository.update(userId, changes));
+    const user = await this.getLocal(userId);
+    const isChanged = Object.values(changes).some((value) => value !== undefined);
+    return isChanged ? found(await this.repository.update(userId, changes)) : user;
   }
 
   /**
