@@ -83,7 +83,7 @@ export class AccessGuard implements CanActivate {
   }
 
   private async authenticate(visit: Visit): Promise<Principal | KeyPrincipal> {
-    const credential = readCredential(visit.request, this.cookieName);
+    const credential = await this.orSpent(() => readCredential(visit.request, this.cookieName), visit);
     if (credential?.kind === 'clerk') return this.authenticateClerk(credential.token, visit);
     if (credential?.kind === 'api-key') return this.authenticateKey(credential.key, visit);
     return this.authenticateSession(credential, visit);
@@ -99,8 +99,8 @@ export class AccessGuard implements CanActivate {
       tokenHash === undefined ? undefined : this.repository.findSession(tokenHash, organizationId),
     ]);
     this.limiter.report(spent, response);
-    if (credential === undefined) throw new SignedOut({ headers: CHALLENGE });
-    if (found === undefined) throw new InvalidCredentials({ headers: CHALLENGE });
+    if (credential === undefined) throw new SignedOut();
+    if (found === undefined) throw new InvalidCredentials();
     if (credential.fromCookie) this.requireTrustedOrigin(request);
     if (credential.fromCookie && found.prolongedTo !== null) this.renewCookie(credential.token, found.prolongedTo, response);
     return toPrincipal(found, visit);
@@ -108,11 +108,7 @@ export class AccessGuard implements CanActivate {
 
   private async authenticateClerk(token: string, visit: Visit): Promise<Principal> {
     const { request, response, limits, organizationId } = visit;
-    const identity = await this.clerkTokens.verify(token).catch(async (error: unknown) => {
-      // A flood of bad tokens spends its sender's allowance too.
-      this.limiter.report(await this.limiter.spend(limits, request, {}), response);
-      throw error;
-    });
+    const identity = await this.orSpent(() => this.clerkTokens.verify(token), visit);
     const [spent, found] = await Promise.all([
       this.limiter.spend(limits, request, { clerkUserId: identity.clerkUserId }),
       this.repository.findClerkSession(identity, organizationId),
@@ -120,8 +116,18 @@ export class AccessGuard implements CanActivate {
     this.limiter.report(spent, response);
     const isNew = found?.sessionId == null && found?.refused !== true;
     const known = isNew ? await this.meetClerkSession(identity, visit) : found;
-    if (known === undefined || known.refused || known.sessionId === null) throw new InvalidCredentials({ headers: CHALLENGE });
+    if (known === undefined || known.refused || known.sessionId === null) throw new InvalidCredentials();
     return toPrincipal({ ...known, sessionId: known.sessionId }, visit);
+  }
+
+  /** A flood of credentials that nobody can read spends its sender's allowance too. */
+  private async orSpent<T>(read: () => T | Promise<T>, { request, response, limits }: Visit): Promise<T> {
+    try {
+      return await read();
+    } catch (error) {
+      this.limiter.report(await this.limiter.spend(limits, request, {}), response);
+      throw error;
+    }
   }
 
   private async meetClerkSession(identity: ClerkIdentity, { request, organizationId }: Visit) {
@@ -133,7 +139,7 @@ export class AccessGuard implements CanActivate {
     const apiKeyHash = hashApiKey(key);
     const [spent, found] = await Promise.all([this.limiter.spend(limits, request, { apiKeyHash }), this.repository.findApiKey(apiKeyHash)]);
     this.limiter.report(spent, response);
-    if (found === undefined) throw new InvalidCredentials({ headers: CHALLENGE });
+    if (found === undefined) throw new InvalidCredentials();
     return { ...found, actor: actorOf('api_key', found.apiKeyId, request) };
   }
 
@@ -185,8 +191,6 @@ export class AccessGuard implements CanActivate {
     response.append('set-cookie', `${this.cookieName}=${value}; Max-Age=${maxAge}; Path=/; HttpOnly; SameSite=Lax${secure}`);
   }
 }
-
-const CHALLENGE = { 'www-authenticate': 'Bearer' };
 
 function toPrincipal(found: SessionAccess, { request }: Visit): Principal {
   if (found.suspended) throw new UserSuspended();

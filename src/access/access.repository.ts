@@ -109,7 +109,10 @@ const API_KEY = `
     FROM api_keys k JOIN organizations o ON o.id = k.organization_id
    WHERE k.hash = $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now()) AND o.deleted_at IS NULL`;
 
-/** GCRA: one row an allowance, one statement a call; the row's lock makes it exact over all replicas. */
+/**
+ * GCRA: one row an allowance, one statement a call; the row's lock makes it exact over all replicas. A
+ * refused call holds that lock already: asking for it again reads what others wrote after it began.
+ */
 const SPEND = `
   WITH spender AS (
     SELECT $1 || ':' || coalesce(
@@ -122,11 +125,13 @@ const SPEND = `
     SELECT key, clock_timestamp() + $5 * interval '1 microsecond' FROM spender
     ON CONFLICT (key) DO UPDATE SET whole_at = greatest(r.whole_at, clock_timestamp()) + $5 * interval '1 microsecond'
       WHERE greatest(r.whole_at, clock_timestamp()) + $5 * interval '1 microsecond' <= clock_timestamp() + $6 * interval '1 second'
-    RETURNING whole_at)
+    RETURNING whole_at),
+  refused AS (
+    SELECT r.whole_at FROM rate_limits r JOIN spender ON r.key = spender.key
+     WHERE NOT EXISTS (SELECT FROM spent) FOR NO KEY UPDATE OF r)
   SELECT true AS allowed, extract(epoch FROM whole_at - clock_timestamp())::float8 AS debt FROM spent
   UNION ALL
-  SELECT false, extract(epoch FROM r.whole_at - clock_timestamp())::float8
-    FROM rate_limits r JOIN spender ON r.key = spender.key WHERE NOT EXISTS (SELECT FROM spent)`;
+  SELECT false, extract(epoch FROM whole_at - clock_timestamp())::float8 FROM refused`;
 
 /** The statements that every request waits for: prepared, pipelined, one round trip. */
 @Injectable()

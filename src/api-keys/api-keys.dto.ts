@@ -1,7 +1,8 @@
 import { ApiProperty, ApiSchema } from '@nestjs/swagger';
-import { Transform, Type } from 'class-transformer';
-import { ArrayMaxSize, ArrayNotEmpty, IsArray, IsDate, IsIn, IsInt, IsOptional, IsString, Length, Max, Min } from 'class-validator';
+import { Transform } from 'class-transformer';
+import { ArrayMaxSize, ArrayNotEmpty, IsArray, IsIn, IsInt, IsOptional, IsString, Length, Max, Min } from 'class-validator';
 import type { Page } from '../common/cursors.js';
+import { IsTime } from '../common/is-time.js';
 import { trimmed } from '../common/transforms.js';
 import { type ApiKey, API_KEY_SCOPES, type ApiKeyScope } from './api-keys.table.js';
 import type { FreshApiKey } from './api-keys.service.js';
@@ -26,8 +27,7 @@ export class CreateApiKeyRequest {
 
   /** When it ends by itself; without it never. @example "2027-01-01T00:00:00Z" */
   @IsOptional()
-  @Type(() => Date)
-  @IsDate()
+  @IsTime()
   expiresAt?: Date | null;
 }
 

@@ -1,6 +1,6 @@
-import { Type } from 'class-transformer';
-import { IsDate, IsOptional, IsString, IsUUID, MaxLength } from 'class-validator';
+import { IsOptional, IsString, IsUUID, MaxLength } from 'class-validator';
 import type { Page } from '../common/cursors.js';
+import { IsTime } from '../common/is-time.js';
 import { ListQuery } from '../common/list.dto.js';
 import { ACTOR_KINDS, type ActorKind, type AuditEntry } from './audit-log.table.js';
 import { ApiProperty, ApiSchema } from '@nestjs/swagger';
@@ -25,14 +25,12 @@ export class ListAuditLogQuery extends ListQuery {
 
   /** At this time or later. @example "2026-01-01T00:00:00Z" */
   @IsOptional()
-  @Type(() => Date)
-  @IsDate()
+  @IsTime()
   createdFrom?: Date;
 
   /** Before this time. @example "2027-01-01T00:00:00Z" */
   @IsOptional()
-  @Type(() => Date)
-  @IsDate()
+  @IsTime()
   createdBefore?: Date;
 }
 

@@ -253,7 +253,9 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
     if (!headers.has('sec-fetch-site')) headers.delete('sec-fetch-mode');
     const hasBody = request.method !== 'GET' && request.method !== 'HEAD';
     if (hasBody) headers.set('content-type', 'application/json');
-    return new globalThis.Request(new URL(request.originalUrl, this.config.publicUrl), {
+    // Not the address as it was sent: that may name another host, or one that is none.
+    const search = /\?.*$/s.exec(request.originalUrl)?.[0] ?? '';
+    return new globalThis.Request(new URL(`${this.config.publicUrl}${request.path}${search}`), {
       method: request.method,
       headers,
       body: hasBody ? JSON.stringify(body ?? {}) : undefined,

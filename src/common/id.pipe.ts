@@ -6,6 +6,7 @@ import { isId } from './ids.js';
 @Injectable()
 export class IdPipe implements PipeTransform<unknown, string> {
   transform(value: unknown, { data }: ArgumentMetadata): string {
+    // One spelling: ids are compared as text, too.
     if (isId(value)) return value.toLowerCase();
     throw new InvalidRequest({ errors: [{ path: `params.${data ?? 'id'}`, message: `${data ?? 'id'} must be a UUID` }] });
   }

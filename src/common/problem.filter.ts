@@ -34,6 +34,7 @@ export class ProblemFilter implements ExceptionFilter {
 }
 
 export function sendProblem(request: Request, response: Response, problem: Problem): void {
+  if (problem.status === 401) response.setHeader('www-authenticate', 'Bearer');
   for (const [name, value] of Object.entries(problem.headers)) if (value !== undefined) response.setHeader(name, value);
   response
     .status(problem.status)
@@ -45,16 +46,20 @@ export function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
   // After a deadlock nothing is left behind: the same request works a moment later.
   if (isDatabaseAway(error) || isDeadlock(error)) return new ServiceUnavailable({ headers: { 'retry-after': '1' } });
-  return fromBodyParser(error) ?? fromNest(error) ?? new InternalError();
+  // Nest wraps what body-parser and Express throw.
+  return fromBodyParser(error instanceof HttpException ? error.cause : error) ?? fromNest(error) ?? new InternalError();
 }
 
 /** body-parser and Express mark their errors with `type` or a status: https://github.com/expressjs/body-parser#errors */
 function fromBodyParser(error: unknown): Problem | undefined {
-  if (!(error instanceof Error) || error instanceof HttpException) return undefined;
-  const { type, status } = error as Error & { type?: string; status?: number };
+  if (!(error instanceof Error)) return undefined;
+  const { type, status, code } = error as Error & { type?: string; status?: number; code?: string };
   if (type === 'entity.too.large') return new BodyTooLarge();
-  if (type === 'encoding.unsupported' || type === 'charset.unsupported') return new UnsupportedMediaType({ detail: error.message });
+  if (type === 'encoding.unsupported' || type === 'charset.unsupported')
+    return new UnsupportedMediaType({ detail: `Send the body as application/json in UTF-8: ${error.message}.` });
   if (type?.startsWith('entity.') === true || type?.startsWith('request.') === true) return new MalformedBody();
+  // Compressed, it says, but it is not.
+  if (status === 400 && code?.startsWith('Z_') === true) return new MalformedBody();
   // `%ff` in a path, and whatever else Express calls the client's fault.
   if (error instanceof URIError) return new RouteNotFound();
   if (status !== undefined && status >= 400 && status < 500) return new InvalidRequest({ detail: 'The request is not valid.' });

@@ -19,11 +19,13 @@ export class RequestValidationPipe extends ValidationPipe {
   }
 
   override async transform(value: unknown, metadata: ArgumentMetadata): Promise<unknown> {
+    const place = PLACES[metadata.type] ?? metadata.type;
+    const given = metadata.type === 'body' && value === undefined ? {} : value;
+    if (metadata.type === 'body' || (metadata.type === 'query' && metadata.data === undefined)) requireOwnFields(given, place);
     try {
-      return await super.transform(metadata.type === 'body' && value === undefined ? {} : value, metadata);
+      return await super.transform(given, metadata);
     } catch (error) {
-      if (error instanceof InvalidFields)
-        throw new InvalidRequest({ errors: describe(error.errors, PLACES[metadata.type] ?? metadata.type) });
+      if (error instanceof InvalidFields) throw new InvalidRequest({ errors: describe(error.errors, place) });
       throw error;
     }
   }
@@ -31,6 +33,16 @@ export class RequestValidationPipe extends ValidationPipe {
   override createExceptionFactory() {
     return (errors: ValidationError[] = []) => new InvalidFields(errors);
   }
+}
+
+/** Every body and query is an object. Names that all objects know are unknown fields too, which class-validator overlooks. */
+function requireOwnFields(value: unknown, place: string): void {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new InvalidRequest({ errors: [{ path: place, message: `${place} must be an object` }] });
+  const errors = Object.keys(value)
+    .filter((name) => name in Object.prototype || name === 'prototype')
+    .map((name) => ({ path: `${place}.${name}`, message: `property ${name} should not exist` }));
+  if (errors.length > 0) throw new InvalidRequest({ errors });
 }
 
 /** Carries what class-validator found to where the place in the request is known. */

@@ -1,11 +1,22 @@
 /** Reads a failure of `pg`, also through the wrapper that Drizzle puts around it. */
 export function databaseErrorOf(error: unknown): { code?: string; constraint?: string } | undefined {
-  for (let current = error, depth = 0; current instanceof Error && depth < 5; current = current.cause, depth += 1) {
-    const { code, constraint, severity } = current as Error & { code?: unknown; constraint?: string; severity?: string };
+  let current = error as Failure | undefined | null;
+  for (let depth = 0; typeof current === 'object' && current !== null && depth < 5; depth += 1) {
+    const { code, constraint, severity, message } = current;
     if (typeof code === 'string' && (severity !== undefined || NETWORK_ERRORS.has(code))) return { code, constraint };
-    if (CONNECTION_MESSAGES.test(current.message)) return { code: 'ECONNRESET' };
+    if (typeof message === 'string' && CONNECTION_MESSAGES.test(message)) return { code: 'ECONNRESET' };
+    current = current.cause;
   }
   return undefined;
+}
+
+/** By its shape, not its class: errors of Node's own modules are of another realm where a test runner makes one. */
+interface Failure {
+  code?: unknown;
+  constraint?: string;
+  severity?: string;
+  message?: unknown;
+  cause?: Failure;
 }
 
 /** Whether a unique index or constraint of this name refused the write. */
@@ -37,8 +48,15 @@ const NETWORK_ERRORS = new Set([
   'ETIMEDOUT',
   'ENOTFOUND',
   'EAI_AGAIN',
+  'ECONNABORTED',
   'EHOSTUNREACH',
+  'EHOSTDOWN',
   'ENETUNREACH',
+  'ENETDOWN',
+  'ENETRESET',
+  'EADDRNOTAVAIL',
+  'ERR_STREAM_DESTROYED',
+  'ERR_STREAM_WRITE_AFTER_END',
   'ENOENT',
 ]);
 
@@ -47,4 +65,4 @@ const AWAY_CODES = new Set(['53000', '53100', '53200', '53300', '25006', '57014'
 
 // `pg` has no codes for these.
 const CONNECTION_MESSAGES =
-  /Connection terminated|timeout exceeded when trying to connect|not queryable|Client was closed|Cannot use a pool after calling end|Query read timeout|connection is closed/i;
+  /Connection terminated|timeout exceeded when trying to connect|not queryable|Client was closed|Cannot use a pool after calling end|Query read timeout|connection is closed|^timeout expired$/i;

@@ -8,6 +8,15 @@ interface Slot {
   held: boolean;
 }
 
+/** A shared connection that is silent for so long is given up, with everything on it. */
+const ANSWER_WITHIN_MS = 5000;
+
+/**
+ * The connection does not know the statement (any more), or its result changed with a migration. Nothing
+ * has run then, and every later use on that connection would fail the same way.
+ */
+const STALE_STATEMENT = new Set(['26000', '0A000']);
+
 /**
  * A pool whose prepared (named) statements share a few pipelined connections: they are sent without
  * waiting for the answer before, which triples what one process can ask (docs/decisions/0002).
@@ -24,8 +33,10 @@ export class PipelinedPool extends pg.Pool {
   ) {
     super(config);
     this.slots = Array.from({ length: lanes });
-    // A connection that breaks while idle is dropped by the pool; without a listener it would end the process.
+    // A connection that breaks while idle is dropped by the pool, one that breaks in a transaction fails its
+    // statements; without a listener either would end the process.
     this.on('error', () => undefined);
+    this.on('connect', (client) => client.on('error', () => undefined));
   }
 
   // pg.Pool's query has seven overloads; only the shape that Drizzle and our statements use is told apart here.
@@ -42,7 +53,7 @@ export class PipelinedPool extends pg.Pool {
     await Promise.all([super.end(), ...clients.map((client) => client.end())]);
   }
 
-  private async send(statement: pg.QueryConfig, values: unknown[] | undefined): Promise<pg.QueryResult> {
+  private async send(statement: pg.QueryConfig, values: unknown[] | undefined, isRetry = false): Promise<pg.QueryResult> {
     const slot = this.leastBusy();
     slot.inFlight += 1;
     try {
@@ -50,9 +61,11 @@ export class PipelinedPool extends pg.Pool {
       holdForTurn(slot);
       return await slot.client.query(statement, values);
     } catch (error) {
+      const { severity, code = '' } = error as { severity?: string; code?: string };
+      const isStale = STALE_STATEMENT.has(code);
       // After a FATAL the socket is still open for a moment and would fail whatever is sent next.
-      const severity = (error as { severity?: string }).severity;
-      if (severity === undefined || severity === 'FATAL') this.retire(slot);
+      if (severity === undefined || severity === 'FATAL' || isStale) this.retire(slot);
+      if (isStale && !isRetry) return await this.send(statement, values, true);
       throw error;
     } finally {
       slot.inFlight -= 1;
@@ -72,7 +85,7 @@ export class PipelinedPool extends pg.Pool {
   }
 
   private open(): Slot {
-    const client = new pg.Client({ ...this.config, pipeline: true });
+    const client = new pg.Client({ ...this.config, query_timeout: ANSWER_WITHIN_MS, pipeline: true });
     const slot: Slot = { client, ready: client.connect(), inFlight: 0, dead: false, held: false };
     slot.ready.catch(() => this.retire(slot));
     client.on('error', () => this.retire(slot));

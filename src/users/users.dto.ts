@@ -1,7 +1,8 @@
 import { ApiProperty, ApiSchema } from '@nestjs/swagger';
-import { Transform, Type } from 'class-transformer';
-import { IsDate, IsEmail, IsOptional, IsString, IsUrl, Length, Matches, MaxLength, ValidateIf } from 'class-validator';
+import { Transform } from 'class-transformer';
+import { IsEmail, IsOptional, IsString, IsUrl, Length, Matches, MaxLength, ValidateIf } from 'class-validator';
 import type { Page } from '../common/cursors.js';
+import { IsTime } from '../common/is-time.js';
 import { ListQuery } from '../common/list.dto.js';
 import { lowered, trimmed, whenGiven, whenNotNull } from '../common/transforms.js';
 import type { User } from './users.table.js';
@@ -43,14 +44,12 @@ export class ListUsersQuery extends ListQuery {
 
   /** Created at this time or later. @example "2026-01-01T00:00:00Z" */
   @IsOptional()
-  @Type(() => Date)
-  @IsDate()
+  @IsTime()
   createdFrom?: Date;
 
   /** Created before this time. @example "2027-01-01T00:00:00Z" */
   @IsOptional()
-  @Type(() => Date)
-  @IsDate()
+  @IsTime()
   createdBefore?: Date;
 
   /** Beginnings of words in name, username or email; all must be there. @example "ada love" */

@@ -83,6 +83,7 @@ export class UsersService implements OnModuleInit {
     return this.db.transaction(async (tx) => {
       const before = await this.lock(userId, tx);
       if (before.clerkUserId !== null) throw new ManagedByClerk();
+      if (Object.values(changes).every((value) => value === undefined)) return before;
       const after = found(await this.repository.update(userId, changes, tx));
       await this.record('user.updated', userId, actor, { before: profileOf(before), after: profileOf(after) }, tx);
       return after;

@@ -1,0 +1,64 @@
+import net from 'node:net';
+
+export interface TcpProxy {
+  port: number;
+  /** Connections stay open and nothing comes through: a network that swallows everything. */
+  pause(): void;
+  /** Breaks every connection and refuses new ones: a server that is gone. */
+  cut(): Promise<void>;
+  /** Works again, after a pause or a cut. What a pause held back is delivered. */
+  resume(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Stands between the application and its database, so that a test can take the database away. */
+export async function startTcpProxy(target: { host: string; port: number }): Promise<TcpProxy> {
+  const sockets = new Set<net.Socket>();
+  let paused = false;
+
+  const server = net.createServer({ allowHalfOpen: false }, (inner) => {
+    const outer = net.connect(target);
+    for (const [socket, other] of [
+      [inner, outer],
+      [outer, inner],
+    ] as const) {
+      sockets.add(socket);
+      socket.setNoDelay(true);
+      socket.on('data', (chunk) => other.write(chunk));
+      socket.on('error', () => undefined);
+      socket.on('close', () => {
+        sockets.delete(socket);
+        other.destroy();
+      });
+      if (paused) socket.pause();
+    }
+  });
+  const listen = (port: number) =>
+    new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(port, '127.0.0.1', resolve);
+    });
+  await listen(0);
+  const { port } = server.address() as net.AddressInfo;
+  const stopListening = () => new Promise<void>((resolve) => (server.listening ? server.close(() => resolve()) : resolve()));
+  const cut = async () => {
+    const stopped = stopListening();
+    for (const socket of sockets) socket.resetAndDestroy();
+    await stopped;
+  };
+
+  return {
+    port,
+    pause: () => {
+      paused = true;
+      for (const socket of sockets) socket.pause();
+    },
+    cut,
+    resume: async () => {
+      paused = false;
+      for (const socket of sockets) socket.resume();
+      if (!server.listening) await listen(port);
+    },
+    close: cut,
+  };
+}
