@@ -23,7 +23,9 @@ export class PipelinedPool extends pg.Pool {
   ) {
     super(config);
     this.slots = Array.from({ length: lanes });
-    // A connection that breaks while idle is dropped by the pool; without a listener it would end the process.
+    // A connection that breaks while idle is dropped by the pool, one that breaks in a transaction fails its
+    // statements; without a listener either would end the process.
+    this.on('connect', (client) => client.on('error', () => undefined));
     this.on('error', () => undefined);
   }
 
