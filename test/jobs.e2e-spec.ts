@@ -115,12 +115,20 @@ describe('scheduled expiry on three processes', () => {
     const startBehindTheGate = async (): Promise<Process | undefined> => {
       await gate.query(`SELECT pg_advisory_lock(${GATE})`);
       await addSessions(db, OWNER, 2500, '-1 minute');
-      const answers = await Promise.all(
+      // Whoever looks sees no run, and nobody can write one yet.
+      await gate.query('BEGIN; LOCK TABLE job_runs IN EXCLUSIVE MODE');
+      const answering = Promise.all(
         [...replicas, ...replicas, ...replicas].map(async (replica) => {
           const { status, body } = await supertest(replica.url).post(`/v1/jobs/${SWEEP}/run`).set(person.auth);
           return { replica, status, code: body.code as string | undefined };
         }),
       );
+      await until('all are about to start one', async () => {
+        const waiting = await db.rows(`SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`);
+        return waiting.length >= 9;
+      });
+      await gate.query('COMMIT');
+      const answers = await answering;
       const accepted = answers.filter(({ status }) => status === 202);
       for (const { status, code } of answers) if (status !== 202) expect([status, code]).toEqual([409, 'job_already_running']);
       expect(accepted.length).toBeLessThanOrEqual(1);

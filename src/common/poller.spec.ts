@@ -1,0 +1,103 @@
+import { Poller } from './poller.js';
+
+const FOR_EVER_MS = 2 ** 30;
+
+/** A round of work that the test lets go on by hand. */
+function rounds(pauseMs = FOR_EVER_MS) {
+  const begun: ((more: boolean | Error) => void)[] = [];
+  const waiting: (() => void)[] = [];
+  const errors: unknown[] = [];
+  const poller = new Poller(
+    () =>
+      new Promise<boolean>((resolve, reject) => {
+        begun.push((more) => (more instanceof Error ? reject(more) : resolve(more)));
+        waiting.shift()?.();
+      }),
+    { pauseMs, onError: (error) => errors.push(error) },
+  );
+  return {
+    poller,
+    errors,
+    count: () => begun.length,
+    /** Ends the newest round. */
+    end: (more: boolean | Error) => begun.at(-1)!(more),
+    next: () => new Promise<void>((resolve) => waiting.push(resolve)),
+    settle: () => new Promise((resolve) => setImmediate(resolve)),
+  };
+}
+
+describe('a poller', () => {
+  it('goes on at once while there is work, and pauses when there is none', async () => {
+    const { poller, count, end, next, settle } = rounds();
+    poller.start();
+    expect(count()).toBe(1);
+    const second = next();
+    end(true);
+    await second;
+    end(false);
+    await settle();
+    expect(count()).toBe(2);
+    const third = next();
+    poller.wake();
+    await third;
+    end(false);
+    await poller.stop();
+    expect(count()).toBe(3);
+  });
+
+  it('looks again after the pause', async () => {
+    const { poller, end, next } = rounds(1);
+    poller.start();
+    const second = next();
+    end(false);
+    await second;
+    end(false);
+    await poller.stop();
+  });
+
+  it('does not miss a wake-up that comes while a round is at work', async () => {
+    const { poller, end, next } = rounds();
+    poller.start();
+    poller.wake();
+    const second = next();
+    end(false);
+    await second;
+    end(false);
+    await poller.stop();
+  });
+
+  it('tells of a round that failed and pauses before the next', async () => {
+    const { poller, errors, count, end, next, settle } = rounds();
+    poller.start();
+    end(new Error('away'));
+    await settle();
+    expect(errors).toEqual([new Error('away')]);
+    expect(count()).toBe(1);
+    const second = next();
+    poller.wake();
+    await second;
+    end(false);
+    await poller.stop();
+  });
+
+  it('waits at its stop for the round at work, and begins no other', async () => {
+    const { poller, count, end, settle } = rounds();
+    poller.start();
+    poller.start();
+    let stopped = false;
+    const stopping = poller.stop().then(() => (stopped = true));
+    await settle();
+    expect(stopped).toBe(false);
+    end(true);
+    await stopping;
+    poller.start();
+    await settle();
+    expect(count()).toBe(1);
+  });
+
+  it('can be stopped without ever having been started', async () => {
+    const { poller, count } = rounds();
+    await poller.stop();
+    expect(count()).toBe(0);
+  });
+});

@@ -1,0 +1,160 @@
+import { type Config, ConfigError, loadConfig } from './config.js';
+
+const KEY = Buffer.alloc(32, 1).toString('base64');
+const REQUIRED = { DATABASE_URL: 'postgres://localhost/tenantry', AUTH_SECRET: 's'.repeat(32), ENCRYPTION_KEYS: `one:${KEY}` };
+
+function mistakesOf(environment: Record<string, string | undefined>): string[] {
+  try {
+    loadConfig(environment);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.mistakes;
+    throw error;
+  }
+  return [];
+}
+
+const configOf = (environment: Record<string, string>): Config => loadConfig({ ...REQUIRED, ...environment });
+
+describe('the configuration', () => {
+  it('needs a database and two secrets, and says so of all three at once', () => {
+    expect(mistakesOf({})).toEqual(['DATABASE_URL is not set', 'AUTH_SECRET is not set', 'ENCRYPTION_KEYS is not set']);
+  });
+
+  it('names every mistake at once', () => {
+    const mistakes = mistakesOf({
+      DATABASE_URL: 'mysql://localhost/x',
+      AUTH_SECRET: 'short',
+      ENCRYPTION_KEYS: 'one:c2hvcnQ=',
+      PORT: '70000',
+      PUBLIC_URL: 'ftp://example.com',
+      TRUSTED_ORIGINS: 'https://app.example.com,nonsense',
+      TRUST_PROXY: 'yes',
+      SMTP_URL: 'http://mail',
+      NODE_ENV: 'staging',
+      RATE_LIMIT_API: 'fast',
+      SESSION_IDLE_SECONDS: '100',
+      SESSION_ABSOLUTE_SECONDS: '99',
+      GOOGLE_CLIENT_ID: 'id',
+      GITHUB_CLIENT_SECRET: 'secret',
+      CLERK_JWT_KEY: 'key',
+      METRICS_TOKEN: 'short',
+      LOG_LEVEL: 'loud',
+      SHUTDOWN_DELAY_SECONDS: 'long',
+      DATABASE_POOL_SIZE: 'big',
+    });
+    const named = [
+      'DATABASE_URL must be a postgres:// URL',
+      'AUTH_SECRET must be at least 32 characters',
+      'ENCRYPTION_KEYS must be id:key pairs, each key 32 bytes in base64',
+      'PORT ',
+      'PUBLIC_URL must be an http(s) URL',
+      'TRUSTED_ORIGINS must be an http(s) URL',
+      'TRUST_PROXY must be the number of proxies in front',
+      'SMTP_URL must be an smtp:// or smtps:// URL',
+      'NODE_ENV ',
+      'RATE_LIMIT_API must be requests/seconds',
+      'SESSION_IDLE_SECONDS must not exceed SESSION_ABSOLUTE_SECONDS',
+      'GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET go together',
+      'GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET go together',
+      'CLERK_ISSUER is not set',
+      'METRICS_TOKEN must be at least 16 characters',
+      'LOG_LEVEL ',
+      'SHUTDOWN_DELAY_SECONDS must be a number of seconds',
+      'DATABASE_POOL_SIZE must be a number of connections',
+    ];
+    for (const start of named) expect(mistakes.filter((mistake) => mistake.startsWith(start))).toHaveLength(1);
+    expect(mistakes).toHaveLength(named.length);
+    expect(new ConfigError(mistakes).message.split('\n')).toHaveLength(named.length + 1);
+  });
+
+  it.each(Object.keys(REQUIRED))('takes an empty %s for one that is not set', (name) => {
+    for (const empty of ['', '  ', undefined]) expect(mistakesOf({ ...REQUIRED, [name]: empty })).toEqual([`${name} is not set`]);
+  });
+
+  it('takes empty optional variables for unset ones', () => {
+    const config = configOf({
+      SMTP_URL: '',
+      PORT: ' ',
+      GOOGLE_CLIENT_ID: '',
+      GOOGLE_CLIENT_SECRET: '',
+      CLERK_ISSUER: '',
+      METRICS_TOKEN: '',
+    });
+    expect(config).toMatchObject({ port: 3000, smtpUrl: undefined, google: undefined, clerk: undefined, metricsToken: undefined });
+  });
+
+  it('has defaults for development', () => {
+    expect(configOf({})).toMatchObject({
+      environment: 'development',
+      isProduction: false,
+      host: '127.0.0.1',
+      port: 3000,
+      publicUrl: 'http://localhost:3000',
+      trustedOrigins: ['http://localhost:3000'],
+      trustProxy: 0,
+      databaseDirectUrl: REQUIRED.DATABASE_URL,
+      sessionIdleSeconds: 604_800,
+      sessionAbsoluteSeconds: 2_592_000,
+      apiRateLimit: { limit: 1000, windowSeconds: 60 },
+      bodyLimitBytes: 1_048_576,
+      shutdownDelaySeconds: 2,
+      shutdownTimeoutSeconds: 20,
+    });
+  });
+
+  it('listens to everybody in production, and follows the port', () => {
+    expect(configOf({ NODE_ENV: 'production', PORT: '8080' })).toMatchObject({
+      isProduction: true,
+      host: '0.0.0.0',
+      publicUrl: 'http://localhost:8080',
+    });
+  });
+
+  it('trusts its own origin besides those listed, each once', () => {
+    const config = configOf({
+      PUBLIC_URL: 'https://API.example.com/',
+      TRUSTED_ORIGINS: 'https://app.example.com/, https://app.example.com,https://api.example.com',
+    });
+    expect(config.publicUrl).toBe('https://api.example.com');
+    expect(config.trustedOrigins).toEqual(['https://api.example.com', 'https://app.example.com']);
+  });
+
+  it('reads encryption keys newest first', () => {
+    const { encryptionKeys } = configOf({ ENCRYPTION_KEYS: `new:${Buffer.alloc(32, 2).toString('base64')}, old:${KEY}` });
+    expect(encryptionKeys.map(({ id, key }) => [id, key[0], key.length])).toEqual([
+      ['new', 2, 32],
+      ['old', 1, 32],
+    ]);
+  });
+
+  it('refuses two encryption keys of one id', () => {
+    expect(mistakesOf({ ...REQUIRED, ENCRYPTION_KEYS: `one:${KEY},one:${Buffer.alloc(32, 2).toString('base64')}` })).toEqual([
+      'ENCRYPTION_KEYS must not use an id twice',
+    ]);
+    expect(mistakesOf({ ...REQUIRED, ENCRYPTION_KEYS: ',' })).toEqual(['ENCRYPTION_KEYS must hold at least one id:key pair']);
+  });
+
+  it('compares session lifetimes also where one is left to its default, and beside other mistakes', () => {
+    const wrong = 'SESSION_IDLE_SECONDS must not exceed SESSION_ABSOLUTE_SECONDS';
+    expect(mistakesOf({ ...REQUIRED, SESSION_ABSOLUTE_SECONDS: '3600' })).toEqual([wrong]);
+    expect(mistakesOf({ ...REQUIRED, SESSION_ABSOLUTE_SECONDS: '3600', AUTH_SECRET: 'short' })).toContain(wrong);
+  });
+
+  it('switches providers on by their credentials', () => {
+    const config = configOf({
+      GOOGLE_CLIENT_ID: 'id',
+      GOOGLE_CLIENT_SECRET: 'secret',
+      CLERK_ISSUER: 'https://clerk.example.com/',
+      CLERK_JWT_KEY: 'a\\nb',
+      TRUSTED_ORIGINS: 'https://app.example.com',
+    });
+    expect(config.google).toEqual({ clientId: 'id', clientSecret: 'secret' });
+    expect(config.github).toBeUndefined();
+    expect(config.clerk).toEqual({
+      issuer: 'https://clerk.example.com',
+      jwtKey: 'a\nb',
+      jwksUrl: 'https://clerk.example.com/.well-known/jwks.json',
+      authorizedParties: ['http://localhost:3000', 'https://app.example.com'],
+    });
+  });
+});
