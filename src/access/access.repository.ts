@@ -118,7 +118,7 @@ const SPEND = `
     SELECT $1 || ':' || coalesce(
       (SELECT user_id::text FROM sessions WHERE token = $2 AND expires_at > now()),
       (SELECT id::text FROM users WHERE clerk_user_id = $3),
-      (SELECT organization_id::text FROM api_keys WHERE hash = $7),
+      (SELECT organization_id::text FROM api_keys WHERE hash = $7 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())),
       $4) AS key),
   spent AS (
     INSERT INTO rate_limits AS r (key, whole_at)

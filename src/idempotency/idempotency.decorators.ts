@@ -42,7 +42,8 @@ export const IdempotentRequest = createParamDecorator((_: unknown, context: Exec
     throw new InvalidRequest({ errors: [{ path: `headers.${HEADER}`, message: `${HEADER} must be 1 to 255 visible ASCII characters` }] });
   }
   const { id, kind } = principalOf(request).actor;
-  const route = (request.route as { path: string }).path;
+  // With the organization: what a client does in one tenant has nothing to do with its keys in another.
+  const route = (request.route as { path: string }).path.replace(':organizationId', String(request.params['organizationId']).toLowerCase());
   return {
     identity: key === undefined ? undefined : { principal: `${kind}:${id}`, method: request.method, route, key },
     requestHash: createHash('sha256')

@@ -1,0 +1,81 @@
+/** What the tests read of the OpenAPI document. */
+export interface Operation {
+  id: string;
+  method: string;
+  path: string;
+  pathParameters: string[];
+  queryParameters: string[];
+  headerParameters: string[];
+  /** Statuses that the document tells of. */
+  statuses: number[];
+  /** Scopes with which an API key may call it; undefined where no key may. */
+  scopes: string[] | undefined;
+  /** Whether it needs no credential. */
+  isPublic: boolean;
+}
+
+interface DocumentedOperation {
+  operationId: string;
+  parameters?: { in: string; name: string }[];
+  responses: Record<string, unknown>;
+  security?: Record<string, string[]>[];
+}
+
+/** Every operation of the document that the application serves. */
+export async function readOperations(url: string): Promise<Operation[]> {
+  const document = (await (await fetch(`${url}/openapi.json`)).json()) as { paths: Record<string, Record<string, DocumentedOperation>> };
+  return Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, { operationId, parameters = [], responses, security = [] }]) => {
+      const named = (place: string) => parameters.filter((parameter) => parameter.in === place).map(({ name }) => name);
+      return {
+        id: operationId,
+        method: method.toUpperCase(),
+        path,
+        pathParameters: named('path'),
+        queryParameters: named('query'),
+        headerParameters: named('header'),
+        statuses: Object.keys(responses).map(Number),
+        scopes: security.find((scheme) => 'apiKey' in scheme)?.['apiKey'],
+        isPublic: security.length === 0 || !('401' in responses),
+      };
+    }),
+  );
+}
+
+export interface Answer {
+  status: number;
+  text: string;
+  headers: Headers;
+}
+
+export interface Call {
+  method: string;
+  path: string;
+  headers?: Record<string, string>;
+  query?: Record<string, string>;
+  body?: unknown;
+}
+
+/** One request, redirects not followed. */
+export async function call(url: string, { method, path, headers = {}, query = {}, body }: Call): Promise<Answer> {
+  const target = new URL(path, url);
+  for (const [name, value] of Object.entries(query)) target.searchParams.set(name, value);
+  const hasBody = body !== undefined;
+  const response = await fetch(target, {
+    method,
+    redirect: 'manual',
+    headers: { ...headers, ...(hasBody && { 'content-type': 'application/json' }) },
+    body: hasBody ? JSON.stringify(body) : undefined,
+  });
+  return { status: response.status, text: await response.text(), headers: response.headers };
+}
+
+/** The path of an operation with its parameters filled in. */
+export function fill({ path }: Operation, parameters: Record<string, string>): string {
+  return path.replaceAll(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(parameters[name] ?? `no-value-for-${name}`));
+}
+
+/** A problem without what differs between any two requests. */
+export function withoutRequestId(text: string): string {
+  return text.replace(/"requestId":"[^"]*"/, '"requestId":""');
+}

@@ -1,0 +1,262 @@
+import { randomBytes } from 'node:crypto';
+import { drizzle } from 'drizzle-orm/node-postgres';
+import { createApiKey } from '../../src/access/api-key-tokens.js';
+import { hashSessionToken, signSessionToken } from '../../src/access/session-tokens.js';
+import { accounts } from '../../src/accounts/accounts.table.js';
+import { API_KEY_SCOPES, apiKeys, type ApiKeyScope } from '../../src/api-keys/api-keys.table.js';
+import { auditLog } from '../../src/audit/audit-log.table.js';
+import { newId } from '../../src/common/ids.js';
+import { invitations } from '../../src/invitations/invitations.table.js';
+import { jobRuns } from '../../src/jobs/job-runs.table.js';
+import { memberships, type Role } from '../../src/memberships/organization-memberships.table.js';
+import { organizations } from '../../src/organizations/organizations.table.js';
+import { sessions } from '../../src/sessions/sessions.table.js';
+import { users } from '../../src/users/users.table.js';
+import { testEnvironment } from './app.js';
+import type { TestDatabase } from './database.js';
+import type { SignedInPerson } from './people.js';
+
+const HOUR = 3_600_000;
+const { AUTH_SECRET } = testEnvironment('') as { AUTH_SECRET: string };
+
+export interface Person extends SignedInPerson {
+  sessionId: string;
+  /** A session besides the one of `auth`. */
+  otherSessionId: string;
+  /** Two ways to sign in, so that one can be unlinked. */
+  accountId: string;
+}
+
+export interface Key {
+  id: string;
+  key: string;
+  /** Header for a request. */
+  auth: { 'x-api-key': string };
+}
+
+/** An organization with everything in it, and everybody who has, had or never had something to do with it. */
+export interface Tenant {
+  organization: { id: string; slug: string; name: string };
+  admin: Person;
+  /** A second admin: the first one is not the last. */
+  coAdmin: Person;
+  member: Person;
+  /** A member whom tests remove. */
+  spare: Person;
+  /** Was a member; the membership has ended, the session has not. */
+  left: Person;
+  /** An admin who is suspended. */
+  suspended: Person;
+  /** An admin who was deleted, whose session and membership somebody forgot. */
+  deleted: Person;
+  /** Has a pending invitation and has proved the address. */
+  invited: Person;
+  /** Has an invitation's address and never proved it. */
+  squatter: Person;
+  memberships: { admin: string; coAdmin: string; member: string; spare: string; left: string };
+  invitations: { pending: string; squatted: string; lapsed: string; revoked: string };
+  /** As the mail of `pending` brought it. */
+  invitationToken: string;
+  squattedToken: string;
+  /** Of an invitation whose term is over and that no job has marked yet. */
+  lapsedEmail: string;
+  keys: { full: Key; bare: Key; revoked: Key; expired: Key };
+  /** Bearer headers of the admin that no longer work. */
+  dead: { revoked: { authorization: string }; expired: { authorization: string }; ended: { authorization: string } };
+  auditId: string;
+}
+
+/** Rows that are written together: a tenant in ten statements. */
+class Rows {
+  private readonly users: (typeof users.$inferInsert)[] = [];
+  private readonly sessions: (typeof sessions.$inferInsert)[] = [];
+  private readonly accounts: (typeof accounts.$inferInsert)[] = [];
+  private readonly organizations: (typeof organizations.$inferInsert)[] = [];
+  private readonly memberships: (typeof memberships.$inferInsert)[] = [];
+  private readonly invitations: (typeof invitations.$inferInsert)[] = [];
+  private readonly apiKeys: (typeof apiKeys.$inferInsert)[] = [];
+  private readonly auditLog: (typeof auditLog.$inferInsert)[] = [];
+
+  person(label: string, given: Partial<typeof users.$inferInsert> = {}): Person {
+    const name = `${label}-${randomBytes(5).toString('hex')}`;
+    const user = { id: newId(), name, email: `${name}@example.com`, emailVerified: true, ...given };
+    this.users.push(user);
+    const [accountId, otherAccountId] = [newId(), newId()];
+    this.accounts.push(
+      { id: accountId, userId: user.id, provider: 'google', providerAccountId: `google-${name}` },
+      { id: otherAccountId, userId: user.id, provider: 'github', providerAccountId: `github-${name}` },
+    );
+    const session = this.session(user.id);
+    const { id: otherSessionId } = this.session(user.id);
+    return {
+      id: user.id,
+      name,
+      email: `${name}@example.com`,
+      token: session.token,
+      cookie: `better-auth.session_token=${encodeURIComponent(session.token)}`,
+      auth: { authorization: `Bearer ${session.token}` },
+      sessionId: session.id,
+      otherSessionId,
+      accountId,
+    };
+  }
+
+  session(userId: string, given: Partial<typeof sessions.$inferInsert> = {}): { id: string; token: string } {
+    const raw = randomBytes(24).toString('base64url');
+    const id = newId();
+    this.sessions.push({ id, userId, tokenHash: hashSessionToken(raw), expiresAt: new Date(Date.now() + HOUR), ...given });
+    return { id, token: signSessionToken(raw, AUTH_SECRET) };
+  }
+
+  organization(label: string, given: Partial<typeof organizations.$inferInsert>): Tenant['organization'] {
+    const slug = `${label}-${randomBytes(5).toString('hex')}`;
+    const organization = { id: newId(), slug, name: `The ${slug} company` };
+    this.organizations.push({ ...organization, ...given });
+    return organization;
+  }
+
+  membership(organizationId: string, userId: string, role: Role, given: Partial<typeof memberships.$inferInsert> = {}): string {
+    const id = newId();
+    this.memberships.push({ id, organizationId, userId, role, ...given });
+    return id;
+  }
+
+  invitation(organizationId: string, email: string, given: Partial<typeof invitations.$inferInsert> = {}): { id: string; token: string } {
+    const token = randomBytes(24).toString('base64url');
+    const id = newId();
+    const expiresAt = new Date(Date.now() + HOUR);
+    // Invitation tokens are hashed the way session tokens are.
+    this.invitations.push({ id, organizationId, email, role: 'member', tokenHash: hashSessionToken(token), expiresAt, ...given });
+    return { id, token };
+  }
+
+  key(organizationId: string, createdBy: string, scopes: readonly ApiKeyScope[], given: Partial<typeof apiKeys.$inferInsert> = {}): Key {
+    const id = newId();
+    const { key, prefix, hash } = createApiKey(false);
+    this.apiKeys.push({
+      id,
+      organizationId,
+      createdBy,
+      name: `key-${randomBytes(5).toString('hex')}`,
+      prefix,
+      hash,
+      scopes: [...scopes],
+      ...given,
+    });
+    return { id, key, auth: { 'x-api-key': key } };
+  }
+
+  audit(organizationId: string, actorId: string): string {
+    const id = newId();
+    const target = { targetType: 'organization', targetId: organizationId };
+    this.auditLog.push({ id, organizationId, actorKind: 'user', actorId, action: 'organization.created', ...target });
+    return id;
+  }
+
+  async write({ pool }: TestDatabase): Promise<void> {
+    const db = drizzle(pool);
+    if (this.users.length > 0) await db.insert(users).values(this.users);
+    if (this.organizations.length > 0) await db.insert(organizations).values(this.organizations);
+    await Promise.all([
+      this.sessions.length > 0 && db.insert(sessions).values(this.sessions),
+      this.accounts.length > 0 && db.insert(accounts).values(this.accounts),
+      this.memberships.length > 0 && db.insert(memberships).values(this.memberships),
+      this.invitations.length > 0 && db.insert(invitations).values(this.invitations),
+      this.apiKeys.length > 0 && db.insert(apiKeys).values(this.apiKeys),
+      this.auditLog.length > 0 && db.insert(auditLog).values(this.auditLog),
+    ]);
+  }
+}
+
+/** Writes a tenant straight into the database: what tests need hundreds of must not cost a sign-up each. */
+export async function createTenant(db: TestDatabase, label = 'tenant', given: { deletedAt?: Date } = {}): Promise<Tenant> {
+  const rows = new Rows();
+  const organization = rows.organization(label, given);
+  const people = {
+    admin: rows.person('admin'),
+    coAdmin: rows.person('co-admin'),
+    member: rows.person('member'),
+    spare: rows.person('spare'),
+    left: rows.person('left'),
+    suspended: rows.person('suspended', { suspendedAt: new Date() }),
+    deleted: rows.person('deleted', { deletedAt: new Date(), email: null }),
+    invited: rows.person('invited'),
+    squatter: rows.person('squatter', { emailVerified: false }),
+  };
+  const { admin } = people;
+  const role = (person: Person, of: Role, more = {}) => rows.membership(organization.id, person.id, of, more);
+  role(people.suspended, 'admin');
+  role(people.deleted, 'admin');
+  const past = new Date(Date.now() - HOUR);
+  const pending = rows.invitation(organization.id, people.invited.email, { invitedBy: admin.id });
+  const squatted = rows.invitation(organization.id, people.squatter.email, { invitedBy: admin.id });
+  const lapsedEmail = `lapsed-${randomBytes(5).toString('hex')}@example.com`;
+  const key = (scopes: readonly ApiKeyScope[], more = {}) => rows.key(organization.id, admin.id, scopes, more);
+  const bearer = ({ token }: { token: string }) => ({ authorization: `Bearer ${token}` });
+  const tenant: Tenant = {
+    organization,
+    ...people,
+    memberships: {
+      admin: role(people.admin, 'admin'),
+      coAdmin: role(people.coAdmin, 'admin'),
+      member: role(people.member, 'member'),
+      spare: role(people.spare, 'member'),
+      left: role(people.left, 'admin', { deletedAt: new Date() }),
+    },
+    invitations: {
+      pending: pending.id,
+      squatted: squatted.id,
+      lapsed: rows.invitation(organization.id, lapsedEmail, { expiresAt: past }).id,
+      revoked: rows.invitation(organization.id, people.invited.email, { status: 'revoked' }).id,
+    },
+    invitationToken: pending.token,
+    squattedToken: squatted.token,
+    lapsedEmail,
+    keys: {
+      full: key(API_KEY_SCOPES),
+      bare: key([]),
+      revoked: key(API_KEY_SCOPES, { revokedAt: past }),
+      expired: key(API_KEY_SCOPES, { expiresAt: past }),
+    },
+    dead: {
+      revoked: { authorization: `Bearer ${signSessionToken(randomBytes(24).toString('base64url'), AUTH_SECRET)}` },
+      expired: bearer(rows.session(admin.id, { expiresAt: past })),
+      ended: bearer(rows.session(admin.id, { endedAt: past })),
+    },
+    auditId: rows.audit(organization.id, admin.id),
+  };
+  await rows.write(db);
+  return tenant;
+}
+
+/** Somebody who belongs to no organization. */
+export async function createPerson(db: TestDatabase, label = 'outsider', given: { operator?: boolean } = {}): Promise<Person> {
+  const rows = new Rows();
+  const person = rows.person(label, given);
+  await rows.write(db);
+  return person;
+}
+
+/** A key of an organization with exactly these scopes. */
+export async function createKey(db: TestDatabase, { organization, admin }: Tenant, scopes: readonly ApiKeyScope[]): Promise<Key> {
+  const rows = new Rows();
+  const key = rows.key(organization.id, admin.id, scopes);
+  await rows.write(db);
+  return key;
+}
+
+/** Keeps jobs from running: a run of each counts as alive for as long as the test lasts. */
+export async function holdJobs(db: TestDatabase, names: string[]): Promise<void> {
+  const leasedUntil = new Date(Date.now() + 24 * HOUR);
+  const held = names.map((job) => ({ id: newId(), job, tick: new Date(0), holder: newId(), leasedUntil }));
+  await drizzle(db.pool).insert(jobRuns).values(held);
+}
+
+/** Lets the schedule believe that a daily job had its turn, today and tomorrow. */
+export async function skipDailyJob(db: TestDatabase, job: string): Promise<void> {
+  const today = Math.floor(Date.now() / 86_400_000);
+  const runs = [today, today + 1].map((day) => new Date(day * 86_400_000));
+  await drizzle(db.pool)
+    .insert(jobRuns)
+    .values(runs.map((tick) => ({ id: newId(), job, tick, holder: newId(), leasedUntil: new Date(), finishedAt: new Date() })));
+}
