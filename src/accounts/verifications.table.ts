@@ -1,4 +1,5 @@
-import { index, pgTable, text, timestamp, uuid } from 'drizzle-orm/pg-core';
+import { index, pgTable, text, uuid } from 'drizzle-orm/pg-core';
+import { time, timestamps } from '../database/columns.js';
 
 /** One-time tokens of Better Auth (password reset, OAuth state) and of our change of email. */
 export const verifications = pgTable(
@@ -8,12 +9,8 @@ export const verifications = pgTable(
     /** Hashed. */
     identifier: text('identifier').notNull(),
     value: text('value').notNull(),
-    expiresAt: timestamp('expires_at', { withTimezone: true, precision: 3 }).notNull(),
-    createdAt: timestamp('created_at', { withTimezone: true, precision: 3 }).notNull().defaultNow(),
-    updatedAt: timestamp('updated_at', { withTimezone: true, precision: 3 })
-      .notNull()
-      .defaultNow()
-      .$onUpdateFn(() => new Date()),
+    expiresAt: time('expires_at').notNull(),
+    ...timestamps(),
   },
   (table) => [
     index('verifications_identifier_idx').on(table.identifier),

@@ -1,4 +1,5 @@
-import { index, pgTable, text, timestamp, uuid } from 'drizzle-orm/pg-core';
+import { index, pgTable, text, uuid } from 'drizzle-orm/pg-core';
+import { time, timestamps } from '../database/columns.js';
 import { organizations } from '../organizations/organizations.table.js';
 
 /** What a key may be allowed. */
@@ -28,14 +29,10 @@ export const apiKeys = pgTable(
     /** SHA-256 of the key in base64url. A key is random and long: a slow hash would only slow the guard. */
     hash: text('hash').notNull().unique('api_keys_hash_key'),
     scopes: text('scopes').array().notNull().$type<ApiKeyScope[]>(),
-    expiresAt: timestamp('expires_at', { withTimezone: true, precision: 3 }),
-    lastUsedAt: timestamp('last_used_at', { withTimezone: true, precision: 3 }),
-    revokedAt: timestamp('revoked_at', { withTimezone: true, precision: 3 }),
-    createdAt: timestamp('created_at', { withTimezone: true, precision: 3 }).notNull().defaultNow(),
-    updatedAt: timestamp('updated_at', { withTimezone: true, precision: 3 })
-      .notNull()
-      .defaultNow()
-      .$onUpdateFn(() => new Date()),
+    expiresAt: time('expires_at'),
+    lastUsedAt: time('last_used_at'),
+    revokedAt: time('revoked_at'),
+    ...timestamps(),
   },
   (table) => [index('api_keys_organization_id_created_at_id_idx').on(table.organizationId, table.createdAt, table.id)],
 );

@@ -1,4 +1,5 @@
-import { index, jsonb, pgEnum, pgTable, text, timestamp, uuid } from 'drizzle-orm/pg-core';
+import { index, jsonb, pgEnum, pgTable, text, uuid } from 'drizzle-orm/pg-core';
+import { createdAt } from '../database/columns.js';
 
 export const ACTOR_KINDS = ['user', 'api_key', 'system'] as const;
 export type ActorKind = (typeof ACTOR_KINDS)[number];
@@ -25,7 +26,7 @@ export const auditLog = pgTable(
     changes: jsonb('changes').$type<Changes>(),
     requestId: text('request_id'),
     ipAddress: text('ip_address'),
-    createdAt: timestamp('created_at', { withTimezone: true, precision: 3 }).notNull().defaultNow(),
+    createdAt: createdAt(),
   },
   (table) => [
     index('audit_log_organization_id_created_at_id_idx').on(table.organizationId, table.createdAt, table.id),

@@ -1,4 +1,5 @@
-import { pgTable, primaryKey, text, timestamp } from 'drizzle-orm/pg-core';
+import { pgTable, primaryKey, text } from 'drizzle-orm/pg-core';
+import { time } from '../database/columns.js';
 
 /** Provider ids of rows that a purge removed, kept for ever: a replay years later must not bring them back. */
 export const purgedIds = pgTable(
@@ -7,7 +8,7 @@ export const purgedIds = pgTable(
     provider: text('provider').notNull(),
     kind: text('kind').notNull(),
     externalId: text('external_id').notNull(),
-    purgedAt: timestamp('purged_at', { withTimezone: true, precision: 3 }).notNull().defaultNow(),
+    purgedAt: time('purged_at').notNull().defaultNow(),
   },
   (table) => [primaryKey({ columns: [table.provider, table.kind, table.externalId] })],
 );

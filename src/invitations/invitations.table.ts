@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm';
-import { check, index, pgEnum, pgTable, text, timestamp, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
+import { check, index, pgEnum, pgTable, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
+import { time, timestamps } from '../database/columns.js';
 import { membershipRole } from '../memberships/organization-memberships.table.js';
 import { organizations } from '../organizations/organizations.table.js';
 
@@ -22,17 +23,13 @@ export const invitations = pgTable(
     role: membershipRole('role').notNull(),
     /** SHA-256 of the token in base64url; absent for one that Clerk sent. */
     tokenHash: text('token').unique('invitations_token_key'),
-    expiresAt: timestamp('expires_at', { withTimezone: true, precision: 3 }).notNull(),
+    expiresAt: time('expires_at').notNull(),
     status: invitationStatus('status').notNull().default('pending'),
     /** A plain id: the person may be gone. */
     invitedBy: uuid('invited_by'),
     /** Who accepted or declined; what they are answered again when they ask again. */
     answeredBy: uuid('answered_by'),
-    createdAt: timestamp('created_at', { withTimezone: true, precision: 3 }).notNull().defaultNow(),
-    updatedAt: timestamp('updated_at', { withTimezone: true, precision: 3 })
-      .notNull()
-      .defaultNow()
-      .$onUpdateFn(() => new Date()),
+    ...timestamps(),
   },
   (table) => [
     uniqueIndex('invitations_pending_key')

@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm';
-import { index, integer, pgTable, text, timestamp, unique, uuid } from 'drizzle-orm/pg-core';
+import { index, integer, pgTable, text, unique, uuid } from 'drizzle-orm/pg-core';
+import { createdAt, time } from '../database/columns.js';
 
 /** One run of a job. The unique pair decides which replica runs a tick. */
 export const jobRuns = pgTable(
@@ -8,17 +9,17 @@ export const jobRuns = pgTable(
     id: uuid('id').primaryKey(),
     job: text('job').notNull(),
     /** The time the run was due; for a run asked for by hand the time it was asked for. */
-    tick: timestamp('tick', { withTimezone: true, precision: 3 }).notNull(),
+    tick: time('tick').notNull(),
     /** Who runs it; an answer from anyone else comes too late. */
     holder: uuid('holder').notNull(),
-    leasedUntil: timestamp('leased_until', { withTimezone: true, precision: 3 }).notNull(),
+    leasedUntil: time('leased_until').notNull(),
     attempts: integer('attempts').notNull().default(1),
-    startedAt: timestamp('started_at', { withTimezone: true, precision: 3 }).notNull().defaultNow(),
-    finishedAt: timestamp('finished_at', { withTimezone: true, precision: 3 }),
+    startedAt: time('started_at').notNull().defaultNow(),
+    finishedAt: time('finished_at'),
     /** What the run did, in rows. */
     count: integer('count'),
     error: text('error'),
-    createdAt: timestamp('created_at', { withTimezone: true, precision: 3 }).notNull().defaultNow(),
+    createdAt: createdAt(),
   },
   (table) => [
     unique('job_runs_job_tick_key').on(table.job, table.tick),

@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm';
-import { index, pgEnum, pgTable, text, timestamp, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
+import { index, pgEnum, pgTable, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
+import { time, timestamps } from '../database/columns.js';
 import { organizations } from '../organizations/organizations.table.js';
 import { users } from '../users/users.table.js';
 
@@ -23,12 +24,8 @@ export const memberships = pgTable(
     role: membershipRole('role').notNull(),
     /** Always `users.name`, kept so by triggers: sorted here, a page by name costs what a page by time does. */
     userName: text('user_name').notNull().default(''),
-    deletedAt: timestamp('deleted_at', { withTimezone: true, precision: 3 }),
-    createdAt: timestamp('created_at', { withTimezone: true, precision: 3 }).notNull().defaultNow(),
-    updatedAt: timestamp('updated_at', { withTimezone: true, precision: 3 })
-      .notNull()
-      .defaultNow()
-      .$onUpdateFn(() => new Date()),
+    deletedAt: time('deleted_at'),
+    ...timestamps(),
   },
   (table) => [
     // The pair that the guard asks for at every tenant request.

@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm';
-import { check, index, pgTable, text, timestamp, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
+import { check, index, pgTable, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
+import { time, timestamps } from '../database/columns.js';
 
 /** A tenant. */
 export const organizations = pgTable(
@@ -12,12 +13,8 @@ export const organizations = pgTable(
     /** Unique among the living. A Clerk organization may have none. */
     slug: text('slug'),
     imageUrl: text('image_url'),
-    deletedAt: timestamp('deleted_at', { withTimezone: true, precision: 3 }),
-    createdAt: timestamp('created_at', { withTimezone: true, precision: 3 }).notNull().defaultNow(),
-    updatedAt: timestamp('updated_at', { withTimezone: true, precision: 3 })
-      .notNull()
-      .defaultNow()
-      .$onUpdateFn(() => new Date()),
+    deletedAt: time('deleted_at'),
+    ...timestamps(),
   },
   (table) => [
     uniqueIndex('organizations_slug_key')

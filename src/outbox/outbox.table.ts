@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm';
-import { index, integer, pgTable, text, timestamp, uuid } from 'drizzle-orm/pg-core';
+import { index, integer, pgTable, text, uuid } from 'drizzle-orm/pg-core';
+import { time, timestamps } from '../database/columns.js';
 
 /** What must happen outside because of something that was committed here. */
 export const outbox = pgTable(
@@ -11,14 +12,10 @@ export const outbox = pgTable(
     payload: text('payload').notNull(),
     attempts: integer('attempts').notNull().default(0),
     /** Null when it is done or dead. While a worker has it: the end of its lease. */
-    nextAttemptAt: timestamp('next_attempt_at', { withTimezone: true, precision: 3 }).defaultNow(),
-    doneAt: timestamp('done_at', { withTimezone: true, precision: 3 }),
+    nextAttemptAt: time('next_attempt_at').defaultNow(),
+    doneAt: time('done_at'),
     lastError: text('last_error'),
-    createdAt: timestamp('created_at', { withTimezone: true, precision: 3 }).notNull().defaultNow(),
-    updatedAt: timestamp('updated_at', { withTimezone: true, precision: 3 })
-      .notNull()
-      .defaultNow()
-      .$onUpdateFn(() => new Date()),
+    ...timestamps(),
   },
   (table) => [
     index('outbox_next_attempt_at_idx')

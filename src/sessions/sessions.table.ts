@@ -1,4 +1,5 @@
-import { boolean, index, pgTable, text, timestamp, uuid } from 'drizzle-orm/pg-core';
+import { boolean, index, pgTable, text, uuid } from 'drizzle-orm/pg-core';
+import { time, timestamps } from '../database/columns.js';
 import { users } from '../users/users.table.js';
 
 /**
@@ -17,16 +18,12 @@ export const sessions = pgTable(
     clerkSessionId: text('clerk_session_id').unique('sessions_clerk_session_id_key'),
     /** Whether use prolongs it; not so when the person did not ask to be remembered. */
     sliding: boolean('sliding').notNull().default(true),
-    expiresAt: timestamp('expires_at', { withTimezone: true, precision: 3 }).notNull(),
+    expiresAt: time('expires_at').notNull(),
     ipAddress: text('ip_address'),
     userAgent: text('user_agent'),
-    lastUsedAt: timestamp('last_used_at', { withTimezone: true, precision: 3 }).notNull().defaultNow(),
-    endedAt: timestamp('ended_at', { withTimezone: true, precision: 3 }),
-    createdAt: timestamp('created_at', { withTimezone: true, precision: 3 }).notNull().defaultNow(),
-    updatedAt: timestamp('updated_at', { withTimezone: true, precision: 3 })
-      .notNull()
-      .defaultNow()
-      .$onUpdateFn(() => new Date()),
+    lastUsedAt: time('last_used_at').notNull().defaultNow(),
+    endedAt: time('ended_at'),
+    ...timestamps(),
   },
   (table) => [
     index('sessions_user_id_created_at_id_idx').on(table.userId, table.createdAt, table.id),

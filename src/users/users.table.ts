@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm';
-import { boolean, check, index, pgTable, text, timestamp, uuid } from 'drizzle-orm/pg-core';
+import { boolean, check, index, pgTable, text, uuid } from 'drizzle-orm/pg-core';
+import { time, timestamps } from '../database/columns.js';
 
 /** One person. */
 export const users = pgTable(
@@ -11,19 +12,14 @@ export const users = pgTable(
     /** Lower case. A Clerk user may have none; a deleted user has none, so that a new sign-up can take it. */
     email: text('email').unique('users_email_key'),
     emailVerified: boolean('email_verified').notNull().default(false),
-    emailVerifiedAt: timestamp('email_verified_at', { withTimezone: true, precision: 3 }),
+    emailVerifiedAt: time('email_verified_at'),
     name: text('name').notNull(),
     username: text('username'),
     imageUrl: text('image_url'),
     operator: boolean('operator').notNull().default(false),
-    suspendedAt: timestamp('suspended_at', { withTimezone: true, precision: 3 }),
-    deletedAt: timestamp('deleted_at', { withTimezone: true, precision: 3 }),
-    // Milliseconds: a cursor made from a JS Date must meet the row exactly.
-    createdAt: timestamp('created_at', { withTimezone: true, precision: 3 }).notNull().defaultNow(),
-    updatedAt: timestamp('updated_at', { withTimezone: true, precision: 3 })
-      .notNull()
-      .defaultNow()
-      .$onUpdateFn(() => new Date()),
+    suspendedAt: time('suspended_at'),
+    deletedAt: time('deleted_at'),
+    ...timestamps(),
   },
   (table) => [
     index('users_created_at_id_idx').on(table.createdAt, table.id),
