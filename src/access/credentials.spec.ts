@@ -1,6 +1,6 @@
 import type { Request } from 'express';
-import { AmbiguousCredentials, InvalidCredentials } from '../../src/access/access.errors.js';
-import { readCookie, readCredential } from '../../src/access/credentials.js';
+import { AmbiguousCredentials, InvalidCredentials } from './access.errors.js';
+import { readCookie, readCredential } from './credentials.js';
 
 const read = (headers: Record<string, string>) => readCredential({ headers } as Partial<Request> as Request, 'session');
 

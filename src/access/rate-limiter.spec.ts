@@ -1,7 +1,7 @@
 import type { Request } from 'express';
-import type { AccessRepository, Spender } from '../../src/access/access.repository.js';
-import { RateLimiter } from '../../src/access/rate-limiter.js';
-import { loadConfig } from '../../src/config/config.js';
+import type { AccessRepository, Spender } from './access.repository.js';
+import { RateLimiter } from './rate-limiter.js';
+import { loadConfig } from '../config/config.js';
 
 const config = loadConfig({
   DATABASE_URL: 'postgres://localhost/none',

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { hashSessionToken, readSignedToken, sessionCookieName, signSessionToken } from '../../src/access/session-tokens.js';
+import { hashSessionToken, readSignedToken, sessionCookieName, signSessionToken } from './session-tokens.js';
 
 const SECRET = 'a secret that is long enough to be one';
 

@@ -1,4 +1,4 @@
-import { Passwords } from '../../src/auth/passwords.js';
+import { Passwords } from './passwords.js';
 
 describe('Passwords', () => {
   const passwords = new Passwords();

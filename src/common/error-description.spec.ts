@@ -1,5 +1,5 @@
 import { DrizzleQueryError } from 'drizzle-orm';
-import { describeError } from '../../src/common/error-description.js';
+import { describeError } from './error-description.js';
 
 const SECRETS = ['ada@example.com', '$argon2id$', 'Failing row'];
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
-import { loadConfig } from '../../src/config/config.js';
-import { Keyring } from '../../src/common/keyring.js';
+import { loadConfig } from '../config/config.js';
+import { Keyring } from './keyring.js';
 
 const keyringOf = (...ids: string[]) =>
   new Keyring(
