@@ -202,13 +202,20 @@ async function known<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    if (isDatabaseAway(error)) throw new APIError('SERVICE_UNAVAILABLE', { code: 'SERVICE_UNAVAILABLE', message: 'The database is away' });
-    if (isUniqueViolation(error, 'users_email_key'))
-      throw new APIError('CONFLICT', { code: 'EMAIL_TAKEN', message: 'Another account uses this email' });
-    if (isUniqueViolation(error, 'accounts_provider_provider_account_id_key') || isDeadlock(error))
-      throw new APIError('CONFLICT', { code: COLLIDED, message: 'Another request changed the same at the same time' });
-    throw error;
+    const failure = inOurWords(error);
+    const context = signInContext.getStore();
+    if (context !== undefined) context.failure = failure;
+    throw failure;
   }
+}
+
+function inOurWords(error: unknown): unknown {
+  if (isDatabaseAway(error)) return new APIError('SERVICE_UNAVAILABLE', { code: 'SERVICE_UNAVAILABLE', message: 'The database is away' });
+  if (isUniqueViolation(error, 'users_email_key'))
+    return new APIError('CONFLICT', { code: 'EMAIL_TAKEN', message: 'Another account uses this email' });
+  if (isUniqueViolation(error, 'accounts_provider_provider_account_id_key') || isDeadlock(error))
+    return new APIError('CONFLICT', { code: COLLIDED, message: 'Another request changed the same at the same time' });
+  return error;
 }
 
 /** Replaces session tokens by their hashes, and remembers which was which. */

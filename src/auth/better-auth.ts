@@ -1,5 +1,5 @@
 import { betterAuth, type BetterAuthPlugin } from 'better-auth';
-import { APIError, getOAuthState } from 'better-auth/api';
+import { APIError, createAuthMiddleware, getOAuthState } from 'better-auth/api';
 import { bearer } from 'better-auth/plugins';
 import type { ProviderTokens } from '../accounts/provider-tokens.js';
 import type { AuditService } from '../audit/audit.service.js';
@@ -143,6 +143,13 @@ export function createBetterAuth({ config, db, providerTokens, audit, passwords,
           },
         },
       },
+    },
+    hooks: {
+      // It would call a session ended that it could not end.
+      after: createAuthMiddleware(async ({ path }) => {
+        const failure = signInContext.getStore()?.failure;
+        if (path === '/sign-out' && failure !== undefined) throw failure;
+      }),
     },
     plugins: [bearer({ requireSignature: true }), providerAwayIsNoUser],
   });

@@ -8,6 +8,8 @@ export interface SignInContext {
   ipAddress: string | null;
   /** What of an account let the caller in: it must still be there once the session is. */
   wayIn?: { field: 'password' | 'id'; value: string };
+  /** The last failure of the database. */
+  failure?: unknown;
 }
 
 export const signInContext = new AsyncLocalStorage<SignInContext>();
