@@ -5,7 +5,7 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
 import { migrate } from '../src/database/migrations.js';
-import { startTestApp } from './support/app.js';
+import { startTestApp, testEnvironment } from './support/app.js';
 import { createEmptyDatabase, createTestDatabase, type TestDatabase } from './support/database.js';
 import { endProcesses, runCommand } from './support/processes.js';
 
@@ -50,19 +50,9 @@ describe('migrations', () => {
   const recorded = async () => (await db.rows<{ created_at: string }>('SELECT created_at FROM drizzle.__drizzle_migrations')).length;
 
   it('are applied once by five replicas that start together on an empty database', async () => {
-    const url = new URL(db.url);
-    const processes = await Promise.all(
-      Array.from({ length: 2 }, () =>
-        runCommand(['db', 'migrate'], {
-          env: {
-            NODE_ENV: 'production',
-            DATABASE_URL: url.href,
-            AUTH_SECRET: 'x'.repeat(32),
-            ENCRYPTION_KEYS: `k:${Buffer.alloc(32).toString('base64')}`,
-          },
-        }),
-      ).concat(Array.from({ length: 3 }, async () => ({ code: 0, output: outputOf(await migrate(db.url)) }))),
-    );
+    const process = runCommand(['db', 'migrate'], { env: { ...testEnvironment(db.url), NODE_ENV: 'production' } });
+    const runners = Array.from({ length: 4 }, async () => ({ code: 0, output: outputOf(await migrate(db.url)) }));
+    const processes = await Promise.all([process, ...runners]);
     expect(processes.map(({ code }) => code)).toEqual([0, 0, 0, 0, 0]);
     expect(processes.map(({ output }) => output).sort()).toEqual([outputOf(tags), ...Array<string>(4).fill('Nothing to apply\n')].sort());
     expect(await recorded()).toBe(tags.length);

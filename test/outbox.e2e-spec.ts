@@ -161,7 +161,7 @@ describe('the outbox of two processes', () => {
     second.kill('SIGTERM');
     expect(await second.ended).toEqual({ code: 0, signal: null });
     await mailServer.close();
-  }, 60_000);
+  });
 });
 
 /** Accepts connections and never says a word. */

@@ -18,7 +18,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { createTestDatabase } from './support/database.js';
-import { endProcesses, freePort, type Process, processesIn, ready, run, runCommand, until } from './support/processes.js';
+import { endProcesses, freePort, processesIn, ready, run, runCommand, type Process, until } from './support/processes.js';
 
 const IS_ROOT = process.getuid?.() === 0;
 const NOBODY = IS_ROOT ? { uid: idOf('-u', 'nobody'), gid: idOf('-g', 'nobody') } : {};
@@ -87,7 +87,7 @@ async function post(url: string, body: object, token?: string): Promise<{ status
 const signIn = (one: Process, person: { email: string; password: string }) => post(`${one.url}/v1/auth/sign-in/email`, person);
 
 async function nobodyLeftIn(folder: string): Promise<void> {
-  await until('everything it started has ended', () => processesIn(folder).length === 0, { withinMs: 10_000 });
+  await until('everything it started has ended', () => processesIn(folder).length === 0, { withinMs: 20_000 });
 }
 
 describe('npm start on a fresh machine', () => {
