@@ -5,6 +5,7 @@ import { AppModule } from './app.module.js';
 import { loadConfig } from './config/config.js';
 import { migrate } from './database/migrations.js';
 import { seedDemo } from './demo.js';
+import { IdempotencyService } from './idempotency/idempotency.service.js';
 import { createDocument } from './openapi.js';
 import { OutboxService } from './outbox/outbox.service.js';
 import { createApp } from './setup-app.js';
@@ -61,8 +62,10 @@ const COMMANDS: Record<string, Command> = {
     usage: 'keys rotate',
     summary: 'encrypt what is stored under the newest of ENCRYPTION_KEYS, so that older keys can go',
     run: withApp(async (app) => {
-      const [accounts, entries] = [await app.get(AccountsService).renewEncryption(), await app.get(OutboxService).renewEncryption()];
-      return `${accounts} accounts and ${entries} outbox entries were put under the newest key`;
+      const accounts = await app.get(AccountsService).renewEncryption();
+      const entries = await app.get(OutboxService).renewEncryption();
+      const answers = await app.get(IdempotencyService).renewEncryption();
+      return `${accounts} accounts, ${entries} outbox entries and ${answers} stored answers were put under the newest key`;
     }),
   },
   'outbox retry': {

@@ -1,5 +1,8 @@
 import { createServer, type AddressInfo } from 'node:net';
 import type { DBAdapter } from 'better-auth';
+import { AuditRepository } from '../src/audit/audit.repository.js';
+import { AuditService } from '../src/audit/audit.service.js';
+import { Cursors } from '../src/common/cursors.js';
 import { Keyring } from '../src/common/keyring.js';
 import { ProviderTokens } from '../src/accounts/provider-tokens.js';
 import { createAdapter } from '../src/auth/better-auth-adapter.js';
@@ -25,14 +28,17 @@ describe('the adapter under Better Auth', () => {
   beforeAll(async () => {
     db = await createTestDatabase();
     database = createDatabase({ databaseUrl: db.url, databasePoolSize: 4 });
-    const tokens = new ProviderTokens(new Keyring(loadConfig(testEnvironment(db.url))));
-    adapter = createAdapter(database, tokens)({ ...NAMES, advanced: { database: { generateId: () => newId() } } });
+    adapter = createAdapter(database, ...rules(database))({ ...NAMES, advanced: { database: { generateId: () => newId() } } });
   });
   afterAll(async () => {
     await database.$client.end();
     await db.drop();
   });
 
+  const rules = (over: Database): [ProviderTokens, AuditService] => {
+    const config = loadConfig(testEnvironment(db.url));
+    return [new ProviderTokens(new Keyring(config)), new AuditService(new AuditRepository(over), new Cursors(config), over)];
+  };
   const makeUser = async () => {
     const id = newId();
     await db.rows(`INSERT INTO users (id, email, name) VALUES ($1, $2, 'U')`, [id, `${id}@example.com`]);
@@ -154,7 +160,7 @@ describe('the adapter under Better Auth', () => {
 
   it('takes a session back when the linked account that opened it went meanwhile', async () => {
     const userId = await makeUser();
-    const opening = signInContext.run({ path: '/callback/github' }, async () => {
+    const opening = signInContext.run({ path: '/callback/github', requestId: null, ipAddress: null }, async () => {
       const account = await makeAccount(userId, { providerId: 'github', accessToken: 'x' });
       await db.rows('DELETE FROM accounts WHERE id = $1', [account['id']]);
       return makeSession(userId, 'too-late');
@@ -173,8 +179,7 @@ describe('the adapter under Better Auth', () => {
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const { port } = server.address() as AddressInfo;
     const nowhere = createDatabase({ databaseUrl: `postgres://127.0.0.1:${port}/none`, databasePoolSize: 2 });
-    const tokens = new ProviderTokens(new Keyring(loadConfig(testEnvironment(db.url))));
-    const broken = createAdapter(nowhere, tokens)({ ...NAMES });
+    const broken = createAdapter(nowhere, ...rules(nowhere))({ ...NAMES });
     await expect(work(broken)).rejects.toMatchObject({ statusCode: 503, body: { code: 'SERVICE_UNAVAILABLE' } });
     await nowhere.$client.end();
     await new Promise((resolve) => server.close(resolve));

@@ -2,7 +2,7 @@ import { Body, Controller, Get, HttpCode, Param, Post, Query, Req, Res } from '@
 import { ApiBearerAuth, ApiCookieAuth, ApiHeader, ApiOkResponse, ApiParam, ApiResponse } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
 import { Limited, Public, SignedIn } from '../access/access.decorators.js';
-import { UntrustedOrigin, UntrustedRedirect, UserSuspended } from '../access/access.errors.js';
+import { AmbiguousCredentials, InvalidCredentials, UntrustedOrigin, UntrustedRedirect, UserSuspended } from '../access/access.errors.js';
 import { Caller, originOf, type Principal } from '../access/principal.js';
 import { Problems } from '../common/api-problems.js';
 import { ManagedByClerk } from '../common/common.errors.js';
@@ -125,9 +125,9 @@ export class AuthController {
   @ApiBearerAuth('session')
   @ApiCookieAuth('cookie')
   @ApiOkResponse({ type: SignOutResponse })
-  @Problems(UntrustedOrigin)
+  @Problems(AmbiguousCredentials, InvalidCredentials, UntrustedOrigin, ManagedByClerk)
   async signOut(@Req() request: Request, @Res() response: Response): Promise<void> {
-    await this.auth.forward(request, response);
+    await this.auth.signOut(request, response);
   }
 
   /** Sends the verification mail again. The answer is the same whether there is such a user or not. */

@@ -4,9 +4,10 @@ import { isAPIError } from 'better-auth/api';
 import { fromNodeHeaders } from 'better-auth/node';
 import type { Request, Response } from 'express';
 import { type Actor, originOf, type Principal } from '../access/principal.js';
+import { readCredential } from '../access/credentials.js';
 import { RateLimiter } from '../access/rate-limiter.js';
 import { trustedRedirect } from '../access/trusted-redirect.js';
-import { signSessionToken } from '../access/session-tokens.js';
+import { sessionCookieName, signSessionToken } from '../access/session-tokens.js';
 import { AccountsService } from '../accounts/accounts.service.js';
 import { ProviderTokens } from '../accounts/provider-tokens.js';
 import { AuditService } from '../audit/audit.service.js';
@@ -119,6 +120,16 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
   async forwardForCaller(caller: Principal, request: Request, response: Response, body: object): Promise<void> {
     if ((await this.users.get(caller.userId)).clerkUserId !== null) throw new ManagedByClerk();
     await this.forward(request, response, body);
+  }
+
+  /**
+   * Ends the session that asks.
+   *
+   * @throws {ManagedByClerk} for a Clerk token: its session is ended over there, or with `DELETE /v1/sessions`
+   */
+  async signOut(request: Request, response: Response): Promise<void> {
+    if (readCredential(request, sessionCookieName(this.config.publicUrl))?.kind === 'clerk') throw new ManagedByClerk();
+    await this.forward(request, response);
   }
 
   /** Answers at once, and the same, whoever asks: whether there is such a user is found out afterwards. */

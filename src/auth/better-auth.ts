@@ -67,6 +67,7 @@ export function createBetterAuth({ config, db, providerTokens, audit, passwords,
         emailVerifiedAt: { type: 'date', required: false, input: false, returned: false },
         suspendedAt: { type: 'date', required: false, input: false, returned: false },
         deletedAt: { type: 'date', required: false, input: false, returned: false },
+        clerkUserId: { type: 'string', required: false, input: false, returned: false },
       },
     },
     session: {
@@ -123,7 +124,10 @@ export function createBetterAuth({ config, db, providerTokens, audit, passwords,
             const isLinkBySignedIn = context.path === '/link-social' || (await getOAuthState())?.link !== undefined;
             if (isLinkBySignedIn) return;
             const { internalAdapter } = context.context;
-            const user = await internalAdapter.findUserById(account.userId);
+            const user = (await internalAdapter.findUserById(account.userId)) as
+              { emailVerified: boolean; clerkUserId?: string | null } | null;
+            // How the people of Clerk sign in is Clerk's to say.
+            if (user?.clerkUserId != null) throw new APIError('FORBIDDEN', { code: 'managed_by_clerk', message: 'Clerk owns this user' });
             if (user === null || user.emailVerified) return;
             await internalAdapter.deleteAccounts(account.userId);
             await internalAdapter.deleteUserSessions(account.userId);

@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, eq, gt, lt, sql } from 'drizzle-orm';
+import { and, eq, gt, lt, not, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { idempotencyKeys } from './idempotency-keys.table.js';
 
@@ -35,6 +35,21 @@ export class IdempotencyRepository {
   async insert(identity: Identity, requestHash: string, answer: string, db: Queryable): Promise<void> {
     await db.delete(idempotencyKeys).where(and(is(identity), lt(idempotencyKeys.createdAt, sql`now() - ${LIFETIME}`)));
     await db.insert(idempotencyKeys).values({ ...identity, requestHash, answer });
+  }
+
+  /** Locks some answers that are not encrypted under this key. */
+  async lockNotUnderKey(keyId: string, limit: number, db: Queryable): Promise<(Identity & { answer: string })[]> {
+    const { principal, method, route, key, answer } = idempotencyKeys;
+    return db
+      .select({ principal, method, route, key, answer })
+      .from(idempotencyKeys)
+      .where(not(sql`starts_with(${answer}, ${`${keyId}.`})`))
+      .limit(limit)
+      .for('update');
+  }
+
+  async updateAnswer(identity: Identity, answer: string, db: Queryable): Promise<void> {
+    await db.update(idempotencyKeys).set({ answer }).where(is(identity));
   }
 
   async deleteOld(limit: number, db: Queryable = this.db): Promise<number> {

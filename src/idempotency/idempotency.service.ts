@@ -70,6 +70,20 @@ export class IdempotencyService implements OnModuleInit {
     }
   }
 
+  /** Encrypts all stored answers under the newest key, so that older keys can be dropped; answers how many. */
+  async renewEncryption(): Promise<number> {
+    return sweepInBatches(
+      new AbortController().signal,
+      (limit) =>
+        this.db.transaction(async (tx) => {
+          const stale = await this.repository.lockNotUnderKey(this.keyring.newestKeyId, limit, tx);
+          for (const row of stale) await this.repository.updateAnswer(row, this.keyring.renew(row.answer, CONTEXT), tx);
+          return stale.length;
+        }),
+      100,
+    );
+  }
+
   private async lockAndFind(identity: Identity, requestHash: string, db: Queryable): Promise<Answer | undefined> {
     if (!(await this.repository.tryLock(identity, db))) throw new IdempotencyKeyInFlight({ headers: { 'retry-after': '1' } });
     const row = await this.repository.find(identity, db);

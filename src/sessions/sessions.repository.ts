@@ -3,8 +3,8 @@ import { and, desc, eq, gt, inArray, isNotNull, isNull, lt, ne, sql, type SQL } 
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { type Session, sessions } from './sessions.table.js';
 
-/** How long the row of an ended Clerk session stays to refuse its tokens; they live for minutes. */
-const KEEP_ENDED = sql`interval '30 days'`;
+/** How long the row of an ended Clerk session stays to refuse its tokens: longer than Clerk lets a session live. */
+const KEEP_ENDED = sql`interval '400 days'`;
 
 @Injectable()
 export class SessionsRepository {
