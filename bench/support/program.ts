@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -109,7 +109,7 @@ async function startTenantry(db: BenchDatabase, { preload, environment }: Tenant
     if (answered?.ok === true) return new Program(child, url);
   }
   child.kill('SIGKILL');
-  throw new Error('dist/main.js did not start');
+  throw new Error(`dist/main.js did not start: ${readFileSync(path.join(db.directory, 'output.log'), 'utf8').slice(-2000)}`);
 }
 
 function run(file: string, db: BenchDatabase, given: string[], preload: string[] = [], environment: Record<string, string> = {}) {
