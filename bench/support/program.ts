@@ -1,11 +1,11 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import type { Question, Usage, Work } from './answering.js';
+import type { Question, Usage, Work } from './variant.js';
 import type { BenchDatabase } from './database.js';
 import { AUTH_SECRET } from './seed.js';
 
@@ -109,16 +109,18 @@ async function startTenantry(db: BenchDatabase, { preload, environment }: Tenant
     if (answered?.ok === true) return new Program(child, url);
   }
   child.kill('SIGKILL');
-  throw new Error('dist/main.js did not start');
+  throw new Error(`dist/main.js did not start: ${readFileSync(path.join(db.directory, 'output.log'), 'utf8').slice(-2000)}`);
 }
 
 function run(file: string, db: BenchDatabase, given: string[], preload: string[] = [], environment: Record<string, string> = {}) {
   const log = openSync(path.join(db.directory, 'output.log'), 'a');
-  const imports = ['bench/support/resolve.mjs', 'bench/support/answering.ts', ...preload];
+  const ownFiles = file.endsWith('.ts') || preload.length > 0;
+  const imports = [...(ownFiles ? ['bench/support/resolve.mjs'] : []), 'bench/support/answering.mjs', ...preload];
   const child = fork(file, given, {
     cwd: db.directory,
     env: { NODE_ENV: 'production', ...environment },
-    execArgv: ['--no-warnings', ...imports.flatMap((name) => ['--import', path.join(ROOT, name)])],
+    // As `npm start` runs it.
+    execArgv: ['--no-warnings', '--max-semi-space-size=16', ...imports.flatMap((name) => ['--import', path.join(ROOT, name)])],
     stdio: ['ignore', log, log, 'ipc'],
   });
   closeSync(log);

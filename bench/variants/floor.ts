@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import pg from 'pg';
-import { given, ready } from '../support/answering.js';
+import { given, ready } from '../support/variant.js';
 
 const SESSION = `SELECT s.id, s.user_id, u.operator, u.suspended_at
   FROM sessions s JOIN users u ON u.id = s.user_id

@@ -1,6 +1,6 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { ready } from '../support/answering.js';
+import { ready } from '../support/variant.js';
 
 const server = createServer((_request, response) => {
   response.writeHead(200, { 'content-type': 'application/json' });

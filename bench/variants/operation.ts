@@ -3,7 +3,7 @@ import { hashSessionToken } from '../../src/access/session-tokens.js';
 import { loadConfig } from '../../src/config/config.js';
 import { createDatabase } from '../../src/database/database.js';
 import { UsersRepository } from '../../src/users/users.repository.js';
-import { given, offer } from '../support/answering.js';
+import { given, offer } from '../support/variant.js';
 import { typicalAuth } from '../support/better-auth.js';
 import { AUTH_SECRET, bearerOf, tokenOf, userIdOf } from '../support/seed.js';
 

@@ -14,7 +14,7 @@ import { NestFactory } from '@nestjs/core';
 import { fromNodeHeaders } from 'better-auth/node';
 import { eq } from 'drizzle-orm';
 import type { Request } from 'express';
-import { given, ready } from '../support/answering.js';
+import { given, ready } from '../support/variant.js';
 import { typicalAuth, user } from '../support/better-auth.js';
 
 interface SignedIn extends Request {

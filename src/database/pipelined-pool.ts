@@ -1,5 +1,8 @@
 import pg from 'pg';
 
+/** How many statements of one turn take the same connection. */
+const TOGETHER = 8;
+
 interface Slot {
   client: pg.Client;
   ready: Promise<unknown>;
@@ -26,6 +29,9 @@ const STALE_STATEMENT = new Set(['26000', '0A000']);
  */
 export class PipelinedPool extends pg.Pool {
   private readonly slots: (Slot | undefined)[];
+  /** Takes what is sent in this turn of the event loop. */
+  private current?: Slot;
+  private room = 0;
 
   constructor(
     private readonly config: pg.PoolConfig,
@@ -54,11 +60,11 @@ export class PipelinedPool extends pg.Pool {
   }
 
   private async send(statement: pg.QueryConfig, values: unknown[] | undefined, isRetry = false): Promise<pg.QueryResult> {
-    const slot = this.leastBusy();
+    const slot = this.slotOfTurn();
     slot.inFlight += 1;
     try {
       await slot.ready;
-      holdForTurn(slot);
+      hold(slot);
       return await slot.client.query(statement, values);
     } catch (error) {
       const { severity, code = '' } = error as { severity?: string; code?: string };
@@ -70,6 +76,20 @@ export class PipelinedPool extends pg.Pool {
     } finally {
       slot.inFlight -= 1;
     }
+  }
+
+  /**
+   * What is sent in one turn goes together, so that it shares one system call each way: those are what a
+   * short statement costs most. Only so many, or the other connections would idle.
+   */
+  private slotOfTurn(): Slot {
+    if (this.current === undefined) setImmediate(() => (this.current = undefined));
+    if (this.current === undefined || this.current.dead || this.room === 0) {
+      this.current = this.leastBusy();
+      this.room = TOGETHER;
+    }
+    this.room -= 1;
+    return this.current;
   }
 
   private leastBusy(): Slot {
@@ -103,11 +123,8 @@ export class PipelinedPool extends pg.Pool {
   }
 }
 
-/**
- * Keeps what is written until this turn of the event loop ends, so that all requests that arrived together
- * share one system call: it is what a query costs most.
- */
-function holdForTurn(slot: Slot): void {
+/** Keeps what is written until this turn of the event loop ends. */
+function hold(slot: Slot): void {
   if (slot.held) return;
   slot.held = true;
   const { stream } = slot.client.connection;

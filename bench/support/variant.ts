@@ -1,0 +1,53 @@
+/** What a process under measurement tells of itself (answering.mjs). */
+export interface Usage {
+  /** CPU time since its start, all threads, in microseconds. */
+  cpu: number;
+  /** Resident memory in bytes. */
+  rss: number;
+  /** Parse messages sent to PostgreSQL. */
+  parsed: { named: number; unnamed: number };
+}
+
+/** What one bout of work of a process without a server came to. */
+export interface Work {
+  count: number;
+  milliseconds: number;
+  cpu: number;
+}
+
+export type Question = { ask: 'usage' } | { ask: 'work'; milliseconds: number };
+
+const CONCURRENCY = 64;
+
+/** Tells the parent that this process can be measured. */
+export function ready(port?: number): void {
+  process.send?.({ port });
+}
+
+/** What this process was started with. */
+export function given<T>(): T {
+  return JSON.parse(process.argv[2]!) as T;
+}
+
+/** Offers an operation to be repeated as often as it goes, 64 at a time. */
+export function offer(operation: (turn: number) => Promise<unknown>): void {
+  let turn = 0;
+  const work = async (milliseconds: number): Promise<Work> => {
+    const [from, start] = [cpu(), performance.now()];
+    let count = 0;
+    const lane = async () => {
+      for (; performance.now() - start < milliseconds; count += 1) await operation((turn += 1));
+    };
+    await Promise.all(Array.from({ length: CONCURRENCY }, lane));
+    return { count, milliseconds: performance.now() - start, cpu: cpu() - from };
+  };
+  process.on('message', (question: Question) => {
+    if (question.ask === 'work') void work(question.milliseconds).then((done) => process.send?.(done));
+  });
+  ready();
+}
+
+function cpu(): number {
+  const { user, system } = process.cpuUsage();
+  return user + system;
+}
