@@ -16,7 +16,7 @@ export class AccountResponse {
   /** When it was linked. */
   createdAt!: Date;
 
-  static of(this: void, { id, provider, providerAccountId, createdAt }: Account): AccountResponse {
+  static of({ id, provider, providerAccountId, createdAt }: Account): AccountResponse {
     return { id, provider, providerAccountId, createdAt };
   }
 }

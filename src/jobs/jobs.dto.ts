@@ -44,7 +44,7 @@ export class JobResponse {
   /** The run that was due last; null before the first. */
   lastRun!: JobRunResponse | null;
 
-  static of(this: void, { job, lastRun }: { job: Job; lastRun?: JobRun }): JobResponse {
+  static of({ job, lastRun }: { job: Job; lastRun?: JobRun }): JobResponse {
     const { name, description, everySeconds } = job;
     return { name, description, everySeconds, lastRun: lastRun === undefined ? null : JobRunResponse.of(lastRun) };
   }

@@ -97,7 +97,7 @@ export class UserResponse {
   /** When this last changed. */
   updatedAt!: Date;
 
-  static of(this: void, user: User): UserResponse {
+  static of(user: User): UserResponse {
     const { id, email, emailVerified, name, username, imageUrl, clerkUserId, operator, suspendedAt, createdAt, updatedAt } = user;
     return { id, email, emailVerified, name, username, imageUrl, clerkUserId, operator, suspendedAt, createdAt, updatedAt };
   }
