@@ -22,7 +22,7 @@ export async function startTestProcess(databaseUrl: string, environment: Record<
     await ended;
   };
   const url = `http://127.0.0.1:${port}`;
-  for (const deadline = Date.now() + 25_000; ;) {
+  for (const deadline = Date.now() + 90_000; ;) {
     if (child.exitCode !== null) throw new Error(`The process ended with ${child.exitCode}: ${complaints}`);
     const isReady = await fetch(`${url}/health/ready`).then(
       ({ ok }) => ok,
