@@ -106,9 +106,12 @@ describe('a database that is away', () => {
   }, 60_000);
 
   it('still reads through its prepared statements after a migration has changed their result', async () => {
-    await Promise.all(Array.from({ length: 20 }, () => t.http.get('/v1/users/me').set(person.auth).expect(200)));
-    await db.rows('ALTER TABLE users ALTER COLUMN username TYPE varchar(100)');
-    const all = await Promise.all(Array.from({ length: 40 }, () => statusOf(requests[0]!)));
-    expect(all).toEqual(all.map(() => 200));
+    // Again and again: which of the shared connections a request finds is a matter of chance.
+    for (const length of [100, 110, 120, 130, 140]) {
+      await Promise.all(Array.from({ length: 40 }, () => t.http.get('/v1/users/me').set(person.auth).expect(200)));
+      await db.rows(`ALTER TABLE users ALTER COLUMN username TYPE varchar(${length})`);
+      const all = await Promise.all(Array.from({ length: 40 }, () => statusOf(requests[0]!)));
+      expect(all).toEqual(all.map(() => 200));
+    }
   });
 });

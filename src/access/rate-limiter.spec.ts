@@ -1,7 +1,8 @@
+import fc from 'fast-check';
 import type { Request } from 'express';
+import { addressKey, RateLimiter, remaining, secondsUntilNext } from '../../src/access/rate-limiter.js';
+import { loadConfig } from '../../src/config/config.js';
 import type { AccessRepository, Spender } from './access.repository.js';
-import { RateLimiter } from './rate-limiter.js';
-import { loadConfig } from '../config/config.js';
 
 const config = loadConfig({
   DATABASE_URL: 'postgres://localhost/none',
@@ -21,7 +22,6 @@ async function spendersOf(limits: Parameters<RateLimiter['spend']>[0], request: 
   await new RateLimiter(access as AccessRepository, config).spend(limits, request as Partial<Request> as Request, { tokenHash: 'hash' });
   return spenders;
 }
-const addressKey = async (ip: string | undefined) => (await spendersOf(['auth'], { ip }))['auth']!.fallback;
 const emailKey = async (body: unknown) => (await spendersOf(['mail'], { ip: '192.0.2.1', body }))['mail']!.fallback;
 
 describe('whose allowance a call spends', () => {
@@ -31,20 +31,6 @@ describe('whose allowance a call spends', () => {
 
   it('is the address’s at the door, signed in or not', async () => {
     expect((await spendersOf(['auth'], { ip: '192.0.2.1' }))['auth']).toEqual({ fallback: '192.0.2.1' });
-  });
-
-  it.each([
-    ['192.0.2.1', '192.0.2.1'],
-    ['::ffff:192.0.2.1', '192.0.2.1'],
-    ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
-    ['2001:db8:1:2::1', '2001:db8:1:2::/64'],
-    ['2001:0db8:0001:0002:ffff::', '2001:db8:1:2::/64'],
-    ['2001:db8::1', '2001:db8:0:0::/64'],
-    ['::1', '0:0:0:0::/64'],
-    ['fe80::1%eth0', 'fe80:0:0:0::/64'],
-    [undefined, 'unknown'],
-  ])('counts %s as %s', async (ip, key) => {
-    expect(await addressKey(ip)).toBe(key);
   });
 
   it('is the email’s for sign-in and mails, however it is written, and not in the clear', async () => {
@@ -59,5 +45,68 @@ describe('whose allowance a call spends', () => {
     const key = await emailKey(undefined);
     for (const body of [null, 7, 'text', [], {}, { email: null }, { email: {} }, { email: ['ada@example.com'] }])
       expect(await emailKey(body)).toBe(key);
+  });
+});
+
+describe('addressKey', () => {
+  it.each([
+    ['203.0.113.7', '203.0.113.7'],
+    ['::ffff:203.0.113.7', '203.0.113.7'],
+    ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
+    ['2001:db8:1:2::', '2001:db8:1:2::/64'],
+    ['2001:0db8:0001:0002::1', '2001:db8:1:2::/64'],
+    ['2001:db8::1', '2001:db8:0:0::/64'],
+    ['2001:DB8::1', '2001:db8:0:0::/64'],
+    ['::1', '0:0:0:0::/64'],
+    ['fe80::1%eth0', 'fe80:0:0:0::/64'],
+    [undefined, 'unknown'],
+  ])('counts %s as %s', (address, key) => {
+    expect(addressKey(address)).toBe(key);
+  });
+
+  it('counts all addresses of one /64 together and different ones apart', () => {
+    const group = fc.integer({ min: 0, max: 0xffff }).map((value) => value.toString(16));
+    const groups = (length: number) => fc.array(group, { minLength: length, maxLength: length });
+    fc.assert(
+      fc.property(groups(4), groups(4), groups(4), (network, host, otherHost) => {
+        const key = addressKey([...network, ...host].join(':'));
+        expect(addressKey([...network, ...otherHost].join(':'))).toBe(key);
+        expect(key).toBe(`${network.join(':')}::/64`);
+      }),
+    );
+  });
+});
+
+describe('what a caller is told', () => {
+  const policy = fc.record({ limit: fc.integer({ min: 1, max: 1e6 }), windowSeconds: fc.integer({ min: 1, max: 1e5 }) });
+  const spentOnce = ({ limit, windowSeconds }: { limit: number; windowSeconds: number }) => Math.floor((windowSeconds * 1e6) / limit) / 1e6;
+
+  it('is exactly what is left, however many calls were made at one moment', () => {
+    fc.assert(
+      fc.property(policy, fc.double({ min: 0, max: 1, noNaN: true }), (given, share) => {
+        fc.pre(spentOnce(given) > 1e-4);
+        const calls = Math.max(1, Math.round(share * given.limit));
+        const allowance = { allowed: true, debt: calls * spentOnce(given) };
+        // Rounding an interval down to the microsecond may show one more of very many, never one less.
+        const left = remaining({ name: 'api', policy: given, allowance });
+        expect(left).toBeGreaterThanOrEqual(given.limit - calls);
+        expect(left).toBeLessThanOrEqual(given.limit - calls + Math.ceil(given.limit / 100));
+      }),
+    );
+  });
+
+  it('is nothing left, and a wait after which there is one, when a call was refused', () => {
+    fc.assert(
+      fc.property(policy, fc.double({ min: 0, max: 1, noNaN: true }), (given, share) => {
+        const interval = given.windowSeconds / given.limit;
+        const debt = given.windowSeconds - share * interval;
+        const refused = { name: 'api', policy: given, allowance: { allowed: false, debt } };
+        expect(remaining(refused)).toBe(0);
+        const wait = secondsUntilNext(refused);
+        expect(wait).toBeGreaterThanOrEqual(1);
+        expect(debt - wait + interval).toBeLessThanOrEqual(given.windowSeconds + 1e-6);
+        expect(wait).toBeLessThanOrEqual(Math.max(1, Math.ceil(interval + 1e-6)));
+      }),
+    );
   });
 });

@@ -8,7 +8,7 @@ import type { Limit } from './access.decorators.js';
 import { RateLimited } from './access.errors.js';
 import { AccessRepository, type Allowance, type Spender } from './access.repository.js';
 
-interface Spent {
+export interface Spent {
   name: string;
   policy: RateLimit;
   allowance: Allowance;
@@ -66,26 +66,28 @@ export class RateLimiter {
   }
 }
 
-function remaining({ policy: { limit, windowSeconds }, allowance }: Spent): number {
+/** How many calls are left. */
+export function remaining({ policy: { limit, windowSeconds }, allowance }: Spent): number {
   if (!allowance.allowed) return 0;
   // The debt of a fast allowance can be paid before it is read.
   const debt = Math.max(0, allowance.debt);
   return Math.max(0, Math.floor(((windowSeconds - debt) * limit) / windowSeconds + 1e-6));
 }
 
-function secondsUntilNext({ policy: { limit, windowSeconds }, allowance }: Spent): number {
+/** Whole seconds until a refused caller may call again. */
+export function secondsUntilNext({ policy: { limit, windowSeconds }, allowance }: Spent): number {
   return Math.max(1, Math.ceil(allowance.debt + windowSeconds / limit - windowSeconds));
 }
 
 /** One IPv6 subscriber has a whole /64 of addresses. */
-function addressKey(address: string | undefined): string {
+export function addressKey(address: string | undefined): string {
   if (address === undefined) return 'unknown';
   const plain = address.replace(/^::ffff:(?=\d+\.)/, '');
   return plain.includes(':') && isIPv6(plain) ? `${expandIPv6(plain).slice(0, 4).join(':')}::/64` : plain;
 }
 
 function expandIPv6(address: string): string[] {
-  const [head = '', tail] = address.replace(/%.*$/, '').split('::');
+  const [head = '', tail] = address.replace(/%.*$/, '').toLowerCase().split('::');
   const before = head === '' ? [] : head.split(':');
   const after = tail === undefined || tail === '' ? [] : tail.split(':');
   const zeros = tail === undefined ? 0 : 8 - before.length - after.length;

@@ -14,8 +14,9 @@ export function readSignedToken(signed: string, secret: string): string | undefi
   const dot = text.lastIndexOf('.');
   if (dot < 1) return undefined;
   const token = text.slice(0, dot);
-  const given = Buffer.from(text.slice(dot + 1), 'base64');
-  const wanted = createHmac('sha256', secret).update(token).digest();
+  // As text: decoding would let other spellings of the same signature through.
+  const given = Buffer.from(text.slice(dot + 1));
+  const wanted = Buffer.from(createHmac('sha256', secret).update(token).digest('base64'));
   return given.length === wanted.length && timingSafeEqual(given, wanted) ? token : undefined;
 }
 

@@ -59,7 +59,7 @@ export class PipelinedPool extends pg.Pool {
     await Promise.all([super.end(), ...clients.map((client) => client.end())]);
   }
 
-  private async send(statement: pg.QueryConfig, values: unknown[] | undefined, isRetry = false): Promise<pg.QueryResult> {
+  private async send(statement: pg.QueryConfig, values: unknown[] | undefined, retries = this.slots.length): Promise<pg.QueryResult> {
     const slot = this.slotOfTurn();
     slot.inFlight += 1;
     try {
@@ -71,7 +71,8 @@ export class PipelinedPool extends pg.Pool {
       const isStale = STALE_STATEMENT.has(code);
       // After a FATAL the socket is still open for a moment and would fail whatever is sent next.
       if (severity === undefined || severity === 'FATAL' || isStale) this.retire(slot);
-      if (isStale && !isRetry) return await this.send(statement, values, true);
+      // Every lane may be stale, and each try retires one: the last finds a fresh one.
+      if (isStale && retries > 0) return await this.send(statement, values, retries - 1);
       throw error;
     } finally {
       slot.inFlight -= 1;
