@@ -426,7 +426,7 @@ describe('memberships', () => {
       ];
       expect(Object.keys(outcomes).filter((outcome) => !known.includes(outcome))).toEqual([]);
       expect(outcomes['409 last_admin']).toBeGreaterThan(0);
-    }, 60_000);
+    }, 120_000);
 
     it('stays in each of several organizations that two admins leave at once by deleting themselves', async () => {
       for (let round = 0; round < 5; round += 1) {
@@ -438,8 +438,9 @@ describe('memberships', () => {
           ids.push(id);
         }
         const answers = await Promise.all([one, two, one, two].map(({ auth }) => t.http.delete('/v1/users/me').set(auth)));
-        expect(answers.filter(({ status }) => status === 204)).toHaveLength(1);
         expect(answers.filter(({ status }) => status >= 500)).toEqual([]);
+        const text = 'SELECT id FROM users WHERE id = ANY ($1) AND deleted_at IS NOT NULL';
+        expect(await t.db.rows(text, [[one.id, two.id]])).toHaveLength(1);
         expect(await Promise.all(ids.map(liveAdmins))).toEqual([1, 1, 1, 1]);
       }
     });

@@ -141,7 +141,9 @@ export class UsersService implements OnModuleInit {
   async delete(userId: string, actor: Actor): Promise<void> {
     await this.db.transaction(async (tx) => {
       // First of all: whoever joins an organization waits for this lock, or is seen under it.
-      const before = await this.lock(userId, tx);
+      const before = await this.repository.lock(userId, tx);
+      // Another request of theirs was faster.
+      if (before === undefined) return;
       if (before.clerkUserId !== null) throw new ManagedByClerk();
       await this.memberships.endAllOfUser(userId, tx);
       await this.repository.markDeleted(userId, tx);
