@@ -523,6 +523,12 @@ describe('memberships', () => {
   });
 
   describe('fellow members', () => {
+    it('see a profile as it was after a change of nothing', async () => {
+      const { body: before } = await t.http.get('/v1/users/me').set(ada.auth).expect(200);
+      const { body: after } = await t.http.patch('/v1/users/me').set(ada.auth).send({}).expect(200);
+      expect({ ...after, updatedAt: null }).toEqual({ ...before, updatedAt: null });
+    });
+
     it('may read each other, until one leaves or the organization is deleted', async () => {
       const [one, two] = [await signUp(t), await signUp(t)];
       const read = async (reader: SignedInPerson, other: { id: string }) => t.http.get(`/v1/users/${other.id}`).set(reader.auth);
