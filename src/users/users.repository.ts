@@ -105,7 +105,8 @@ export class UsersRepository {
   async update(id: string, changes: Partial<typeof users.$inferInsert>, db: Queryable = this.db): Promise<User | undefined> {
     const [user] = await db
       .update(users)
-      .set(changes)
+      // Drizzle refuses to set nothing, which is what an empty change asks for.
+      .set({ updatedAt: new Date(), ...changes })
       .where(and(eq(users.id, id), isNull(users.deletedAt)))
       .returning();
     return user;

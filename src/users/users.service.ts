@@ -148,8 +148,10 @@ export class UsersService implements OnModuleInit {
       await this.sessions.endAll([userId], {}, tx);
       await this.accounts.removeAll([userId], tx);
       // Whoever joins an organization waits for this lock, or is seen under it.
-      const { clerkUserId } = await this.lock(userId, tx);
-      if (clerkUserId !== null) throw new ManagedByClerk();
+      const before = await this.repository.lock(userId, tx);
+      // Another request of theirs was faster.
+      if (before === undefined) return;
+      if (before.clerkUserId !== null) throw new ManagedByClerk();
       await this.memberships.endAllOfUser(userId, tx);
       await this.repository.markDeleted(userId, tx);
       await this.record('user.deleted', userId, actor, {}, tx);
