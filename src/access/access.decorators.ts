@@ -33,13 +33,13 @@ export const Public = (): MethodDecorator => SetMetadata(ACCESS, 'public' satisf
 
 /** Every signed-in user, about what is their own. */
 export const SignedIn = (): MethodDecorator =>
-  applyDecorators(SetMetadata(ACCESS, 'signed-in' satisfies Access), documented(), Problems(...OF_EVERY_CALLER, SessionRequired));
+  applyDecorators(SetMetadata(ACCESS, 'signed-in' satisfies Access), documented, Problems(...OF_EVERY_CALLER, SessionRequired));
 
 /** Operators of this installation: made by `npm run cli -- operator grant`, never over the API. */
 export const Operator = (): MethodDecorator =>
   applyDecorators(
     SetMetadata(ACCESS, 'operator' satisfies Access),
-    documented(),
+    documented,
     Problems(...OF_EVERY_CALLER, SessionRequired, OperatorOnly),
   );
 
@@ -50,7 +50,7 @@ export const Operator = (): MethodDecorator =>
 export const Roles = (...roles: Role[]): MethodDecorator =>
   applyDecorators(
     SetMetadata(ACCESS, roles satisfies Access),
-    documented(),
+    documented,
     Problems(...OF_EVERY_CALLER, InvalidRequest, OrganizationNotFound, RoleRequired, SessionRequired),
   );
 
@@ -71,5 +71,4 @@ const OF_EVERY_CALLER = [
   ServiceUnavailable,
 ];
 
-/** Made anew for each route: Swagger's security decorators carry what they met on one route over to the next. */
-const documented = (): MethodDecorator => applyDecorators(ApiBearerAuth('session'), ApiCookieAuth('cookie'));
+const documented = applyDecorators(ApiBearerAuth('session'), ApiCookieAuth('cookie'));
