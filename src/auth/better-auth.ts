@@ -124,8 +124,10 @@ export function createBetterAuth({ config, db, providerTokens, audit, passwords,
             const isLinkBySignedIn = context.path === '/link-social' || (await getOAuthState())?.link !== undefined;
             if (isLinkBySignedIn) return;
             const { internalAdapter } = context.context;
-            const user = (await internalAdapter.findUserById(account.userId)) as
-              { emailVerified: boolean; clerkUserId?: string | null } | null;
+            const user = (await internalAdapter.findUserById(account.userId)) as {
+              emailVerified: boolean;
+              clerkUserId?: string | null;
+            } | null;
             // How the people of Clerk sign in is Clerk's to say.
             if (user?.clerkUserId != null) throw new APIError('FORBIDDEN', { code: 'managed_by_clerk', message: 'Clerk owns this user' });
             if (user === null || user.emailVerified) return;
