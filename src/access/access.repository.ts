@@ -40,33 +40,33 @@ export interface Allowance {
  * else is writing is skipped: a hundred requests at once must not queue for one note. Nor does anybody wait
  * for the disk: a note that a crash of the server loses is made again at the next use.
  */
-const touch = (column: string, value: string) => `
+const touch = (column: string, { sessionIdleSeconds, sessionAbsoluteSeconds, sessionTouchSeconds }: Config) => `
   touched AS (
     UPDATE sessions
        SET last_used_at = now(), updated_at = now(),
            expires_at = CASE WHEN sliding
-             THEN greatest(expires_at, least(now() + $2 * interval '1 second', created_at + $3 * interval '1 second'))
+             THEN greatest(expires_at, least(now() + interval '${sessionIdleSeconds} seconds', created_at + interval '${sessionAbsoluteSeconds} seconds'))
              ELSE expires_at END
      WHERE id = (SELECT id FROM sessions
-                  WHERE ${column} = ${value} AND last_used_at < now() - $4 * interval '1 second'
+                  WHERE ${column} = $1 AND last_used_at < now() - interval '${sessionTouchSeconds} seconds'
                     AND expires_at > now() AND ended_at IS NULL
                     FOR NO KEY UPDATE SKIP LOCKED)
     RETURNING CASE WHEN sliding THEN expires_at END AS prolonged_to, set_config('synchronous_commit', 'off', true))`;
 
-const SESSION = `
-  WITH ${touch('token', '$1')}
+const session = (config: Config) => `
+  WITH ${touch('token', config)}
   SELECT s.id AS "sessionId", u.id AS "userId", u.operator, u.suspended_at IS NOT NULL AS suspended,
          (SELECT prolonged_to FROM touched) AS "prolongedTo"
     FROM sessions s JOIN users u ON u.id = s.user_id
    WHERE s.token = $1 AND s.expires_at > now() AND s.ended_at IS NULL AND u.deleted_at IS NULL`;
 
-const CLERK = `
-  WITH ${touch('clerk_session_id', '$1')}
+const clerk = (config: Config) => `
+  WITH ${touch('clerk_session_id', config)}
   SELECT s.id AS "sessionId", u.id AS "userId", u.operator, u.suspended_at IS NOT NULL AS suspended,
          u.deleted_at IS NOT NULL OR s.ended_at IS NOT NULL OR s.user_id <> u.id AS refused,
          (SELECT prolonged_to FROM touched) AS "prolongedTo"
     FROM users u LEFT JOIN sessions s ON s.clerk_session_id = $1
-   WHERE u.clerk_user_id = $5`;
+   WHERE u.clerk_user_id = $2`;
 
 /** GCRA: one row an allowance, one statement a call; the row's lock makes it exact over all replicas. */
 const SPEND = `
@@ -89,25 +89,24 @@ const SPEND = `
 /** The statements that every request waits for: prepared, pipelined, one round trip. */
 @Injectable()
 export class AccessRepository {
+  private readonly session: string;
+  private readonly clerk: string;
+
   constructor(
     @Inject(DATABASE) private readonly db: Database,
-    private readonly config: Config,
-  ) {}
+    config: Config,
+  ) {
+    // The configured seconds stand in the text: they never change, and a parameter is sent with every request.
+    this.session = session(config);
+    this.clerk = clerk(config);
+  }
 
   async findSession(tokenHash: string): Promise<SessionAccess | undefined> {
-    const { sessionIdleSeconds, sessionAbsoluteSeconds, sessionTouchSeconds } = this.config;
-    return this.one<SessionAccess>('access_session', SESSION, [tokenHash, sessionIdleSeconds, sessionAbsoluteSeconds, sessionTouchSeconds]);
+    return this.one<SessionAccess>('access_session', this.session, [tokenHash]);
   }
 
   async findClerkSession({ clerkUserId, clerkSessionId }: ClerkIdentity): Promise<ClerkAccess | undefined> {
-    const { sessionIdleSeconds, sessionAbsoluteSeconds, sessionTouchSeconds } = this.config;
-    return this.one<ClerkAccess>('access_clerk', CLERK, [
-      clerkSessionId,
-      sessionIdleSeconds,
-      sessionAbsoluteSeconds,
-      sessionTouchSeconds,
-      clerkUserId,
-    ]);
+    return this.one<ClerkAccess>('access_clerk', this.clerk, [clerkSessionId, clerkUserId]);
   }
 
   async spend(name: string, { limit, windowSeconds }: RateLimit, spender: Spender): Promise<Allowance> {
