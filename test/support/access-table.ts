@@ -101,7 +101,6 @@ export interface Values {
   userId: string;
   sessionId: string;
   accountId: string;
-  auditId: string;
   email: string;
   name: string;
   token: string;
@@ -118,7 +117,6 @@ export function valuesOf(tenant: Tenant, person: Person = tenant.member): Values
     userId: person.id,
     sessionId: person.otherSessionId,
     accountId: person.accountId,
-    auditId: tenant.auditId,
     email: person.email,
     name: person.name,
     token: tenant.invitationToken,
@@ -137,7 +135,6 @@ export function unknownValues(): Values {
     userId: newId(),
     sessionId: newId(),
     accountId: newId(),
-    auditId: newId(),
     email: `${word}@example.com`,
     name: word,
     token: `unknown${newId()}`,

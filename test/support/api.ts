@@ -36,7 +36,7 @@ export async function readOperations(url: string): Promise<Operation[]> {
         headerParameters: named('header'),
         statuses: Object.keys(responses).map(Number),
         scopes: security.find((scheme) => 'apiKey' in scheme)?.['apiKey'],
-        isPublic: security.length === 0 || !('401' in responses),
+        isPublic: security.length === 0 || security.some((scheme) => Object.keys(scheme).length === 0),
       };
     }),
   );

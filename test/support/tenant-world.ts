@@ -63,7 +63,7 @@ export interface Tenant {
   keys: { full: Key; bare: Key; revoked: Key; expired: Key };
   /** Bearer headers of the admin that no longer work. */
   dead: { revoked: { authorization: string }; expired: { authorization: string }; ended: { authorization: string } };
-  auditId: string;
+  auditIds: string[];
 }
 
 /** Rows that are written together: a tenant in ten statements. */
@@ -223,7 +223,7 @@ export async function createTenant(db: TestDatabase, label = 'tenant', given: { 
       expired: bearer(rows.session(admin.id, { expiresAt: past })),
       ended: bearer(rows.session(admin.id, { endedAt: past })),
     },
-    auditId: rows.audit(organization.id, admin.id),
+    auditIds: [rows.audit(organization.id, admin.id), rows.audit(organization.id, people.member.id)],
   };
   await rows.write(db);
   return tenant;
@@ -235,6 +235,13 @@ export async function createPerson(db: TestDatabase, label = 'outsider', given: 
   const person = rows.person(label, given);
   await rows.write(db);
   return person;
+}
+
+/** Makes somebody a member of one more organization. */
+export async function addMember(db: TestDatabase, { organization }: Tenant, person: Person): Promise<void> {
+  const rows = new Rows();
+  rows.membership(organization.id, person.id, 'member');
+  await rows.write(db);
 }
 
 /** A key of an organization with exactly these scopes. */

@@ -1,0 +1,486 @@
+import { ACCESS, BODIES, CALLERS, pathValues, QUERIES, tenantParameters, unknownValues, type Values, valuesOf } from './access-table.js';
+import { type Answer, call, fill, type Operation, withoutRequestId } from './api.js';
+import type { TestDatabase } from './database.js';
+import { addMember, createPerson, createTenant, holdJobs, type Person, type Tenant } from './tenant-world.js';
+
+/** Two organizations that have nothing to do with each other, one that was deleted, and people of none. */
+export interface World {
+  own: Tenant;
+  other: Tenant;
+  /** A tenant with one admin only. */
+  lonely: Tenant;
+  gone: Tenant;
+  outsider: Person;
+  operator: Person;
+}
+
+export async function createWorld(db: TestDatabase): Promise<World> {
+  // They would remove the expired and mark the lapsed, which is no request's doing.
+  await holdJobs(db, ['expire_sessions', 'expire_invitations']);
+  const second = await createTenant(db, 'second');
+  const world = {
+    own: await createTenant(db, 'own'),
+    other: await createTenant(db, 'other'),
+    lonely: await createTenant(db, 'lonely'),
+    gone: await createTenant(db, 'gone', { deletedAt: new Date() }),
+    outsider: await createPerson(db),
+    operator: await createPerson(db, 'operator', { operator: true }),
+  };
+  // Two organizations of one person, so that the list of theirs has a second page.
+  await addMember(db, second, world.other.admin);
+  await db.rows('UPDATE organization_memberships SET deleted_at = now() WHERE organization_id = $1 AND user_id <> $2', [
+    world.lonely.organization.id,
+    world.lonely.admin.id,
+  ]);
+  return world;
+}
+
+type Credentials = Record<string, string>;
+
+/** Somebody who tries to get at a tenant that is not theirs, or not theirs to that extent. */
+interface Caller {
+  name: string;
+  headers: Credentials;
+  /** What they have no business with. */
+  victim: Victim;
+  /** What they know of it. */
+  foreign: Values;
+  /** A tenant of their own, for requests that mix the two. */
+  own?: Values;
+  /** Their own row is theirs to read and change. */
+  self?: Person;
+  /** Narrows the operations; all of them where absent. */
+  tries?: (operation: Operation) => boolean;
+  /** What every answer must be, where it is the same for all operations. */
+  refusedWith?: number;
+}
+
+/** What must neither be read nor changed. */
+interface Victim {
+  organizationId: string;
+  people: Person[];
+  secrets: string[];
+}
+
+/** What to look at, for a crawl that need not be complete. */
+export interface Narrowed {
+  callers?: string[];
+  operations?: string[];
+}
+
+export interface Crawl {
+  findings: string[];
+  /** Operations that were called, by caller. */
+  visited: Map<string, Set<string>>;
+  requests: number;
+}
+
+/** Differences between a taken and a free value that are part of what the operation is for. */
+const TOLD_APART: Record<string, string> = {
+  'createOrganization body.slug': 'a slug is unique in the whole installation, so that a taken one is refused',
+  'updateOrganization body.slug': 'as when it is created',
+  'signUp body.email': 'an address has one account; docs of the sign-up say so',
+  'acceptInvitationByToken body.token': 'whoever holds the token of the mail hears that the address must be proved first',
+};
+
+/** Tried last: they end what the caller is. */
+const SELF_DESTRUCTIVE = ['changePassword', 'revokeOtherSessions', 'deleteMe', 'signOut'];
+
+/** Hashing a password takes its time: one caller without and one with a credential will do. */
+const SLOW = new Set(['signUp', 'signIn']);
+
+/** Sends to every operation what belongs to the other tenant, as everybody who is not of it, and tells what came of it. */
+export async function crawl(
+  at: { url: string; db: TestDatabase; operations: Operation[] },
+  world: World,
+  narrowed: Narrowed = {},
+): Promise<Crawl> {
+  return new Crawler(at, world, narrowed).run();
+}
+
+class Crawler {
+  private readonly result: Crawl = { findings: [], visited: new Map(), requests: 0 };
+  private readonly url: string;
+  private readonly db: TestDatabase;
+  private readonly operations: Operation[];
+  private before = '';
+  private readonly given: string[] = [];
+  /** Cursors of the other tenant's lists, by operation. */
+  private readonly cursors = new Map<string, string>();
+
+  constructor(
+    { url, db, operations }: { url: string; db: TestDatabase; operations: Operation[] },
+    private readonly world: World,
+    private readonly narrowed: Narrowed,
+  ) {
+    const rank = ({ id }: Operation) => SELF_DESTRUCTIVE.indexOf(id);
+    this.operations = operations.filter(({ id }) => narrowed.operations?.includes(id) !== false).toSorted((a, b) => rank(a) - rank(b));
+    this.url = url;
+    this.db = db;
+  }
+
+  async run(): Promise<Crawl> {
+    await this.collectCursors();
+    for (const caller of this.callers()) {
+      if (this.narrowed.callers?.includes(caller.name) === false) continue;
+      await this.remember(caller);
+      for (const operation of this.operations) {
+        if (caller.tries?.(operation) === false) continue;
+        if (SLOW.has(operation.id) && !['signed out', 'admin of another organization'].includes(caller.name)) continue;
+        await this.attempt(caller, operation);
+      }
+      await this.lookForChanges(caller, 'one of those that were refused');
+    }
+    if (this.isAsked('insiders')) await this.tryInsiders();
+    if (this.isAsked('untrusted page')) await this.tryUntrustedPage();
+    if (this.isAsked('idempotency key')) await this.tryIdempotencyKey();
+    if (this.isAsked('last admin')) await this.tryLastAdmin();
+    return this.result;
+  }
+
+  private callers(): Caller[] {
+    const { own, other, gone, outsider, operator } = this.world;
+    const stranger = (name: string, headers: Credentials, self?: Person, ownValues?: Values): Caller => {
+      return { name, headers, victim: whole(other), foreign: valuesOf(other), self, own: ownValues };
+    };
+    const dead = (name: string, headers: Credentials, refusedWith = 401): Caller => {
+      return { ...stranger(name, headers), refusedWith, tries: ({ isPublic }) => !isPublic };
+    };
+    const ofTenant = ({ path, id }: Operation) => /organizations\/(\{organizationId\}|by-slug)/.test(path) && id !== 'restoreOrganization';
+    const ofGone = (name: string, headers: Credentials, self?: Person): Caller => {
+      return { name, headers, victim: whole(gone), foreign: valuesOf(gone), self };
+    };
+    return [
+      stranger('signed out', {}),
+      stranger('outsider', outsider.auth, outsider),
+      stranger('key of another organization', own.keys.full.auth, undefined, valuesOf(own)),
+      stranger('key without scopes of another organization', own.keys.bare.auth, undefined, valuesOf(own)),
+      stranger('member of another organization', own.member.auth, own.member, valuesOf(own)),
+      stranger('admin of another organization', own.admin.auth, own.admin, valuesOf(own)),
+      stranger('invited elsewhere', own.invited.auth, own.invited),
+      stranger('former admin', other.left.auth, other.left),
+      {
+        ...stranger('squatter on an invited address', other.squatter.auth, other.squatter),
+        foreign: { ...valuesOf(other), invitationId: other.invitations.squatted, token: other.squattedToken },
+      },
+      dead('revoked session', other.dead.revoked),
+      dead('expired session', other.dead.expired),
+      dead('ended session', other.dead.ended),
+      dead('session of a deleted admin', other.deleted.auth),
+      dead('session of a suspended admin', other.suspended.auth, 403),
+      dead('revoked key', other.keys.revoked.auth),
+      dead('expired key', other.keys.expired.auth),
+      { ...ofGone('key of a deleted organization', gone.keys.full.auth), refusedWith: 401, tries: ({ isPublic }) => !isPublic },
+      ofGone('admin of a deleted organization', gone.admin.auth, gone.admin),
+      ofGone('invited to a deleted organization', gone.invited.auth, gone.invited),
+      {
+        ...stranger('operator', operator.auth, operator),
+        tries: (operation) => ofTenant(operation) && operation.method !== 'GET',
+      },
+      { ...ofGone('operator at a deleted organization', operator.auth, operator), tries: ofTenant },
+      {
+        ...stranger('admin, about somebody who left', other.admin.auth, undefined, valuesOf(other)),
+        victim: {
+          organizationId: other.organization.id,
+          people: [other.left],
+          secrets: [other.memberships.left, ...secretsOfPerson(other.left)],
+        },
+        foreign: {
+          ...unknownValues(),
+          membershipId: other.memberships.left,
+          userId: other.left.id,
+          email: other.left.email,
+          name: other.left.name,
+        },
+        tries: ({ id }) => ['listMemberships', 'getUser', 'changeMembershipRole', 'removeMembership', 'revokeSession'].includes(id),
+      },
+    ];
+  }
+
+  /** One operation, with the foreign values in each place that takes one. */
+  private async attempt(caller: Caller, operation: Operation): Promise<void> {
+    this.visit(caller.name, operation);
+    let mayHaveChanged = false;
+    for (const { place, foreign, unknown, query, body, unknownQuery, unknownBody } of this.variants(caller, operation)) {
+      const answer = await this.send(operation, foreign, caller.headers, query, body);
+      const where = `${caller.name}: ${operation.id} with ${place}`;
+      this.lookForLeaks(where, caller, answer, JSON.stringify([foreign, query, body]));
+      // What was taken comes back in the lists of whoever gave it.
+      if (place.startsWith('body') && answer.status < 400) this.given.push(JSON.stringify(body));
+      mayHaveChanged ||= operation.method !== 'GET' && (answer.status < 400 || answer.status >= 500);
+      if (answer.status >= 500) this.find(where, `${answer.status}`);
+      if (caller.refusedWith !== undefined && answer.status !== caller.refusedWith)
+        this.find(where, `${answer.status} instead of a refusal`);
+      // Whoever is refused whatever they ask for is told nothing by it.
+      if (place === 'nothing of theirs' || answer.status === (caller.refusedWith ?? 401)) continue;
+      const control = await this.send(operation, unknown, caller.headers, unknownQuery, unknownBody);
+      if (`${operation.id} ${place}` in TOLD_APART) continue;
+      if (answer.status !== control.status)
+        this.find(where, `${answer.status}, but ${control.status} for unknown ids: ${answer.text.slice(0, 200)}`);
+      else if (answer.status >= 400 && comparable(answer, foreign) !== comparable(control, unknown))
+        this.find(where, `${answer.text} differs from ${control.text}`);
+    }
+    if (mayHaveChanged) await this.lookForChanges(caller, operation.id);
+  }
+
+  /** A request for each place: all of the path, the path in each mixture with one's own, every query parameter, every field. */
+  private variants({ foreign, own, name, victim }: Caller, operation: Operation): Variant[] {
+    const none = unknownValues();
+    const plainBody = (values: Values) => BODIES[operation.id]?.(values);
+    // The longest page: what does not belong must not hide behind what does.
+    const page: Record<string, string> = operation.queryParameters.includes('limit') ? { limit: '100' } : {};
+    const plainQuery = (values: Values) => ({ ...page, ...QUERIES[operation.id]?.(values) });
+    const inPath = tenantParameters(operation) as (keyof Values)[];
+    const variants: Variant[] = [];
+    const path = (place: string, values: Values, unknown: Values) => {
+      const [query, unknownQuery, body, unknownBody] = [plainQuery(values), plainQuery(unknown), plainBody(values), plainBody(unknown)];
+      variants.push({ place, foreign: values, unknown, query, unknownQuery, body, unknownBody });
+    };
+    if (inPath.length > 0 && name !== 'admin, about somebody who left') path('path', foreign, none);
+    if (own !== undefined && inPath.length > 1) {
+      for (const parameter of inPath) {
+        const mixed = (values: Values) => ({ ...own, [parameter]: values[parameter] });
+        path(`path.${parameter}, the rest one’s own`, mixed(foreign), mixed(none));
+      }
+    } else if (own !== undefined && inPath.length === 1 && name === 'admin, about somebody who left') {
+      path('path', inPath[0] === 'organizationId' ? own : foreign, inPath[0] === 'organizationId' ? own : none);
+    }
+
+    // Query and body are tried where the path leads to something of one's own, or needs nothing.
+    const base = inPath.length === 0 ? (own ?? none) : own;
+    if (base === undefined) return variants;
+    const isOwnOrganization = own?.organizationId === victim.organizationId;
+    for (const parameter of operation.queryParameters) {
+      if (parameter === 'cursor' && isOwnOrganization) continue;
+      const value = this.queryValue(parameter, foreign, operation);
+      if (value === undefined) continue;
+      const unknownValue = parameter === 'cursor' ? 'made.up' : this.queryValue(parameter, none, operation)!;
+      const required = plainQuery(base);
+      variants.push({
+        place: `query.${parameter}`,
+        foreign: base,
+        unknown: base,
+        query: { ...required, [parameter]: value },
+        unknownQuery: { ...required, [parameter]: unknownValue },
+        body: plainBody(base),
+        unknownBody: plainBody(base),
+      });
+    }
+    for (const [field, of] of Object.entries(FIELDS[operation.id] ?? {})) {
+      for (const [index, value] of of(foreign, this.world).entries()) {
+        const query = plainQuery(base);
+        const body = { ...plainBody(base), [field]: value };
+        const unknownBody = { ...plainBody(base), [field]: of(unknownValues(), this.world)[0] };
+        const place = `body.${field}${index === 0 ? '' : ` (${index + 1})`}`;
+        variants.push({ place, foreign: base, unknown: base, query, unknownQuery: query, body, unknownBody });
+      }
+    }
+    // Lists of one's own must hold nothing of others, and every operation is to be called.
+    if (operation.method === 'GET' || variants.length === 0) {
+      const body = plainBody(base);
+      const query = plainQuery(base);
+      variants.unshift({ place: 'nothing of theirs', foreign: base, unknown: base, query, unknownQuery: query, body, unknownBody: body });
+    }
+    return variants;
+  }
+
+  private queryValue(parameter: string, values: Values, { id }: Operation): string | undefined {
+    const all: Record<string, string | undefined> = {
+      search: values.name,
+      email: values.email,
+      actorId: values.userId,
+      targetId: values.membershipId,
+      token: values.token,
+      cursor: this.cursors.get(id),
+    };
+    return all[parameter];
+  }
+
+  /** Those of the tenant, beyond their role or scopes. */
+  private async tryInsiders(): Promise<void> {
+    const { other } = this.world;
+    const insiders = [
+      { name: 'member', headers: other.member.auth, column: CALLERS.indexOf('member') },
+      { name: 'key with all scopes', headers: other.keys.full.auth, column: CALLERS.indexOf('keyWithScope') },
+      { name: 'key without scopes', headers: other.keys.bare.auth, column: CALLERS.indexOf('keyWithoutScope') },
+    ];
+    for (const { name, headers, column } of insiders) {
+      const caller: Caller = { name: `insider: ${name}`, headers, victim: whole(other), foreign: valuesOf(other) };
+      await this.remember(caller);
+      for (const operation of this.operations) {
+        const expected = ACCESS[operation.id]?.[column];
+        if (expected !== 403 || operation.isPublic) continue;
+        this.visit(caller.name, operation);
+        const values = valuesOf(other);
+        const answer = await this.send(operation, values, headers, QUERIES[operation.id]?.(values), BODIES[operation.id]?.(values));
+        if (answer.status !== expected) this.find(`${caller.name}: ${operation.id}`, `${answer.status} instead of ${expected}`);
+      }
+      await this.lookForChanges(caller, 'what is beyond the role or the scopes');
+    }
+  }
+
+  /** A page of somebody else's that the admin's browser has open: the cookie comes along, the Origin tells. */
+  private async tryUntrustedPage(): Promise<void> {
+    const { other } = this.world;
+    const headers = { cookie: other.admin.cookie, origin: 'https://evil.example' };
+    const caller: Caller = { name: 'untrusted page', headers, victim: whole(other), foreign: valuesOf(other) };
+    await this.remember(caller);
+    for (const operation of this.operations) {
+      if (operation.method === 'GET' || SLOW.has(operation.id)) continue;
+      this.visit(caller.name, operation);
+      const values = valuesOf(other);
+      const answer = await this.send(operation, values, headers, undefined, BODIES[operation.id]?.(values));
+      if (!operation.isPublic && answer.status !== 403) this.find(`${caller.name}: ${operation.id}`, `${answer.status} instead of 403`);
+    }
+    await this.lookForChanges(caller, 'what a page of somebody else’s sent');
+  }
+
+  /** The same Idempotency-Key, route and body must not bring up the other's stored answer. */
+  private async tryIdempotencyKey(): Promise<void> {
+    const { own, other } = this.world;
+    const request = { method: 'POST', path: '/v1/organizations', body: { name: 'Twins' } };
+    const key = { 'idempotency-key': 'a-key-that-both-use' };
+    const first = await call(this.url, { ...request, headers: { ...other.admin.auth, ...key } });
+    const second = await call(this.url, { ...request, headers: { ...own.coAdmin.auth, ...key } });
+    const { id } = JSON.parse(first.text) as { id: string };
+    if (second.status !== 201 || second.text.includes(id)) this.find('idempotency key', `the other’s answer came back: ${second.text}`);
+  }
+
+  /** The admins of other organizations are no reason to let an organization's only one go. */
+  private async tryLastAdmin(): Promise<void> {
+    const { organization, admin, memberships } = this.world.lonely;
+    const path = `/v1/organizations/${organization.id}/memberships/${memberships.admin}`;
+    const { status } = await call(this.url, { method: 'DELETE', path, headers: admin.auth });
+    if (status !== 409) this.find('last admin', `the only admin could leave: ${status}`);
+  }
+
+  private async collectCursors(): Promise<void> {
+    const { other } = this.world;
+    for (const operation of this.operations) {
+      if (operation.method !== 'GET' || !operation.queryParameters.includes('cursor')) continue;
+      const { status, text } = await this.send(operation, valuesOf(other), other.admin.auth, { limit: '1' });
+      const cursor = status === 200 ? (JSON.parse(text) as { nextCursor: string | null }).nextCursor : null;
+      if (cursor !== null) this.cursors.set(operation.id, cursor);
+    }
+  }
+
+  private async send(
+    operation: Operation,
+    values: Values,
+    headers: Credentials,
+    query?: Record<string, string>,
+    body?: unknown,
+  ): Promise<Answer> {
+    this.result.requests += 1;
+    return call(this.url, { method: operation.method, path: fill(operation, pathValues(operation, values)), headers, query, body });
+  }
+
+  /** Whatever of the victim stands in an answer and was not in the request. */
+  private lookForLeaks(where: string, { victim, self }: Caller, { text, headers }: Answer, sent: string): void {
+    const answered = `${text}\n${[...headers].map((header) => header.join(': ')).join('\n')}`;
+    const known = `${sent}${JSON.stringify(self ?? {})}${this.given.join('')}`;
+    for (const secret of victim.secrets) {
+      if (answered.includes(secret) && !known.includes(secret)) this.find(where, `it told ${secret}: ${text.slice(0, 300)}`);
+    }
+  }
+
+  private async remember(caller: Caller): Promise<void> {
+    this.before = await this.snapshot(caller);
+  }
+
+  /** Compares the other tenant's rows with those of the last look. */
+  private async lookForChanges(caller: Caller, after: string): Promise<void> {
+    const now = await this.snapshot(caller);
+    if (now !== this.before) this.find(`${caller.name}: ${after}`, 'it changed rows of the other tenant');
+    this.before = now;
+  }
+
+  /** One value for all that the other tenant and its people have; what merely tells of use is left out. */
+  private async snapshot({ victim, self }: Caller): Promise<string> {
+    const people = victim.people.map(({ id }) => id);
+    const rows = await this.db.rows(SNAPSHOT, [[victim.organizationId], people.filter((id) => id !== self?.id), self?.id ?? null]);
+    return JSON.stringify(rows);
+  }
+
+  private isAsked(probe: string): boolean {
+    return this.narrowed.callers === undefined || this.narrowed.callers.includes(probe);
+  }
+
+  private visit(caller: string, { id }: Operation): void {
+    const visited = this.result.visited.get(caller) ?? new Set();
+    this.result.visited.set(caller, visited.add(id));
+  }
+
+  private find(where: string, what: string): void {
+    this.result.findings.push(`${where}: ${what}`);
+  }
+}
+
+interface Variant {
+  place: string;
+  foreign: Values;
+  unknown: Values;
+  query: Record<string, string>;
+  unknownQuery: Record<string, string>;
+  body: unknown;
+  unknownBody: unknown;
+}
+
+/** Fields of bodies that can name something of a tenant. */
+const FIELDS: Record<string, Record<string, (values: Values, world: World) => string[]>> = {
+  signUp: { email: ({ email }) => [email] },
+  signIn: { email: ({ email }) => [email] },
+  sendVerificationEmail: { email: ({ email }) => [email] },
+  requestPasswordReset: { email: ({ email }) => [email] },
+  resetPassword: { token: ({ token }) => [token] },
+  changeEmail: { newEmail: ({ email }) => [email] },
+  createOrganization: { slug: slugInUse },
+  updateOrganization: { slug: slugInUse },
+  createInvitation: { email: ({ email }, { other }) => [email, other.lapsedEmail] },
+  acceptInvitationByToken: { token: ({ token }) => [token] },
+};
+
+/** The slug of a deleted organization is free, to whomever it belonged. */
+function slugInUse({ slug }: Values, { gone }: World): string[] {
+  return slug === gone.organization.slug ? [] : [slug];
+}
+
+const SNAPSHOT = `
+  SELECT 'organizations' AS rows, json_agg(t ORDER BY t.id)::text FROM organizations t WHERE id = ANY ($1)
+  UNION ALL SELECT 'memberships', json_agg(t ORDER BY t.id)::text FROM organization_memberships t
+    WHERE (organization_id = ANY ($1) OR user_id = ANY ($2)) AND user_id IS DISTINCT FROM $3::uuid
+  UNION ALL SELECT 'invitations', json_agg(t ORDER BY t.id)::text FROM invitations t WHERE organization_id = ANY ($1)
+  UNION ALL SELECT 'api keys', json_agg(to_jsonb(t) - 'last_used_at' ORDER BY t.id)::text FROM api_keys t WHERE organization_id = ANY ($1)
+  UNION ALL SELECT 'audit log', json_agg(t ORDER BY t.id)::text FROM audit_log t
+    WHERE organization_id = ANY ($1) AND action <> 'operator.read'
+  UNION ALL SELECT 'users', json_agg(t ORDER BY t.id)::text FROM users t WHERE id = ANY ($2)
+  UNION ALL SELECT 'sessions', json_agg(to_jsonb(t) - 'last_used_at' - 'updated_at' - 'expires_at' ORDER BY t.id)::text FROM sessions t
+    WHERE user_id = ANY ($2)
+  UNION ALL SELECT 'accounts', json_agg(t ORDER BY t.id)::text FROM accounts t WHERE user_id = ANY ($2)`;
+
+/** Everything and everybody of a tenant. */
+function whole(tenant: Tenant): Victim {
+  const { organization, memberships, invitations, keys, lapsedEmail, invitationToken, squattedToken, auditIds } = tenant;
+  const { admin, coAdmin, member, spare, left, suspended, deleted, invited, squatter } = tenant;
+  const people = [admin, coAdmin, member, spare, left, suspended, deleted, invited, squatter];
+  const secrets = [
+    ...[organization.id, organization.slug, organization.name, lapsedEmail, invitationToken, squattedToken, ...auditIds],
+    ...Object.values(memberships),
+    ...Object.values(invitations),
+    // The beginning of a key is what lists show.
+    ...Object.values(keys).flatMap(({ id, key }) => [id, key.slice(0, 15)]),
+    ...people.flatMap(secretsOfPerson),
+  ];
+  return { organizationId: organization.id, people, secrets };
+}
+
+function secretsOfPerson({ id, email, name, sessionId, otherSessionId, accountId, token }: Person): string[] {
+  return [id, email, name, sessionId, otherSessionId, accountId, token];
+}
+
+/** An answer without what the request itself brought, and without its id. */
+function comparable({ text }: Answer, values: Values): string {
+  let plain = withoutRequestId(text);
+  for (const [name, value] of Object.entries(values)) plain = plain.replaceAll(String(value), `<${name}>`);
+  return plain;
+}

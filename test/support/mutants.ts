@@ -1,0 +1,101 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { linkSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import pg from 'pg';
+import { onServer, type TestDatabase } from './database.js';
+import { locate, type Mutation, type Place } from './mutations.js';
+
+const DIST = path.resolve('dist');
+const BUILD = readdirSync(DIST, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.js'));
+
+/** A process that runs builds with one thing changed in them. */
+export class MutantHost {
+  private readonly directory = mkdtempSync(path.resolve('.mutants-'));
+  private readonly child: ChildProcess = fork(path.resolve('test/support/mutant-host.ts'), { execArgv: ['--no-warnings'] });
+  private count = 0;
+
+  constructor() {
+    writeFileSync(path.join(this.directory, 'package.json'), '{ "type": "module" }');
+    symlinkSync(path.resolve('node_modules'), path.join(this.directory, 'node_modules'));
+    symlinkSync(path.resolve('drizzle'), path.join(this.directory, 'drizzle'));
+  }
+
+  /** Starts the build with this mutation, and answers where it listens. */
+  async start(mutation: Mutation, environment: Record<string, string>): Promise<string> {
+    this.count += 1;
+    const dist = path.join(this.directory, `dist-${this.count}`);
+    const text = textOf(mutation);
+    const { start, end } = locate(mutation, text);
+    for (const name of BUILD.filter((one) => one !== mutation.file)) link(name, dist);
+    mkdirSync(path.dirname(path.join(dist, mutation.file)), { recursive: true });
+    writeFileSync(path.join(dist, mutation.file), `${text.slice(0, start)}${mutation.replace}${text.slice(end)}`);
+    const { url } = await this.ask<{ url: string }>({ dist, environment });
+    return url;
+  }
+
+  async stop(): Promise<void> {
+    await this.ask({ close: true });
+  }
+
+  async end(): Promise<void> {
+    const ended = new Promise((resolve) => this.child.once('close', resolve));
+    this.child.kill('SIGKILL');
+    await ended;
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  private async ask<T>(order: object): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const left = (code: number | null) => reject(new Error(`The process with the mutants ended with ${code}`));
+      this.child.once('exit', left);
+      this.child.once('message', (answer: { error?: string }) => {
+        this.child.off('exit', left);
+        if (answer.error === undefined) resolve(answer as T);
+        else reject(new Error(answer.error));
+      });
+      this.child.send(order);
+    });
+  }
+}
+
+export function nameOf({ file, within, search }: Place): string {
+  return `${file.replace(/^.*\/|\.js$/g, '')}${within === undefined ? '' : ` ${within}`}: ${search.trim()}`;
+}
+
+/** Every query of the build, by file. */
+export function repositories(): { file: string; text: string }[] {
+  return BUILD.filter((file) => file.endsWith('.repository.js')).map((file) => ({
+    file,
+    text: readFileSync(path.join(DIST, file), 'utf8'),
+  }));
+}
+
+export function textOf({ file }: Place): string {
+  return readFileSync(path.join(DIST, file), 'utf8');
+}
+
+/** A copy of a database that nobody is connected to. */
+export async function copyOf(original: TestDatabase): Promise<TestDatabase> {
+  const name = `tenantry_test_${randomBytes(6).toString('hex')}`;
+  const url = new URL(original.url);
+  await onServer(`CREATE DATABASE ${name} TEMPLATE ${url.pathname.slice(1)}`);
+  url.pathname = `/${name}`;
+  const pool = new pg.Pool({ connectionString: url.href, max: 2 });
+  pool.on('error', () => undefined);
+  return {
+    url: url.href,
+    pool,
+    rows: async <T>(text: string, values?: unknown[]) => (await pool.query(text, values)).rows as T[],
+    drop: async () => {
+      await pool.end();
+      await onServer(`DROP DATABASE ${name} WITH (FORCE)`);
+    },
+  };
+}
+
+/** Linked, not copied: there are a hundred files for each mutant. */
+function link(name: string, dist: string): void {
+  mkdirSync(path.dirname(path.join(dist, name)), { recursive: true });
+  linkSync(path.join(DIST, name), path.join(dist, name));
+}

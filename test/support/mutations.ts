@@ -1,0 +1,609 @@
+import type { Narrowed } from './crawl.js';
+
+/** Where a guard or a predicate stands in the build. */
+export interface Place {
+  /** Under dist/. */
+  file: string;
+  /** The beginning of the method or statement it stands in, to tell it from its like in the same file. */
+  within?: string;
+  /** Must be there exactly once. */
+  search: string;
+}
+
+/** A guard or tenant predicate that is taken out, and who must notice. */
+export interface Mutation extends Place, Narrowed {
+  replace: string;
+}
+
+const GUARD = 'access/access.guard.js';
+const ACCESS_SQL = 'access/access.repository.js';
+const ORGANIZATIONS = 'organizations/organizations.repository.js';
+const MEMBERSHIPS = 'memberships/memberships.repository.js';
+const INVITATIONS = 'invitations/invitations.repository.js';
+const INVITATION_RULES = 'invitations/invitations.service.js';
+const USERS = 'users/users.repository.js';
+const SESSIONS = 'sessions/sessions.repository.js';
+const ACCOUNTS = 'accounts/accounts.repository.js';
+const API_KEYS = 'api-keys/api-keys.repository.js';
+
+const ADMIN = ['admin of another organization'];
+const READS = ['getOrganization', 'listMemberships'];
+const TRUE = 'TRUE';
+
+/** Drizzle leaves out of a condition what is undefined. */
+const GONE = 'undefined';
+
+export const MUTATIONS: Mutation[] = [
+  // Who may do what.
+  {
+    file: GUARD,
+    search: 'organizationId !== undefined && principal.organizationId !== organizationId',
+    replace: 'false',
+    callers: ['key of another organization'],
+    operations: READS,
+  },
+  {
+    file: GUARD,
+    search: 'if (scopes === undefined)',
+    replace: 'scopes ??= []; if (false)',
+    callers: ['insiders'],
+    operations: ['updateOrganization', 'listApiKeys'],
+  },
+  {
+    file: GUARD,
+    search: '!scopes.every((scope) => principal.scopes.includes(scope))',
+    replace: 'false',
+    callers: ['insiders'],
+    operations: READS,
+  },
+  {
+    file: GUARD,
+    search: "access === 'operator' && !principal.operator",
+    replace: 'false',
+    callers: ['outsider'],
+    operations: ['listUsers', 'suspendUser'],
+  },
+  {
+    file: GUARD,
+    search: '!access.includes(principal.role)',
+    replace: 'false',
+    callers: ['insiders'],
+    operations: ['updateOrganization', 'listApiKeys'],
+  },
+  {
+    file: GUARD,
+    search: 'principal.operator && principal.organizationExists',
+    replace: 'principal.organizationExists',
+    callers: ['outsider'],
+    operations: READS,
+  },
+  {
+    file: GUARD,
+    search: 'principal.organizationExists && SAFE',
+    replace: 'SAFE',
+    callers: ['operator at a deleted organization'],
+    operations: ['listMemberships'],
+  },
+  { file: GUARD, search: ' && SAFE_METHODS.has(request.method)', replace: '', callers: ['operator'], operations: ['updateOrganization'] },
+  { file: GUARD, search: 'if (!mayLookIn)', replace: 'if (false)', callers: ['outsider'], operations: READS },
+  { file: GUARD, search: 'if (found.suspended)', replace: 'if (false)', callers: ['session of a suspended admin'], operations: READS },
+  {
+    file: GUARD,
+    search: 'origin === undefined || !this.trustedOrigins.has(origin)',
+    replace: 'false',
+    callers: ['untrusted page'],
+    operations: ['updateOrganization'],
+  },
+  {
+    file: GUARD,
+    search: 'if (credential.fromCookie)\n',
+    replace: 'if (false)\n',
+    callers: ['untrusted page'],
+    operations: ['updateOrganization'],
+  },
+
+  // Which credential is alive.
+  {
+    file: ACCESS_SQL,
+    within: 'const session =',
+    search: 's.expires_at > now()',
+    replace: TRUE,
+    callers: ['expired session'],
+    operations: READS,
+  },
+  {
+    file: ACCESS_SQL,
+    within: 'const session =',
+    search: 's.ended_at IS NULL',
+    replace: TRUE,
+    callers: ['ended session'],
+    operations: READS,
+  },
+  {
+    file: ACCESS_SQL,
+    within: 'const session =',
+    search: 'u.deleted_at IS NULL',
+    replace: TRUE,
+    callers: ['session of a deleted admin'],
+    operations: READS,
+  },
+  {
+    file: ACCESS_SQL,
+    within: '   WHERE k.hash',
+    search: 'k.revoked_at IS NULL',
+    replace: TRUE,
+    callers: ['revoked key'],
+    operations: READS,
+  },
+  {
+    file: ACCESS_SQL,
+    within: '   WHERE k.hash',
+    search: '(k.expires_at IS NULL OR k.expires_at > now())',
+    replace: TRUE,
+    callers: ['expired key'],
+    operations: READS,
+  },
+  {
+    file: ACCESS_SQL,
+    within: '   WHERE k.hash',
+    search: 'o.deleted_at IS NULL',
+    replace: TRUE,
+    callers: ['key of a deleted organization'],
+    operations: READS,
+  },
+
+  // Which role, and where.
+  {
+    file: ACCESS_SQL,
+    within: 'const inOrganization',
+    search: 'o.deleted_at IS NULL',
+    replace: TRUE,
+    callers: ['admin of a deleted organization'],
+    operations: ['listMemberships'],
+  },
+  {
+    file: ACCESS_SQL,
+    within: 'const inOrganization',
+    search: 'm.organization_id = o.id',
+    replace: TRUE,
+    callers: ADMIN,
+    operations: READS,
+  },
+  { file: ACCESS_SQL, within: 'const inOrganization', search: 'm.user_id = u.id', replace: TRUE, callers: ['outsider'], operations: READS },
+  {
+    file: ACCESS_SQL,
+    within: 'const inOrganization',
+    search: 'm.deleted_at IS NULL',
+    replace: TRUE,
+    callers: ['former admin'],
+    operations: READS,
+  },
+
+  // Organizations.
+  {
+    file: 'organizations/organizations.service.js',
+    search: 'found.role === null && !operator',
+    replace: 'false',
+    callers: ['outsider'],
+    operations: ['getOrganizationBySlug'],
+  },
+  {
+    file: ORGANIZATIONS,
+    within: 'async findBySlug',
+    search: 'eq(memberships.organizationId, organizations.id)',
+    replace: GONE,
+    callers: ADMIN,
+    operations: ['getOrganizationBySlug'],
+  },
+  {
+    file: ORGANIZATIONS,
+    within: 'async findBySlug',
+    search: 'eq(memberships.userId, userId)',
+    replace: GONE,
+    callers: ['outsider'],
+    operations: ['getOrganizationBySlug'],
+  },
+  {
+    file: ORGANIZATIONS,
+    within: 'async findBySlug',
+    search: 'isNull(memberships.deletedAt)',
+    replace: GONE,
+    callers: ['former admin'],
+    operations: ['getOrganizationBySlug'],
+  },
+  {
+    file: ORGANIZATIONS,
+    within: 'async findBySlug',
+    search: 'isNull(organizations.deletedAt)',
+    replace: GONE,
+    callers: ['admin of a deleted organization'],
+    operations: ['getOrganizationBySlug'],
+  },
+  {
+    file: ORGANIZATIONS,
+    within: 'async listOfUser',
+    search: 'eq(memberships.userId, userId)',
+    replace: GONE,
+    callers: ['outsider'],
+    operations: ['listOrganizations'],
+  },
+  {
+    file: ORGANIZATIONS,
+    within: 'async listOfUser',
+    search: 'isNull(memberships.deletedAt)',
+    replace: GONE,
+    callers: ['former admin'],
+    operations: ['listOrganizations'],
+  },
+  {
+    file: ORGANIZATIONS,
+    within: 'async listOfUser',
+    search: 'isNull(organizations.deletedAt)',
+    replace: GONE,
+    callers: ['admin of a deleted organization'],
+    operations: ['listOrganizations'],
+  },
+  {
+    file: 'organizations/organizations.service.js',
+    search: "['organizations', userId]",
+    replace: "['organizations']",
+    callers: ADMIN,
+    operations: ['listOrganizations'],
+  },
+
+  // Memberships.
+  {
+    file: MEMBERSHIPS,
+    within: 'async list(',
+    search: 'eq(memberships.organizationId, organizationId)',
+    replace: GONE,
+    callers: ADMIN,
+    operations: ['listMemberships'],
+  },
+  {
+    file: MEMBERSHIPS,
+    within: 'async list(',
+    search: 'isNull(memberships.deletedAt)',
+    replace: GONE,
+    callers: ['admin, about somebody who left'],
+    operations: ['listMemberships'],
+  },
+  {
+    file: MEMBERSHIPS,
+    within: 'async find(',
+    search: 'eq(memberships.organizationId, organizationId)',
+    replace: GONE,
+    callers: ADMIN,
+    operations: ['changeMembershipRole'],
+  },
+  {
+    file: MEMBERSHIPS,
+    within: 'async find(',
+    search: 'isNull(memberships.deletedAt)',
+    replace: GONE,
+    callers: ['admin, about somebody who left'],
+    operations: ['changeMembershipRole'],
+  },
+  {
+    file: MEMBERSHIPS,
+    within: 'async hasAdmin',
+    search: 'eq(memberships.organizationId, organizationId)',
+    replace: GONE,
+    callers: ['last admin'],
+  },
+  { file: MEMBERSHIPS, within: 'async hasAdmin', search: 'isNull(memberships.deletedAt)', replace: GONE, callers: ['last admin'] },
+  {
+    file: MEMBERSHIPS,
+    within: 'async listOfUser',
+    search: 'eq(memberships.userId, userId)',
+    replace: GONE,
+    callers: ['outsider'],
+    operations: ['deleteMe'],
+  },
+  {
+    file: 'memberships/memberships.service.js',
+    search: "['memberships', organizationId, sort, filters]",
+    replace: "['memberships', sort, filters]",
+    callers: ADMIN,
+    operations: ['listMemberships'],
+  },
+
+  // Invitations.
+  {
+    file: INVITATIONS,
+    within: 'async list(',
+    search: 'eq(invitations.organizationId, organizationId)',
+    replace: GONE,
+    callers: ADMIN,
+    operations: ['listInvitations'],
+  },
+  {
+    file: INVITATIONS,
+    within: 'async listOpenForEmail',
+    search: 'eq(invitations.email, email)',
+    replace: GONE,
+    callers: ['outsider'],
+    operations: ['listOwnInvitations'],
+  },
+  {
+    file: INVITATIONS,
+    within: 'async listOpenForEmail',
+    search: 'isNull(organizations.deletedAt)',
+    replace: GONE,
+    callers: ['invited to a deleted organization'],
+    operations: ['listOwnInvitations'],
+  },
+  {
+    file: INVITATIONS,
+    within: 'async lock(',
+    search: 'isNull(organizations.deletedAt)',
+    replace: GONE,
+    callers: ['invited to a deleted organization'],
+    operations: ['acceptInvitation'],
+  },
+  {
+    file: INVITATIONS,
+    within: 'async isMember',
+    search: 'eq(memberships.organizationId, organizationId)',
+    replace: GONE,
+    callers: ADMIN,
+    operations: ['createInvitation'],
+  },
+  {
+    file: INVITATIONS,
+    within: 'async expirePendingOf',
+    search: 'eq(invitations.organizationId, organizationId)',
+    replace: GONE,
+    callers: ADMIN,
+    operations: ['createInvitation'],
+  },
+  {
+    file: INVITATION_RULES,
+    within: 'async listOwn',
+    search: '!emailVerified',
+    replace: 'false',
+    callers: ['squatter on an invited address'],
+    operations: ['listOwnInvitations'],
+  },
+  {
+    file: INVITATION_RULES,
+    within: 'async answer',
+    search: 'invitation.email !== email',
+    replace: 'false',
+    callers: ['outsider'],
+    operations: ['acceptInvitation'],
+  },
+  {
+    file: INVITATION_RULES,
+    within: 'async answer',
+    search: 'if (!emailVerified)',
+    replace: 'if (false)',
+    callers: ['squatter on an invited address'],
+    operations: ['acceptInvitation'],
+  },
+  {
+    file: INVITATION_RULES,
+    within: 'async lockPending',
+    search: 'invitation.organizationId !== organizationId',
+    replace: 'false',
+    callers: ADMIN,
+    operations: ['revokeInvitation'],
+  },
+  {
+    file: INVITATION_RULES,
+    search: "['invitations', organizationId, filters]",
+    replace: "['invitations', filters]",
+    callers: ADMIN,
+    operations: ['listInvitations'],
+  },
+
+  // What is one person's own.
+  { file: 'users/users.service.js', search: 'if (!maySee)', replace: 'if (false)', callers: ['outsider'], operations: ['getUser'] },
+  {
+    file: USERS,
+    within: 'async shareOrganization',
+    search: 'eq(other.organizationId, memberships.organizationId)',
+    replace: GONE,
+    callers: ADMIN,
+    operations: ['getUser'],
+  },
+  {
+    file: USERS,
+    within: 'async shareOrganization',
+    search: 'eq(other.userId, otherId)',
+    replace: GONE,
+    callers: ADMIN,
+    operations: ['getUser'],
+  },
+  {
+    file: USERS,
+    within: 'async shareOrganization',
+    search: 'eq(memberships.userId, oneId)',
+    replace: GONE,
+    callers: ['outsider'],
+    operations: ['getUser'],
+  },
+  {
+    file: USERS,
+    within: 'async shareOrganization',
+    search: 'isNull(memberships.deletedAt)',
+    replace: GONE,
+    callers: ['former admin'],
+    operations: ['getUser'],
+  },
+  {
+    file: USERS,
+    within: 'async shareOrganization',
+    search: 'isNull(other.deletedAt)',
+    replace: GONE,
+    callers: ['admin, about somebody who left'],
+    operations: ['getUser'],
+  },
+  {
+    file: USERS,
+    within: 'async shareOrganization',
+    search: 'isNull(organizations.deletedAt)',
+    replace: GONE,
+    callers: ['admin of a deleted organization'],
+    operations: ['getUser'],
+  },
+  {
+    file: SESSIONS,
+    within: 'async listLive',
+    search: 'eq(sessions.userId, userId)',
+    replace: GONE,
+    callers: ['outsider'],
+    operations: ['listSessions'],
+  },
+  {
+    file: SESSIONS,
+    within: 'async end(',
+    search: 'eq(sessions.userId, userId)',
+    replace: GONE,
+    callers: ['outsider'],
+    operations: ['revokeSession'],
+  },
+  {
+    file: SESSIONS,
+    within: 'async endOfUsers',
+    search: 'inArray(sessions.userId, userIds)',
+    replace: GONE,
+    callers: ['outsider'],
+    operations: ['revokeOtherSessions'],
+  },
+  {
+    file: ACCOUNTS,
+    within: 'async listOfUser',
+    search: 'eq(accounts.userId, userId)',
+    replace: GONE,
+    callers: ['outsider'],
+    operations: ['listAccounts'],
+  },
+  {
+    file: ACCOUNTS,
+    within: 'async deleteOfUsers',
+    search: 'inArray(accounts.userId, userIds)',
+    replace: GONE,
+    callers: ['outsider'],
+    operations: ['deleteMe'],
+  },
+
+  // Keys, the log, stored answers.
+  {
+    file: API_KEYS,
+    within: 'async list(',
+    search: 'eq(apiKeys.organizationId, organizationId)',
+    replace: GONE,
+    callers: ADMIN,
+    operations: ['listApiKeys'],
+  },
+  {
+    file: API_KEYS,
+    within: 'async lockLive',
+    search: 'eq(apiKeys.organizationId, organizationId)',
+    replace: GONE,
+    callers: ADMIN,
+    operations: ['revokeApiKey'],
+  },
+  {
+    file: 'api-keys/api-keys.service.js',
+    search: "['api-keys', organizationId]",
+    replace: "['api-keys']",
+    callers: ADMIN,
+    operations: ['listApiKeys'],
+  },
+  {
+    file: 'audit/audit.repository.js',
+    within: 'async list(',
+    search: 'eq(auditLog.organizationId, organizationId)',
+    replace: GONE,
+    callers: ADMIN,
+    operations: ['listAuditLog'],
+  },
+  {
+    file: 'audit/audit.service.js',
+    search: "['audit-log', organizationId, filters]",
+    replace: "['audit-log', filters]",
+    callers: ADMIN,
+    operations: ['listAuditLog'],
+  },
+  {
+    file: 'idempotency/idempotency.decorators.js',
+    search: 'principal: `${kind}:${id}`',
+    replace: "principal: 'everybody'",
+    callers: ['idempotency key'],
+  },
+];
+
+/** Predicates that no request can tell from their absence, because another one stands before them. */
+export const SECOND_LINES: (Place & { because: string })[] = [
+  {
+    file: MEMBERSHIPS,
+    within: 'async findOfUser',
+    search: 'eq(memberships.organizationId, organizationId)',
+    because: 'no route calls it yet',
+  },
+  { file: MEMBERSHIPS, within: 'async findOfUser', search: 'eq(memberships.userId, userId)', because: 'no route calls it yet' },
+  {
+    file: MEMBERSHIPS,
+    within: 'async lockOrganizationsOfUser',
+    search: 'eq(memberships.userId, userId)',
+    because: 'it only locks more than it must',
+  },
+  {
+    file: MEMBERSHIPS,
+    within: 'async findOldest',
+    search: 'eq(memberships.organizationId, organizationId)',
+    because: 'only a provider’s deletion leads there',
+  },
+  {
+    file: ORGANIZATIONS,
+    within: 'async listClerkInvitationIds',
+    search: 'inArray(invitations.organizationId, organizationIds)',
+    because: 'only the purge asks',
+  },
+  {
+    file: SESSIONS,
+    within: 'async lockLive',
+    search: 'eq(sessions.userId, userId)',
+    because: 'the DELETE that follows names the user again',
+  },
+  {
+    file: SESSIONS,
+    within: 'async findLive',
+    search: 'eq(sessions.userId, userId)',
+    because: 'the id is the one of the caller’s own session',
+  },
+  {
+    file: ACCOUNTS,
+    within: 'async lockOfUser',
+    search: 'eq(accounts.userId, userId)',
+    because: 'the DELETE that follows names the user again',
+  },
+  { file: ACCOUNTS, within: 'async delete(', search: 'eq(accounts.userId, userId)', because: 'the account was found among the user’s own' },
+];
+
+/** Predicates that say whose a row is. */
+export const PREDICATE = /(?:eq|inArray)\(\w+\.(?:organizationId|userId), \w+\)/g;
+
+/**
+ * Finds a place in the text of its file.
+ *
+ * @throws {Error} when it is not there exactly once
+ */
+export function locate({ file, within, search }: Place, text: string): { start: number; end: number } {
+  const from = within === undefined ? 0 : text.indexOf(within);
+  if (from === -1) throw new Error(`${file} has no "${within}"`);
+  const length = within === undefined ? text.length : lengthOf(within, text.slice(from));
+  const block = text.slice(from, from + length);
+  const found = block.split(search).length - 1;
+  if (found !== 1) throw new Error(`${file} has ${found} times "${search}"${within === undefined ? '' : ` within "${within}"`}`);
+  const start = from + block.indexOf(search);
+  return { start, end: start + search.length };
+}
+
+/** A method ends with its brace, a statement of SQL with its backtick. */
+function lengthOf(within: string, text: string): number {
+  const end = (within.startsWith('async ') ? /\n {4}\}\n/ : /`;\n|\n\}\);\n/).exec(text);
+  return end === null ? text.length : end.index + end[0].length;
+}
