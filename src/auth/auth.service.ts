@@ -1,7 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { Inject, Injectable, Logger, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
 import { isAPIError } from 'better-auth/api';
-import { fromNodeHeaders } from 'better-auth/node';
 import type { Request, Response } from 'express';
 import { type Actor, originOf, type Principal } from '../access/principal.js';
 import { readCredential } from '../access/credentials.js';
@@ -23,10 +22,11 @@ import { AuthMails } from './auth-mails.js';
 import type { ChangeEmailRequest, MailRequest } from './auth.dto.js';
 import { InvalidToken, WrongPassword } from './auth.errors.js';
 import { COLLIDED } from './better-auth-adapter.js';
-import { AUTH_BASE_PATH, type BetterAuth, CLIENT_ADDRESS_HEADER, createBetterAuth, LINK_LIFETIME_SECONDS } from './better-auth.js';
+import { AUTH_BASE_PATH, type BetterAuth, createBetterAuth, LINK_LIFETIME_SECONDS } from './better-auth.js';
 import { toAuthProblem } from './better-auth-problems.js';
 import { Passwords } from './passwords.js';
 import { signInContext } from './sign-in-context.js';
+import { toWebRequest } from './web-request.js';
 
 /** Better Auth hashes inside its transactions: it must not hold the connections of everybody else. */
 const POOL_SIZE = 5;
@@ -248,29 +248,11 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
   private async ask(request: Request, body: object | undefined): Promise<globalThis.Response> {
     const about = { path: request.path.slice(AUTH_BASE_PATH.length), ...originOf(request) };
     for (let attempt = 1; ; attempt += 1) {
-      const answer = await signInContext.run({ ...about }, () => this.betterAuth.handler(this.toWebRequest(request, body)));
+      const answer = await signInContext.run({ ...about }, () =>
+        this.betterAuth.handler(toWebRequest(request, body, this.config.publicUrl)),
+      );
       if (attempt === ATTEMPTS || !(await hasCollided(answer))) return answer;
     }
-  }
-
-  private toWebRequest(request: Request, body: object | undefined): globalThis.Request {
-    const headers = fromNodeHeaders(request.headers);
-    headers.set(CLIENT_ADDRESS_HEADER, request.ip ?? '');
-    // An explicit header beats the ambient cookie, and a wrong one never falls through to it.
-    if (headers.has('authorization')) headers.delete('cookie');
-    headers.delete('content-length');
-    headers.delete('transfer-encoding');
-    // Node's fetch sends the mode alone, browsers never do; Better Auth would take a server for a browser without an Origin.
-    if (!headers.has('sec-fetch-site')) headers.delete('sec-fetch-mode');
-    const hasBody = request.method !== 'GET' && request.method !== 'HEAD';
-    if (hasBody) headers.set('content-type', 'application/json');
-    // Not the address as it was sent: that may name another host, or one that is none.
-    const search = /\?.*$/s.exec(request.originalUrl)?.[0] ?? '';
-    return new globalThis.Request(new URL(`${this.config.publicUrl}${request.path}${search}`), {
-      method: request.method,
-      headers,
-      body: hasBody ? JSON.stringify(body ?? {}) : undefined,
-    });
   }
 
   /** Better Auth's JSON carries the bare token, which nothing accepts: callers get the signed one there too. */
