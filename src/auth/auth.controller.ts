@@ -38,6 +38,7 @@ import {
   WrongPassword,
 } from './auth.errors.js';
 import { AuthService } from './auth.service.js';
+import { EmailChanges } from './email-changes.js';
 
 /** Where an answer that signs somebody in carries the token, too. */
 const TOKEN_HEADER = { 'set-auth-token': { $ref: '#/components/headers/set-auth-token' } };
@@ -45,7 +46,10 @@ const TOKEN_HEADER = { 'set-auth-token': { $ref: '#/components/headers/set-auth-
 /** The door: what Better Auth does, one route each, so that nothing else of it can be reached. */
 @Controller('v1/auth')
 export class AuthController {
-  constructor(private readonly auth: AuthService) {}
+  constructor(
+    private readonly auth: AuthService,
+    private readonly emailChanges: EmailChanges,
+  ) {}
 
   /** Signs up with email and password, and signs in. */
   @Post('sign-up/email')
@@ -219,7 +223,7 @@ export class AuthController {
   @Limited('auth', 'mail')
   @Problems(WrongPassword, ManagedByClerk, UntrustedRedirect)
   async changeEmail(@Caller() caller: Principal, @Body() body: ChangeEmailRequest): Promise<StatusResponse> {
-    await this.auth.requestEmailChange(caller, body);
+    await this.emailChanges.request(caller, body);
     return { status: true };
   }
 
@@ -235,7 +239,7 @@ export class AuthController {
     @Res({ passthrough: true }) response: Response,
     @Query() { token }: ConfirmEmailQuery,
   ): Promise<StatusResponse> {
-    const target = await this.auth.confirmEmailChange(token, originOf(request));
+    const target = await this.emailChanges.confirm(token, originOf(request));
     if (target !== undefined) response.status(302).location(target);
     return { status: true };
   }

@@ -1,8 +1,8 @@
-import { createHash, randomBytes } from 'node:crypto';
 import { Inject, Injectable, Logger, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
 import { isAPIError } from 'better-auth/api';
+import { fromNodeHeaders } from 'better-auth/node';
 import type { Request, Response } from 'express';
-import { type Actor, originOf, type Principal } from '../access/principal.js';
+import { originOf, type Principal } from '../access/principal.js';
 import { readCredential } from '../access/credentials.js';
 import { RateLimiter } from '../access/rate-limiter.js';
 import { trustedRedirect } from '../access/trusted-redirect.js';
@@ -12,36 +12,24 @@ import { ProviderTokens } from '../accounts/provider-tokens.js';
 import { AuditService } from '../audit/audit.service.js';
 import { ManagedByClerk } from '../common/common.errors.js';
 import { Config } from '../config/config.js';
-import { createDatabase, DATABASE, type Database, type Queryable } from '../database/database.js';
+import { createDatabase, DATABASE, type Database } from '../database/database.js';
 import { JobsService } from '../jobs/jobs.service.js';
 import { OutboxService } from '../outbox/outbox.service.js';
-import { SessionsService } from '../sessions/sessions.service.js';
 import { UsersService } from '../users/users.service.js';
 import type { User } from '../users/users.table.js';
 import { AuthMails } from './auth-mails.js';
-import type { ChangeEmailRequest, MailRequest } from './auth.dto.js';
-import { InvalidToken, WrongPassword } from './auth.errors.js';
+import type { MailRequest } from './auth.dto.js';
 import { COLLIDED } from './better-auth-adapter.js';
-import { AUTH_BASE_PATH, type BetterAuth, createBetterAuth, LINK_LIFETIME_SECONDS } from './better-auth.js';
+import { AUTH_BASE_PATH, type BetterAuth, CLIENT_ADDRESS_HEADER, createBetterAuth } from './better-auth.js';
 import { toAuthProblem } from './better-auth-problems.js';
 import { Passwords } from './passwords.js';
 import { signInContext } from './sign-in-context.js';
-import { toWebRequest } from './web-request.js';
 
 /** Better Auth hashes inside its transactions: it must not hold the connections of everybody else. */
 const POOL_SIZE = 5;
 
 const RESET_REQUESTED = 'auth.password_reset_requested';
 const VERIFICATION_REQUESTED = 'auth.verification_requested';
-const EMAIL_CHANGE_REQUESTED = 'auth.email_change_requested';
-
-interface EmailChange {
-  userId: string;
-  /** It stays signed in. */
-  sessionId: string;
-  newEmail: string;
-  callbackURL?: string;
-}
 
 /** Everything around signing in that is not a rule about users, accounts or sessions themselves. */
 @Injectable()
@@ -53,14 +41,13 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
   constructor(
     private readonly config: Config,
     private readonly passwords: Passwords,
-    private readonly mails: AuthMails,
+    mails: AuthMails,
     private readonly outbox: OutboxService,
     private readonly users: UsersService,
     private readonly accounts: AccountsService,
-    private readonly sessions: SessionsService,
     private readonly limiter: RateLimiter,
     private readonly jobs: JobsService,
-    private readonly audit: AuditService,
+    audit: AuditService,
     providerTokens: ProviderTokens,
     @Inject(DATABASE) private readonly db: Database,
   ) {
@@ -83,7 +70,6 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
   onModuleInit(): void {
     this.outbox.handle(RESET_REQUESTED, (payload) => this.sendPasswordReset(payload as MailRequest));
     this.outbox.handle(VERIFICATION_REQUESTED, (payload) => this.sendVerification(payload as MailRequest));
-    this.outbox.handle(EMAIL_CHANGE_REQUESTED, (payload) => this.sendEmailChange(payload as EmailChange));
     this.jobs.register({
       name: 'sweep_rate_limits',
       description: 'Removes allowances that are whole again',
@@ -144,53 +130,6 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
     await this.outbox.enqueue(VERIFICATION_REQUESTED, { email: request.email, callbackURL } satisfies MailRequest);
   }
 
-  /**
-   * Sends a link to the new address; only following it changes anything. Whether the address is free is
-   * found out afterwards, so that the answer tells nobody who has an account.
-   *
-   * @throws {WrongPassword} for a user with a password who did not give it
-   * @throws {ManagedByClerk}
-   */
-  async requestEmailChange(caller: Principal, { newEmail, currentPassword, ...request }: ChangeEmailRequest): Promise<void> {
-    const callbackURL = trustedRedirect(this.config, request.callbackURL);
-    const user = await this.users.get(caller.userId);
-    if (user.clerkUserId !== null) throw new ManagedByClerk();
-    const hash = (await this.accounts.list(user.id)).find(({ provider }) => provider === 'credential')?.passwordHash;
-    if (hash != null && !(await this.passwords.verify(hash, currentPassword ?? ''))) throw new WrongPassword();
-    const change: EmailChange = { userId: user.id, sessionId: caller.sessionId, newEmail, callbackURL };
-    await this.db.transaction(async (tx) => {
-      await this.outbox.enqueue(EMAIL_CHANGE_REQUESTED, change, tx);
-      await this.record('user.email_change_requested', user.id, caller.actor, { after: { email: newEmail } }, tx);
-    });
-  }
-
-  /**
-   * Spends the link that went to the new address: the address is theirs now, and all other sessions end.
-   * The link dies with the session that asked for it, so that whatever throws an intruder out (a reset, a
-   * new password, the end of their session) takes the links along that they ordered.
-   *
-   * @returns where to send the browser, if the request said so
-   * @throws {InvalidToken}
-   * @throws {EmailTaken} when somebody else has proved the address meanwhile
-   */
-  async confirmEmailChange(token: string, origin: Pick<Actor, 'requestId' | 'ipAddress'>): Promise<string | undefined> {
-    return this.db.transaction(async (tx) => {
-      const kept = await this.accounts.spendVerification(emailChangeIdentifier(token), tx);
-      if (kept === undefined) throw new InvalidToken();
-      const { userId, sessionId, newEmail, callbackURL } = JSON.parse(kept) as EmailChange;
-      // Resets first, then the session: a reset that is under way takes its locks in this order.
-      await this.accounts.cancelVerifications(userId, tx);
-      if (!(await this.sessions.holdLive(userId, sessionId, tx))) throw new InvalidToken();
-      const before = await this.users.get(userId);
-      await this.users.changeEmail(userId, newEmail, tx);
-      const change = { before: { email: before.email }, after: { email: newEmail } };
-      await this.record('user.email_changed', userId, { kind: 'user', id: userId, ...origin }, change, tx);
-      await this.sessions.endAll([userId], { except: sessionId }, tx);
-      if (before.email !== null && before.email !== newEmail) await this.mails.sendEmailChanged(before.email, before.name, tx);
-      return callbackURL;
-    });
-  }
-
   /** Signs somebody in without a request: for the demo. Answers the bearer token, or undefined for who may not. */
   async signIn(email: string, password: string): Promise<string | undefined> {
     try {
@@ -222,37 +161,32 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
     await this.betterAuth.api.sendVerificationEmail({ body: { email: email.toLowerCase(), callbackURL }, headers: new Headers() });
   }
 
-  private async sendEmailChange(change: EmailChange): Promise<void> {
-    const holder = await this.users.findByEmail(change.newEmail);
-    if (holder?.emailVerified === true && holder.id !== change.userId) return;
-    const name = (await this.users.find(change.userId))?.name;
-    if (name === undefined) return;
-    const token = randomBytes(24).toString('base64url');
-    const url = `${this.config.publicUrl}${AUTH_BASE_PATH}/change-email/confirm?token=${token}`;
-    await this.db.transaction(async (tx) => {
-      await this.accounts.keepVerification(emailChangeIdentifier(token), JSON.stringify(change), LINK_LIFETIME_SECONDS, tx);
-      await this.mails.sendEmailChange(change.newEmail, name, url, tx);
-    });
-  }
-
-  private async record(
-    action: string,
-    id: string,
-    actor: Actor,
-    change: { before?: object; after?: object },
-    db: Queryable,
-  ): Promise<void> {
-    await this.audit.record({ actor, action, target: { type: 'user', id }, ...change }, db);
-  }
-
   private async ask(request: Request, body: object | undefined): Promise<globalThis.Response> {
     const about = { path: request.path.slice(AUTH_BASE_PATH.length), ...originOf(request) };
     for (let attempt = 1; ; attempt += 1) {
-      const answer = await signInContext.run({ ...about }, () =>
-        this.betterAuth.handler(toWebRequest(request, body, this.config.publicUrl)),
-      );
+      const answer = await signInContext.run({ ...about }, () => this.betterAuth.handler(this.toWebRequest(request, body)));
       if (attempt === ATTEMPTS || !(await hasCollided(answer))) return answer;
     }
+  }
+
+  private toWebRequest(request: Request, body: object | undefined): globalThis.Request {
+    const headers = fromNodeHeaders(request.headers);
+    headers.set(CLIENT_ADDRESS_HEADER, request.ip ?? '');
+    // An explicit header beats the ambient cookie, and a wrong one never falls through to it.
+    if (headers.has('authorization')) headers.delete('cookie');
+    headers.delete('content-length');
+    headers.delete('transfer-encoding');
+    // Node's fetch sends the mode alone, browsers never do; Better Auth would take a server for a browser without an Origin.
+    if (!headers.has('sec-fetch-site')) headers.delete('sec-fetch-mode');
+    const hasBody = request.method !== 'GET' && request.method !== 'HEAD';
+    if (hasBody) headers.set('content-type', 'application/json');
+    // Not the address as it was sent: that may name another host, or one that is none.
+    const search = /\?.*$/s.exec(request.originalUrl)?.[0] ?? '';
+    return new globalThis.Request(new URL(`${this.config.publicUrl}${request.path}${search}`), {
+      method: request.method,
+      headers,
+      body: hasBody ? JSON.stringify(body ?? {}) : undefined,
+    });
   }
 
   /** Better Auth's JSON carries the bare token, which nothing accepts: callers get the signed one there too. */
@@ -277,8 +211,4 @@ async function hasCollided(answer: globalThis.Response): Promise<boolean> {
 /** Drizzle writes the parameters of a failed statement below it. */
 function firstLine(text: string): string {
   return text.split('\n', 1)[0]!;
-}
-
-function emailChangeIdentifier(token: string): string {
-  return `change-email:${createHash('sha256').update(token).digest('base64url')}`;
 }

@@ -1,5 +1,6 @@
 import { Global, Module } from '@nestjs/common';
 import { LoggerModule } from 'nestjs-pino';
+import { describeError } from './error-description.js';
 import { Logs } from './logs.js';
 
 /** Nest's logger, and the lines of requests (setup-app.ts). */
@@ -9,7 +10,7 @@ import { Logs } from './logs.js';
     LoggerModule.forRootAsync({
       inject: [Logs],
       // No routes: requests are logged by request-log.ts.
-      useFactory: (logs: Logs) => ({ pinoHttp: { logger: logs.application }, forRoutes: [] }),
+      useFactory: (logs: Logs) => ({ pinoHttp: { logger: logs.application, serializers: { err: describeError } }, forRoutes: [] }),
     }),
   ],
   providers: [Logs],

@@ -44,10 +44,12 @@ function sendProblem(request: Request, response: Response, problem: Problem): vo
 
 function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
+  // First of all, and Nest wraps what body-parser and Express throw: a caller who hangs up is no database that is away.
+  const fault = fromBodyParser(error instanceof HttpException ? error.cause : error);
+  if (fault !== undefined) return fault;
   // After a deadlock nothing is left behind: the same request works a moment later.
   if (isDatabaseAway(error) || isDeadlock(error)) return new ServiceUnavailable({ headers: { 'retry-after': '1' } });
-  // Nest wraps what body-parser and Express throw.
-  return fromBodyParser(error instanceof HttpException ? error.cause : error) ?? fromNest(error) ?? new InternalError();
+  return fromNest(error) ?? new InternalError();
 }
 
 /** body-parser and Express mark their errors with `type` or a status: https://github.com/expressjs/body-parser#errors */

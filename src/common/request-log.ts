@@ -6,7 +6,7 @@ const QUIET = new Set(['/health/live', '/health/ready', '/metrics']);
 
 /**
  * One line a request, without its query (links carry tokens), headers or body. Written here rather than by
- * pino-http, which makes a logger of its own for every request and costs three times as much.
+ * pino-http, which makes a logger of its own for every request.
  */
 export function requestLog(logger: Logger) {
   return (request: Request, response: Response, next: NextFunction): void => {
