@@ -40,7 +40,7 @@ async function flood(app: Program, connections: number, rate?: number) {
     patienceSeconds: PATIENCE_SECONDS,
     ...(rate !== undefined && { rate: Math.round(rate) }),
   });
-  const counted = (status: string) => Number((result.statusCodeStats as Record<string, { count?: number }>)[status]?.count ?? 0);
+  const counted = (status: string) => (result.statusCodeStats as Record<string, { count?: number }>)[status]?.count ?? 0;
   const refused = counted('429') + counted('503');
   return {
     good: result['2xx'] / result.duration,

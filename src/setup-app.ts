@@ -100,7 +100,7 @@ function securityHeaders() {
 function headersOf(options: HelmetOptions): [string, string][] {
   const response = new ServerResponse(new IncomingMessage(new Socket()));
   helmet(options)(response.req, response, (error) => {
-    if (error !== undefined) throw error;
+    if (error !== undefined) throw new Error('helmet could not make its headers', { cause: error });
   });
   return Object.entries(response.getHeaders()).map(([name, value]) => [name, String(value)]);
 }

@@ -1,4 +1,3 @@
-import type { Server } from 'node:http';
 import path from 'node:path';
 import { Logger } from '@nestjs/common';
 import type { NestExpressApplication } from '@nestjs/platform-express';
@@ -54,7 +53,7 @@ export async function start(): Promise<void> {
       // What hangs must not hang the deployment.
       const { shutdownDelaySeconds = 0, shutdownTimeoutSeconds = 0 } = around?.config ?? {};
       const patience = (shutdownDelaySeconds + shutdownTimeoutSeconds) * 1000;
-      setTimeout(() => (app?.getHttpServer() as Server | undefined)?.closeAllConnections(), patience).unref();
+      setTimeout(() => app?.getHttpServer().closeAllConnections(), patience).unref();
       setTimeout(() => process.exit(1), patience + EXIT_AFTER_MS).unref();
       // The interface leaves the signal out; every implementation takes it.
       await (app as { close(signal?: string): Promise<void> } | undefined)?.close(signal);

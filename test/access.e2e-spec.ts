@@ -323,9 +323,9 @@ describe('the guard', () => {
     let answered = 0;
     const sent: { name?: string; at: number }[] = [];
     const query = pg.Client.prototype.query as unknown as (...all: unknown[]) => unknown;
-    const spy = jest.spyOn(pg.Client.prototype, 'query').mockImplementation(function (this: pg.Client, ...all: unknown[]) {
+    const spy = jest.spyOn(pg.Client.prototype, 'query').mockImplementation(function (this: pg.Client, ...all: unknown[]): unknown {
       const [statement] = all as [{ name?: string } | string];
-      const entry = { name: typeof statement === 'object' ? statement.name : String(statement), at: answered };
+      const entry = { name: typeof statement === 'object' ? statement.name : statement, at: answered };
       const result = query.apply(this, all) as Promise<unknown>;
       if (typeof statement === 'object' && statement.name !== undefined) {
         sent.push(entry);
@@ -335,7 +335,7 @@ describe('the guard', () => {
         );
       }
       return result;
-    } as unknown as pg.Client['query']);
+    });
     try {
       await me(person.auth).expect(200);
     } finally {

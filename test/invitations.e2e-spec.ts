@@ -306,7 +306,7 @@ describe('invitations', () => {
         // Past its date, but the job has not come by.
         if (name === 'due') await expire(made[name]!);
       }
-      const names = Object.keys(made).reverse();
+      const names = Object.keys(made).toReversed();
       for (const limit of [1, 2, 100]) {
         const all = await allPages<{ id: string }>(t, ada, path, limit);
         expect(all.map((one) => names.find((name) => made[name] === one.id))).toEqual(names);

@@ -42,11 +42,11 @@ describe('the plans of lists over many rows', () => {
   async function plansOf(path: string, as: SignedInPerson, table: string): Promise<{ text: string; nodes: Plan[] }[]> {
     const sent: { text: string; values: unknown[] }[] = [];
     const query = pg.Client.prototype.query as unknown as (...all: unknown[]) => unknown;
-    const spy = jest.spyOn(pg.Client.prototype, 'query').mockImplementation(function (this: pg.Client, ...all: unknown[]) {
+    const spy = jest.spyOn(pg.Client.prototype, 'query').mockImplementation(function (this: pg.Client, ...all: unknown[]): unknown {
       const [statement, values] = all as [{ text: string; values?: unknown[] }, unknown[] | undefined];
       if (typeof statement === 'object') sent.push({ text: statement.text, values: values ?? statement.values ?? [] });
       return query.apply(this, all);
-    } as unknown as pg.Client['query']);
+    });
     try {
       await t.http.get(path).set(as.auth).expect(200);
     } finally {

@@ -26,7 +26,11 @@ const NOBODY = IS_ROOT ? { uid: idOf('-u', 'nobody'), gid: idOf('-g', 'nobody') 
 const folders: string[] = [];
 
 /** A clone of the project with a `.data/` of its own. */
-function projectFolder({ name = 'tenantry', mode = 0o755, owner = {} as { uid?: number; gid?: number } } = {}): string {
+function projectFolder({
+  name = 'tenantry',
+  mode = 0o755,
+  owner = {},
+}: { name?: string; mode?: number; owner?: { uid?: number; gid?: number } } = {}): string {
   const parent = mkdtempSync(path.join(tmpdir(), 'tenantry-start-'));
   chmodSync(parent, mode);
   const folder = path.join(parent, name);

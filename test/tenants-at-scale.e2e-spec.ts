@@ -164,7 +164,7 @@ describe('with a million memberships', () => {
   async function statementsOf(happening: () => PromiseLike<unknown>, matching: RegExp): Promise<Statement[]> {
     const seen: Statement[] = [];
     const client = t.app.get<Database>(DATABASE).$client;
-    const query = client.query.bind(client) as (...parameters: unknown[]) => never;
+    const query: (...parameters: unknown[]) => never = client.query.bind(client);
     client.query = (...parameters: unknown[]) => {
       const [config, values] = parameters as [pg.QueryConfig<Statement['values']>, Statement['values'] | undefined];
       seen.push({ text: config.text, values: values ?? config.values ?? [], prepared: config.name !== undefined });
@@ -237,7 +237,7 @@ describe('with a million memberships', () => {
     const client = await t.db.pool.connect();
     try {
       await client.query(`SET synchronous_commit = off; SET maintenance_work_mem = '256MB'`);
-      await client.query(indexes.map(({ name }) => `DROP INDEX ${name}`).join(';'));
+      await client.query(indexes.map((index) => `DROP INDEX ${index.name}`).join(';'));
       await client.query(`
         ALTER TABLE organization_memberships DISABLE TRIGGER USER,
           DROP CONSTRAINT organization_memberships_organization_id_organizations_id_fk,

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import pg from 'pg';
 import { given, ready } from '../support/variant.js';
@@ -11,8 +11,8 @@ const USER = `SELECT id, clerk_user_id, email, email_verified, name, username, i
   FROM users WHERE id = $1 AND deleted_at IS NULL`;
 
 // The least that a signed-in read can be: no framework, no signature, no limit, no log, and `pg` as it comes.
-const { databaseUrl } = given<{ databaseUrl: string }>();
-const clients = Array.from({ length: 4 }, () => new pg.Client({ connectionString: databaseUrl, pipeline: true } as pg.ClientConfig));
+const { databaseUrl } = given() as { databaseUrl: string };
+const clients = Array.from({ length: 4 }, () => new pg.Client({ connectionString: databaseUrl, pipeline: true }));
 await Promise.all(clients.map((client) => client.connect()));
 let turn = 0;
 const one = async (name: string, text: string, value: unknown) => {
@@ -20,11 +20,12 @@ const one = async (name: string, text: string, value: unknown) => {
   return rows[0];
 };
 
-const server = createServer(async (request, response) => {
+const answer = async (request: IncomingMessage, response: ServerResponse) => {
   const token = (request.headers.authorization ?? '').slice('Bearer '.length).split('.', 1)[0]!;
   const session = await one('session', SESSION, createHash('sha256').update(token).digest('base64url'));
   const user = session && (await one('user', USER, session['user_id']));
   response.writeHead(user === undefined ? 401 : 200, { 'content-type': 'application/json' });
   response.end(JSON.stringify(user ?? {}));
-});
+};
+const server = createServer((request, response) => void answer(request, response));
 server.listen(0, '127.0.0.1', () => ready((server.address() as AddressInfo).port));

@@ -7,7 +7,7 @@ import { given, offer } from '../support/variant.js';
 import { typicalAuth } from '../support/better-auth.js';
 import { AUTH_SECRET, bearerOf, tokenOf, userIdOf } from '../support/seed.js';
 
-const { databaseUrl, operation } = given<{ databaseUrl: string; operation: keyof typeof operations }>();
+const { databaseUrl, operation } = given() as { databaseUrl: string; operation: keyof typeof operations };
 
 const config = loadConfig({
   DATABASE_URL: databaseUrl,

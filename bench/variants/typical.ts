@@ -22,7 +22,7 @@ interface SignedIn extends Request {
 }
 
 // Decorators are applied as functions: Node strips types, and decorators are not types.
-const { db, auth } = typicalAuth(given<{ databaseUrl: string }>().databaseUrl);
+const { db, auth } = typicalAuth((given() as { databaseUrl: string }).databaseUrl);
 
 class AuthGuard implements CanActivate {
   async canActivate(context: ExecutionContext): Promise<boolean> {

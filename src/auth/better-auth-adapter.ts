@@ -209,13 +209,13 @@ async function known<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-function inOurWords(error: unknown): unknown {
+function inOurWords(error: unknown): Error {
   if (isDatabaseAway(error)) return new APIError('SERVICE_UNAVAILABLE', { code: 'SERVICE_UNAVAILABLE', message: 'The database is away' });
   if (isUniqueViolation(error, 'users_email_key'))
     return new APIError('CONFLICT', { code: 'EMAIL_TAKEN', message: 'Another account uses this email' });
   if (isUniqueViolation(error, 'accounts_provider_provider_account_id_key') || isDeadlock(error))
     return new APIError('CONFLICT', { code: COLLIDED, message: 'Another request changed the same at the same time' });
-  return error;
+  return error instanceof Error ? error : new Error('The database failed', { cause: error });
 }
 
 /** Replaces session tokens by their hashes, and remembers which was which. */

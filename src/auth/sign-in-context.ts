@@ -9,7 +9,7 @@ export interface SignInContext {
   /** What of an account let the caller in: it must still be there once the session is. */
   wayIn?: { field: 'password' | 'id'; value: string };
   /** The last failure of the database. */
-  failure?: unknown;
+  failure?: Error;
 }
 
 export const signInContext = new AsyncLocalStorage<SignInContext>();

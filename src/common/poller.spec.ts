@@ -46,22 +46,24 @@ describe('a poller', () => {
   });
 
   it('looks again after the pause', async () => {
-    const { poller, end, next } = rounds(1);
+    const { poller, count, end, next } = rounds(1);
     poller.start();
     const second = next();
     end(false);
     await second;
+    expect(count()).toBe(2);
     end(false);
     await poller.stop();
   });
 
   it('does not miss a wake-up that comes while a round is at work', async () => {
-    const { poller, end, next } = rounds();
+    const { poller, count, end, next } = rounds();
     poller.start();
     poller.wake();
     const second = next();
     end(false);
     await second;
+    expect(count()).toBe(2);
     end(false);
     await poller.stop();
   });

@@ -33,7 +33,7 @@ export class ProblemFilter implements ExceptionFilter {
   }
 }
 
-export function sendProblem(request: Request, response: Response, problem: Problem): void {
+function sendProblem(request: Request, response: Response, problem: Problem): void {
   if (problem.status === 401) response.setHeader('www-authenticate', 'Bearer');
   for (const [name, value] of Object.entries(problem.headers)) if (value !== undefined) response.setHeader(name, value);
   response
@@ -42,7 +42,7 @@ export function sendProblem(request: Request, response: Response, problem: Probl
     .end(JSON.stringify(problemBody(problem, requestIdOf(request))));
 }
 
-export function toProblem(error: unknown): Problem {
+function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
   // First of all, and Nest wraps what body-parser and Express throw: a caller who hangs up is no database that is away.
   const fault = fromBodyParser(error instanceof HttpException ? error.cause : error);

@@ -1,5 +1,5 @@
 /** Reads a failure of `pg`, also through the wrapper that Drizzle puts around it. */
-export function databaseErrorOf(error: unknown): { code?: string; constraint?: string } | undefined {
+function databaseErrorOf(error: unknown): { code?: string; constraint?: string } | undefined {
   let current = error as Failure | undefined | null;
   for (let depth = 0; typeof current === 'object' && current !== null && depth < 5; depth += 1) {
     const { code, constraint, severity, message } = current;

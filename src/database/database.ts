@@ -29,7 +29,7 @@ export function createDatabase(config: Pick<Config, 'databaseUrl' | 'databasePoo
     application_name: 'tenantry',
   });
   const db = drizzle(pool);
-  db.transaction = (work, config) => transact(pool, work, config);
+  db.transaction = (work, options) => transact(pool, work, options);
   return db;
 }
 
@@ -37,20 +37,23 @@ export function createDatabase(config: Pick<Config, 'databaseUrl' | 'databasePoo
  * Drizzle's own keeps the connection for ever when BEGIN fails, and gives one back as good whose ROLLBACK
  * failed: a few of those, and the pool is empty.
  */
-async function transact<T>(pool: PipelinedPool, ...[work, config]: Parameters<typeof NodePgDatabase.prototype.transaction<T>>): Promise<T> {
+async function transact<T>(
+  pool: PipelinedPool,
+  ...[work, options]: Parameters<typeof NodePgDatabase.prototype.transaction<T>>
+): Promise<T> {
   const client = await pool.connect();
   let isLost = false;
-  const giveUpWhenAway = (error: unknown): never => {
-    if (isDatabaseAway(error)) {
+  const giveUpWhenAway = (failure: unknown): never => {
+    if (isDatabaseAway(failure)) {
       isLost = true;
       // ROLLBACK would wait for a server that does not answer; losing the connection does the same.
       client.end().catch(() => undefined);
     }
-    throw error;
+    throw failure;
   };
   try {
     return await drizzle(client)
-      .transaction((tx) => work(tx).catch(giveUpWhenAway), config)
+      .transaction((tx) => work(tx).catch(giveUpWhenAway), options)
       .catch(giveUpWhenAway);
   } finally {
     client.release(isLost || client.getTransactionStatus() !== 'I');

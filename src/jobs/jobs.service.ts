@@ -78,7 +78,7 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
   onApplicationBootstrap(): void {
     this.scheduler.addInterval(
       'jobs',
-      setInterval(() => (this.ticking ??= this.tick().finally(() => (this.ticking = undefined))), TICK_MS),
+      setInterval(() => void (this.ticking ??= this.tick().finally(() => (this.ticking = undefined))), TICK_MS),
     );
   }
 

@@ -67,14 +67,6 @@ export class MembershipsRepository {
     return member;
   }
 
-  async findOfUser(organizationId: string, userId: string, db: Queryable = this.db): Promise<Membership | undefined> {
-    const [membership] = await db
-      .select()
-      .from(memberships)
-      .where(and(eq(memberships.organizationId, organizationId), eq(memberships.userId, userId), isNull(memberships.deletedAt)));
-    return membership;
-  }
-
   /** Undefined when the pair is a member already. */
   async insert(membership: typeof memberships.$inferInsert, db: Queryable): Promise<Membership | undefined> {
     const [inserted] = await db

@@ -42,10 +42,6 @@ export class MembershipsService {
     });
   }
 
-  async findOfUser(organizationId: string, userId: string, db?: Queryable): Promise<Membership | undefined> {
-    return this.repository.findOfUser(organizationId, userId, db);
-  }
-
   /**
    * Adds somebody; undefined for one who is a member already, whose role stays.
    *
