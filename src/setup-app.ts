@@ -8,6 +8,7 @@ import { Logger } from 'nestjs-pino';
 import type { NextFunction, Request, Response } from 'express';
 import { AppModule } from './app.module.js';
 import { refuseUncleanInput, requireJson } from './common/clean-input.js';
+import { shedLoad } from './common/load-shedding.js';
 import { Logs } from './common/logs.js';
 import { requestId } from './common/request-id.js';
 import { requestLog } from './common/request-log.js';
@@ -36,6 +37,7 @@ export async function createApp(config: Config): Promise<NestExpressApplication>
 
   const health = app.get(HealthService);
   app.use(requestId);
+  app.use(shedLoad(config.maxConcurrentRequests));
   app.use(requestLog(app.get(Logs).requests));
   app.use((_request: Request, response: Response, next: NextFunction) => {
     if (health.isStopping) response.setHeader('connection', 'close');

@@ -12,6 +12,7 @@ import {
 } from './common.errors.js';
 import { Problem, problemBody } from './problem.js';
 import { requestIdOf } from './request-id.js';
+import { pathOf } from './request-log.js';
 
 /** Turns everything that is thrown into one problem. What we did not foresee is logged whole and told without detail. */
 @Catch()
@@ -23,7 +24,7 @@ export class ProblemFilter implements ExceptionFilter {
     const [request, response] = [http.getRequest<Request>(), http.getResponse<Response>()];
     const problem = toProblem(error);
     if (problem.status >= 500)
-      this.logger.error({ err: error, requestId: requestIdOf(request) }, `${request.method} ${request.path}: ${problem.code}`);
+      this.logger.error({ err: error, requestId: requestIdOf(request) }, `${request.method} ${pathOf(request)}: ${problem.code}`);
     if (response.headersSent) {
       // Half an answer is out already: breaking it off is the only honest end.
       response.destroy();
@@ -33,7 +34,8 @@ export class ProblemFilter implements ExceptionFilter {
   }
 }
 
-function sendProblem(request: Request, response: Response, problem: Problem): void {
+/** Answers a problem where no filter stands. */
+export function sendProblem(request: Request, response: Response, problem: Problem): void {
   if (problem.status === 401) response.setHeader('www-authenticate', 'Bearer');
   for (const [name, value] of Object.entries(problem.headers)) if (value !== undefined) response.setHeader(name, value);
   response

@@ -4,14 +4,22 @@ import { requestIdOf } from './request-id.js';
 
 const QUIET = new Set(['/health/live', '/health/ready', '/metrics']);
 
+/** The one address that carries a secret outside of its query. */
+const WITH_TOKEN = /^(\/v1\/auth\/reset-password\/).+/;
+
+/** What of an address may be written down: no query (links carry tokens), no token. */
+export function pathOf(request: Request): string {
+  return request.originalUrl.split('?', 1)[0]!.replace(WITH_TOKEN, '$1[redacted]');
+}
+
 /**
- * One line a request, without its query (links carry tokens), headers or body. Written here rather than by
+ * One line a request, without its query, headers or body. Written here rather than by
  * pino-http, which makes a logger of its own for every request.
  */
 export function requestLog(logger: Logger) {
   return (request: Request, response: Response, next: NextFunction): void => {
     const start = performance.now();
-    const path = request.originalUrl.split('?', 1)[0]!;
+    const path = pathOf(request);
     if (!QUIET.has(path)) {
       response.once('close', () => {
         const { method } = request;

@@ -60,6 +60,8 @@ export class Config {
   readonly signInRateLimit!: RateLimit;
   readonly mailRateLimit!: RateLimit;
   readonly bodyLimitBytes!: number;
+  /** More at a time are refused with 503, by each process. */
+  readonly maxConcurrentRequests!: number;
   /** How long a soft-deleted user stays before the purge. */
   readonly purgeAfterDays!: number;
   /** 0 keeps the audit log for ever. */
@@ -156,6 +158,7 @@ const schema = z.object({
     .int()
     .min(1024)
     .default(1024 * 1024),
+  MAX_CONCURRENT_REQUESTS: z.coerce.number({ error: 'must be a number of requests' }).int().min(1).default(1000),
   PURGE_AFTER_DAYS: z.coerce.number({ error: 'must be a number of days' }).min(0).default(30),
   AUDIT_RETENTION_DAYS: z.coerce.number({ error: 'must be a number of days' }).int().min(0).default(400),
   INVITATION_DAYS: z.coerce.number({ error: 'must be a number of days' }).int().min(1).max(365).default(7),
@@ -238,6 +241,7 @@ export function loadConfig(environment: Record<string, string | undefined>): Con
     signInRateLimit: values.RATE_LIMIT_SIGN_IN,
     mailRateLimit: values.RATE_LIMIT_MAIL,
     bodyLimitBytes: values.BODY_LIMIT_BYTES,
+    maxConcurrentRequests: values.MAX_CONCURRENT_REQUESTS,
     purgeAfterDays: values.PURGE_AFTER_DAYS,
     auditRetentionDays: values.AUDIT_RETENTION_DAYS,
     invitationDays: values.INVITATION_DAYS,
