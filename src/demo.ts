@@ -5,6 +5,9 @@ import type { INestApplicationContext } from '@nestjs/common';
 import { SYSTEM } from './access/principal.js';
 import { AuthService } from './auth/auth.service.js';
 import { DATA_DIRECTORY, writePrivateFile } from './config/local-environment.js';
+import { DATABASE, type Database } from './database/database.js';
+import { MembershipsService } from './memberships/memberships.service.js';
+import { OrganizationsService } from './organizations/organizations.service.js';
 import { UsersService } from './users/users.service.js';
 
 const FILE = path.join(DATA_DIRECTORY, 'demo.json');
@@ -26,7 +29,7 @@ export interface Demo {
   token?: string;
 }
 
-/** Makes the demo's people once, with random passwords that are kept under `.data/`; later starts find them. */
+/** Makes the demo's people and their organization once, with random passwords that are kept under `.data/`; later starts find them. */
 export async function seedDemo(app: INestApplicationContext): Promise<Demo> {
   const [auth, users] = [app.get(AuthService), app.get(UsersService)];
   const known = readKnown();
@@ -38,15 +41,29 @@ export async function seedDemo(app: INestApplicationContext): Promise<Demo> {
       people.push(kept);
       continue;
     }
-    // Its password is lost with the file.
-    if (existing !== undefined) await users.delete(existing.id, SYSTEM);
     const password = randomBytes(12).toString('base64url');
-    const { id } = await auth.createUser({ email, name, password });
-    if (operator) await users.setOperator(id, true);
+    // The password of somebody who is there was lost with the file.
+    if (existing !== undefined) await auth.replacePassword(existing.id, password);
+    else {
+      const { id } = await auth.createUser({ email, name, password });
+      if (operator) await users.setOperator(id, true);
+    }
     people.push({ email, password });
   }
   writePrivateFile(FILE, people);
+  await seedOrganization(app);
   return { people, token: await auth.signIn(people[0]!.email, people[0]!.password) };
+}
+
+/** Ada's, with Max as a member; once she has any, nothing is added. */
+async function seedOrganization(app: INestApplicationContext): Promise<void> {
+  const [users, organizations, memberships] = [app.get(UsersService), app.get(OrganizationsService), app.get(MembershipsService)];
+  const [ada, max] = await Promise.all([users.findByEmail('ada@demo.test'), users.findByEmail('max@demo.test')]);
+  if (ada === undefined || max === undefined || (await organizations.listOfUser(ada.id, { limit: 1 })).data.length > 0) return;
+  await app.get<Database>(DATABASE).transaction(async (tx) => {
+    const { id } = await organizations.create({ userId: ada.id, actor: SYSTEM }, { name: 'Demo Inc.' }, tx);
+    await memberships.add({ organizationId: id, userId: max.id, role: 'member' }, tx);
+  });
 }
 
 function readKnown(): Person[] {

@@ -15,6 +15,7 @@ import { Config } from '../config/config.js';
 import { createDatabase, DATABASE, type Database } from '../database/database.js';
 import { JobsService } from '../jobs/jobs.service.js';
 import { OutboxService } from '../outbox/outbox.service.js';
+import { SessionsService } from '../sessions/sessions.service.js';
 import { UsersService } from '../users/users.service.js';
 import type { User } from '../users/users.table.js';
 import { AuthMails } from './auth-mails.js';
@@ -45,6 +46,7 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
     private readonly outbox: OutboxService,
     private readonly users: UsersService,
     private readonly accounts: AccountsService,
+    private readonly sessions: SessionsService,
     private readonly limiter: RateLimiter,
     private readonly jobs: JobsService,
     audit: AuditService,
@@ -139,6 +141,16 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
       if (isAPIError(error) && (error.statusCode === 401 || error.statusCode === 403)) return undefined;
       throw error;
     }
+  }
+
+  /** Gives a user another password and ends their sessions and other ways in: for the demo. */
+  async replacePassword(userId: string, password: string): Promise<void> {
+    const passwordHash = await this.passwords.hash(password);
+    await this.db.transaction(async (tx) => {
+      await this.accounts.removeAll([userId], tx);
+      await this.accounts.addPassword(userId, passwordHash, tx);
+      await this.sessions.endAll([userId], {}, tx);
+    });
   }
 
   /** Makes a user with a password whose address counts as proved: for the demo. */

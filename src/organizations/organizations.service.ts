@@ -77,7 +77,7 @@ export class OrganizationsService implements OnModuleInit {
    * @throws {SlugTaken} @throws {SlugReserved} for a slug that was asked for
    */
   async create(
-    { userId, actor }: Principal,
+    { userId, actor }: Pick<Principal, 'userId' | 'actor'>,
     { name, slug: wanted, imageUrl }: OrganizationProfile,
     db: Queryable,
   ): Promise<OwnOrganization> {
