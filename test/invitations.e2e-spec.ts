@@ -231,7 +231,10 @@ describe('invitations', () => {
       expect((await Promise.all(routes().map((route) => route.set(bob.auth)))).map(outcome)).toEqual(Array(4).fill('403 role_required'));
       const theirs = await Promise.all(routes().map((route) => route.set(outsider.auth)));
       expect(theirs.map(outcome)).toEqual(Array(4).fill('404 organization_not_found'));
-      expect((await Promise.all(routes().map((route) => route.set(ada.auth)))).map(outcome)).toEqual(['201', '200', '200', '204']);
+      const adas = [];
+      // In this order: resending fails once it is revoked.
+      for (const route of routes()) adas.push(outcome(await route.set(ada.auth)));
+      expect(adas).toEqual(['201', '200', '200', '204']);
     });
 
     it('answer them: the invited and nobody else, to whom they are as unknown ones', async () => {
