@@ -40,7 +40,7 @@ export async function createApp(config: Config): Promise<NestExpressApplication>
   app.enableCors({
     origin: config.trustedOrigins,
     credentials: true,
-    exposedHeaders: ['X-Request-Id', 'RateLimit', 'RateLimit-Policy', 'Retry-After', 'Set-Auth-Token'],
+    exposedHeaders: ['X-Request-Id', 'RateLimit', 'RateLimit-Policy', 'Retry-After', 'Set-Auth-Token', 'Idempotent-Replayed'],
   });
   app.use(requireJson);
   app.useBodyParser('json', { limit: config.bodyLimitBytes, strict: false });
