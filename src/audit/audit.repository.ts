@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, desc, eq, gte, inArray, lt, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { invitations } from '../invitations/invitations.table.js';
 import { type AuditEntry, auditLog } from './audit-log.table.js';
 
 export interface AuditFilters {
@@ -60,9 +61,23 @@ export class AuditRepository {
     return rowCount ?? 0;
   }
 
-  /** Forgets what the entries about these users told of them; that they happened stays. */
+  /** Forgets what the entries about these users, their accounts and their invitations told of them; that they happened stays. */
   async erase(userIds: string[], db: Queryable): Promise<void> {
-    await db.update(auditLog).set({ changes: null }).where(inArray(auditLog.targetId, userIds));
-    await db.update(auditLog).set({ ipAddress: null }).where(inArray(auditLog.actorId, userIds));
+    const ownInvitations = db
+      .select({ id: sql`${invitations.id}::text` })
+      .from(invitations)
+      .where(inArray(invitations.answeredBy, userIds));
+    const byThem = inArray(auditLog.actorId, userIds);
+    const forget = { changes: null };
+    await db.update(auditLog).set(forget).where(inArray(auditLog.targetId, userIds));
+    await db
+      .update(auditLog)
+      .set(forget)
+      .where(and(byThem, eq(auditLog.targetType, 'account')));
+    await db
+      .update(auditLog)
+      .set(forget)
+      .where(sql`${auditLog.targetId} IN (${ownInvitations})`);
+    await db.update(auditLog).set({ ipAddress: null }).where(byThem);
   }
 }
