@@ -75,7 +75,7 @@ export class AccessGuard implements CanActivate {
       return true;
     }
     const named: unknown = Array.isArray(access) ? request.params['organizationId'] : undefined;
-    const visit: Visit = { ...declared, access, request, response, organizationId: isId(named) ? named : undefined };
+    const visit: Visit = { ...declared, access, request, response, organizationId: isId(named) ? named.toLowerCase() : undefined };
     const principal = await this.authenticate(visit);
     if (Array.isArray(access) && visit.organizationId === undefined) throw malformedOrganizationId();
     await this.authorize(principal, visit);
