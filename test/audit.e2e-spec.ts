@@ -270,9 +270,8 @@ describe('the audit log', () => {
     await t.db.rows(`
       CREATE FUNCTION fail_audit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no entry today'; END $$;
       CREATE TRIGGER fail_audit BEFORE INSERT ON audit_log FOR EACH ROW EXECUTE FUNCTION fail_audit()`);
-    const answer = await send(operation, valuesOf(scene.tenant), caller.auth).finally(async () =>
-      t.db.rows('DROP TRIGGER fail_audit ON audit_log; DROP FUNCTION fail_audit()'),
-    );
+    const answer = await send(operation, valuesOf(scene.tenant), caller.auth);
+    await t.db.rows('DROP TRIGGER fail_audit ON audit_log; DROP FUNCTION fail_audit()');
     expect(answer.status).toBe(500);
     expect(JSON.parse(answer.text)).toMatchObject({ code: 'internal_error' });
     expect(await everything()).toEqual(before);

@@ -539,13 +539,6 @@ export const MUTATIONS: Mutation[] = [
 export const SECOND_LINES: (Place & { because: string })[] = [
   {
     file: MEMBERSHIPS,
-    within: 'async findOfUser',
-    search: 'eq(memberships.organizationId, organizationId)',
-    because: 'no route calls it yet',
-  },
-  { file: MEMBERSHIPS, within: 'async findOfUser', search: 'eq(memberships.userId, userId)', because: 'no route calls it yet' },
-  {
-    file: MEMBERSHIPS,
     within: 'async lockOrganizationsOfUser',
     search: 'eq(memberships.userId, userId)',
     because: 'it only locks more than it must',
