@@ -144,6 +144,16 @@ describe('idempotency keys', () => {
     expect(await countOf('organizations', 'Unlucky')).toBe(1);
   });
 
+  it('leave neither effect nor answer when the answer cannot be stored', async () => {
+    const key = randomUUID();
+    await t.db.rows('ALTER TABLE idempotency_keys ADD CONSTRAINT broken CHECK (false) NOT VALID');
+    const failed = await post('/v1/organizations', key, { name: 'Unheard' });
+    await t.db.rows('ALTER TABLE idempotency_keys DROP CONSTRAINT broken');
+    expect([failed.status, await countOf('organizations', 'Unheard')]).toEqual([500, 0]);
+    const answer = await post('/v1/organizations', key, { name: 'Unheard' }).expect(201);
+    expect(answer.headers['idempotent-replayed']).toBeUndefined();
+  });
+
   it.each([
     ['is longer than 255 characters', 'x'.repeat(256)],
     ['has a space', 'two words'],

@@ -12,7 +12,7 @@ const BUILD = readdirSync(DIST, { recursive: true, encoding: 'utf8' }).filter((f
 /** A process that runs builds with one thing changed in them. */
 export class MutantHost {
   private readonly directory = mkdtempSync(path.resolve('.mutants-'));
-  private readonly child: ChildProcess = fork(path.resolve('test/support/mutant-host.ts'), { execArgv: ['--no-warnings'] });
+  private readonly child: ChildProcess = fork(new URL('./mutant-host.ts', import.meta.url), { execArgv: ['--no-warnings'] });
   private count = 0;
 
   constructor() {
