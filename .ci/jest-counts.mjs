@@ -1,10 +1,10 @@
-// Prints "passed failed ok" of a result that Jest wrote, or, with --names, every test that failed.
+// Prints "passed failed ok" of results that Jest wrote, added up, or, with --names, every test that failed.
 // A result that is missing or broken counts as one failure: whoever wrote it died.
 import { readFileSync } from 'node:fs';
 
-const [, , file, wants] = process.argv;
+const files = process.argv.slice(2).filter((word) => word !== '--names');
 
-function read() {
+function read(file) {
   try {
     return JSON.parse(readFileSync(file, 'utf8'));
   } catch {
@@ -12,18 +12,23 @@ function read() {
   }
 }
 
-const result = read();
-if (wants === '--names') {
-  for (const suite of result?.testResults ?? []) {
+function countsOf(result) {
+  if (result === undefined) return { passed: 0, failed: 1, ok: false };
+  // A suite that could not even be loaded has no tests to count.
+  const failed = result.numFailedTests + result.numRuntimeErrorTestSuites;
+  return { passed: result.numPassedTests, failed, ok: result.success && result.numPassedTests > 0 };
+}
+
+const results = files.map(read);
+if (process.argv.includes('--names')) {
+  for (const suite of results.flatMap((result) => result?.testResults ?? [])) {
     const failed = suite.assertionResults.filter(({ status }) => status === 'failed');
     for (const { fullName } of failed) console.log(`  ✕ ${suite.name.replace(`${process.cwd()}/`, '')}: ${fullName}`);
     if (suite.status === 'failed' && failed.length === 0)
       console.log(`  ✕ ${suite.name.replace(`${process.cwd()}/`, '')} did not run: ${suite.message}`);
   }
-} else if (result === undefined) {
-  console.log('0 1 false');
 } else {
-  // A suite that could not even be loaded has no tests to count.
-  const failed = result.numFailedTests + result.numRuntimeErrorTestSuites;
-  console.log(`${result.numPassedTests} ${failed} ${result.success && result.numPassedTests > 0}`);
+  const counts = results.map(countsOf);
+  const sum = (name) => counts.reduce((total, one) => total + one[name], 0);
+  console.log(`${sum('passed')} ${sum('failed')} ${counts.every(({ ok }) => ok)}`);
 }
