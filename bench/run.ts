@@ -5,10 +5,22 @@ import { pipeline } from './pipeline.bench.js';
 import { read } from './read.bench.js';
 import { replicas } from './replicas.bench.js';
 import { session } from './session.bench.js';
+import { lists } from './lists.bench.js';
 import { start } from './start.bench.js';
 import { statements } from './statements.bench.js';
+import { tenant } from './tenant.bench.js';
 
-const BENCHES: Record<string, (db: BenchDatabase) => Promise<void>> = { read, session, pipeline, statements, replicas, start, overload };
+const BENCHES: Record<string, (db: BenchDatabase) => Promise<void>> = {
+  read,
+  tenant,
+  lists,
+  session,
+  pipeline,
+  statements,
+  replicas,
+  start,
+  overload,
+};
 
 const names = process.argv.slice(2);
 const unknown = names.filter((name) => !(name in BENCHES));

@@ -4,7 +4,7 @@ import path from 'node:path';
 import pg from 'pg';
 import { startEmbeddedPostgres } from '../../src/database/embedded-postgres.js';
 import { migrate } from '../../src/database/migrations.js';
-import { SESSIONS, USERS } from './seed.js';
+import { SESSIONS, USERS, ORGANIZATION_ID } from './seed.js';
 
 export interface BenchDatabase {
   url: string;
@@ -61,7 +61,12 @@ const OUR_ROWS = `
          ('00000000-0000-7000-8000-' || lpad((n % ${USERS})::text, 12, '0'))::uuid,
          rtrim(translate(encode(sha256(('bench-session-token-' || n)::bytea), 'base64'), '+/', '-_'), '='),
          now() + interval '7 days', '203.0.113.7', 'Mozilla/5.0 (X11; Linux x86_64)'
-    FROM generate_series(0, ${SESSIONS - 1}) n;`;
+    FROM generate_series(0, ${SESSIONS - 1}) n;
+  INSERT INTO organizations (id, name, slug) VALUES ('${ORGANIZATION_ID}', 'Everybody', 'everybody');
+  INSERT INTO organization_memberships (id, organization_id, user_id, role, created_at)
+  SELECT ('00000000-0000-7000-a000-' || right(id::text, 12))::uuid, '${ORGANIZATION_ID}', id, 'member',
+         now() - right(id::text, 12)::int * interval '1 second'
+    FROM users;`;
 
 /** The same people in the tables that Better Auth's own generator makes. */
 const BETTER_AUTH_ROWS = `

@@ -3,6 +3,8 @@ import { signSessionToken } from '../../src/access/session-tokens.js';
 export const AUTH_SECRET = 'a benchmark secret that is long enough';
 export const USERS = 10_000;
 export const SESSIONS = 20_000;
+/** All users are its members. */
+export const ORGANIZATION_ID = '00000000-0000-7000-b000-000000000001';
 
 /** The token of one of the seeded sessions; numbers past the last begin again. */
 export function tokenOf(session: number): string {
