@@ -154,13 +154,13 @@ describe('API keys', () => {
       [200, 200],
     ]);
     const [ends] = await t.db.rows<{ seconds: number }>(
-      'SELECT extract(epoch FROM expires_at - now())::float8 AS seconds FROM api_keys WHERE id = $1',
+      'SELECT extract(epoch FROM revoked_at - now())::float8 AS seconds FROM api_keys WHERE id = $1',
       [old.id],
     );
     expect(ends!.seconds).toBeGreaterThan(3500);
     expect(ends!.seconds).toBeLessThanOrEqual(3600);
 
-    await t.db.rows(`UPDATE api_keys SET expires_at = now() WHERE id = $1`, [old.id]);
+    await t.db.rows(`UPDATE api_keys SET revoked_at = now() WHERE id = $1`, [old.id]);
     expect([await statusesOf(old.key), await statusesOf(fresh.key)]).toEqual([
       [401, 401],
       [200, 200],
@@ -174,6 +174,17 @@ describe('API keys', () => {
       [401, 401],
       [200, 200],
     ]);
+  });
+
+  it('make a whole key again when they are rotated twice within the overlap, and end no later for it', async () => {
+    const old = await make();
+    await rotate(old.id, 60);
+    expect((await rotate(old.id, 3600)).expiresAt).toBeNull();
+    const [ends] = await t.db.rows<{ seconds: number }>(
+      'SELECT extract(epoch FROM revoked_at - now())::float8 AS seconds FROM api_keys WHERE id = $1',
+      [old.id],
+    );
+    expect(ends!.seconds).toBeLessThanOrEqual(60);
   });
 
   it('never live longer by being rotated', async () => {

@@ -115,11 +115,15 @@ const ENTRIES: Record<
     target: (_, { id }) => id!,
     changes: { name: { after: 'A key' }, scopes: { after: ['members:read'] }, expiresAt: { after: null } },
   },
-  revokeApiKey: { action: 'api_key.revoked', target: ({ apiKeyId }) => apiKeyId, changes: { revokedAt: { after: expect.any(String) } } },
+  revokeApiKey: {
+    action: 'api_key.revoked',
+    target: ({ apiKeyId }) => apiKeyId,
+    changes: { revokedAt: { before: null, after: expect.any(String) } },
+  },
   rotateApiKey: {
     action: 'api_key.rotated',
     target: ({ apiKeyId }) => apiKeyId,
-    changes: { expiresAt: { before: null, after: expect.any(String) }, replacedBy: { after: expect.any(String) } },
+    changes: { revokedAt: { before: null, after: expect.any(String) }, replacedBy: { after: expect.any(String) } },
   },
   runJob: { action: 'job.started', target: () => 'prune_job_runs', changes: null },
 };

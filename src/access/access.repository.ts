@@ -97,12 +97,12 @@ const API_KEY = `
   WITH touched AS (
     UPDATE api_keys SET last_used_at = now()
      WHERE id = (SELECT id FROM api_keys
-                  WHERE hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+                  WHERE hash = $1 AND (revoked_at IS NULL OR revoked_at > now()) AND (expires_at IS NULL OR expires_at > now())
                     AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
                     FOR NO KEY UPDATE SKIP LOCKED))
   SELECT k.id AS "apiKeyId", k.organization_id AS "organizationId", k.scopes
     FROM api_keys k JOIN organizations o ON o.id = k.organization_id
-   WHERE k.hash = $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now()) AND o.deleted_at IS NULL`;
+   WHERE k.hash = $1 AND (k.revoked_at IS NULL OR k.revoked_at > now()) AND (k.expires_at IS NULL OR k.expires_at > now()) AND o.deleted_at IS NULL`;
 
 /**
  * GCRA: one row an allowance, one statement a call; the row's lock makes it exact over all replicas. A
@@ -113,7 +113,7 @@ const SPEND = `
     SELECT $1 || ':' || coalesce(
       (SELECT user_id::text FROM sessions WHERE token = $2 AND expires_at > now()),
       (SELECT id::text FROM users WHERE clerk_user_id = $3),
-      (SELECT organization_id::text FROM api_keys WHERE hash = $7 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())),
+      (SELECT organization_id::text FROM api_keys WHERE hash = $7 AND (revoked_at IS NULL OR revoked_at > now()) AND (expires_at IS NULL OR expires_at > now())),
       $4) AS key),
   spent AS (
     INSERT INTO rate_limits AS r (key, whole_at)

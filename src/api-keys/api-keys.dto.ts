@@ -66,7 +66,7 @@ export class ApiKeyResponse {
   /** To the minute. */
   lastUsedAt!: Date | null;
 
-  /** When it was revoked. */
+  /** When it was revoked, or will be: a rotated key works on for the overlap. */
   revokedAt!: Date | null;
 
   /** When it was made. */

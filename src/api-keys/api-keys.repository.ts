@@ -34,7 +34,7 @@ export class ApiKeysRepository {
         and(
           eq(apiKeys.organizationId, organizationId),
           eq(apiKeys.id, apiKeyId),
-          isNull(apiKeys.revokedAt),
+          or(isNull(apiKeys.revokedAt), gt(apiKeys.revokedAt, sql`now()`)),
           or(isNull(apiKeys.expiresAt), gt(apiKeys.expiresAt, sql`now()`)),
         ),
       )
@@ -42,7 +42,13 @@ export class ApiKeysRepository {
     return key;
   }
 
-  async update(apiKeyId: string, changes: Partial<typeof apiKeys.$inferInsert>, db: Queryable): Promise<void> {
-    await db.update(apiKeys).set(changes).where(eq(apiKeys.id, apiKeyId));
+  /** Revokes a key by the database's clock, which the guard reads too; an earlier end stays. Answers when it ends. */
+  async revokeAfter(apiKeyId: string, seconds: number, db: Queryable): Promise<Date | null> {
+    const [key] = await db
+      .update(apiKeys)
+      .set({ revokedAt: sql`least(${apiKeys.revokedAt}, now() + ${seconds} * interval '1 second')` })
+      .where(eq(apiKeys.id, apiKeyId))
+      .returning({ revokedAt: apiKeys.revokedAt });
+    return key?.revokedAt ?? null;
   }
 }

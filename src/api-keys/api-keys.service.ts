@@ -62,20 +62,11 @@ export class ApiKeysService {
   ): Promise<FreshApiKey> {
     const old = await this.repository.lockLive(organizationId, apiKeyId, db);
     if (old === undefined) throw new ApiKeyNotFound();
-    const overlapEnd = new Date(Date.now() + overlapSeconds * 1000);
-    const expiresAt = old.expiresAt !== null && old.expiresAt < overlapEnd ? old.expiresAt : overlapEnd;
-    await this.repository.update(old.id, { expiresAt }, db);
-    const fresh = await this.insert(
-      { organizationId, name: old.name, scopes: old.scopes, expiresAt: old.expiresAt, createdBy: userId },
-      db,
-    );
-    await this.record(
-      'api_key.rotated',
-      old,
-      actor,
-      { before: { expiresAt: old.expiresAt }, after: { expiresAt, replacedBy: fresh.id } },
-      db,
-    );
+    const revokedAt = await this.repository.revokeAfter(old.id, overlapSeconds, db);
+    const { name, scopes, expiresAt } = old;
+    const fresh = await this.insert({ organizationId, name, scopes, expiresAt, createdBy: userId }, db);
+    const change = { before: { revokedAt: old.revokedAt }, after: { revokedAt, replacedBy: fresh.id } };
+    await this.record('api_key.rotated', old, actor, change, db);
     return fresh;
   }
 
@@ -84,9 +75,8 @@ export class ApiKeysService {
     await this.db.transaction(async (tx) => {
       const key = await this.repository.lockLive(organizationId, apiKeyId, tx);
       if (key === undefined) throw new ApiKeyNotFound();
-      const revokedAt = new Date();
-      await this.repository.update(key.id, { revokedAt }, tx);
-      await this.record('api_key.revoked', key, actor, { after: { revokedAt } }, tx);
+      const revokedAt = await this.repository.revokeAfter(key.id, 0, tx);
+      await this.record('api_key.revoked', key, actor, { before: { revokedAt: key.revokedAt }, after: { revokedAt } }, tx);
     });
   }
 

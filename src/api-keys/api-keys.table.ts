@@ -31,6 +31,7 @@ export const apiKeys = pgTable(
     scopes: text('scopes').array().notNull().$type<ApiKeyScope[]>(),
     expiresAt: time('expires_at'),
     lastUsedAt: time('last_used_at'),
+    /** In the future while the overlap of a rotation lasts. */
     revokedAt: time('revoked_at'),
     ...timestamps(),
   },
