@@ -1,6 +1,8 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { type Config, ConfigError, loadConfig } from './config.js';
 
 const KEY = Buffer.alloc(32, 1).toString('base64');
+const PEM = generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'pem' }).toString();
 const REQUIRED = { DATABASE_URL: 'postgres://localhost/tenantry', AUTH_SECRET: 's'.repeat(32), ENCRYPTION_KEYS: `one:${KEY}` };
 
 function mistakesOf(environment: Record<string, string | undefined>): string[] {
@@ -57,6 +59,7 @@ describe('the configuration', () => {
       'GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET go together',
       'GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET go together',
       'CLERK_ISSUER is not set',
+      'CLERK_JWT_KEY must be a public key in PEM',
       'METRICS_TOKEN must be at least 16 characters',
       'LOG_LEVEL ',
       'SHUTDOWN_DELAY_SECONDS must be a number of seconds',
@@ -145,14 +148,14 @@ describe('the configuration', () => {
       GOOGLE_CLIENT_ID: 'id',
       GOOGLE_CLIENT_SECRET: 'secret',
       CLERK_ISSUER: 'https://clerk.example.com/',
-      CLERK_JWT_KEY: 'a\\nb',
+      CLERK_JWT_KEY: PEM.replaceAll('\n', '\\n'),
       TRUSTED_ORIGINS: 'https://app.example.com',
     });
     expect(config.google).toEqual({ clientId: 'id', clientSecret: 'secret' });
     expect(config.github).toBeUndefined();
     expect(config.clerk).toEqual({
       issuer: 'https://clerk.example.com',
-      jwtKey: 'a\nb',
+      jwtKey: PEM,
       jwksUrl: 'https://clerk.example.com/.well-known/jwks.json',
       authorizedParties: ['http://localhost:3000', 'https://app.example.com'],
     });

@@ -1,3 +1,4 @@
+import { createPublicKey } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { z } from 'zod';
 
@@ -122,6 +123,22 @@ const encryptionKeys = list.transform((entries, context): EncryptionKey[] => {
   return keys;
 });
 
+/** In one line, as an environment often has to hold it, or in several. */
+const publicKey = z
+  .string()
+  .transform((text) => text.replaceAll('\\n', '\n'))
+  .refine(isPublicKey, 'must be a public key in PEM');
+
+function isPublicKey(pem: string): boolean {
+  try {
+    createPublicKey(pem);
+    return true;
+  } catch {
+    // Whatever is wrong with it, it is none.
+    return false;
+  }
+}
+
 const postgresUrl = z.url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' });
 
 const schema = z.object({
@@ -143,7 +160,7 @@ const schema = z.object({
   GITHUB_CLIENT_ID: z.string().optional(),
   GITHUB_CLIENT_SECRET: z.string().optional(),
   CLERK_ISSUER: z.url({ protocol: /^https?$/, error: 'must be an http(s) URL' }).optional(),
-  CLERK_JWT_KEY: z.string().optional(),
+  CLERK_JWT_KEY: publicKey.optional(),
   CLERK_JWKS_URL: z.url({ protocol: /^https?$/, error: 'must be an http(s) URL' }).optional(),
   CLERK_AUTHORIZED_PARTIES: list.default([]),
   SESSION_IDLE_SECONDS: seconds(7 * 24 * 3600),
@@ -229,7 +246,7 @@ export function loadConfig(environment: Record<string, string | undefined>): Con
         ? undefined
         : {
             issuer: values.CLERK_ISSUER.replace(/\/$/, ''),
-            jwtKey: values.CLERK_JWT_KEY?.replaceAll('\\n', '\n'),
+            jwtKey: values.CLERK_JWT_KEY,
             jwksUrl: values.CLERK_JWKS_URL ?? `${values.CLERK_ISSUER.replace(/\/$/, '')}/.well-known/jwks.json`,
             authorizedParties: values.CLERK_AUTHORIZED_PARTIES.length > 0 ? values.CLERK_AUTHORIZED_PARTIES : trustedOrigins,
           },
