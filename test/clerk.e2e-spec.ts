@@ -1,5 +1,7 @@
 import { createHmac } from 'node:crypto';
 import { CLERK_ISSUER, type ClerkKey, clerkToken, makeClerkKey, startKeyServer } from './simulators/clerk.js';
+import { DATABASE, type Database } from '../src/database/database.js';
+import { UsersService } from '../src/users/users.service.js';
 import { startTestApp, type TestApp } from './support/app.js';
 import { PASSWORD, signUp } from './support/people.js';
 
@@ -148,6 +150,22 @@ describe('signing in with Clerk', () => {
       await t.db.rows(`INSERT INTO purged_ids (provider, kind, external_id) VALUES ('clerk', 'user', $1)`, [purged.sub]);
       expect((await me(purged)).status).toBe(401);
       expect(await userOf(purged.sub)).toBeUndefined();
+    });
+
+    it('nobody back to life whom a purge removes at that moment', async () => {
+      const { sub } = ids();
+      await t.db.rows(`INSERT INTO users (id, clerk_user_id, name, deleted_at) VALUES (gen_random_uuid(), $1, '', now())`, [sub]);
+      const purge = await t.db.pool.connect();
+      await purge.query('BEGIN');
+      await purge.query(`INSERT INTO purged_ids (provider, kind, external_id) VALUES ('clerk', 'user', $1)`, [sub]);
+      await purge.query('DELETE FROM users WHERE clerk_user_id = $1', [sub]);
+      const meeting = t.app.get<Database>(DATABASE).transaction((tx) => t.app.get(UsersService).meetClerkUser(sub, tx));
+      const waiting = `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`;
+      for (const deadline = Date.now() + 10_000; (await t.db.rows(waiting)).length === 0 && Date.now() < deadline;);
+      await purge.query('COMMIT');
+      purge.release();
+      expect(await meeting).toBeUndefined();
+      expect(await userOf(sub)).toBeUndefined();
     });
   });
 

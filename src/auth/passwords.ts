@@ -58,7 +58,7 @@ export class Passwords {
 function parse(phc: string): Hash {
   const match = /^\$argon2id\$v=19\$m=(\d+),t=(\d+),p=(\d+)\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)$/.exec(phc);
   if (match === null) throw new Error('A stored password hash is not an argon2id PHC string');
-  const [, memory, passes, parallelism, salt, tag] = match as unknown as [string, string, string, string, string, string];
+  const [memory, passes, parallelism, salt, tag] = match.slice(1) as [string, string, string, string, string];
   return {
     memory: Number(memory),
     passes: Number(passes),

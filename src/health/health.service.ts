@@ -36,7 +36,7 @@ export class HealthService implements BeforeApplicationShutdown {
   async requireReady(): Promise<void> {
     const away = (detail: string) => new ServiceUnavailable({ detail, headers: { 'retry-after': '1' } });
     if (this.stopping) throw away('This process is stopping.');
-    const query = (text: string) => this.db.$client.query(text) as unknown as Promise<{ rows: Record<string, unknown>[] }>;
+    const query = (text: string): Promise<{ rows: Record<string, unknown>[] }> => this.db.$client.query(text);
     if (this.migrated) {
       await query('SELECT 1');
       return;

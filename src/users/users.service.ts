@@ -160,10 +160,13 @@ export class UsersService implements OnModuleInit {
 
   /** Makes the row of a Clerk user met by its token; undefined for one that is dead. */
   async meetClerkUser(clerkUserId: string, db: Queryable): Promise<User | undefined> {
-    if (await this.purgedIds.has('clerk', 'user', clerkUserId, db)) return undefined;
     await this.repository.insertClerkUser({ id: newId(), clerkUserId }, db);
     const user = await this.repository.findByClerkId(clerkUserId, db);
-    return user === undefined || user.deletedAt !== null ? undefined : user;
+    if (user === undefined || user.deletedAt !== null) return undefined;
+    // Asked only now: the insert waits for a purge that is under way, and must not outlive it.
+    if (!(await this.purgedIds.has('clerk', 'user', clerkUserId, db))) return user;
+    await this.repository.remove([user.id], db);
+    return undefined;
   }
 
   /** Nobody sits on another's address: who proves it takes it from whoever never did, and ends their ways in. */
