@@ -1,4 +1,5 @@
-import { timestamp } from 'drizzle-orm/pg-core';
+import { sql } from 'drizzle-orm';
+import { customType, smallint, text, timestamp } from 'drizzle-orm/pg-core';
 
 /** A moment, to the millisecond: a cursor made from a JS Date must meet the row exactly. */
 export const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 });
@@ -12,4 +13,21 @@ export const timestamps = () => ({
     .notNull()
     .defaultNow()
     .$onUpdateFn(() => new Date()),
+});
+
+/** A provider's moment, to the microsecond, as text: a JS Date would drop what tells two events apart. */
+export const preciseTime = (name: string) => timestamp(name, { withTimezone: true, precision: 6, mode: 'string' });
+
+export const bytes = customType<{ data: Buffer }>({ dataType: () => 'bytea' });
+
+/** What a row that follows a provider has: the key of the event that last wrote it, older than any before the first. */
+export const eventKey = () => ({
+  eventAt: preciseTime('event_at')
+    .notNull()
+    .default(sql`'-infinity'`),
+  eventModifiedAt: preciseTime('event_modified_at')
+    .notNull()
+    .default(sql`'-infinity'`),
+  eventRank: smallint('event_rank').notNull().default(0),
+  eventId: text('event_id').notNull().default(''),
 });

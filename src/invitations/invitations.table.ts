@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { check, index, pgEnum, pgTable, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
-import { time, timestamps } from '../database/columns.js';
+import { eventKey, time, timestamps } from '../database/columns.js';
 import { membershipRole } from '../memberships/organization-memberships.table.js';
 import { organizations } from '../organizations/organizations.table.js';
 
@@ -21,6 +21,8 @@ export const invitations = pgTable(
     /** Lower case. */
     email: text('email').notNull(),
     role: membershipRole('role').notNull(),
+    /** The role as Clerk calls it. */
+    clerkRole: text('clerk_role'),
     /** SHA-256 of the token in base64url; absent for one that Clerk sent. */
     tokenHash: text('token').unique('invitations_token_key'),
     expiresAt: time('expires_at').notNull(),
@@ -29,6 +31,7 @@ export const invitations = pgTable(
     invitedBy: uuid('invited_by'),
     /** Who accepted or declined; what they are answered again when they ask again. */
     answeredBy: uuid('answered_by'),
+    ...eventKey(),
     ...timestamps(),
   },
   (table) => [

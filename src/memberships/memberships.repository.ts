@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, asc, desc, eq, inArray, isNull, ne, sql } from 'drizzle-orm';
+import { and, asc, desc, eq, getTableColumns, inArray, isNull, ne, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { organizations } from '../organizations/organizations.table.js';
 import { users, userSearch } from '../users/users.table.js';
@@ -18,15 +18,7 @@ export interface MemberFilters {
 }
 
 const MEMBER = {
-  id: memberships.id,
-  clerkMembershipId: memberships.clerkMembershipId,
-  organizationId: memberships.organizationId,
-  userId: memberships.userId,
-  role: memberships.role,
-  userName: memberships.userName,
-  deletedAt: memberships.deletedAt,
-  createdAt: memberships.createdAt,
-  updatedAt: memberships.updatedAt,
+  ...getTableColumns(memberships),
   user: { id: users.id, name: users.name, email: users.email, imageUrl: users.imageUrl },
 };
 

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { index, pgEnum, pgTable, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
-import { time, timestamps } from '../database/columns.js';
+import { eventKey, time, timestamps } from '../database/columns.js';
 import { organizations } from '../organizations/organizations.table.js';
 import { users } from '../users/users.table.js';
 
@@ -22,9 +22,12 @@ export const memberships = pgTable(
       .notNull()
       .references(() => users.id, { onDelete: 'cascade' }),
     role: membershipRole('role').notNull(),
+    /** The role as Clerk calls it, which may be one of the customer's own. */
+    clerkRole: text('clerk_role'),
     /** Always `users.name`, kept so by triggers: sorted here, a page by name costs what a page by time does. */
     userName: text('user_name').notNull().default(''),
     deletedAt: time('deleted_at'),
+    ...eventKey(),
     ...timestamps(),
   },
   (table) => [

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { check, index, pgTable, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
-import { time, timestamps } from '../database/columns.js';
+import { eventKey, time, timestamps } from '../database/columns.js';
 
 /** A tenant. */
 export const organizations = pgTable(
@@ -12,14 +12,20 @@ export const organizations = pgTable(
     name: text('name').notNull(),
     /** Unique among the living. A Clerk organization may have none. */
     slug: text('slug'),
+    /** What Clerk says the slug is. Of several who claim one, only one has it as `slug`. */
+    clerkSlug: text('clerk_slug'),
     imageUrl: text('image_url'),
     deletedAt: time('deleted_at'),
+    ...eventKey(),
     ...timestamps(),
   },
   (table) => [
     uniqueIndex('organizations_slug_key')
       .on(table.slug)
       .where(sql`${table.deletedAt} IS NULL`),
+    index('organizations_clerk_slug_idx')
+      .on(table.clerkSlug)
+      .where(sql`${table.clerkSlug} IS NOT NULL`),
     index('organizations_deleted_at_idx')
       .on(table.deletedAt)
       .where(sql`${table.deletedAt} IS NOT NULL`),

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { boolean, check, index, pgTable, text, uuid } from 'drizzle-orm/pg-core';
-import { time, timestamps } from '../database/columns.js';
+import { eventKey, time, timestamps } from '../database/columns.js';
 
 /** One person. */
 export const users = pgTable(
@@ -16,13 +16,22 @@ export const users = pgTable(
     name: text('name').notNull(),
     username: text('username'),
     imageUrl: text('image_url'),
+    /** What Clerk says the address is. Of several who claim one, only one has it as `email`. Lower case. */
+    clerkEmail: text('clerk_email'),
+    clerkEmailVerified: boolean('clerk_email_verified').notNull().default(false),
+    /** At Clerk; our own word is `suspended_at`. */
+    banned: boolean('banned').notNull().default(false),
     operator: boolean('operator').notNull().default(false),
     suspendedAt: time('suspended_at'),
     deletedAt: time('deleted_at'),
+    ...eventKey(),
     ...timestamps(),
   },
   (table) => [
     index('users_created_at_id_idx').on(table.createdAt, table.id),
+    index('users_clerk_email_idx')
+      .on(table.clerkEmail)
+      .where(sql`${table.clerkEmail} IS NOT NULL`),
     index('users_search_idx').using('gin', userSearchText(table)),
     index('users_deleted_at_idx')
       .on(table.deletedAt)

@@ -1,0 +1,46 @@
+import { type SQL, sql } from 'drizzle-orm';
+import type { PgColumn } from 'drizzle-orm/pg-core';
+
+/**
+ * Where an event stands among all events that write one row: by its time, then by the time at which the
+ * provider last changed the thing, then delete before update before create, then by the message's id.
+ * Compared in SQL, to the microsecond (docs/decisions/0013).
+ */
+export interface EventKey {
+  /** ISO 8601, or `-infinity` for what no event said. */
+  at: string;
+  /** ISO 8601, or `-infinity` where the provider does not tell. */
+  modifiedAt: string;
+  rank: EventRank;
+  messageId: string;
+}
+
+export const EventRank = { hearsay: 0, create: 1, update: 2, delete: 3 } as const;
+export type EventRank = (typeof EventRank)[keyof typeof EventRank];
+
+interface KeyColumns {
+  eventAt: PgColumn;
+  eventModifiedAt: PgColumn;
+  eventRank: PgColumn;
+  eventId: PgColumn;
+}
+
+/** What a thing's child says about it: newer than nothing, older than every event of its own. */
+export function hearsay(modifiedAt: string, messageId: string): EventKey {
+  return { at: '-infinity', modifiedAt, rank: EventRank.hearsay, messageId };
+}
+
+/** The columns of a row that an event writes. */
+export function keyColumns({ at, modifiedAt, rank, messageId }: EventKey) {
+  return { eventAt: at, eventModifiedAt: modifiedAt, eventRank: rank, eventId: messageId };
+}
+
+/** Whether an event is newer than the one that last wrote the row. */
+export function isNewer({ at, modifiedAt, rank, messageId }: EventKey, row: KeyColumns): SQL {
+  return sql`(${at}::timestamptz, ${modifiedAt}::timestamptz, ${rank}::smallint, ${messageId}) > (${row.eventAt}, ${row.eventModifiedAt}, ${row.eventRank}, ${row.eventId})`;
+}
+
+/** Newest first. */
+export function newestFirst(row: KeyColumns): SQL {
+  return sql`${row.eventAt} DESC, ${row.eventModifiedAt} DESC, ${row.eventRank} DESC, ${row.eventId} DESC`;
+}
