@@ -19,6 +19,8 @@ import { MembershipsModule } from './memberships/memberships.module.js';
 import { OrganizationsModule } from './organizations/organizations.module.js';
 import { SessionsModule } from './sessions/sessions.module.js';
 import { UsersModule } from './users/users.module.js';
+import { ClerkWebhooksModule } from './webhooks/clerk/clerk-webhooks.module.js';
+import { WebhooksModule } from './webhooks/webhooks.module.js';
 
 @Module({})
 export class AppModule {
@@ -41,6 +43,8 @@ export class AppModule {
         InvitationsModule,
         ApiKeysModule,
         AuditLogModule,
+        WebhooksModule,
+        ClerkWebhooksModule,
         JobsModule,
         HealthModule,
       ],

@@ -49,11 +49,17 @@ export async function createApp(config: Config): Promise<NestExpressApplication>
     credentials: true,
     exposedHeaders: ['X-Request-Id', 'RateLimit', 'RateLimit-Policy', 'Retry-After', 'Set-Auth-Token', 'Idempotent-Replayed'],
   });
+  // What is signed is bytes. Whatever they are is stored first and read afterwards.
+  app.useBodyParser('raw', { type: isForWebhooks, limit: config.bodyLimitBytes, inflate: false });
   app.use(requireJson);
   app.useBodyParser('json', { limit: config.bodyLimitBytes, strict: false });
   app.use(refuseUncleanInput);
   serveDocument(app);
   return app;
+}
+
+function isForWebhooks({ url = '' }: IncomingMessage): boolean {
+  return /^\/webhooks\//i.test(url);
 }
 
 /** Nest tells of every module and route it loads; that is no news. */

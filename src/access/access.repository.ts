@@ -80,14 +80,14 @@ const OUTSIDE = { columns: '', joins: '' };
 
 const session = (config: Config, { columns, joins } = OUTSIDE) => `
   WITH ${touch('token', config)}
-  SELECT s.id AS "sessionId", u.id AS "userId", u.operator, u.suspended_at IS NOT NULL AS suspended,
+  SELECT s.id AS "sessionId", u.id AS "userId", u.operator, u.suspended_at IS NOT NULL OR u.banned AS suspended,
          (SELECT prolonged_to FROM touched) AS "prolongedTo"${columns}
     FROM sessions s JOIN users u ON u.id = s.user_id ${joins}
    WHERE s.token = $1 AND s.expires_at > now() AND s.ended_at IS NULL AND u.deleted_at IS NULL`;
 
 const clerk = (config: Config, { columns, joins } = OUTSIDE) => `
   WITH ${touch('clerk_session_id', config)}
-  SELECT s.id AS "sessionId", u.id AS "userId", u.operator, u.suspended_at IS NOT NULL AS suspended,
+  SELECT s.id AS "sessionId", u.id AS "userId", u.operator, u.suspended_at IS NOT NULL OR u.banned AS suspended,
          u.deleted_at IS NOT NULL OR s.ended_at IS NOT NULL OR s.user_id <> u.id AS refused,
          (SELECT prolonged_to FROM touched) AS "prolongedTo"${columns}
     FROM users u LEFT JOIN sessions s ON s.clerk_session_id = $1 ${joins}

@@ -34,6 +34,15 @@ export class AccountsRepository {
     await db.delete(accounts).where(inArray(accounts.userId, userIds));
   }
 
+  async move(which: { ofUser: string } | { ids: string[] }, toUserId: string, db: Queryable): Promise<string[]> {
+    const moved = await db
+      .update(accounts)
+      .set({ userId: toUserId })
+      .where('ids' in which ? inArray(accounts.id, which.ids) : eq(accounts.userId, which.ofUser))
+      .returning({ id: accounts.id });
+    return moved.map(({ id }) => id);
+  }
+
   /** Reset tokens and the like: Better Auth keeps the user's id as their value. */
   async deleteVerificationsOfUsers(userIds: string[], db: Queryable = this.db): Promise<void> {
     await db.delete(verifications).where(inArray(verifications.value, userIds));

@@ -61,6 +61,11 @@ export class AccountsService implements OnModuleInit {
     await this.repository.deleteOfUsers(userIds, db);
   }
 
+  /** Gives ways to sign in to somebody else, who is the same person; answers which. */
+  async move(which: { ofUser: string } | { ids: string[] }, toUserId: string, db: Queryable): Promise<string[]> {
+    return this.repository.move(which, toUserId, db);
+  }
+
   /** Makes pending password resets of a user worthless. */
   async cancelVerifications(userId: string, db: Queryable): Promise<void> {
     await this.repository.deleteVerificationsOfUsers([userId], db);

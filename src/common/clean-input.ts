@@ -6,6 +6,8 @@ const MAX_DEPTH = 32;
 
 /** Refuses a body that is not JSON; it would silently be read as no body at all. */
 export function requireJson(request: Request, _response: Response, next: NextFunction): void {
+  // Read already, by a route that takes bytes.
+  if (Buffer.isBuffer(request.body)) return next();
   const hasBody = request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? 0) > 0;
   if (hasBody && request.is('application/json') === false) throw new UnsupportedMediaType();
   next();
@@ -19,7 +21,7 @@ export function refuseUncleanInput(request: Request, _response: Response, next: 
   // Lone surrogates in a path are no UTF-8, which Express refuses.
   if (request.path.includes('%00')) throw new RouteNotFound();
   const errors: InvalidField[] = [];
-  inspect(request.body, 'body', 0, errors);
+  if (!Buffer.isBuffer(request.body)) inspect(request.body, 'body', 0, errors);
   // Express parses it anew at each look.
   if (request.url.includes('?')) inspect(request.query, 'query', 0, errors);
   if (errors.length > 0) throw new InvalidRequest({ errors });

@@ -21,25 +21,26 @@ export class Keyring {
   }
 
   encrypt(text: string, context: string): string {
-    const nonce = randomBytes(NONCE_BYTES);
-    const cipher = createCipheriv('aes-256-gcm', this.newest.key, nonce);
-    cipher.setAAD(Buffer.from(`${this.newest.id}.${context}`));
-    const sealed = Buffer.concat([nonce, cipher.update(text, 'utf8'), cipher.final(), cipher.getAuthTag()]);
-    return `${this.newest.id}.${sealed.toString('base64url')}`;
+    return `${this.newest.id}.${this.seal(Buffer.from(text), context).toString('base64url')}`;
+  }
+
+  /** As `encrypt`, for bytes: `<key id>.` and then bytes. */
+  encryptBytes(bytes: Buffer, context: string): Buffer {
+    return Buffer.concat([Buffer.from(`${this.newest.id}.`), this.seal(bytes, context)]);
   }
 
   /**
    * @throws {Error} when the key is gone from ENCRYPTION_KEYS, or the ciphertext was changed or moved
    */
   decrypt(ciphertext: string, context: string): string {
-    const id = keyIdOf(ciphertext);
-    const key = this.keys.get(id);
-    if (key === undefined) throw new Error(`ENCRYPTION_KEYS has no key "${id}", which stored data needs`);
-    const sealed = Buffer.from(ciphertext.slice(id.length + 1), 'base64url');
-    const decipher = createDecipheriv('aes-256-gcm', key, sealed.subarray(0, NONCE_BYTES), { authTagLength: TAG_BYTES });
-    decipher.setAAD(Buffer.from(`${id}.${context}`));
-    decipher.setAuthTag(sealed.subarray(-TAG_BYTES));
-    return decipher.update(sealed.subarray(NONCE_BYTES, -TAG_BYTES), undefined, 'utf8') + decipher.final('utf8');
+    const id = ciphertext.slice(0, Math.max(0, ciphertext.indexOf('.')));
+    return this.open(id, Buffer.from(ciphertext.slice(id.length + 1), 'base64url'), context).toString();
+  }
+
+  /** @throws {Error} as `decrypt` */
+  decryptBytes(ciphertext: Buffer, context: string): Buffer {
+    const id = ciphertext.subarray(0, Math.max(0, ciphertext.indexOf('.'))).toString();
+    return this.open(id, ciphertext.subarray(id.length + 1), context);
   }
 
   /** The same text under the newest key. */
@@ -47,11 +48,27 @@ export class Keyring {
     return this.encrypt(this.decrypt(ciphertext, context), context);
   }
 
+  renewBytes(ciphertext: Buffer, context: string): Buffer {
+    return this.encryptBytes(this.decryptBytes(ciphertext, context), context);
+  }
+
   get newestKeyId(): string {
     return this.newest.id;
   }
-}
 
-function keyIdOf(ciphertext: string): string {
-  return ciphertext.slice(0, Math.max(0, ciphertext.indexOf('.')));
+  private seal(bytes: Buffer, context: string): Buffer {
+    const nonce = randomBytes(NONCE_BYTES);
+    const cipher = createCipheriv('aes-256-gcm', this.newest.key, nonce);
+    cipher.setAAD(Buffer.from(`${this.newest.id}.${context}`));
+    return Buffer.concat([nonce, cipher.update(bytes), cipher.final(), cipher.getAuthTag()]);
+  }
+
+  private open(id: string, sealed: Buffer, context: string): Buffer {
+    const key = this.keys.get(id);
+    if (key === undefined) throw new Error(`ENCRYPTION_KEYS has no key "${id}", which stored data needs`);
+    const decipher = createDecipheriv('aes-256-gcm', key, sealed.subarray(0, NONCE_BYTES), { authTagLength: TAG_BYTES });
+    decipher.setAAD(Buffer.from(`${id}.${context}`));
+    decipher.setAuthTag(sealed.subarray(-TAG_BYTES));
+    return Buffer.concat([decipher.update(sealed.subarray(NONCE_BYTES, -TAG_BYTES)), decipher.final()]);
+  }
 }

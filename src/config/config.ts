@@ -28,6 +28,12 @@ export interface ClerkConfig {
   authorizedParties: string[];
 }
 
+export interface ClerkApiConfig {
+  secretKey: string;
+  /** Origin of Clerk's Backend API when it is not the public one. */
+  url?: string;
+}
+
 /** Everything the process was told from outside. The only reader of `process.env` is this file. */
 export class Config {
   readonly environment!: 'development' | 'test' | 'production';
@@ -50,6 +56,13 @@ export class Config {
   readonly google?: OAuthClient;
   readonly github?: OAuthClient;
   readonly clerk?: ClerkConfig;
+  /** HMAC keys; with none there is no such endpoint. */
+  readonly clerkWebhookKeys!: Buffer[];
+  /** Events of other instances are kept and ignored. */
+  readonly clerkInstanceId?: string;
+  readonly clerkApi?: ClerkApiConfig;
+  /** How long the bodies of webhooks stay that are done with. */
+  readonly webhookBodyDays!: number;
   /** A session ends this long after its last use. */
   readonly sessionIdleSeconds!: number;
   /** A session ends this long after sign-in, used or not. */
@@ -139,6 +152,17 @@ function isPublicKey(pem: string): boolean {
   }
 }
 
+/** As providers show them: `whsec_` and base64; several while one is replaced by another. */
+const webhookSecrets = list.transform((secrets, context): Buffer[] =>
+  secrets.map((secret) => {
+    const encoded = secret.replace(/^whsec_/, '');
+    const key = Buffer.from(encoded, 'base64');
+    const isBase64 = key.toString('base64').replace(/=+$/, '') === encoded.replace(/=+$/, '');
+    if (!isBase64 || key.length < 16) context.addIssue({ code: 'custom', message: 'must be signing secrets: whsec_ and base64' });
+    return key;
+  }),
+);
+
 const postgresUrl = z.url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' });
 
 const schema = z.object({
@@ -163,6 +187,10 @@ const schema = z.object({
   CLERK_JWT_KEY: publicKey.optional(),
   CLERK_JWKS_URL: z.url({ protocol: /^https?$/, error: 'must be an http(s) URL' }).optional(),
   CLERK_AUTHORIZED_PARTIES: list.default([]),
+  CLERK_WEBHOOK_SIGNING_SECRET: webhookSecrets.default([]),
+  CLERK_INSTANCE_ID: z.string().optional(),
+  CLERK_SECRET_KEY: z.string().regex(/^sk_[A-Za-z0-9_]+$/, 'must be a secret key: sk_test_… or sk_live_…').optional(),
+  CLERK_API_URL: z.url({ protocol: /^https?$/, error: 'must be an http(s) URL' }).optional(),
   SESSION_IDLE_SECONDS: seconds(7 * 24 * 3600),
   SESSION_ABSOLUTE_SECONDS: seconds(30 * 24 * 3600),
   SESSION_TOUCH_SECONDS: seconds(60),
@@ -179,6 +207,7 @@ const schema = z.object({
   PURGE_AFTER_DAYS: z.coerce.number({ error: 'must be a number of days' }).min(0).default(30),
   AUDIT_RETENTION_DAYS: z.coerce.number({ error: 'must be a number of days' }).int().min(0).default(400),
   INVITATION_DAYS: z.coerce.number({ error: 'must be a number of days' }).int().min(1).max(365).default(7),
+  WEBHOOK_BODY_DAYS: z.coerce.number({ error: 'must be a number of days' }).int().min(1).default(30),
   METRICS_TOKEN: z.string().min(16, 'must be at least 16 characters').optional(),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
   SHUTDOWN_DELAY_SECONDS: z.coerce.number({ error: 'must be a number of seconds' }).min(0).max(60).default(2),
@@ -250,6 +279,13 @@ export function loadConfig(environment: Record<string, string | undefined>): Con
             jwksUrl: values.CLERK_JWKS_URL ?? `${values.CLERK_ISSUER.replace(/\/$/, '')}/.well-known/jwks.json`,
             authorizedParties: values.CLERK_AUTHORIZED_PARTIES.length > 0 ? values.CLERK_AUTHORIZED_PARTIES : trustedOrigins,
           },
+    clerkWebhookKeys: values.CLERK_WEBHOOK_SIGNING_SECRET,
+    clerkInstanceId: values.CLERK_INSTANCE_ID,
+    clerkApi:
+      values.CLERK_SECRET_KEY === undefined
+        ? undefined
+        : { secretKey: values.CLERK_SECRET_KEY, url: values.CLERK_API_URL?.replace(/\/$/, '') },
+    webhookBodyDays: values.WEBHOOK_BODY_DAYS,
     sessionIdleSeconds: values.SESSION_IDLE_SECONDS,
     sessionAbsoluteSeconds: values.SESSION_ABSOLUTE_SECONDS,
     sessionTouchSeconds: values.SESSION_TOUCH_SECONDS,

@@ -30,6 +30,12 @@ export function isDeadlock(error: unknown): boolean {
   return databaseErrorOf(error)?.code === '40P01';
 }
 
+/** Whether a transaction only got in another one's way: begun again it sees what that one has written. */
+export function isPassing(error: unknown): boolean {
+  const code = databaseErrorOf(error)?.code;
+  return code === '40P01' || code === '40001' || code === '23505' || code === '23503';
+}
+
 /**
  * Whether the database is away (as opposed to having refused a statement): no connection, shutting
  * down, starting up, too many clients, failed over to a read-only standby, or a time-out of ours.

@@ -10,11 +10,13 @@ import { InvitationsController } from './invitations.controller.js';
 import { InvitationsRepository } from './invitations.repository.js';
 import { InvitationsService } from './invitations.service.js';
 import { OwnInvitationsController } from './own-invitations.controller.js';
+import { SyncedInvitationsRepository } from './synced-invitations.repository.js';
+import { SyncedInvitationsService } from './synced-invitations.service.js';
 
 @Module({
   imports: [AuditModule, IdempotencyModule, JobsModule, MailModule, MembershipsModule, OrganizationsModule, UsersModule],
   controllers: [InvitationsController, OwnInvitationsController],
-  providers: [InvitationsRepository, InvitationsService],
-  exports: [InvitationsService],
+  providers: [InvitationsRepository, InvitationsService, SyncedInvitationsRepository, SyncedInvitationsService],
+  exports: [InvitationsService, SyncedInvitationsService],
 })
 export class InvitationsModule {}

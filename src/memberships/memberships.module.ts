@@ -3,11 +3,13 @@ import { AuditModule } from '../audit/audit.module.js';
 import { MembershipsController } from './memberships.controller.js';
 import { MembershipsRepository } from './memberships.repository.js';
 import { MembershipsService } from './memberships.service.js';
+import { SyncedMembershipsRepository } from './synced-memberships.repository.js';
+import { SyncedMembershipsService } from './synced-memberships.service.js';
 
 @Module({
   imports: [AuditModule],
   controllers: [MembershipsController],
-  providers: [MembershipsRepository, MembershipsService],
-  exports: [MembershipsService],
+  providers: [MembershipsRepository, MembershipsService, SyncedMembershipsRepository, SyncedMembershipsService],
+  exports: [MembershipsService, SyncedMembershipsService],
 })
 export class MembershipsModule {}

@@ -74,6 +74,10 @@ export class MembershipsRepository {
     return updated!;
   }
 
+  async updateUser(membershipId: string, userId: string, db: Queryable): Promise<void> {
+    await db.update(memberships).set({ userId }).where(eq(memberships.id, membershipId));
+  }
+
   async end(membershipIds: string[], db: Queryable): Promise<void> {
     if (membershipIds.length === 0) return;
     await db.update(memberships).set({ deletedAt: new Date() }).where(inArray(memberships.id, membershipIds));
@@ -108,6 +112,17 @@ export class MembershipsRepository {
       .select({ id: organizations.id, clerkOrganizationId: organizations.clerkOrganizationId, deletedAt: organizations.deletedAt })
       .from(organizations)
       .where(sql`${organizations.id} IN (${own})`)
+      .orderBy(organizations.id)
+      .for('no key update');
+  }
+
+  /** As `lockOrganizationsOfUser`. */
+  async lockOrganizations(organizationIds: string[], db: Queryable): Promise<void> {
+    if (organizationIds.length === 0) return;
+    await db
+      .select({ id: organizations.id })
+      .from(organizations)
+      .where(inArray(organizations.id, organizationIds))
       .orderBy(organizations.id)
       .for('no key update');
   }
@@ -155,6 +170,20 @@ export class MembershipsRepository {
       .from(memberships)
       .where(and(eq(memberships.userId, userId), isNull(memberships.deletedAt)))
       .orderBy(desc(memberships.createdAt));
+  }
+
+  /** Living ones that are ours. */
+  async listLocal(which: { ofUser: string } | { ids: string[] }, db: Queryable): Promise<Membership[]> {
+    return db
+      .select()
+      .from(memberships)
+      .where(
+        and(
+          'ids' in which ? inArray(memberships.id, which.ids) : eq(memberships.userId, which.ofUser),
+          isNull(memberships.clerkMembershipId),
+          isNull(memberships.deletedAt),
+        ),
+      );
   }
 
   async listProviderIds(by: { userIds: string[] } | { organizationIds: string[] }, db: Queryable): Promise<(string | null)[]> {

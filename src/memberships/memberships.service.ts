@@ -127,6 +127,28 @@ export class MembershipsService {
     }
   }
 
+  /**
+   * Gives memberships of ours to somebody else, who is the same person; answers which. Where that one is a
+   * member already, the stronger role stays. Whoever calls holds the locks of both users' rows.
+   */
+  async move(which: { ofUser: string } | { ids: string[] }, toUserId: string, db: Queryable): Promise<string[]> {
+    const moving = await this.repository.listLocal(which, db);
+    await this.repository.lockOrganizations(
+      moving.map(({ organizationId }) => organizationId),
+      db,
+    );
+    const own = await this.repository.listOfUser(toUserId, db);
+    for (const { id, organizationId, role } of moving) {
+      const twin = own.find((one) => one.organizationId === organizationId);
+      if (twin === undefined) await this.repository.updateUser(id, toUserId, db);
+      else {
+        await this.repository.end([id], db);
+        if (role === 'admin' && twin.role !== 'admin') await this.repository.updateRole(twin.id, 'admin', db);
+      }
+    }
+    return moving.map(({ id }) => id);
+  }
+
   /** Makes the oldest member admin where there is none. Whoever calls holds the lock of the organization's row. */
   async ensureAdmin(organizationId: string, db: Queryable): Promise<void> {
     if (!(await this.repository.hasAdmin(organizationId, {}, db))) await this.promoteOldest(organizationId, db);

@@ -6,11 +6,13 @@ import { MembershipsModule } from '../memberships/memberships.module.js';
 import { OrganizationsController } from './organizations.controller.js';
 import { OrganizationsRepository } from './organizations.repository.js';
 import { OrganizationsService } from './organizations.service.js';
+import { SyncedOrganizationsRepository } from './synced-organizations.repository.js';
+import { SyncedOrganizationsService } from './synced-organizations.service.js';
 
 @Module({
   imports: [AuditModule, IdempotencyModule, JobsModule, MembershipsModule],
   controllers: [OrganizationsController],
-  providers: [OrganizationsRepository, OrganizationsService],
-  exports: [OrganizationsService],
+  providers: [OrganizationsRepository, OrganizationsService, SyncedOrganizationsRepository, SyncedOrganizationsService],
+  exports: [OrganizationsService, SyncedOrganizationsService],
 })
 export class OrganizationsModule {}

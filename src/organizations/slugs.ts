@@ -24,6 +24,11 @@ export function normaliseSlug(text: string): string | undefined {
   return slug.length < MIN_LENGTH ? undefined : slug;
 }
 
+/** Whether a text can be a slug as it stands; the table has the same rule. */
+export function isSlug(text: string): boolean {
+  return /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/.test(text);
+}
+
 export function isReservedSlug(slug: string): boolean {
   return RESERVED.has(slug);
 }

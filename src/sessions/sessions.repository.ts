@@ -46,6 +46,10 @@ export class SessionsRepository {
     await db.insert(sessions).values(session).onConflictDoNothing({ target: sessions.clerkSessionId });
   }
 
+  async endClerkSession(clerkSessionId: string, db: Queryable): Promise<void> {
+    await this.endWhere(eq(sessions.clerkSessionId, clerkSessionId), db);
+  }
+
   /** Answers how many ended. */
   async end(userId: string, sessionId: string, db: Queryable = this.db): Promise<number> {
     return this.endWhere(and(eq(sessions.userId, userId), eq(sessions.id, sessionId)), db);
@@ -53,6 +57,16 @@ export class SessionsRepository {
 
   async endOfUsers(userIds: string[], { except }: { except?: string } = {}, db: Queryable = this.db): Promise<number> {
     return this.endWhere(and(inArray(sessions.userId, userIds), except === undefined ? undefined : ne(sessions.id, except)), db);
+  }
+
+  /** Only ours: a Clerk session is its Clerk user's. */
+  async move(which: { ofUser: string } | { ids: string[] }, toUserId: string, db: Queryable): Promise<string[]> {
+    const moved = await db
+      .update(sessions)
+      .set({ userId: toUserId })
+      .where(and('ids' in which ? inArray(sessions.id, which.ids) : eq(sessions.userId, which.ofUser), isNull(sessions.clerkSessionId)))
+      .returning({ id: sessions.id });
+    return moved.map(({ id }) => id);
   }
 
   async deleteExpired(limit: number, db: Queryable = this.db): Promise<number> {

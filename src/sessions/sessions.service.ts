@@ -11,6 +11,17 @@ import { SessionNotFound } from './sessions.errors.js';
 import { SessionsRepository } from './sessions.repository.js';
 import type { Session } from './sessions.table.js';
 
+/** A session as the provider that opened it tells it. */
+export interface ClerkSessionSnapshot {
+  clerkSessionId: string;
+  userId: string;
+  createdAt?: Date;
+  expiresAt: Date | null;
+  isEnded: boolean;
+  ipAddress?: string;
+  userAgent?: string;
+}
+
 /** Where a person is signed in. A session that ends is refused at the next request on every process: nothing caches it. */
 @Injectable()
 export class SessionsService implements OnModuleInit {
@@ -73,6 +84,21 @@ export class SessionsService implements OnModuleInit {
     return userIds.length === 0 ? 0 : this.repository.endOfUsers(userIds, options, db);
   }
 
+  /** Gives our own sessions to somebody else, who is the same person; answers which. */
+  async move(which: { ofUser: string } | { ids: string[] }, toUserId: string, db: Queryable): Promise<string[]> {
+    return this.repository.move(which, toUserId, db);
+  }
+
+  /**
+   * Writes down what the provider says of a session of its own. One that has ended stays so, and its row refuses
+   * its tokens; also when its end is the first we hear of it.
+   */
+  async apply({ isEnded, expiresAt, ...session }: ClerkSessionSnapshot, db: Queryable): Promise<void> {
+    const lifetime = expiresAt ?? this.idleEnd();
+    await this.repository.insertClerkSession({ id: newId(), ...session, expiresAt: lifetime }, db);
+    if (isEnded) await this.repository.endClerkSession(session.clerkSessionId, db);
+  }
+
   /** Writes down a Clerk session when its token is first seen. */
   async mirrorClerkSession(
     userId: string,
@@ -80,7 +106,10 @@ export class SessionsService implements OnModuleInit {
     device: { ipAddress?: string; userAgent?: string },
     db: Queryable,
   ): Promise<void> {
-    const expiresAt = new Date(Date.now() + this.config.sessionIdleSeconds * 1000);
-    await this.repository.insertClerkSession({ id: newId(), userId, clerkSessionId, expiresAt, ...device }, db);
+    await this.repository.insertClerkSession({ id: newId(), userId, clerkSessionId, expiresAt: this.idleEnd(), ...device }, db);
+  }
+
+  private idleEnd(): Date {
+    return new Date(Date.now() + this.config.sessionIdleSeconds * 1000);
   }
 }

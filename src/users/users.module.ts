@@ -4,6 +4,9 @@ import { AuditModule } from '../audit/audit.module.js';
 import { JobsModule } from '../jobs/jobs.module.js';
 import { MembershipsModule } from '../memberships/memberships.module.js';
 import { SessionsModule } from '../sessions/sessions.module.js';
+import { SyncedUsersRepository } from './synced-users.repository.js';
+import { SyncedUsersService } from './synced-users.service.js';
+import { UserMerges } from './user-merges.js';
 import { UsersController } from './users.controller.js';
 import { UsersRepository } from './users.repository.js';
 import { UsersService } from './users.service.js';
@@ -11,7 +14,7 @@ import { UsersService } from './users.service.js';
 @Module({
   imports: [AccountsModule, AuditModule, MembershipsModule, SessionsModule, JobsModule],
   controllers: [UsersController],
-  providers: [UsersRepository, UsersService],
-  exports: [UsersService],
+  providers: [UsersRepository, UsersService, SyncedUsersRepository, SyncedUsersService, UserMerges],
+  exports: [UsersService, SyncedUsersService],
 })
 export class UsersModule {}

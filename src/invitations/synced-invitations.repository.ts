@@ -1,0 +1,70 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { and, eq, sql, type SQL } from 'drizzle-orm';
+import { type EventKey, isNewer, keyColumns } from '../common/event-key.js';
+import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { type Invitation, invitations } from './invitations.table.js';
+
+/** One invitation among several of the same address to the same organization. */
+export interface InvitationPlace {
+  organizationId: string;
+  email: string;
+  clerkInvitationId: string;
+  createdAt: Date;
+}
+
+/** Statements about invitations that a provider owns. */
+@Injectable()
+export class SyncedInvitationsRepository {
+  constructor(@Inject(DATABASE) private readonly db: Database) {}
+
+  async findByClerkId(clerkInvitationId: string, db: Queryable = this.db): Promise<Invitation | undefined> {
+    const [invitation] = await db.select().from(invitations).where(eq(invitations.clerkInvitationId, clerkInvitationId));
+    return invitation;
+  }
+
+  async insert(invitation: typeof invitations.$inferInsert, db: Queryable): Promise<Invitation> {
+    const [inserted] = await db.insert(invitations).values(invitation).returning();
+    return inserted!;
+  }
+
+  async updateIfNewer(
+    id: string,
+    changes: Partial<typeof invitations.$inferInsert>,
+    key: EventKey,
+    db: Queryable,
+  ): Promise<Invitation | undefined> {
+    const [updated] = await db
+      .update(invitations)
+      .set({ ...changes, ...keyColumns(key) })
+      .where(and(eq(invitations.id, id), isNewer(key, invitations)))
+      .returning();
+    return updated;
+  }
+
+  /** Whether the same address was invited again since, whatever became of that. */
+  async hasLater(than: InvitationPlace, db: Queryable): Promise<boolean> {
+    const [later] = await db
+      .select({ id: invitations.id })
+      .from(invitations)
+      .where(and(ofPair(than), sql`${place} > (${than.createdAt}, ${than.clerkInvitationId})`))
+      .limit(1);
+    return later !== undefined;
+  }
+
+  async revokePending(which: { organizationId: string } | { olderThan: InvitationPlace }, db: Queryable): Promise<void> {
+    const condition =
+      'organizationId' in which
+        ? eq(invitations.organizationId, which.organizationId)
+        : and(ofPair(which.olderThan), sql`${place} < (${which.olderThan.createdAt}, ${which.olderThan.clerkInvitationId})`);
+    await db
+      .update(invitations)
+      .set({ status: 'revoked' })
+      .where(and(condition, eq(invitations.status, 'pending')));
+  }
+}
+
+const place = sql`(${invitations.createdAt}, ${invitations.clerkInvitationId})`;
+
+function ofPair({ organizationId, email }: InvitationPlace): SQL | undefined {
+  return and(eq(invitations.organizationId, organizationId), eq(invitations.email, email));
+}

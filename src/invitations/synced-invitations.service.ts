@@ -1,0 +1,66 @@
+import { Injectable } from '@nestjs/common';
+import type { Actor } from '../access/principal.js';
+import { AuditService } from '../audit/audit.service.js';
+import { type EventKey, keyColumns } from '../common/event-key.js';
+import { newId } from '../common/ids.js';
+import { holdNames } from '../common/locks.js';
+import { PurgedIds } from '../common/purged-ids.js';
+import type { Queryable } from '../database/database.js';
+import type { Role } from '../memberships/organization-memberships.table.js';
+import type { InvitationStatus } from './invitations.table.js';
+import { SyncedInvitationsRepository } from './synced-invitations.repository.js';
+
+/** An invitation as the provider that owns it tells it. */
+export interface InvitationSnapshot {
+  clerkInvitationId: string;
+  organizationId: string;
+  /** Lower case. */
+  email: string;
+  role: Role;
+  /** As the provider calls it. */
+  clerkRole: string | null;
+  status: InvitationStatus;
+  invitedBy?: string;
+  answeredBy?: string;
+  expiresAt: Date;
+  /** At the provider: of several of one address only the newest can be pending. */
+  createdAt: Date;
+  /** Whether the organization is gone. */
+  isOrphan: boolean;
+}
+
+/** Invitations that a provider owns; as `SyncedUsersService` does it for users. */
+@Injectable()
+export class SyncedInvitationsService {
+  constructor(
+    private readonly repository: SyncedInvitationsRepository,
+    private readonly audit: AuditService,
+    private readonly purgedIds: PurgedIds,
+  ) {}
+
+  /** Whoever calls holds the organization's row. */
+  async apply({ isOrphan, ...snapshot }: InvitationSnapshot, key: EventKey, actor: Actor, db: Queryable): Promise<void> {
+    const { clerkInvitationId, organizationId, email } = snapshot;
+    // Events of one address go one after the other.
+    await holdNames('invitation', [`${organizationId}:${email}`], db);
+    const before = await this.repository.findByClerkId(clerkInvitationId, db);
+    if (before === undefined && (await this.purgedIds.has('clerk', 'invitation', clerkInvitationId, db))) return;
+    const isOver = snapshot.status === 'pending' && (isOrphan || (await this.repository.hasLater(snapshot, db)));
+    const status = isOver ? 'revoked' : snapshot.status;
+    // The older ones first: one of them may be pending, and two can not be.
+    await this.repository.revokePending({ olderThan: snapshot }, db);
+    const after =
+      before === undefined
+        ? await this.repository.insert({ id: newId(), ...snapshot, status, ...keyColumns(key) }, db)
+        : await this.repository.updateIfNewer(before.id, { ...snapshot, status }, key, db);
+    if (after === undefined || after.status === before?.status) return;
+    const action = after.status === 'pending' ? 'invitation.created' : `invitation.${after.status}`;
+    const change = { before: before && { status: before.status }, after: { status: after.status, email, role: after.role } };
+    await this.audit.record({ actor, action, organizationId, target: { type: 'invitation', id: after.id }, ...change }, db);
+  }
+
+  /** Whoever calls holds the organization's row. */
+  async revokeAllOfOrganization(organizationId: string, db: Queryable): Promise<void> {
+    await this.repository.revokePending({ organizationId }, db);
+  }
+}

@@ -1,0 +1,67 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { and, eq, isNull, or } from 'drizzle-orm';
+import { type EventKey, isNewer, keyColumns, newestFirst } from '../common/event-key.js';
+import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { type Organization, organizations } from './organizations.table.js';
+
+/** Statements about organizations that a provider owns, tombstones included. */
+@Injectable()
+export class SyncedOrganizationsRepository {
+  constructor(@Inject(DATABASE) private readonly db: Database) {}
+
+  async findByClerkId(clerkOrganizationId: string, db: Queryable = this.db): Promise<Organization | undefined> {
+    const [organization] = await db.select().from(organizations).where(eq(organizations.clerkOrganizationId, clerkOrganizationId));
+    return organization;
+  }
+
+  async lockByClerkId(clerkOrganizationId: string, strength: 'share' | 'no key update', db: Queryable): Promise<Organization | undefined> {
+    const [organization] = await db
+      .select()
+      .from(organizations)
+      .where(eq(organizations.clerkOrganizationId, clerkOrganizationId))
+      .for(strength);
+    return organization;
+  }
+
+  /** Undefined when there is such an organization already. */
+  async insert(organization: typeof organizations.$inferInsert, db: Queryable): Promise<Organization | undefined> {
+    const [inserted] = await db
+      .insert(organizations)
+      .values(organization)
+      .onConflictDoNothing({ target: organizations.clerkOrganizationId })
+      .returning();
+    return inserted;
+  }
+
+  /** Undefined when something newer has written the row, or it is dead. */
+  async updateIfNewer(
+    id: string,
+    changes: Partial<typeof organizations.$inferInsert>,
+    key: EventKey,
+    db: Queryable,
+  ): Promise<Organization | undefined> {
+    const [updated] = await db
+      .update(organizations)
+      .set({ ...changes, ...keyColumns(key) })
+      .where(and(eq(organizations.id, id), isNull(organizations.deletedAt), isNewer(key, organizations)))
+      .returning();
+    return updated;
+  }
+
+  async update(id: string, changes: Partial<typeof organizations.$inferInsert>, db: Queryable): Promise<void> {
+    await db.update(organizations).set(changes).where(eq(organizations.id, id));
+  }
+
+  async remove(id: string, db: Queryable): Promise<void> {
+    await db.delete(organizations).where(eq(organizations.id, id));
+  }
+
+  /** Which organizations have a slug or say that it is theirs, the one first whose word is newest. */
+  async contenders(slug: string, db: Queryable): Promise<Organization[]> {
+    return db
+      .select()
+      .from(organizations)
+      .where(and(isNull(organizations.deletedAt), or(eq(organizations.slug, slug), eq(organizations.clerkSlug, slug))))
+      .orderBy(newestFirst(organizations));
+  }
+}

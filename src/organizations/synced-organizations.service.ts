@@ -1,0 +1,148 @@
+import { isDeepStrictEqual } from 'node:util';
+import { Injectable } from '@nestjs/common';
+import type { Actor } from '../access/principal.js';
+import { AuditService } from '../audit/audit.service.js';
+import { type EventKey, keyColumns } from '../common/event-key.js';
+import { newId } from '../common/ids.js';
+import { holdNames } from '../common/locks.js';
+import { PurgedIds } from '../common/purged-ids.js';
+import type { Queryable } from '../database/database.js';
+import { SyncedMembershipsService } from '../memberships/synced-memberships.service.js';
+import type { Organization, organizations } from './organizations.table.js';
+import { isSlug } from './slugs.js';
+import { SyncedOrganizationsRepository } from './synced-organizations.repository.js';
+
+/** An organization as the provider that owns it tells it. */
+export interface OrganizationSnapshot {
+  clerkOrganizationId: string;
+  name: string;
+  slug: string | null;
+  imageUrl: string | null;
+  /** At the provider. */
+  createdAt: Date | null;
+}
+
+type NewOrganization = Omit<typeof organizations.$inferInsert, 'id' | 'clerkOrganizationId'> & { clerkOrganizationId: string };
+
+const NOTHING = { name: '', slug: null, clerkSlug: null, imageUrl: null };
+
+/** Organizations whom a provider owns; as `SyncedUsersService` does it for users. */
+@Injectable()
+export class SyncedOrganizationsService {
+  constructor(
+    private readonly repository: SyncedOrganizationsRepository,
+    private readonly memberships: SyncedMembershipsService,
+    private readonly audit: AuditService,
+    private readonly purgedIds: PurgedIds,
+  ) {}
+
+  /**
+   * The row of an organization that somebody else's event names, tombstones included; undefined for one that was
+   * purged. It can not be deleted until the transaction ends.
+   */
+  async meet(hearsay: OrganizationSnapshot, key: EventKey, db: Queryable): Promise<Organization | undefined> {
+    const known = await this.repository.findByClerkId(hearsay.clerkOrganizationId, db);
+    // What nobody has told of yet is written. Not under a shared lock: two who hold one wait for each other to write.
+    if (known === undefined || (known.eventAt === '-infinity' && known.deletedAt === null)) await this.write(hearsay, key, db);
+    return this.repository.lockByClerkId(hearsay.clerkOrganizationId, 'share', db);
+  }
+
+  /** Writes down what the provider says of an organization, unless something newer is known. */
+  async apply(snapshot: OrganizationSnapshot, key: EventKey, actor: Actor, db: Queryable): Promise<void> {
+    const { before, after } = (await this.write(snapshot, key, db)) ?? {};
+    if (after === undefined) return;
+    const change = { before: before && profileOf(before), after: profileOf(after) };
+    if (isDeepStrictEqual(change.before, change.after)) return;
+    await this.record(before === undefined ? 'organization.created' : 'organization.updated', after.id, actor, change, db);
+  }
+
+  /** Deletes for good, as the provider did, with its memberships; also one that was never seen. Answers its id. */
+  async applyDeletion(clerkOrganizationId: string, actor: Actor, db: Queryable): Promise<string | undefined> {
+    const known = await this.repository.findByClerkId(clerkOrganizationId, db);
+    await holdNames('slug', [known?.clerkSlug], db);
+    const dead = { clerkOrganizationId, ...NOTHING, deletedAt: new Date() };
+    const row = await this.lockOrInsert(dead, db);
+    if (row === undefined) return undefined;
+    const { organization, isNew } = row;
+    if (!isNew) {
+      if (organization.deletedAt !== null) return organization.id;
+      await this.repository.update(organization.id, { ...NOTHING, deletedAt: new Date() }, db);
+      await this.memberships.endAllOfOrganization(organization.id, db);
+      await this.settle([organization.clerkSlug], db);
+    }
+    await this.record('organization.deleted', organization.id, actor, { before: profileOf(organization) }, db);
+    return organization.id;
+  }
+
+  private async write(
+    snapshot: OrganizationSnapshot,
+    key: EventKey,
+    db: Queryable,
+  ): Promise<{ before?: Organization; after?: Organization } | undefined> {
+    const known = await this.repository.findByClerkId(snapshot.clerkOrganizationId, db);
+    await holdNames('slug', [known?.clerkSlug, snapshot.slug], db);
+    const row = await this.lockOrInsert(
+      { clerkOrganizationId: snapshot.clerkOrganizationId, ...fieldsOf(snapshot), ...keyColumns(key) },
+      db,
+    );
+    if (row === undefined) return undefined;
+    const before = row.isNew ? undefined : row.organization;
+    // A slug that is theirs no longer goes at once, for whoever else claims it.
+    const lost = before === undefined || before.clerkSlug === snapshot.slug ? {} : { slug: null };
+    const after = row.isNew
+      ? row.organization
+      : await this.repository.updateIfNewer(row.organization.id, { ...fieldsOf(snapshot), ...lost }, key, db);
+    if (after !== undefined) await this.settle([before?.clerkSlug, snapshot.slug], db);
+    return { before, after };
+  }
+
+  /** Gives each slug to the newest of those who claim it. One that is ours keeps it. */
+  private async settle(slugs: (string | null | undefined)[], db: Queryable): Promise<void> {
+    for (const slug of new Set(slugs)) {
+      if (slug == null || !isSlug(slug)) continue;
+      const contenders = await this.repository.contenders(slug, db);
+      const holder = contenders.find((one) => one.slug === slug);
+      const winner = contenders.find((one) => one.clerkSlug === slug);
+      if (holder?.clerkOrganizationId === null || holder?.id === winner?.id) continue;
+      if (holder !== undefined) await this.repository.update(holder.id, { slug: null }, db);
+      if (winner !== undefined) await this.repository.update(winner.id, { slug }, db);
+    }
+  }
+
+  private async lockOrInsert(
+    organization: NewOrganization,
+    db: Queryable,
+  ): Promise<{ organization: Organization; isNew: boolean } | undefined> {
+    const { clerkOrganizationId } = organization;
+    const known = await this.repository.lockByClerkId(clerkOrganizationId, 'no key update', db);
+    if (known !== undefined) return { organization: known, isNew: false };
+    const inserted = await this.repository.insert({ id: newId(), ...organization }, db);
+    if (inserted === undefined) {
+      // Another event of it came first, or a purge did.
+      const other = await this.repository.lockByClerkId(clerkOrganizationId, 'no key update', db);
+      return other && { organization: other, isNew: false };
+    }
+    // Asked only now: the insert waits for a purge that is under way, and must not outlive it.
+    if (!(await this.purgedIds.has('clerk', 'organization', clerkOrganizationId, db))) return { organization: inserted, isNew: true };
+    await this.repository.remove(inserted.id, db);
+    return undefined;
+  }
+
+  private async record(
+    action: string,
+    id: string,
+    actor: Actor,
+    change: { before?: object; after?: object },
+    db: Queryable,
+  ): Promise<void> {
+    await this.audit.record({ actor, action, organizationId: id, target: { type: 'organization', id }, ...change }, db);
+  }
+}
+
+function fieldsOf({ name, slug, imageUrl, createdAt }: OrganizationSnapshot) {
+  return { name, clerkSlug: slug, imageUrl, ...(createdAt && { createdAt }) };
+}
+
+function profileOf({ name, clerkSlug: slug, imageUrl }: Organization): object {
+  return { name, slug, imageUrl };
+}

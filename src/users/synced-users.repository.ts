@@ -1,0 +1,87 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { and, eq, isNull, or, sql } from 'drizzle-orm';
+import { type EventKey, isNewer, keyColumns, newestFirst } from '../common/event-key.js';
+import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { type UserMerge, userMerges } from './user-merges.table.js';
+import { type User, users } from './users.table.js';
+
+/** Statements about users whom a provider owns. They all take the transaction: none stands alone. */
+@Injectable()
+export class SyncedUsersRepository {
+  constructor(@Inject(DATABASE) private readonly db: Database) {}
+
+  async findByClerkId(clerkUserId: string, db: Queryable = this.db): Promise<User | undefined> {
+    const [user] = await db.select().from(users).where(eq(users.clerkUserId, clerkUserId));
+    return user;
+  }
+
+  /** Tombstones included. */
+  async lockByClerkId(clerkUserId: string, db: Queryable): Promise<User | undefined> {
+    const [user] = await db.select().from(users).where(eq(users.clerkUserId, clerkUserId)).for('no key update');
+    return user;
+  }
+
+  /** Undefined when there is such a user already. */
+  async insert(user: typeof users.$inferInsert, db: Queryable): Promise<User | undefined> {
+    const [inserted] = await db.insert(users).values(user).onConflictDoNothing({ target: users.clerkUserId }).returning();
+    return inserted;
+  }
+
+  /** Undefined when something newer has written the row, or it is dead. */
+  async updateIfNewer(id: string, changes: Partial<typeof users.$inferInsert>, key: EventKey, db: Queryable): Promise<User | undefined> {
+    const [updated] = await db
+      .update(users)
+      .set({ ...changes, ...keyColumns(key) })
+      .where(and(eq(users.id, id), isNull(users.deletedAt), isNewer(key, users)))
+      .returning();
+    return updated;
+  }
+
+  async update(id: string, changes: Partial<typeof users.$inferInsert>, db: Queryable): Promise<User> {
+    const [updated] = await db.update(users).set(changes).where(eq(users.id, id)).returning();
+    return updated!;
+  }
+
+  async remove(id: string, db: Queryable): Promise<void> {
+    await db.delete(users).where(eq(users.id, id));
+  }
+
+  /** Who has an address or says that it is theirs, the one first whose word counts most. */
+  async contenders(email: string, db: Queryable): Promise<User[]> {
+    return db
+      .select()
+      .from(users)
+      .where(and(isNull(users.deletedAt), or(eq(users.email, email), eq(users.clerkEmail, email))))
+      .orderBy(sql`${users.clerkEmailVerified} DESC, ${newestFirst(users)}`);
+  }
+
+  /** The local user who has an address. */
+  async findLocal(email: string, db: Queryable): Promise<User | undefined> {
+    const [user] = await db
+      .select()
+      .from(users)
+      .where(and(eq(users.email, email), isNull(users.clerkUserId)));
+    return user;
+  }
+
+  /** A merge over an address that an event newer than this one decided. */
+  async lockLaterMerge(email: string, key: EventKey, db: Queryable): Promise<UserMerge | undefined> {
+    const [merge] = await db
+      .select()
+      .from(userMerges)
+      .where(and(eq(userMerges.email, email), sql`NOT ${isNewer(key, userMerges)}`))
+      .for('update');
+    return merge;
+  }
+
+  async insertMerge(merge: typeof userMerges.$inferInsert, db: Queryable): Promise<void> {
+    await db.insert(userMerges).values(merge);
+  }
+
+  async updateMerge(id: string, intoUserId: string, key: EventKey, db: Queryable): Promise<void> {
+    await db
+      .update(userMerges)
+      .set({ intoUserId, ...keyColumns(key) })
+      .where(eq(userMerges.id, id));
+  }
+}

@@ -1,0 +1,172 @@
+import { isDeepStrictEqual } from 'node:util';
+import { Injectable } from '@nestjs/common';
+import type { Actor } from '../access/principal.js';
+import { AuditService } from '../audit/audit.service.js';
+import { type EventKey, keyColumns } from '../common/event-key.js';
+import { newId } from '../common/ids.js';
+import { holdNames } from '../common/locks.js';
+import { PurgedIds } from '../common/purged-ids.js';
+import type { Queryable } from '../database/database.js';
+import { MembershipsService } from '../memberships/memberships.service.js';
+import { SyncedUsersRepository } from './synced-users.repository.js';
+import { UserMerges } from './user-merges.js';
+import type { User, users } from './users.table.js';
+
+/** A user as the provider that owns them tells it. */
+export interface UserSnapshot {
+  clerkUserId: string;
+  name: string;
+  username: string | null;
+  imageUrl: string | null;
+  /** Lower case. */
+  email: string | null;
+  emailVerified: boolean;
+  banned: boolean;
+  /** At the provider. */
+  createdAt: Date | null;
+}
+
+/** What others tell of a user in passing. */
+export type UserHearsay = Pick<UserSnapshot, 'clerkUserId' | 'name' | 'imageUrl'>;
+
+type NewUser = Omit<typeof users.$inferInsert, 'id' | 'clerkUserId'> & { clerkUserId: string };
+
+const WITHOUT_EMAIL = { email: null, emailVerified: false, emailVerifiedAt: null };
+
+const NOBODY = {
+  ...WITHOUT_EMAIL,
+  name: '',
+  username: null,
+  imageUrl: null,
+  clerkEmail: null,
+  clerkEmailVerified: false,
+  banned: false,
+};
+
+/**
+ * Users whom a provider owns. Whatever order its events come in, and however often, the rows end the same: they
+ * follow the newest event, the dead stay dead, and whose an address is follows from what all rows claim
+ * (docs/decisions/0013).
+ */
+@Injectable()
+export class SyncedUsersService {
+  constructor(
+    private readonly repository: SyncedUsersRepository,
+    private readonly merges: UserMerges,
+    private readonly memberships: MembershipsService,
+    private readonly audit: AuditService,
+    private readonly purgedIds: PurgedIds,
+  ) {}
+
+  /** The id of a user, who is made if there is none; undefined for one who was purged. */
+  async meetId(clerkUserId: string, db: Queryable): Promise<string | undefined> {
+    const known = await this.repository.findByClerkId(clerkUserId, db);
+    return known?.id ?? (await this.hold(clerkUserId, db))?.id;
+  }
+
+  /** The row of a user, who is made if there is none, locked, tombstones included; undefined for one who was purged. */
+  async hold(clerkUserId: string, db: Queryable): Promise<User | undefined> {
+    return (await this.lockOrInsert({ clerkUserId, name: '' }, db))?.user;
+  }
+
+  /** As `hold`, for a user of whom somebody else's event tells something. */
+  async meet({ clerkUserId, name, imageUrl }: UserHearsay, key: EventKey, db: Queryable): Promise<User | undefined> {
+    const row = await this.lockOrInsert({ clerkUserId, name, imageUrl, ...keyColumns(key) }, db);
+    if (row === undefined || row.isNew) return row?.user;
+    return (await this.repository.updateIfNewer(row.user.id, { name, imageUrl }, key, db)) ?? row.user;
+  }
+
+  /** Writes down what the provider says of a user, unless something newer is known. */
+  async apply(snapshot: UserSnapshot, key: EventKey, actor: Actor, db: Queryable): Promise<void> {
+    const { email, emailVerified, createdAt, ...profile } = snapshot;
+    const fields = { ...profile, clerkEmail: email, clerkEmailVerified: emailVerified, ...(createdAt && { createdAt }) };
+    await this.holdClaims(snapshot.clerkUserId, email, db);
+    const row = await this.lockOrInsert({ ...fields, ...keyColumns(key) }, db);
+    if (row === undefined) return;
+    const before = row.isNew ? undefined : row.user;
+    const written = row.isNew ? row.user : await this.writeIfNewer(row.user, fields, key, db);
+    // Old news proves an address as well: what was theirs then is not somebody else's by now.
+    if (email !== null && emailVerified) await this.merges.clearTheWay(email, written ?? row.user, key, actor, db);
+    await this.settle([before?.clerkEmail, email], db);
+    if (written !== undefined) await this.recordChange(before, written, actor, db);
+  }
+
+  /** Deletes for good, as the provider did; also one who was never seen, so that nothing brings them to life. */
+  async applyDeletion(clerkUserId: string, actor: Actor, db: Queryable): Promise<void> {
+    const known = await this.holdClaims(clerkUserId, null, db);
+    if (known?.deletedAt != null) return;
+    // In the order in which resets and changes of password take their locks, the user last.
+    if (known !== undefined) await this.merges.endWaysIn(known.id, db);
+    const row = await this.lockOrInsert({ clerkUserId, ...NOBODY, deletedAt: new Date() }, db);
+    if (row === undefined || (!row.isNew && row.user.deletedAt !== null)) return;
+    const { user, isNew } = row;
+    if (!isNew) {
+      // One may have been opened before the row was locked.
+      await this.merges.endWaysIn(user.id, db);
+      await this.memberships.endAllOfDeletedUser(user.id, db);
+      await this.repository.update(user.id, { ...NOBODY, deletedAt: new Date() }, db);
+      await this.settle([user.clerkEmail], db);
+    }
+    await this.audit.record({ actor, action: 'user.deleted', target: { type: 'user', id: user.id }, before: profileOf(user) }, db);
+  }
+
+  private async writeIfNewer(before: User, fields: Partial<User>, key: EventKey, db: Queryable): Promise<User | undefined> {
+    // An address that is theirs no longer goes at once, for whoever else claims it.
+    const lost = before.clerkEmail === fields.clerkEmail ? {} : WITHOUT_EMAIL;
+    return this.repository.updateIfNewer(before.id, { ...fields, ...lost }, key, db);
+  }
+
+  /** Gives each address to whoever of those who claim it has it: of several the newest word counts. */
+  private async settle(emails: (string | null | undefined)[], db: Queryable): Promise<void> {
+    for (const email of new Set(emails)) {
+      if (email == null) continue;
+      const contenders = await this.repository.contenders(email, db);
+      const holder = contenders.find((one) => one.email === email);
+      // What is local and proved, or claimed without proof, stays; what can be merged or taken is gone by now.
+      if (holder?.clerkUserId === null) continue;
+      const winner = contenders.find((one) => one.clerkEmail === email);
+      if (holder !== undefined && holder.id !== winner?.id) await this.repository.update(holder.id, WITHOUT_EMAIL, db);
+      if (winner === undefined || (winner.email === email && winner.emailVerified === winner.clerkEmailVerified)) continue;
+      const emailVerifiedAt = winner.clerkEmailVerified ? new Date() : null;
+      await this.repository.update(winner.id, { email, emailVerified: winner.clerkEmailVerified, emailVerifiedAt }, db);
+    }
+  }
+
+  /** Holds the address that a user has claimed so far and the one that they claim now; answers what was known of them. */
+  private async holdClaims(clerkUserId: string, email: string | null, db: Queryable): Promise<User | undefined> {
+    const known = await this.repository.findByClerkId(clerkUserId, db);
+    await holdNames('email', [known?.clerkEmail, email], db);
+    return known;
+  }
+
+  private async lockOrInsert(user: NewUser, db: Queryable): Promise<{ user: User; isNew: boolean } | undefined> {
+    const known = await this.repository.lockByClerkId(user.clerkUserId, db);
+    if (known !== undefined) return { user: known, isNew: false };
+    const inserted = await this.insert(user, db);
+    if (inserted !== undefined) return { user: inserted, isNew: true };
+    // Another event of theirs came first, or a purge did.
+    const other = await this.repository.lockByClerkId(user.clerkUserId, db);
+    return other && { user: other, isNew: false };
+  }
+
+  /** Undefined for one who is there, or was purged. */
+  private async insert(user: NewUser, db: Queryable): Promise<User | undefined> {
+    const inserted = await this.repository.insert({ id: newId(), ...user }, db);
+    // Asked only now: the insert waits for a purge that is under way, and must not outlive it.
+    if (inserted === undefined || !(await this.purgedIds.has('clerk', 'user', user.clerkUserId, db))) return inserted;
+    await this.repository.remove(inserted.id, db);
+    return undefined;
+  }
+
+  private async recordChange(before: User | undefined, after: User, actor: Actor, db: Queryable): Promise<void> {
+    const change = { before: before && profileOf(before), after: profileOf(after) };
+    // Clerk tells of every sign-in and of metadata, too.
+    if (isDeepStrictEqual(change.before, change.after)) return;
+    const action = before === undefined ? 'user.created' : 'user.updated';
+    await this.audit.record({ actor, action, target: { type: 'user', id: after.id }, ...change }, db);
+  }
+}
+
+function profileOf({ name, username, imageUrl, clerkEmail: email, clerkEmailVerified: emailVerified, banned }: User): object {
+  return { name, username, imageUrl, email, emailVerified, banned };
+}

@@ -1,0 +1,102 @@
+import { Injectable, Logger } from '@nestjs/common';
+import type { Actor } from '../access/principal.js';
+import { AccountsService } from '../accounts/accounts.service.js';
+import { AuditService } from '../audit/audit.service.js';
+import { type EventKey, keyColumns } from '../common/event-key.js';
+import type { Queryable } from '../database/database.js';
+import { MembershipsService } from '../memberships/memberships.service.js';
+import { SessionsService } from '../sessions/sessions.service.js';
+import { SyncedUsersRepository } from './synced-users.repository.js';
+import type { UserMerge } from './user-merges.table.js';
+import type { User } from './users.table.js';
+
+/**
+ * One person, two rows: a local user and a Clerk user who have proved the same address. What is the local
+ * user's (ways to sign in, sessions, memberships) goes over to the Clerk user, whose row goes on; the other is
+ * a tombstone. Of two Clerk users who ever proved it, whoever did so first has it, however late we hear.
+ */
+@Injectable()
+export class UserMerges {
+  private readonly logger = new Logger(UserMerges.name);
+
+  constructor(
+    private readonly repository: SyncedUsersRepository,
+    private readonly accounts: AccountsService,
+    private readonly sessions: SessionsService,
+    private readonly memberships: MembershipsService,
+    private readonly audit: AuditService,
+  ) {}
+
+  /** Whoever has an address that a Clerk user has proved gives way: the same person's row merges, a squatter's loses it. */
+  async clearTheWay(email: string, user: User, key: EventKey, actor: Actor, db: Queryable): Promise<void> {
+    const local = await this.repository.findLocal(email, db);
+    if (local === undefined) {
+      const merge = await this.repository.lockLaterMerge(email, key, db);
+      if (merge !== undefined) await this.moveOn(merge, user, key, db);
+      return;
+    }
+    // Nobody becomes an operator, or stops being one, by what a provider says.
+    if (local.operator || (user.operator && local.emailVerified)) {
+      this.logger.warn(
+        { userId: user.id, localUserId: local.id },
+        'A Clerk user and an operator have proved the same address; they stay two',
+      );
+      return;
+    }
+    const { emailVerified, emailVerifiedAt, createdAt } = local;
+    const isCurrent = user.deletedAt === null && user.clerkEmail === email;
+    // Old news says nothing of somebody who came, or proved the address, only later.
+    const wasThereThen = ((emailVerified ? emailVerifiedAt : undefined) ?? createdAt) <= new Date(key.at);
+    if (!isCurrent && !wasThereThen) return;
+    await (emailVerified ? this.merge(local, user, email, key, actor, db) : this.evict(local, db));
+  }
+
+  /** In the order in which resets and changes of password take their locks. */
+  async endWaysIn(userId: string, db: Queryable): Promise<void> {
+    await this.accounts.cancelVerifications(userId, db);
+    await this.sessions.endAll([userId], {}, db);
+    await this.accounts.removeAll([userId], db);
+  }
+
+  private async merge(local: User, user: User, email: string, key: EventKey, actor: Actor, db: Queryable): Promise<void> {
+    await this.accounts.cancelVerifications(local.id, db);
+    const sessionIds = await this.sessions.move({ ofUser: local.id }, user.id, db);
+    const accountIds = await this.accounts.move({ ofUser: local.id }, user.id, db);
+    await this.repository.update(local.id, { deletedAt: new Date(), email: null, emailVerified: false, emailVerifiedAt: null }, db);
+    const membershipIds = await this.memberships.move({ ofUser: local.id }, user.id, db);
+    await this.repository.insertMerge(
+      { id: local.id, intoUserId: user.id, email, ...keyColumns(key), accountIds, sessionIds, membershipIds },
+      db,
+    );
+    // Whom an operator has shut out stays out.
+    if (local.suspendedAt !== null && user.suspendedAt === null)
+      await this.repository.update(user.id, { suspendedAt: local.suspendedAt }, db);
+    if (user.deletedAt !== null) await this.bury(user.id, db);
+    await this.audit.record(
+      { actor, action: 'user.merged', target: { type: 'user', id: user.id }, after: { mergedUserId: local.id, email } },
+      db,
+    );
+  }
+
+  /** The same merge, but into whoever had the address before. */
+  private async moveOn(merge: UserMerge, user: User, key: EventKey, db: Queryable): Promise<void> {
+    if (user.operator) return;
+    await this.repository.updateMerge(merge.id, user.id, key, db);
+    if (merge.intoUserId === user.id) return;
+    await this.sessions.move({ ids: merge.sessionIds }, user.id, db);
+    await this.accounts.move({ ids: merge.accountIds }, user.id, db);
+    await this.memberships.move({ ids: merge.membershipIds }, user.id, db);
+    if (user.deletedAt !== null) await this.bury(user.id, db);
+  }
+
+  /** Never proved, never theirs. */
+  private async evict(local: User, db: Queryable): Promise<void> {
+    await this.endWaysIn(local.id, db);
+    await this.repository.update(local.id, { email: null }, db);
+  }
+
+  private async bury(userId: string, db: Queryable): Promise<void> {
+    await this.endWaysIn(userId, db);
+    await this.memberships.endAllOfDeletedUser(userId, db);
+  }
+}

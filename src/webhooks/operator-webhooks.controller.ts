@@ -1,0 +1,60 @@
+import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
+import { Operator } from '../access/access.decorators.js';
+import { Caller, type Principal } from '../access/principal.js';
+import { Problems } from '../common/api-problems.js';
+import { InvalidCursor } from '../common/common.errors.js';
+import { IdPipe } from '../common/id.pipe.js';
+import {
+  ListWebhookEventsQuery,
+  ReplayedWebhookEventsResponse,
+  ReplayWebhookEventsRequest,
+  WebhookEventDetailResponse,
+  WebhookEventListResponse,
+  WebhookEventResponse,
+} from './webhooks.dto.js';
+import { WebhookBodyGone, WebhookEventNotFound } from './webhooks.errors.js';
+import { WebhooksService } from './webhooks.service.js';
+
+@Controller('v1/webhook-events')
+export class OperatorWebhooksController {
+  constructor(private readonly webhooks: WebhooksService) {}
+
+  /** Lists what providers sent, the last received first. */
+  @Get()
+  @Operator()
+  @Problems(InvalidCursor)
+  async listWebhookEvents(@Query() query: ListWebhookEventsQuery): Promise<WebhookEventListResponse> {
+    return WebhookEventListResponse.of(await this.webhooks.list(query));
+  }
+
+  /** Reads one message, with what could sign somebody in masked. */
+  @Get(':webhookEventId')
+  @Operator()
+  @Problems(WebhookEventNotFound)
+  async getWebhookEvent(@Param('webhookEventId', IdPipe) webhookEventId: string): Promise<WebhookEventDetailResponse> {
+    return WebhookEventDetailResponse.of(await this.webhooks.get(webhookEventId));
+  }
+
+  /** Processes all that match again, in the background. What is newer than an event stays: replaying can not undo it. */
+  @Post('replay')
+  @HttpCode(202)
+  @Operator()
+  async replayWebhookEvents(
+    @Caller() { actor }: Principal,
+    @Body() filters: ReplayWebhookEventsRequest,
+  ): Promise<ReplayedWebhookEventsResponse> {
+    return { replayed: await this.webhooks.replayAll(filters, actor) };
+  }
+
+  /** Processes one message again, in the background, with all its attempts. */
+  @Post(':webhookEventId/replay')
+  @HttpCode(202)
+  @Operator()
+  @Problems(WebhookEventNotFound, WebhookBodyGone)
+  async replayWebhookEvent(
+    @Caller() { actor }: Principal,
+    @Param('webhookEventId', IdPipe) webhookEventId: string,
+  ): Promise<WebhookEventResponse> {
+    return WebhookEventResponse.of(await this.webhooks.replay(webhookEventId, actor));
+  }
+}

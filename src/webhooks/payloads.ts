@@ -1,0 +1,43 @@
+import { Unreadable } from './webhook-provider.js';
+
+/** What no provider sends. */
+const MAX_DEPTH = 64;
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/**
+ * Reads a signed body.
+ *
+ * @throws {Unreadable} when it is no UTF-8, no JSON, or has what only an attack has
+ */
+export function readPayload(body: Buffer): unknown {
+  let payload: unknown;
+  try {
+    payload = JSON.parse(utf8.decode(body));
+  } catch {
+    // The parser's words quote the body.
+    throw new Unreadable('The body is no JSON in UTF-8');
+  }
+  inspect(payload, 0);
+  return payload;
+}
+
+function inspect(value: unknown, depth: number): void {
+  if (typeof value !== 'object' || value === null) return;
+  if (depth >= MAX_DEPTH) throw new Unreadable(`The body is nested deeper than ${MAX_DEPTH} levels`);
+  for (const [key, child] of Object.entries(value)) {
+    if (key === '__proto__') throw new Unreadable('The body has a name that no provider sends: __proto__');
+    inspect(child, depth + 1);
+  }
+}
+
+const SECRET_NAME = /token|secret|passw|otp|code|ticket|credential|authorization|cookie|private_metadata|^body|^url$/i;
+
+/** The payload as operators see it: what could sign somebody in is not shown. */
+export function masked(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(masked);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, child]) => [key, SECRET_NAME.test(key) && child !== null ? '[masked]' : masked(child)]),
+  );
+}

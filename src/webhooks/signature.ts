@@ -1,0 +1,32 @@
+import { createHmac, timingSafeEqual } from 'node:crypto';
+import type { IncomingHttpHeaders } from 'node:http';
+
+const TOLERANCE_SECONDS = 300;
+
+/**
+ * Reads who sent a message and checks that they did, as Standard Webhooks has it
+ * (https://github.com/standard-webhooks/standard-webhooks, `spec/standard-webhooks.md`): HMAC-SHA256 over
+ * `id.timestamp.body`, any of several signatures by any of several keys. Over bytes, where the published
+ * libraries read the body as text first and parse it afterwards: what is signed but no JSON must get through.
+ *
+ * @param keys those of a rotation, too
+ * @returns the message's id; undefined for what is forged, changed, or more than five minutes from `now`
+ */
+export function verifiedMessageId(headers: IncomingHttpHeaders, body: Buffer, keys: Buffer[], now = new Date()): string | undefined {
+  const [id, timestamp, signature] = ['id', 'timestamp', 'signature'].map((name) => header(headers, name));
+  if (id === undefined || id === '' || signature === undefined || timestamp === undefined || !/^\d{1,12}$/.test(timestamp))
+    return undefined;
+  if (Math.abs(Math.floor(now.getTime() / 1000) - Number(timestamp)) > TOLERANCE_SECONDS) return undefined;
+  const given = signature.split(' ').flatMap((entry) => (entry.startsWith('v1,') ? [Buffer.from(entry.slice(3), 'base64')] : []));
+  const isSigned = keys.some((key) => {
+    const expected = createHmac('sha256', key).update(`${id}.${timestamp}.`).update(body).digest();
+    return given.some((one) => one.length === expected.length && timingSafeEqual(one, expected));
+  });
+  return isSigned ? id : undefined;
+}
+
+/** Svix, which Clerk sends with, has names of its own. */
+function header(headers: IncomingHttpHeaders, name: string): string | undefined {
+  const value = headers[`svix-${name}`] ?? headers[`webhook-${name}`];
+  return typeof value === 'string' ? value : undefined;
+}

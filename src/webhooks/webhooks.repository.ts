@@ -1,0 +1,236 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { and, desc, eq, getTableColumns, gte, inArray, isNotNull, lt, ne, type SQL, sql } from 'drizzle-orm';
+import { newId } from '../common/ids.js';
+import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { webhookEvents as events, type WebhookEvent, type WebhookStatus } from './webhook-events.table.js';
+
+export interface WebhookFilters {
+  provider?: string;
+  type?: string;
+  status?: WebhookStatus;
+  receivedFrom?: Date;
+  receivedBefore?: Date;
+}
+
+/** A due event that a worker has taken. */
+export type ClaimedEvent = Pick<WebhookEvent, 'id' | 'provider' | 'messageId' | 'type' | 'eventAt' | 'body' | 'attempts' | 'receivedAt'>;
+
+/** How many events are where, and since when the oldest of them is due. */
+export interface Backlog {
+  provider: string;
+  type: string;
+  pending: number;
+  dead: number;
+  quarantined: number;
+  lagSeconds: number;
+}
+
+const { body: _, ...SUMMARY } = getTableColumns(events);
+
+/** Everything about an event but its body. */
+export type WebhookEventSummary = Omit<WebhookEvent, 'body'>;
+
+const CLAIMED = {
+  id: events.id,
+  provider: events.provider,
+  messageId: events.messageId,
+  type: events.type,
+  eventAt: events.eventAt,
+  body: events.body,
+  attempts: events.attempts,
+  receivedAt: events.receivedAt,
+};
+
+@Injectable()
+export class WebhooksRepository {
+  private readonly insertOnce;
+
+  constructor(@Inject(DATABASE) private readonly db: Database) {
+    this.insertOnce = db
+      .insert(events)
+      .values({
+        id: sql.placeholder('id'),
+        provider: sql.placeholder('provider'),
+        messageId: sql.placeholder('messageId'),
+        type: sql.placeholder('type'),
+        eventAt: sql.placeholder('eventAt'),
+        body: sql.placeholder('body'),
+        status: sql.placeholder('status'),
+        lastError: sql.placeholder('lastError'),
+      })
+      .onConflictDoNothing({ target: [events.provider, events.messageId] })
+      .returning({ id: events.id })
+      .prepare('webhook_events_insert');
+  }
+
+  /** False for a message that is there already. Committed when it returns. */
+  async insert(
+    event: Pick<WebhookEvent, 'provider' | 'messageId' | 'type' | 'eventAt' | 'body' | 'status' | 'lastError'>,
+  ): Promise<boolean> {
+    return (await this.insertOnce.execute({ id: newId(), ...event })).length > 0;
+  }
+
+  /** Takes due events for `leaseSeconds`; the attempt counts even if the process does not survive it. */
+  async claim(limit: number, leaseSeconds: number, db: Queryable = this.db): Promise<ClaimedEvent[]> {
+    const due = sql`SELECT ${events.id} FROM ${events} WHERE ${isDue} ORDER BY ${events.nextAttemptAt} LIMIT ${limit} FOR UPDATE SKIP LOCKED`;
+    return db
+      .update(events)
+      .set({ attempts: sql`${events.attempts} + 1`, leasedUntil: sql`now() + ${leaseSeconds} * interval '1 second'` })
+      .where(sql`${events.id} IN (${due})`)
+      .returning(CLAIMED);
+  }
+
+  /** Ends an attempt, in the transaction of its effect; false when another worker has the event by now, or had. */
+  async finish(
+    { id, attempts }: Pick<ClaimedEvent, 'id' | 'attempts'>,
+    status: 'processed' | 'ignored' | 'quarantined',
+    lastError: string | null,
+    db: Queryable = this.db,
+  ): Promise<boolean> {
+    const { rowCount } = await db
+      .update(events)
+      .set({ status, lastError, processedAt: sql`now()`, leasedUntil: null })
+      .where(isAttempt({ id, attempts }));
+    return rowCount === 1;
+  }
+
+  /** For one that `finish` has just marked, in the same transaction. */
+  async ignore(id: string, db: Queryable): Promise<void> {
+    await db.update(events).set({ status: 'ignored' }).where(eq(events.id, id));
+  }
+
+  /** @param retryInSeconds null for an event that has used up its attempts */
+  async markFailed(
+    { id, attempts }: Pick<ClaimedEvent, 'id' | 'attempts'>,
+    lastError: string,
+    retryInSeconds: number | null,
+    db: Queryable = this.db,
+  ): Promise<void> {
+    const next =
+      retryInSeconds === null ? { status: 'dead' as const } : { nextAttemptAt: sql`now() + ${retryInSeconds} * interval '1 second'` };
+    await db
+      .update(events)
+      .set({ lastError, leasedUntil: null, ...next })
+      .where(isAttempt({ id, attempts }));
+  }
+
+  async list(
+    filters: WebhookFilters,
+    { limit, after }: { limit: number; after?: { createdAt: string; id: string } },
+    db: Queryable = this.db,
+  ): Promise<WebhookEventSummary[]> {
+    return db
+      .select(SUMMARY)
+      .from(events)
+      .where(
+        and(matching(filters), after && sql`(${events.receivedAt}, ${events.id}) < (${after.createdAt}::timestamptz, ${after.id}::uuid)`),
+      )
+      .orderBy(desc(events.receivedAt), desc(events.id))
+      .limit(limit);
+  }
+
+  async find(id: string, db: Queryable = this.db): Promise<WebhookEvent | undefined> {
+    const [event] = await db.select().from(events).where(eq(events.id, id));
+    return event;
+  }
+
+  async lock(id: string, db: Queryable): Promise<WebhookEvent | undefined> {
+    const [event] = await db.select().from(events).where(eq(events.id, id)).for('update');
+    return event;
+  }
+
+  /** Makes events due again with all their attempts; answers how many. Those whose body is gone are left out. */
+  async revive(ids: string[], db: Queryable): Promise<WebhookEventSummary[]> {
+    return db
+      .update(events)
+      .set({ status: 'pending', attempts: 0, nextAttemptAt: sql`now()`, leasedUntil: null, processedAt: null })
+      .where(and(inArray(events.id, ids), isNotNull(events.body)))
+      .returning(SUMMARY);
+  }
+
+  /** Some events to replay that were received after a position, oldest first. Pending ones are on their way already. */
+  async lockToReplay(
+    filters: WebhookFilters,
+    { limit, after, until }: { limit: number; after?: { receivedAt: Date; id: string }; until: Date },
+    db: Queryable,
+  ): Promise<{ id: string; receivedAt: Date }[]> {
+    return db
+      .select({ id: events.id, receivedAt: events.receivedAt })
+      .from(events)
+      .where(
+        and(
+          matching(filters),
+          ne(events.status, 'pending'),
+          isNotNull(events.body),
+          lt(events.receivedAt, until),
+          after && sql`(${events.receivedAt}, ${events.id}) > (${after.receivedAt.toISOString()}::timestamptz, ${after.id}::uuid)`,
+        ),
+      )
+      .orderBy(events.receivedAt, events.id)
+      .limit(limit)
+      .for('update');
+  }
+
+  /** Forgets some bodies of events that are done with, received before a time; answers how many. */
+  async forgetBodies(receivedBefore: Date, limit: number, db: Queryable = this.db): Promise<number> {
+    const old = db
+      .select({ id: events.id })
+      .from(events)
+      .where(and(isNotNull(events.body), sql`${events.status} IN ('processed', 'ignored')`, lt(events.receivedAt, receivedBefore)))
+      .limit(limit)
+      .for('update', { skipLocked: true });
+    const { rowCount } = await db
+      .update(events)
+      .set({ body: null })
+      .where(sql`${events.id} IN (${old})`);
+    return rowCount ?? 0;
+  }
+
+  async backlog(db: Queryable = this.db): Promise<Backlog[]> {
+    const count = (status: WebhookStatus) => sql<number>`(count(*) FILTER (WHERE ${events.status} = ${status}))::int`;
+    return db
+      .select({
+        provider: events.provider,
+        type: events.type,
+        pending: count('pending'),
+        dead: count('dead'),
+        quarantined: count('quarantined'),
+        lagSeconds: sql<number>`greatest(0, extract(epoch FROM now() - min(${events.nextAttemptAt}) FILTER (WHERE ${events.status} = 'pending')))::float8`,
+      })
+      .from(events)
+      .where(sql`${events.status} IN ('pending', 'dead', 'quarantined')`)
+      .groupBy(events.provider, events.type);
+  }
+
+  /** Locks some events whose body is not encrypted under this key. */
+  async lockNotUnderKey(keyId: string, limit: number, db: Queryable): Promise<{ id: string; body: Buffer | null }[]> {
+    const prefix = Buffer.from(`${keyId}.`);
+    return db
+      .select({ id: events.id, body: events.body })
+      .from(events)
+      .where(and(isNotNull(events.body), sql`substring(${events.body} FROM 1 FOR ${prefix.length}) <> ${prefix}`))
+      .limit(limit)
+      .for('update');
+  }
+
+  async updateBody(id: string, body: Buffer, db: Queryable): Promise<void> {
+    await db.update(events).set({ body }).where(eq(events.id, id));
+  }
+}
+
+const isDue = sql`${events.status} = 'pending' AND ${events.nextAttemptAt} <= now() AND (${events.leasedUntil} IS NULL OR ${events.leasedUntil} <= now())`;
+
+/** Whether an attempt is still the last one: a worker that lost its lease must not write over the next one's. */
+function isAttempt({ id, attempts }: Pick<ClaimedEvent, 'id' | 'attempts'>): SQL | undefined {
+  return and(eq(events.id, id), eq(events.status, 'pending'), eq(events.attempts, attempts));
+}
+
+function matching({ provider, type, status, receivedFrom, receivedBefore }: WebhookFilters): SQL | undefined {
+  return and(
+    provider === undefined ? undefined : eq(events.provider, provider),
+    type === undefined ? undefined : eq(events.type, type),
+    status === undefined ? undefined : eq(events.status, status),
+    receivedFrom && gte(events.receivedAt, receivedFrom),
+    receivedBefore && lt(events.receivedAt, receivedBefore),
+  );
+}

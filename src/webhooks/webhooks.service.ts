@@ -1,0 +1,221 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import { Inject, Injectable, Logger, type OnModuleInit } from '@nestjs/common';
+import { Counter } from 'prom-client';
+import type { Actor } from '../access/principal.js';
+import { AuditService } from '../audit/audit.service.js';
+import { RouteNotFound } from '../common/common.errors.js';
+import { Cursors, type Page } from '../common/cursors.js';
+import { Keyring } from '../common/keyring.js';
+import { Metrics } from '../common/metrics.js';
+import { sweepInBatches } from '../common/sweep.js';
+import { Config } from '../config/config.js';
+import { DATABASE, type Database } from '../database/database.js';
+import { JobsService } from '../jobs/jobs.service.js';
+import { BODY_CONTEXT, Inbox } from './inbox.js';
+import { masked, readPayload } from './payloads.js';
+import { verifiedMessageId } from './signature.js';
+import { type Envelope, Unreadable, type WebhookProvider } from './webhook-provider.js';
+import type { WebhookEvent } from './webhook-events.table.js';
+import { InvalidSignature, WebhookBodyGone, WebhookEventNotFound } from './webhooks.errors.js';
+import { type WebhookEventSummary, type WebhookFilters, WebhooksRepository } from './webhooks.repository.js';
+
+const ALARM_SECONDS = 60;
+const REPLAY_BATCH = 500;
+/** Of a message id: longer ones do not fit the index, and nobody sends them. */
+const MAX_ID_LENGTH = 255;
+
+/** An event as an operator reads it. */
+export interface ReadableEvent extends WebhookEventSummary {
+  /** Secrets masked; undefined when it is no longer kept, or no JSON. */
+  payload?: unknown;
+}
+
+/** The door of the inbox, and the operators' view of it. The work is done by `Inbox`. */
+@Injectable()
+export class WebhooksService implements OnModuleInit {
+  private readonly logger = new Logger(WebhooksService.name);
+  private readonly received: Counter<'provider' | 'type' | 'outcome'>;
+
+  constructor(
+    private readonly repository: WebhooksRepository,
+    private readonly inbox: Inbox,
+    private readonly keyring: Keyring,
+    private readonly audit: AuditService,
+    private readonly cursors: Cursors,
+    private readonly jobs: JobsService,
+    private readonly config: Config,
+    metrics: Metrics,
+    @Inject(DATABASE) private readonly db: Database,
+  ) {
+    this.received = new Counter({
+      name: 'tenantry_webhooks_received_total',
+      help: 'Messages that came in: stored, duplicate or refused',
+      labelNames: ['provider', 'type', 'outcome'],
+      registers: [metrics.registry],
+    });
+  }
+
+  onModuleInit(): void {
+    this.jobs.register({
+      name: 'watch_webhooks',
+      description: 'Tells in the log when webhook events wait longer than a minute',
+      everySeconds: 60,
+      run: () => this.watch(),
+    });
+    this.jobs.register({
+      name: 'forget_webhook_bodies',
+      description: 'Forgets the bodies of webhook events that are done with and older than the retention time',
+      everySeconds: 3600,
+      run: (signal) => {
+        const before = new Date(Date.now() - this.config.webhookBodyDays * 86_400_000);
+        return sweepInBatches(signal, (limit) => this.repository.forgetBodies(before, limit));
+      },
+    });
+  }
+
+  /** Says who sends webhooks. Providers call it when their module starts. */
+  register(provider: WebhookProvider): void {
+    this.inbox.register(provider);
+  }
+
+  /**
+   * Stores a message, once. When this returns, it is committed.
+   *
+   * @throws {RouteNotFound} for a provider without a secret
+   * @throws {InvalidSignature}
+   */
+  async receive(providerName: string, headers: IncomingHttpHeaders, body: Buffer): Promise<'stored' | 'duplicate'> {
+    const provider = this.inbox.find(providerName);
+    if (provider === undefined || provider.keys.length === 0) throw new RouteNotFound();
+    const messageId = verifiedMessageId(headers, body, provider.keys);
+    if (messageId === undefined || messageId.length > MAX_ID_LENGTH) {
+      this.received.inc({ provider: provider.name, type: '', outcome: 'refused' });
+      throw new InvalidSignature();
+    }
+    const event = this.toRow(provider, body);
+    const isNew = await this.repository.insert({ provider: provider.name, messageId, ...event });
+    if (isNew && event.status === 'pending') this.inbox.wake();
+    const outcome = isNew ? 'stored' : 'duplicate';
+    this.received.inc({ provider: provider.name, type: this.inbox.labelOf(provider.name, event.type), outcome });
+    return outcome;
+  }
+
+  async list({ limit, cursor, ...filters }: WebhookFilters & { limit: number; cursor?: string }): Promise<Page<WebhookEventSummary>> {
+    const list = ['webhook-events', filters];
+    const after = this.cursors.readTimeAndId(cursor, list);
+    const rows = await this.repository.list(filters, { limit: limit + 1, after });
+    return this.cursors.page(rows, { limit, list, position: ({ receivedAt, id }) => [receivedAt.toISOString(), id] });
+  }
+
+  /** @throws {WebhookEventNotFound} */
+  async get(id: string): Promise<ReadableEvent> {
+    const event = found(await this.repository.find(id));
+    return { ...event, payload: this.payloadOf(event) };
+  }
+
+  /**
+   * Has an event processed again, with all its attempts.
+   *
+   * @throws {WebhookEventNotFound} @throws {WebhookBodyGone}
+   */
+  async replay(id: string, actor: Actor): Promise<ReadableEvent> {
+    const revived = await this.db.transaction(async (tx) => {
+      const { status, body } = found(await this.repository.lock(id, tx));
+      if (body === null) throw new WebhookBodyGone();
+      const [event] = await this.repository.revive([id], tx);
+      await this.audit.record(
+        {
+          actor,
+          action: 'webhook_event.replayed',
+          target: { type: 'webhook_event', id },
+          before: { status },
+          after: { status: 'pending' },
+        },
+        tx,
+      );
+      return event!;
+    });
+    this.inbox.wake();
+    return revived;
+  }
+
+  /** As `replay` for all that match and are not on their way; answers how many. In batches: none holds its locks for long. */
+  async replayAll(filters: WebhookFilters, actor: Actor): Promise<number> {
+    // What is processed while this runs must not be replayed again and again.
+    const until = new Date();
+    let after: { receivedAt: Date; id: string } | undefined;
+    await this.audit.record(
+      { actor, action: 'webhook_events.replayed', target: { type: 'webhook_event', id: 'many' }, after: filters },
+      this.db,
+    );
+    return sweepInBatches(
+      new AbortController().signal,
+      (limit) =>
+        this.db.transaction(async (tx) => {
+          const some = await this.repository.lockToReplay(filters, { limit, after, until }, tx);
+          await this.repository.revive(
+            some.map(({ id }) => id),
+            tx,
+          );
+          after = some.at(-1);
+          this.inbox.wake();
+          return some.length;
+        }),
+      REPLAY_BATCH,
+    );
+  }
+
+  /** Encrypts all bodies under the newest key, so that older keys can be dropped; answers how many. */
+  async renewEncryption(): Promise<number> {
+    return sweepInBatches(
+      new AbortController().signal,
+      (limit) =>
+        this.db.transaction(async (tx) => {
+          const stale = await this.repository.lockNotUnderKey(this.keyring.newestKeyId, limit, tx);
+          for (const { id, body } of stale) await this.repository.updateBody(id, this.keyring.renewBytes(body!, BODY_CONTEXT), tx);
+          return stale.length;
+        }),
+      100,
+    );
+  }
+
+  private toRow(provider: WebhookProvider, body: Buffer): Pick<WebhookEvent, 'type' | 'eventAt' | 'body' | 'status' | 'lastError'> {
+    const seal = (bytes: Buffer) => this.keyring.encryptBytes(bytes, BODY_CONTEXT);
+    let envelope: Envelope;
+    try {
+      envelope = provider.envelopeOf(readPayload(body), body);
+    } catch (error) {
+      if (!(error instanceof Unreadable)) throw error;
+      // Refused, the provider would send it for days and then give up on us altogether.
+      return { type: '', eventAt: null, body: seal(body), status: 'quarantined', lastError: error.message };
+    }
+    const { type, eventAt, keepOnly } = envelope;
+    if (keepOnly === undefined) return { type, eventAt, body: seal(body), status: 'pending', lastError: null };
+    return { type, eventAt, body: seal(Buffer.from(JSON.stringify(keepOnly))), status: 'ignored', lastError: null };
+  }
+
+  private payloadOf({ body }: WebhookEvent): unknown {
+    if (body === null) return undefined;
+    try {
+      return masked(readPayload(this.keyring.decryptBytes(body, BODY_CONTEXT)));
+    } catch (error) {
+      if (error instanceof Unreadable) return undefined;
+      throw error;
+    }
+  }
+
+  private async watch(): Promise<number> {
+    const late = (await this.repository.backlog()).filter(({ lagSeconds }) => lagSeconds > ALARM_SECONDS);
+    const count = late.reduce((sum, { pending }) => sum + pending, 0);
+    if (late.length > 0) {
+      const lagSeconds = Math.round(Math.max(...late.map((one) => one.lagSeconds)));
+      this.logger.error({ lagSeconds, pending: count }, `Webhook events wait: the oldest has been due for ${lagSeconds} seconds`);
+    }
+    return count;
+  }
+}
+
+function found(event: WebhookEvent | undefined): WebhookEvent {
+  if (event === undefined) throw new WebhookEventNotFound();
+  return event;
+}
