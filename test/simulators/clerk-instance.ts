@@ -60,11 +60,14 @@ export class ClerkInstance {
 
   /** How many states older than the newest the things are that events embed. */
   staleness = 0;
+  /** Milliseconds that pass with each event. */
+  pace = 0;
   /** Goes into the next ids, before what counts up: they do not sort by time. */
   scramble = 0;
 
   constructor(
     private readonly prefix: string,
+    /** In milliseconds; passes only when told to. */
     public now: number,
     private readonly inSeconds = false,
   ) {}
@@ -219,5 +222,6 @@ export class ClerkInstance {
     this.keys.add(key);
     const messageId = `msg_${this.prefix}_${this.scramble}${this.events.length}`;
     this.events.push({ messageId, type, objectId, body: JSON.stringify(clerkEvent(type, data, { timestamp })) });
+    this.now += this.pace;
   }
 }

@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { HistoryEvent } from '../simulators/clerk-instance.js';
 import { deliver } from './clerk-events.js';
-import type { History } from './clerk-histories.js';
 import type { TestDatabase } from './database.js';
 
 /** Where deliveries go, and how patient they are. */
@@ -70,15 +69,4 @@ export async function settled({ db }: Target, withinMs = 120_000): Promise<void>
 /** What was given up or could not be read: there must be none. */
 export async function givenUp({ db }: Target): Promise<object[]> {
   return db.rows(`SELECT type, status, attempts, last_error FROM webhook_events WHERE status IN ('dead', 'quarantined') LIMIT 5`);
-}
-
-/** Mixes histories, few at a time: what belongs together must meet, and not only with itself. */
-export function mixed(histories: { history: History; deliveries: HistoryEvent[] }[], atATime = 3): HistoryEvent[] {
-  const all: HistoryEvent[] = [];
-  for (let first = 0; first < histories.length; first += atATime) {
-    const some = histories.slice(first, first + atATime).map(({ deliveries }) => deliveries);
-    const longest = Math.max(...some.map(({ length }) => length));
-    for (let index = 0; index < longest; index += 1) all.push(...some.flatMap((deliveries) => deliveries.slice(index, index + 1)));
-  }
-  return all;
 }

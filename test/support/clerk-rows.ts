@@ -97,6 +97,7 @@ export async function readRows(db: TestDatabase, histories: History[]): Promise<
   };
   /** Rows of ours that histories know, by id. */
   const known = new Map<string, { prefix: string; label: string }>();
+  of('');
   for (const history of histories) {
     const { prefix } = history;
     of(prefix);
