@@ -331,6 +331,7 @@ describe('POST /webhooks/clerk', () => {
     });
 
     it.each<[string, string, unknown, string]>([
+      ['a user without data', 'user.created', undefined, 'data'],
       ['a user whose data is text', 'user.created', 'user_bad', 'data'],
       ['a user without an id', 'user.updated', without(userData({ id: 'user_bad' }), 'id'), 'id'],
       ['a user whose id is a number', 'user.updated', { ...userData({ id: 'user_bad' }), id: 7 }, 'id'],
