@@ -4,13 +4,10 @@ import { type EventKey, isNewer, keyColumns } from '../common/event-key.js';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { type Membership, memberships } from './organization-memberships.table.js';
 
-export interface Pair {
+/** One membership among several of the same person in the same organization: people leave and come back. */
+export interface Place {
   organizationId: string;
   userId: string;
-}
-
-/** One membership among several of the same pair: people leave and come back. */
-export interface Place extends Pair {
   clerkMembershipId: string;
   createdAt: Date;
 }
@@ -50,7 +47,8 @@ export class SyncedMembershipsRepository {
     let condition: SQL | undefined;
     if ('id' in which) condition = eq(memberships.id, which.id);
     else if ('organizationId' in which) condition = eq(memberships.organizationId, which.organizationId);
-    else condition = and(ofPair(which.olderThan), sql`${place} < (${which.olderThan.createdAt}, ${which.olderThan.clerkMembershipId})`);
+    else
+      condition = and(othersOfPair(which.olderThan), sql`${place} < (${which.olderThan.createdAt}, ${which.olderThan.clerkMembershipId})`);
     await db
       .update(memberships)
       .set({ deletedAt: new Date() })
@@ -62,7 +60,7 @@ export class SyncedMembershipsRepository {
     const [later] = await db
       .select({ id: memberships.id })
       .from(memberships)
-      .where(and(ofPair(than), sql`${place} > (${than.createdAt}, ${than.clerkMembershipId})`))
+      .where(and(othersOfPair(than), sql`${place} > (${than.createdAt}, ${than.clerkMembershipId})`))
       .limit(1);
     return later !== undefined;
   }
@@ -70,6 +68,8 @@ export class SyncedMembershipsRepository {
 
 const place = sql`(${memberships.createdAt}, ${memberships.clerkMembershipId})`;
 
-function ofPair({ organizationId, userId }: Pair): SQL | undefined {
-  return and(eq(memberships.organizationId, organizationId), eq(memberships.userId, userId));
+/** Itself aside: when it was created may be missing in one event and told in the next. */
+function othersOfPair({ organizationId, userId, clerkMembershipId }: Place): SQL | undefined {
+  const isOther = sql`${memberships.clerkMembershipId} IS DISTINCT FROM ${clerkMembershipId}`;
+  return and(eq(memberships.organizationId, organizationId), eq(memberships.userId, userId), isOther);
 }
