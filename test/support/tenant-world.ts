@@ -261,8 +261,13 @@ export async function holdJobs(db: TestDatabase, names: string[]): Promise<void>
 
 /** Lets the schedule believe that a daily job had its turn, today and tomorrow. */
 export async function skipDailyJob(db: TestDatabase, job: string): Promise<void> {
-  const today = Math.floor(Date.now() / 86_400_000);
-  const runs = [today, today + 1].map((day) => new Date(day * 86_400_000));
+  await skipJob(db, job, 86_400);
+}
+
+/** Lets the schedule believe that a job had its turn, this time and the next. */
+export async function skipJob(db: TestDatabase, job: string, everySeconds: number): Promise<void> {
+  const turn = Math.floor(Date.now() / 1000 / everySeconds);
+  const runs = [turn, turn + 1].map((one) => new Date(one * everySeconds * 1000));
   await drizzle(db.pool)
     .insert(jobRuns)
     .values(runs.map((tick) => ({ id: newId(), job, tick, holder: newId(), leasedUntil: new Date(), finishedAt: new Date() })));

@@ -1,0 +1,208 @@
+import fc from 'fast-check';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { startTestApp, type TestApp, testEnvironment } from './support/app.js';
+import { differences, expectConvergence, failures, newPrefix, type Proof, type Telling } from './support/clerk-convergence.js';
+import { deliverInTurn, pour, settled, type Target } from './support/clerk-deliveries.js';
+import { CLERK_WEBHOOK_SECRET } from './support/clerk-events.js';
+import { choicesArbitrary } from './support/clerk-histories.js';
+import { readRows, withoutTombstones, withPrefix, writeBefore } from './support/clerk-rows.js';
+import { permutations, STORIES, tellStory } from './support/clerk-stories.js';
+import { againstTruth, truthOf } from './support/clerk-truth.js';
+import { createTestDatabase, type TestDatabase } from './support/database.js';
+import { MutantHost, nameOf } from './support/mutants.js';
+import type { Mutation } from './support/mutations.js';
+import { signUpOperator } from './support/people.js';
+import { endProcesses, type Process, ready, startServer } from './support/processes.js';
+import { skipJob } from './support/tenant-world.js';
+import { runJob } from './support/tenants.js';
+
+const ENVIRONMENT = { CLERK_WEBHOOK_SIGNING_SECRET: CLERK_WEBHOOK_SECRET };
+
+/** What holds the order together; without it the proof must fail. */
+const MUTATIONS: Mutation[] = [
+  { file: 'common/event-key.js', within: 'export function isNewer', search: ') > (', replace: ') IS DISTINCT FROM (' },
+];
+
+const apps: TestApp[] = [];
+const databases: TestDatabase[] = [];
+afterEach(async () => {
+  await endProcesses();
+  for (const app of apps.splice(0)) await app.close();
+  for (const db of databases.splice(0)) await db.drop();
+});
+
+async function newDatabase(): Promise<TestDatabase> {
+  const db = await createTestDatabase();
+  databases.push(db);
+  // What the schedule purges in between is not what is to be compared.
+  for (const job of ['purge_users', 'purge_organizations']) await skipJob(db, job, 3600);
+  return db;
+}
+
+/** So many applications over one database. */
+async function startTarget(count: number, environment = {}): Promise<Target & { apps: TestApp[] }> {
+  const db = await newDatabase();
+  const own: TestApp[] = [];
+  for (let index = 0; index < count; index += 1) own.push(await startTestApp({ ...ENVIRONMENT, ...environment }, db));
+  apps.push(...own);
+  return { db, apps: own, urls: () => own.map(({ url }) => url) };
+}
+
+async function startProof(environment = {}): Promise<Proof> {
+  return { inOrder: await startTarget(1, environment), otherwise: await startTarget(2, environment) };
+}
+
+describe('what Clerk tells', () => {
+  it('ends in the same rows in any order, with duplicates, many at a time, with two workers', async () => {
+    await expectConvergence(await startProof(), { runs: Number(process.env['FC_RUNS'] ?? 1000) });
+  });
+
+  it('ends in the same rows when every tenth write fails', async () => {
+    const proof = await startProof();
+    // A sequence does not roll back: what failed does not fail for ever.
+    await proof.otherwise.db.rows('CREATE SEQUENCE bad_luck');
+    await proof.otherwise.db.rows(`CREATE FUNCTION have_bad_luck() RETURNS trigger LANGUAGE plpgsql AS $$
+      BEGIN
+        IF nextval('bad_luck') % 10 = 0 THEN RAISE EXCEPTION 'bad luck'; END IF;
+        RETURN NEW;
+      END $$`);
+    const failing = [
+      ...['audit_log', 'users', 'organizations', 'sessions'].map((table) => `BEFORE INSERT ON ${table}`),
+      ...['organization_memberships', 'invitations'].map((table) => `AFTER INSERT OR UPDATE ON ${table}`),
+    ];
+    const tellOtherwise = async (tellings: Telling[]) => {
+      for (const [index, when] of failing.entries()) {
+        await proof.otherwise.db.rows(`CREATE TRIGGER bad_luck_${index} ${when} FOR EACH ROW EXECUTE FUNCTION have_bad_luck()`);
+      }
+      await pour(
+        proof.otherwise,
+        tellings.flatMap(({ deliveries }) => deliveries),
+      );
+      await settled(proof.otherwise);
+      for (const [index, when] of failing.entries()) {
+        await proof.otherwise.db.rows(`DROP TRIGGER bad_luck_${index} ON ${when.split(' ON ')[1]}`);
+      }
+    };
+    await expectConvergence({ ...proof, tellOtherwise }, { runs: 120 });
+    const [row] = await proof.otherwise.db.rows<{ failed: number }>(
+      'SELECT count(*)::int AS failed FROM webhook_events WHERE attempts > 1',
+    );
+    expect(row!.failed).toBeGreaterThan(100);
+  });
+
+  it('ends in the same rows when servers are killed all the time', async () => {
+    const inOrder = await startTarget(1);
+    const db = await newDatabase();
+    const start = async () => ready(await startServer(db.url, { ...ENVIRONMENT, LOG_LEVEL: 'warn' }));
+    const servers: Process[] = await Promise.all([start(), start()]);
+    const otherwise: Target = { db, urls: () => servers.map(({ url }) => url) };
+    let kills = 0;
+    const tellOtherwise = async (tellings: Telling[]) => {
+      let isDone = false;
+      const killing = (async () => {
+        while (!isDone) {
+          await sleep(250);
+          const [victim] = servers.splice(0, 1);
+          victim!.kill('SIGKILL');
+          kills += 1;
+          servers.push(await start());
+        }
+      })();
+      await pour(
+        otherwise,
+        tellings.flatMap(({ deliveries }) => deliveries),
+        8,
+      );
+      isDone = true;
+      await killing;
+      await settled(otherwise);
+    };
+    await expectConvergence({ inOrder, otherwise, tellOtherwise }, { runs: 60 });
+    expect(kills).toBeGreaterThan(1);
+  });
+
+  it('brings nothing back that was purged, whatever is told again', async () => {
+    const environment = { PURGE_AFTER_DAYS: '0' };
+    const inOrder = await startTarget(1, environment);
+    const otherwise = await startTarget(2, environment);
+    const operators = new Map(
+      await Promise.all(
+        [inOrder, otherwise].map(async ({ db, apps: [app] }) => [db, { app: app!, operator: await signUpOperator(app!) }] as const),
+      ),
+    );
+    const purge = async ({ db }: Target) => {
+      const { app, operator } = operators.get(db)!;
+      for (const job of ['purge_users', 'purge_organizations']) await runJob(app, operator, job);
+    };
+    const tellOtherwise = async (tellings: Telling[]) => {
+      // Who was purged is nobody's other self any more: with local users a purge may come only after all was told.
+      const early = tellings.map(({ history, deliveries }) =>
+        history.locals.length > 0 ? deliveries : deliveries.slice(0, deliveries.length / 2),
+      );
+      await pour(otherwise, early.flat());
+      await settled(otherwise);
+      await purge(otherwise);
+      await pour(
+        otherwise,
+        tellings.flatMap(({ deliveries }, index) => deliveries.slice(early[index]!.length)),
+      );
+      await settled(otherwise);
+      await purge(otherwise);
+      const { app, operator } = operators.get(otherwise.db)!;
+      await app.http.post('/v1/webhook-events/replay').set(operator.auth).send({ provider: 'clerk' }).expect(202);
+      await settled(otherwise);
+    };
+    const proof = { inOrder, otherwise, tellOtherwise, atTheEnd: purge, compared: withoutTombstones };
+    await expectConvergence(proof, { runs: 200 });
+  });
+
+  it('ends in the same rows in every order of five events', async () => {
+    const [inOrder, otherwise] = [await startTarget(1), await startTarget(2)];
+    for (const story of Object.values(STORIES)) {
+      const told = tellStory(story, newPrefix());
+      expect(told.events).toHaveLength(5);
+      await writeBefore(inOrder.db, [told]);
+      await deliverInTurn(inOrder, [told]);
+      const wanted = (await readRows(inOrder.db, [told])).get(told.prefix)!;
+      expect(againstTruth(wanted, truthOf(told)!)).toEqual([]);
+      const others = permutations(5).map((order) => {
+        const history = tellStory(story, newPrefix());
+        return { order, history, events: order.map((index) => history.events[index]!) };
+      });
+      await writeBefore(
+        otherwise.db,
+        others.map(({ history }) => history),
+      );
+      await deliverInTurn(otherwise, others);
+      const found = await readRows(
+        otherwise.db,
+        others.map(({ history }) => history),
+      );
+      for (const { history, order } of others) {
+        const other = withPrefix(found.get(history.prefix)!, history.prefix, told.prefix);
+        expect({ order, types: told.events.map(({ type }) => type), differences: differences(wanted, other) }).toMatchObject({
+          differences: [],
+        });
+      }
+    }
+  });
+});
+
+describe('the proof itself', () => {
+  it.each(MUTATIONS.map((mutation) => [nameOf(mutation), mutation] as const))('fails when this is taken out: %s', async (_, mutation) => {
+    const host = new MutantHost();
+    try {
+      const inOrder = await startTarget(1);
+      const db = await newDatabase();
+      const url = await host.start(mutation, { ...testEnvironment(db.url), ...ENVIRONMENT });
+      const found = await failures(
+        { inOrder, otherwise: { db, urls: () => [url] } },
+        fc.sample(choicesArbitrary(), { seed: 1, numRuns: 60 }),
+      );
+      expect(found.size).toBeGreaterThan(0);
+      await host.stop();
+    } finally {
+      await host.end();
+    }
+  });
+});

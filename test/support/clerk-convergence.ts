@@ -1,0 +1,154 @@
+import fc from 'fast-check';
+import type { HistoryEvent } from '../simulators/clerk-instance.js';
+import { deliverInTurn, givenUp, pour, settled, type Target } from './clerk-deliveries.js';
+import { type Choices, choicesArbitrary, type History, type HistoryOptions, shuffled, tell } from './clerk-histories.js';
+import { readRows, type Rows, writeBefore } from './clerk-rows.js';
+import { againstTruth, truthOf } from './clerk-truth.js';
+
+/** A history and the order in which the other database is told of it. */
+export interface Telling {
+  history: History;
+  deliveries: HistoryEvent[];
+}
+
+export interface Proof {
+  /** Told in order, one event after the other. */
+  inOrder: Target;
+  /** Told otherwise. */
+  otherwise: Target;
+  /** How the other database is told; poured out by default. */
+  tellOtherwise?: (tellings: Telling[]) => Promise<void>;
+  /** What happens to both at the end. */
+  atTheEnd?: (target: Target) => Promise<void>;
+  /** What of the rows must be equal. */
+  compared?: (rows: Rows) => Rows;
+}
+
+/** How many histories are told at the same time. */
+const AT_A_TIME = 250;
+
+let count = 0;
+/** No two histories of a run share an id, an address or a slug. */
+export const newPrefix = () => `h${(count += 1)}`;
+
+/**
+ * Holds if all these histories end in the same rows in both databases. One that does not is made smaller, and
+ * told with the seed and path that bring it back: FC_SEED=… FC_PATH=….
+ */
+export async function expectConvergence(proof: Proof, { runs, ...options }: HistoryOptions & { runs: number }): Promise<void> {
+  const property = fc.asyncProperty(choicesArbitrary(options), async (choices) => {
+    // Three times: a race may need a few.
+    const [failure] = (await failures(proof, [choices, choices, choices])).values();
+    if (failure !== undefined) throw new Error(failure);
+  });
+  const seed = Number(process.env['FC_SEED'] ?? (Date.now() ^ (Math.random() * 0x100000000)) | 0);
+  const path = process.env['FC_PATH'];
+  if (path !== undefined) {
+    await fc.assert(property, { seed, path });
+    return;
+  }
+  const all = fc.sample(property, { seed, numRuns: runs }).map(([choices]) => choices);
+  for (let first = 0; first < all.length; first += AT_A_TIME) {
+    const failed = await failures(proof, all.slice(first, first + AT_A_TIME));
+    for (const [index, failure] of failed) {
+      const where = `FC_SEED=${seed} FC_PATH=${first + index} (${failed.size} of ${Math.min(AT_A_TIME, all.length - first)} histories)`;
+      // Throws with the smallest history that it finds.
+      await fc.assert(property, { seed, path: String(first + index), interruptAfterTimeLimit: 60_000 }).catch((error: unknown) => {
+        throw new Error(`${where}\n${String(error)}\n\nAt first it was:\n${failure}`);
+      });
+      throw new Error(`${where}, which did not happen again:\n${failure}`);
+    }
+  }
+}
+
+/** Which of these end differently, and how. */
+export async function failures(proof: Proof, all: Choices[]): Promise<Map<number, string>> {
+  const tellings = all.map((choices) => {
+    const history = tell(choices, newPrefix());
+    return { history, deliveries: shuffled(history.events, choices) };
+  });
+  return compare(proof, tellings);
+}
+
+async function compare(proof: Proof, tellings: Telling[]): Promise<Map<number, string>> {
+  const { inOrder, otherwise, tellOtherwise = async () => pour(otherwise, mixed(tellings)), atTheEnd, compared = (rows) => rows } = proof;
+  const histories = tellings.map(({ history }) => history);
+  const told = async (target: Target, tell: () => Promise<void>) => {
+    await writeBefore(target.db, histories);
+    await tell();
+    await settled(target);
+    await atTheEnd?.(target);
+    expect(await givenUp(target)).toEqual([]);
+    return readRows(target.db, histories);
+  };
+  const wanted = await told(inOrder, () => deliverInTurn(inOrder, histories));
+  const found = await told(otherwise, () => tellOtherwise(tellings));
+  const failed = new Map<number, string>();
+  for (const [index, { history, deliveries }] of tellings.entries()) {
+    const [right, other] = [wanted, found].map((all) => compared(all.get(history.prefix)!));
+    const truth = truthOf(history);
+    const wrong = [
+      ...differences(right!, other!),
+      ...(truth === undefined || atTheEnd !== undefined ? [] : againstTruth(right!, truth).map((line) => `Not as at Clerk: ${line}`)),
+    ];
+    if (wrong.length > 0) failed.set(index, story(history, deliveries, wrong));
+  }
+  const strangers = differences(wanted.get('')!, found.get('')!);
+  if (strangers.length > 0) throw new Error(`Rows that belong to no history:\n${strangers.join('\n')}`);
+  return failed;
+}
+
+/** Where two sets of rows are not the same. */
+export function differences(wanted: Rows, found: Rows): string[] {
+  const different: string[] = [];
+  for (const kind of Object.keys(wanted) as (keyof Rows)[]) {
+    for (const id of new Set([...Object.keys(wanted[kind]), ...Object.keys(found[kind])])) {
+      const [one, other] = [wanted[kind][id], found[kind][id]].map((row) => JSON.stringify(row) ?? 'not there');
+      if (one !== other) different.push(`${kind} ${id}:\n    in order:  ${one}\n    otherwise: ${other}`);
+    }
+  }
+  return different;
+}
+
+function story({ events, locals, met, localSlug }: History, deliveries: HistoryEvent[], wrong: string[]): string {
+  const tale = events.map(({ type, messageId, body }) => `  ${messageId} ${type} ${gist(body)}`);
+  const before = [...locals, ...met, ...(localSlug === undefined ? [] : [{ localSlug }])].map((one) => `  ${JSON.stringify(one)}`);
+  const order = deliveries.map(({ messageId }) => messageId).join(' ');
+  return [...wrong, 'Before:', ...before, 'Events:', ...tale, `Delivered: ${order}`].join('\n');
+}
+
+/** What a person wants to see of a payload. */
+function gist(body: string): string {
+  const { timestamp, data } = JSON.parse(body) as { timestamp: number; data: Record<string, unknown> };
+  const { id, updated_at, created_at, role, status, slug, email_address, organization_id } = data;
+  const addresses = (data['email_addresses'] as { id: string; email_address: string; verification: unknown }[] | undefined) ?? [];
+  const primary = addresses.find((one) => one.id === data['primary_email_address_id']);
+  const organization = (data['organization'] as { id: string } | undefined)?.id;
+  const user = (data['public_user_data'] as { user_id: string } | undefined)?.user_id ?? data['user_id'];
+  const email = primary && `${primary.email_address} ${primary.verification === null ? 'unverified' : 'verified'}`;
+  return JSON.stringify({
+    id,
+    timestamp,
+    updated_at,
+    created_at,
+    role,
+    status,
+    slug,
+    email,
+    email_address,
+    organization_id,
+    organization,
+    user,
+  });
+}
+
+/** Mixes histories, few at a time: what belongs together must meet, and not only with itself. */
+function mixed(tellings: Telling[], atATime = 3): HistoryEvent[] {
+  const all: HistoryEvent[] = [];
+  for (let first = 0; first < tellings.length; first += atATime) {
+    const some = tellings.slice(first, first + atATime).map(({ deliveries }) => deliveries);
+    const longest = Math.max(...some.map(({ length }) => length));
+    for (let index = 0; index < longest; index += 1) all.push(...some.flatMap((deliveries) => deliveries.slice(index, index + 1)));
+  }
+  return all;
+}
