@@ -51,7 +51,7 @@ export const envelopeObject = z.object({
   timestamp: moment,
   instance_id: orUnknown(z.string()),
   event_attributes: orUnknown(z.object({ http_request: orUnknown(z.object({ client_ip: text(), user_agent: text() })) })),
-  data: z.unknown(),
+  data: z.unknown().optional(),
 });
 
 export const userObject = z.object({
