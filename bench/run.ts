@@ -9,6 +9,7 @@ import { lists } from './lists.bench.js';
 import { start } from './start.bench.js';
 import { statements } from './statements.bench.js';
 import { tenant } from './tenant.bench.js';
+import { webhooks } from './webhooks.bench.js';
 
 const BENCHES: Record<string, (db: BenchDatabase) => Promise<void>> = {
   read,
@@ -20,6 +21,7 @@ const BENCHES: Record<string, (db: BenchDatabase) => Promise<void>> = {
   replicas,
   start,
   overload,
+  webhooks,
 };
 
 const names = process.argv.slice(2);

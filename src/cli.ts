@@ -9,15 +9,17 @@ import { IdempotencyService } from './idempotency/idempotency.service.js';
 import { createDocument } from './openapi.js';
 import { OutboxService } from './outbox/outbox.service.js';
 import { createApp } from './setup-app.js';
-import { report, type Surroundings, surroundings } from './start.js';
+import { configWithoutDatabase, report, type Surroundings, surroundings } from './start.js';
 import { UserNotFound } from './users/users.errors.js';
 import { UsersService } from './users/users.service.js';
+import { CannotSend, ExampleWebhooksService } from './webhooks/example-webhooks.service.js';
+import { WebhooksService } from './webhooks/webhooks.service.js';
 
 interface Command {
   usage: string;
   summary: string;
   /** Answers what to print. */
-  run(around: Surroundings, parameters: string[]): Promise<string>;
+  run(parameters: string[]): Promise<string>;
 }
 
 /** A mistake of whoever typed the command: printed without a stack. */
@@ -25,9 +27,21 @@ class UsageError extends Error {}
 
 type App = Awaited<ReturnType<typeof NestFactory.createApplicationContext>>;
 
+/** A command that needs the database, which is started for it where there is none. */
+function withDatabase(work: (around: Surroundings, parameters: string[]) => Promise<string>): Command['run'] {
+  return async (parameters) => {
+    const around = await surroundings({ join: true });
+    try {
+      return await work(around, parameters);
+    } finally {
+      await around.stop();
+    }
+  };
+}
+
 /** A command that needs the application, but neither its server nor its workers. */
 function withApp(work: (app: App, parameters: string[]) => Promise<string>): Command['run'] {
-  return async ({ config }, parameters) => {
+  return withDatabase(async ({ config }, parameters) => {
     await migrate(config.databaseDirectUrl);
     const app = await NestFactory.create(AppModule.register(config), { logger: ['error', 'warn'], abortOnError: false });
     try {
@@ -35,7 +49,7 @@ function withApp(work: (app: App, parameters: string[]) => Promise<string>): Com
     } finally {
       await app.close();
     }
-  };
+  });
 }
 
 async function setOperator(app: App, email: string | undefined, operator: boolean): Promise<string> {
@@ -65,7 +79,8 @@ const COMMANDS: Record<string, Command> = {
       const accounts = await app.get(AccountsService).renewEncryption();
       const entries = await app.get(OutboxService).renewEncryption();
       const answers = await app.get(IdempotencyService).renewEncryption();
-      return `${accounts} accounts, ${entries} outbox entries and ${answers} stored answers were put under the newest key`;
+      const events = await app.get(WebhooksService).renewEncryption();
+      return `${accounts} accounts, ${entries} outbox entries, ${answers} stored answers and ${events} webhook events were put under the newest key`;
     }),
   },
   'outbox retry': {
@@ -73,23 +88,28 @@ const COMMANDS: Record<string, Command> = {
     summary: 'give entries that used up their attempts new ones',
     run: withApp(async (app) => `${await app.get(OutboxService).retryDead()} entries will be tried again`),
   },
+  'webhooks send': {
+    usage: 'webhooks send <provider> <type>',
+    summary: "sign a provider's event and post it to the running server; never in production",
+    run: async (parameters) => new ExampleWebhooksService(configWithoutDatabase()).send(parameters),
+  },
   'db migrate': {
     usage: 'db migrate',
     summary: 'apply pending migrations, under a lock',
-    run: async ({ config }) => {
+    run: withDatabase(async ({ config }) => {
       const applied = await migrate(config.databaseDirectUrl);
       return applied.length === 0 ? 'Nothing to apply' : `Applied ${applied.join(', ')}`;
-    },
+    }),
   },
   'demo seed': {
     usage: 'demo seed',
     summary: "make the demo's users in the configured database; never in production",
-    run: async (around, parameters) => {
-      if (around.config.isProduction) throw new UsageError('The demo is not for production');
+    run: async (parameters) => {
+      if (configWithoutDatabase().isProduction) throw new UsageError('The demo is not for production');
       return withApp(async (app) => {
         const { people } = await seedDemo(app);
         return people.map(({ email, password }) => `${email}  ${password}`).join('\n');
-      })(around, parameters);
+      })(parameters);
     },
   },
 };
@@ -112,21 +132,16 @@ async function main(words: string[]): Promise<void> {
   if (name === 'openapi write') return writeDocument();
   const command = COMMANDS[name];
   if (command === undefined) {
-    const list = Object.values(COMMANDS).map(({ usage, summary }) => `  ${usage.padEnd(28)} ${summary}`);
+    const list = Object.values(COMMANDS).map(({ usage, summary }) => `  ${usage.padEnd(34)} ${summary}`);
     throw new UsageError(`Usage: npm run cli -- <command>\n\n${list.join('\n')}`);
   }
-  const around = await surroundings({ join: true });
-  try {
-    process.stdout.write(`${await command.run(around, parameters)}\n`);
-  } finally {
-    await around.stop();
-  }
+  process.stdout.write(`${await command.run(parameters)}\n`);
 }
 
 try {
   await main(process.argv.slice(2));
 } catch (error) {
-  if (error instanceof UsageError) process.stderr.write(`${error.message}\n`);
+  if (error instanceof UsageError || error instanceof CannotSend) process.stderr.write(`${error.message}\n`);
   else report(error);
   process.exitCode = 1;
 }

@@ -25,6 +25,8 @@ const TAGS = {
   OwnInvitations: 'Offers of membership, as the invited sees them.',
   ApiKeys: 'How machines call on behalf of an organization.',
   Audit: 'Who did what in an organization. The log is append-only.',
+  Webhooks: 'Where identity and billing providers send what happened.',
+  OperatorWebhooks: 'What providers sent and how far it is, for operators.',
   Jobs: 'Work that comes back on a schedule, for operators.',
   Health: 'For whoever runs the process.',
 };

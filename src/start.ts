@@ -19,6 +19,13 @@ export interface Surroundings {
   stop(): Promise<void>;
 }
 
+/** The configuration for what needs no database. @throws {ConfigError} */
+export function configWithoutDatabase(): Config {
+  const environment = withoutEmpty(readEnvironment());
+  const made = environment['NODE_ENV'] === 'production' ? {} : localSecrets();
+  return loadConfig({ DATABASE_URL: 'postgres://localhost/none', ...made, ...environment });
+}
+
 /**
  * Completes what was not configured, for development: secrets that are made once, and the embedded
  * PostgreSQL. In production nothing is made up.

@@ -189,7 +189,10 @@ const schema = z.object({
   CLERK_AUTHORIZED_PARTIES: list.default([]),
   CLERK_WEBHOOK_SIGNING_SECRET: webhookSecrets.default([]),
   CLERK_INSTANCE_ID: z.string().optional(),
-  CLERK_SECRET_KEY: z.string().regex(/^sk_[A-Za-z0-9_]+$/, 'must be a secret key: sk_test_… or sk_live_…').optional(),
+  CLERK_SECRET_KEY: z
+    .string()
+    .regex(/^sk_[A-Za-z0-9_]+$/, 'must be a secret key: sk_test_… or sk_live_…')
+    .optional(),
   CLERK_API_URL: z.url({ protocol: /^https?$/, error: 'must be an http(s) URL' }).optional(),
   SESSION_IDLE_SECONDS: seconds(7 * 24 * 3600),
   SESSION_ABSOLUTE_SECONDS: seconds(30 * 24 * 3600),

@@ -9,6 +9,7 @@ export const DATA_DIRECTORY = path.resolve('.data');
 export interface LocalSecrets {
   AUTH_SECRET: string;
   ENCRYPTION_KEYS: string;
+  CLERK_WEBHOOK_SIGNING_SECRET: string;
   databasePassword: string;
 }
 
@@ -16,11 +17,7 @@ export interface LocalSecrets {
 export function localSecrets(): LocalSecrets {
   const file = path.join(DATA_DIRECTORY, 'secrets.json');
   if (!existsSync(file)) {
-    const made = writeBeside(file, {
-      AUTH_SECRET: randomBytes(32).toString('base64'),
-      ENCRYPTION_KEYS: `local:${randomBytes(32).toString('base64')}`,
-      databasePassword: randomBytes(24).toString('base64url'),
-    } satisfies LocalSecrets);
+    const made = writeBeside(file, newSecrets());
     try {
       // Unlike a rename it never replaces: of two first starts at once both take the same secrets.
       linkSync(made, file);
@@ -30,7 +27,20 @@ export function localSecrets(): LocalSecrets {
       rmSync(made);
     }
   }
-  return JSON.parse(readFileSync(file, 'utf8')) as LocalSecrets;
+  const kept = JSON.parse(readFileSync(file, 'utf8')) as Partial<LocalSecrets>;
+  const secrets = { ...newSecrets(), ...kept };
+  // Written by a version that knew fewer of them.
+  if (Object.keys(kept).length < Object.keys(secrets).length) writePrivateFile(file, secrets);
+  return secrets;
+}
+
+function newSecrets(): LocalSecrets {
+  return {
+    AUTH_SECRET: randomBytes(32).toString('base64'),
+    ENCRYPTION_KEYS: `local:${randomBytes(32).toString('base64')}`,
+    CLERK_WEBHOOK_SIGNING_SECRET: `whsec_${randomBytes(24).toString('base64')}`,
+    databasePassword: randomBytes(24).toString('base64url'),
+  };
 }
 
 /** Writes JSON that only the user who runs the process can read, whole or not at all. */

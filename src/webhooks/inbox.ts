@@ -10,7 +10,7 @@ import { DATABASE, type Database } from '../database/database.js';
 import { isPassing } from '../database/database-errors.js';
 import { readPayload } from './payloads.js';
 import { Unreadable, type WebhookProvider } from './webhook-provider.js';
-import { type ClaimedEvent, WebhooksRepository } from './webhooks.repository.js';
+import { type Backlog, type ClaimedEvent, WebhooksRepository } from './webhooks.repository.js';
 
 export const BODY_CONTEXT = 'webhook_events.body';
 
@@ -83,7 +83,7 @@ export class Inbox implements OnApplicationBootstrap, BeforeApplicationShutdown 
         registers,
         async collect() {
           this.reset();
-          for (const { provider, type, [of]: value } of await backlog()) this.inc({ provider, type }, value);
+          for (const { provider, type, [of]: value } of await backlog()) this.set({ provider, type }, value);
         },
       });
     }
@@ -115,8 +115,18 @@ export class Inbox implements OnApplicationBootstrap, BeforeApplicationShutdown 
     return this.providers.get(provider)?.types.has(type) === true ? type : 'other';
   }
 
-  private async backlog() {
-    return (await this.repository.backlog()).map((row) => ({ ...row, type: this.labelOf(row.provider, row.type) }));
+  private async backlog(): Promise<Backlog[]> {
+    const rows = new Map<string, Backlog>();
+    for (const row of await this.repository.backlog()) {
+      const type = this.labelOf(row.provider, row.type);
+      const same = rows.get(`${row.provider} ${type}`) ?? { ...row, type, pending: 0, dead: 0, quarantined: 0, lagSeconds: 0 };
+      same.pending += row.pending;
+      same.dead += row.dead;
+      same.quarantined += row.quarantined;
+      same.lagSeconds = Math.max(same.lagSeconds, row.lagSeconds);
+      rows.set(`${row.provider} ${type}`, same);
+    }
+    return [...rows.values()];
   }
 
   private async work(signal: AbortSignal): Promise<boolean> {

@@ -3,13 +3,23 @@ import type { IncomingHttpHeaders } from 'node:http';
 
 const TOLERANCE_SECONDS = 300;
 
+/** HMAC-SHA256 over `id.timestamp.body`, as Standard Webhooks has it (github.com/standard-webhooks, spec/standard-webhooks.md). */
+function digestOf(id: string, timestamp: string, body: Buffer, key: Buffer): Buffer {
+  return createHmac('sha256', key).update(`${id}.${timestamp}.`).update(body).digest();
+}
+
+/** The headers of a message that goes out now. */
+export function signedHeaders(id: string, body: Buffer, key: Buffer, now = new Date()): Record<string, string> {
+  const timestamp = String(Math.floor(now.getTime() / 1000));
+  const signature = `v1,${digestOf(id, timestamp, body, key).toString('base64')}`;
+  return { 'webhook-id': id, 'webhook-timestamp': timestamp, 'webhook-signature': signature };
+}
+
 /**
- * Reads who sent a message and checks that they did, as Standard Webhooks has it
- * (https://github.com/standard-webhooks/standard-webhooks, `spec/standard-webhooks.md`): HMAC-SHA256 over
- * `id.timestamp.body`, any of several signatures by any of several keys. Over bytes, where the published
+ * Reads which message this is, and checks that its sender knows one of the keys. Over bytes, where the published
  * libraries read the body as text first and parse it afterwards: what is signed but no JSON must get through.
  *
- * @param keys those of a rotation, too
+ * @param keys those of a rotation, too; any of several signatures by any of them will do
  * @returns the message's id; undefined for what is forged, changed, or more than five minutes from `now`
  */
 export function verifiedMessageId(headers: IncomingHttpHeaders, body: Buffer, keys: Buffer[], now = new Date()): string | undefined {
@@ -19,7 +29,7 @@ export function verifiedMessageId(headers: IncomingHttpHeaders, body: Buffer, ke
   if (Math.abs(Math.floor(now.getTime() / 1000) - Number(timestamp)) > TOLERANCE_SECONDS) return undefined;
   const given = signature.split(' ').flatMap((entry) => (entry.startsWith('v1,') ? [Buffer.from(entry.slice(3), 'base64')] : []));
   const isSigned = keys.some((key) => {
-    const expected = createHmac('sha256', key).update(`${id}.${timestamp}.`).update(body).digest();
+    const expected = digestOf(id, timestamp, body, key);
     return given.some((one) => one.length === expected.length && timingSafeEqual(one, expected));
   });
   return isSigned ? id : undefined;

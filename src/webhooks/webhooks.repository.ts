@@ -195,7 +195,7 @@ export class WebhooksRepository {
         pending: count('pending'),
         dead: count('dead'),
         quarantined: count('quarantined'),
-        lagSeconds: sql<number>`greatest(0, extract(epoch FROM now() - min(${events.nextAttemptAt}) FILTER (WHERE ${events.status} = 'pending')))::float8`,
+        lagSeconds: sql<number>`coalesce(greatest(0, extract(epoch FROM now() - min(${events.nextAttemptAt}) FILTER (WHERE ${events.status} = 'pending'))), 0)::float8`,
       })
       .from(events)
       .where(sql`${events.status} IN ('pending', 'dead', 'quarantined')`)

@@ -1,0 +1,116 @@
+import { Agent, request } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { EXAMPLES } from '../src/webhooks/clerk/clerk-examples.js';
+import { signedHeaders } from '../src/webhooks/signature.js';
+import type { BenchDatabase } from './support/database.js';
+import { type Program, withPrograms } from './support/program.js';
+import { heading, note, verdict } from './support/report.js';
+import { WEBHOOK_KEY } from './support/seed.js';
+
+const RATE = 500;
+const SECONDS = 30;
+const CONNECTIONS = 64;
+const DRAIN_WITHIN_MS = 120_000;
+
+/** What a customer's first minutes are made of, two people to an organization. */
+const STORY = [
+  'user.created',
+  'organization.created',
+  'organizationMembership.created',
+  'session.created',
+  'user.updated',
+  'organizationMembership.updated',
+  'user.updated',
+  'session.revoked',
+];
+
+interface Message {
+  id: string;
+  body: Buffer;
+}
+
+/** A flood of signed deliveries at a steady rate, each answered when it is durable, and worked off at the same time. */
+export async function webhooks(db: BenchDatabase): Promise<void> {
+  heading('webhooks', `${RATE} signed deliveries a second for ${SECONDS} s over ${CONNECTIONS} connections, all of them processed`);
+  await withPrograms(db, async ({ tenantry, variant }) => {
+    const floor = await variant('webhook-floor');
+    await flood(floor, '/', messages('warm', RATE * 2));
+    const least = await flood(floor, '/', messages('floor', RATE * 10));
+    await floor.stop();
+
+    const secret = `whsec_${WEBHOOK_KEY.toString('base64')}`;
+    const app = await tenantry({ environment: { CLERK_WEBHOOK_SIGNING_SECRET: secret } });
+    await flood(app, '/webhooks/clerk', messages('warm', RATE * 2));
+    await drained(db);
+    const start = performance.now();
+    const before = await app.usage();
+    const told = await flood(app, '/webhooks/clerk', messages('flood', RATE * SECONDS));
+    const ended = performance.now();
+    await drained(db);
+    const [drain, all] = [(performance.now() - ended) / 1000, (performance.now() - start) / 1000];
+    const { cpu } = await app.usage();
+    const [{ lost, failed }] = (await db.query<{ lost: number; failed: number }>(
+      `SELECT ${RATE * (SECONDS + 2)} - count(*) FILTER (WHERE status = 'processed')::int AS lost,
+              count(*) FILTER (WHERE attempts > 1)::int AS failed FROM webhook_events`,
+    )) as [{ lost: number; failed: number }];
+    const count = RATE * SECONDS;
+    note(`answers: p50 ${told.p50.toFixed(1)} ms, p99 ${told.p99.toFixed(1)} ms, longest ${told.longest.toFixed(0)} ms`);
+    note(`the floor (signature, one insert, no effect): p50 ${least.p50.toFixed(1)} ms, p99 ${least.p99.toFixed(1)} ms`);
+    note(`effects: ${(count / all).toFixed(0)}/s from the first delivery to the last effect; ${failed} took more than one attempt`);
+    note(`CPU: ${((cpu - before.cpu) / count).toFixed(0)} us an event, receipt and effect`);
+    verdict({ what: 'p99 of the durable answer', measured: told.p99, goal: { atMost: 50 }, unit: ' ms' });
+    verdict({ what: 'deliveries not answered 202', measured: told.refused, goal: { atMost: 0 } });
+    verdict({ what: 'events lost or not processed', measured: lost, goal: { atMost: 0 } });
+    verdict({ what: 'drained after the end', measured: drain, goal: { atMost: 10 }, unit: ' s' });
+  });
+}
+
+function messages(prefix: string, count: number): Message[] {
+  const now = Date.now();
+  return Array.from({ length: count }, (_, index) => {
+    const story = Math.floor(index / STORY.length);
+    const type = STORY[index % STORY.length]!;
+    const names = { user: `user_${prefix}_${story}`, organization: `org_${prefix}_${story >> 1}`, email: `${prefix}-${story}@example.com` };
+    const event = { object: 'event', type, timestamp: now + index, data: EXAMPLES[type]!(names, now + index) };
+    return { id: `msg_${prefix}_${index}`, body: Buffer.from(JSON.stringify(event)) };
+  });
+}
+
+/** Sends each message at its time, whether those before it have been answered or not; times count from when it was due. */
+async function flood(program: Program, path: string, all: Message[]) {
+  const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS });
+  const times: number[] = [];
+  let refused = 0;
+  const start = performance.now();
+  const deliver = (message: Message, due: number) =>
+    new Promise<void>((resolve) => {
+      const done = (isGood: boolean) => {
+        if (!isGood) refused += 1;
+        times.push(performance.now() - due);
+        resolve();
+      };
+      const headers = { ...signedHeaders(message.id, message.body, WEBHOOK_KEY), 'content-type': 'application/json' };
+      const sent = request(`${program.url}${path}`, { method: 'POST', agent, headers }, (answer) => {
+        answer.resume().once('end', () => done(answer.statusCode === 202));
+      });
+      sent.once('error', () => done(false));
+      sent.end(message.body);
+    });
+  const under: Promise<void>[] = [];
+  for (let next = 0; next < all.length; await sleep(2)) {
+    const due = Math.min(all.length, Math.ceil(((performance.now() - start) / 1000) * RATE));
+    for (; next < due; next += 1) under.push(deliver(all[next]!, start + (next / RATE) * 1000));
+  }
+  await Promise.all(under);
+  agent.destroy();
+  const sorted = times.toSorted((a, b) => a - b);
+  const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!;
+  return { p50: at(0.5), p99: at(0.99), longest: sorted.at(-1)!, refused };
+}
+
+async function drained(db: BenchDatabase): Promise<void> {
+  for (const start = performance.now(); performance.now() - start < DRAIN_WITHIN_MS; await sleep(50)) {
+    const [row] = await db.query<{ pending: number }>(`SELECT count(*)::int AS pending FROM webhook_events WHERE status = 'pending'`);
+    if (row!.pending === 0) return;
+  }
+}
