@@ -10,8 +10,11 @@ export interface Target {
   urls: () => string[];
 }
 
+/** One message, as often as it is sent. */
+type Message = Pick<HistoryEvent, 'messageId' | 'body'>;
+
 /** Delivers what others hold back: many at a time, each again until it is taken, as Clerk does. */
-export async function pour({ urls }: Target, events: HistoryEvent[], callers = 16): Promise<void> {
+export async function pour({ urls }: Target, events: Message[], callers = 16): Promise<void> {
   const queue = events.entries();
   const caller = async () => {
     for (const [index, event] of queue) await deliverUntilTaken(urls, event, index);
@@ -19,7 +22,7 @@ export async function pour({ urls }: Target, events: HistoryEvent[], callers = 1
   await Promise.all(Array.from({ length: callers }, caller));
 }
 
-async function deliverUntilTaken(urls: () => string[], { messageId, body }: HistoryEvent, index: number): Promise<void> {
+async function deliverUntilTaken(urls: () => string[], { messageId, body }: Message, index: number): Promise<void> {
   for (let attempt = index, tries = 0; ; attempt += 1, tries += 1) {
     const servers = urls();
     try {
