@@ -1,7 +1,9 @@
 import { drizzle, type NodePgDatabase } from 'drizzle-orm/node-postgres';
+import type pg from 'pg';
 import type { Config } from '../config/config.js';
 import { isDatabaseAway } from './database-errors.js';
 import { PipelinedPool } from './pipelined-pool.js';
+import { StatementNames } from './statement-names.js';
 
 /** Injection token of the shared Drizzle instance. */
 export const DATABASE = Symbol('DATABASE');
@@ -29,7 +31,8 @@ export function createDatabase(config: Pick<Config, 'databaseUrl' | 'databasePoo
     application_name: 'tenantry',
   });
   const db = drizzle(pool);
-  db.transaction = (work, options) => transact(pool, work, options);
+  const names = new StatementNames();
+  db.transaction = (work, options) => transact(pool, names, work, options);
   return db;
 }
 
@@ -39,6 +42,7 @@ export function createDatabase(config: Pick<Config, 'databaseUrl' | 'databasePoo
  */
 async function transact<T>(
   pool: PipelinedPool,
+  names: StatementNames,
   ...[work, options]: Parameters<typeof NodePgDatabase.prototype.transaction<T>>
 ): Promise<T> {
   const client = await pool.connect();
@@ -52,10 +56,18 @@ async function transact<T>(
     throw failure;
   };
   try {
-    return await drizzle(client)
+    return await drizzle(preparing(client, names))
       .transaction((tx) => work(tx).catch(giveUpWhenAway), options)
       .catch(giveUpWhenAway);
   } finally {
     client.release(isLost || client.getTransactionStatus() !== 'I');
   }
+}
+
+/** The same connection, on which statements with parameters that come again are prepared. */
+function preparing(client: pg.PoolClient, names: StatementNames): pg.PoolClient {
+  const query = (config: pg.QueryConfig, values: unknown[] | undefined) =>
+    client.query(values === undefined || values.length === 0 ? config : { ...config, name: config.name ?? names.of(config.text) }, values);
+  // Drizzle asks nothing else of it.
+  return { query } as unknown as pg.PoolClient;
 }

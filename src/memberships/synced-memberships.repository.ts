@@ -1,29 +1,26 @@
-import { Inject, Injectable } from '@nestjs/common';
-import { and, eq, isNull, sql, type SQL } from 'drizzle-orm';
+import { Injectable } from '@nestjs/common';
+import { and, eq, inArray, isNull, or } from 'drizzle-orm';
 import { type EventKey, isNewer, keyColumns } from '../common/event-key.js';
-import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import type { Queryable } from '../database/database.js';
 import { type Membership, memberships } from './organization-memberships.table.js';
 
-export interface Pair {
+/** One membership among several of the same pair: people leave and come back. */
+export interface Place {
+  clerkMembershipId: string;
   organizationId: string;
   userId: string;
-}
-
-/** One membership among several of the same pair: people leave and come back. */
-export interface Place extends Pair {
-  clerkMembershipId: string;
-  createdAt: Date;
 }
 
 /** Statements about memberships that a provider owns. */
 @Injectable()
 export class SyncedMembershipsRepository {
-  constructor(@Inject(DATABASE) private readonly db: Database) {}
-
-  /** Tombstones included. */
-  async findByClerkId(clerkMembershipId: string, db: Queryable = this.db): Promise<Membership | undefined> {
-    const [membership] = await db.select().from(memberships).where(eq(memberships.clerkMembershipId, clerkMembershipId));
-    return membership;
+  /** This one and every other of the same pair, tombstones included. */
+  async listOfPair({ clerkMembershipId, organizationId, userId }: Place, db: Queryable): Promise<Membership[]> {
+    const ofPair = and(eq(memberships.organizationId, organizationId), eq(memberships.userId, userId));
+    return db
+      .select()
+      .from(memberships)
+      .where(or(ofPair, eq(memberships.clerkMembershipId, clerkMembershipId)));
   }
 
   async insert(membership: typeof memberships.$inferInsert, db: Queryable): Promise<Membership> {
@@ -46,30 +43,15 @@ export class SyncedMembershipsRepository {
     return updated;
   }
 
-  async end(which: { id: string } | { organizationId: string } | { olderThan: Place }, db: Queryable): Promise<void> {
-    let condition: SQL | undefined;
-    if ('id' in which) condition = eq(memberships.id, which.id);
-    else if ('organizationId' in which) condition = eq(memberships.organizationId, which.organizationId);
-    else condition = and(ofPair(which.olderThan), sql`${place} < (${which.olderThan.createdAt}, ${which.olderThan.clerkMembershipId})`);
+  async end(ids: string[], db: Queryable): Promise<void> {
+    if (ids.length === 0) return;
+    await db.update(memberships).set({ deletedAt: new Date() }).where(inArray(memberships.id, ids));
+  }
+
+  async endOfOrganization(organizationId: string, db: Queryable): Promise<void> {
     await db
       .update(memberships)
       .set({ deletedAt: new Date() })
-      .where(and(condition, isNull(memberships.deletedAt)));
+      .where(and(eq(memberships.organizationId, organizationId), isNull(memberships.deletedAt)));
   }
-
-  /** Whether the same person has joined the same organization again since, whatever became of that. */
-  async hasLater(than: Place, db: Queryable): Promise<boolean> {
-    const [later] = await db
-      .select({ id: memberships.id })
-      .from(memberships)
-      .where(and(ofPair(than), sql`${place} > (${than.createdAt}, ${than.clerkMembershipId})`))
-      .limit(1);
-    return later !== undefined;
-  }
-}
-
-const place = sql`(${memberships.createdAt}, ${memberships.clerkMembershipId})`;
-
-function ofPair({ organizationId, userId }: Pair): SQL | undefined {
-  return and(eq(memberships.organizationId, organizationId), eq(memberships.userId, userId));
 }

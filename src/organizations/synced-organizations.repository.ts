@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, eq, isNull, or } from 'drizzle-orm';
+import { and, eq, isNotNull, isNull, or, sql } from 'drizzle-orm';
 import { type EventKey, isNewer, keyColumns, newestFirst } from '../common/event-key.js';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { type Organization, organizations } from './organizations.table.js';
@@ -14,12 +14,23 @@ export class SyncedOrganizationsRepository {
     return organization;
   }
 
-  async lockByClerkId(clerkOrganizationId: string, strength: 'share' | 'no key update', db: Queryable): Promise<Organization | undefined> {
+  async lockByClerkId(clerkOrganizationId: string, db: Queryable): Promise<Organization | undefined> {
     const [organization] = await db
       .select()
       .from(organizations)
       .where(eq(organizations.clerkOrganizationId, clerkOrganizationId))
-      .for(strength);
+      .for('no key update');
+    return organization;
+  }
+
+  /** One that an event of its own has told of, or that is dead. It can not be deleted until the transaction ends. */
+  async keep(clerkOrganizationId: string, db: Queryable): Promise<Organization | undefined> {
+    const isTold = or(sql`${organizations.eventAt} > '-infinity'`, isNotNull(organizations.deletedAt));
+    const [organization] = await db
+      .select()
+      .from(organizations)
+      .where(and(eq(organizations.clerkOrganizationId, clerkOrganizationId), isTold))
+      .for('share');
     return organization;
   }
 
@@ -33,17 +44,31 @@ export class SyncedOrganizationsRepository {
     return inserted;
   }
 
-  /** Undefined when something newer has written the row, or it is dead. */
+  /**
+   * Undefined when something newer has written the row, it is dead, or it is not what it should be.
+   *
+   * @param unless what of it must not have changed since it was read
+   */
   async updateIfNewer(
     id: string,
     changes: Partial<typeof organizations.$inferInsert>,
     key: EventKey,
     db: Queryable,
+    { slug }: { slug?: string | null } = {},
   ): Promise<Organization | undefined> {
     const [updated] = await db
       .update(organizations)
       .set({ ...changes, ...keyColumns(key) })
-      .where(and(eq(organizations.id, id), isNull(organizations.deletedAt), isNewer(key, organizations)))
+      .where(
+        and(
+          eq(organizations.id, id),
+          isNull(organizations.deletedAt),
+          isNewer(key, organizations),
+          slug === undefined
+            ? undefined
+            : sql`(${organizations.slug}, ${organizations.clerkSlug}) IS NOT DISTINCT FROM (${slug}::text, ${slug}::text)`,
+        ),
+      )
       .returning();
     return updated;
   }

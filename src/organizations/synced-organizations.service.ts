@@ -41,10 +41,10 @@ export class SyncedOrganizationsService {
    * purged. It can not be deleted until the transaction ends.
    */
   async meet(hearsay: OrganizationSnapshot, key: EventKey, db: Queryable): Promise<Organization | undefined> {
-    const known = await this.repository.findByClerkId(hearsay.clerkOrganizationId, db);
-    // What nobody has told of yet is written. Not under a shared lock: two who hold one wait for each other to write.
-    if (known === undefined || (known.eventAt === '-infinity' && known.deletedAt === null)) await this.write(hearsay, key, db);
-    return this.repository.lockByClerkId(hearsay.clerkOrganizationId, 'share', db);
+    const kept = await this.repository.keep(hearsay.clerkOrganizationId, db);
+    if (kept !== undefined) return kept;
+    await this.write(hearsay, key, db);
+    return this.repository.lockByClerkId(hearsay.clerkOrganizationId, db);
   }
 
   /** Writes down what the provider says of an organization, unless something newer is known. */
@@ -61,7 +61,7 @@ export class SyncedOrganizationsService {
     const known = await this.repository.findByClerkId(clerkOrganizationId, db);
     await holdNames('slug', [known?.clerkSlug], db);
     const dead = { clerkOrganizationId, ...NOTHING, deletedAt: new Date() };
-    const row = await this.lockOrInsert(dead, db);
+    const row = await this.lockOrInsert(dead, known === undefined, db);
     if (row === undefined) return undefined;
     const { organization, isNew } = row;
     if (!isNew) {
@@ -79,20 +79,22 @@ export class SyncedOrganizationsService {
     key: EventKey,
     db: Queryable,
   ): Promise<{ before?: Organization; after?: Organization } | undefined> {
-    const known = await this.repository.findByClerkId(snapshot.clerkOrganizationId, db);
-    await holdNames('slug', [known?.clerkSlug, snapshot.slug], db);
-    const row = await this.lockOrInsert(
-      { clerkOrganizationId: snapshot.clerkOrganizationId, ...fieldsOf(snapshot), ...keyColumns(key) },
-      db,
-    );
+    const { clerkOrganizationId, slug } = snapshot;
+    const known = await this.repository.findByClerkId(clerkOrganizationId, db);
+    const fields = fieldsOf(snapshot);
+    // Mostly the slug stays, and nobody else is concerned.
+    if (known !== undefined && known.slug === slug) {
+      const after = await this.repository.updateIfNewer(known.id, fields, key, db, { slug });
+      if (after !== undefined) return { before: known, after };
+    }
+    await holdNames('slug', [known?.clerkSlug, slug], db);
+    const row = await this.lockOrInsert({ clerkOrganizationId, ...fields, ...keyColumns(key) }, known === undefined, db);
     if (row === undefined) return undefined;
     const before = row.isNew ? undefined : row.organization;
     // A slug that is theirs no longer goes at once, for whoever else claims it.
-    const lost = before === undefined || before.clerkSlug === snapshot.slug ? {} : { slug: null };
-    const after = row.isNew
-      ? row.organization
-      : await this.repository.updateIfNewer(row.organization.id, { ...fieldsOf(snapshot), ...lost }, key, db);
-    if (after !== undefined) await this.settle([before?.clerkSlug, snapshot.slug], db);
+    const lost = before === undefined || before.clerkSlug === slug ? {} : { slug: null };
+    const after = row.isNew ? row.organization : await this.repository.updateIfNewer(row.organization.id, { ...fields, ...lost }, key, db);
+    if (after !== undefined) await this.settle([before?.clerkSlug, slug], db);
     return { before, after };
   }
 
@@ -111,15 +113,16 @@ export class SyncedOrganizationsService {
 
   private async lockOrInsert(
     organization: NewOrganization,
+    isUnknown: boolean,
     db: Queryable,
   ): Promise<{ organization: Organization; isNew: boolean } | undefined> {
     const { clerkOrganizationId } = organization;
-    const known = await this.repository.lockByClerkId(clerkOrganizationId, 'no key update', db);
+    const known = isUnknown ? undefined : await this.repository.lockByClerkId(clerkOrganizationId, db);
     if (known !== undefined) return { organization: known, isNew: false };
     const inserted = await this.repository.insert({ id: newId(), ...organization }, db);
     if (inserted === undefined) {
       // Another event of it came first, or a purge did.
-      const other = await this.repository.lockByClerkId(clerkOrganizationId, 'no key update', db);
+      const other = await this.repository.lockByClerkId(clerkOrganizationId, db);
       return other && { organization: other, isNew: false };
     }
     // Asked only now: the insert waits for a purge that is under way, and must not outlive it.

@@ -46,8 +46,13 @@ export class SessionsRepository {
     await db.insert(sessions).values(session).onConflictDoNothing({ target: sessions.clerkSessionId });
   }
 
-  async endClerkSession(clerkSessionId: string, db: Queryable): Promise<void> {
-    await this.endWhere(eq(sessions.clerkSessionId, clerkSessionId), db);
+  /** Also one that nobody has seen: its row refuses its tokens from now on. */
+  async endClerkSession(session: typeof sessions.$inferInsert, db: Queryable): Promise<void> {
+    const ended = { endedAt: sql`now()`, expiresAt: sql`now() + ${KEEP_ENDED}` };
+    await db
+      .insert(sessions)
+      .values({ ...session, ...ended })
+      .onConflictDoUpdate({ target: sessions.clerkSessionId, set: ended, setWhere: isNull(sessions.endedAt) });
   }
 
   /** Answers how many ended. */

@@ -94,9 +94,8 @@ export class SessionsService implements OnModuleInit {
    * its tokens; also when its end is the first we hear of it.
    */
   async apply({ isEnded, expiresAt, ...session }: ClerkSessionSnapshot, db: Queryable): Promise<void> {
-    const lifetime = expiresAt ?? this.idleEnd();
-    await this.repository.insertClerkSession({ id: newId(), ...session, expiresAt: lifetime }, db);
-    if (isEnded) await this.repository.endClerkSession(session.clerkSessionId, db);
+    const row = { id: newId(), ...session, expiresAt: expiresAt ?? this.idleEnd() };
+    await (isEnded ? this.repository.endClerkSession(row, db) : this.repository.insertClerkSession(row, db));
   }
 
   /** Writes down a Clerk session when its token is first seen. */

@@ -27,12 +27,31 @@ export class SyncedUsersRepository {
     return inserted;
   }
 
-  /** Undefined when something newer has written the row, or it is dead. */
-  async updateIfNewer(id: string, changes: Partial<typeof users.$inferInsert>, key: EventKey, db: Queryable): Promise<User | undefined> {
+  /**
+   * Undefined when something newer has written the row, it is dead, or it is not what it should be.
+   *
+   * @param unless what of it must not have changed since it was read
+   */
+  async updateIfNewer(
+    id: string,
+    changes: Partial<typeof users.$inferInsert>,
+    key: EventKey,
+    db: Queryable,
+    { email }: { email?: string | null } = {},
+  ): Promise<User | undefined> {
     const [updated] = await db
       .update(users)
       .set({ ...changes, ...keyColumns(key) })
-      .where(and(eq(users.id, id), isNull(users.deletedAt), isNewer(key, users)))
+      .where(
+        and(
+          eq(users.id, id),
+          isNull(users.deletedAt),
+          isNewer(key, users),
+          email === undefined
+            ? undefined
+            : sql`(${users.email}, ${users.clerkEmail}) IS NOT DISTINCT FROM (${email}::text, ${email}::text)`,
+        ),
+      )
       .returning();
     return updated;
   }
@@ -53,15 +72,6 @@ export class SyncedUsersRepository {
       .from(users)
       .where(and(isNull(users.deletedAt), or(eq(users.email, email), eq(users.clerkEmail, email))))
       .orderBy(sql`${users.clerkEmailVerified} DESC, ${newestFirst(users)}`);
-  }
-
-  /** The local user who has an address. */
-  async findLocal(email: string, db: Queryable): Promise<User | undefined> {
-    const [user] = await db
-      .select()
-      .from(users)
-      .where(and(eq(users.email, email), isNull(users.clerkUserId)));
-    return user;
   }
 
   /** A merge over an address that an event newer than this one decided. */
