@@ -43,6 +43,27 @@ export class AccountsRepository {
     return moved.map(({ id }) => id);
   }
 
+  async ownersOf(ids: string[], db: Queryable): Promise<string[]> {
+    const owners = await db.selectDistinct({ userId: accounts.userId }).from(accounts).where(inArray(accounts.id, ids));
+    return owners.map(({ userId }) => userId);
+  }
+
+  /** Better Auth finds a password by its user's id alone, so of several that came together the oldest is the one. */
+  async settlePasswords(userIds: string[], db: Queryable): Promise<void> {
+    const passwords = and(eq(accounts.provider, 'credential'), inArray(accounts.userId, userIds));
+    // Two steps: what one loses another may get.
+    await db
+      .update(accounts)
+      .set({ providerAccountId: sql`${accounts.id}` })
+      .where(passwords);
+    const oldest = sql`SELECT DISTINCT ON (${accounts.userId}) ${accounts.id} FROM ${accounts} WHERE ${passwords}
+      ORDER BY ${accounts.userId}, ${accounts.createdAt}, ${accounts.id}`;
+    await db
+      .update(accounts)
+      .set({ providerAccountId: sql`${accounts.userId}` })
+      .where(sql`${accounts.id} IN (${oldest})`);
+  }
+
   /** Reset tokens and the like: Better Auth keeps the user's id as their value. */
   async deleteVerificationsOfUsers(userIds: string[], db: Queryable = this.db): Promise<void> {
     await db.delete(verifications).where(inArray(verifications.value, userIds));

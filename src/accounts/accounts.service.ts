@@ -63,7 +63,10 @@ export class AccountsService implements OnModuleInit {
 
   /** Gives ways to sign in to somebody else, who is the same person; answers which. */
   async move(which: { ofUser: string } | { ids: string[] }, toUserId: string, db: Queryable): Promise<string[]> {
-    return this.repository.move(which, toUserId, db);
+    const owners = 'ids' in which ? await this.repository.ownersOf(which.ids, db) : [which.ofUser];
+    const moved = await this.repository.move(which, toUserId, db);
+    await this.repository.settlePasswords([...owners, toUserId], db);
+    return moved;
   }
 
   /** Makes pending password resets of a user worthless. */

@@ -46,7 +46,7 @@ export class SyncedInvitationsRepository {
     const [later] = await db
       .select({ id: invitations.id })
       .from(invitations)
-      .where(and(ofPair(than), sql`${place} > (${than.createdAt}, ${than.clerkInvitationId})`))
+      .where(and(othersOfPair(than), sql`${place} > (${than.createdAt}, ${than.clerkInvitationId})`))
       .limit(1);
     return later !== undefined;
   }
@@ -55,7 +55,7 @@ export class SyncedInvitationsRepository {
     const condition =
       'organizationId' in which
         ? eq(invitations.organizationId, which.organizationId)
-        : and(ofPair(which.olderThan), sql`${place} < (${which.olderThan.createdAt}, ${which.olderThan.clerkInvitationId})`);
+        : and(othersOfPair(which.olderThan), sql`${place} < (${which.olderThan.createdAt}, ${which.olderThan.clerkInvitationId})`);
     await db
       .update(invitations)
       .set({ status: 'revoked' })
@@ -65,6 +65,8 @@ export class SyncedInvitationsRepository {
 
 const place = sql`(${invitations.createdAt}, ${invitations.clerkInvitationId})`;
 
-function ofPair({ organizationId, email }: InvitationPlace): SQL | undefined {
-  return and(eq(invitations.organizationId, organizationId), eq(invitations.email, email));
+/** Itself aside: when it was created may be missing in one event and told in the next. */
+function othersOfPair({ organizationId, email, clerkInvitationId }: InvitationPlace): SQL | undefined {
+  const isOther = sql`${invitations.clerkInvitationId} IS DISTINCT FROM ${clerkInvitationId}`;
+  return and(eq(invitations.organizationId, organizationId), eq(invitations.email, email), isOther);
 }

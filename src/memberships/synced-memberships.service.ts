@@ -63,6 +63,8 @@ export class SyncedMembershipsService {
   }
 
   private async recordChange(before: Membership | undefined, after: Membership, actor: Actor, db: Queryable): Promise<void> {
+    // What a dead one would be is nobody's business.
+    if (before !== undefined && before.deletedAt !== null) return;
     const change = { before: before && viewOf(before), after: viewOf(after) };
     if (isDeepStrictEqual(change.before, change.after)) return;
     const { id, organizationId, deletedAt } = after;

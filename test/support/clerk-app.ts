@@ -1,0 +1,124 @@
+import { CLERK_ISSUER, type ClerkKey, clerkToken, makeClerkKey } from '../simulators/clerk.js';
+import { startTestApp, type TestApp } from './app.js';
+import { settled } from './clerk-deliveries.js';
+import { CLERK_INSTANCE_ID, CLERK_WEBHOOK_SECRET, type ClerkEvent, clerkEvent, deliver, newMessageId } from './clerk-events.js';
+import { type SignedInPerson, signUpOperator } from './people.js';
+
+export interface ClerkUserView {
+  id: string;
+  email: string | null;
+  emailVerified: boolean;
+  name: string;
+  username: string | null;
+  imageUrl: string | null;
+  createdAt: string;
+}
+
+let counter = 0;
+
+/** An id of Clerk's that nobody else has. */
+export function newClerkId(kind: 'user' | 'org' | 'orgmem' | 'orginv' | 'sess'): string {
+  return `${kind}_${(counter += 1)}of${process.pid}`;
+}
+
+export function newAddress(): string {
+  return `clerk-${(counter += 1)}-${process.pid}@example.com`;
+}
+
+/** The application beside a Clerk that tells it everything, an operator who looks, and whoever has a token of Clerk's. */
+export class ClerkApp {
+  /** Of the events, in milliseconds: each happens a second after the one before. */
+  private clock = Date.now() - 3_600_000;
+
+  private constructor(
+    readonly t: TestApp,
+    readonly operator: SignedInPerson,
+    private readonly key: ClerkKey,
+  ) {}
+
+  static async start(environment: Record<string, string> = {}): Promise<ClerkApp> {
+    const key = await makeClerkKey('key-1');
+    const t = await startTestApp({
+      CLERK_ISSUER,
+      CLERK_JWT_KEY: key.pem,
+      CLERK_AUTHORIZED_PARTIES: 'https://app.example.com',
+      CLERK_WEBHOOK_SIGNING_SECRET: CLERK_WEBHOOK_SECRET,
+      CLERK_INSTANCE_ID,
+      ...environment,
+    });
+    return new ClerkApp(t, await signUpOperator(t), key);
+  }
+
+  async close(): Promise<void> {
+    await this.t.close();
+  }
+
+  /** When the next event happens. */
+  tick(): number {
+    return (this.clock += 1000);
+  }
+
+  event(type: string, data: Record<string, unknown>, timestamp = this.tick()): ClerkEvent {
+    return clerkEvent(type, data, { timestamp });
+  }
+
+  /** Tells of something that happens now, and waits until it has had its effect; answers the message's id. */
+  async tell(type: string, data: Record<string, unknown>): Promise<string> {
+    return this.deliver(this.event(type, data));
+  }
+
+  /** Delivers one event, whenever it happened, and waits until it has had its effect; answers the message's id. */
+  async deliver(event: ClerkEvent): Promise<string> {
+    const id = newMessageId();
+    expect((await deliver(this.t.url, event, { id })).status).toBe(202);
+    await settled({ db: this.t.db, urls: () => [this.t.url] });
+    return id;
+  }
+
+  /** Header of somebody who is signed in with Clerk. */
+  async as(clerkUserId: string, sid = `sess_of_${clerkUserId}`): Promise<{ authorization: string }> {
+    return { authorization: `Bearer ${await clerkToken(this.key, { sub: clerkUserId, sid })}` };
+  }
+
+  /** What somebody with a token of Clerk's is answered: the status, and the code of a refusal. */
+  async knock(clerkUserId: string, sid?: string): Promise<[number, string | undefined]> {
+    const { status, body } = await this.t.http.get('/v1/users/me').set(await this.as(clerkUserId, sid));
+    return [status, body.code as string | undefined];
+  }
+
+  /** A living user as an operator sees them. */
+  async user(clerkUserId: string): Promise<ClerkUserView | undefined> {
+    const { body } = await this.t.http.get('/v1/users').query({ clerkUserId }).set(this.operator.auth).expect(200);
+    return (body.data as ClerkUserView[])[0];
+  }
+
+  /** The organizations of somebody who is signed in with Clerk. */
+  async organizationsOf(clerkUserId: string): Promise<{ id: string; name: string; slug: string | null; role: string }[]> {
+    const { body } = await this.t.http
+      .get('/v1/organizations')
+      .set(await this.as(clerkUserId))
+      .expect(200);
+    return body.data;
+  }
+
+  /** Our id of an organization, whatever became of it. */
+  async organizationId(clerkOrganizationId: string): Promise<string> {
+    const [row] = await this.t.db.rows<{ id: string }>('SELECT id FROM organizations WHERE clerk_organization_id = $1', [
+      clerkOrganizationId,
+    ]);
+    return row!.id;
+  }
+
+  /** The living members of an organization as an operator sees them: their names and roles. */
+  async members(organizationId: string): Promise<[string, string][]> {
+    const { body } = await this.t.http.get(`/v1/organizations/${organizationId}/memberships`).set(this.operator.auth).expect(200);
+    return (body.data as { user: { name: string }; role: string }[]).map(({ user, role }) => [user.name, role]);
+  }
+
+  /** The living sessions of a user as an operator sees them. */
+  async sessions(clerkUserId: string): Promise<{ ipAddress: string | null; userAgent: string | null; createdAt: string }[]> {
+    const { id } = (await this.user(clerkUserId))!;
+    const { body } = await this.t.http.get(`/v1/users/${id}/sessions`).set(this.operator.auth).expect(200);
+    return body.data;
+  }
+}
