@@ -37,10 +37,13 @@ export class SyncedMembershipsService {
   async apply(snapshot: MembershipSnapshot, key: EventKey, actor: Actor, db: Queryable): Promise<void> {
     const { isDeleted, isOrphan, ...fields } = snapshot;
     const { clerkMembershipId, role, clerkRole, createdAt } = snapshot;
-    const ofPair = await this.repository.listOfPair(snapshot, db);
+    const [ofPair, isPurged] = await Promise.all([
+      this.repository.listOfPair(snapshot, db),
+      this.purgedIds.has('clerk', 'membership', clerkMembershipId, db),
+    ]);
     const before = ofPair.find((one) => one.clerkMembershipId === clerkMembershipId);
     const others = ofPair.filter((one) => one !== before);
-    if (before === undefined && (await this.purgedIds.has('clerk', 'membership', clerkMembershipId, db))) return;
+    if (before === undefined && isPurged) return;
     const isOver = isDeleted || isOrphan || others.some((one) => isLater(one, snapshot));
     // The older ones first: one of them may be alive, and two can not be.
     const older = others.filter((one) => one.deletedAt === null && !isLater(one, snapshot));

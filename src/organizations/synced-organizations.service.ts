@@ -119,14 +119,17 @@ export class SyncedOrganizationsService {
     const { clerkOrganizationId } = organization;
     const known = isUnknown ? undefined : await this.repository.lockByClerkId(clerkOrganizationId, db);
     if (known !== undefined) return { organization: known, isNew: false };
-    const inserted = await this.repository.insert({ id: newId(), ...organization }, db);
+    // Asked after the insert, which waits for a purge that is under way and must not outlive it; they travel together.
+    const [inserted, isPurged] = await Promise.all([
+      this.repository.insert({ id: newId(), ...organization }, db),
+      this.purgedIds.has('clerk', 'organization', clerkOrganizationId, db),
+    ]);
     if (inserted === undefined) {
       // Another event of it came first, or a purge did.
       const other = await this.repository.lockByClerkId(clerkOrganizationId, db);
       return other && { organization: other, isNew: false };
     }
-    // Asked only now: the insert waits for a purge that is under way, and must not outlive it.
-    if (!(await this.purgedIds.has('clerk', 'organization', clerkOrganizationId, db))) return { organization: inserted, isNew: true };
+    if (!isPurged) return { organization: inserted, isNew: true };
     await this.repository.remove(inserted.id, db);
     return undefined;
   }

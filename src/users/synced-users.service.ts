@@ -173,9 +173,12 @@ export class SyncedUsersService {
 
   /** Undefined for one who is there, or was purged. */
   private async insert(user: NewUser, db: Queryable): Promise<User | undefined> {
-    const inserted = await this.repository.insert({ id: newId(), ...user }, db);
-    // Asked only now: the insert waits for a purge that is under way, and must not outlive it.
-    if (inserted === undefined || !(await this.purgedIds.has('clerk', 'user', user.clerkUserId, db))) return inserted;
+    // Asked after the insert, which waits for a purge that is under way and must not outlive it; they travel together.
+    const [inserted, isPurged] = await Promise.all([
+      this.repository.insert({ id: newId(), ...user }, db),
+      this.purgedIds.has('clerk', 'user', user.clerkUserId, db),
+    ]);
+    if (inserted === undefined || !isPurged) return inserted;
     await this.repository.remove(inserted.id, db);
     return undefined;
   }
