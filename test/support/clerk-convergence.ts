@@ -52,6 +52,10 @@ export async function expectConvergence(proof: Proof, { runs, ...options }: Hist
     const began = performance.now();
     const failed = await failures(proof, all.slice(first, first + AT_A_TIME));
     console.log('batch', first, performance.now() - began);
+    if (process.env['FC_LIST']) {
+      for (const [index, failure] of failed) console.log(first + index, failure);
+      continue;
+    }
     for (const [index, failure] of failed) {
       const where = `FC_SEED=${seed} FC_PATH=${first + index} (${failed.size} of ${Math.min(AT_A_TIME, all.length - first)} histories)`;
       // Throws with the smallest history that it finds.
