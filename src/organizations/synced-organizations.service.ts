@@ -108,7 +108,11 @@ export class SyncedOrganizationsService {
       const holder = contenders.find((one) => one.slug === slug);
       const winner = contenders.find((one) => one.clerkSlug === slug);
       if (holder?.clerkOrganizationId === null || holder?.id === winner?.id) continue;
-      if (holder !== undefined) await this.repository.update(holder.id, { slug: null }, db);
+      if (holder !== undefined && !(await this.repository.updateIfSame(holder, { slug: null }, db))) {
+        // Its own word was renewed meanwhile, which needs no hold of a name that stays.
+        await this.settle([slug], db);
+        continue;
+      }
       if (winner !== undefined) await this.repository.update(winner.id, { slug }, db);
     }
   }

@@ -157,7 +157,11 @@ export class SyncedUsersService {
     // What is local and proved, or claimed without proof, stays; what can be merged or taken is gone by now.
     if (holder?.clerkUserId === null) return;
     const winner = contenders.find((one) => one.clerkEmail === email);
-    if (holder !== undefined && holder.id !== winner?.id) await this.repository.update(holder.id, WITHOUT_EMAIL, db);
+    if (holder !== undefined && holder.id !== winner?.id && !(await this.repository.updateIfSame(holder, WITHOUT_EMAIL, db))) {
+      // Its own word was renewed meanwhile, which needs no hold of a name that stays.
+      await this.settle(email, db);
+      return;
+    }
     if (winner === undefined || (winner.email === email && winner.emailVerified === winner.clerkEmailVerified)) return;
     const emailVerifiedAt = winner.clerkEmailVerified ? new Date() : null;
     await this.repository.update(winner.id, { email, emailVerified: winner.clerkEmailVerified, emailVerifiedAt }, db);
