@@ -1,5 +1,4 @@
 import fc from 'fast-check';
-import { setTimeout as sleep } from 'node:timers/promises';
 import supertest from 'supertest';
 import { testEnvironment } from './support/app.js';
 import { differences, expectConvergence, failures, newPrefix, type Proof, type Telling } from './support/clerk-convergence.js';
@@ -144,7 +143,7 @@ describe('what Clerk tells', () => {
       await settled(otherwise);
       await purge(otherwise);
       const { http, operator } = operators.get(otherwise)!;
-      await http.post('/v1/webhook-events/replay').set(operator.auth).send({ provider: 'clerk' }).expect(202);
+      await http.post('/v1/webhook-events/replay').set(operator.auth).send({ provider: 'clerk', status: 'processed' }).expect(202);
       await settled(otherwise);
     };
     const proof = { inOrder, otherwise, tellOtherwise, atTheEnd: purge, compared: withoutTombstones };

@@ -55,6 +55,7 @@ export async function writeBefore(db: TestDatabase, histories: History[]): Promi
     for (const [index, user] of localUsers(history).entries()) {
       const { label } = user;
       const user_id = id(label);
+      const created_at = `2025-06-0${index + 2}T00:00:00Z`;
       const email_verified_at = user.proved ? PROVED_AT : null;
       rows.users.push({
         id: user_id,
@@ -66,14 +67,20 @@ export async function writeBefore(db: TestDatabase, histories: History[]): Promi
         clerk_user_id: null,
         created_at: PROVED_AT,
       });
-      rows.accounts.push({ id: id(`${label} google`), user_id, provider: 'google', provider_account_id: `${prefix}-${label}` });
+      rows.accounts.push({ id: id(`${label} google`), user_id, created_at, provider: 'google', provider_account_id: `${prefix}-${label}` });
       if (user.hasPassword) {
-        rows.accounts.push({ id: id(`${label} password`), user_id, provider: 'credential', provider_account_id: user_id, password: 'x' });
+        rows.accounts.push({
+          id: id(`${label} password`),
+          user_id,
+          created_at,
+          provider: 'credential',
+          provider_account_id: user_id,
+          password: 'x',
+        });
       }
       const token = createHash('sha256').update(user_id).digest('base64url');
       rows.sessions.push({ id: id(`${label} session`), user_id, token, expires_at: '2100-01-01T00:00:00Z' });
       if (user.role !== null) {
-        const created_at = `2025-06-0${index + 2}T00:00:00Z`;
         memberships.push({ id: id(`${label} membership`), user_id, organization_id: id('organization'), role: user.role, created_at });
       }
     }
@@ -89,7 +96,11 @@ export async function writeBefore(db: TestDatabase, histories: History[]): Promi
     rows.users,
   );
   await insert('organizations', 'id uuid, name text, slug text', rows.organizations);
-  await insert('accounts', 'id uuid, user_id uuid, provider text, provider_account_id text, password text', rows.accounts);
+  await insert(
+    'accounts',
+    'id uuid, user_id uuid, provider text, provider_account_id text, password text, created_at timestamptz',
+    rows.accounts,
+  );
   await insert('sessions', 'id uuid, user_id uuid, token text, expires_at timestamptz', rows.sessions);
   const membership = 'id uuid, user_id uuid, organization_id uuid, role membership_role, created_at timestamptz';
   await insert('organization_memberships', membership, memberships);
