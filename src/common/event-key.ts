@@ -25,6 +25,14 @@ interface KeyColumns {
   eventId: PgColumn;
 }
 
+/** A key as a row has it. */
+interface WrittenKey {
+  eventAt: string;
+  eventModifiedAt: string;
+  eventRank: number;
+  eventId: string;
+}
+
 /** What a thing's child says about it: newer than nothing, older than every event of its own. */
 export function hearsay(modifiedAt: string, messageId: string): EventKey {
   return { at: '-infinity', modifiedAt, rank: EventRank.hearsay, messageId };
@@ -38,6 +46,11 @@ export function keyColumns({ at, modifiedAt, rank, messageId }: EventKey) {
 /** Whether an event is newer than the one that last wrote the row. */
 export function isNewer({ at, modifiedAt, rank, messageId }: EventKey, row: KeyColumns): SQL {
   return sql`(${at}::timestamptz, ${modifiedAt}::timestamptz, ${rank}::smallint, ${messageId}) > (${row.eventAt}, ${row.eventModifiedAt}, ${row.eventRank}, ${row.eventId})`;
+}
+
+/** Whether no other event has written the row since it was read. */
+export function isSame({ eventAt, eventModifiedAt, eventRank, eventId }: WrittenKey, row: KeyColumns): SQL {
+  return sql`(${row.eventAt}, ${row.eventModifiedAt}, ${row.eventRank}, ${row.eventId}) = (${eventAt}::timestamptz, ${eventModifiedAt}::timestamptz, ${eventRank}::smallint, ${eventId})`;
 }
 
 /** Newest first. */

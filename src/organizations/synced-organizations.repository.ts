@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, eq, isNotNull, isNull, or, sql } from 'drizzle-orm';
-import { type EventKey, isNewer, keyColumns, newestFirst } from '../common/event-key.js';
+import { type EventKey, isNewer, isSame, keyColumns, newestFirst } from '../common/event-key.js';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { type Organization, organizations } from './organizations.table.js';
 
@@ -75,6 +75,15 @@ export class SyncedOrganizationsRepository {
 
   async update(id: string, changes: Partial<typeof organizations.$inferInsert>, db: Queryable): Promise<void> {
     await db.update(organizations).set(changes).where(eq(organizations.id, id));
+  }
+
+  /** False when an event has written the row since it was read. */
+  async updateIfSame(organization: Organization, changes: Partial<typeof organizations.$inferInsert>, db: Queryable): Promise<boolean> {
+    const { rowCount } = await db
+      .update(organizations)
+      .set(changes)
+      .where(and(eq(organizations.id, organization.id), isSame(organization, organizations)));
+    return rowCount === 1;
   }
 
   async remove(id: string, db: Queryable): Promise<void> {

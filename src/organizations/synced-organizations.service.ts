@@ -66,6 +66,7 @@ export class SyncedOrganizationsService {
     const { organization, isNew } = row;
     if (!isNew) {
       if (organization.deletedAt !== null) return organization.id;
+      await this.holdClaimOf(organization, [known?.clerkSlug], db);
       await this.repository.update(organization.id, { ...NOTHING, deletedAt: new Date() }, db);
       await this.memberships.endAllOfOrganization(organization.id, db);
       await this.settle([organization.clerkSlug], db);
@@ -90,6 +91,7 @@ export class SyncedOrganizationsService {
     await holdNames('slug', [known?.clerkSlug, slug], db);
     const row = await this.lockOrInsert({ clerkOrganizationId, ...fields, ...keyColumns(key) }, known === undefined, db);
     if (row === undefined) return undefined;
+    await this.holdClaimOf(row.organization, [known?.clerkSlug, slug], db);
     const before = row.isNew ? undefined : row.organization;
     // A slug that is theirs no longer goes at once, for whoever else claims it.
     const lost = before === undefined || before.clerkSlug === slug ? {} : { slug: null };
@@ -106,9 +108,18 @@ export class SyncedOrganizationsService {
       const holder = contenders.find((one) => one.slug === slug);
       const winner = contenders.find((one) => one.clerkSlug === slug);
       if (holder?.clerkOrganizationId === null || holder?.id === winner?.id) continue;
-      if (holder !== undefined) await this.repository.update(holder.id, { slug: null }, db);
+      if (holder !== undefined && !(await this.repository.updateIfSame(holder, { slug: null }, db))) {
+        // Its own word was renewed meanwhile, which needs no hold of a name that stays.
+        await this.settle([slug], db);
+        continue;
+      }
       if (winner !== undefined) await this.repository.update(winner.id, { slug }, db);
     }
+  }
+
+  /** Another event of it may have been faster, and claimed something else. */
+  private async holdClaimOf({ clerkSlug }: Organization, held: (string | null | undefined)[], db: Queryable): Promise<void> {
+    if (!held.includes(clerkSlug)) await holdNames('slug', [clerkSlug], db);
   }
 
   private async lockOrInsert(

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, eq, isNull, or, sql } from 'drizzle-orm';
-import { type EventKey, isNewer, keyColumns, newestFirst } from '../common/event-key.js';
+import { type EventKey, isNewer, isSame, keyColumns, newestFirst } from '../common/event-key.js';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { type UserMerge, userMerges } from './user-merges.table.js';
 import { type User, users } from './users.table.js';
@@ -59,6 +59,15 @@ export class SyncedUsersRepository {
   async update(id: string, changes: Partial<typeof users.$inferInsert>, db: Queryable): Promise<User> {
     const [updated] = await db.update(users).set(changes).where(eq(users.id, id)).returning();
     return updated!;
+  }
+
+  /** False when an event has written the row since it was read. */
+  async updateIfSame(user: User, changes: Partial<typeof users.$inferInsert>, db: Queryable): Promise<boolean> {
+    const { rowCount } = await db
+      .update(users)
+      .set(changes)
+      .where(and(eq(users.id, user.id), isSame(user, users)));
+    return rowCount === 1;
   }
 
   async remove(id: string, db: Queryable): Promise<void> {

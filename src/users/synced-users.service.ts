@@ -109,6 +109,7 @@ export class SyncedUsersService {
     if (row === undefined || (!row.isNew && row.user.deletedAt !== null)) return;
     const { user, isNew } = row;
     if (!isNew) {
+      await this.holdClaimOf(user, [known?.clerkEmail], db);
       // One may have been opened before the row was locked.
       await this.merges.endWaysIn(user.id, db);
       await this.memberships.endAllOfDeletedUser(user.id, db);
@@ -131,6 +132,7 @@ export class SyncedUsersService {
     await holdNames('email', [known?.clerkEmail, email], db);
     const row = await this.lockOrInsert({ ...fields, ...keyColumns(key) }, db, known === undefined);
     if (row === undefined) return undefined;
+    await this.holdClaimOf(row.user, [known?.clerkEmail, email], db);
     const before = row.isNew ? undefined : row.user;
     // An address that is theirs no longer goes at once, for whoever else claims it.
     const lost = before?.clerkEmail === email ? {} : WITHOUT_EMAIL;
@@ -155,10 +157,19 @@ export class SyncedUsersService {
     // What is local and proved, or claimed without proof, stays; what can be merged or taken is gone by now.
     if (holder?.clerkUserId === null) return;
     const winner = contenders.find((one) => one.clerkEmail === email);
-    if (holder !== undefined && holder.id !== winner?.id) await this.repository.update(holder.id, WITHOUT_EMAIL, db);
+    if (holder !== undefined && holder.id !== winner?.id && !(await this.repository.updateIfSame(holder, WITHOUT_EMAIL, db))) {
+      // Its own word was renewed meanwhile, which needs no hold of a name that stays.
+      await this.settle(email, db);
+      return;
+    }
     if (winner === undefined || (winner.email === email && winner.emailVerified === winner.clerkEmailVerified)) return;
     const emailVerifiedAt = winner.clerkEmailVerified ? new Date() : null;
     await this.repository.update(winner.id, { email, emailVerified: winner.clerkEmailVerified, emailVerifiedAt }, db);
+  }
+
+  /** Another event of theirs may have been faster, and claimed something else. */
+  private async holdClaimOf({ clerkEmail }: User, held: (string | null | undefined)[], db: Queryable): Promise<void> {
+    if (!held.includes(clerkEmail)) await holdNames('email', [clerkEmail], db);
   }
 
   private async lockOrInsert(user: NewUser, db: Queryable, isUnknown = false): Promise<{ user: User; isNew: boolean } | undefined> {
