@@ -90,7 +90,11 @@ export async function startClerkApiSimulator({ secretKey = 'sk_test_simulated', 
     const [, version, noun, id = '', part] = pathname.split('/');
     if (version !== 'v1') return missing(pathname);
     const createdAfter = Number(query.get('created_at_after') ?? Number.NEGATIVE_INFINITY);
-    const listedUsers = [...users.values()].filter((user) => user.created_at > createdAfter);
+    const userIds = query.getAll('user_id');
+    const organizationIds = query.getAll('organization_id');
+    if (Math.max(userIds.length, organizationIds.length) > 100) return refusal(422, 'form_param_value_invalid', 'too many ids');
+    const among = (ids: string[]) => (thing: ClerkObject) => ids.length === 0 || ids.includes(thing.id);
+    const listedUsers = [...users.values()].filter((user) => user.created_at > createdAfter).filter(among(userIds));
     switch (`${method} ${noun}${id === '' ? '' : '/…'}${part === undefined ? '' : `/${part}`}`) {
       case 'GET instance':
         return json({
@@ -113,7 +117,7 @@ export async function startClerkApiSimulator({ secretKey = 'sk_test_simulated', 
           query,
         );
       case 'GET organizations':
-        return paginated([...organizations.values()], query);
+        return paginated([...organizations.values()].filter(among(organizationIds)), query);
       case 'GET organizations/…':
         return organizations.has(id) ? json(organizations.get(id)) : missing(id);
       case 'GET organizations/…/memberships':
