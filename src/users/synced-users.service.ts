@@ -78,8 +78,8 @@ export class SyncedUsersService {
 
   /** Writes down what the provider says of a user, unless something newer is known. */
   async apply(snapshot: UserSnapshot, key: EventKey, actor: Actor, db: Queryable): Promise<void> {
-    const { email, emailVerified, createdAt, ...profile } = snapshot;
-    const fields = { ...profile, clerkEmail: email, clerkEmailVerified: emailVerified, ...(createdAt && { createdAt }) };
+    const { email, emailVerified, createdAt } = snapshot;
+    const fields = { ...fieldsOf(snapshot), ...(createdAt && { createdAt }) };
     await this.holdClaims(snapshot.clerkUserId, email, db);
     const row = await this.lockOrInsert({ ...fields, ...keyColumns(key) }, db);
     if (row === undefined) return;
@@ -110,9 +110,38 @@ export class SyncedUsersService {
     await this.audit.record({ actor, action: 'user.deleted', target: { type: 'user', id: user.id }, before: profileOf(user) }, db);
   }
 
+  /** Those who are known of these, tombstones included. */
+  async findAll(clerkUserIds: string[], db?: Queryable): Promise<User[]> {
+    return this.repository.findAllByClerkId(clerkUserIds, db);
+  }
+
+  /** Clerk's ids of the living, a page at a time; those of the last minute are left out. */
+  async listClerkIds(page: { after: string; limit: number }): Promise<string[]> {
+    return this.repository.listClerkIds(page);
+  }
+
+  async countLiving(): Promise<number> {
+    return this.repository.countLiving();
+  }
+
+  /** Which fields of a living row are not what the provider says, or would be another's turn. */
+  async differences(row: User, snapshot: UserSnapshot): Promise<string[]> {
+    const told = fieldsOf(snapshot);
+    const fields = (Object.keys(told) as (keyof typeof told)[]).filter((field) => row[field] !== told[field]);
+    return (await this.hasWrongEmail(row)) ? [...fields, 'email'] : fields;
+  }
+
+  /** Whether the address in effect is not the one that follows from what all claim. */
+  private async hasWrongEmail({ id, email, emailVerified, clerkEmail, clerkEmailVerified }: User): Promise<boolean> {
+    if (email === clerkEmail && emailVerified === clerkEmailVerified) return false;
+    if (clerkEmail === null || (email !== null && email !== clerkEmail)) return true;
+    const { winner } = await this.decide(clerkEmail);
+    return winner?.id === id;
+  }
+
   private async writeIfNewer(before: User, fields: Partial<User>, key: EventKey, db: Queryable): Promise<User | undefined> {
     // An address that is theirs no longer goes at once, for whoever else claims it.
-    const lost = before.clerkEmail === fields.clerkEmail ? {} : WITHOUT_EMAIL;
+    const lost = before.email === fields.clerkEmail ? {} : WITHOUT_EMAIL;
     return this.repository.updateIfNewer(before.id, { ...fields, ...lost }, key, db);
   }
 
@@ -120,16 +149,23 @@ export class SyncedUsersService {
   private async settle(emails: (string | null | undefined)[], db: Queryable): Promise<void> {
     for (const email of new Set(emails)) {
       if (email == null) continue;
-      const contenders = await this.repository.contenders(email, db);
-      const holder = contenders.find((one) => one.email === email);
-      // What is local and proved, or claimed without proof, stays; what can be merged or taken is gone by now.
-      if (holder?.clerkUserId === null) continue;
-      const winner = contenders.find((one) => one.clerkEmail === email);
-      if (holder !== undefined && holder.id !== winner?.id) await this.repository.update(holder.id, WITHOUT_EMAIL, db);
-      if (winner === undefined || (winner.email === email && winner.emailVerified === winner.clerkEmailVerified)) continue;
+      const { loser, winner } = await this.decide(email, db);
+      if (loser !== undefined) await this.repository.update(loser.id, WITHOUT_EMAIL, db);
+      if (winner === undefined) continue;
       const emailVerifiedAt = winner.clerkEmailVerified ? new Date() : null;
       await this.repository.update(winner.id, { email, emailVerified: winner.clerkEmailVerified, emailVerifiedAt }, db);
     }
+  }
+
+  /** Who has an address and must lose it, and who must get it; nobody where all is as it should be. */
+  private async decide(email: string, db?: Queryable): Promise<{ loser?: User; winner?: User }> {
+    const contenders = await this.repository.contenders(email, db);
+    const holder = contenders.find((one) => one.email === email);
+    // What is local and proved, or claimed without proof, stays; what can be merged or taken is gone by now.
+    if (holder?.clerkUserId === null) return {};
+    const winner = contenders.find((one) => one.clerkEmail === email);
+    const isRight = winner?.email === email && winner.emailVerified === winner.clerkEmailVerified;
+    return { loser: holder?.id === winner?.id ? undefined : holder, winner: isRight ? undefined : winner };
   }
 
   /** Holds the address that a user has claimed so far and the one that they claim now; answers what was known of them. */
@@ -165,6 +201,10 @@ export class SyncedUsersService {
     const action = before === undefined ? 'user.created' : 'user.updated';
     await this.audit.record({ actor, action, target: { type: 'user', id: after.id }, ...change }, db);
   }
+}
+
+function fieldsOf({ clerkUserId, name, username, imageUrl, banned, email, emailVerified }: UserSnapshot) {
+  return { clerkUserId, name, username, imageUrl, banned, clerkEmail: email, clerkEmailVerified: emailVerified };
 }
 
 function profileOf({ name, username, imageUrl, clerkEmail: email, clerkEmailVerified: emailVerified, banned }: User): object {

@@ -54,8 +54,8 @@ export async function startClerkApiSimulator({ secretKey = 'sk_test_simulated', 
   const control = {
     /** So many calls in so many seconds, as Clerk counts them (100 in 10 s for a development instance). */
     rateLimit: undefined as { requests: number; seconds: number } | undefined,
-    /** Told of a call before it is answered. */
-    onCall: undefined as ((call: string) => void) | undefined,
+    /** Told of a call before it is answered, which waits for it. */
+    onCall: undefined as ((call: string) => void | Promise<void>) | undefined,
   };
 
   const limited = (): Answer | undefined => {
@@ -131,10 +131,11 @@ export async function startClerkApiSimulator({ secretKey = 'sk_test_simulated', 
     }
   };
 
-  const server = createServer((request: IncomingMessage, response: ServerResponse) => {
+  const server = createServer((request, response) => void serve(request, response));
+  const serve = async (request: IncomingMessage, response: ServerResponse) => {
     const call = `${request.method} ${request.url}`;
     calls.push(call);
-    control.onCall?.(call);
+    await control.onCall?.(call);
     const fault = faults.shift();
     if (fault === 'hang') return;
     if (fault === 'cut') {
@@ -153,7 +154,7 @@ export async function startClerkApiSimulator({ secretKey = 'sk_test_simulated', 
         ? answer(request.method ?? '', new URL(request.url ?? '', 'http://clerk.example.com'))
         : refusal(401, 'clerk_key_invalid', 'The provided Clerk Secret Key is invalid.'));
     response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(body));
-  });
+  };
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
 
   return {

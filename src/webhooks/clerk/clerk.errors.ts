@@ -27,3 +27,6 @@ export class ClerkApiFailed extends Error {
     this.mayPass = mayPass;
   }
 }
+
+/** Why nothing was compared, or nothing repaired. */
+export class CannotReconcile extends Error {}
