@@ -1,7 +1,9 @@
-import { Injectable } from '@nestjs/common';
-import { and, eq, inArray, isNull, or } from 'drizzle-orm';
-import { type EventKey, isNewer, keyColumns } from '../common/event-key.js';
-import type { Queryable } from '../database/database.js';
+import { Inject, Injectable } from '@nestjs/common';
+import { and, eq, gt, inArray, isNull, or } from 'drizzle-orm';
+import { type EventKey, keyColumns, mayWrite } from '../common/event-key.js';
+import { isAMinuteOld } from '../database/columns.js';
+import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { users } from '../users/users.table.js';
 import { type Membership, memberships } from './organization-memberships.table.js';
 
 /** One membership among several of the same pair: people leave and come back. */
@@ -11,9 +13,17 @@ export interface Place {
   userId: string;
 }
 
+/** A membership, and whose it is, by Clerk's ids. */
+export interface ClerkMember {
+  clerkMembershipId: string;
+  clerkUserId: string;
+}
+
 /** Statements about memberships that a provider owns. */
 @Injectable()
 export class SyncedMembershipsRepository {
+  constructor(@Inject(DATABASE) private readonly db: Database) {}
+
   /** This one and every other of the same pair, tombstones included. */
   async listOfPair({ clerkMembershipId, organizationId, userId }: Place, db: Queryable): Promise<Membership[]> {
     const ofPair = and(eq(memberships.organizationId, organizationId), eq(memberships.userId, userId));
@@ -21,6 +31,35 @@ export class SyncedMembershipsRepository {
       .select()
       .from(memberships)
       .where(or(ofPair, eq(memberships.clerkMembershipId, clerkMembershipId)));
+  }
+
+  /** Tombstones included. */
+  async findAllByClerkId(clerkMembershipIds: string[], db: Queryable = this.db): Promise<Membership[]> {
+    return db.select().from(memberships).where(inArray(memberships.clerkMembershipId, clerkMembershipIds));
+  }
+
+  /** Ids of the living of an organization, in their own order, of which Clerk has had time to know. */
+  async listClerkIds(
+    organizationId: string,
+    { after, limit }: { after: string; limit: number },
+    db: Queryable = this.db,
+  ): Promise<ClerkMember[]> {
+    const rows = await db
+      .select({ clerkMembershipId: memberships.clerkMembershipId, clerkUserId: users.clerkUserId })
+      .from(memberships)
+      .innerJoin(users, eq(users.id, memberships.userId))
+      .where(
+        and(
+          eq(memberships.organizationId, organizationId),
+          gt(memberships.clerkMembershipId, after),
+          gt(users.clerkUserId, ''),
+          isNull(memberships.deletedAt),
+          isAMinuteOld(memberships),
+        ),
+      )
+      .orderBy(memberships.clerkMembershipId)
+      .limit(limit);
+    return rows as ClerkMember[];
   }
 
   async insert(membership: typeof memberships.$inferInsert, db: Queryable): Promise<Membership> {
@@ -38,7 +77,7 @@ export class SyncedMembershipsRepository {
     const [updated] = await db
       .update(memberships)
       .set({ ...changes, ...keyColumns(key) })
-      .where(and(eq(memberships.id, id), isNewer(key, memberships)))
+      .where(and(eq(memberships.id, id), mayWrite(key, memberships)))
       .returning();
     return updated;
   }

@@ -7,7 +7,7 @@ import { newId } from '../common/ids.js';
 import { PurgedIds } from '../common/purged-ids.js';
 import type { Queryable } from '../database/database.js';
 import type { Membership, Role } from './organization-memberships.table.js';
-import { SyncedMembershipsRepository } from './synced-memberships.repository.js';
+import { type ClerkMember, SyncedMembershipsRepository } from './synced-memberships.repository.js';
 
 /** A membership as the provider that owns it tells it, between rows that are there. */
 export interface MembershipSnapshot {
@@ -58,6 +58,16 @@ export class SyncedMembershipsService {
         : ((await this.repository.updateIfNewer(before.id, { role, clerkRole, createdAt }, key, db)) ?? before);
     const deletedAt = after.deletedAt ?? (isOver ? new Date() : null);
     await this.recordChange(before, { ...after, deletedAt }, actor, db);
+  }
+
+  /** Those that are known of these, tombstones included. */
+  async findAll(clerkMembershipIds: string[], db?: Queryable): Promise<Membership[]> {
+    return this.repository.findAllByClerkId(clerkMembershipIds, db);
+  }
+
+  /** The living of an organization, a page at a time; those of the last minute are left out. */
+  async listClerkIds(organizationId: string, page: { after: string; limit: number }): Promise<ClerkMember[]> {
+    return this.repository.listClerkIds(organizationId, page);
   }
 
   /** Whoever calls holds the organization's row. */

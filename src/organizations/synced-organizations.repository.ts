@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, eq, isNotNull, isNull, or, sql } from 'drizzle-orm';
-import { type EventKey, isNewer, isSame, keyColumns, newestFirst } from '../common/event-key.js';
+import { and, eq, gt, inArray, isNotNull, isNull, or, sql } from 'drizzle-orm';
+import { type EventKey, isSame, keyColumns, keyOfRow, mayWrite, newestFirst } from '../common/event-key.js';
+import { isAMinuteOld } from '../database/columns.js';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { type Organization, organizations } from './organizations.table.js';
 
@@ -12,6 +13,21 @@ export class SyncedOrganizationsRepository {
   async findByClerkId(clerkOrganizationId: string, db: Queryable = this.db): Promise<Organization | undefined> {
     const [organization] = await db.select().from(organizations).where(eq(organizations.clerkOrganizationId, clerkOrganizationId));
     return organization;
+  }
+
+  async findAllByClerkId(clerkOrganizationIds: string[], db: Queryable = this.db): Promise<Organization[]> {
+    return db.select().from(organizations).where(inArray(organizations.clerkOrganizationId, clerkOrganizationIds));
+  }
+
+  /** Ids of the living, in their own order, of which Clerk has had time to know. */
+  async listClerkIds({ after, limit }: { after: string; limit: number }, db: Queryable = this.db): Promise<string[]> {
+    const rows = await db
+      .select({ id: organizations.clerkOrganizationId })
+      .from(organizations)
+      .where(and(gt(organizations.clerkOrganizationId, after), isNull(organizations.deletedAt), isAMinuteOld(organizations)))
+      .orderBy(organizations.clerkOrganizationId)
+      .limit(limit);
+    return rows.map(({ id }) => id!);
   }
 
   async lockByClerkId(clerkOrganizationId: string, db: Queryable): Promise<Organization | undefined> {
@@ -63,7 +79,7 @@ export class SyncedOrganizationsRepository {
         and(
           eq(organizations.id, id),
           isNull(organizations.deletedAt),
-          isNewer(key, organizations),
+          mayWrite(key, organizations),
           slug === undefined
             ? undefined
             : sql`(${organizations.slug}, ${organizations.clerkSlug}) IS NOT DISTINCT FROM (${slug}::text, ${slug}::text)`,
@@ -82,7 +98,7 @@ export class SyncedOrganizationsRepository {
     const { rowCount } = await db
       .update(organizations)
       .set(changes)
-      .where(and(eq(organizations.id, organization.id), isSame(organization, organizations)));
+      .where(and(eq(organizations.id, organization.id), isSame(keyOfRow(organization), organizations)));
     return rowCount === 1;
   }
 
@@ -91,7 +107,7 @@ export class SyncedOrganizationsRepository {
   }
 
   /** Which organizations have a slug or say that it is theirs, the one first whose word is newest. */
-  async contenders(slug: string, db: Queryable): Promise<Organization[]> {
+  async contenders(slug: string, db: Queryable = this.db): Promise<Organization[]> {
     return db
       .select()
       .from(organizations)

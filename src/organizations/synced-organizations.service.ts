@@ -75,6 +75,32 @@ export class SyncedOrganizationsService {
     return organization.id;
   }
 
+  /** Those that are known of these, tombstones included. */
+  async findAll(clerkOrganizationIds: string[], db?: Queryable): Promise<Organization[]> {
+    return this.repository.findAllByClerkId(clerkOrganizationIds, db);
+  }
+
+  /** Clerk's ids of the living, a page at a time; those of the last minute are left out. */
+  async listClerkIds(page: { after: string; limit: number }): Promise<string[]> {
+    return this.repository.listClerkIds(page);
+  }
+
+  /** Which fields of a living row are not what the provider says, or would be another's turn. */
+  async differences(row: Organization, snapshot: OrganizationSnapshot): Promise<string[]> {
+    const { name, slug: clerkSlug, imageUrl } = snapshot;
+    const told = { name, clerkSlug, imageUrl };
+    const fields = (Object.keys(told) as (keyof typeof told)[]).filter((field) => row[field] !== told[field]);
+    return (await this.hasWrongSlug(row)) ? [...fields, 'slug'] : fields;
+  }
+
+  /** Whether the slug in effect is not the one that follows from what all claim. */
+  private async hasWrongSlug({ id, slug, clerkSlug }: Organization): Promise<boolean> {
+    if (slug === clerkSlug) return false;
+    if (clerkSlug === null || slug !== null) return true;
+    const { winner } = await this.decide(clerkSlug);
+    return winner?.id === id;
+  }
+
   private async write(
     snapshot: OrganizationSnapshot,
     key: EventKey,
@@ -94,7 +120,7 @@ export class SyncedOrganizationsService {
     await this.holdClaimOf(row.organization, [known?.clerkSlug, slug], db);
     const before = row.isNew ? undefined : row.organization;
     // A slug that is theirs no longer goes at once, for whoever else claims it.
-    const lost = before === undefined || before.clerkSlug === slug ? {} : { slug: null };
+    const lost = before === undefined || before.slug === slug ? {} : { slug: null };
     const after = row.isNew ? row.organization : await this.repository.updateIfNewer(row.organization.id, { ...fields, ...lost }, key, db);
     if (after !== undefined) await this.settle([before?.clerkSlug, slug], db);
     return { before, after };
@@ -103,12 +129,9 @@ export class SyncedOrganizationsService {
   /** Gives each slug to the newest of those who claim it. One that is ours keeps it. */
   private async settle(slugs: (string | null | undefined)[], db: Queryable): Promise<void> {
     for (const slug of new Set(slugs)) {
-      if (slug == null || !isSlug(slug)) continue;
-      const contenders = await this.repository.contenders(slug, db);
-      const holder = contenders.find((one) => one.slug === slug);
-      const winner = contenders.find((one) => one.clerkSlug === slug);
-      if (holder?.clerkOrganizationId === null || holder?.id === winner?.id) continue;
-      if (holder !== undefined && !(await this.repository.updateIfSame(holder, { slug: null }, db))) {
+      if (slug == null) continue;
+      const { loser, winner } = await this.decide(slug, db);
+      if (loser !== undefined && !(await this.repository.updateIfSame(loser, { slug: null }, db))) {
         // Its own word was renewed meanwhile, which needs no hold of a name that stays.
         await this.settle([slug], db);
         continue;
@@ -120,6 +143,15 @@ export class SyncedOrganizationsService {
   /** Another event of it may have been faster, and claimed something else. */
   private async holdClaimOf({ clerkSlug }: Organization, held: (string | null | undefined)[], db: Queryable): Promise<void> {
     if (!held.includes(clerkSlug)) await holdNames('slug', [clerkSlug], db);
+  }
+
+  /** Which has a slug and must lose it, and which must get it; none where all is as it should be. */
+  private async decide(slug: string, db?: Queryable): Promise<{ loser?: Organization; winner?: Organization }> {
+    if (!isSlug(slug)) return {};
+    const contenders = await this.repository.contenders(slug, db);
+    const holder = contenders.find((one) => one.slug === slug);
+    const winner = contenders.find((one) => one.clerkSlug === slug);
+    return holder?.clerkOrganizationId === null || holder?.id === winner?.id ? {} : { loser: holder, winner };
   }
 
   private async lockOrInsert(

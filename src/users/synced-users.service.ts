@@ -91,8 +91,7 @@ export class SyncedUsersService {
 
   /** Writes down what the provider says of a user, unless something newer is known. */
   async apply(snapshot: UserSnapshot, key: EventKey, actor: Actor, db: Queryable): Promise<void> {
-    const { email, emailVerified, createdAt, ...profile } = snapshot;
-    const fields = { ...profile, clerkEmail: email, clerkEmailVerified: emailVerified, ...(createdAt && { createdAt }) };
+    const fields = { ...fieldsOf(snapshot), ...(snapshot.createdAt && { createdAt: snapshot.createdAt }) };
     const known = await this.repository.findByClerkId(snapshot.clerkUserId, db);
     const written = (await this.writeIfSettled(known, fields, key, db)) ?? (await this.write(known, fields, key, actor, db));
     if (written !== undefined) await this.recordChange(written, actor, db);
@@ -119,6 +118,35 @@ export class SyncedUsersService {
     await this.audit.record({ actor, action: 'user.deleted', target: { type: 'user', id: user.id }, before: profileOf(user) }, db);
   }
 
+  /** Those who are known of these, tombstones included. */
+  async findAll(clerkUserIds: string[], db?: Queryable): Promise<User[]> {
+    return this.repository.findAllByClerkId(clerkUserIds, db);
+  }
+
+  /** Clerk's ids of the living, a page at a time; those of the last minute are left out. */
+  async listClerkIds(page: { after: string; limit: number }): Promise<string[]> {
+    return this.repository.listClerkIds(page);
+  }
+
+  async countLiving(): Promise<number> {
+    return this.repository.countLiving();
+  }
+
+  /** Which fields of a living row are not what the provider says, or would be another's turn. */
+  async differences(row: User, snapshot: UserSnapshot): Promise<string[]> {
+    const told = fieldsOf(snapshot);
+    const fields = (Object.keys(told) as (keyof typeof told)[]).filter((field) => row[field] !== told[field]);
+    return (await this.hasWrongEmail(row)) ? [...fields, 'email'] : fields;
+  }
+
+  /** Whether the address in effect is not the one that follows from what all claim. */
+  private async hasWrongEmail({ id, email, emailVerified, clerkEmail, clerkEmailVerified }: User): Promise<boolean> {
+    if (email === clerkEmail && emailVerified === clerkEmailVerified) return false;
+    if (clerkEmail === null || (email !== null && email !== clerkEmail)) return true;
+    const { winner } = decide(clerkEmail, await this.repository.contenders(clerkEmail));
+    return winner?.id === id;
+  }
+
   /** Mostly the address stays, and nobody else is concerned. Undefined where that is not so, and for old news. */
   private async writeIfSettled(known: User | undefined, fields: Snapshot, key: EventKey, db: Queryable): Promise<Written | undefined> {
     const { clerkEmail: email, clerkEmailVerified: emailVerified } = fields;
@@ -135,7 +163,7 @@ export class SyncedUsersService {
     await this.holdClaimOf(row.user, [known?.clerkEmail, email], db);
     const before = row.isNew ? undefined : row.user;
     // An address that is theirs no longer goes at once, for whoever else claims it.
-    const lost = before?.clerkEmail === email ? {} : WITHOUT_EMAIL;
+    const lost = before?.email === email ? {} : WITHOUT_EMAIL;
     const after = row.isNew ? row.user : await this.repository.updateIfNewer(row.user.id, { ...fields, ...lost }, key, db);
     // Old news proves an address as well: whose it was then is told by it, if not whose it is.
     if (email !== null) await this.settle(email, db, emailVerified ? { user: after ?? row.user, key, actor } : undefined);
@@ -153,16 +181,13 @@ export class SyncedUsersService {
     const local = contenders.find((one) => one.clerkUserId === null);
     if (proof !== undefined && (await this.merges.clearTheWay({ email, local, ...proof }, db)))
       contenders = await this.repository.contenders(email, db);
-    const holder = contenders.find((one) => one.email === email);
-    // What is local and proved, or claimed without proof, stays; what can be merged or taken is gone by now.
-    if (holder?.clerkUserId === null) return;
-    const winner = contenders.find((one) => one.clerkEmail === email);
-    if (holder !== undefined && holder.id !== winner?.id && !(await this.repository.updateIfSame(holder, WITHOUT_EMAIL, db))) {
+    const { loser, winner } = decide(email, contenders);
+    if (loser !== undefined && !(await this.repository.updateIfSame(loser, WITHOUT_EMAIL, db))) {
       // Its own word was renewed meanwhile, which needs no hold of a name that stays.
       await this.settle(email, db);
       return;
     }
-    if (winner === undefined || (winner.email === email && winner.emailVerified === winner.clerkEmailVerified)) return;
+    if (winner === undefined) return;
     const emailVerifiedAt = winner.clerkEmailVerified ? new Date() : null;
     await this.repository.update(winner.id, { email, emailVerified: winner.clerkEmailVerified, emailVerifiedAt }, db);
   }
@@ -201,6 +226,20 @@ export class SyncedUsersService {
     const action = before === undefined ? 'user.created' : 'user.updated';
     await this.audit.record({ actor, action, target: { type: 'user', id: after.id }, ...change }, db);
   }
+}
+
+function fieldsOf({ clerkUserId, name, username, imageUrl, banned, email, emailVerified }: UserSnapshot) {
+  return { clerkUserId, name, username, imageUrl, banned, clerkEmail: email, clerkEmailVerified: emailVerified };
+}
+
+/** Who has an address and must lose it, and who must get it; nobody where all is as it should be. */
+function decide(email: string, contenders: User[]): { loser?: User; winner?: User } {
+  const holder = contenders.find((one) => one.email === email);
+  // What is local and proved, or claimed without proof, stays; what can be merged or taken is gone by now.
+  if (holder?.clerkUserId === null) return {};
+  const winner = contenders.find((one) => one.clerkEmail === email);
+  const isRight = winner?.email === email && winner.emailVerified === winner.clerkEmailVerified;
+  return { loser: holder?.id === winner?.id ? undefined : holder, winner: isRight ? undefined : winner };
 }
 
 function profileOf({ name, username, imageUrl, clerkEmail: email, clerkEmailVerified: emailVerified, banned }: User): object {

@@ -63,10 +63,10 @@ export class UserMerges {
     return true;
   }
 
-  /** In the order in which resets and changes of password take their locks. */
+  /** In the order in which resets and changes of password take their locks. It is Clerk who says that they are gone. */
   async endWaysIn(userId: string, db: Queryable): Promise<void> {
     await this.accounts.cancelVerifications(userId, db);
-    await this.sessions.endAll([userId], {}, db);
+    await this.sessions.endAll([userId], { clerkKnows: true }, db);
     await this.accounts.removeAll([userId], db);
   }
 

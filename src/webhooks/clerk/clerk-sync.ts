@@ -1,12 +1,13 @@
 import { Injectable } from '@nestjs/common';
+import type { z } from 'zod';
 import type { Actor } from '../../access/principal.js';
 import { type EventKey, EventRank, hearsay } from '../../common/event-key.js';
 import type { Queryable } from '../../database/database.js';
 import { SyncedInvitationsService } from '../../invitations/synced-invitations.service.js';
 import { SyncedMembershipsService } from '../../memberships/synced-memberships.service.js';
-import { SyncedOrganizationsService } from '../../organizations/synced-organizations.service.js';
+import { type OrganizationSnapshot, SyncedOrganizationsService } from '../../organizations/synced-organizations.service.js';
 import { SessionsService } from '../../sessions/sessions.service.js';
-import { SyncedUsersService } from '../../users/synced-users.service.js';
+import { SyncedUsersService, type UserSnapshot } from '../../users/synced-users.service.js';
 import {
   deletedObject,
   invitationObject,
@@ -29,6 +30,8 @@ export interface Statement {
   rank: EventRank;
   messageId: string;
   actor: Actor;
+  /** Instead of a key of its own: that of the row that it repairs. */
+  repairs?: EventKey;
 }
 
 const NEVER = '-infinity';
@@ -53,16 +56,7 @@ export class ClerkSync {
 
   async user(statement: Statement, db: Queryable): Promise<void> {
     const user = read(userObject, statement.data);
-    const snapshot = {
-      clerkUserId: user.id,
-      name: nameOf(user),
-      username: user.username,
-      imageUrl: user.image_url,
-      ...primaryEmailOf(user),
-      banned: user.banned,
-      createdAt: user.created_at,
-    };
-    await this.users.apply(snapshot, keyOf(statement, user), statement.actor, db);
+    await this.users.apply(userOf(user), keyOf(statement, user), statement.actor, db);
   }
 
   async userDeleted({ data, actor }: Statement, db: Queryable): Promise<void> {
@@ -154,12 +148,24 @@ export class ClerkSync {
   }
 }
 
-function organizationOf({ id, name, slug, image_url, created_at }: ReturnType<typeof organizationObject.parse>) {
+export function userOf(user: z.infer<typeof userObject>): UserSnapshot {
+  return {
+    clerkUserId: user.id,
+    name: nameOf(user),
+    username: user.username,
+    imageUrl: user.image_url,
+    ...primaryEmailOf(user),
+    banned: user.banned,
+    createdAt: user.created_at,
+  };
+}
+
+export function organizationOf({ id, name, slug, image_url, created_at }: z.infer<typeof organizationObject>): OrganizationSnapshot {
   return { clerkOrganizationId: id, name: name ?? '', slug, imageUrl: image_url, createdAt: created_at };
 }
 
-function keyOf({ at, rank, messageId }: Statement, { updated_at: modifiedAt }: { updated_at: Date | null }): EventKey {
-  return { at, modifiedAt: isoOf(modifiedAt), rank, messageId };
+function keyOf({ at, rank, messageId, repairs }: Statement, { updated_at: modifiedAt }: { updated_at: Date | null }): EventKey {
+  return repairs === undefined ? { at, modifiedAt: isoOf(modifiedAt), rank, messageId } : { ...repairs, isRepair: true };
 }
 
 function isoOf(at: Date | null): string {
