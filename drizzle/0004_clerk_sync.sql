@@ -58,6 +58,4 @@ CREATE INDEX "user_merges_email_idx" ON "user_merges" USING btree ("email");--> 
 CREATE INDEX "webhook_events_due_idx" ON "webhook_events" USING btree ("next_attempt_at") WHERE "webhook_events"."status" = 'pending';--> statement-breakpoint
 CREATE INDEX "webhook_events_received_at_id_idx" ON "webhook_events" USING btree ("received_at","id");--> statement-breakpoint
 CREATE INDEX "webhook_events_status_received_at_id_idx" ON "webhook_events" USING btree ("status","received_at","id");--> statement-breakpoint
-CREATE INDEX "webhook_events_body_idx" ON "webhook_events" USING btree ("received_at") WHERE "webhook_events"."body" IS NOT NULL AND "webhook_events"."status" IN ('processed', 'ignored');--> statement-breakpoint
-CREATE INDEX "organizations_clerk_slug_idx" ON "organizations" USING btree ("clerk_slug") WHERE "organizations"."clerk_slug" IS NOT NULL;--> statement-breakpoint
-CREATE INDEX "users_clerk_email_idx" ON "users" USING btree ("clerk_email") WHERE "users"."clerk_email" IS NOT NULL;
+CREATE INDEX "webhook_events_body_idx" ON "webhook_events" USING btree ("received_at") WHERE "webhook_events"."body" IS NOT NULL AND "webhook_events"."status" IN ('processed', 'ignored');

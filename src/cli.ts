@@ -12,6 +12,8 @@ import { createApp } from './setup-app.js';
 import { configWithoutDatabase, report, type Surroundings, surroundings } from './start.js';
 import { UserNotFound } from './users/users.errors.js';
 import { UsersService } from './users/users.service.js';
+import { ClerkReconciliation } from './webhooks/clerk/clerk-reconciliation.js';
+import { CannotReconcile, ClerkApiFailed } from './webhooks/clerk/clerk.errors.js';
 import { CannotSend, ExampleWebhooksService } from './webhooks/example-webhooks.service.js';
 import { WebhooksService } from './webhooks/webhooks.service.js';
 
@@ -61,6 +63,25 @@ async function setOperator(app: App, email: string | undefined, operator: boolea
   return `${email} is ${operator ? 'now an operator' : 'no operator any more'}`;
 }
 
+/** Exits with 1 while anything differs. */
+async function verifyClerk(app: App, options: string[]): Promise<string> {
+  const unknown = options.find((option) => option !== '--fix' && option !== '--force');
+  if (unknown !== undefined) throw new UsageError(`What is ${unknown}? clerk verify [--fix] [--force]`);
+  const fix = options.includes('--fix');
+  const { found, repaired, counts } = await app.get(ClerkReconciliation).reconcile({
+    fix,
+    force: options.includes('--force'),
+    onDifference: ({ kind, object, id, what, isRepaired }) => {
+      const outcome = fix ? ` (${isRepaired ? 'repaired' : 'left'})` : '';
+      process.stdout.write(`${kind} ${object} ${id}${what.length === 0 ? '' : `: ${what.join(', ')}`}${outcome}\n`);
+    },
+  });
+  if (found === 0) return 'Nothing differs';
+  if (repaired < found) process.exitCode = 1;
+  const list = [...counts].map(([what, count]) => `${count} ${what}`).join(', ');
+  return `${found} ${found === 1 ? 'difference' : 'differences'} (${list})${fix ? `; ${repaired} repaired, ${found - repaired} left` : ''}`;
+}
+
 const COMMANDS: Record<string, Command> = {
   'operator grant': {
     usage: 'operator grant <email>',
@@ -87,6 +108,11 @@ const COMMANDS: Record<string, Command> = {
     usage: 'outbox retry',
     summary: 'give entries that used up their attempts new ones',
     run: withApp(async (app) => `${await app.get(OutboxService).retryDead()} entries will be tried again`),
+  },
+  'clerk verify': {
+    usage: 'clerk verify [--fix] [--force]',
+    summary: 'compare users, organizations and memberships with Clerk; --fix repairs what differs, --force also when most users would go',
+    run: withApp(verifyClerk),
   },
   'webhooks send': {
     usage: 'webhooks send <provider> <type>',
@@ -138,10 +164,14 @@ async function main(words: string[]): Promise<void> {
   process.stdout.write(`${await command.run(parameters)}\n`);
 }
 
+function isMistake(error: unknown): error is Error {
+  return [UsageError, CannotSend, CannotReconcile, ClerkApiFailed].some((kind) => error instanceof kind);
+}
+
 try {
   await main(process.argv.slice(2));
 } catch (error) {
-  if (error instanceof UsageError || error instanceof CannotSend) process.stderr.write(`${error.message}\n`);
+  if (isMistake(error)) process.stderr.write(`${error.message}\n`);
   else report(error);
   process.exitCode = 1;
 }

@@ -1,3 +1,4 @@
+import { createSecretKey, type KeyObject } from 'node:crypto';
 import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import type { Request, Response } from 'express';
@@ -47,6 +48,7 @@ interface Visit extends Declared {
 @Injectable()
 export class AccessGuard implements CanActivate {
   private readonly cookieName: string;
+  private readonly sessionKey: KeyObject;
   private readonly trustedOrigins: ReadonlySet<string>;
   private readonly declared = new WeakMap<object, Declared>();
 
@@ -59,6 +61,8 @@ export class AccessGuard implements CanActivate {
     private readonly config: Config,
   ) {
     this.cookieName = sessionCookieName(config.publicUrl);
+    // Made of text anew for each request, it would cost more than the check.
+    this.sessionKey = createSecretKey(config.authSecret, 'utf8');
     this.trustedOrigins = new Set(config.trustedOrigins);
   }
 
@@ -91,7 +95,7 @@ export class AccessGuard implements CanActivate {
 
   private async authenticateSession(credential: Extract<Credential, { kind: 'session' }> | undefined, visit: Visit): Promise<Principal> {
     const { request, response, limits, organizationId } = visit;
-    const token = credential && readSignedToken(credential.token, this.config.authSecret);
+    const token = credential && readSignedToken(credential.token, this.sessionKey);
     const tokenHash = token === undefined ? undefined : hashSessionToken(token);
     // One flight: the allowance is spent for whoever the session belongs to, found in its own statement.
     const [spent, found] = await Promise.all([

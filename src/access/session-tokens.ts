@@ -1,4 +1,4 @@
-import { createHmac, hash, timingSafeEqual } from 'node:crypto';
+import { createHmac, hash, type KeyObject, timingSafeEqual } from 'node:crypto';
 
 /** What is stored instead of a session token: whoever reads the table can sign in nobody. */
 export function hashSessionToken(token: string): string {
@@ -9,7 +9,7 @@ export function hashSessionToken(token: string): string {
  * Reads a session token that Better Auth signed: `token.base64(HMAC-SHA256(secret, token))`, in a cookie
  * percent-encoded. The signature keeps made-up tokens from ever reaching the database.
  */
-export function readSignedToken(signed: string, secret: string): string | undefined {
+export function readSignedToken(signed: string, secret: string | KeyObject): string | undefined {
   const text = decode(signed);
   const dot = text.lastIndexOf('.');
   if (dot < 1) return undefined;

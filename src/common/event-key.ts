@@ -13,6 +13,11 @@ export interface EventKey {
   modifiedAt: string;
   rank: EventRank;
   messageId: string;
+  /**
+   * It is no event's, but the key of a row that was found to be wrong: written are only the fields, and only if
+   * nothing has written that row since.
+   */
+  isRepair?: boolean;
 }
 
 export const EventRank = { hearsay: 0, create: 1, update: 2, delete: 3 } as const;
@@ -23,6 +28,11 @@ interface KeyColumns {
   eventModifiedAt: PgColumn;
   eventRank: PgColumn;
   eventId: PgColumn;
+}
+
+/** A row's own key, as it was read. */
+export function keyOfRow(row: { eventAt: string; eventModifiedAt: string; eventRank: number; eventId: string }): EventKey {
+  return { at: row.eventAt, modifiedAt: row.eventModifiedAt, rank: row.eventRank as EventRank, messageId: row.eventId };
 }
 
 /** What a thing's child says about it: newer than nothing, older than every event of its own. */
@@ -38,6 +48,16 @@ export function keyColumns({ at, modifiedAt, rank, messageId }: EventKey) {
 /** Whether an event is newer than the one that last wrote the row. */
 export function isNewer({ at, modifiedAt, rank, messageId }: EventKey, row: KeyColumns): SQL {
   return sql`(${at}::timestamptz, ${modifiedAt}::timestamptz, ${rank}::smallint, ${messageId}) > (${row.eventAt}, ${row.eventModifiedAt}, ${row.eventRank}, ${row.eventId})`;
+}
+
+/** Whether nothing has written the row since this key was read from it. */
+export function isSame({ at, modifiedAt, rank, messageId }: EventKey, row: KeyColumns): SQL {
+  return sql`(${row.eventAt}, ${row.eventModifiedAt}, ${row.eventRank}, ${row.eventId}) = (${at}::timestamptz, ${modifiedAt}::timestamptz, ${rank}::smallint, ${messageId})`;
+}
+
+/** Whether what comes with this key is to be written: it is newer, or repairs what nothing else has written since. */
+export function mayWrite(key: EventKey, row: KeyColumns): SQL {
+  return key.isRepair === true ? isSame(key, row) : isNewer(key, row);
 }
 
 /** Newest first. */

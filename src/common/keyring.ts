@@ -1,6 +1,6 @@
-import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject, randomBytes } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
-import { Config, type EncryptionKey } from '../config/config.js';
+import { Config } from '../config/config.js';
 
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
@@ -12,12 +12,14 @@ const TAG_BYTES = 16;
  */
 @Injectable()
 export class Keyring {
-  private readonly newest: EncryptionKey;
-  private readonly keys: Map<string, Buffer>;
+  // Key objects: made of bytes anew at each use, they cost more than the encryption.
+  private readonly newest: { id: string; key: KeyObject };
+  private readonly keys: Map<string, KeyObject>;
 
   constructor(config: Config) {
-    this.newest = config.encryptionKeys[0]!;
-    this.keys = new Map(config.encryptionKeys.map(({ id, key }) => [id, key]));
+    const keys = config.encryptionKeys.map(({ id, key }) => ({ id, key: createSecretKey(key) }));
+    this.newest = keys[0]!;
+    this.keys = new Map(keys.map(({ id, key }) => [id, key]));
   }
 
   encrypt(text: string, context: string): string {

@@ -1,4 +1,4 @@
-import { createPublicKey } from 'node:crypto';
+import { createPublicKey, createSecretKey, type KeyObject } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { z } from 'zod';
 
@@ -57,7 +57,7 @@ export class Config {
   readonly github?: OAuthClient;
   readonly clerk?: ClerkConfig;
   /** HMAC keys; with none there is no such endpoint. */
-  readonly clerkWebhookKeys!: Buffer[];
+  readonly clerkWebhookKeys!: KeyObject[];
   /** Events of other instances are kept and ignored. */
   readonly clerkInstanceId?: string;
   readonly clerkApi?: ClerkApiConfig;
@@ -153,13 +153,13 @@ function isPublicKey(pem: string): boolean {
 }
 
 /** As providers show them: `whsec_` and base64; several while one is replaced by another. */
-const webhookSecrets = list.transform((secrets, context): Buffer[] =>
+const webhookSecrets = list.transform((secrets, context): KeyObject[] =>
   secrets.map((secret) => {
     const encoded = secret.replace(/^whsec_/, '');
     const key = Buffer.from(encoded, 'base64');
     const isBase64 = key.toString('base64').replace(/=+$/, '') === encoded.replace(/=+$/, '');
     if (!isBase64 || key.length < 16) context.addIssue({ code: 'custom', message: 'must be signing secrets: whsec_ and base64' });
-    return key;
+    return createSecretKey(key);
   }),
 );
 

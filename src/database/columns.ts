@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm';
-import { customType, smallint, text, timestamp } from 'drizzle-orm/pg-core';
+import { customType, type PgColumn, smallint, text, timestamp } from 'drizzle-orm/pg-core';
 
 /** A moment, to the millisecond: a cursor made from a JS Date must meet the row exactly. */
 export const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 });
@@ -31,3 +31,6 @@ export const eventKey = () => ({
   eventRank: smallint('event_rank').notNull().default(0),
   eventId: text('event_id').notNull().default(''),
 });
+
+/** Whether a row is a minute old: one that has just come may not be everywhere yet where it came from. */
+export const isAMinuteOld = ({ createdAt: column }: { createdAt: PgColumn }) => sql`${column} < now() - interval '1 minute'`;

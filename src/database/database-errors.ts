@@ -66,8 +66,9 @@ const NETWORK_ERRORS = new Set([
   'ENOENT',
 ]);
 
-// insufficient resources, too many connections, read-only, statement time-out, lock time-out
-const AWAY_CODES = new Set(['53000', '53100', '53200', '53300', '25006', '57014', '55P03']);
+// insufficient resources, too many connections, read-only, statement time-out, lock time-out; and a prepared
+// statement that the connection lost or a migration made stale: another connection knows better
+const AWAY_CODES = new Set(['53000', '53100', '53200', '53300', '25006', '57014', '55P03', '26000', '0A000']);
 
 // `pg` has no codes for these.
 const CONNECTION_MESSAGES =

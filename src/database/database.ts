@@ -1,7 +1,8 @@
 import { drizzle, type NodePgDatabase } from 'drizzle-orm/node-postgres';
 import type { Config } from '../config/config.js';
-import { isDatabaseAway } from './database-errors.js';
 import { PipelinedPool } from './pipelined-pool.js';
+import { StatementNames } from './statement-names.js';
+import { transact } from './transactions.js';
 
 /** Injection token of the shared Drizzle instance. */
 export const DATABASE = Symbol('DATABASE');
@@ -27,35 +28,11 @@ export function createDatabase(config: Pick<Config, 'databaseUrl' | 'databasePoo
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
     application_name: 'tenantry',
+    // Of connections that are taken for a transaction; the pool's own statements wait for each other as ever.
+    pipeline: true,
   });
   const db = drizzle(pool);
-  db.transaction = (work, options) => transact(pool, work, options);
+  const names = new StatementNames();
+  db.transaction = (work, options) => transact(pool, names, work, options);
   return db;
-}
-
-/**
- * Drizzle's own keeps the connection for ever when BEGIN fails, and gives one back as good whose ROLLBACK
- * failed: a few of those, and the pool is empty.
- */
-async function transact<T>(
-  pool: PipelinedPool,
-  ...[work, options]: Parameters<typeof NodePgDatabase.prototype.transaction<T>>
-): Promise<T> {
-  const client = await pool.connect();
-  let isLost = false;
-  const giveUpWhenAway = (failure: unknown): never => {
-    if (isDatabaseAway(failure)) {
-      isLost = true;
-      // ROLLBACK would wait for a server that does not answer; losing the connection does the same.
-      client.end().catch(() => undefined);
-    }
-    throw failure;
-  };
-  try {
-    return await drizzle(client)
-      .transaction((tx) => work(tx).catch(giveUpWhenAway), options)
-      .catch(giveUpWhenAway);
-  } finally {
-    client.release(isLost || client.getTransactionStatus() !== 'I');
-  }
 }

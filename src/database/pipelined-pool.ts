@@ -8,7 +8,6 @@ interface Slot {
   ready: Promise<unknown>;
   inFlight: number;
   dead: boolean;
-  held: boolean;
 }
 
 /** A shared connection that is silent for so long is given up, with everything on it. */
@@ -64,7 +63,7 @@ export class PipelinedPool extends pg.Pool {
     slot.inFlight += 1;
     try {
       await slot.ready;
-      hold(slot);
+      holdWrites(slot.client);
       return await slot.client.query(statement, values);
     } catch (error) {
       const { severity, code = '' } = error as { severity?: string; code?: string };
@@ -107,7 +106,7 @@ export class PipelinedPool extends pg.Pool {
 
   private open(): Slot {
     const client = new pg.Client({ ...this.config, query_timeout: ANSWER_WITHIN_MS, pipeline: true });
-    const slot: Slot = { client, ready: client.connect(), inFlight: 0, dead: false, held: false };
+    const slot: Slot = { client, ready: client.connect(), inFlight: 0, dead: false };
     slot.ready.catch(() => this.retire(slot));
     client.on('error', () => this.retire(slot));
     client.on('end', () => this.retire(slot));
@@ -124,14 +123,16 @@ export class PipelinedPool extends pg.Pool {
   }
 }
 
-/** Keeps what is written until this turn of the event loop ends. */
-function hold(slot: Slot): void {
-  if (slot.held) return;
-  slot.held = true;
-  const { stream } = slot.client.connection;
+const held = new WeakSet<object>();
+
+/** Keeps what a connection writes until this turn of the event loop ends. */
+export function holdWrites(client: pg.ClientBase): void {
+  const { stream } = (client as pg.Client).connection;
+  if (held.has(stream)) return;
+  held.add(stream);
   stream.cork();
   setImmediate(() => {
-    slot.held = false;
+    held.delete(stream);
     stream.uncork();
   });
 }

@@ -172,16 +172,15 @@ export class MembershipsRepository {
       .orderBy(desc(memberships.createdAt));
   }
 
-  /** Living ones that are ours. */
+  /** Those of ours that live; those that are named also if they have ended. */
   async listLocal(which: { ofUser: string } | { ids: string[] }, db: Queryable): Promise<Membership[]> {
     return db
       .select()
       .from(memberships)
       .where(
         and(
-          'ids' in which ? inArray(memberships.id, which.ids) : eq(memberships.userId, which.ofUser),
+          'ids' in which ? inArray(memberships.id, which.ids) : and(eq(memberships.userId, which.ofUser), isNull(memberships.deletedAt)),
           isNull(memberships.clerkMembershipId),
-          isNull(memberships.deletedAt),
         ),
       );
   }

@@ -128,8 +128,9 @@ export class MembershipsService {
   }
 
   /**
-   * Gives memberships of ours to somebody else, who is the same person; answers which. Where that one is a
-   * member already, the stronger role stays. Whoever calls holds the locks of both users' rows.
+   * Gives memberships of ours to somebody else, who is the same person; answers which. Where that one is a member
+   * already, one of the two goes on: the stronger, then the older, whichever came first. Those named by their ids
+   * go over even if they have ended. Whoever calls holds the locks of both users' rows.
    */
   async move(which: { ofUser: string } | { ids: string[] }, toUserId: string, db: Queryable): Promise<string[]> {
     const moving = await this.repository.listLocal(which, db);
@@ -138,13 +139,10 @@ export class MembershipsService {
       db,
     );
     const own = await this.repository.listOfUser(toUserId, db);
-    for (const { id, organizationId, role } of moving) {
-      const twin = own.find((one) => one.organizationId === organizationId);
-      if (twin === undefined) await this.repository.updateUser(id, toUserId, db);
-      else {
-        await this.repository.end([id], db);
-        if (role === 'admin' && twin.role !== 'admin') await this.repository.updateRole(twin.id, 'admin', db);
-      }
+    for (const one of moving) {
+      const twin = own.find(({ organizationId }) => organizationId === one.organizationId);
+      if (twin !== undefined && one.deletedAt === null) await this.repository.end([weaker(one, twin).id], db);
+      await this.repository.updateUser(one.id, toUserId, db);
     }
     return moving.map(({ id }) => id);
   }
@@ -198,4 +196,10 @@ export class MembershipsService {
 /** Whether an organization lives and is ours to keep in order. */
 function isLocal(organization: { clerkOrganizationId: string | null; deletedAt: Date | null } | undefined): boolean {
   return organization !== undefined && organization.clerkOrganizationId === null && organization.deletedAt === null;
+}
+
+function weaker(one: Membership, other: Membership): Membership {
+  if (one.role !== other.role) return one.role === 'admin' ? other : one;
+  const isOlder = one.createdAt < other.createdAt || (one.createdAt.getTime() === other.createdAt.getTime() && one.id < other.id);
+  return isOlder ? other : one;
 }

@@ -1,15 +1,22 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, eq, isNull, sql, type SQL } from 'drizzle-orm';
-import { type EventKey, isNewer, keyColumns } from '../common/event-key.js';
+import { and, eq, gt, inArray, isNull, or } from 'drizzle-orm';
+import { type EventKey, keyColumns, mayWrite } from '../common/event-key.js';
+import { isAMinuteOld } from '../database/columns.js';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { users } from '../users/users.table.js';
 import { type Membership, memberships } from './organization-memberships.table.js';
 
-/** One membership among several of the same person in the same organization: people leave and come back. */
+/** One membership among several of the same pair: people leave and come back. */
 export interface Place {
+  clerkMembershipId: string;
   organizationId: string;
   userId: string;
+}
+
+/** A membership, and whose it is, by Clerk's ids. */
+export interface ClerkMember {
   clerkMembershipId: string;
-  createdAt: Date;
+  clerkUserId: string;
 }
 
 /** Statements about memberships that a provider owns. */
@@ -17,10 +24,42 @@ export interface Place {
 export class SyncedMembershipsRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
+  /** This one and every other of the same pair, tombstones included. */
+  async listOfPair({ clerkMembershipId, organizationId, userId }: Place, db: Queryable): Promise<Membership[]> {
+    const ofPair = and(eq(memberships.organizationId, organizationId), eq(memberships.userId, userId));
+    return db
+      .select()
+      .from(memberships)
+      .where(or(ofPair, eq(memberships.clerkMembershipId, clerkMembershipId)));
+  }
+
   /** Tombstones included. */
-  async findByClerkId(clerkMembershipId: string, db: Queryable = this.db): Promise<Membership | undefined> {
-    const [membership] = await db.select().from(memberships).where(eq(memberships.clerkMembershipId, clerkMembershipId));
-    return membership;
+  async findAllByClerkId(clerkMembershipIds: string[], db: Queryable = this.db): Promise<Membership[]> {
+    return db.select().from(memberships).where(inArray(memberships.clerkMembershipId, clerkMembershipIds));
+  }
+
+  /** Ids of the living of an organization, in their own order, of which Clerk has had time to know. */
+  async listClerkIds(
+    organizationId: string,
+    { after, limit }: { after: string; limit: number },
+    db: Queryable = this.db,
+  ): Promise<ClerkMember[]> {
+    const rows = await db
+      .select({ clerkMembershipId: memberships.clerkMembershipId, clerkUserId: users.clerkUserId })
+      .from(memberships)
+      .innerJoin(users, eq(users.id, memberships.userId))
+      .where(
+        and(
+          eq(memberships.organizationId, organizationId),
+          gt(memberships.clerkMembershipId, after),
+          gt(users.clerkUserId, ''),
+          isNull(memberships.deletedAt),
+          isAMinuteOld(memberships),
+        ),
+      )
+      .orderBy(memberships.clerkMembershipId)
+      .limit(limit);
+    return rows as ClerkMember[];
   }
 
   async insert(membership: typeof memberships.$inferInsert, db: Queryable): Promise<Membership> {
@@ -38,38 +77,20 @@ export class SyncedMembershipsRepository {
     const [updated] = await db
       .update(memberships)
       .set({ ...changes, ...keyColumns(key) })
-      .where(and(eq(memberships.id, id), isNewer(key, memberships)))
+      .where(and(eq(memberships.id, id), mayWrite(key, memberships)))
       .returning();
     return updated;
   }
 
-  async end(which: { id: string } | { organizationId: string } | { olderThan: Place }, db: Queryable): Promise<void> {
-    let condition: SQL | undefined;
-    if ('id' in which) condition = eq(memberships.id, which.id);
-    else if ('organizationId' in which) condition = eq(memberships.organizationId, which.organizationId);
-    else
-      condition = and(othersOfPair(which.olderThan), sql`${place} < (${which.olderThan.createdAt}, ${which.olderThan.clerkMembershipId})`);
+  async end(ids: string[], db: Queryable): Promise<void> {
+    if (ids.length === 0) return;
+    await db.update(memberships).set({ deletedAt: new Date() }).where(inArray(memberships.id, ids));
+  }
+
+  async endOfOrganization(organizationId: string, db: Queryable): Promise<void> {
     await db
       .update(memberships)
       .set({ deletedAt: new Date() })
-      .where(and(condition, isNull(memberships.deletedAt)));
+      .where(and(eq(memberships.organizationId, organizationId), isNull(memberships.deletedAt)));
   }
-
-  /** Whether the same person has joined the same organization again since, whatever became of that. */
-  async hasLater(than: Place, db: Queryable): Promise<boolean> {
-    const [later] = await db
-      .select({ id: memberships.id })
-      .from(memberships)
-      .where(and(othersOfPair(than), sql`${place} > (${than.createdAt}, ${than.clerkMembershipId})`))
-      .limit(1);
-    return later !== undefined;
-  }
-}
-
-const place = sql`(${memberships.createdAt}, ${memberships.clerkMembershipId})`;
-
-/** Itself aside: when it was created may be missing in one event and told in the next. */
-function othersOfPair({ organizationId, userId, clerkMembershipId }: Place): SQL | undefined {
-  const isOther = sql`${memberships.clerkMembershipId} IS DISTINCT FROM ${clerkMembershipId}`;
-  return and(eq(memberships.organizationId, organizationId), eq(memberships.userId, userId), isOther);
 }

@@ -7,7 +7,7 @@ import { newId } from '../common/ids.js';
 import { PurgedIds } from '../common/purged-ids.js';
 import type { Queryable } from '../database/database.js';
 import type { Membership, Role } from './organization-memberships.table.js';
-import { SyncedMembershipsRepository } from './synced-memberships.repository.js';
+import { type ClerkMember, SyncedMembershipsRepository } from './synced-memberships.repository.js';
 
 /** A membership as the provider that owns it tells it, between rows that are there. */
 export interface MembershipSnapshot {
@@ -35,25 +35,44 @@ export class SyncedMembershipsService {
 
   /** Whoever calls holds the user's row, so that events of one pair go one after the other, and the organization's. */
   async apply(snapshot: MembershipSnapshot, key: EventKey, actor: Actor, db: Queryable): Promise<void> {
-    const { isDeleted, isOrphan, ...place } = snapshot;
-    const fields = { role: snapshot.role, clerkRole: snapshot.clerkRole, createdAt: snapshot.createdAt };
-    const before = await this.repository.findByClerkId(snapshot.clerkMembershipId, db);
-    if (before === undefined && (await this.purgedIds.has('clerk', 'membership', snapshot.clerkMembershipId, db))) return;
-    const isOver = isDeleted || isOrphan || (await this.repository.hasLater(place, db));
+    const { isDeleted, isOrphan, ...fields } = snapshot;
+    const { clerkMembershipId, role, clerkRole, createdAt } = snapshot;
+    const [ofPair, isPurged] = await Promise.all([
+      this.repository.listOfPair(snapshot, db),
+      this.purgedIds.has('clerk', 'membership', clerkMembershipId, db),
+    ]);
+    const before = ofPair.find((one) => one.clerkMembershipId === clerkMembershipId);
+    const others = ofPair.filter((one) => one !== before);
+    if (before === undefined && isPurged) return;
+    const isOver = isDeleted || isOrphan || others.some((one) => isLater(one, snapshot));
     // The older ones first: one of them may be alive, and two can not be.
-    await this.repository.end({ olderThan: place }, db);
+    const older = others.filter((one) => one.deletedAt === null && !isLater(one, snapshot));
+    const ended = isOver && before?.deletedAt === null ? [...older, before] : older;
+    await this.repository.end(
+      ended.map(({ id }) => id),
+      db,
+    );
     const after =
       before === undefined
-        ? await this.repository.insert({ id: newId(), ...place, ...keyColumns(key), ...(isOver && { deletedAt: new Date() }) }, db)
-        : ((await this.repository.updateIfNewer(before.id, fields, key, db)) ?? before);
-    const ends = isOver && after.deletedAt === null;
-    if (ends) await this.repository.end({ id: after.id }, db);
-    await this.recordChange(before, { ...after, deletedAt: ends ? new Date() : after.deletedAt }, actor, db);
+        ? await this.repository.insert({ id: newId(), ...fields, ...keyColumns(key), deletedAt: isOver ? new Date() : null }, db)
+        : ((await this.repository.updateIfNewer(before.id, { role, clerkRole, createdAt }, key, db)) ?? before);
+    const deletedAt = after.deletedAt ?? (isOver ? new Date() : null);
+    await this.recordChange(before, { ...after, deletedAt }, actor, db);
+  }
+
+  /** Those that are known of these, tombstones included. */
+  async findAll(clerkMembershipIds: string[], db?: Queryable): Promise<Membership[]> {
+    return this.repository.findAllByClerkId(clerkMembershipIds, db);
+  }
+
+  /** The living of an organization, a page at a time; those of the last minute are left out. */
+  async listClerkIds(organizationId: string, page: { after: string; limit: number }): Promise<ClerkMember[]> {
+    return this.repository.listClerkIds(organizationId, page);
   }
 
   /** Whoever calls holds the organization's row. */
   async endAllOfOrganization(organizationId: string, db: Queryable): Promise<void> {
-    await this.repository.end({ organizationId }, db);
+    await this.repository.endOfOrganization(organizationId, db);
   }
 
   private async recordChange(before: Membership | undefined, after: Membership, actor: Actor, db: Queryable): Promise<void> {
@@ -65,6 +84,12 @@ export class SyncedMembershipsService {
     const action = deletedAt !== null ? 'membership.removed' : before === undefined ? 'membership.created' : 'membership.role_changed';
     await this.audit.record({ actor, action, organizationId, target: { type: 'membership', id }, ...change }, db);
   }
+}
+
+/** Whether somebody has joined again since. */
+function isLater(one: Membership, { createdAt, clerkMembershipId }: MembershipSnapshot): boolean {
+  const difference = one.createdAt.getTime() - createdAt.getTime();
+  return difference > 0 || (difference === 0 && (one.clerkMembershipId ?? '') > clerkMembershipId);
 }
 
 function viewOf({ userId, role, clerkRole, deletedAt }: Membership): object {

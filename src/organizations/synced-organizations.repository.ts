@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, eq, isNull, or } from 'drizzle-orm';
-import { type EventKey, isNewer, keyColumns, newestFirst } from '../common/event-key.js';
+import { and, eq, gt, inArray, isNotNull, isNull, or, sql } from 'drizzle-orm';
+import { type EventKey, isSame, keyColumns, keyOfRow, mayWrite, newestFirst } from '../common/event-key.js';
+import { isAMinuteOld } from '../database/columns.js';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { type Organization, organizations } from './organizations.table.js';
 
@@ -14,12 +15,38 @@ export class SyncedOrganizationsRepository {
     return organization;
   }
 
-  async lockByClerkId(clerkOrganizationId: string, strength: 'share' | 'no key update', db: Queryable): Promise<Organization | undefined> {
+  async findAllByClerkId(clerkOrganizationIds: string[], db: Queryable = this.db): Promise<Organization[]> {
+    return db.select().from(organizations).where(inArray(organizations.clerkOrganizationId, clerkOrganizationIds));
+  }
+
+  /** Ids of the living, in their own order, of which Clerk has had time to know. */
+  async listClerkIds({ after, limit }: { after: string; limit: number }, db: Queryable = this.db): Promise<string[]> {
+    const rows = await db
+      .select({ id: organizations.clerkOrganizationId })
+      .from(organizations)
+      .where(and(gt(organizations.clerkOrganizationId, after), isNull(organizations.deletedAt), isAMinuteOld(organizations)))
+      .orderBy(organizations.clerkOrganizationId)
+      .limit(limit);
+    return rows.map(({ id }) => id!);
+  }
+
+  async lockByClerkId(clerkOrganizationId: string, db: Queryable): Promise<Organization | undefined> {
     const [organization] = await db
       .select()
       .from(organizations)
       .where(eq(organizations.clerkOrganizationId, clerkOrganizationId))
-      .for(strength);
+      .for('no key update');
+    return organization;
+  }
+
+  /** One that an event of its own has told of, or that is dead. It can not be deleted until the transaction ends. */
+  async keep(clerkOrganizationId: string, db: Queryable): Promise<Organization | undefined> {
+    const isTold = or(sql`${organizations.eventAt} > '-infinity'`, isNotNull(organizations.deletedAt));
+    const [organization] = await db
+      .select()
+      .from(organizations)
+      .where(and(eq(organizations.clerkOrganizationId, clerkOrganizationId), isTold))
+      .for('share');
     return organization;
   }
 
@@ -33,17 +60,31 @@ export class SyncedOrganizationsRepository {
     return inserted;
   }
 
-  /** Undefined when something newer has written the row, or it is dead. */
+  /**
+   * Undefined when something newer has written the row, it is dead, or it is not what it should be.
+   *
+   * @param unless what of it must not have changed since it was read
+   */
   async updateIfNewer(
     id: string,
     changes: Partial<typeof organizations.$inferInsert>,
     key: EventKey,
     db: Queryable,
+    { slug }: { slug?: string | null } = {},
   ): Promise<Organization | undefined> {
     const [updated] = await db
       .update(organizations)
       .set({ ...changes, ...keyColumns(key) })
-      .where(and(eq(organizations.id, id), isNull(organizations.deletedAt), isNewer(key, organizations)))
+      .where(
+        and(
+          eq(organizations.id, id),
+          isNull(organizations.deletedAt),
+          mayWrite(key, organizations),
+          slug === undefined
+            ? undefined
+            : sql`(${organizations.slug}, ${organizations.clerkSlug}) IS NOT DISTINCT FROM (${slug}::text, ${slug}::text)`,
+        ),
+      )
       .returning();
     return updated;
   }
@@ -52,12 +93,21 @@ export class SyncedOrganizationsRepository {
     await db.update(organizations).set(changes).where(eq(organizations.id, id));
   }
 
+  /** False when an event has written the row since it was read. */
+  async updateIfSame(organization: Organization, changes: Partial<typeof organizations.$inferInsert>, db: Queryable): Promise<boolean> {
+    const { rowCount } = await db
+      .update(organizations)
+      .set(changes)
+      .where(and(eq(organizations.id, organization.id), isSame(keyOfRow(organization), organizations)));
+    return rowCount === 1;
+  }
+
   async remove(id: string, db: Queryable): Promise<void> {
     await db.delete(organizations).where(eq(organizations.id, id));
   }
 
   /** Which organizations have a slug or say that it is theirs, the one first whose word is newest. */
-  async contenders(slug: string, db: Queryable): Promise<Organization[]> {
+  async contenders(slug: string, db: Queryable = this.db): Promise<Organization[]> {
     return db
       .select()
       .from(organizations)

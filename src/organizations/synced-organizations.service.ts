@@ -41,10 +41,10 @@ export class SyncedOrganizationsService {
    * purged. It can not be deleted until the transaction ends.
    */
   async meet(hearsay: OrganizationSnapshot, key: EventKey, db: Queryable): Promise<Organization | undefined> {
-    const known = await this.repository.findByClerkId(hearsay.clerkOrganizationId, db);
-    // What nobody has told of yet is written. Not under a shared lock: two who hold one wait for each other to write.
-    if (known === undefined || (known.eventAt === '-infinity' && known.deletedAt === null)) await this.write(hearsay, key, db);
-    return this.repository.lockByClerkId(hearsay.clerkOrganizationId, 'share', db);
+    const kept = await this.repository.keep(hearsay.clerkOrganizationId, db);
+    if (kept !== undefined) return kept;
+    await this.write(hearsay, key, db);
+    return this.repository.lockByClerkId(hearsay.clerkOrganizationId, db);
   }
 
   /** Writes down what the provider says of an organization, unless something newer is known. */
@@ -61,11 +61,12 @@ export class SyncedOrganizationsService {
     const known = await this.repository.findByClerkId(clerkOrganizationId, db);
     await holdNames('slug', [known?.clerkSlug], db);
     const dead = { clerkOrganizationId, ...NOTHING, deletedAt: new Date() };
-    const row = await this.lockOrInsert(dead, db);
+    const row = await this.lockOrInsert(dead, known === undefined, db);
     if (row === undefined) return undefined;
     const { organization, isNew } = row;
     if (!isNew) {
       if (organization.deletedAt !== null) return organization.id;
+      await this.holdClaimOf(organization, [known?.clerkSlug], db);
       await this.repository.update(organization.id, { ...NOTHING, deletedAt: new Date() }, db);
       await this.memberships.endAllOfOrganization(organization.id, db);
       await this.settle([organization.clerkSlug], db);
@@ -74,56 +75,104 @@ export class SyncedOrganizationsService {
     return organization.id;
   }
 
+  /** Those that are known of these, tombstones included. */
+  async findAll(clerkOrganizationIds: string[], db?: Queryable): Promise<Organization[]> {
+    return this.repository.findAllByClerkId(clerkOrganizationIds, db);
+  }
+
+  /** Clerk's ids of the living, a page at a time; those of the last minute are left out. */
+  async listClerkIds(page: { after: string; limit: number }): Promise<string[]> {
+    return this.repository.listClerkIds(page);
+  }
+
+  /** Which fields of a living row are not what the provider says, or would be another's turn. */
+  async differences(row: Organization, snapshot: OrganizationSnapshot): Promise<string[]> {
+    const { name, slug: clerkSlug, imageUrl } = snapshot;
+    const told = { name, clerkSlug, imageUrl };
+    const fields = (Object.keys(told) as (keyof typeof told)[]).filter((field) => row[field] !== told[field]);
+    return (await this.hasWrongSlug(row)) ? [...fields, 'slug'] : fields;
+  }
+
+  /** Whether the slug in effect is not the one that follows from what all claim. */
+  private async hasWrongSlug({ id, slug, clerkSlug }: Organization): Promise<boolean> {
+    if (slug === clerkSlug) return false;
+    if (clerkSlug === null || slug !== null) return true;
+    const { winner } = await this.decide(clerkSlug);
+    return winner?.id === id;
+  }
+
   private async write(
     snapshot: OrganizationSnapshot,
     key: EventKey,
     db: Queryable,
   ): Promise<{ before?: Organization; after?: Organization } | undefined> {
-    const known = await this.repository.findByClerkId(snapshot.clerkOrganizationId, db);
-    await holdNames('slug', [known?.clerkSlug, snapshot.slug], db);
-    const row = await this.lockOrInsert(
-      { clerkOrganizationId: snapshot.clerkOrganizationId, ...fieldsOf(snapshot), ...keyColumns(key) },
-      db,
-    );
+    const { clerkOrganizationId, slug } = snapshot;
+    const known = await this.repository.findByClerkId(clerkOrganizationId, db);
+    const fields = fieldsOf(snapshot);
+    // Mostly the slug stays, and nobody else is concerned.
+    if (known !== undefined && known.slug === slug) {
+      const after = await this.repository.updateIfNewer(known.id, fields, key, db, { slug });
+      if (after !== undefined) return { before: known, after };
+    }
+    await holdNames('slug', [known?.clerkSlug, slug], db);
+    const row = await this.lockOrInsert({ clerkOrganizationId, ...fields, ...keyColumns(key) }, known === undefined, db);
     if (row === undefined) return undefined;
+    await this.holdClaimOf(row.organization, [known?.clerkSlug, slug], db);
     const before = row.isNew ? undefined : row.organization;
     // A slug that is theirs no longer goes at once, for whoever else claims it.
-    const lost = before === undefined || before.clerkSlug === snapshot.slug ? {} : { slug: null };
-    const after = row.isNew
-      ? row.organization
-      : await this.repository.updateIfNewer(row.organization.id, { ...fieldsOf(snapshot), ...lost }, key, db);
-    if (after !== undefined) await this.settle([before?.clerkSlug, snapshot.slug], db);
+    const lost = before === undefined || before.slug === slug ? {} : { slug: null };
+    const after = row.isNew ? row.organization : await this.repository.updateIfNewer(row.organization.id, { ...fields, ...lost }, key, db);
+    if (after !== undefined) await this.settle([before?.clerkSlug, slug], db);
     return { before, after };
   }
 
   /** Gives each slug to the newest of those who claim it. One that is ours keeps it. */
   private async settle(slugs: (string | null | undefined)[], db: Queryable): Promise<void> {
     for (const slug of new Set(slugs)) {
-      if (slug == null || !isSlug(slug)) continue;
-      const contenders = await this.repository.contenders(slug, db);
-      const holder = contenders.find((one) => one.slug === slug);
-      const winner = contenders.find((one) => one.clerkSlug === slug);
-      if (holder?.clerkOrganizationId === null || holder?.id === winner?.id) continue;
-      if (holder !== undefined) await this.repository.update(holder.id, { slug: null }, db);
+      if (slug == null) continue;
+      const { loser, winner } = await this.decide(slug, db);
+      if (loser !== undefined && !(await this.repository.updateIfSame(loser, { slug: null }, db))) {
+        // Its own word was renewed meanwhile, which needs no hold of a name that stays.
+        await this.settle([slug], db);
+        continue;
+      }
       if (winner !== undefined) await this.repository.update(winner.id, { slug }, db);
     }
   }
 
+  /** Another event of it may have been faster, and claimed something else. */
+  private async holdClaimOf({ clerkSlug }: Organization, held: (string | null | undefined)[], db: Queryable): Promise<void> {
+    if (!held.includes(clerkSlug)) await holdNames('slug', [clerkSlug], db);
+  }
+
+  /** Which has a slug and must lose it, and which must get it; none where all is as it should be. */
+  private async decide(slug: string, db?: Queryable): Promise<{ loser?: Organization; winner?: Organization }> {
+    if (!isSlug(slug)) return {};
+    const contenders = await this.repository.contenders(slug, db);
+    const holder = contenders.find((one) => one.slug === slug);
+    const winner = contenders.find((one) => one.clerkSlug === slug);
+    return holder?.clerkOrganizationId === null || holder?.id === winner?.id ? {} : { loser: holder, winner };
+  }
+
   private async lockOrInsert(
     organization: NewOrganization,
+    isUnknown: boolean,
     db: Queryable,
   ): Promise<{ organization: Organization; isNew: boolean } | undefined> {
     const { clerkOrganizationId } = organization;
-    const known = await this.repository.lockByClerkId(clerkOrganizationId, 'no key update', db);
+    const known = isUnknown ? undefined : await this.repository.lockByClerkId(clerkOrganizationId, db);
     if (known !== undefined) return { organization: known, isNew: false };
-    const inserted = await this.repository.insert({ id: newId(), ...organization }, db);
+    // Asked after the insert, which waits for a purge that is under way and must not outlive it; they travel together.
+    const [inserted, isPurged] = await Promise.all([
+      this.repository.insert({ id: newId(), ...organization }, db),
+      this.purgedIds.has('clerk', 'organization', clerkOrganizationId, db),
+    ]);
     if (inserted === undefined) {
       // Another event of it came first, or a purge did.
-      const other = await this.repository.lockByClerkId(clerkOrganizationId, 'no key update', db);
+      const other = await this.repository.lockByClerkId(clerkOrganizationId, db);
       return other && { organization: other, isNew: false };
     }
-    // Asked only now: the insert waits for a purge that is under way, and must not outlive it.
-    if (!(await this.purgedIds.has('clerk', 'organization', clerkOrganizationId, db))) return { organization: inserted, isNew: true };
+    if (!isPurged) return { organization: inserted, isNew: true };
     await this.repository.remove(inserted.id, db);
     return undefined;
   }

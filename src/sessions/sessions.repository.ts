@@ -6,6 +6,12 @@ import { type Session, sessions } from './sessions.table.js';
 /** How long the row of an ended Clerk session stays to refuse its tokens: longer than Clerk lets a session live. */
 const KEEP_ENDED = sql`interval '400 days'`;
 
+/** What an end has ended, ours and Clerk's. */
+export interface Ended {
+  count: number;
+  clerkSessionIds: string[];
+}
+
 @Injectable()
 export class SessionsRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
@@ -46,16 +52,20 @@ export class SessionsRepository {
     await db.insert(sessions).values(session).onConflictDoNothing({ target: sessions.clerkSessionId });
   }
 
-  async endClerkSession(clerkSessionId: string, db: Queryable): Promise<void> {
-    await this.endWhere(eq(sessions.clerkSessionId, clerkSessionId), db);
+  /** Also one that nobody has seen: its row refuses its tokens from now on. */
+  async endClerkSession(session: typeof sessions.$inferInsert, db: Queryable): Promise<void> {
+    const ended = { endedAt: sql`now()`, expiresAt: sql`now() + ${KEEP_ENDED}` };
+    await db
+      .insert(sessions)
+      .values({ ...session, ...ended })
+      .onConflictDoUpdate({ target: sessions.clerkSessionId, set: ended, setWhere: isNull(sessions.endedAt) });
   }
 
-  /** Answers how many ended. */
-  async end(userId: string, sessionId: string, db: Queryable = this.db): Promise<number> {
+  async end(userId: string, sessionId: string, db: Queryable = this.db): Promise<Ended> {
     return this.endWhere(and(eq(sessions.userId, userId), eq(sessions.id, sessionId)), db);
   }
 
-  async endOfUsers(userIds: string[], { except }: { except?: string } = {}, db: Queryable = this.db): Promise<number> {
+  async endOfUsers(userIds: string[], { except }: { except?: string } = {}, db: Queryable = this.db): Promise<Ended> {
     return this.endWhere(and(inArray(sessions.userId, userIds), except === undefined ? undefined : ne(sessions.id, except)), db);
   }
 
@@ -82,13 +92,14 @@ export class SessionsRepository {
     return rowCount ?? 0;
   }
 
-  private async endWhere(which: SQL | undefined, db: Queryable): Promise<number> {
+  private async endWhere(which: SQL | undefined, db: Queryable): Promise<Ended> {
     const own = await db.delete(sessions).where(and(which, isNull(sessions.clerkSessionId)));
     const clerk = await db
       .update(sessions)
       .set({ endedAt: sql`now()`, expiresAt: sql`now() + ${KEEP_ENDED}` })
-      .where(and(which, isNotNull(sessions.clerkSessionId), isNull(sessions.endedAt)));
-    return (own.rowCount ?? 0) + (clerk.rowCount ?? 0);
+      .where(and(which, isNotNull(sessions.clerkSessionId), isNull(sessions.endedAt)))
+      .returning({ id: sessions.clerkSessionId });
+    return { count: (own.rowCount ?? 0) + clerk.length, clerkSessionIds: clerk.map(({ id }) => id!) };
   }
 }
 

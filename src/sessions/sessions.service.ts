@@ -7,9 +7,17 @@ import { sweepInBatches } from '../common/sweep.js';
 import { Config } from '../config/config.js';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { JobsService } from '../jobs/jobs.service.js';
+import { OutboxService } from '../outbox/outbox.service.js';
 import { SessionNotFound } from './sessions.errors.js';
-import { SessionsRepository } from './sessions.repository.js';
+import { type Ended, SessionsRepository } from './sessions.repository.js';
 import type { Session } from './sessions.table.js';
+
+/** Kind of the outbox entries that end a session at Clerk; their payload is a `ClerkSessionEnd`. */
+export const CLERK_SESSION_REVOKE = 'clerk.session.revoke';
+
+export interface ClerkSessionEnd {
+  clerkSessionId: string;
+}
 
 /** A session as the provider that opened it tells it. */
 export interface ClerkSessionSnapshot {
@@ -30,6 +38,7 @@ export class SessionsService implements OnModuleInit {
     private readonly audit: AuditService,
     private readonly cursors: Cursors,
     private readonly jobs: JobsService,
+    private readonly outbox: OutboxService,
     private readonly config: Config,
     @Inject(DATABASE) private readonly db: Database,
   ) {}
@@ -60,7 +69,9 @@ export class SessionsService implements OnModuleInit {
   /** @throws {SessionNotFound} for one that is not this user's, or has ended */
   async revoke(userId: string, sessionId: string, actor: Actor): Promise<void> {
     await this.db.transaction(async (tx) => {
-      if ((await this.repository.end(userId, sessionId, tx)) === 0) throw new SessionNotFound();
+      const ended = await this.repository.end(userId, sessionId, tx);
+      if (ended.count === 0) throw new SessionNotFound();
+      await this.tellClerk(ended, tx);
       await this.audit.record({ actor, action: 'session.revoked', target: { type: 'session', id: sessionId } }, tx);
     });
   }
@@ -79,9 +90,16 @@ export class SessionsService implements OnModuleInit {
     });
   }
 
-  /** As `revokeAll`, in the transaction of what makes it necessary. */
-  async endAll(userIds: string[], options: { except?: string }, db: Queryable): Promise<number> {
-    return userIds.length === 0 ? 0 : this.repository.endOfUsers(userIds, options, db);
+  /**
+   * As `revokeAll`, in the transaction of what makes it necessary.
+   *
+   * @param options.clerkKnows whether Clerk itself told that its users are gone
+   */
+  async endAll(userIds: string[], options: { except?: string; clerkKnows?: boolean }, db: Queryable): Promise<number> {
+    if (userIds.length === 0) return 0;
+    const ended = await this.repository.endOfUsers(userIds, options, db);
+    if (options.clerkKnows !== true) await this.tellClerk(ended, db);
+    return ended.count;
   }
 
   /** Gives our own sessions to somebody else, who is the same person; answers which. */
@@ -94,9 +112,8 @@ export class SessionsService implements OnModuleInit {
    * its tokens; also when its end is the first we hear of it.
    */
   async apply({ isEnded, expiresAt, ...session }: ClerkSessionSnapshot, db: Queryable): Promise<void> {
-    const lifetime = expiresAt ?? this.idleEnd();
-    await this.repository.insertClerkSession({ id: newId(), ...session, expiresAt: lifetime }, db);
-    if (isEnded) await this.repository.endClerkSession(session.clerkSessionId, db);
+    const row = { id: newId(), ...session, expiresAt: expiresAt ?? this.idleEnd() };
+    await (isEnded ? this.repository.endClerkSession(row, db) : this.repository.insertClerkSession(row, db));
   }
 
   /** Writes down a Clerk session when its token is first seen. */
@@ -107,6 +124,13 @@ export class SessionsService implements OnModuleInit {
     db: Queryable,
   ): Promise<void> {
     await this.repository.insertClerkSession({ id: newId(), userId, clerkSessionId, expiresAt: this.idleEnd(), ...device }, db);
+  }
+
+  /** Here they have ended already; over there they would go on making tokens. */
+  private async tellClerk({ clerkSessionIds }: Ended, db: Queryable): Promise<void> {
+    if (this.config.clerkApi === undefined) return;
+    for (const clerkSessionId of clerkSessionIds)
+      await this.outbox.enqueue(CLERK_SESSION_REVOKE, { clerkSessionId } satisfies ClerkSessionEnd, db);
   }
 
   private idleEnd(): Date {

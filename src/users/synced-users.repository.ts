@@ -1,11 +1,12 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, eq, isNull, or, sql } from 'drizzle-orm';
-import { type EventKey, isNewer, keyColumns, newestFirst } from '../common/event-key.js';
+import { and, count, eq, gt, inArray, isNotNull, isNull, or, sql } from 'drizzle-orm';
+import { type EventKey, isNewer, isSame, keyColumns, keyOfRow, mayWrite, newestFirst } from '../common/event-key.js';
+import { isAMinuteOld } from '../database/columns.js';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { type UserMerge, userMerges } from './user-merges.table.js';
 import { type User, users } from './users.table.js';
 
-/** Statements about users whom a provider owns. They all take the transaction: none stands alone. */
+/** Statements about users whom a provider owns. Those that write take the transaction: none stands alone. */
 @Injectable()
 export class SyncedUsersRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
@@ -13,6 +14,30 @@ export class SyncedUsersRepository {
   async findByClerkId(clerkUserId: string, db: Queryable = this.db): Promise<User | undefined> {
     const [user] = await db.select().from(users).where(eq(users.clerkUserId, clerkUserId));
     return user;
+  }
+
+  /** Tombstones included. */
+  async findAllByClerkId(clerkUserIds: string[], db: Queryable = this.db): Promise<User[]> {
+    return db.select().from(users).where(inArray(users.clerkUserId, clerkUserIds));
+  }
+
+  /** Ids of the living, in their own order, of whom Clerk has had time to know. */
+  async listClerkIds({ after, limit }: { after: string; limit: number }, db: Queryable = this.db): Promise<string[]> {
+    const rows = await db
+      .select({ id: users.clerkUserId })
+      .from(users)
+      .where(and(gt(users.clerkUserId, after), isNull(users.deletedAt), isAMinuteOld(users)))
+      .orderBy(users.clerkUserId)
+      .limit(limit);
+    return rows.map(({ id }) => id!);
+  }
+
+  async countLiving(db: Queryable = this.db): Promise<number> {
+    const [row] = await db
+      .select({ living: count() })
+      .from(users)
+      .where(and(isNotNull(users.clerkUserId), isNull(users.deletedAt)));
+    return row!.living;
   }
 
   /** Tombstones included. */
@@ -27,12 +52,31 @@ export class SyncedUsersRepository {
     return inserted;
   }
 
-  /** Undefined when something newer has written the row, or it is dead. */
-  async updateIfNewer(id: string, changes: Partial<typeof users.$inferInsert>, key: EventKey, db: Queryable): Promise<User | undefined> {
+  /**
+   * Undefined when something newer has written the row, it is dead, or it is not what it should be.
+   *
+   * @param unless what of it must not have changed since it was read
+   */
+  async updateIfNewer(
+    id: string,
+    changes: Partial<typeof users.$inferInsert>,
+    key: EventKey,
+    db: Queryable,
+    { email }: { email?: string | null } = {},
+  ): Promise<User | undefined> {
     const [updated] = await db
       .update(users)
       .set({ ...changes, ...keyColumns(key) })
-      .where(and(eq(users.id, id), isNull(users.deletedAt), isNewer(key, users)))
+      .where(
+        and(
+          eq(users.id, id),
+          isNull(users.deletedAt),
+          mayWrite(key, users),
+          email === undefined
+            ? undefined
+            : sql`(${users.email}, ${users.clerkEmail}) IS NOT DISTINCT FROM (${email}::text, ${email}::text)`,
+        ),
+      )
       .returning();
     return updated;
   }
@@ -42,26 +86,26 @@ export class SyncedUsersRepository {
     return updated!;
   }
 
+  /** False when an event has written the row since it was read. */
+  async updateIfSame(user: User, changes: Partial<typeof users.$inferInsert>, db: Queryable): Promise<boolean> {
+    const { rowCount } = await db
+      .update(users)
+      .set(changes)
+      .where(and(eq(users.id, user.id), isSame(keyOfRow(user), users)));
+    return rowCount === 1;
+  }
+
   async remove(id: string, db: Queryable): Promise<void> {
     await db.delete(users).where(eq(users.id, id));
   }
 
   /** Who has an address or says that it is theirs, the one first whose word counts most. */
-  async contenders(email: string, db: Queryable): Promise<User[]> {
+  async contenders(email: string, db: Queryable = this.db): Promise<User[]> {
     return db
       .select()
       .from(users)
       .where(and(isNull(users.deletedAt), or(eq(users.email, email), eq(users.clerkEmail, email))))
       .orderBy(sql`${users.clerkEmailVerified} DESC, ${newestFirst(users)}`);
-  }
-
-  /** The local user who has an address. */
-  async findLocal(email: string, db: Queryable): Promise<User | undefined> {
-    const [user] = await db
-      .select()
-      .from(users)
-      .where(and(eq(users.email, email), isNull(users.clerkUserId)));
-    return user;
   }
 
   /** A merge over an address that an event newer than this one decided. */

@@ -29,6 +29,19 @@ export interface UserSnapshot {
 /** What others tell of a user in passing. */
 export type UserHearsay = Pick<UserSnapshot, 'clerkUserId' | 'name' | 'imageUrl'>;
 
+const NEVER = '-infinity';
+
+/** What a snapshot writes. */
+type Snapshot = Pick<User, 'name' | 'username' | 'imageUrl' | 'banned' | 'clerkEmail' | 'clerkEmailVerified'> & {
+  clerkUserId: string;
+  createdAt?: Date;
+};
+
+interface Written {
+  before?: User;
+  after: User;
+}
+
 type NewUser = Omit<typeof users.$inferInsert, 'id' | 'clerkUserId'> & { clerkUserId: string };
 
 const WITHOUT_EMAIL = { email: null, emailVerified: false, emailVerifiedAt: null };
@@ -72,75 +85,120 @@ export class SyncedUsersService {
   /** As `hold`, for a user of whom somebody else's event tells something. */
   async meet({ clerkUserId, name, imageUrl }: UserHearsay, key: EventKey, db: Queryable): Promise<User | undefined> {
     const row = await this.lockOrInsert({ clerkUserId, name, imageUrl, ...keyColumns(key) }, db);
-    if (row === undefined || row.isNew) return row?.user;
+    if (row === undefined || row.isNew || row.user.eventAt !== NEVER) return row?.user;
     return (await this.repository.updateIfNewer(row.user.id, { name, imageUrl }, key, db)) ?? row.user;
   }
 
   /** Writes down what the provider says of a user, unless something newer is known. */
   async apply(snapshot: UserSnapshot, key: EventKey, actor: Actor, db: Queryable): Promise<void> {
-    const { email, emailVerified, createdAt, ...profile } = snapshot;
-    const fields = { ...profile, clerkEmail: email, clerkEmailVerified: emailVerified, ...(createdAt && { createdAt }) };
-    await this.holdClaims(snapshot.clerkUserId, email, db);
-    const row = await this.lockOrInsert({ ...fields, ...keyColumns(key) }, db);
-    if (row === undefined) return;
-    const before = row.isNew ? undefined : row.user;
-    const written = row.isNew ? row.user : await this.writeIfNewer(row.user, fields, key, db);
-    // Old news proves an address as well: what was theirs then is not somebody else's by now.
-    if (email !== null && emailVerified) await this.merges.clearTheWay(email, written ?? row.user, key, actor, db);
-    await this.settle([before?.clerkEmail, email], db);
-    if (written !== undefined) await this.recordChange(before, written, actor, db);
+    const fields = { ...fieldsOf(snapshot), ...(snapshot.createdAt && { createdAt: snapshot.createdAt }) };
+    const known = await this.repository.findByClerkId(snapshot.clerkUserId, db);
+    const written = (await this.writeIfSettled(known, fields, key, db)) ?? (await this.write(known, fields, key, actor, db));
+    if (written !== undefined) await this.recordChange(written, actor, db);
   }
 
   /** Deletes for good, as the provider did; also one who was never seen, so that nothing brings them to life. */
   async applyDeletion(clerkUserId: string, actor: Actor, db: Queryable): Promise<void> {
-    const known = await this.holdClaims(clerkUserId, null, db);
+    const known = await this.repository.findByClerkId(clerkUserId, db);
     if (known?.deletedAt != null) return;
+    await holdNames('email', [known?.clerkEmail], db);
     // In the order in which resets and changes of password take their locks, the user last.
     if (known !== undefined) await this.merges.endWaysIn(known.id, db);
     const row = await this.lockOrInsert({ clerkUserId, ...NOBODY, deletedAt: new Date() }, db);
     if (row === undefined || (!row.isNew && row.user.deletedAt !== null)) return;
     const { user, isNew } = row;
     if (!isNew) {
+      await this.holdClaimOf(user, [known?.clerkEmail], db);
       // One may have been opened before the row was locked.
       await this.merges.endWaysIn(user.id, db);
       await this.memberships.endAllOfDeletedUser(user.id, db);
       await this.repository.update(user.id, { ...NOBODY, deletedAt: new Date() }, db);
-      await this.settle([user.clerkEmail], db);
+      if (user.clerkEmail !== null) await this.settle(user.clerkEmail, db);
     }
     await this.audit.record({ actor, action: 'user.deleted', target: { type: 'user', id: user.id }, before: profileOf(user) }, db);
   }
 
-  private async writeIfNewer(before: User, fields: Partial<User>, key: EventKey, db: Queryable): Promise<User | undefined> {
-    // An address that is theirs no longer goes at once, for whoever else claims it.
-    const lost = before.clerkEmail === fields.clerkEmail ? {} : WITHOUT_EMAIL;
-    return this.repository.updateIfNewer(before.id, { ...fields, ...lost }, key, db);
+  /** Those who are known of these, tombstones included. */
+  async findAll(clerkUserIds: string[], db?: Queryable): Promise<User[]> {
+    return this.repository.findAllByClerkId(clerkUserIds, db);
   }
 
-  /** Gives each address to whoever of those who claim it has it: of several the newest word counts. */
-  private async settle(emails: (string | null | undefined)[], db: Queryable): Promise<void> {
-    for (const email of new Set(emails)) {
-      if (email == null) continue;
-      const contenders = await this.repository.contenders(email, db);
-      const holder = contenders.find((one) => one.email === email);
-      // What is local and proved, or claimed without proof, stays; what can be merged or taken is gone by now.
-      if (holder?.clerkUserId === null) continue;
-      const winner = contenders.find((one) => one.clerkEmail === email);
-      if (holder !== undefined && holder.id !== winner?.id) await this.repository.update(holder.id, WITHOUT_EMAIL, db);
-      if (winner === undefined || (winner.email === email && winner.emailVerified === winner.clerkEmailVerified)) continue;
-      const emailVerifiedAt = winner.clerkEmailVerified ? new Date() : null;
-      await this.repository.update(winner.id, { email, emailVerified: winner.clerkEmailVerified, emailVerifiedAt }, db);
-    }
+  /** Clerk's ids of the living, a page at a time; those of the last minute are left out. */
+  async listClerkIds(page: { after: string; limit: number }): Promise<string[]> {
+    return this.repository.listClerkIds(page);
   }
 
-  /** Holds the address that a user has claimed so far and the one that they claim now; answers what was known of them. */
-  private async holdClaims(clerkUserId: string, email: string | null, db: Queryable): Promise<User | undefined> {
-    const known = await this.repository.findByClerkId(clerkUserId, db);
+  async countLiving(): Promise<number> {
+    return this.repository.countLiving();
+  }
+
+  /** Which fields of a living row are not what the provider says, or would be another's turn. */
+  async differences(row: User, snapshot: UserSnapshot): Promise<string[]> {
+    const told = fieldsOf(snapshot);
+    const fields = (Object.keys(told) as (keyof typeof told)[]).filter((field) => row[field] !== told[field]);
+    return (await this.hasWrongEmail(row)) ? [...fields, 'email'] : fields;
+  }
+
+  /** Whether the address in effect is not the one that follows from what all claim. */
+  private async hasWrongEmail({ id, email, emailVerified, clerkEmail, clerkEmailVerified }: User): Promise<boolean> {
+    if (email === clerkEmail && emailVerified === clerkEmailVerified) return false;
+    if (clerkEmail === null || (email !== null && email !== clerkEmail)) return true;
+    const { winner } = decide(clerkEmail, await this.repository.contenders(clerkEmail));
+    return winner?.id === id;
+  }
+
+  /** Mostly the address stays, and nobody else is concerned. Undefined where that is not so, and for old news. */
+  private async writeIfSettled(known: User | undefined, fields: Snapshot, key: EventKey, db: Queryable): Promise<Written | undefined> {
+    const { clerkEmail: email, clerkEmailVerified: emailVerified } = fields;
+    if (known === undefined || known.email !== email || known.clerkEmailVerified !== emailVerified) return undefined;
+    const after = await this.repository.updateIfNewer(known.id, fields, key, db, { email });
+    return after && { before: known, after };
+  }
+
+  private async write(known: User | undefined, fields: Snapshot, key: EventKey, actor: Actor, db: Queryable): Promise<Written | undefined> {
+    const { clerkEmail: email, clerkEmailVerified: emailVerified } = fields;
     await holdNames('email', [known?.clerkEmail, email], db);
-    return known;
+    const row = await this.lockOrInsert({ ...fields, ...keyColumns(key) }, db, known === undefined);
+    if (row === undefined) return undefined;
+    await this.holdClaimOf(row.user, [known?.clerkEmail, email], db);
+    const before = row.isNew ? undefined : row.user;
+    // An address that is theirs no longer goes at once, for whoever else claims it.
+    const lost = before?.email === email ? {} : WITHOUT_EMAIL;
+    const after = row.isNew ? row.user : await this.repository.updateIfNewer(row.user.id, { ...fields, ...lost }, key, db);
+    // Old news proves an address as well: whose it was then is told by it, if not whose it is.
+    if (email !== null) await this.settle(email, db, emailVerified ? { user: after ?? row.user, key, actor } : undefined);
+    if (before?.clerkEmail != null && before.clerkEmail !== email) await this.settle(before.clerkEmail, db);
+    return after && { before, after };
   }
 
-  private async lockOrInsert(user: NewUser, db: Queryable): Promise<{ user: User; isNew: boolean } | undefined> {
-    const known = await this.repository.lockByClerkId(user.clerkUserId, db);
+  /**
+   * Gives an address to whoever of those who claim it has it: of several the newest word counts.
+   *
+   * @param proof that somebody has, or had, proved it
+   */
+  private async settle(email: string, db: Queryable, proof?: { user: User; key: EventKey; actor: Actor }): Promise<void> {
+    let contenders = await this.repository.contenders(email, db);
+    const local = contenders.find((one) => one.clerkUserId === null);
+    if (proof !== undefined && (await this.merges.clearTheWay({ email, local, ...proof }, db)))
+      contenders = await this.repository.contenders(email, db);
+    const { loser, winner } = decide(email, contenders);
+    if (loser !== undefined && !(await this.repository.updateIfSame(loser, WITHOUT_EMAIL, db))) {
+      // Its own word was renewed meanwhile, which needs no hold of a name that stays.
+      await this.settle(email, db);
+      return;
+    }
+    if (winner === undefined) return;
+    const emailVerifiedAt = winner.clerkEmailVerified ? new Date() : null;
+    await this.repository.update(winner.id, { email, emailVerified: winner.clerkEmailVerified, emailVerifiedAt }, db);
+  }
+
+  /** Another event of theirs may have been faster, and claimed something else. */
+  private async holdClaimOf({ clerkEmail }: User, held: (string | null | undefined)[], db: Queryable): Promise<void> {
+    if (!held.includes(clerkEmail)) await holdNames('email', [clerkEmail], db);
+  }
+
+  private async lockOrInsert(user: NewUser, db: Queryable, isUnknown = false): Promise<{ user: User; isNew: boolean } | undefined> {
+    const known = isUnknown ? undefined : await this.repository.lockByClerkId(user.clerkUserId, db);
     if (known !== undefined) return { user: known, isNew: false };
     const inserted = await this.insert(user, db);
     if (inserted !== undefined) return { user: inserted, isNew: true };
@@ -151,20 +209,37 @@ export class SyncedUsersService {
 
   /** Undefined for one who is there, or was purged. */
   private async insert(user: NewUser, db: Queryable): Promise<User | undefined> {
-    const inserted = await this.repository.insert({ id: newId(), ...user }, db);
-    // Asked only now: the insert waits for a purge that is under way, and must not outlive it.
-    if (inserted === undefined || !(await this.purgedIds.has('clerk', 'user', user.clerkUserId, db))) return inserted;
+    // Asked after the insert, which waits for a purge that is under way and must not outlive it; they travel together.
+    const [inserted, isPurged] = await Promise.all([
+      this.repository.insert({ id: newId(), ...user }, db),
+      this.purgedIds.has('clerk', 'user', user.clerkUserId, db),
+    ]);
+    if (inserted === undefined || !isPurged) return inserted;
     await this.repository.remove(inserted.id, db);
     return undefined;
   }
 
-  private async recordChange(before: User | undefined, after: User, actor: Actor, db: Queryable): Promise<void> {
+  private async recordChange({ before, after }: Written, actor: Actor, db: Queryable): Promise<void> {
     const change = { before: before && profileOf(before), after: profileOf(after) };
     // Clerk tells of every sign-in and of metadata, too.
     if (isDeepStrictEqual(change.before, change.after)) return;
     const action = before === undefined ? 'user.created' : 'user.updated';
     await this.audit.record({ actor, action, target: { type: 'user', id: after.id }, ...change }, db);
   }
+}
+
+function fieldsOf({ clerkUserId, name, username, imageUrl, banned, email, emailVerified }: UserSnapshot) {
+  return { clerkUserId, name, username, imageUrl, banned, clerkEmail: email, clerkEmailVerified: emailVerified };
+}
+
+/** Who has an address and must lose it, and who must get it; nobody where all is as it should be. */
+function decide(email: string, contenders: User[]): { loser?: User; winner?: User } {
+  const holder = contenders.find((one) => one.email === email);
+  // What is local and proved, or claimed without proof, stays; what can be merged or taken is gone by now.
+  if (holder?.clerkUserId === null) return {};
+  const winner = contenders.find((one) => one.clerkEmail === email);
+  const isRight = winner?.email === email && winner.emailVerified === winner.clerkEmailVerified;
+  return { loser: holder?.id === winner?.id ? undefined : holder, winner: isRight ? undefined : winner };
 }
 
 function profileOf({ name, username, imageUrl, clerkEmail: email, clerkEmailVerified: emailVerified, banned }: User): object {

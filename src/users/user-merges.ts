@@ -10,6 +10,14 @@ import { SyncedUsersRepository } from './synced-users.repository.js';
 import type { UserMerge } from './user-merges.table.js';
 import type { User } from './users.table.js';
 
+/** That a Clerk user has, or had, proved an address. */
+export interface Proof {
+  email: string;
+  user: User;
+  key: EventKey;
+  actor: Actor;
+}
+
 /**
  * One person, two rows: a local user and a Clerk user who have proved the same address. What is the local
  * user's (ways to sign in, sessions, memberships) goes over to the Clerk user, whose row goes on; the other is
@@ -27,38 +35,42 @@ export class UserMerges {
     private readonly audit: AuditService,
   ) {}
 
-  /** Whoever has an address that a Clerk user has proved gives way: the same person's row merges, a squatter's loses it. */
-  async clearTheWay(email: string, user: User, key: EventKey, actor: Actor, db: Queryable): Promise<void> {
-    const local = await this.repository.findLocal(email, db);
+  /**
+   * The local user who has an address that a Clerk user has proved gives way: the same person's row merges, a
+   * squatter's loses it. Answers whether the address is free of them now.
+   */
+  async clearTheWay(proof: Proof & { local: User | undefined }, db: Queryable): Promise<boolean> {
+    const { local, user, email, key } = proof;
     if (local === undefined) {
       const merge = await this.repository.lockLaterMerge(email, key, db);
       if (merge !== undefined) await this.moveOn(merge, user, key, db);
-      return;
+      return false;
     }
+    const { emailVerified: isProved, emailVerifiedAt, createdAt } = local;
     // Nobody becomes an operator, or stops being one, by what a provider says.
-    if (local.operator || (user.operator && local.emailVerified)) {
+    if (local.operator || (user.operator && isProved)) {
       this.logger.warn(
         { userId: user.id, localUserId: local.id },
         'A Clerk user and an operator have proved the same address; they stay two',
       );
-      return;
+      return false;
     }
-    const { emailVerified, emailVerifiedAt, createdAt } = local;
     const isCurrent = user.deletedAt === null && user.clerkEmail === email;
     // Old news says nothing of somebody who came, or proved the address, only later.
-    const wasThereThen = ((emailVerified ? emailVerifiedAt : undefined) ?? createdAt) <= new Date(key.at);
-    if (!isCurrent && !wasThereThen) return;
-    await (emailVerified ? this.merge(local, user, email, key, actor, db) : this.evict(local, db));
+    const wasThereThen = ((isProved ? emailVerifiedAt : undefined) ?? createdAt) <= new Date(key.at);
+    if (!isCurrent && !wasThereThen) return false;
+    await (isProved ? this.merge(local, proof, db) : this.evict(local, db));
+    return true;
   }
 
-  /** In the order in which resets and changes of password take their locks. */
+  /** In the order in which resets and changes of password take their locks. It is Clerk who says that they are gone. */
   async endWaysIn(userId: string, db: Queryable): Promise<void> {
     await this.accounts.cancelVerifications(userId, db);
-    await this.sessions.endAll([userId], {}, db);
+    await this.sessions.endAll([userId], { clerkKnows: true }, db);
     await this.accounts.removeAll([userId], db);
   }
 
-  private async merge(local: User, user: User, email: string, key: EventKey, actor: Actor, db: Queryable): Promise<void> {
+  private async merge(local: User, { user, email, key, actor }: Proof, db: Queryable): Promise<void> {
     await this.accounts.cancelVerifications(local.id, db);
     const sessionIds = await this.sessions.move({ ofUser: local.id }, user.id, db);
     const accountIds = await this.accounts.move({ ofUser: local.id }, user.id, db);

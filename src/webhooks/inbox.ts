@@ -6,10 +6,10 @@ import { Metrics } from '../common/metrics.js';
 import { Poller } from '../common/poller.js';
 import { reasonOf } from '../common/reason.js';
 import { Config } from '../config/config.js';
-import { DATABASE, type Database } from '../database/database.js';
+import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { isPassing } from '../database/database-errors.js';
 import { readPayload } from './payloads.js';
-import { Unreadable, type WebhookProvider } from './webhook-provider.js';
+import { type InboxEvent, Unreadable, type WebhookProvider } from './webhook-provider.js';
 import { type Backlog, type ClaimedEvent, WebhooksRepository } from './webhooks.repository.js';
 
 export const BODY_CONTEXT = 'webhook_events.body';
@@ -159,32 +159,45 @@ export class Inbox implements OnApplicationBootstrap, BeforeApplicationShutdown 
   private async bringAbout(event: ClaimedEvent): Promise<Outcome | undefined> {
     // An attempt that took its process along left no note of it.
     if (event.attempts > MAX_ATTEMPTS) throw new Error('The last attempt did not come to an end');
-    for (let tries = 1; ; tries += 1) {
-      try {
-        return await this.db.transaction(async (tx) => {
-          // First: it holds the row, so that nobody else begins.
-          if (!(await this.repository.finish(event, 'processed', null, tx))) return undefined;
-          const provider = this.providers.get(event.provider);
-          if (provider === undefined) throw new Error(`Nobody handles webhooks of ${event.provider}`);
-          if (event.body === null) throw new Error('The body is gone');
-          const { messageId, type, eventAt } = event;
-          const body = this.keyring.decryptBytes(event.body, BODY_CONTEXT);
-          const payload = readPayload(body);
-          // One that could not be read when it came, and is replayed.
-          const envelope = eventAt === null ? provider.envelopeOf(payload, body) : { type, eventAt };
-          const actor = { ...SYSTEM, requestId: messageId };
-          const hadEffect = await provider.apply({ messageId, payload, actor, ...envelope }, tx);
-          if (!hadEffect) await this.repository.ignore(event.id, tx);
-          return hadEffect ? 'processed' : 'ignored';
-        });
-      } catch (error) {
-        if (error instanceof Unreadable)
-          return (await this.repository.finish(event, 'quarantined', error.message)) ? 'quarantined' : undefined;
-        if (!isPassing(error) || tries === TRIES) throw error;
+    const provider = this.providers.get(event.provider);
+    if (provider === undefined) throw new Error(`Nobody handles webhooks of ${event.provider}`);
+    try {
+      const read = this.read(event, provider);
+      for (let tries = 1; ; tries += 1) {
+        try {
+          return await this.db.transaction((tx) => this.apply(event, read, provider, tx));
+        } catch (error) {
+          if (!isPassing(error) || tries === TRIES) throw error;
+        }
       }
+    } catch (error) {
+      if (error instanceof LeaseLost) return undefined;
+      if (!(error instanceof Unreadable)) throw error;
+      return (await this.repository.finish(event, 'quarantined', error.message)) ? 'quarantined' : undefined;
     }
   }
+
+  private async apply(event: ClaimedEvent, read: InboxEvent, provider: WebhookProvider, tx: Queryable): Promise<Outcome> {
+    // The note that it is done comes first: it holds the row, so that nobody else begins. The effect's first
+    // statements travel with it.
+    const [isHeld, hadEffect] = await Promise.all([this.repository.finish(event, 'processed', null, tx), provider.apply(read, tx)]);
+    if (!isHeld) throw new LeaseLost();
+    if (!hadEffect) await this.repository.ignore(event.id, tx);
+    return hadEffect ? 'processed' : 'ignored';
+  }
+
+  private read({ messageId, type, eventAt, body }: ClaimedEvent, provider: WebhookProvider): InboxEvent {
+    if (body === null) throw new Error('The body is gone');
+    const bytes = this.keyring.decryptBytes(body, BODY_CONTEXT);
+    const payload = readPayload(bytes);
+    // Without a time it could not be read when it came, and is replayed.
+    const envelope = eventAt === null ? provider.envelopeOf(payload, bytes) : { type, eventAt };
+    return { messageId, payload, actor: { ...SYSTEM, requestId: messageId }, ...envelope };
+  }
 }
+
+/** Another worker has the event by now, or had: what was done here meanwhile is rolled back. */
+class LeaseLost extends Error {}
 
 function about({ id, provider, type, messageId, attempts }: ClaimedEvent): object {
   return { webhookEventId: id, provider, type, messageId, attempts };

@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto';
 import type { Actor } from '../access/principal.js';
 import type { Queryable } from '../database/database.js';
 
@@ -31,7 +32,7 @@ export interface WebhookProvider {
   /** Last part of the endpoint's path. */
   readonly name: string;
   /** HMAC keys, newest first; with none there is no endpoint. */
-  readonly keys: Buffer[];
+  readonly keys: KeyObject[];
   /** The events that it is known to send. */
   readonly types: ReadonlySet<string>;
   /** @throws {Unreadable} */

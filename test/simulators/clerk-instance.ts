@@ -156,7 +156,7 @@ export class ClerkInstance {
   }
 
   invite(organization: SimulatedOrganization, email: string, role: string): void {
-    const rivals = living(this.invitations).filter((one) => one.organization === organization && current(one).email === email);
+    const rivals = this.invitations.filter((one) => one.organization === organization && current(one).email === email);
     this.tied ||= rivals.some((one) => current(one).createdAt === this.now);
     const id = this.newId('orginv', this.invitations);
     const organizationId = current(organization).id;

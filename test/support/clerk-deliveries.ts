@@ -65,7 +65,7 @@ export async function settled({ db }: Target, withinMs = 120_000): Promise<void>
       const errors = await db.rows(`SELECT type, attempts, last_error FROM webhook_events WHERE status = 'pending' LIMIT 5`);
       throw new Error(`${row!.open} events wait in vain: ${JSON.stringify(errors)}`);
     }
-    await sleep(5);
+    await sleep(10);
   }
 }
 

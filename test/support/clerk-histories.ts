@@ -95,7 +95,7 @@ export interface HistoryOptions {
 
 const MAX_DELIVERIES = 60;
 
-export function choicesArbitrary({ maxSteps = 10, maxLocals = 2 }: HistoryOptions = {}): fc.Arbitrary<Choices> {
+export function choicesArbitrary({ maxSteps = 9, maxLocals = 2 }: HistoryOptions = {}): fc.Arbitrary<Choices> {
   const often = <T>(usual: T, rare: T) =>
     fc.oneof({ weight: 9, arbitrary: fc.constant(usual) }, { weight: 1, arbitrary: fc.constant(rare) });
   const stepOf = (kinds: Kind[]): fc.Arbitrary<Step> =>
@@ -128,7 +128,7 @@ export function choicesArbitrary({ maxSteps = 10, maxLocals = 2 }: HistoryOption
     locals: fc.uniqueArray(local, { maxLength: maxLocals, selector: ({ email }) => email }),
     hasLocalSlug: often(false, true),
     steps: fc.oneof(
-      ...THEMES.map((kinds) => fc.array(stepOf(kinds), { minLength: Math.min(6, maxSteps), maxLength: maxSteps, size: 'max' })),
+      ...THEMES.map((kinds) => fc.array(stepOf(kinds), { minLength: Math.min(4, maxSteps), maxLength: maxSteps, size: 'max' })),
     ),
     order: fc.array(fc.nat(999), { minLength: MAX_DELIVERIES, maxLength: MAX_DELIVERIES }),
     twice: fc.array(fc.nat(MAX_DELIVERIES), { maxLength: 4 }),
@@ -163,7 +163,7 @@ export function tell(choices: Choices, prefix: string): History {
 
 /** The events in the order in which they are delivered, some of them twice. */
 export function shuffled<Event>(events: Event[], { order, twice }: Pick<Choices, 'order' | 'twice'>): Event[] {
-  const deliveries = [...events, ...twice.map((index) => events[index % events.length]!)];
+  const deliveries = [...events, ...twice.flatMap((index) => events.slice(index % events.length).slice(0, 1))];
   const keyed = deliveries.map((event, index) => ({ event, key: order[index % order.length]! }));
   return keyed.toSorted((a, b) => a.key - b.key).map(({ event }) => event);
 }

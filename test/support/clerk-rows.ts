@@ -27,20 +27,35 @@ function localUsers({ prefix, locals }: History): LocalUser[] {
 
 const isAdmin = ({ role }: LocalUser) => role === 'admin';
 
+/** Rows of ours that were there before the first event, by id. */
+const known = new Map<string, { prefix: string; label: string }>();
+
 /** Writes what is there before the first event: local users with accounts, a session and an organization, users met by token. */
 export async function writeBefore(db: TestDatabase, histories: History[]): Promise<void> {
   const rows = { users: [] as object[], accounts: [] as object[], sessions: [] as object[], organizations: [] as object[] };
   const memberships: object[] = [];
   for (const history of histories) {
     const { prefix, localSlug } = history;
-    const id = (label: string) => localId(prefix, label);
+    const id = (label: string) => {
+      known.set(localId(prefix, label), { prefix, label });
+      return localId(prefix, label);
+    };
     for (const { clerkUserId, operator } of history.met) {
-      rows.users.push({ id: id(clerkUserId), clerk_user_id: clerkUserId, name: '', operator, email_verified: false });
+      rows.users.push({
+        id: id(clerkUserId),
+        clerk_user_id: clerkUserId,
+        name: '',
+        operator,
+        email_verified: false,
+        created_at: PROVED_AT,
+      });
     }
     if (history.locals.length === 0 && localSlug === undefined) continue;
     rows.organizations.push({ id: id('organization'), name: 'Local', slug: localSlug ?? `${prefix}-local` });
     for (const [index, user] of localUsers(history).entries()) {
-      const { label, id: user_id } = user;
+      const { label } = user;
+      const user_id = id(label);
+      const created_at = `2025-06-0${index + 2}T00:00:00Z`;
       const email_verified_at = user.proved ? PROVED_AT : null;
       rows.users.push({
         id: user_id,
@@ -50,15 +65,22 @@ export async function writeBefore(db: TestDatabase, histories: History[]): Promi
         email_verified_at,
         operator: user.operator,
         clerk_user_id: null,
+        created_at: PROVED_AT,
       });
-      rows.accounts.push({ id: id(`${label} google`), user_id, provider: 'google', provider_account_id: `${prefix}-${label}` });
+      rows.accounts.push({ id: id(`${label} google`), user_id, created_at, provider: 'google', provider_account_id: `${prefix}-${label}` });
       if (user.hasPassword) {
-        rows.accounts.push({ id: id(`${label} password`), user_id, provider: 'credential', provider_account_id: user_id, password: 'x' });
+        rows.accounts.push({
+          id: id(`${label} password`),
+          user_id,
+          created_at,
+          provider: 'credential',
+          provider_account_id: user_id,
+          password: 'x',
+        });
       }
       const token = createHash('sha256').update(user_id).digest('base64url');
       rows.sessions.push({ id: id(`${label} session`), user_id, token, expires_at: '2100-01-01T00:00:00Z' });
       if (user.role !== null) {
-        const created_at = `2025-06-0${index + 2}T00:00:00Z`;
         memberships.push({ id: id(`${label} membership`), user_id, organization_id: id('organization'), role: user.role, created_at });
       }
     }
@@ -70,11 +92,15 @@ export async function writeBefore(db: TestDatabase, histories: History[]): Promi
   };
   await insert(
     'users',
-    'id uuid, clerk_user_id text, name text, email text, email_verified boolean, email_verified_at timestamptz, operator boolean',
+    'id uuid, clerk_user_id text, name text, email text, email_verified boolean, email_verified_at timestamptz, operator boolean, created_at timestamptz',
     rows.users,
   );
   await insert('organizations', 'id uuid, name text, slug text', rows.organizations);
-  await insert('accounts', 'id uuid, user_id uuid, provider text, provider_account_id text, password text', rows.accounts);
+  await insert(
+    'accounts',
+    'id uuid, user_id uuid, provider text, provider_account_id text, password text, created_at timestamptz',
+    rows.accounts,
+  );
   await insert('sessions', 'id uuid, user_id uuid, token text, expires_at timestamptz', rows.sessions);
   const membership = 'id uuid, user_id uuid, organization_id uuid, role membership_role, created_at timestamptz';
   await insert('organization_memberships', membership, memberships);
@@ -95,22 +121,9 @@ export async function readRows(db: TestDatabase, histories: History[]): Promise<
     all.set(prefix, rows);
     return rows;
   };
-  /** Rows of ours that histories know, by id. */
-  const known = new Map<string, { prefix: string; label: string }>();
-  of('');
-  for (const history of histories) {
-    const { prefix } = history;
-    of(prefix);
-    for (const { label } of localUsers(history)) {
-      for (const one of [label, `${label} google`, `${label} password`, `${label} session`, `${label} membership`]) {
-        known.set(localId(prefix, one), { prefix, label: one });
-      }
-    }
-    known.set(localId(prefix, 'organization'), { prefix, label: 'organization' });
-  }
+  for (const { prefix } of [{ prefix: '' }, ...histories]) of(prefix);
   const prefixOf = (id: string) => {
-    const prefix = id.split('_')[1]!;
-    return all.has(prefix) ? prefix : '';
+    return /^[a-z]+_(h\d+)_/.exec(id)?.[1] ?? '';
   };
   const place = (kind: Exclude<keyof Rows, 'locals'>, row: { id: string; provider_id: string | null }, told: object) => {
     if (row.provider_id !== null) {

@@ -67,6 +67,26 @@ export function truthOf(history: History): Truth | undefined {
   return truth;
 }
 
+/**
+ * Whether the rows of local users may depend on the order. What goes with a Clerk user who dies, and what gives
+ * way to its like when two local users merge into one, does not come back when an older event tells later that
+ * it was another Clerk user's all along.
+ */
+export function isWithoutReturn(history: History): boolean {
+  const { clerk, locals } = history;
+  const operators = history.met.filter(({ operator }) => operator).map(({ clerkUserId }) => clerkUserId);
+  const proofs = proofsOf(history).filter(({ clerkUserId }) => !operators.includes(clerkUserId));
+  const mergeable = locals.filter(({ proved, operator }) => proved && !operator);
+  const claimants = mergeable.map((local) => [
+    ...new Set(proofs.filter(({ email }) => email === local.email).map((one) => one.clerkUserId)),
+  ]);
+  const isDead = (clerkUserId: string) => clerk.users.some((user) => user.dead && current(user).id === clerkUserId);
+  const diesInBetween = claimants.some(([first, ...others]) => first !== undefined && !isDead(first) && others.some(isDead));
+  const [one, other] = claimants;
+  const meetAndPart = (one?.some((id) => other?.includes(id)) ?? false) && (one!.length > 1 || other!.length > 1);
+  return diesInBetween || meetAndPart;
+}
+
 interface Proof {
   clerkUserId: string;
   email: string;

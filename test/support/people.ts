@@ -37,7 +37,7 @@ export async function signIn(
 }
 
 /** Signs up an operator; the flag is set the way the command line does it. */
-export async function signUpOperator(app: TestApp): Promise<SignedInPerson> {
+export async function signUpOperator(app: Pick<TestApp, 'http' | 'db'>): Promise<SignedInPerson> {
   const person = await signUp(app);
   await app.db.rows('UPDATE users SET operator = true WHERE id = $1', [person.id]);
   return person;

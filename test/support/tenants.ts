@@ -76,7 +76,7 @@ export async function allPages<T>({ http }: TestApp, { auth }: SignedInPerson, p
 }
 
 /** Runs a job now and waits for its end. */
-export async function runJob({ http, db }: TestApp, operator: SignedInPerson, job: string): Promise<void> {
+export async function runJob({ http, db }: Pick<TestApp, 'http' | 'db'>, operator: SignedInPerson, job: string): Promise<void> {
   const deadline = Date.now() + 20_000;
   let tick: string | undefined;
   while (Date.now() < deadline) {

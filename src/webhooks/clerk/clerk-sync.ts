@@ -1,12 +1,13 @@
 import { Injectable } from '@nestjs/common';
+import type { z } from 'zod';
 import type { Actor } from '../../access/principal.js';
 import { type EventKey, EventRank, hearsay } from '../../common/event-key.js';
 import type { Queryable } from '../../database/database.js';
 import { SyncedInvitationsService } from '../../invitations/synced-invitations.service.js';
 import { SyncedMembershipsService } from '../../memberships/synced-memberships.service.js';
-import { SyncedOrganizationsService } from '../../organizations/synced-organizations.service.js';
+import { type OrganizationSnapshot, SyncedOrganizationsService } from '../../organizations/synced-organizations.service.js';
 import { SessionsService } from '../../sessions/sessions.service.js';
-import { SyncedUsersService } from '../../users/synced-users.service.js';
+import { SyncedUsersService, type UserSnapshot } from '../../users/synced-users.service.js';
 import {
   deletedObject,
   invitationObject,
@@ -29,6 +30,8 @@ export interface Statement {
   rank: EventRank;
   messageId: string;
   actor: Actor;
+  /** Instead of a key of its own: that of the row that it repairs. */
+  repairs?: EventKey;
 }
 
 const NEVER = '-infinity';
@@ -53,16 +56,7 @@ export class ClerkSync {
 
   async user(statement: Statement, db: Queryable): Promise<void> {
     const user = read(userObject, statement.data);
-    const snapshot = {
-      clerkUserId: user.id,
-      name: nameOf(user),
-      username: user.username,
-      imageUrl: user.image_url,
-      ...primaryEmailOf(user),
-      banned: user.banned,
-      createdAt: user.created_at,
-    };
-    await this.users.apply(snapshot, keyOf(statement, user), statement.actor, db);
+    await this.users.apply(userOf(user), keyOf(statement, user), statement.actor, db);
   }
 
   async userDeleted({ data, actor }: Statement, db: Queryable): Promise<void> {
@@ -84,11 +78,12 @@ export class ClerkSync {
     const membership = read(membershipObject, statement.data);
     const { organization, public_user_data: person, role } = membership;
     const [ofUser, ofOrganization] = [membership, organization].map(({ updated_at: at }) => hearsay(isoOf(at), statement.messageId));
-    // Locks are taken in one order: user, organization, membership (docs/decisions/0011).
-    const user = await this.users.meet({ clerkUserId: person.user_id, name: nameOf(person), imageUrl: person.image_url }, ofUser!, db);
-    if (user === undefined) return;
-    const home = await this.organizations.meet(organizationOf(organization), ofOrganization!, db);
-    if (home === undefined) return;
+    // Locks are taken in one order: user, organization, membership (docs/decisions/0011). They travel together.
+    const [user, home] = await Promise.all([
+      this.users.meet({ clerkUserId: person.user_id, name: nameOf(person), imageUrl: person.image_url }, ofUser!, db),
+      this.organizations.meet(organizationOf(organization), ofOrganization!, db),
+    ]);
+    if (user === undefined || home === undefined) return;
     const snapshot = {
       clerkMembershipId: membership.id,
       userId: user.id,
@@ -153,12 +148,24 @@ export class ClerkSync {
   }
 }
 
-function organizationOf({ id, name, slug, image_url, created_at }: ReturnType<typeof organizationObject.parse>) {
+export function userOf(user: z.infer<typeof userObject>): UserSnapshot {
+  return {
+    clerkUserId: user.id,
+    name: nameOf(user),
+    username: user.username,
+    imageUrl: user.image_url,
+    ...primaryEmailOf(user),
+    banned: user.banned,
+    createdAt: user.created_at,
+  };
+}
+
+export function organizationOf({ id, name, slug, image_url, created_at }: z.infer<typeof organizationObject>): OrganizationSnapshot {
   return { clerkOrganizationId: id, name: name ?? '', slug, imageUrl: image_url, createdAt: created_at };
 }
 
-function keyOf({ at, rank, messageId }: Statement, { updated_at: modifiedAt }: { updated_at: Date | null }): EventKey {
-  return { at, modifiedAt: isoOf(modifiedAt), rank, messageId };
+function keyOf({ at, rank, messageId, repairs }: Statement, { updated_at: modifiedAt }: { updated_at: Date | null }): EventKey {
+  return repairs === undefined ? { at, modifiedAt: isoOf(modifiedAt), rank, messageId } : { ...repairs, isRepair: true };
 }
 
 function isoOf(at: Date | null): string {

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, type KeyObject } from 'node:crypto';
 import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { EventRank } from '../../common/event-key.js';
 import { Config } from '../../config/config.js';
@@ -64,7 +64,7 @@ const EFFECTS = new Map<string, Effect>([
 export class ClerkWebhooks implements WebhookProvider, OnModuleInit {
   readonly name = 'clerk';
   readonly types = new Set([...EFFECTS.keys(), ...WITHOUT_EFFECT]);
-  readonly keys: Buffer[];
+  readonly keys: KeyObject[];
 
   constructor(
     private readonly sync: ClerkSync,

@@ -1,0 +1,66 @@
+import { drizzle, type NodePgDatabase } from 'drizzle-orm/node-postgres';
+import type pg from 'pg';
+import { isDatabaseAway } from './database-errors.js';
+import { holdWrites, type PipelinedPool } from './pipelined-pool.js';
+import type { StatementNames } from './statement-names.js';
+
+/**
+ * Drizzle's own keeps the connection for ever when BEGIN fails, and gives one back as good whose ROLLBACK
+ * failed: a few of those, and the pool is empty.
+ */
+export async function transact<T>(
+  pool: PipelinedPool,
+  names: StatementNames,
+  ...[work, options]: Parameters<typeof NodePgDatabase.prototype.transaction<T>>
+): Promise<T> {
+  const client = await pool.connect();
+  let isLost = false;
+  const giveUpWhenAway = (failure: unknown): never => {
+    if (isDatabaseAway(failure)) {
+      isLost = true;
+      // ROLLBACK would wait for a server that does not answer; losing the connection does the same.
+      client.end().catch(() => undefined);
+    }
+    throw failure;
+  };
+  try {
+    // Drizzle asks nothing else of it.
+    return await drizzle(new TransactionConnection(client, names) as unknown as pg.PoolClient)
+      .transaction((tx) => work(tx).catch(giveUpWhenAway), options)
+      .catch(giveUpWhenAway);
+  } finally {
+    client.release(isLost || client.getTransactionStatus() !== 'I');
+  }
+}
+
+/**
+ * A connection for one transaction. BEGIN travels with the first statements, what is sent in one turn of the
+ * event loop shares a system call, and statements that come again are prepared (docs/decisions/0002).
+ */
+class TransactionConnection {
+  private begun: Promise<unknown> = Promise.resolve();
+  private isOver = false;
+
+  constructor(
+    private readonly client: pg.PoolClient,
+    private readonly names: StatementNames,
+  ) {}
+
+  async query(config: pg.QueryConfig, values: unknown[] | undefined): Promise<unknown> {
+    const { text } = config;
+    const ends = text === 'commit' || text === 'rollback';
+    // Something that went on beside what failed would be no part of any transaction.
+    if (this.isOver && text !== 'rollback') throw new Error('The transaction is over');
+    this.isOver ||= ends;
+    holdWrites(this.client);
+    if (text.startsWith('begin')) {
+      this.begun = this.client.query(config);
+      this.begun.catch(() => undefined);
+      return undefined;
+    }
+    const isPlain = values === undefined || values.length === 0;
+    const answer = this.client.query(isPlain ? config : { ...config, name: config.name ?? this.names.of(text) }, values);
+    if (ends) await this.begun;
+    return answer;
+  }
+}
