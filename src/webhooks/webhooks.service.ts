@@ -145,7 +145,7 @@ export class WebhooksService implements OnModuleInit {
     const until = new Date();
     let after: { receivedAt: Date; id: string } | undefined;
     await this.audit.record(
-      { actor, action: 'webhook_events.replayed', target: { type: 'webhook_event', id: 'many' }, after: filters },
+      { actor, action: 'webhook_event.replayed', target: { type: 'webhook_event', id: 'many' }, after: filters },
       this.db,
     );
     return sweepInBatches(
