@@ -13,6 +13,7 @@ import {
 } from './support/access-table.js';
 import { type Answer, call, fill, type Operation, readOperations, withoutRequestId } from './support/api.js';
 import { startTestApp, type TestApp } from './support/app.js';
+import { CLERK_WEBHOOK_SECRET } from './support/clerk-events.js';
 import { createKey, createPerson, createTenant, holdJobs, skipDailyJob, type Person, type Tenant } from './support/tenant-world.js';
 
 describe('the access table', () => {
@@ -28,7 +29,11 @@ describe('the access table', () => {
   }
 
   beforeAll(async () => {
-    t = await startTestApp({ GOOGLE_CLIENT_ID: 'id', GOOGLE_CLIENT_SECRET: 'secret' });
+    t = await startTestApp({
+      GOOGLE_CLIENT_ID: 'id',
+      GOOGLE_CLIENT_SECRET: 'secret',
+      CLERK_WEBHOOK_SIGNING_SECRET: CLERK_WEBHOOK_SECRET,
+    });
     await holdJobs(t.db, ['expire_sessions', 'expire_invitations']);
     // The schedule must not be at it when the operator asks for a run.
     await skipDailyJob(t.db, 'prune_job_runs');

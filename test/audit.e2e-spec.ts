@@ -3,14 +3,15 @@ import pg from 'pg';
 import { ACCESS, BODIES, CALLERS, type CallerName, pathValues, QUERIES, type Values, valuesOf } from './support/access-table.js';
 import { type Answer, call, fill, type Operation, readOperations } from './support/api.js';
 import { startTestApp, type TestApp } from './support/app.js';
+import { settled } from './support/clerk-deliveries.js';
 import { until } from './support/until.js';
 import { createPerson, createTenant, holdJobs, type Person, skipDailyJob, type Tenant } from './support/tenant-world.js';
 
 /** Mutating operations that write no entry through our services, and why. */
-const EXEMPT_FOR_NOW = {
-  reason: 'written by the auth adapter; covered in test/auth-audit.e2e-spec.ts',
-  prefix: '/v1/auth/',
-};
+const EXEMPT: { prefix: string; reason: string }[] = [
+  { prefix: '/v1/auth/', reason: 'written by the auth adapter; covered in test/auth-audit.e2e-spec.ts' },
+  { prefix: '/webhooks/', reason: 'what is told is written down where it has its effect; covered in test/webhooks.e2e-spec.ts' },
+];
 
 /** Who may do what is one's own, where that is not the admin. */
 const DONE_BY: Record<string, CallerName> = {
@@ -126,6 +127,16 @@ const ENTRIES: Record<
     changes: { revokedAt: { before: null, after: expect.any(String) }, replacedBy: { after: expect.any(String) } },
   },
   runJob: { action: 'job.started', target: () => 'prune_job_runs', changes: null },
+  replayWebhookEvent: {
+    action: 'webhook_event.replayed',
+    target: ({ webhookEventId }) => webhookEventId,
+    changes: { status: { before: 'ignored', after: 'pending' } },
+  },
+  replayWebhookEvents: {
+    action: 'webhook_event.replayed',
+    target: () => 'many',
+    changes: { status: { after: 'dead' }, type: { after: 'user.created' } },
+  },
 };
 
 interface Entry {
@@ -154,7 +165,7 @@ describe('the audit log', () => {
   beforeAll(async () => {
     t = await startTestApp({ AUDIT_RETENTION_DAYS: '30', PURGE_AFTER_DAYS: '30' });
     operations = await readOperations(t.url);
-    mutating = operations.filter(({ method, path }) => method !== 'GET' && !path.startsWith(EXEMPT_FOR_NOW.prefix));
+    mutating = operations.filter(({ method, path }) => method !== 'GET' && !EXEMPT.some(({ prefix }) => path.startsWith(prefix)));
     await holdJobs(t.db, ['expire_sessions', 'expire_invitations']);
     for (const job of ['prune_job_runs']) await skipDailyJob(t.db, job);
   });
@@ -190,6 +201,7 @@ describe('the audit log', () => {
 
   /** All that requests can change; what use and the schedule write is left out. */
   async function everything(): Promise<unknown> {
+    await settled({ db: t.db, urls: () => [t.url] });
     return t.db.rows(`
       SELECT 'users' AS name, md5(json_agg(r ORDER BY id)::text) FROM users r
       UNION ALL SELECT 'accounts', md5(json_agg(r ORDER BY id)::text) FROM accounts r
@@ -200,6 +212,7 @@ describe('the audit log', () => {
       UNION ALL SELECT 'api keys', md5(json_agg(to_jsonb(r) - 'last_used_at' ORDER BY id)::text) FROM api_keys r
       UNION ALL SELECT 'audit log', md5(json_agg(r ORDER BY id)::text) FROM audit_log r
       UNION ALL SELECT 'idempotency keys', md5(json_agg(r ORDER BY key)::text) FROM idempotency_keys r
+      UNION ALL SELECT 'webhook events', md5(json_agg(r ORDER BY id)::text) FROM webhook_events r
       UNION ALL SELECT 'outbox', count(*)::text FROM outbox
       UNION ALL SELECT 'runs', count(*)::text FROM job_runs WHERE job = 'prune_job_runs'`);
   }

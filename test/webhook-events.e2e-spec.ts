@@ -250,7 +250,7 @@ describe('the inbox, as operators see it', () => {
       expect(body).toEqual({ replayed: 2 });
       await done();
       expect(await Promise.all(messages.map(async (message) => (await eventOf(message)).attempts))).toEqual([1, 1, 5]);
-      expect(await entriesOf(requestId)).toMatchObject([{ action: 'webhook_events.replayed', actor_id: operator.id }]);
+      expect(await entriesOf(requestId)).toMatchObject([{ action: 'webhook_event.replayed', actor_id: operator.id, target_id: 'many' }]);
       expect((await post(`${PATH}/replay`, { ...filter, provider: 'polar' }).expect(202)).body).toEqual({ replayed: 0 });
     });
 

@@ -86,6 +86,13 @@ export const ACCESS: Record<string, Row> = {
   listJobs: [401, 403, 403, 403, 403, 403, 200],
   runJob: [401, 403, 403, 403, 403, 403, 202],
 
+  // A signature lets in, and nothing else.
+  receiveWebhook: [401, 401, 401, 401, 401, 401, 401],
+  listWebhookEvents: [401, 403, 403, 403, 403, 403, 200],
+  getWebhookEvent: [401, 403, 403, 403, 403, 403, 200],
+  replayWebhookEvents: [401, 403, 403, 403, 403, 403, 202],
+  replayWebhookEvent: [401, 403, 403, 403, 403, 403, 202],
+
   getLiveness: [200, 200, 200, 200, 200, 200, 200],
   getReadiness: [200, 200, 200, 200, 200, 200, 200],
   getMetrics: [200, 200, 200, 200, 200, 200, 200],
@@ -98,6 +105,7 @@ export interface Values {
   membershipId: string;
   invitationId: string;
   apiKeyId: string;
+  webhookEventId: string;
   userId: string;
   sessionId: string;
   accountId: string;
@@ -114,6 +122,7 @@ export function valuesOf(tenant: Tenant, person: Person = tenant.member): Values
     membershipId: tenant.memberships.spare,
     invitationId: tenant.invitations.pending,
     apiKeyId: tenant.keys.full.id,
+    webhookEventId: tenant.webhookEventId,
     userId: person.id,
     sessionId: person.otherSessionId,
     accountId: person.accountId,
@@ -132,6 +141,7 @@ export function unknownValues(): Values {
     membershipId: newId(),
     invitationId: newId(),
     apiKeyId: newId(),
+    webhookEventId: newId(),
     userId: newId(),
     sessionId: newId(),
     accountId: newId(),
@@ -142,14 +152,17 @@ export function unknownValues(): Values {
 }
 
 /** Path parameters that name no row of a tenant. */
-const FIXED: Record<string, string> = { job: 'prune_job_runs', provider: 'google' };
+const FIXED: Record<string, (operation: Operation) => string> = {
+  job: () => 'prune_job_runs',
+  provider: ({ id }) => (id === 'receiveWebhook' ? 'clerk' : 'google'),
+};
 
 /** Where a path parameter gets its value from. */
 export function pathValues(operation: Operation, values: Values): Record<string, string> {
   const named = values as unknown as Record<string, string | undefined>;
   return Object.fromEntries(
     operation.pathParameters.map((name) => {
-      const value = FIXED[name] ?? named[name];
+      const value = FIXED[name]?.(operation) ?? named[name];
       if (value === undefined) throw new Error(`Nothing says what to put into {${name}} of ${operation.path}: add it to Values`);
       return [name, value];
     }),
@@ -184,6 +197,7 @@ export const BODIES: Record<string, (values: Values) => object> = {
   acceptInvitationByToken: ({ token }) => ({ token }),
   createApiKey: () => ({ name: 'A key', scopes: ['members:read'] }),
   rotateApiKey: () => ({ overlapSeconds: 60 }),
+  replayWebhookEvents: () => ({ status: 'dead', type: 'user.created' }),
 };
 
 /** Query parameters without which a call is not valid. */

@@ -59,6 +59,7 @@ interface Caller {
 interface Victim {
   organizationId: string;
   people: Person[];
+  webhookEventId?: string;
   secrets: string[];
 }
 
@@ -398,7 +399,8 @@ class Crawler {
   /** One value for all that the other tenant and its people have; what merely tells of use is left out. */
   private async snapshot({ victim, self }: Caller): Promise<string> {
     const people = victim.people.map(({ id }) => id);
-    const rows = await this.db.rows(SNAPSHOT, [[victim.organizationId], people.filter((id) => id !== self?.id), self?.id ?? null]);
+    const others = people.filter((id) => id !== self?.id);
+    const rows = await this.db.rows(SNAPSHOT, [[victim.organizationId], others, self?.id ?? null, victim.webhookEventId ?? null]);
     return JSON.stringify(rows);
   }
 
@@ -456,22 +458,23 @@ const SNAPSHOT = `
   UNION ALL SELECT 'users', json_agg(t ORDER BY t.id)::text FROM users t WHERE id = ANY ($2)
   UNION ALL SELECT 'sessions', json_agg(to_jsonb(t) - 'last_used_at' - 'updated_at' - 'expires_at' ORDER BY t.id)::text FROM sessions t
     WHERE user_id = ANY ($2)
+  UNION ALL SELECT 'webhook events', json_agg(t)::text FROM webhook_events t WHERE id = $4
   UNION ALL SELECT 'accounts', json_agg(t ORDER BY t.id)::text FROM accounts t WHERE user_id = ANY ($2)`;
 
 /** Everything and everybody of a tenant. */
 function whole(tenant: Tenant): Victim {
-  const { organization, memberships, invitations, keys, lapsedEmail, invitationToken, squattedToken, auditIds } = tenant;
+  const { organization, memberships, invitations, keys, lapsedEmail, invitationToken, squattedToken, auditIds, webhookEventId } = tenant;
   const { admin, coAdmin, member, spare, left, suspended, deleted, invited, squatter } = tenant;
   const people = [admin, coAdmin, member, spare, left, suspended, deleted, invited, squatter];
   const secrets = [
-    ...[organization.id, organization.slug, organization.name, lapsedEmail, invitationToken, squattedToken, ...auditIds],
+    ...[organization.id, organization.slug, organization.name, lapsedEmail, invitationToken, squattedToken, webhookEventId, ...auditIds],
     ...Object.values(memberships),
     ...Object.values(invitations),
     // The beginning of a key is what lists show.
     ...Object.values(keys).flatMap(({ id, key }) => [id, key.slice(0, 15)]),
     ...people.flatMap(secretsOfPerson),
   ];
-  return { organizationId: organization.id, people, secrets };
+  return { organizationId: organization.id, people, webhookEventId, secrets };
 }
 
 function secretsOfPerson({ id, email, name, sessionId, otherSessionId, accountId, token }: Person): string[] {

@@ -6,18 +6,23 @@ import { accounts } from '../../src/accounts/accounts.table.js';
 import { API_KEY_SCOPES, apiKeys, type ApiKeyScope } from '../../src/api-keys/api-keys.table.js';
 import { auditLog } from '../../src/audit/audit-log.table.js';
 import { newId } from '../../src/common/ids.js';
+import { Keyring } from '../../src/common/keyring.js';
+import { loadConfig } from '../../src/config/config.js';
 import { invitations } from '../../src/invitations/invitations.table.js';
 import { jobRuns } from '../../src/jobs/job-runs.table.js';
 import { memberships, type Role } from '../../src/memberships/organization-memberships.table.js';
 import { organizations } from '../../src/organizations/organizations.table.js';
 import { sessions } from '../../src/sessions/sessions.table.js';
 import { users } from '../../src/users/users.table.js';
+import { BODY_CONTEXT } from '../../src/webhooks/inbox.js';
+import { webhookEvents } from '../../src/webhooks/webhook-events.table.js';
 import { testEnvironment } from './app.js';
 import type { TestDatabase } from './database.js';
 import type { SignedInPerson } from './people.js';
 
 const HOUR = 3_600_000;
 const { AUTH_SECRET } = testEnvironment('') as { AUTH_SECRET: string };
+const KEYRING = new Keyring(loadConfig(testEnvironment('postgres://localhost/none')));
 
 export interface Person extends SignedInPerson {
   sessionId: string;
@@ -64,6 +69,8 @@ export interface Tenant {
   /** Bearer headers of the admin that no longer work. */
   dead: { revoked: { authorization: string }; expired: { authorization: string }; ended: { authorization: string } };
   auditIds: string[];
+  /** Something that a provider said, about somebody of theirs. */
+  webhookEventId: string;
 }
 
 /** Rows that are written together: a tenant in ten statements. */
@@ -76,6 +83,7 @@ class Rows {
   private readonly invitations: (typeof invitations.$inferInsert)[] = [];
   private readonly apiKeys: (typeof apiKeys.$inferInsert)[] = [];
   private readonly auditLog: (typeof auditLog.$inferInsert)[] = [];
+  private readonly webhookEvents: (typeof webhookEvents.$inferInsert)[] = [];
 
   person(label: string, given: Partial<typeof users.$inferInsert> = {}): Person {
     const name = `${label}-${randomBytes(5).toString('hex')}`;
@@ -153,6 +161,22 @@ class Rows {
     return id;
   }
 
+  /** One that is of no use here: it may be replayed. */
+  webhookEvent(about: string): string {
+    const id = newId();
+    const type = 'waitlistEntry.created';
+    const body = Buffer.from(JSON.stringify({ object: 'event', type, data: { object: 'waitlist_entry', id, email_address: about } }));
+    this.webhookEvents.push({
+      id,
+      provider: 'clerk',
+      messageId: `msg_${id}`,
+      type,
+      body: KEYRING.encryptBytes(body, BODY_CONTEXT),
+      status: 'ignored',
+    });
+    return id;
+  }
+
   async write({ pool }: TestDatabase): Promise<void> {
     const db = drizzle(pool);
     if (this.users.length > 0) await db.insert(users).values(this.users);
@@ -164,6 +188,7 @@ class Rows {
       this.invitations.length > 0 && db.insert(invitations).values(this.invitations),
       this.apiKeys.length > 0 && db.insert(apiKeys).values(this.apiKeys),
       this.auditLog.length > 0 && db.insert(auditLog).values(this.auditLog),
+      this.webhookEvents.length > 0 && db.insert(webhookEvents).values(this.webhookEvents),
     ]);
   }
 }
@@ -223,6 +248,7 @@ export async function createTenant(db: TestDatabase, label = 'tenant', given: { 
       expired: bearer(rows.session(admin.id, { expiresAt: past })),
       ended: bearer(rows.session(admin.id, { endedAt: past })),
     },
+    webhookEventId: rows.webhookEvent(people.member.email),
     auditIds: [rows.audit(organization.id, admin.id), rows.audit(organization.id, people.member.id)],
   };
   await rows.write(db);
