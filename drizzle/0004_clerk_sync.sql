@@ -57,5 +57,5 @@ ALTER TABLE "user_merges" ADD CONSTRAINT "user_merges_id_users_id_fk" FOREIGN KE
 CREATE INDEX "user_merges_email_idx" ON "user_merges" USING btree ("email");--> statement-breakpoint
 CREATE INDEX "webhook_events_due_idx" ON "webhook_events" USING btree ("next_attempt_at") WHERE "webhook_events"."status" = 'pending';--> statement-breakpoint
 CREATE INDEX "webhook_events_received_at_id_idx" ON "webhook_events" USING btree ("received_at","id");--> statement-breakpoint
-CREATE INDEX "webhook_events_status_received_at_id_idx" ON "webhook_events" USING btree ("status","received_at","id");--> statement-breakpoint
+CREATE INDEX "webhook_events_status_received_at_id_idx" ON "webhook_events" USING btree ("status","received_at","id") WHERE "webhook_events"."status" IN ('ignored', 'quarantined', 'dead');--> statement-breakpoint
 CREATE INDEX "webhook_events_body_idx" ON "webhook_events" USING btree ("received_at") WHERE "webhook_events"."body" IS NOT NULL AND "webhook_events"."status" IN ('processed', 'ignored');

@@ -243,8 +243,9 @@ describe('reconciliation with Clerk', () => {
   it('fills in those whom only others told of', async () => {
     for (const user of [ADA, BOB]) atClerk.user(user);
     atClerk.organization(ACME);
-    atClerk.membership(MEMBER);
-    await tell('organizationMembership.created', membershipData(MEMBER));
+    atClerk.membership({ ...MEMBER, createdAt: minute(5) });
+    // It is younger than they are.
+    await tell('organizationMembership.created', membershipData({ ...MEMBER, createdAt: minute(5) }));
     await db.rows(`INSERT INTO users (id, clerk_user_id, name) VALUES (gen_random_uuid(), 'user_bob', '')`);
     await expectRepaired(['missing user user_ada', 'missing user user_bob', 'missing organization org_acme']);
     expect((await ours()).users).toMatchObject([

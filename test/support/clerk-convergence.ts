@@ -49,13 +49,7 @@ export async function expectConvergence(proof: Proof, { runs, ...options }: Hist
   }
   const all = fc.sample(property, { seed, numRuns: runs }).map(([choices]) => choices);
   for (let first = 0; first < all.length; first += AT_A_TIME) {
-    const began = performance.now();
     const failed = await failures(proof, all.slice(first, first + AT_A_TIME));
-    console.log('batch', first, performance.now() - began);
-    if (process.env['FC_LIST']) {
-      for (const [index, failure] of failed) console.log(first + index, failure);
-      continue;
-    }
     for (const [index, failure] of failed) {
       const where = `FC_SEED=${seed} FC_PATH=${first + index} (${failed.size} of ${Math.min(AT_A_TIME, all.length - first)} histories)`;
       // Throws with the smallest history that it finds.
@@ -67,38 +61,73 @@ export async function expectConvergence(proof: Proof, { runs, ...options }: Hist
   }
 }
 
-/** Which of these end differently, and how. */
-export async function failures(proof: Proof, all: Choices[]): Promise<Map<number, string>> {
-  const tellings = all.map((choices) => {
+/** What these choices make happen, each with a prefix of its own. */
+export function tellingsOf(all: Choices[]): Telling[] {
+  return all.map((choices) => {
     const history = tell(choices, newPrefix());
     return { history, deliveries: shuffled(history.events, choices) };
   });
-  return compare(proof, tellings);
 }
 
-async function compare(proof: Proof, tellings: Telling[]): Promise<Map<number, string>> {
-  const { inOrder, otherwise, tellOtherwise = async () => pour(otherwise, mixed(tellings)), atTheEnd, compared = (rows) => rows } = proof;
+/** Which of these end differently, and how. */
+async function failures(proof: Proof, all: Choices[]): Promise<Map<number, string>> {
+  const { inOrder, otherwise, atTheEnd, compared } = proof;
+  const tellings = tellingsOf(all);
+  const [wanted, found] = await Promise.all([
+    tellInOrder(inOrder, tellings, atTheEnd),
+    tellOtherwise(otherwise, tellings, proof.tellOtherwise, atTheEnd),
+  ]);
+  return compare(tellings, wanted, found, compared);
+}
+
+export async function tellInOrder(target: Target, tellings: Telling[], atTheEnd?: Proof['atTheEnd']): Promise<Map<string, Rows>> {
   const histories = tellings.map(({ history }) => history);
-  const told = async (target: Target, tell: () => Promise<void>) => {
-    await writeBefore(target.db, histories);
-    await tell();
+  return told(target, histories, async () => {
+    await deliverInTurn(target, histories);
+    await atTheEnd?.(target);
+  });
+}
+
+export async function tellOtherwise(
+  target: Target,
+  tellings: Telling[],
+  tellThem: Proof['tellOtherwise'] = async () => pour(target, mixed(tellings)),
+  atTheEnd?: Proof['atTheEnd'],
+): Promise<Map<string, Rows>> {
+  const histories = tellings.map(({ history }) => history);
+  return told(target, histories, async () => {
+    await tellThem(tellings);
     await settled(target);
     await atTheEnd?.(target);
-    expect(await givenUp(target)).toEqual([]);
-    return readRows(target.db, histories);
-  };
-  const [wanted, found] = await Promise.all([
-    told(inOrder, () => deliverInTurn(inOrder, histories)),
-    told(otherwise, () => tellOtherwise(tellings)),
-  ]);
+  });
+}
+
+async function told(target: Target, histories: History[], tellThem: () => Promise<void>): Promise<Map<string, Rows>> {
+  await writeBefore(target.db, histories);
+  await tellThem();
+  expect(await givenUp(target)).toEqual([]);
+  return readRows(target.db, histories);
+}
+
+/** Which histories ended differently, and how; also where they did not end as Clerk has it. */
+export function compare(
+  tellings: Telling[],
+  wanted: Map<string, Rows>,
+  found: Map<string, Rows>,
+  compared?: (rows: Rows) => Rows,
+): Map<number, string> {
   const failed = new Map<number, string>();
   for (const [index, { history, deliveries }] of tellings.entries()) {
-    const [right, other] = [wanted, found].map((all) => compared(all.get(history.prefix)!));
-    if (isWithoutReturn(history)) right!.locals = other!.locals = {};
-    const truth = truthOf(history);
+    const [right, other] = [wanted, found].map((all) => (compared ?? ((rows) => rows))(all.get(history.prefix)!));
+    // What was purged is no longer as Clerk has it.
+    const truth = compared === undefined ? truthOf(history) : undefined;
+    if (isWithoutReturn(history)) {
+      right!.locals = other!.locals = {};
+      if (truth !== undefined) truth.locals = {};
+    }
     const wrong = [
       ...differences(right!, other!),
-      ...(truth === undefined || atTheEnd !== undefined ? [] : againstTruth(right!, truth).map((line) => `Not as at Clerk: ${line}`)),
+      ...(truth === undefined ? [] : againstTruth(right!, truth).map((line) => `Not as at Clerk: ${line}`)),
     ];
     if (wrong.length > 0) failed.set(index, story(history, deliveries, wrong));
   }

@@ -37,18 +37,18 @@ export interface MembershipPlace extends Place {
 }
 
 /** A kind of thing: where both sides have it, and how one is brought in line with the other. */
-export interface Noun<At extends Place = Place, Told = unknown, Row = unknown> {
+export interface Noun<At extends Place = Place, Told = unknown, Ours = unknown> {
   name: 'user' | 'organization' | 'membership';
   schema: z.ZodType<Told>;
   placeOf(theirs: Told): At;
-  ours(ids: string[], db?: Queryable): Promise<Row[]>;
-  idOf(row: Row): string | null;
+  ours(ids: string[], db?: Queryable): Promise<Ours[]>;
+  idOf(row: Ours): string | null;
   theirs(at: At, signal?: AbortSignal): Promise<ClerkObject | undefined>;
-  differences(row: Row, told: Told): Promise<string[]>;
+  differences(row: Ours, told: Told): Promise<string[]>;
   /** Whether it is not alive here for another thing's sake, which is told of by itself. */
   isBuried(told: Told): Promise<boolean>;
   write(statement: Statement, db: Queryable): Promise<void>;
-  remove(row: Row, at: At, db: Queryable): Promise<void>;
+  remove(row: Ours, at: At, db: Queryable): Promise<void>;
 }
 
 export type Row = User | Organization | Membership;
@@ -166,12 +166,12 @@ export class ClerkComparison {
     // The dead stay dead, and Clerk uses no id twice: whoever is right, no event of it would bring it back either.
     if (row === undefined ? await this.purgedIds.has('clerk', noun.name, id) : row.deletedAt !== null)
       return { kind: 'stale', what: ['deleted here'] };
-    // Nobody but others has told of it so far.
-    const isStub = row?.eventAt === NEVER;
-    const what = row === undefined || isStub ? [] : await noun.differences(row, told);
-    if (row !== undefined && !isStub && what.length === 0) return undefined;
-    const kind = row === undefined || isStub ? 'missing' : 'stale';
-    if (row !== undefined && told.updated_at !== null && told.updated_at < new Date(row.eventModifiedAt))
+    // What only others have told of is as good as missing.
+    const isKnown = row !== undefined && row.eventAt !== NEVER;
+    const what = isKnown ? await noun.differences(row, told) : [];
+    if (isKnown && what.length === 0) return undefined;
+    const kind = isKnown ? 'stale' : 'missing';
+    if (isKnown && told.updated_at !== null && told.updated_at < new Date(row.eventModifiedAt))
       return { kind, what: [...what, "Clerk's answer is older than an event of it"] };
     const statement = { data: theirs, at: (told.updated_at ?? new Date()).toISOString(), ...BY_RECONCILIATION };
     return { kind, what, repair: (db) => this.write(noun, id, statement, row && keyOfRow(row), db) };
