@@ -25,6 +25,7 @@ const USERS = 'users/users.repository.js';
 const SESSIONS = 'sessions/sessions.repository.js';
 const ACCOUNTS = 'accounts/accounts.repository.js';
 const API_KEYS = 'api-keys/api-keys.repository.js';
+const SYNCED_MEMBERSHIPS = 'memberships/synced-memberships.repository.js';
 
 const ADMIN = ['admin of another organization'];
 const READS = ['getOrganization', 'listMemberships'];
@@ -535,6 +536,9 @@ export const MUTATIONS: Mutation[] = [
   },
 ];
 
+/** What holds there is proved in test/clerk-convergence.proof-spec.ts. */
+const ONLY_PROVIDERS = 'only a provider’s event leads there';
+
 /** Predicates that no request can tell from their absence, because another one stands before them. */
 export const SECOND_LINES: (Place & { because: string })[] = [
   {
@@ -574,6 +578,36 @@ export const SECOND_LINES: (Place & { because: string })[] = [
     because: 'the DELETE that follows names the user again',
   },
   { file: ACCOUNTS, within: 'async delete(', search: 'eq(accounts.userId, userId)', because: 'the account was found among the user’s own' },
+  {
+    file: ACCOUNTS,
+    within: 'async settlePasswords',
+    search: 'inArray(accounts.userId, userIds)',
+    because: 'only a provider’s word that two are one leads there',
+  },
+  {
+    file: SYNCED_MEMBERSHIPS,
+    within: 'async listOfPair',
+    search: 'eq(memberships.organizationId, organizationId)',
+    because: ONLY_PROVIDERS,
+  },
+  { file: SYNCED_MEMBERSHIPS, within: 'async listOfPair', search: 'eq(memberships.userId, userId)', because: ONLY_PROVIDERS },
+  {
+    file: SYNCED_MEMBERSHIPS,
+    within: 'async listClerkIds',
+    search: 'eq(memberships.organizationId, organizationId)',
+    because: 'only the reconciliation asks',
+  },
+  {
+    file: SYNCED_MEMBERSHIPS,
+    within: 'async endOfOrganization',
+    search: 'eq(memberships.organizationId, organizationId)',
+    because: ONLY_PROVIDERS,
+  },
+  {
+    file: 'invitations/synced-invitations.repository.js',
+    search: 'eq(invitations.organizationId, organizationId), eq(invitations.email, email)',
+    because: ONLY_PROVIDERS,
+  },
 ];
 
 /** Predicates that say whose a row is. */
