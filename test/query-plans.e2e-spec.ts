@@ -2,6 +2,9 @@ import { jest } from '@jest/globals';
 import pg from 'pg';
 import { startTestApp, type TestApp } from './support/app.js';
 import { signUp, signUpOperator, type SignedInPerson } from './support/people.js';
+import { SyncedOrganizationsRepository } from '../src/organizations/synced-organizations.repository.js';
+import { SyncedUsersRepository } from '../src/users/synced-users.repository.js';
+import { WebhooksRepository } from '../src/webhooks/webhooks.repository.js';
 
 interface Plan {
   'Node Type': string;
@@ -38,8 +41,8 @@ describe('the plans of lists over many rows', () => {
   }, 180_000);
   afterAll(() => t.close());
 
-  /** Sends the request and answers the statements it made that read this table, explained with their own values. */
-  async function plansOf(path: string, as: SignedInPerson, table: string): Promise<{ text: string; nodes: Plan[] }[]> {
+  /** Answers the statements about this table that were made on the way, explained with their own values. */
+  async function plansOf(table: string, work: () => Promise<unknown>): Promise<{ text: string; nodes: Plan[] }[]> {
     const sent: { text: string; values: unknown[] }[] = [];
     const query = pg.Client.prototype.query as unknown as (...all: unknown[]) => unknown;
     const spy = jest.spyOn(pg.Client.prototype, 'query').mockImplementation(function (this: pg.Client, ...all: unknown[]): unknown {
@@ -48,13 +51,13 @@ describe('the plans of lists over many rows', () => {
       return query.apply(this, all);
     });
     try {
-      await t.http.get(path).set(as.auth).expect(200);
+      await work();
     } finally {
       spy.mockRestore();
     }
-    const reading = sent.filter(({ text }) => new RegExp(`from "${table}"`).test(text) && text.includes('order by'));
+    const about = sent.filter(({ text }) => new RegExp(`(?:from|update) "${table}"`, 'i').test(text));
     return Promise.all(
-      reading.map(async ({ text, values }) => {
+      about.map(async ({ text, values }) => {
         const [{ 'QUERY PLAN': plan }] = (await t.db.rows(`EXPLAIN (FORMAT JSON) ${text}`, values)) as [{ 'QUERY PLAN': [{ Plan: Plan }] }];
         return { text, nodes: flatten(plan[0].Plan) };
       }),
@@ -63,7 +66,11 @@ describe('the plans of lists over many rows', () => {
   const flatten = (plan: Plan): Plan[] => [plan, ...(plan.Plans ?? []).flatMap(flatten)];
 
   async function expectIndexed(path: string, as: SignedInPerson, table: string): Promise<void> {
-    const plans = await plansOf(path, as, table);
+    const plans = await plansOf(table, async () => t.http.get(path).set(as.auth).expect(200));
+    expectByIndex(plans.filter(({ text }) => text.includes('order by')));
+  }
+
+  function expectByIndex(plans: { text: string; nodes: Plan[] }[]): void {
     expect(plans).toHaveLength(1);
     for (const { text, nodes } of plans) {
       expect(text).not.toMatch(/\boffset\b/i);
@@ -95,5 +102,52 @@ describe('the plans of lists over many rows', () => {
     const { body } = await t.http.get('/v1/sessions?limit=50').set(person.auth).expect(200);
     await expectIndexed(`/v1/sessions?limit=50&cursor=${body.nextCursor}`, person, 'sessions');
     await expectIndexed(`/v1/users/${person.id}/sessions`, operator, 'sessions');
+  });
+
+  describe('of an inbox with as many events', () => {
+    let inbox: WebhooksRepository;
+    beforeAll(async () => {
+      inbox = t.app.get(WebhooksRepository);
+      // Nearly all are done with; of what waits nothing is due until a test says so.
+      await t.db.rows(
+        `INSERT INTO webhook_events (id, provider, message_id, type, body, status, received_at, next_attempt_at)
+         SELECT gen_random_uuid(), 'clerk', 'msg_' || n, CASE WHEN n % 1000 = 0 THEN 'user.deleted' ELSE 'user.updated' END, 'x',
+                (CASE n % 1000 WHEN 1 THEN 'dead' WHEN 2 THEN 'quarantined' WHEN 3 THEN 'pending' WHEN 4 THEN 'ignored' ELSE 'processed' END)::webhook_event_status,
+                now() - n * interval '1 second', now() + interval '1 day'
+           FROM generate_series(1, ${USERS}) n`,
+      );
+      await t.db.rows(
+        `INSERT INTO organizations (id, name, slug, clerk_slug, clerk_organization_id)
+         SELECT gen_random_uuid(), '', 'slug-' || n, 'slug-' || n, 'org_' || n FROM generate_series(1, ${USERS}) n`,
+      );
+      await t.db.rows('ANALYZE');
+    }, 180_000);
+
+    it.each([
+      'limit=25',
+      'status=dead',
+      'status=quarantined',
+      'status=ignored',
+      'status=processed',
+      'type=user.updated',
+      'receivedFrom=2020-01-01&receivedBefore=2100-01-01',
+    ])('read its list ?%s by an index', async (query) => {
+      await expectIndexed(`/v1/webhook-events?${query}`, operator, 'webhook_events');
+    });
+
+    it.each<[string, string, (inbox: WebhooksRepository) => Promise<unknown>]>([
+      ['take what is due', 'webhook_events', () => inbox.claim(8, 1)],
+      ['count what waits or is dead', 'webhook_events', () => inbox.backlog()],
+      ['forget bodies', 'webhook_events', () => inbox.forgetBodies(new Date(0), 1000)],
+      ['find who claims an address', 'users', () => t.app.get(SyncedUsersRepository).contenders('user77@example.net')],
+      ['find who claims a slug', 'organizations', () => t.app.get(SyncedOrganizationsRepository).contenders('slug-77')],
+    ])('%s by an index', async (_what, table, work) => {
+      expectByIndex(await plansOf(table, async () => work(inbox)));
+    });
+
+    it('take what is due by an index, too, when everything waits', async () => {
+      await t.db.rows(`UPDATE webhook_events SET status = 'pending', next_attempt_at = now() + interval '1 day'; ANALYZE webhook_events`);
+      expectByIndex(await plansOf('webhook_events', async () => inbox.claim(8, 1)));
+    });
   });
 });

@@ -198,7 +198,8 @@ export class WebhooksRepository {
         lagSeconds: sql<number>`coalesce(greatest(0, extract(epoch FROM now() - min(${events.nextAttemptAt}) FILTER (WHERE ${events.status} = 'pending'))), 0)::float8`,
       })
       .from(events)
-      .where(sql`${events.status} IN ('pending', 'dead', 'quarantined')`)
+      // Apart: each is what an index of its own is about.
+      .where(sql`${events.status} = 'pending' OR ${events.status} IN ('dead', 'quarantined')`)
       .groupBy(events.provider, events.type);
   }
 
