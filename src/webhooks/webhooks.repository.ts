@@ -188,19 +188,21 @@ export class WebhooksRepository {
 
   async backlog(db: Queryable = this.db): Promise<Backlog[]> {
     const count = (status: WebhookStatus) => sql<number>`(count(*) FILTER (WHERE ${events.status} = ${status}))::int`;
-    return db
-      .select({
-        provider: events.provider,
-        type: events.type,
-        pending: count('pending'),
-        dead: count('dead'),
-        quarantined: count('quarantined'),
-        lagSeconds: sql<number>`coalesce(greatest(0, extract(epoch FROM now() - min(${events.nextAttemptAt}) FILTER (WHERE ${events.status} = 'pending'))), 0)::float8`,
-      })
-      .from(events)
-      // Apart: each is what an index of its own is about.
-      .where(sql`${events.status} = 'pending' OR ${events.status} IN ('dead', 'quarantined')`)
-      .groupBy(events.provider, events.type);
+    return (
+      db
+        .select({
+          provider: events.provider,
+          type: events.type,
+          pending: count('pending'),
+          dead: count('dead'),
+          quarantined: count('quarantined'),
+          lagSeconds: sql<number>`coalesce(greatest(0, extract(epoch FROM now() - min(${events.nextAttemptAt}) FILTER (WHERE ${events.status} = 'pending'))), 0)::float8`,
+        })
+        .from(events)
+        // Apart: each is what an index of its own is about.
+        .where(sql`${events.status} = 'pending' OR ${events.status} IN ('dead', 'quarantined')`)
+        .groupBy(events.provider, events.type)
+    );
   }
 
   /** Locks some events whose body is not encrypted under this key. */
