@@ -3,6 +3,7 @@ import { ClerkReconciliation, type Difference, type Options } from '../src/webho
 import { current, type HistoryEvent, living } from './simulators/clerk-instance.js';
 import { type ClerkApiSimulator, type ClerkMembership, type ClerkObject, startClerkApiSimulator } from './simulators/clerk-api.js';
 import { startTestApp, testEnvironment } from './support/app.js';
+import { newPrefix } from './support/clerk-convergence.js';
 import { deliverInTurn, settled } from './support/clerk-deliveries.js';
 import { CLERK_WEBHOOK_SECRET, membershipData, organizationData, userData } from './support/clerk-events.js';
 import { choicesArbitrary, type History, tell } from './support/clerk-histories.js';
@@ -95,7 +96,7 @@ describe('after any history of which any events were lost', () => {
     // Nobody local: whose row they become may have been told by what was lost.
     const samples = fc.sample(choicesArbitrary({ maxLocals: 0 }), { seed, numRuns: Number(process.env['FC_RUNS'] ?? 150) });
     // Nor where only their ids tell which of two memberships was the later one.
-    const histories = samples.map((choices, index) => ({ choices, ...tell(choices, `r${index}`) })).filter(({ clerk: { tied } }) => !tied);
+    const histories = samples.map((choices) => ({ choices, ...tell(choices, newPrefix()) })).filter(({ clerk: { tied } }) => !tied);
     const delivered = histories.map(({ choices, events, ...history }) => ({
       ...history,
       events: events.filter((_event: HistoryEvent, index) => choices.order[index % choices.order.length]! % 3 > 0),

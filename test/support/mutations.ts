@@ -19,6 +19,7 @@ const GUARD = 'access/access.guard.js';
 const ACCESS_SQL = 'access/access.repository.js';
 const ORGANIZATIONS = 'organizations/organizations.repository.js';
 const MEMBERSHIPS = 'memberships/memberships.repository.js';
+const SYNCED_MEMBERSHIPS = 'memberships/synced-memberships.repository.js';
 const INVITATIONS = 'invitations/invitations.repository.js';
 const INVITATION_RULES = 'invitations/invitations.service.js';
 const USERS = 'users/users.repository.js';
@@ -552,6 +553,12 @@ export const SECOND_LINES: (Place & { because: string })[] = [
     within: 'async findOldest',
     search: 'eq(memberships.organizationId, organizationId)',
     because: 'only a provider’s deletion leads there',
+  },
+  {
+    file: SYNCED_MEMBERSHIPS,
+    within: 'async listClerkIds',
+    search: 'eq(memberships.organizationId, organizationId)',
+    because: 'only the reconciliation asks',
   },
   {
     file: ORGANIZATIONS,
