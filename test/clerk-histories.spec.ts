@@ -43,7 +43,8 @@ describe('a generated history', () => {
 
   it('says nothing of what is deleted, and makes nothing twice', () => {
     const property = fc.property(choicesArbitrary(), (choices) => {
-      const seen = new Set<string>();
+      const made: string[] = [];
+      const messages: string[] = [];
       const dead = new Set<string>();
       let time = 0;
       for (const { type, objectId, messageId, timestamp } of read(tell(choices, 'h1'))) {
@@ -51,11 +52,11 @@ describe('a generated history', () => {
         time = timestamp;
         expect(dead).not.toContain(objectId);
         if (type.endsWith('.deleted')) dead.add(objectId);
-        if (type.endsWith('.created')) expect(seen).not.toContain(objectId);
-        seen.add(objectId);
-        expect(seen).not.toContain(messageId);
-        seen.add(messageId);
+        if (type.endsWith('.created')) made.push(objectId);
+        messages.push(messageId);
       }
+      expect(new Set(made).size).toBe(made.length);
+      expect(new Set(messages).size).toBe(messages.length);
     });
     fc.assert(property, SAMPLE);
   });
@@ -86,7 +87,7 @@ describe('a generated history', () => {
     const share = (has: (history: History) => boolean) => histories.filter(has).length / histories.length;
     const says = (type: string) => share(({ events }) => events.some((event) => event.type === type));
     const events = histories.reduce((sum, history) => sum + history.events.length, 0) / histories.length;
-    expect(events).toBeGreaterThan(8);
+    expect(events).toBeGreaterThan(6);
     for (const type of TYPES) expect({ type, isOften: says(type) > 0.02 }).toEqual({ type, isOften: true });
     expect(share(({ clerk }) => clerk.tied)).toBeGreaterThan(0.05);
     expect(share((history) => truthOf(history) !== undefined)).toBeGreaterThan(0.6);

@@ -17,7 +17,7 @@ export interface Proof {
   /** Told otherwise. */
   otherwise: Target;
   /** How the other database is told; poured out by default. */
-  tellOtherwise?: (tellings: Telling[]) => Promise<void>;
+  tellThem?: (tellings: Telling[]) => Promise<void>;
   /** What happens to both at the end. */
   atTheEnd?: (target: Target) => Promise<void>;
   /** What of the rows must be equal. */
@@ -53,9 +53,11 @@ export async function expectConvergence(proof: Proof, { runs, ...options }: Hist
     for (const [index, failure] of failed) {
       const where = `FC_SEED=${seed} FC_PATH=${first + index} (${failed.size} of ${Math.min(AT_A_TIME, all.length - first)} histories)`;
       // Throws with the smallest history that it finds.
-      await fc.assert(property, { seed, path: String(first + index), interruptAfterTimeLimit: 60_000 }).catch((error: unknown) => {
-        throw new Error(`${where}\n${String(error)}\n\nAt first it was:\n${failure}`);
-      });
+      await fc
+        .assert(property, { seed, path: String(first + index), plugins: [fc.interruptAfterTimeLimit(60_000)] })
+        .catch((error: unknown) => {
+          throw new Error(`${where}\n${String(error)}\n\nAt first it was:\n${failure}`);
+        });
       throw new Error(`${where}, which did not happen again:\n${failure}`);
     }
   }
@@ -75,7 +77,7 @@ async function failures(proof: Proof, all: Choices[]): Promise<Map<number, strin
   const tellings = tellingsOf(all);
   const [wanted, found] = await Promise.all([
     tellInOrder(inOrder, tellings, atTheEnd),
-    tellOtherwise(otherwise, tellings, proof.tellOtherwise, atTheEnd),
+    tellOtherwise(otherwise, tellings, proof.tellThem, atTheEnd),
   ]);
   return compare(tellings, wanted, found, compared);
 }
@@ -91,7 +93,7 @@ export async function tellInOrder(target: Target, tellings: Telling[], atTheEnd?
 export async function tellOtherwise(
   target: Target,
   tellings: Telling[],
-  tellThem: Proof['tellOtherwise'] = async () => pour(target, mixed(tellings)),
+  tellThem: Proof['tellThem'] = async () => pour(target, mixed(tellings)),
   atTheEnd?: Proof['atTheEnd'],
 ): Promise<Map<string, Rows>> {
   const histories = tellings.map(({ history }) => history);

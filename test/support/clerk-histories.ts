@@ -95,7 +95,7 @@ export interface HistoryOptions {
 
 const MAX_DELIVERIES = 60;
 
-export function choicesArbitrary({ maxSteps = 9, maxLocals = 2 }: HistoryOptions = {}): fc.Arbitrary<Choices> {
+export function choicesArbitrary({ maxSteps = 8, maxLocals = 2 }: HistoryOptions = {}): fc.Arbitrary<Choices> {
   const often = <T>(usual: T, rare: T) =>
     fc.oneof({ weight: 9, arbitrary: fc.constant(usual) }, { weight: 1, arbitrary: fc.constant(rare) });
   const stepOf = (kinds: Kind[]): fc.Arbitrary<Step> =>

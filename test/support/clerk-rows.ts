@@ -191,5 +191,5 @@ export function withoutTombstones(rows: Rows): Rows {
     kind,
     Object.fromEntries(Object.entries(things as Record<string, { dead?: boolean }>).filter(([, { dead }]) => dead !== true)),
   ]);
-  return Object.fromEntries(kept) as unknown as Rows;
+  return Object.fromEntries(kept);
 }
