@@ -26,7 +26,6 @@ const USERS = 'users/users.repository.js';
 const SESSIONS = 'sessions/sessions.repository.js';
 const ACCOUNTS = 'accounts/accounts.repository.js';
 const API_KEYS = 'api-keys/api-keys.repository.js';
-const SYNCED_MEMBERSHIPS = 'memberships/synced-memberships.repository.js';
 
 const ADMIN = ['admin of another organization'];
 const READS = ['getOrganization', 'listMemberships'];
@@ -553,12 +552,6 @@ export const SECOND_LINES: (Place & { because: string })[] = [
     within: 'async findOldest',
     search: 'eq(memberships.organizationId, organizationId)',
     because: 'only a provider’s deletion leads there',
-  },
-  {
-    file: SYNCED_MEMBERSHIPS,
-    within: 'async listClerkIds',
-    search: 'eq(memberships.organizationId, organizationId)',
-    because: 'only the reconciliation asks',
   },
   {
     file: ORGANIZATIONS,
