@@ -1,9 +1,12 @@
 import { SYSTEM } from '../src/access/principal.js';
+import { type EventKey, EventRank, keyOfRow } from '../src/common/event-key.js';
 import { loadConfig } from '../src/config/config.js';
 import { DATABASE, type Database } from '../src/database/database.js';
 import { createApp } from '../src/setup-app.js';
+import type { User } from '../src/users/users.table.js';
 import { ClerkApi } from '../src/webhooks/clerk/clerk-api.js';
 import { ClerkReconciliation, type Difference, type Options } from '../src/webhooks/clerk/clerk-reconciliation.js';
+import { ClerkSync } from '../src/webhooks/clerk/clerk-sync.js';
 import { ClerkWebhooks } from '../src/webhooks/clerk/clerk-webhooks.js';
 import { type ClerkApiSimulator, type ClerkMembership, type ClerkObject, startClerkApiSimulator } from './simulators/clerk-api.js';
 import { startTestApp, testEnvironment } from './support/app.js';
@@ -553,6 +556,25 @@ describe('reconciliation with Clerk', () => {
       `SELECT count(*)::int AS writes FROM audit_log WHERE action = 'user.updated' AND request_id IS NULL`,
     )) as [{ writes: number }];
     expect(writes).toBe(1);
+  });
+
+  it('writes over what is as new only while the row has the key that was compared', async () => {
+    await sameOnBothSides();
+    const [row] = await db.rows<User>(
+      `SELECT event_at AS "eventAt", event_modified_at AS "eventModifiedAt", event_rank AS "eventRank", event_id AS "eventId"
+         FROM users WHERE clerk_user_id = 'user_ada'`,
+    );
+    const repair = (repairs: EventKey) =>
+      app.get<Database>(DATABASE).transaction((tx) => {
+        const statement = { data: userData({ ...ADA, firstName: 'Augusta' }), at: '-infinity', rank: EventRank.update, actor: SYSTEM };
+        return app.get(ClerkSync).user({ ...statement, messageId: 'repair', repairs }, tx);
+      });
+    const key = { ...keyOfRow(row!), at: new Date(row!.eventAt).toISOString(), modifiedAt: new Date(row!.eventModifiedAt).toISOString() };
+    for (const other of [{ messageId: 'msg_other' }, { at: '2020-01-01' }, { modifiedAt: '2030-01-01' }, { rank: EventRank.delete }])
+      await repair({ ...key, ...other });
+    expect((await ours()).users).toMatchObject([{ name: 'Ada' }, {}]);
+    await repair(key);
+    expect((await ours()).users).toMatchObject([{ name: 'Augusta' }, {}]);
   });
 
   it('does not write an answer of Clerk that is older than what its events have told', async () => {
