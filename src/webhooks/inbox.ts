@@ -26,6 +26,8 @@ const LEASE_SECONDS = 1;
 /** Tries of one attempt that got in the way of another transaction. */
 const TRIES = 5;
 const MOST_AT_ONCE = 8;
+/** Events of one claim for each that is worked on at a time: few enough that the last is begun within the lease. */
+const ROUNDS = 4;
 
 type Outcome = 'processed' | 'ignored' | 'quarantined';
 
@@ -37,7 +39,7 @@ type Outcome = 'processed' | 'ignored' | 'quarantined';
 export class Inbox implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly logger = new Logger(Inbox.name);
   private readonly providers = new Map<string, WebhookProvider>();
-  private readonly batch: number;
+  private readonly lanes: number;
   private readonly poller = new Poller((signal) => this.work(signal), {
     pauseMs: 500,
     onError: (error) => this.logger.error({ err: error }, 'The inbox could not be read'),
@@ -53,7 +55,7 @@ export class Inbox implements OnApplicationBootstrap, BeforeApplicationShutdown 
     @Inject(DATABASE) private readonly db: Database,
   ) {
     // Requests need connections too.
-    this.batch = Math.max(1, Math.min(MOST_AT_ONCE, Math.floor(config.databasePoolSize / 2)));
+    this.lanes = Math.max(1, Math.min(MOST_AT_ONCE, Math.floor(config.databasePoolSize / 2)));
     const registers = [metrics.registry];
     this.attempts = new Counter({
       name: 'tenantry_webhook_attempts_total',
@@ -131,11 +133,15 @@ export class Inbox implements OnApplicationBootstrap, BeforeApplicationShutdown 
 
   private async work(signal: AbortSignal): Promise<boolean> {
     if (signal.aborted) return false;
-    const events = await this.repository.claim(this.batch, LEASE_SECONDS);
-    const outcomes = await Promise.allSettled(events.map((event) => this.attempt(event)));
+    const events = await this.repository.claim(this.lanes * ROUNDS, LEASE_SECONDS);
+    const waiting = [...events];
+    const lane = async () => {
+      for (let event = waiting.shift(); event !== undefined; event = waiting.shift()) await this.attempt(event);
+    };
+    const outcomes = await Promise.allSettled(Array.from({ length: this.lanes }, lane));
     const failure = outcomes.find((outcome) => outcome.status === 'rejected');
     if (failure !== undefined) throw failure.reason;
-    return events.length === this.batch;
+    return events.length === this.lanes * ROUNDS;
   }
 
   private async attempt(event: ClaimedEvent): Promise<void> {

@@ -78,11 +78,9 @@ export class ClerkSync {
     const membership = read(membershipObject, statement.data);
     const { organization, public_user_data: person, role } = membership;
     const [ofUser, ofOrganization] = [membership, organization].map(({ updated_at: at }) => hearsay(isoOf(at), statement.messageId));
-    // Locks are taken in one order: user, organization, membership (docs/decisions/0011). They travel together.
-    const [user, home] = await Promise.all([
-      this.users.meet({ clerkUserId: person.user_id, name: nameOf(person), imageUrl: person.image_url }, ofUser!, db),
-      this.organizations.meet(organizationOf(organization), ofOrganization!, db),
-    ]);
+    // Locks are taken in one order: user, organization, membership (docs/decisions/0011).
+    const user = await this.users.meet({ clerkUserId: person.user_id, name: nameOf(person), imageUrl: person.image_url }, ofUser!, db);
+    const home = await this.organizations.meet(organizationOf(organization), ofOrganization!, db);
     if (user === undefined || home === undefined) return;
     const snapshot = {
       clerkMembershipId: membership.id,
