@@ -30,8 +30,12 @@ export function isDeadlock(error: unknown): boolean {
   return databaseErrorOf(error)?.code === '40P01';
 }
 
+/** What a transaction had read is no longer so. Begun again it sees what another one has written. */
+export class Overtaken extends Error {}
+
 /** Whether a transaction only got in another one's way: begun again it sees what that one has written. */
 export function isPassing(error: unknown): boolean {
+  if (error instanceof Overtaken) return true;
   const code = databaseErrorOf(error)?.code;
   return code === '40P01' || code === '40001' || code === '23505' || code === '23503';
 }

@@ -15,6 +15,19 @@ export class SyncedOrganizationsRepository {
     return organization;
   }
 
+  /** An organization, tombstones included, and whether what comes with this key would be news of it. */
+  async look(
+    clerkOrganizationId: string,
+    key: EventKey,
+    db: Queryable,
+  ): Promise<{ organization: Organization; isNews: boolean } | undefined> {
+    const [seen] = await db
+      .select({ organization: organizations, isNews: sql<boolean>`${mayWrite(key, organizations)}` })
+      .from(organizations)
+      .where(eq(organizations.clerkOrganizationId, clerkOrganizationId));
+    return seen;
+  }
+
   async findAllByClerkId(clerkOrganizationIds: string[], db: Queryable = this.db): Promise<Organization[]> {
     return db.select().from(organizations).where(inArray(organizations.clerkOrganizationId, clerkOrganizationIds));
   }

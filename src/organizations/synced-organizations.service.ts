@@ -7,6 +7,7 @@ import { newId } from '../common/ids.js';
 import { holdNames } from '../common/locks.js';
 import { PurgedIds } from '../common/purged-ids.js';
 import type { Queryable } from '../database/database.js';
+import { Overtaken } from '../database/database-errors.js';
 import { SyncedMembershipsService } from '../memberships/synced-memberships.service.js';
 import type { Organization, organizations } from './organizations.table.js';
 import { isSlug } from './slugs.js';
@@ -107,12 +108,14 @@ export class SyncedOrganizationsService {
     db: Queryable,
   ): Promise<{ before?: Organization; after?: Organization } | undefined> {
     const { clerkOrganizationId, slug } = snapshot;
-    const known = await this.repository.findByClerkId(clerkOrganizationId, db);
+    const { organization: known, isNews } = (await this.repository.look(clerkOrganizationId, key, db)) ?? {};
     const fields = fieldsOf(snapshot);
     // Mostly the slug stays, and nobody else is concerned.
-    if (known !== undefined && known.slug === slug) {
+    if (known !== undefined && isNews === true && known.deletedAt === null && known.slug === slug && known.clerkSlug === slug) {
       const after = await this.repository.updateIfNewer(known.id, fields, key, db, { slug });
-      if (after !== undefined) return { before: known, after };
+      // The row is locked now, and its names must not be asked for after it.
+      if (after === undefined) throw new Overtaken();
+      return { before: known, after };
     }
     await holdNames('slug', [known?.clerkSlug, slug], db);
     const row = await this.lockOrInsert({ clerkOrganizationId, ...fields, ...keyColumns(key) }, known === undefined, db);

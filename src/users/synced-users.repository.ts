@@ -16,6 +16,15 @@ export class SyncedUsersRepository {
     return user;
   }
 
+  /** A user, tombstones included, and whether what comes with this key would be news of them. */
+  async look(clerkUserId: string, key: EventKey, db: Queryable): Promise<{ user: User; isNews: boolean } | undefined> {
+    const [seen] = await db
+      .select({ user: users, isNews: sql<boolean>`${mayWrite(key, users)}` })
+      .from(users)
+      .where(eq(users.clerkUserId, clerkUserId));
+    return seen;
+  }
+
   /** Tombstones included. */
   async findAllByClerkId(clerkUserIds: string[], db: Queryable = this.db): Promise<User[]> {
     return db.select().from(users).where(inArray(users.clerkUserId, clerkUserIds));

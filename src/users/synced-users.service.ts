@@ -7,6 +7,7 @@ import { newId } from '../common/ids.js';
 import { holdNames } from '../common/locks.js';
 import { PurgedIds } from '../common/purged-ids.js';
 import type { Queryable } from '../database/database.js';
+import { Overtaken } from '../database/database-errors.js';
 import { MembershipsService } from '../memberships/memberships.service.js';
 import { SyncedUsersRepository } from './synced-users.repository.js';
 import { UserMerges } from './user-merges.js';
@@ -92,8 +93,11 @@ export class SyncedUsersService {
   /** Writes down what the provider says of a user, unless something newer is known. */
   async apply(snapshot: UserSnapshot, key: EventKey, actor: Actor, db: Queryable): Promise<void> {
     const fields = { ...fieldsOf(snapshot), ...(snapshot.createdAt && { createdAt: snapshot.createdAt }) };
-    const known = await this.repository.findByClerkId(snapshot.clerkUserId, db);
-    const written = (await this.writeIfSettled(known, fields, key, db)) ?? (await this.write(known, fields, key, actor, db));
+    const { user: known, isNews } = (await this.repository.look(snapshot.clerkUserId, key, db)) ?? {};
+    const written =
+      known !== undefined && isNews === true && hasSettled(known, fields)
+        ? await this.writeSettled(known, fields, key, db)
+        : await this.write(known, fields, key, actor, db);
     if (written !== undefined) await this.recordChange(written, actor, db);
   }
 
@@ -147,12 +151,11 @@ export class SyncedUsersService {
     return winner?.id === id;
   }
 
-  /** Mostly the address stays, and nobody else is concerned. Undefined where that is not so, and for old news. */
-  private async writeIfSettled(known: User | undefined, fields: Snapshot, key: EventKey, db: Queryable): Promise<Written | undefined> {
-    const { clerkEmail: email, clerkEmailVerified: emailVerified } = fields;
-    if (known === undefined || known.email !== email || known.clerkEmailVerified !== emailVerified) return undefined;
-    const after = await this.repository.updateIfNewer(known.id, fields, key, db, { email });
-    return after && { before: known, after };
+  /** @throws {Overtaken} Then the row is locked, and its names must not be asked for after it. */
+  private async writeSettled(before: User, fields: Snapshot, key: EventKey, db: Queryable): Promise<Written> {
+    const after = await this.repository.updateIfNewer(before.id, fields, key, db, { email: fields.clerkEmail });
+    if (after === undefined) throw new Overtaken();
+    return { before, after };
   }
 
   private async write(known: User | undefined, fields: Snapshot, key: EventKey, actor: Actor, db: Queryable): Promise<Written | undefined> {
@@ -230,6 +233,16 @@ export class SyncedUsersService {
 
 function fieldsOf({ clerkUserId, name, username, imageUrl, banned, email, emailVerified }: UserSnapshot) {
   return { clerkUserId, name, username, imageUrl, banned, clerkEmail: email, clerkEmailVerified: emailVerified };
+}
+
+/** Mostly the address stays, and nobody else is concerned. */
+function hasSettled({ email, clerkEmail, clerkEmailVerified, deletedAt }: User, fields: Snapshot): boolean {
+  return (
+    deletedAt === null &&
+    email === fields.clerkEmail &&
+    clerkEmail === fields.clerkEmail &&
+    clerkEmailVerified === fields.clerkEmailVerified
+  );
 }
 
 /** Who has an address and must lose it, and who must get it; nobody where all is as it should be. */

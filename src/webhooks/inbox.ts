@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type BeforeApplicationShutdown, Inject, Injectable, Logger, type OnApplicationBootstrap } from '@nestjs/common';
 import { Counter, Gauge, Histogram } from 'prom-client';
 import { SYSTEM } from '../access/principal.js';
@@ -24,7 +25,7 @@ const MAX_DELAY_SECONDS = 3600;
  */
 const LEASE_SECONDS = 1;
 /** Tries of one attempt that got in the way of another transaction. */
-const TRIES = 5;
+const TRIES = 10;
 const MOST_AT_ONCE = 8;
 /** Events of one claim for each that is worked on at a time: few enough that the last is begun within the lease. */
 const ROUNDS = 4;
@@ -174,6 +175,8 @@ export class Inbox implements OnApplicationBootstrap, BeforeApplicationShutdown 
           return await this.db.transaction((tx) => this.apply(event, read, provider, tx));
         } catch (error) {
           if (!isPassing(error) || tries === TRIES) throw error;
+          // Not in step with whoever it met.
+          await sleep(Math.random() * 5 * tries);
         }
       }
     } catch (error) {
