@@ -60,7 +60,8 @@ class TransactionConnection {
     }
     const isPlain = values === undefined || values.length === 0;
     const answer = this.client.query(isPlain ? config : { ...config, name: config.name ?? this.names.of(text) }, values);
-    if (ends) await this.begun;
-    return answer;
+    if (!ends) return answer;
+    const [, end] = await Promise.all([this.begun, answer]);
+    return end;
   }
 }

@@ -27,8 +27,6 @@ const LEASE_SECONDS = 1;
 /** Tries of one attempt that got in the way of another transaction. */
 const TRIES = 10;
 const MOST_AT_ONCE = 8;
-/** Events of one claim for each that is worked on at a time: few enough that the last is begun within the lease. */
-const ROUNDS = 4;
 
 type Outcome = 'processed' | 'ignored' | 'quarantined';
 
@@ -41,6 +39,7 @@ export class Inbox implements OnApplicationBootstrap, BeforeApplicationShutdown 
   private readonly logger = new Logger(Inbox.name);
   private readonly providers = new Map<string, WebhookProvider>();
   private readonly lanes: number;
+  private readonly running = new Set<Promise<void>>();
   private readonly poller = new Poller((signal) => this.work(signal), {
     pauseMs: 500,
     onError: (error) => this.logger.error({ err: error }, 'The inbox could not be read'),
@@ -98,6 +97,7 @@ export class Inbox implements OnApplicationBootstrap, BeforeApplicationShutdown 
 
   async beforeApplicationShutdown(): Promise<void> {
     await this.poller.stop();
+    await Promise.all(this.running);
   }
 
   register(provider: WebhookProvider): void {
@@ -132,17 +132,25 @@ export class Inbox implements OnApplicationBootstrap, BeforeApplicationShutdown 
     return [...rows.values()];
   }
 
+  /**
+   * Takes as many events as can be begun at once: one that waited here for its turn would outlive its lease. What is
+   * slow does not hold up the others.
+   */
   private async work(signal: AbortSignal): Promise<boolean> {
     if (signal.aborted) return false;
-    const events = await this.repository.claim(this.lanes * ROUNDS, LEASE_SECONDS);
-    const waiting = [...events];
-    const lane = async () => {
-      for (let event = waiting.shift(); event !== undefined; event = waiting.shift()) await this.attempt(event);
-    };
-    const outcomes = await Promise.allSettled(Array.from({ length: this.lanes }, lane));
-    const failure = outcomes.find((outcome) => outcome.status === 'rejected');
-    if (failure !== undefined) throw failure.reason;
-    return events.length === this.lanes * ROUNDS;
+    const free = this.lanes - this.running.size;
+    if (free < this.lanes / 2) {
+      await Promise.race(this.running);
+      return true;
+    }
+    const events = await this.repository.claim(free, LEASE_SECONDS);
+    for (const event of events) {
+      const attempt = this.attempt(event)
+        .catch((error: unknown) => this.logger.error({ err: error, ...about(event) }, 'How an attempt ended could not be written down'))
+        .finally(() => this.running.delete(attempt));
+      this.running.add(attempt);
+    }
+    return events.length === free;
   }
 
   private async attempt(event: ClaimedEvent): Promise<void> {
