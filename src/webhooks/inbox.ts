@@ -27,6 +27,9 @@ const LEASE_SECONDS = 1;
 /** Tries of one attempt that got in the way of another transaction. */
 const TRIES = 10;
 const MOST_AT_ONCE = 8;
+/** Taken together, so that a claim costs less than an effect. */
+const FOR_EACH_LANE = 4;
+const GIVE_BACK_MS = 400;
 
 type Outcome = 'processed' | 'ignored' | 'quarantined';
 
@@ -132,10 +135,7 @@ export class Inbox implements OnApplicationBootstrap, BeforeApplicationShutdown 
     return [...rows.values()];
   }
 
-  /**
-   * Takes as many events as can be begun at once: one that waited here for its turn would outlive its lease. What is
-   * slow does not hold up the others.
-   */
+  /** Takes some events for every lane that is free. What is slow holds up its own lane, and nobody else. */
   private async work(signal: AbortSignal): Promise<boolean> {
     if (signal.aborted) return false;
     const free = this.lanes - this.running.size;
@@ -143,14 +143,34 @@ export class Inbox implements OnApplicationBootstrap, BeforeApplicationShutdown 
       await Promise.race(this.running);
       return true;
     }
-    const events = await this.repository.claim(free, LEASE_SECONDS);
-    for (const event of events) {
-      const attempt = this.attempt(event)
-        .catch((error: unknown) => this.logger.error({ err: error, ...about(event) }, 'How an attempt ended could not be written down'))
-        .finally(() => this.running.delete(attempt));
-      this.running.add(attempt);
+    const events = await this.repository.claim(free * FOR_EACH_LANE, LEASE_SECONDS);
+    if (events.length > 0) this.begin(events, free);
+    return events.length === free * FOR_EACH_LANE;
+  }
+
+  private begin(events: ClaimedEvent[], lanes: number): void {
+    const waiting = [...events];
+    // One that waited here for long would outlive its lease, and lose an attempt for nothing.
+    const late = setTimeout(() => void this.giveBack(waiting.splice(0)), GIVE_BACK_MS);
+    const lane = async () => {
+      for (let event = waiting.shift(); event !== undefined; event = waiting.shift()) await this.attempt(event);
+      clearTimeout(late);
+    };
+    for (let count = 0; count < Math.min(lanes, events.length); count += 1) {
+      const one = lane()
+        .catch((error: unknown) => this.logger.error({ err: error }, 'How an attempt ended could not be written down'))
+        .finally(() => this.running.delete(one));
+      this.running.add(one);
     }
-    return events.length === free;
+  }
+
+  private async giveBack(events: ClaimedEvent[]): Promise<void> {
+    for (const event of events) {
+      await this.repository.giveBack(event).catch((error: unknown) => {
+        // Its lease ends in a moment anyway.
+        this.logger.warn({ err: error, ...about(event) }, 'A webhook event could not be given back');
+      });
+    }
   }
 
   private async attempt(event: ClaimedEvent): Promise<void> {

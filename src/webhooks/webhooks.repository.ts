@@ -80,6 +80,14 @@ export class WebhooksRepository {
       .returning(CLAIMED);
   }
 
+  /** Undoes a claim: nothing was attempted. */
+  async giveBack({ id, attempts }: Pick<ClaimedEvent, 'id' | 'attempts'>, db: Queryable = this.db): Promise<void> {
+    await db
+      .update(events)
+      .set({ attempts: attempts - 1, leasedUntil: null })
+      .where(isAttempt({ id, attempts }));
+  }
+
   /** Ends an attempt, in the transaction of its effect; false when another worker has the event by now, or had. */
   async finish(
     { id, attempts }: Pick<ClaimedEvent, 'id' | 'attempts'>,
