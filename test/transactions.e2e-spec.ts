@@ -1,0 +1,80 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { sql } from 'drizzle-orm';
+import { createDatabase, type Database } from '../src/database/database.js';
+import { createTestDatabase, type TestDatabase } from './support/database.js';
+
+describe('a transaction', () => {
+  let test: TestDatabase;
+  let db: Database;
+  beforeAll(async () => {
+    test = await createTestDatabase();
+    await test.rows('CREATE TABLE notes (id int PRIMARY KEY)');
+    db = createDatabase({ databaseUrl: test.url, databasePoolSize: 2 });
+  });
+  afterAll(async () => {
+    await db.$client.end();
+    await test.drop();
+  });
+  beforeEach(() => test.rows('TRUNCATE notes'));
+
+  const ids = async () => (await test.rows<{ id: number }>('SELECT id FROM notes ORDER BY id')).map(({ id }) => id);
+
+  it('commits all of it, also what was sent together', async () => {
+    await db.transaction((tx) => Promise.all([1, 2, 3].map((id) => tx.execute(sql`INSERT INTO notes VALUES (${id})`))));
+    expect(await ids()).toEqual([1, 2, 3]);
+  });
+
+  it('leaves nothing of what went on beside a failure', async () => {
+    let beside: Promise<unknown> | undefined;
+    await expect(
+      db.transaction(async (tx) => {
+        const slow = async () => {
+          await tx.execute(sql`SELECT pg_sleep(0.05)`);
+          await sleep(50);
+          await tx.execute(sql`INSERT INTO notes VALUES (${4})`);
+        };
+        beside = slow();
+        beside.catch(() => undefined);
+        await tx.execute(sql`INSERT INTO notes VALUES (${5})`);
+        throw new Error('broken off');
+      }),
+    ).rejects.toThrow('broken off');
+    await expect(beside).rejects.toThrow();
+    expect(await ids()).toEqual([]);
+  });
+
+  it('is no transaction any more when it is over', async () => {
+    let late: (() => Promise<unknown>) | undefined;
+    await db.transaction(async (tx) => {
+      await tx.execute(sql`INSERT INTO notes VALUES (${6})`);
+      late = async () => tx.execute(sql`INSERT INTO notes VALUES (${7})`);
+    });
+    await expect(late!()).rejects.toMatchObject({ cause: { message: 'The transaction is over' } });
+    expect(await ids()).toEqual([6]);
+  });
+
+  it('has what comes again prepared once on its connection', async () => {
+    const prepared = () =>
+      db.transaction(async (tx) => {
+        await tx.execute(sql`SELECT id FROM notes WHERE id = ${8}`);
+        await tx.execute(sql`SELECT id FROM notes WHERE id = ${9}`);
+        const { rows } = await tx.execute<{ count: number }>(
+          sql`SELECT count(*)::int AS count FROM pg_prepared_statements WHERE statement = 'SELECT id FROM notes WHERE id = $1'`,
+        );
+        return rows[0]!.count;
+      });
+    expect([await prepared(), await prepared()]).toEqual([1, 1]);
+  });
+
+  it('is refused whole when the database ends it', async () => {
+    await expect(
+      db.transaction(async (tx) => {
+        await tx.execute(sql`INSERT INTO notes VALUES (${10})`);
+        await tx.execute(sql`SELECT pg_terminate_backend(pg_backend_pid())`);
+      }),
+    ).rejects.toThrow();
+    expect(await ids()).toEqual([]);
+    await db.transaction((tx) => tx.execute(sql`INSERT INTO notes VALUES (${11})`));
+    expect(await ids()).toEqual([11]);
+  });
+});
