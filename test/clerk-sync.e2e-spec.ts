@@ -389,6 +389,25 @@ describe('what Clerk tells', () => {
       expect(await invitationsOf(organizationId)).toEqual([{ email, role: 'admin', status: 'accepted' }]);
     });
 
+    it('know who invited whom, whichever of their events tells it, and in whatever order', async () => {
+      const [organization, inviter] = [{ id: newClerkId('org'), name: 'Acme' }, newClerkId('user')];
+      await clerk.tell('organization.created', organizationData(organization));
+      const organizationId = await clerk.organizationId(organization.id);
+      for (const isLate of [false, true]) {
+        const invitation = { id: newClerkId('orginv'), organizationId: organization.id, email: newAddress() };
+        const created = clerk.event('organizationInvitation.created', { ...invitationData(invitation), inviter_id: inviter });
+        // Clerk's own example of it names nobody.
+        const revoked = clerk.event('organizationInvitation.revoked', invitationData({ ...invitation, status: 'revoked' }));
+        for (const event of isLate ? [revoked, created] : [created, revoked]) await clerk.deliver(event);
+        const [row] = await clerk.t.db.rows(
+          `SELECT i.status, u.clerk_user_id FROM invitations i LEFT JOIN users u ON u.id = i.invited_by
+            WHERE i.organization_id = $1 AND i.clerk_invitation_id = $2`,
+          [organizationId, invitation.id],
+        );
+        expect(row).toEqual({ status: 'revoked', clerk_user_id: inviter });
+      }
+    });
+
     it('leaves of several for one address only the newest open', async () => {
       const { organization, organizationId } = await newMember();
       const email = newAddress();

@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, eq, sql, type SQL } from 'drizzle-orm';
+import { and, eq, isNull, or, sql, type SQL } from 'drizzle-orm';
 import { type EventKey, isNewer, keyColumns } from '../common/event-key.js';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { type Invitation, invitations } from './invitations.table.js';
@@ -39,6 +39,22 @@ export class SyncedInvitationsRepository {
       .where(and(eq(invitations.id, id), isNewer(key, invitations)))
       .returning();
     return updated;
+  }
+
+  /** Who invited and who answered never changes, and not every event tells it: whichever does, however old, fills it in. */
+  async learnPeople(id: string, { invitedBy, answeredBy }: { invitedBy?: string; answeredBy?: string }, db: Queryable): Promise<void> {
+    const isUnknown = or(
+      invitedBy === undefined ? undefined : isNull(invitations.invitedBy),
+      answeredBy === undefined ? undefined : isNull(invitations.answeredBy),
+    );
+    if (isUnknown === undefined) return;
+    await db
+      .update(invitations)
+      .set({
+        invitedBy: sql`coalesce(${invitations.invitedBy}, ${invitedBy ?? null}::uuid)`,
+        answeredBy: sql`coalesce(${invitations.answeredBy}, ${answeredBy ?? null}::uuid)`,
+      })
+      .where(and(eq(invitations.id, id), isUnknown));
   }
 
   /** Whether the same address was invited again since, whatever became of that. */

@@ -53,6 +53,7 @@ export class SyncedInvitationsService {
       before === undefined
         ? await this.repository.insert({ id: newId(), ...snapshot, status, ...keyColumns(key) }, db)
         : await this.repository.updateIfNewer(before.id, { ...snapshot, status }, key, db);
+    if (before !== undefined) await this.repository.learnPeople(before.id, snapshot, db);
     if (after === undefined || after.status === before?.status) return;
     const action = after.status === 'pending' ? 'invitation.created' : `invitation.${after.status}`;
     const change = { before: before && { status: before.status }, after: { status: after.status, email, role: after.role } };
