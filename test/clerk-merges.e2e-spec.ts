@@ -151,6 +151,21 @@ describe('a Clerk user and a local one with the same address', () => {
       expect(await clerk.organizationsOf(first)).toEqual([expect.objectContaining({ id: organization.id })]);
       expect(await clerk.organizationsOf(second)).toEqual([]);
       expect([(await clerk.user(first))!.email, (await clerk.user(second))!.email]).toEqual([null, local.email]);
+      const merged = `SELECT target_id FROM audit_log WHERE action = 'user.merged' AND changes->'mergedUserId'->>'after' = $1 ORDER BY created_at`;
+      expect(await clerk.t.db.rows(merged, [local.id])).toEqual([
+        { target_id: (await clerk.user(second))!.id },
+        { target_id: (await clerk.user(first))!.id },
+      ]);
+    });
+
+    it('keep out whom an operator has shut out, also when the merge moves on to who had the address first', async () => {
+      const local = await newLocal();
+      await clerk.t.http.post(`/v1/users/${local.id}/suspend`).set(clerk.operator.auth).expect(200);
+      const [first, second] = [newClerkId('user'), newClerkId('user')];
+      const early = clerk.event('user.created', claimOf(first, local));
+      await clerk.tell('user.created', claimOf(second, local));
+      await clerk.deliver(early);
+      expect(await clerk.knock(first)).toEqual([403, 'user_suspended']);
     });
 
     it('stay two where either is an operator', async () => {

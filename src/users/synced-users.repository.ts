@@ -117,14 +117,15 @@ export class SyncedUsersRepository {
       .orderBy(sql`${users.clerkEmailVerified} DESC, ${newestFirst(users)}`);
   }
 
-  /** A merge over an address that an event newer than this one decided. */
-  async lockLaterMerge(email: string, key: EventKey, db: Queryable): Promise<UserMerge | undefined> {
-    const [merge] = await db
-      .select()
+  /** A merge over an address that an event newer than this one decided, and whether an operator had shut out whom it moved. */
+  async lockLaterMerge(email: string, key: EventKey, db: Queryable): Promise<{ merge: UserMerge; suspendedAt: Date | null } | undefined> {
+    const [later] = await db
+      .select({ merge: userMerges, suspendedAt: users.suspendedAt })
       .from(userMerges)
+      .innerJoin(users, eq(users.id, userMerges.id))
       .where(and(eq(userMerges.email, email), sql`NOT ${isNewer(key, userMerges)}`))
-      .for('update');
-    return merge;
+      .for('update', { of: userMerges });
+    return later;
   }
 
   async insertMerge(merge: typeof userMerges.$inferInsert, db: Queryable): Promise<void> {

@@ -42,8 +42,8 @@ export class UserMerges {
   async clearTheWay(proof: Proof & { local: User | undefined }, db: Queryable): Promise<boolean> {
     const { local, user, email, key } = proof;
     if (local === undefined) {
-      const merge = await this.repository.lockLaterMerge(email, key, db);
-      if (merge !== undefined) await this.moveOn(merge, user, key, db);
+      const later = await this.repository.lockLaterMerge(email, key, db);
+      if (later !== undefined) await this.moveOn(later, proof, db);
       return false;
     }
     const { emailVerified: isProved, emailVerifiedAt, createdAt } = local;
@@ -70,7 +70,8 @@ export class UserMerges {
     await this.accounts.removeAll([userId], db);
   }
 
-  private async merge(local: User, { user, email, key, actor }: Proof, db: Queryable): Promise<void> {
+  private async merge(local: User, proof: Proof, db: Queryable): Promise<void> {
+    const { user, email, key } = proof;
     await this.accounts.cancelVerifications(local.id, db);
     const sessionIds = await this.sessions.move({ ofUser: local.id }, user.id, db);
     const accountIds = await this.accounts.move({ ofUser: local.id }, user.id, db);
@@ -80,6 +81,23 @@ export class UserMerges {
       { id: local.id, intoUserId: user.id, email, ...keyColumns(key), accountIds, sessionIds, membershipIds },
       db,
     );
+    await this.receive(local, proof, db);
+  }
+
+  /** The same merge, but into whoever had the address before. */
+  private async moveOn({ merge, suspendedAt }: { merge: UserMerge; suspendedAt: Date | null }, proof: Proof, db: Queryable): Promise<void> {
+    const { user, key } = proof;
+    if (user.operator) return;
+    await this.repository.updateMerge(merge.id, user.id, key, db);
+    if (merge.intoUserId === user.id) return;
+    await this.sessions.move({ ids: merge.sessionIds }, user.id, db);
+    await this.accounts.move({ ids: merge.accountIds }, user.id, db);
+    await this.memberships.move({ ids: merge.membershipIds }, user.id, db);
+    await this.receive({ id: merge.id, suspendedAt }, proof, db);
+  }
+
+  /** What follows for whoever has got what was a local user's. */
+  private async receive(local: Pick<User, 'id' | 'suspendedAt'>, { user, email, actor }: Proof, db: Queryable): Promise<void> {
     // Whom an operator has shut out stays out.
     if (local.suspendedAt !== null && user.suspendedAt === null)
       await this.repository.update(user.id, { suspendedAt: local.suspendedAt }, db);
@@ -88,17 +106,6 @@ export class UserMerges {
       { actor, action: 'user.merged', target: { type: 'user', id: user.id }, after: { mergedUserId: local.id, email } },
       db,
     );
-  }
-
-  /** The same merge, but into whoever had the address before. */
-  private async moveOn(merge: UserMerge, user: User, key: EventKey, db: Queryable): Promise<void> {
-    if (user.operator) return;
-    await this.repository.updateMerge(merge.id, user.id, key, db);
-    if (merge.intoUserId === user.id) return;
-    await this.sessions.move({ ids: merge.sessionIds }, user.id, db);
-    await this.accounts.move({ ids: merge.accountIds }, user.id, db);
-    await this.memberships.move({ ids: merge.membershipIds }, user.id, db);
-    if (user.deletedAt !== null) await this.bury(user.id, db);
   }
 
   /** Never proved, never theirs. */
