@@ -622,6 +622,18 @@ describe('reconciliation with Clerk', () => {
       expect(await reconcile({ fix: true }, unsure)).toHaveLength(11);
       await unsure.close();
     });
+
+    it('refuses to repair where it knows none of our users, however few they are, and nobody has said which instance it is', async () => {
+      const unsure = await open({ CLERK_INSTANCE_ID: '' });
+      await db.rows(`INSERT INTO users (id, clerk_user_id, name, created_at) VALUES (gen_random_uuid(), 'user_only', '', '2026-01-01')`);
+      atClerk.user(BOB);
+      const before = await rows();
+      await expect(reconcile({ fix: true }, unsure)).rejects.toThrow('Clerk does not know 1 of our 1 users');
+      expect(await rows()).toEqual(before);
+      // The instance that is configured has said who it is.
+      expect(await reconcile({ fix: true })).toHaveLength(2);
+      await unsure.close();
+    });
   });
 
   describe('as a job', () => {

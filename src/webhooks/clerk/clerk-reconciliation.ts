@@ -177,7 +177,10 @@ export class ClerkReconciliation implements OnModuleInit {
     let gone = 0;
     for await (const some of this.usersGone(signal)) gone += some.length;
     const living = await this.users.countLiving();
-    if (gone > FEW && gone > living / 2)
+    const isMost = gone > FEW && gone > living / 2;
+    // A deletion is for ever: whom nobody has vouched for is not asked about one by one, however few they are.
+    const isAll = clerkInstanceId === undefined && gone > 0 && gone === living;
+    if (isMost || isAll)
       throw new CannotReconcile(
         `Clerk does not know ${gone} of our ${living} users: this looks like the key of another instance. Nothing was repaired; --force does it all the same.`,
       );
