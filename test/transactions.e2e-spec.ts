@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from 'drizzle-orm';
 import { createDatabase, type Database } from '../src/database/database.js';
+import { isDatabaseAway } from '../src/database/database-errors.js';
 import { createTestDatabase, type TestDatabase } from './support/database.js';
 
 describe('a transaction', () => {
@@ -76,5 +77,23 @@ describe('a transaction', () => {
     expect(await ids()).toEqual([]);
     await db.transaction((tx) => tx.execute(sql`INSERT INTO notes VALUES (${11})`));
     expect(await ids()).toEqual([11]);
+  });
+
+  it('whose prepared statement a migration made stale is told as an absent database, once for a connection', async () => {
+    const single = createDatabase({ databaseUrl: test.url, databasePoolSize: 1 });
+    try {
+      await test.rows('CREATE TABLE kinds (id int, kind int); INSERT INTO kinds VALUES (1, 2)');
+      const read = () => single.transaction((tx) => tx.execute(sql`SELECT kind FROM kinds WHERE id = ${1}`));
+      for (let time = 1; time <= 3; time += 1) await read();
+      await test.rows('ALTER TABLE kinds ALTER COLUMN kind TYPE text');
+      const failure = await read().then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      expect(isDatabaseAway(failure)).toBe(true);
+      expect((await read()).rows).toEqual([{ kind: '2' }]);
+    } finally {
+      await single.$client.end();
+    }
   });
 });

@@ -1,4 +1,4 @@
-import { ApiProperty, ApiSchema } from '@nestjs/swagger';
+import { ApiProperty, ApiSchema, IntersectionType } from '@nestjs/swagger';
 import { IsIn, IsOptional, IsString, MaxLength } from 'class-validator';
 import type { Page } from '../common/cursors.js';
 import { IsTime } from '../common/is-time.js';
@@ -14,7 +14,8 @@ export class WebhookReceiptResponse {
   outcome!: 'stored' | 'duplicate';
 }
 
-export class ListWebhookEventsQuery extends ListQuery {
+/** Which messages are meant. */
+class WebhookEventFilters {
   /** Only from this sender. @example "clerk" */
   @IsOptional()
   @IsString()
@@ -26,12 +27,6 @@ export class ListWebhookEventsQuery extends ListQuery {
   @IsString()
   @MaxLength(200)
   type?: string;
-
-  /** How far it is. */
-  @ApiProperty({ enum: WEBHOOK_STATUSES, required: false, description: 'Only events with this status.', example: 'dead' })
-  @IsOptional()
-  @IsIn(WEBHOOK_STATUSES)
-  status?: WebhookStatus;
 
   /** Received at this time or later. @example "2026-01-01T00:00:00Z" */
   @IsOptional()
@@ -44,34 +39,20 @@ export class ListWebhookEventsQuery extends ListQuery {
   receivedBefore?: Date;
 }
 
+export class ListWebhookEventsQuery extends IntersectionType(ListQuery, WebhookEventFilters) {
+  /** How far it is. */
+  @ApiProperty({ enum: WEBHOOK_STATUSES, required: false, description: 'Only events with this status.', example: 'dead' })
+  @IsOptional()
+  @IsIn(WEBHOOK_STATUSES)
+  status?: WebhookStatus;
+}
+
 @ApiSchema({ description: 'Which events to process again; what is left out does not matter. Pending ones are on their way anyway.' })
-export class ReplayWebhookEventsRequest {
-  /** Only from this sender. @example "clerk" */
-  @IsOptional()
-  @IsString()
-  @MaxLength(50)
-  provider?: string;
-
-  /** Only this kind of event, as the provider calls it. @example "user.updated" */
-  @IsOptional()
-  @IsString()
-  @MaxLength(200)
-  type?: string;
-
+export class ReplayWebhookEventsRequest extends WebhookEventFilters {
   /** How far they are: `dead` after something was mended. */
   @ApiProperty({ enum: WEBHOOK_STATUSES, description: 'Only events with this status.', example: 'dead' })
   @IsIn(WEBHOOK_STATUSES)
   status!: WebhookStatus;
-
-  /** Received at this time or later. @example "2026-01-01T00:00:00Z" */
-  @IsOptional()
-  @IsTime()
-  receivedFrom?: Date;
-
-  /** Received before this time. @example "2027-01-01T00:00:00Z" */
-  @IsOptional()
-  @IsTime()
-  receivedBefore?: Date;
 }
 
 @ApiSchema({ description: 'What is processed again.' })
