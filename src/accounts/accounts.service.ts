@@ -2,7 +2,7 @@ import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import type { Actor } from '../access/principal.js';
 import { AuditService } from '../audit/audit.service.js';
 import { newId } from '../common/ids.js';
-import { sweepInBatches } from '../common/sweep.js';
+import { renewInBatches, sweepInBatches } from '../common/sweep.js';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { JobsService } from '../jobs/jobs.service.js';
 import { AccountNotFound, LastAccount } from './accounts.errors.js';
@@ -88,15 +88,10 @@ export class AccountsService implements OnModuleInit {
 
   /** Encrypts all provider tokens under the newest key, so that older keys can be dropped; answers how many accounts. */
   async renewEncryption(): Promise<number> {
-    return sweepInBatches(
-      new AbortController().signal,
-      (limit) =>
-        this.db.transaction(async (tx) => {
-          const stale = await this.repository.lockNotUnderKey(this.providerTokens.keyId, limit, tx);
-          for (const account of stale) await this.repository.updateTokens(this.providerTokens.renew(account), tx);
-          return stale.length;
-        }),
-      100,
+    return renewInBatches(
+      this.db,
+      (limit, tx) => this.repository.lockNotUnderKey(this.providerTokens.keyId, limit, tx),
+      (account, tx) => this.repository.updateTokens(this.providerTokens.renew(account), tx),
     );
   }
 }

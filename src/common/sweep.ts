@@ -1,3 +1,5 @@
+import type { Database, Queryable } from '../database/database.js';
+
 const BATCH = 1000;
 
 /**
@@ -15,4 +17,21 @@ export async function sweepInBatches(signal: AbortSignal, remove: (limit: number
     if (removed < batch) break;
   }
   return total;
+}
+
+const RENEWAL_BATCH = 100;
+
+/** Encrypts rows anew, some in each transaction, until none is left; answers how many. */
+export async function renewInBatches<T>(
+  db: Database,
+  lockStale: (limit: number, tx: Queryable) => Promise<T[]>,
+  renew: (row: T, tx: Queryable) => Promise<void>,
+): Promise<number> {
+  const renewSome = (limit: number) =>
+    db.transaction(async (tx) => {
+      const stale = await lockStale(limit, tx);
+      for (const row of stale) await renew(row, tx);
+      return stale.length;
+    });
+  return sweepInBatches(new AbortController().signal, renewSome, RENEWAL_BATCH);
 }

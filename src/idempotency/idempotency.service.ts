@@ -1,7 +1,7 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import { Keyring } from '../common/keyring.js';
 import { type InvalidField, Problem } from '../common/problem.js';
-import { sweepInBatches } from '../common/sweep.js';
+import { renewInBatches, sweepInBatches } from '../common/sweep.js';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { JobsService } from '../jobs/jobs.service.js';
 import type { IdempotentCall } from './idempotency.decorators.js';
@@ -72,15 +72,10 @@ export class IdempotencyService implements OnModuleInit {
 
   /** Encrypts all stored answers under the newest key, so that older keys can be dropped; answers how many. */
   async renewEncryption(): Promise<number> {
-    return sweepInBatches(
-      new AbortController().signal,
-      (limit) =>
-        this.db.transaction(async (tx) => {
-          const stale = await this.repository.lockNotUnderKey(this.keyring.newestKeyId, limit, tx);
-          for (const row of stale) await this.repository.updateAnswer(row, this.keyring.renew(row.answer, CONTEXT), tx);
-          return stale.length;
-        }),
-      100,
+    return renewInBatches(
+      this.db,
+      (limit, tx) => this.repository.lockNotUnderKey(this.keyring.newestKeyId, limit, tx),
+      (row, tx) => this.repository.updateAnswer(row, this.keyring.renew(row.answer, CONTEXT), tx),
     );
   }
 

@@ -5,7 +5,7 @@ import { Keyring } from '../common/keyring.js';
 import { Metrics } from '../common/metrics.js';
 import { Poller } from '../common/poller.js';
 import { reasonOf } from '../common/reason.js';
-import { sweepInBatches } from '../common/sweep.js';
+import { renewInBatches, sweepInBatches } from '../common/sweep.js';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { JobsService } from '../jobs/jobs.service.js';
 import { type ClaimedEntry, OutboxRepository } from './outbox.repository.js';
@@ -113,15 +113,10 @@ export class OutboxService implements OnModuleInit, OnApplicationBootstrap, Befo
 
   /** Encrypts what waits, and what died, under the newest key, so that older keys can be dropped; answers how many. */
   async renewEncryption(): Promise<number> {
-    return sweepInBatches(
-      new AbortController().signal,
-      (limit) =>
-        this.db.transaction(async (tx) => {
-          const stale = await this.repository.lockNotUnderKey(this.keyring.newestKeyId, limit, tx);
-          for (const { id, payload } of stale) await this.repository.updatePayload(id, this.keyring.renew(payload, CONTEXT), tx);
-          return stale.length;
-        }),
-      100,
+    return renewInBatches(
+      this.db,
+      (limit, tx) => this.repository.lockNotUnderKey(this.keyring.newestKeyId, limit, tx),
+      ({ id, payload }, tx) => this.repository.updatePayload(id, this.keyring.renew(payload, CONTEXT), tx),
     );
   }
 

@@ -7,7 +7,7 @@ import { RouteNotFound } from '../common/common.errors.js';
 import { Cursors, type Page } from '../common/cursors.js';
 import { Keyring } from '../common/keyring.js';
 import { Metrics } from '../common/metrics.js';
-import { sweepInBatches } from '../common/sweep.js';
+import { renewInBatches, sweepInBatches } from '../common/sweep.js';
 import { Config } from '../config/config.js';
 import { DATABASE, type Database } from '../database/database.js';
 import { JobsService } from '../jobs/jobs.service.js';
@@ -167,15 +167,10 @@ export class WebhooksService implements OnModuleInit {
 
   /** Encrypts all bodies under the newest key, so that older keys can be dropped; answers how many. */
   async renewEncryption(): Promise<number> {
-    return sweepInBatches(
-      new AbortController().signal,
-      (limit) =>
-        this.db.transaction(async (tx) => {
-          const stale = await this.repository.lockNotUnderKey(this.keyring.newestKeyId, limit, tx);
-          for (const { id, body } of stale) await this.repository.updateBody(id, this.keyring.renewBytes(body!, BODY_CONTEXT), tx);
-          return stale.length;
-        }),
-      100,
+    return renewInBatches(
+      this.db,
+      (limit, tx) => this.repository.lockNotUnderKey(this.keyring.newestKeyId, limit, tx),
+      ({ id, body }, tx) => this.repository.updateBody(id, this.keyring.renewBytes(body!, BODY_CONTEXT), tx),
     );
   }
 
