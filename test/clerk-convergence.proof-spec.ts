@@ -40,7 +40,7 @@ const SYNC = 'webhooks/clerk/clerk-sync.js';
 const MUTATIONS: Mutation[] = [
   { file: 'common/event-key.js', within: 'export function isNewer', search: ') > (', replace: ') IS DISTINCT FROM (' },
   { file: 'users/synced-users.repository.js', search: 'isNull(users.deletedAt), mayWrite(', replace: 'mayWrite(' },
-  { file: 'users/user-merges.js', search: 'merge !== undefined', replace: 'false' },
+  { file: 'users/user-merges.js', search: 'later !== undefined', replace: 'false' },
   { file: 'users/synced-users.service.js', search: 'before?.clerkEmail != null && before.clerkEmail !== email', replace: 'false' },
   { file: SYNC, search: 'isOrphan: user.deletedAt !== null || home.deletedAt !== null', replace: 'isOrphan: false' },
   { file: SYNC, search: 'isOrphan: home.deletedAt !== null', replace: 'isOrphan: false' },
