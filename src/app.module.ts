@@ -17,6 +17,7 @@ import { InvitationsModule } from './invitations/invitations.module.js';
 import { JobsModule } from './jobs/jobs.module.js';
 import { MembershipsModule } from './memberships/memberships.module.js';
 import { OrganizationsModule } from './organizations/organizations.module.js';
+import { PlansModule } from './plans/plans.module.js';
 import { SessionsModule } from './sessions/sessions.module.js';
 import { UsersModule } from './users/users.module.js';
 import { ClerkWebhooksModule } from './webhooks/clerk/clerk-webhooks.module.js';
@@ -43,6 +44,7 @@ export class AppModule {
         InvitationsModule,
         ApiKeysModule,
         AuditLogModule,
+        PlansModule,
         WebhooksModule,
         ClerkWebhooksModule,
         JobsModule,

@@ -25,6 +25,7 @@ const TAGS = {
   OwnInvitations: 'Offers of membership, as the invited sees them.',
   ApiKeys: 'How machines call on behalf of an organization.',
   Audit: 'Who did what in an organization. The log is append-only.',
+  Plans: 'What there is to subscribe to, and what it allows.',
   Webhooks: 'Where identity and billing providers send what happened.',
   OperatorWebhooks: 'What providers sent and how far it is, for operators.',
   Jobs: 'Work that comes back on a schedule, for operators.',

@@ -1,5 +1,7 @@
 import { createPublicKey, createSecretKey, type KeyObject } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 
 /** A secret that encrypts what is stored; `id` is written beside each ciphertext. */
@@ -34,6 +36,13 @@ export interface ClerkApiConfig {
   url?: string;
 }
 
+/** A product of a billing provider, and the plan that it buys. Which of both exist is not checked here. */
+export interface BillingProduct {
+  provider: string;
+  productId: string;
+  plan: string;
+}
+
 /** Everything the process was told from outside. The only reader of `process.env` is this file. */
 export class Config {
   readonly environment!: 'development' | 'test' | 'production';
@@ -61,6 +70,9 @@ export class Config {
   /** Events of other instances are kept and ignored. */
   readonly clerkInstanceId?: string;
   readonly clerkApi?: ClerkApiConfig;
+  /** An absolute path. */
+  readonly plansFile!: string;
+  readonly billingProducts!: BillingProduct[];
   /** How long the bodies of webhooks stay that are done with. */
   readonly webhookBodyDays!: number;
   /** A session ends this long after its last use. */
@@ -100,6 +112,9 @@ export class ConfigError extends Error {
     super(`The configuration is wrong:\n${mistakes.map((mistake) => `  - ${mistake}`).join('\n')}`);
   }
 }
+
+/** Beside `package.json`, from `dist/config/` and from `src/config/` alike. */
+const PLANS_FILE = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../plans.json');
 
 const list = z.string().transform((text) =>
   text
@@ -163,6 +178,15 @@ const webhookSecrets = list.transform((secrets, context): KeyObject[] =>
   }),
 );
 
+/** An id may hold whatever a provider puts into it: the provider ends at the first colon, the plan begins after the last equals sign. */
+const billingProducts = list.transform((entries, context): BillingProduct[] =>
+  entries.map((entry) => {
+    const { provider = '', productId = '', plan = '' } = /^(?<provider>\w+):(?<productId>.+)=(?<plan>[^=]+)$/.exec(entry)?.groups ?? {};
+    if (provider === '') context.addIssue({ code: 'custom', message: `must be provider:product=plan, not "${entry}"` });
+    return { provider, productId, plan };
+  }),
+);
+
 const postgresUrl = z.url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' });
 
 const schema = z.object({
@@ -194,6 +218,11 @@ const schema = z.object({
     .regex(/^sk_[A-Za-z0-9_]+$/, 'must be a secret key: sk_test_… or sk_live_…')
     .optional(),
   CLERK_API_URL: z.url({ protocol: /^https?$/, error: 'must be an http(s) URL' }).optional(),
+  PLANS_FILE: z
+    .string()
+    .transform((file) => path.resolve(file))
+    .default(PLANS_FILE),
+  BILLING_PRODUCTS: billingProducts.default([]),
   SESSION_IDLE_SECONDS: seconds(7 * 24 * 3600),
   SESSION_ABSOLUTE_SECONDS: seconds(30 * 24 * 3600),
   SESSION_TOUCH_SECONDS: seconds(60),
@@ -288,6 +317,8 @@ export function loadConfig(environment: Record<string, string | undefined>): Con
       values.CLERK_SECRET_KEY === undefined
         ? undefined
         : { secretKey: values.CLERK_SECRET_KEY, url: values.CLERK_API_URL?.replace(/\/$/, '') },
+    plansFile: values.PLANS_FILE,
+    billingProducts: values.BILLING_PRODUCTS,
     webhookBodyDays: values.WEBHOOK_BODY_DAYS,
     sessionIdleSeconds: values.SESSION_IDLE_SECONDS,
     sessionAbsoluteSeconds: values.SESSION_ABSOLUTE_SECONDS,

@@ -83,6 +83,8 @@ export const ACCESS: Record<string, Row> = {
 
   listAuditLog: [401, 404, 403, 200, 403, 200, 200],
 
+  listPlans: [200, 200, 200, 200, 200, 200, 200],
+
   listJobs: [401, 403, 403, 403, 403, 403, 200],
   runJob: [401, 403, 403, 403, 403, 403, 202],
 

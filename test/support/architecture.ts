@@ -22,6 +22,7 @@ const LEAVES: Record<string, string[]> = {
   database: ['config'],
   common: ['config', 'database'],
   access: ['config', 'database', 'common'],
+  plans: ['config', 'common', 'access'],
 };
 
 /** What a module shows of itself. */

@@ -1,0 +1,52 @@
+import { Injectable } from '@nestjs/common';
+import { Config } from '../config/config.js';
+import { loadPlans } from './plan-file.js';
+import { type Plan, type Tier, TIERS } from './plans.js';
+
+/** The plans as the plan file has them; a start reads it once. */
+@Injectable()
+export class PlansService {
+  private readonly byTier: Map<Tier, Plan>;
+  private readonly byName: Map<string, Plan>;
+  private readonly tiersOfProducts: Map<string, Tier>;
+
+  /** @throws {ConfigError} */
+  constructor(config: Config) {
+    const { plans, aliases } = loadPlans(config);
+    this.byTier = new Map(plans.map((plan) => [plan.tier, plan]));
+    this.byName = new Map<string, Plan>([...this.byTier, ...[...aliases].map(([alias, tier]) => [alias, this.get(tier)] as const)]);
+    this.tiersOfProducts = new Map(
+      plans.flatMap(({ tier, products }) =>
+        Object.entries(products).flatMap(([provider, ids]) => ids.map((id) => [keyOf(provider, id), tier] as const)),
+      ),
+    );
+  }
+
+  /** Worst first. */
+  list(): Plan[] {
+    return [...this.byTier.values()];
+  }
+
+  get(tier: Tier): Plan {
+    return this.byTier.get(tier)!;
+  }
+
+  find(nameOrAlias: string): Plan | undefined {
+    return this.byName.get(nameOrAlias);
+  }
+
+  /** Undefined for a product that nobody has mapped. */
+  tierOfProduct(provider: string, productId: string | null): Tier | undefined {
+    return productId === null ? undefined : this.tiersOfProducts.get(keyOf(provider, productId));
+  }
+
+  /** The tiers whose plans have it, worst first. */
+  tiersWith(feature: string): Tier[] {
+    return TIERS.filter((tier) => this.get(tier).limits.features.includes(feature));
+  }
+}
+
+/** No provider's name has a colon. */
+function keyOf(provider: string, productId: string): string {
+  return `${provider}:${productId}`;
+}
