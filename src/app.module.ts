@@ -19,8 +19,11 @@ import { MembershipsModule } from './memberships/memberships.module.js';
 import { OrganizationsModule } from './organizations/organizations.module.js';
 import { PlansModule } from './plans/plans.module.js';
 import { SessionsModule } from './sessions/sessions.module.js';
+import { SubscriptionsModule } from './subscriptions/subscriptions.module.js';
 import { UsersModule } from './users/users.module.js';
 import { ClerkWebhooksModule } from './webhooks/clerk/clerk-webhooks.module.js';
+import { DodoWebhooksModule } from './webhooks/dodo/dodo-webhooks.module.js';
+import { PolarWebhooksModule } from './webhooks/polar/polar-webhooks.module.js';
 import { WebhooksModule } from './webhooks/webhooks.module.js';
 
 @Module({})
@@ -47,6 +50,9 @@ export class AppModule {
         PlansModule,
         WebhooksModule,
         ClerkWebhooksModule,
+        PolarWebhooksModule,
+        DodoWebhooksModule,
+        SubscriptionsModule,
         JobsModule,
         HealthModule,
       ],

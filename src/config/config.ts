@@ -36,6 +36,13 @@ export interface ClerkApiConfig {
   url?: string;
 }
 
+export interface BillingApiConfig {
+  /** What opens the provider's API. */
+  token: string;
+  /** Origin of the API; the sandbox is one of its own. */
+  url: string;
+}
+
 /** A product of a billing provider, and the plan that it buys. Which of both exist is not checked here. */
 export interface BillingProduct {
   provider: string;
@@ -70,6 +77,15 @@ export class Config {
   /** Events of other instances are kept and ignored. */
   readonly clerkInstanceId?: string;
   readonly clerkApi?: ClerkApiConfig;
+  /** HMAC keys; with none there is no such endpoint. */
+  readonly polarWebhookKeys!: KeyObject[];
+  readonly polarApi?: BillingApiConfig;
+  readonly dodoWebhookKeys!: KeyObject[];
+  readonly dodoApi?: BillingApiConfig;
+  /** How long a subscription goes on granting whose renewal failed, where the provider does not say. */
+  readonly billingGraceDays!: number;
+  /** How long a subscription goes on granting whose period is over, while its provider cannot be asked. */
+  readonly billingUnconfirmedDays!: number;
   /** An absolute path. */
   readonly plansFile!: string;
   readonly billingProducts!: BillingProduct[];
@@ -178,6 +194,18 @@ const webhookSecrets = list.transform((secrets, context): KeyObject[] =>
   }),
 );
 
+/**
+ * Polar signs with the secret's own characters or, on newer endpoints, with what its base64 holds; an endpoint
+ * does not say which.
+ */
+const polarSecrets = list.transform((secrets, context): KeyObject[] =>
+  secrets.flatMap((secret) => {
+    if (secret.length < 16) context.addIssue({ code: 'custom', message: 'must be signing secrets of at least 16 characters' });
+    const decoded = Buffer.from(secret.replace(/^whsec_/, ''), 'base64');
+    return [Buffer.from(secret), ...(decoded.length < 16 ? [] : [decoded])].map((key) => createSecretKey(key));
+  }),
+);
+
 /** An id may hold whatever a provider puts into it: the provider ends at the first colon, the plan begins after the last equals sign. */
 const billingProducts = list.transform((entries, context): BillingProduct[] =>
   entries.map((entry) => {
@@ -218,6 +246,14 @@ const schema = z.object({
     .regex(/^sk_[A-Za-z0-9_]+$/, 'must be a secret key: sk_test_… or sk_live_…')
     .optional(),
   CLERK_API_URL: z.url({ protocol: /^https?$/, error: 'must be an http(s) URL' }).optional(),
+  POLAR_WEBHOOK_SECRET: polarSecrets.default([]),
+  POLAR_ACCESS_TOKEN: z.string().optional(),
+  POLAR_API_URL: origin.default('https://api.polar.sh'),
+  DODO_PAYMENTS_WEBHOOK_KEY: webhookSecrets.default([]),
+  DODO_PAYMENTS_API_KEY: z.string().optional(),
+  DODO_PAYMENTS_API_URL: origin.default('https://live.dodopayments.com'),
+  BILLING_GRACE_DAYS: z.coerce.number({ error: 'must be a number of days' }).min(0).max(365).default(7),
+  BILLING_UNCONFIRMED_DAYS: z.coerce.number({ error: 'must be a number of days' }).min(0).max(365).default(7),
   PLANS_FILE: z
     .string()
     .transform((file) => path.resolve(file))
@@ -317,6 +353,12 @@ export function loadConfig(environment: Record<string, string | undefined>): Con
       values.CLERK_SECRET_KEY === undefined
         ? undefined
         : { secretKey: values.CLERK_SECRET_KEY, url: values.CLERK_API_URL?.replace(/\/$/, '') },
+    polarWebhookKeys: values.POLAR_WEBHOOK_SECRET,
+    polarApi: billingApi(values.POLAR_ACCESS_TOKEN, values.POLAR_API_URL),
+    dodoWebhookKeys: values.DODO_PAYMENTS_WEBHOOK_KEY,
+    dodoApi: billingApi(values.DODO_PAYMENTS_API_KEY, values.DODO_PAYMENTS_API_URL),
+    billingGraceDays: values.BILLING_GRACE_DAYS,
+    billingUnconfirmedDays: values.BILLING_UNCONFIRMED_DAYS,
     plansFile: values.PLANS_FILE,
     billingProducts: values.BILLING_PRODUCTS,
     webhookBodyDays: values.WEBHOOK_BODY_DAYS,
@@ -341,6 +383,10 @@ export function loadConfig(environment: Record<string, string | undefined>): Con
 
 function oauthClient(clientId: string | undefined, clientSecret: string | undefined): OAuthClient | undefined {
   return clientId !== undefined && clientSecret !== undefined ? { clientId, clientSecret } : undefined;
+}
+
+function billingApi(token: string | undefined, url: string): BillingApiConfig | undefined {
+  return token === undefined ? undefined : { token, url };
 }
 
 /** The process's environment, completed from an `.env` file where there is one. */

@@ -10,6 +10,8 @@ export interface LocalSecrets {
   AUTH_SECRET: string;
   ENCRYPTION_KEYS: string;
   CLERK_WEBHOOK_SIGNING_SECRET: string;
+  POLAR_WEBHOOK_SECRET: string;
+  DODO_PAYMENTS_WEBHOOK_KEY: string;
   databasePassword: string;
 }
 
@@ -38,9 +40,15 @@ function newSecrets(): LocalSecrets {
   return {
     AUTH_SECRET: randomBytes(32).toString('base64'),
     ENCRYPTION_KEYS: `local:${randomBytes(32).toString('base64')}`,
-    CLERK_WEBHOOK_SIGNING_SECRET: `whsec_${randomBytes(24).toString('base64')}`,
+    CLERK_WEBHOOK_SIGNING_SECRET: webhookSecret(),
+    POLAR_WEBHOOK_SECRET: webhookSecret(),
+    DODO_PAYMENTS_WEBHOOK_KEY: webhookSecret(),
     databasePassword: randomBytes(24).toString('base64url'),
   };
+}
+
+function webhookSecret(): string {
+  return `whsec_${randomBytes(24).toString('base64')}`;
 }
 
 /** Writes JSON that only the user who runs the process can read, whole or not at all. */

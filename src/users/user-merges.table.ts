@@ -1,17 +1,14 @@
 import { index, pgTable, text, uuid } from 'drizzle-orm/pg-core';
 import { createdAt, eventKey } from '../database/columns.js';
-import { users } from './users.table.js';
 
 /** A local user who turned out to be the same person as a Clerk user, and what went over to that one. */
 export const userMerges = pgTable(
   'user_merges',
   {
-    /** The local user, a tombstone now. */
-    id: uuid('id')
-      .primaryKey()
-      .references(() => users.id, { onDelete: 'cascade' }),
+    /** The local user, a tombstone now. No foreign key: what was theirs is found through it when the row is long gone. */
+    id: uuid('id').primaryKey(),
     intoUserId: uuid('into_user_id').notNull(),
-    /** The address that both had proved. */
+    /** The address that both had proved; empty once the local user was purged. */
     email: text('email').notNull(),
     /** The event that proved it for the Clerk user: of several, the oldest decides whose the local user's things are. */
     ...eventKey(),
@@ -20,7 +17,7 @@ export const userMerges = pgTable(
     membershipIds: uuid('membership_ids').array().notNull(),
     createdAt: createdAt(),
   },
-  (table) => [index('user_merges_email_idx').on(table.email)],
+  (table) => [index('user_merges_email_idx').on(table.email), index('user_merges_into_user_id_idx').on(table.intoUserId)],
 );
 
 export type UserMerge = typeof userMerges.$inferSelect;

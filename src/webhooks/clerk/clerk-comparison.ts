@@ -11,9 +11,10 @@ import type { Organization } from '../../organizations/organizations.table.js';
 import { SyncedOrganizationsService } from '../../organizations/synced-organizations.service.js';
 import { SyncedUsersService } from '../../users/synced-users.service.js';
 import type { User } from '../../users/users.table.js';
+import { read } from '../object-schemas.js';
 import { Unreadable } from '../webhook-provider.js';
 import { ClerkApi, type ClerkObject } from './clerk-api.js';
-import { membershipObject, organizationObject, read, roleOf, userObject } from './clerk-objects.js';
+import { membershipObject, organizationObject, roleOf, userObject } from './clerk-objects.js';
 import { ClerkSync, organizationOf, type Statement, userOf } from './clerk-sync.js';
 
 /** How the two sides differ about one thing. */

@@ -1,37 +1,15 @@
 import { z } from 'zod';
 import { INVITATION_STATUSES } from '../../invitations/invitations.table.js';
 import type { Role } from '../../memberships/organization-memberships.table.js';
-import { Unreadable } from '../webhook-provider.js';
+import { id, isStorable, LAST_MOMENT, MAX_TEXT_LENGTH, orUnknown, text, type } from '../object-schemas.js';
 
-/*
- * Clerk's objects, as far as we use them. Its own examples break its own schema, and fields come and go without
- * notice: what must be there is an id; all else may be missing, null, or of another kind, and counts as unknown.
- */
+/* Clerk's objects, as far as we use them. */
 
-/** Of what stands in unique indexes. */
-const MAX_ID_LENGTH = 255;
-/** Of what an index over names can hold. */
-const MAX_TEXT_LENGTH = 500;
 const MAX_EMAIL_LENGTH = 320;
 const MAX_URL_LENGTH = 2000;
 
 /** Before it, a number of milliseconds would be in early 1973: then it is seconds, which Clerk's examples have. */
 const FIRST_MILLISECONDS = 1e11;
-/** The last moment of the year 9999. */
-const LAST = 253_402_300_799_999;
-
-const isStorable = (text: string) => text.isWellFormed() && !text.includes('\0');
-
-const id = z.string().min(1).max(MAX_ID_LENGTH).refine(isStorable);
-
-/** Null where it is unknown; cut where it is endless. */
-const text = (max = MAX_TEXT_LENGTH) =>
-  z
-    .string()
-    .transform((value) => value.toWellFormed().replaceAll('\0', '').trim().slice(0, max).toWellFormed())
-    .transform((value) => (value === '' ? null : value))
-    .nullable()
-    .catch(null);
 
 /** An address is whole or none. */
 const address = z.string().trim().toLowerCase().min(3).max(MAX_EMAIL_LENGTH).refine(isStorable);
@@ -39,15 +17,13 @@ const address = z.string().trim().toLowerCase().min(3).max(MAX_EMAIL_LENGTH).ref
 const moment = z
   .number()
   .transform((value) => Math.trunc(value < FIRST_MILLISECONDS ? value * 1000 : value))
-  .refine((value) => value > 0 && value <= LAST)
+  .refine((value) => value > 0 && value <= LAST_MOMENT)
   .transform((value) => new Date(value))
   .nullable()
   .catch(null);
 
-const orUnknown = <T extends z.ZodType>(schema: T) => schema.nullable().catch(null);
-
 export const envelopeObject = z.object({
-  type: z.string().min(1).max(200).refine(isStorable),
+  type,
   timestamp: moment,
   instance_id: orUnknown(z.string()),
   event_attributes: orUnknown(z.object({ http_request: orUnknown(z.object({ client_ip: text(), user_agent: text() })) })),
@@ -114,14 +90,6 @@ export const sessionObject = z.object({
 });
 
 export const deletedObject = z.object({ id });
-
-/** @throws {Unreadable} naming the fields that are missing, without what they hold */
-export function read<T extends z.ZodType>(schema: T, data: unknown): z.infer<T> {
-  const parsed = schema.safeParse(data);
-  if (parsed.success) return parsed.data;
-  const fields = parsed.error.issues.map(({ path }) => path.join('.') || 'data');
-  throw new Unreadable(`Missing, or not what it should be: ${[...new Set(fields)].join(', ')}`);
-}
 
 /** The primary address is the one whose id the user names; the first of the list may be any. */
 export function primaryEmailOf(user: z.infer<typeof userObject>): { email: string | null; emailVerified: boolean } {

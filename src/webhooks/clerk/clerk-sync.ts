@@ -8,6 +8,7 @@ import { SyncedMembershipsService } from '../../memberships/synced-memberships.s
 import { type OrganizationSnapshot, SyncedOrganizationsService } from '../../organizations/synced-organizations.service.js';
 import { SessionsService } from '../../sessions/sessions.service.js';
 import { SyncedUsersService, type UserSnapshot } from '../../users/synced-users.service.js';
+import { read } from '../object-schemas.js';
 import {
   deletedObject,
   invitationObject,
@@ -15,7 +16,6 @@ import {
   nameOf,
   organizationObject,
   primaryEmailOf,
-  read,
   roleOf,
   sessionObject,
   userObject,

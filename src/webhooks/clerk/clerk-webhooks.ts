@@ -3,9 +3,10 @@ import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { EventRank } from '../../common/event-key.js';
 import { Config } from '../../config/config.js';
 import type { Queryable } from '../../database/database.js';
+import { read } from '../object-schemas.js';
 import type { Envelope, InboxEvent, WebhookProvider } from '../webhook-provider.js';
 import { WebhooksService } from '../webhooks.service.js';
-import { envelopeObject, read } from './clerk-objects.js';
+import { envelopeObject } from './clerk-objects.js';
 import { ClerkSync, type Statement } from './clerk-sync.js';
 
 /** Mails and text messages have one-time codes in them. */

@@ -1,0 +1,190 @@
+import { type Tier, TIERS } from '../plans/plans.js';
+import type { Subscription, SubscriptionStatus } from './subscriptions.table.js';
+
+/** How long after a date the word of the provider may take; events are late, and clocks differ. */
+export const SLACK_MS = 3_600_000;
+/** How long a provider's word holds that a row is right although its period is over. */
+const CONFIRMED_MS = 24 * 3_600_000;
+
+export const REASONS = [
+  'none',
+  'active',
+  'trialing',
+  'ends',
+  'grace',
+  'unconfirmed',
+  'lapsed',
+  'paused',
+  'unpaid',
+  'incomplete',
+  'unknown_product',
+] as const;
+export type Reason = (typeof REASONS)[number];
+
+/** The statuses in which the provider goes on charging, or trying to. */
+export const CHARGED_STATUSES: SubscriptionStatus[] = ['trialing', 'active', 'past_due', 'paused', 'unpaid'];
+
+/** What of a row decides. Names of events never do. */
+export type StateRow = Pick<
+  Subscription,
+  | 'provider'
+  | 'status'
+  | 'currentPeriodEnd'
+  | 'cancelAtPeriodEnd'
+  | 'endsAt'
+  | 'trialEnd'
+  | 'pastDueUntil'
+  | 'confirmedAt'
+  | 'eventAt'
+  | 'createdAt'
+>;
+
+export interface SubscriptionState {
+  /** Whether it gives its owner the tier of its plan. */
+  grants: boolean;
+  reason: Reason;
+  /** Until when it does, as far as is known. */
+  until: Date | null;
+  /** The rule that decided, in words. */
+  rule: string;
+}
+
+export interface StatePolicy {
+  /** How long an active subscription goes on granting whose period is over, while nobody can say whether it was renewed. */
+  unconfirmedMs: number;
+}
+
+/**
+ * The state machine: whether a subscription grants access, and why, by its provider's status and dates alone.
+ * Dates end only what is known to end; an active one past its period may be a lost renewal as well as a lost end.
+ *
+ * @param tier the plan that its product stands for; undefined for an unknown product
+ */
+export function stateOf(row: StateRow, tier: Tier | undefined, now: Date, policy: StatePolicy): SubscriptionState {
+  if (tier === undefined) return refused('unknown_product', 'its product is in no plan');
+  switch (row.status) {
+    case 'incomplete':
+      return refused('incomplete', 'its first payment is not made');
+    case 'paused':
+      return refused('paused', 'it is paused');
+    case 'unpaid':
+      return refused('unpaid', 'its renewal was not paid');
+    case 'canceled':
+      return refused('lapsed', 'it is canceled');
+    default:
+      return stateOfLiving(row, row.status, now, policy);
+  }
+}
+
+function stateOfLiving(
+  row: StateRow,
+  status: 'trialing' | 'active' | 'past_due',
+  now: Date,
+  { unconfirmedMs }: StatePolicy,
+): SubscriptionState {
+  const end = knownEnd(row);
+  if (end !== null && isOver(end, now)) return refused('lapsed', `ended on ${end.toISOString()}`);
+  if (status === 'past_due') {
+    const { pastDueUntil: until } = row;
+    if (until === null) return unconfirmed(row, null, now, unconfirmedMs);
+    if (isOver(until, now)) return refused('lapsed', `grace was over on ${until.toISOString()}`);
+    return granted('grace', until, `grace until ${until.toISOString()}`);
+  }
+  if (end !== null && (row.cancelAtPeriodEnd || endsWithPeriod(end, row))) return granted('ends', end, `ends on ${end.toISOString()}`);
+  if (status === 'trialing') {
+    const until = row.trialEnd ?? row.currentPeriodEnd;
+    if (until === null) return unconfirmed(row, null, now, unconfirmedMs);
+    if (isOver(until, now)) return refused('lapsed', `trial was over on ${until.toISOString()}`);
+    return granted('trialing', until, `trial until ${until.toISOString()}`);
+  }
+  if (row.trialEnd !== null && now < row.trialEnd) return granted('trialing', row.trialEnd, `trial until ${row.trialEnd.toISOString()}`);
+  if (row.provider === 'manual') return granted('active', null, 'granted by an operator');
+  const { currentPeriodEnd: periodEnd } = row;
+  if (periodEnd !== null && !isOver(periodEnd, now))
+    return granted('active', periodEnd, `active in a period until ${periodEnd.toISOString()}`);
+  return unconfirmed(row, periodEnd, now, unconfirmedMs);
+}
+
+/** Its last known day is over, and no event told what came then. */
+function unconfirmed(row: StateRow, lastDay: Date | null, now: Date, unconfirmedMs: number): SubscriptionState {
+  const { confirmedAt } = row;
+  if (confirmedAt !== null && now.getTime() < confirmedAt.getTime() + CONFIRMED_MS)
+    return granted('active', null, `its provider said so on ${confirmedAt.toISOString()}`);
+  const from = Math.max((lastDay ?? toldAt(row)).getTime(), confirmedAt?.getTime() ?? 0);
+  const until = new Date(from + unconfirmedMs);
+  const since = lastDay === null ? 'no date of its period is known' : `its period was over on ${lastDay.toISOString()}`;
+  if (now < until) return granted('unconfirmed', until, `${since}; unconfirmed until ${until.toISOString()}`);
+  return refused('lapsed', `${since}, and nobody confirmed it until ${until.toISOString()}`);
+}
+
+/**
+ * When its provider should be asked about it unless an event comes first: some minutes after the next date on which
+ * its state changes by itself. Null for what needs no asking.
+ */
+export function checkTimeOf(row: StateRow): Date | null {
+  if (row.provider === 'manual' || !['trialing', 'active', 'past_due'].includes(row.status)) return null;
+  const dates = [
+    knownEnd(row),
+    row.status === 'past_due' ? row.pastDueUntil : null,
+    row.status === 'trialing' ? (row.trialEnd ?? row.currentPeriodEnd) : null,
+    row.status === 'active' ? row.currentPeriodEnd : null,
+  ].filter((date) => date !== null);
+  const first = dates.length === 0 ? toldAt(row).getTime() : Math.min(...dates.map((date) => date.getTime()));
+  return new Date(first + CHECK_AFTER_MS);
+}
+
+/** The event that tells mostly comes within seconds. */
+const CHECK_AFTER_MS = 5 * 60_000;
+
+function knownEnd({ endsAt, cancelAtPeriodEnd, status, trialEnd, currentPeriodEnd }: StateRow): Date | null {
+  if (endsAt !== null || !cancelAtPeriodEnd) return endsAt;
+  return (status === 'trialing' ? trialEnd : null) ?? currentPeriodEnd;
+}
+
+/** Some end after years: until its last period that is no news. */
+function endsWithPeriod(end: Date, { currentPeriodEnd }: StateRow): boolean {
+  return currentPeriodEnd === null || end.getTime() <= currentPeriodEnd.getTime() + SLACK_MS;
+}
+
+function isOver(date: Date, now: Date): boolean {
+  return now.getTime() >= date.getTime() + SLACK_MS;
+}
+
+/** What came without a time counts from when it came. */
+function toldAt({ eventAt, createdAt }: StateRow): Date {
+  const at = new Date(eventAt);
+  return Number.isNaN(at.getTime()) ? createdAt : at;
+}
+
+function granted(reason: Reason, until: Date | null, rule: string): SubscriptionState {
+  return { grants: true, reason, until, rule };
+}
+
+function refused(reason: Reason, rule: string): SubscriptionState {
+  return { grants: false, reason, until: null, rule };
+}
+
+/** One of an owner's subscriptions, looked at. */
+export interface Judged<Row> {
+  row: Row;
+  tier: Tier | undefined;
+  state: SubscriptionState;
+}
+
+/**
+ * The one of several that counts: of those that grant the best plan, then the most seats, then the longest; where
+ * none grants, the newest tells why. Undefined for none.
+ */
+export function bestOf<Row extends Pick<Subscription, 'id' | 'seats' | 'createdAt'>>(all: Judged<Row>[]): Judged<Row> | undefined {
+  const rank = ({ tier }: Judged<Row>) => (tier === undefined ? -1 : TIERS.indexOf(tier));
+  const time = ({ state: { until } }: Judged<Row>) => until?.getTime() ?? Number.MAX_SAFE_INTEGER;
+  const granting = all.filter(({ state }) => state.grants);
+  if (granting.length === 0) return all.toSorted((a, b) => newerFirst(a.row, b.row))[0];
+  return granting.toSorted(
+    (a, b) => rank(b) - rank(a) || (b.row.seats ?? 0) - (a.row.seats ?? 0) || time(b) - time(a) || newerFirst(a.row, b.row),
+  )[0];
+}
+
+function newerFirst(a: { id: string; createdAt: Date }, b: { id: string; createdAt: Date }): number {
+  return b.createdAt.getTime() - a.createdAt.getTime() || (a.id < b.id ? 1 : -1);
+}

@@ -1,0 +1,7 @@
+import { Module } from '@nestjs/common';
+import { SubscriptionsModule } from '../../subscriptions/subscriptions.module.js';
+import { WebhooksModule } from '../webhooks.module.js';
+import { DodoWebhooks } from './dodo-webhooks.js';
+
+@Module({ imports: [WebhooksModule, SubscriptionsModule], providers: [DodoWebhooks] })
+export class DodoWebhooksModule {}

@@ -1,0 +1,79 @@
+import type { KeyObject } from 'node:crypto';
+import { Injectable, type OnModuleInit } from '@nestjs/common';
+import { type EventKey, EventRank } from '../../common/event-key.js';
+import { Config } from '../../config/config.js';
+import type { Queryable } from '../../database/database.js';
+import { SyncedSubscriptionsService } from '../../subscriptions/synced-subscriptions.service.js';
+import { read } from '../object-schemas.js';
+import type { Envelope, InboxEvent, WebhookProvider } from '../webhook-provider.js';
+import { WebhooksService } from '../webhooks.service.js';
+import { datedObject, disputeOf, envelopeObject, paymentOf, refundOf, subscriptionOf } from './dodo-objects.js';
+
+const named = (noun: string, ...verbs: string[]) => verbs.map((verb) => `${noun}.${verb}`);
+
+/** Each tells the whole subscription: what it is called decides nothing, and may not even agree with what it holds. */
+const SUBSCRIPTION = named(
+  'subscription',
+  ...['active', 'renewed', 'on_hold', 'past_due', 'paused', 'unpaused', 'cancelled', 'failed', 'expired'],
+  ...['plan_changed', 'updated', 'update_payment_method'],
+);
+const PAYMENT = named('payment', 'succeeded', 'failed', 'processing', 'cancelled');
+const REFUND = named('refund', 'succeeded', 'failed');
+const DISPUTE = named('dispute', 'opened', 'expired', 'accepted', 'cancelled', 'challenged', 'won', 'lost');
+
+/** Known, and of no use here. */
+const WITHOUT_EFFECT = [
+  'license_key.created',
+  ...named('payout', 'created', 'on_hold', 'in_progress', 'failed', 'success'),
+  ...named('credit', 'added', 'deducted', 'expired', 'rolled_over', 'rollover_forfeited'),
+  ...named('credit', 'overage_charged', 'overage_reset', 'manual_adjustment', 'balance_low'),
+  ...named('abandoned_checkout', 'detected', 'recovered'),
+  ...named('dunning', 'started', 'recovered'),
+  ...named('entitlement_grant', 'created', 'delivered', 'failed', 'revoked'),
+];
+
+const DAY_MS = 86_400_000;
+
+/**
+ * Dodo's events: https://docs.dodopayments.com/developer-resources/webhooks
+ *
+ * Their data may be of the moment of the delivery, their time is of what they tell of. Ordered by that time they
+ * converge all the same: the last change sends the last event, whose data is at least as new.
+ */
+@Injectable()
+export class DodoWebhooks implements WebhookProvider, OnModuleInit {
+  readonly name = 'dodo';
+  readonly types = new Set([...SUBSCRIPTION, ...PAYMENT, ...REFUND, ...DISPUTE, ...WITHOUT_EFFECT]);
+  readonly keys: KeyObject[];
+  private readonly graceMs: number;
+
+  constructor(
+    private readonly subscriptions: SyncedSubscriptionsService,
+    private readonly webhooks: WebhooksService,
+    config: Config,
+  ) {
+    this.keys = config.dodoWebhookKeys;
+    this.graceMs = config.billingGraceDays * DAY_MS;
+  }
+
+  onModuleInit(): void {
+    this.webhooks.register(this);
+  }
+
+  envelopeOf(payload: unknown): Envelope {
+    const { type, timestamp, data } = read(envelopeObject, payload);
+    return { type, eventAt: timestamp ?? datedObject.safeParse(data).data?.created_at ?? '-infinity' };
+  }
+
+  async apply({ type, eventAt: at, messageId, payload, actor }: InboxEvent, db: Queryable): Promise<boolean> {
+    const { data } = read(envelopeObject, payload);
+    const key: EventKey = { at, modifiedAt: '-infinity', rank: EventRank.update, messageId };
+    const told = { key, actor };
+    if (SUBSCRIPTION.includes(type)) await this.subscriptions.apply(subscriptionOf(data, { at, graceMs: this.graceMs }), told, db);
+    else if (PAYMENT.includes(type)) await this.subscriptions.applyPayment(paymentOf(data, at), told, db);
+    else if (REFUND.includes(type)) await this.subscriptions.applyPayment(refundOf(data, at), told, db);
+    else if (DISPUTE.includes(type)) await this.subscriptions.applyPayment(disputeOf(data, at), told, db);
+    else return false;
+    return true;
+  }
+}

@@ -1,0 +1,7 @@
+import { Module } from '@nestjs/common';
+import { SubscriptionsModule } from '../../subscriptions/subscriptions.module.js';
+import { WebhooksModule } from '../webhooks.module.js';
+import { PolarWebhooks } from './polar-webhooks.js';
+
+@Module({ imports: [WebhooksModule, SubscriptionsModule], providers: [PolarWebhooks] })
+export class PolarWebhooksModule {}
