@@ -6,6 +6,7 @@ import { DATA_DIRECTORY, localSecrets } from './config/local-environment.js';
 import { DirectoryInUse, type EmbeddedPostgres, findEmbeddedPostgres, startEmbeddedPostgres } from './database/embedded-postgres.js';
 import { migrate } from './database/migrations.js';
 import { type Demo, seedDemo } from './demo.js';
+import { planMistakes } from './plans/plan-file.js';
 import { createApp } from './setup-app.js';
 
 const EMBEDDED_DIRECTORY = path.join(DATA_DIRECTORY, 'postgres');
@@ -23,7 +24,7 @@ export interface Surroundings {
 export function configWithoutDatabase(): Config {
   const environment = withoutEmpty(readEnvironment());
   const made = environment['NODE_ENV'] === 'production' ? {} : localSecrets();
-  return loadConfig({ DATABASE_URL: 'postgres://localhost/none', ...made, ...environment });
+  return checked({ DATABASE_URL: 'postgres://localhost/none', ...made, ...environment });
 }
 
 /**
@@ -34,14 +35,14 @@ export function configWithoutDatabase(): Config {
  */
 export async function surroundings({ join = false } = {}): Promise<Surroundings> {
   const environment = readEnvironment();
-  if (environment['NODE_ENV'] === 'production') return { config: loadConfig(environment), embedded: false, stop: async () => undefined };
+  if (environment['NODE_ENV'] === 'production') return { config: checked(environment), embedded: false, stop: async () => undefined };
 
   const { databasePassword, ...secrets } = localSecrets();
   const completed: Record<string, string | undefined> = { ...secrets, ...withoutEmpty(environment) };
-  if (completed['DATABASE_URL'] !== undefined) return { config: loadConfig(completed), embedded: false, stop: async () => undefined };
+  if (completed['DATABASE_URL'] !== undefined) return { config: checked(completed), embedded: false, stop: async () => undefined };
 
   // Mistakes first: they must not leave a server running.
-  loadConfig({ ...completed, DATABASE_URL: 'postgres://localhost/placeholder' });
+  checked({ ...completed, DATABASE_URL: 'postgres://localhost/placeholder' });
   const running = join ? await findEmbeddedPostgres(EMBEDDED_DIRECTORY, databasePassword) : undefined;
   if (running !== undefined)
     return { config: loadConfig({ ...completed, DATABASE_URL: running }), embedded: true, stop: async () => undefined };
@@ -110,6 +111,11 @@ function welcome(config: Config, demo: Demo | undefined): void {
     if (demo.token !== undefined) lines.push('', '  Try it:', '', `    curl ${url}/v1/users/me -H 'Authorization: Bearer ${demo.token}'`);
   }
   process.stdout.write(`${lines.join('\n')}\n\n`);
+}
+
+/** The environment's mistakes and those of the plans, all at once. @throws {ConfigError} */
+function checked(environment: Record<string, string | undefined>): Config {
+  return loadConfig(environment, planMistakes);
 }
 
 function withoutEmpty(environment: Record<string, string | undefined>): Record<string, string | undefined> {

@@ -82,7 +82,9 @@ describe('the OpenAPI document', () => {
     const schemes = (operation: OperationObject) => operation.security?.flatMap((one) => Object.keys(one));
     expect(breaking(({ operation }) => schemes(operation)?.every((scheme) => known.includes(scheme)) === true)).toEqual([]);
     const open = operations.filter(({ operation }) => operation.security?.length === 0);
-    expect(open.map(({ path: address }) => address).filter((address) => !/^\/((v1\/auth|health|webhooks)\/|v1\/plans$)/.test(address))).toEqual([]);
+    expect(
+      open.map(({ path: address }) => address).filter((address) => !/^\/((v1\/auth|health|webhooks)\/|v1\/plans$)/.test(address)),
+    ).toEqual([]);
   });
 
   it('gives every body an example', () => {

@@ -43,15 +43,16 @@ export interface BillingApiConfig {
   url: string;
 }
 
-/** A product of a billing provider, and the plan that it buys. Which of both exist is not checked here. */
-export interface BillingProduct {
-  provider: string;
-  productId: string;
-  plan: string;
+/** Where the plans stand. Who owns them reads and checks both. */
+export interface PlanSettings {
+  /** An absolute path. */
+  readonly plansFile: string;
+  /** `provider:product=plan` each. */
+  readonly billingProducts: string[];
 }
 
 /** Everything the process was told from outside. The only reader of `process.env` is this file. */
-export class Config {
+export class Config implements PlanSettings {
   readonly environment!: 'development' | 'test' | 'production';
   readonly isProduction!: boolean;
   readonly host!: string;
@@ -86,9 +87,8 @@ export class Config {
   readonly billingGraceDays!: number;
   /** How long a subscription goes on granting whose period is over, while its provider cannot be asked. */
   readonly billingUnconfirmedDays!: number;
-  /** An absolute path. */
   readonly plansFile!: string;
-  readonly billingProducts!: BillingProduct[];
+  readonly billingProducts!: string[];
   /** How long the bodies of webhooks stay that are done with. */
   readonly webhookBodyDays!: number;
   /** A session ends this long after its last use. */
@@ -206,15 +206,6 @@ const polarSecrets = list.transform((secrets, context): KeyObject[] =>
   }),
 );
 
-/** An id may hold whatever a provider puts into it: the provider ends at the first colon, the plan begins after the last equals sign. */
-const billingProducts = list.transform((entries, context): BillingProduct[] =>
-  entries.map((entry) => {
-    const { provider = '', productId = '', plan = '' } = /^(?<provider>\w+):(?<productId>.+)=(?<plan>[^=]+)$/.exec(entry)?.groups ?? {};
-    if (provider === '') context.addIssue({ code: 'custom', message: `must be provider:product=plan, not "${entry}"` });
-    return { provider, productId, plan };
-  }),
-);
-
 const postgresUrl = z.url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' });
 
 const schema = z.object({
@@ -258,7 +249,7 @@ const schema = z.object({
     .string()
     .transform((file) => path.resolve(file))
     .default(PLANS_FILE),
-  BILLING_PRODUCTS: billingProducts.default([]),
+  BILLING_PRODUCTS: list.default([]),
   SESSION_IDLE_SECONDS: seconds(7 * 24 * 3600),
   SESSION_ABSOLUTE_SECONDS: seconds(30 * 24 * 3600),
   SESSION_TOUCH_SECONDS: seconds(60),
@@ -283,6 +274,7 @@ const schema = z.object({
 });
 
 const lifetimes = schema.pick({ SESSION_IDLE_SECONDS: true, SESSION_ABSOLUTE_SECONDS: true });
+const plans = schema.pick({ PLANS_FILE: true, BILLING_PRODUCTS: true });
 
 /** Every variable that is read; the README and `.env.example` explain each. */
 export const CONFIGURATION_NAMES = Object.keys(schema.shape);
@@ -290,9 +282,13 @@ export const CONFIGURATION_NAMES = Object.keys(schema.shape);
 /**
  * Reads and checks the environment.
  *
+ * @param mistakesIn tells what is wrong with the plans, for all mistakes to come together
  * @throws {ConfigError} with every mistake at once
  */
-export function loadConfig(environment: Record<string, string | undefined>): Config {
+export function loadConfig(
+  environment: Record<string, string | undefined>,
+  mistakesIn: (plans: PlanSettings) => string[] = () => [],
+): Config {
   // An empty variable is one that was not set: compose files and CI write `FOO=`.
   const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== undefined && value.trim() !== ''));
   const parsed = schema.safeParse(given);
@@ -316,6 +312,8 @@ export function loadConfig(environment: Record<string, string | undefined>): Con
   if (lifetime !== undefined && lifetime.SESSION_IDLE_SECONDS > lifetime.SESSION_ABSOLUTE_SECONDS) {
     mistakes.push('SESSION_IDLE_SECONDS must not exceed SESSION_ABSOLUTE_SECONDS');
   }
+  const { PLANS_FILE: plansFile, BILLING_PRODUCTS: billingProducts } = plans.parse(given);
+  mistakes.push(...mistakesIn({ plansFile, billingProducts }));
   if (!parsed.success || mistakes.length > 0) throw new ConfigError([...new Set(mistakes)]);
 
   const values = parsed.data;
@@ -359,8 +357,8 @@ export function loadConfig(environment: Record<string, string | undefined>): Con
     dodoApi: billingApi(values.DODO_PAYMENTS_API_KEY, values.DODO_PAYMENTS_API_URL),
     billingGraceDays: values.BILLING_GRACE_DAYS,
     billingUnconfirmedDays: values.BILLING_UNCONFIRMED_DAYS,
-    plansFile: values.PLANS_FILE,
-    billingProducts: values.BILLING_PRODUCTS,
+    plansFile,
+    billingProducts,
     webhookBodyDays: values.WEBHOOK_BODY_DAYS,
     sessionIdleSeconds: values.SESSION_IDLE_SECONDS,
     sessionAbsoluteSeconds: values.SESSION_ABSOLUTE_SECONDS,

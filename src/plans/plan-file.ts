@@ -1,21 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
-import { type BillingProduct, type Config, ConfigError } from '../config/config.js';
+import { ConfigError, type PlanSettings } from '../config/config.js';
 import { BILLING_PROVIDERS, type BillingProviderName, type Plan, type Tier, TIERS } from './plans.js';
 
-export type PlanSettings = Pick<Config, 'plansFile' | 'billingProducts'>;
-
-/** Everything that the plan file and `BILLING_PRODUCTS` say. */
+/** What the plan file and `BILLING_PRODUCTS` say together. */
 export interface PlanCatalog {
   /** Worst first. */
   plans: Plan[];
   /** Other names of plans. */
-  aliases: Map<string, Tier>;
-}
-
-/** A product that somebody says is of a plan, and where it stands. */
-interface Claim extends BillingProduct {
-  place: string;
+  aliases: Record<string, Tier>;
 }
 
 const must = (be: string) => ({ error: ({ input }: { input?: unknown }) => (input === undefined ? 'is missing' : `must be ${be}`) });
@@ -40,29 +33,41 @@ const limits = z.strictObject(
 
 const plan = z.strictObject({ name: word, description: z.string(must('a text')), limits }, must('an object'));
 
-const alias = word.refine((name) => !isTier(name), 'is a plan itself');
+const alias = word.refine((name) => !(TIERS as readonly string[]).includes(name), 'is a plan itself');
 
 const product = z.strictObject(
   { provider: z.enum(BILLING_PROVIDERS, must(oneOf(BILLING_PROVIDERS))), productId: word, plan: word },
   must('an object'),
 );
 
+/** An id may hold whatever its provider puts there: only the first colon and the last equals sign count. */
+const ENTRY = /^(?<provider>[^:]+):(?<productId>.+)=(?<plan>[^=]+)$/;
+
+const entry = z
+  .string()
+  .regex(ENTRY, 'must be provider:product=plan')
+  .transform((text) => ({ ...ENTRY.exec(text)!.groups }))
+  .pipe(product);
+
 const planFile = z.strictObject(
   {
     plans: z.record(z.enum(TIERS), plan, must('an object')),
     aliases: z.record(alias, z.enum(TIERS, must(oneOf(TIERS))), must('an object')).default({}),
-    products: z.array(product, must('a list')).default([]),
+    // They are checked one by one, together with those of the environment.
+    products: z.array(z.unknown(), must('a list')).default([]),
   },
   must('an object'),
 );
 
-/** What names and products there are, whatever else is wrong: one mistake must not hide another, nor cause one. */
+/** The names and products of a file that may be wrong: one mistake must not hide another, nor make one. */
 const outline = z
-  .object({
-    aliases: z.record(z.string(), z.unknown()).catch({}),
-    products: z.array(z.unknown()).catch([]),
-  })
+  .object({ aliases: z.record(z.string(), z.unknown()).catch({}), products: z.array(z.unknown()).catch([]) })
   .catch({ aliases: {}, products: [] });
+
+/** A product, its plan, and where that is said. */
+interface Mapping extends z.infer<typeof product> {
+  place: string;
+}
 
 /** @throws {ConfigError} with every mistake at once */
 export function loadPlans(settings: PlanSettings): PlanCatalog {
@@ -84,72 +89,54 @@ function readPlans({ plansFile, billingProducts }: PlanSettings): { catalog?: Pl
     const what = error instanceof SyntaxError ? 'is not JSON' : 'cannot be read';
     return { mistakes: [`${plansFile} ${what}: ${(error as Error).message}`] };
   }
-  const { aliases, products } = outline.parse(content);
-  const claims = [...claimsInFile(plansFile, products), ...claimsInEnvironment(billingProducts)];
   const parsed = planFile.safeParse(content);
-  const mistakes = [
-    ...(parsed.error?.issues ?? []).flatMap(inWords).map((words) => `${plansFile}: ${words}`),
-    ...mistakesInClaims(claims, aliases),
+  const { aliases, products } = outline.parse(content);
+  const read = [
+    ...products.map((value, index) => ({ place: `${plansFile} products[${index}]`, ...product.safeParse(value) })),
+    ...billingProducts.map((text) => ({ place: `BILLING_PRODUCTS ${text}`, ...entry.safeParse(text) })),
   ];
-  return parsed.success && mistakes.length === 0 ? { catalog: catalogOf(parsed.data, claims), mistakes } : { mistakes };
+  const mappings = read.flatMap(({ place, data }) => (data === undefined ? [] : [{ place, ...data }]));
+  const mistakes = [
+    ...inWords(plansFile, parsed.error),
+    ...read.flatMap(({ place, error }) => inWords(place, error)),
+    ...contradictions(mappings, aliases),
+  ];
+  return parsed.success && mistakes.length === 0 ? { catalog: catalogOf(parsed.data, mappings), mistakes } : { mistakes };
 }
 
-function claimsInFile(file: string, products: unknown[]): Claim[] {
-  return products.flatMap((entry, index) => {
-    const { data } = product.safeParse(entry);
-    return data === undefined ? [] : [{ ...data, place: `${file}: products[${index}]` }];
-  });
-}
-
-function claimsInEnvironment(products: BillingProduct[]): Claim[] {
-  return products.map((entry) => ({ ...entry, place: `BILLING_PRODUCTS: ${entry.provider}:${entry.productId}` }));
-}
-
-function mistakesInClaims(claims: Claim[], aliases: Record<string, unknown>): string[] {
-  const first = new Map<string, Claim & { tier: unknown }>();
-  return claims.flatMap((claim) => {
-    const { place, provider, productId, plan: name } = claim;
-    if (!isProvider(provider)) return [`${place} must be of a provider: ${oneOf(BILLING_PROVIDERS)}`];
-    if (!isTier(name) && !Object.hasOwn(aliases, name)) return [`${place} names the plan "${name}", which is neither a plan nor an alias`];
-    const tier = isTier(name) ? name : aliases[name];
+/** Plans that do not exist, and products of two plans. */
+function contradictions(mappings: Mapping[], aliases: Record<string, unknown>): string[] {
+  const tiers = new Map<string, unknown>([...Object.entries(aliases), ...TIERS.map((tier) => [tier, tier] as const)]);
+  const first = new Map<string, Mapping>();
+  return mappings.flatMap((mapping) => {
+    const { place, provider, productId, plan: name } = mapping;
+    if (!tiers.has(name)) return [`${place}: there is no plan ${name}`];
     const key = `${provider}:${productId}`;
-    const other = first.get(key);
-    if (other === undefined) first.set(key, { ...claim, tier });
-    return other === undefined || other.tier === tier ? [] : [`${place} maps to ${name} what ${other.place} maps to ${other.plan}`];
+    const other = first.get(key) ?? mapping;
+    first.set(key, other);
+    return tiers.get(name) === tiers.get(other.plan) ? [] : [`${place}: ${key} is already of the plan ${other.plan} (${other.place})`];
   });
 }
 
-function catalogOf({ plans, aliases }: z.infer<typeof planFile>, claims: Claim[]): PlanCatalog {
-  const tiers = new Map(Object.entries(aliases));
+function catalogOf({ plans, aliases }: z.infer<typeof planFile>, mappings: Mapping[]): PlanCatalog {
   const productsOf = (tier: Tier, provider: BillingProviderName) => {
-    const own = claims.filter((claim) => claim.provider === provider && (claim.plan === tier || tiers.get(claim.plan) === tier));
+    const own = mappings.filter((mapping) => mapping.provider === provider && (aliases[mapping.plan] ?? mapping.plan) === tier);
     return [...new Set(own.map(({ productId }) => productId))];
   };
   return {
-    plans: TIERS.map((tier) => ({
-      tier,
-      ...plans[tier],
-      products: { polar: productsOf(tier, 'polar'), dodo: productsOf(tier, 'dodo') },
-    })),
-    aliases: tiers,
+    plans: TIERS.map((tier) => ({ tier, ...plans[tier], products: { polar: productsOf(tier, 'polar'), dodo: productsOf(tier, 'dodo') } })),
+    aliases,
   };
 }
 
-/** Unknown keys come together, and each is a mistake of its own. */
-function inWords(issue: z.core.$ZodIssue): string[] {
-  if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => `${z.core.toDotPath([...issue.path, key])} is unknown`);
-  const message = issue.code === 'invalid_key' ? issue.issues[0]!.message : issue.message;
-  return [`${z.core.toDotPath(issue.path) || 'the file'} ${message}`];
+function inWords(place: string, error: z.ZodError | undefined): string[] {
+  const at = (path: PropertyKey[], message: string) => `${place}: ${[z.core.toDotPath(path), message].filter(Boolean).join(' ')}`;
+  return (error?.issues ?? []).flatMap((issue) => {
+    if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => at([...issue.path, key], 'is unknown'));
+    return at(issue.path, issue.code === 'invalid_key' ? issue.issues[0]!.message : issue.message);
+  });
 }
 
 function oneOf(names: readonly string[]): string {
   return `one of ${names.join(', ')}`;
-}
-
-function isTier(name: string): name is Tier {
-  return (TIERS as readonly string[]).includes(name);
-}
-
-function isProvider(name: string): name is BillingProviderName {
-  return (BILLING_PROVIDERS as readonly string[]).includes(name);
 }

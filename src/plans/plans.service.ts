@@ -14,7 +14,10 @@ export class PlansService {
   constructor(config: Config) {
     const { plans, aliases } = loadPlans(config);
     this.byTier = new Map(plans.map((plan) => [plan.tier, plan]));
-    this.byName = new Map<string, Plan>([...this.byTier, ...[...aliases].map(([alias, tier]) => [alias, this.get(tier)] as const)]);
+    this.byName = new Map<string, Plan>([
+      ...this.byTier,
+      ...Object.entries(aliases).map(([alias, tier]) => [alias, this.get(tier)] as const),
+    ]);
     this.tiersOfProducts = new Map(
       plans.flatMap(({ tier, products }) =>
         Object.entries(products).flatMap(([provider, ids]) => ids.map((id) => [keyOf(provider, id), tier] as const)),

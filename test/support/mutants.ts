@@ -17,8 +17,7 @@ export class MutantHost {
 
   constructor() {
     writeFileSync(path.join(this.directory, 'package.json'), '{ "type": "module" }');
-    symlinkSync(path.resolve('node_modules'), path.join(this.directory, 'node_modules'));
-    symlinkSync(path.resolve('drizzle'), path.join(this.directory, 'drizzle'));
+    for (const name of ['node_modules', 'drizzle', 'plans.json']) symlinkSync(path.resolve(name), path.join(this.directory, name));
   }
 
   /** Starts the build with this mutation, and answers where it listens. */
