@@ -70,6 +70,21 @@ export class IdempotencyService implements OnModuleInit {
     }
   }
 
+  /**
+   * As `once`, for work that asks somebody outside and so must not hold a transaction. It may be done twice by two
+   * who ask at the same time, and again after a crash: whom it asks is given a key of its own for that.
+   */
+  async onceOutside<T>(call: IdempotentCall, work: () => Promise<T>): Promise<T> {
+    const { identity } = call;
+    if (identity === undefined) return work();
+    if ((await this.repository.find(identity, this.db)) !== undefined) return this.once(call, work);
+    const [outcome] = await Promise.allSettled([work()]);
+    return this.once(call, async () => {
+      if (outcome.status === 'rejected') throw outcome.reason;
+      return outcome.value;
+    });
+  }
+
   /** Encrypts all stored answers under the newest key, so that older keys can be dropped; answers how many. */
   async renewEncryption(): Promise<number> {
     return renewInBatches(

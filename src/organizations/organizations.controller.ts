@@ -9,6 +9,8 @@ import { IdPipe } from '../common/id.pipe.js';
 import { ListQuery } from '../common/list.dto.js';
 import { Idempotent, type IdempotentCall, IdempotentRequest } from '../idempotency/idempotency.decorators.js';
 import { IdempotencyService } from '../idempotency/idempotency.service.js';
+import { DeleteOwnerQuery } from '../subscriptions/subscriptions.dto.js';
+import { SubscriptionActive } from '../subscriptions/subscriptions.errors.js';
 import {
   CreateOrganizationRequest,
   OrganizationResponse,
@@ -80,9 +82,13 @@ export class OrganizationsController {
   @Delete(':organizationId')
   @HttpCode(204)
   @Roles('admin')
-  @Problems(ManagedByClerk)
-  async deleteOrganization(@Caller() { actor }: Principal, @Param('organizationId', IdPipe) organizationId: string): Promise<void> {
-    await this.organizations.delete(organizationId, actor);
+  @Problems(ManagedByClerk, SubscriptionActive)
+  async deleteOrganization(
+    @Caller() { actor }: Principal,
+    @Param('organizationId', IdPipe) organizationId: string,
+    @Query() query: DeleteOwnerQuery,
+  ): Promise<void> {
+    await this.organizations.delete(organizationId, query, actor);
   }
 
   /** Undoes a deletion. If its slug was taken meanwhile it gets another one. */

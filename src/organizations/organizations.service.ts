@@ -13,6 +13,7 @@ import { DATABASE, type Database, type Queryable } from '../database/database.js
 import { isUniqueViolation } from '../database/database-errors.js';
 import { JobsService } from '../jobs/jobs.service.js';
 import { MembershipsService } from '../memberships/memberships.service.js';
+import { SyncedSubscriptionsService } from '../subscriptions/synced-subscriptions.service.js';
 import { SlugReserved, SlugTaken } from './organizations.errors.js';
 import { OrganizationsRepository, type OwnOrganization } from './organizations.repository.js';
 import type { Organization } from './organizations.table.js';
@@ -31,6 +32,7 @@ export class OrganizationsService implements OnModuleInit {
   constructor(
     private readonly repository: OrganizationsRepository,
     private readonly memberships: MembershipsService,
+    private readonly subscriptions: SyncedSubscriptionsService,
     private readonly audit: AuditService,
     private readonly purgedIds: PurgedIds,
     private readonly cursors: Cursors,
@@ -108,10 +110,11 @@ export class OrganizationsService implements OnModuleInit {
     }
   }
 
-  /** Deletes softly: nobody but an operator sees it any more, its keys fail at once, its slug is free. @throws {ManagedByClerk} */
-  async delete(organizationId: string, actor: Actor): Promise<void> {
+  /** Deletes softly: nobody but an operator sees it any more, its keys fail at once, its slug is free. @throws {ManagedByClerk} @throws {SubscriptionActive} */
+  async delete(organizationId: string, { cancelSubscription }: { cancelSubscription: boolean }, actor: Actor): Promise<void> {
     await this.db.transaction(async (tx) => {
       const before = await this.lockLocal(organizationId, tx);
+      await this.subscriptions.release({ id: organizationId, clerkId: null }, { cancel: cancelSubscription }, tx);
       await this.repository.update(organizationId, { deletedAt: new Date() }, tx);
       await this.record('organization.deleted', before, actor, { before: profileOf(before) }, tx);
     });
@@ -218,6 +221,7 @@ export class OrganizationsService implements OnModuleInit {
           dead.map(({ clerkOrganizationId }) => clerkOrganizationId),
           tx,
         );
+        await this.subscriptions.keepOwners(organizationIds, tx);
         await this.repository.remove(organizationIds, tx);
         return dead.length;
       });

@@ -9,6 +9,7 @@ import { PurgedIds } from '../common/purged-ids.js';
 import type { Queryable } from '../database/database.js';
 import { Overtaken } from '../database/database-errors.js';
 import { SyncedMembershipsService } from '../memberships/synced-memberships.service.js';
+import { SyncedSubscriptionsService } from '../subscriptions/synced-subscriptions.service.js';
 import type { Organization, organizations } from './organizations.table.js';
 import { isSlug } from './slugs.js';
 import { SyncedOrganizationsRepository } from './synced-organizations.repository.js';
@@ -33,6 +34,7 @@ export class SyncedOrganizationsService {
   constructor(
     private readonly repository: SyncedOrganizationsRepository,
     private readonly memberships: SyncedMembershipsService,
+    private readonly subscriptions: SyncedSubscriptionsService,
     private readonly audit: AuditService,
     private readonly purgedIds: PurgedIds,
   ) {}
@@ -70,6 +72,7 @@ export class SyncedOrganizationsService {
       await this.holdClaimOf(organization, [known?.clerkSlug], db);
       await this.repository.update(organization.id, { ...NOTHING, deletedAt: new Date() }, db);
       await this.memberships.endAllOfOrganization(organization.id, db);
+      await this.subscriptions.release({ id: organization.id, clerkId: clerkOrganizationId }, { cancel: true }, db);
       await this.settle([organization.clerkSlug], db);
     }
     await this.record('organization.deleted', organization.id, actor, { before: profileOf(organization) }, db);
@@ -175,9 +178,12 @@ export class SyncedOrganizationsService {
       const other = await this.repository.lockByClerkId(clerkOrganizationId, db);
       return other && { organization: other, isNew: false };
     }
-    if (!isPurged) return { organization: inserted, isNew: true };
-    await this.repository.remove(inserted.id, db);
-    return undefined;
+    if (isPurged) {
+      await this.repository.remove(inserted.id, db);
+      return undefined;
+    }
+    await this.subscriptions.claim({ kind: 'organization', id: inserted.id, clerkId: clerkOrganizationId }, db);
+    return { organization: inserted, isNew: true };
   }
 
   private async record(

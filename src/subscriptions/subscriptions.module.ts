@@ -1,14 +1,29 @@
 import { Module } from '@nestjs/common';
 import { AuditModule } from '../audit/audit.module.js';
+import { IdempotencyModule } from '../idempotency/idempotency.module.js';
 import { OutboxModule } from '../outbox/outbox.module.js';
 import { PlansModule } from '../plans/plans.module.js';
 import { BillingProviders } from './billing-provider.js';
+import { Checkouts } from './checkouts.js';
+import { OperatorSubscriptionsController } from './operator-subscriptions.controller.js';
+import { OrganizationSubscriptionsController } from './organization-subscriptions.controller.js';
+import { SubscriptionsController } from './subscriptions.controller.js';
+import { SubscriptionsRepository } from './subscriptions.repository.js';
+import { SubscriptionsService } from './subscriptions.service.js';
 import { SyncedSubscriptionsRepository } from './synced-subscriptions.repository.js';
 import { SyncedSubscriptionsService } from './synced-subscriptions.service.js';
 
 @Module({
-  imports: [AuditModule, OutboxModule, PlansModule],
-  providers: [SyncedSubscriptionsRepository, SyncedSubscriptionsService, BillingProviders],
-  exports: [SyncedSubscriptionsService, BillingProviders],
+  imports: [AuditModule, IdempotencyModule, OutboxModule, PlansModule],
+  controllers: [SubscriptionsController, OrganizationSubscriptionsController, OperatorSubscriptionsController],
+  providers: [
+    SubscriptionsRepository,
+    SubscriptionsService,
+    SyncedSubscriptionsRepository,
+    SyncedSubscriptionsService,
+    Checkouts,
+    BillingProviders,
+  ],
+  exports: [SubscriptionsService, SyncedSubscriptionsService, BillingProviders],
 })
 export class SubscriptionsModule {}

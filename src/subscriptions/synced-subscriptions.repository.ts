@@ -2,12 +2,14 @@ import { Inject, Injectable } from '@nestjs/common';
 import { and, arrayOverlaps, eq, inArray, isNotNull, isNull, or, sql } from 'drizzle-orm';
 import { type EventKey, isNewer, isSame, keyColumns } from '../common/event-key.js';
 import { isId, newId } from '../common/ids.js';
+import type { Owner } from '../common/owner.js';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { organizations } from '../organizations/organizations.table.js';
 import { userMerges } from '../users/user-merges.table.js';
 import { users } from '../users/users.table.js';
 import { billingCustomers } from './billing-customers.table.js';
 import type { CustomerSnapshot } from './billing-provider.js';
+import { ownedBy } from './owned-by.js';
 import { type CustomerBooks, idOfClaim, type OwnerChange } from './owner-claims.js';
 import { type Payment, payments } from './payments.table.js';
 import { CHARGED_STATUSES } from './subscription-state.js';
@@ -84,6 +86,11 @@ export class SyncedSubscriptionsRepository {
       .where(and(eq(subscriptions.provider, provider), eq(subscriptions.providerSubscriptionId, providerSubscriptionId)))
       .for('no key update');
     return seen;
+  }
+
+  async lock(id: string, db: Queryable): Promise<Subscription> {
+    const [row] = await db.select().from(subscriptions).where(eq(subscriptions.id, id)).for('no key update');
+    return row!;
   }
 
   async insertSubscription(row: typeof subscriptions.$inferInsert, db: Queryable): Promise<Subscription> {
@@ -204,14 +211,27 @@ export class SyncedSubscriptionsRepository {
     return [...payers.values()];
   }
 
-  /** Of what an owner is charged for until somebody ends it. */
-  async chargedOf(ownerIds: string[], db: Queryable): Promise<Subscription[]> {
+  /** Whose books a subscription is in; undefined for a grant. */
+  async payerOf(id: string, db: Queryable): Promise<Payer | undefined> {
+    const [row] = await db.select().from(subscriptions).where(eq(subscriptions.id, id));
+    const { provider, providerCustomerId } = row!;
+    return provider === 'manual' || providerCustomerId === null ? undefined : { provider, providerCustomerId };
+  }
+
+  async linkOwnerlessCustomer(payer: Payer, { kind: ownerKind, id: ownerId }: Owner, db: Queryable): Promise<void> {
+    await db
+      .update(billingCustomers)
+      .set({ ownerKind, ownerId, ownerLinked: true })
+      .where(and(isPayer(billingCustomers, payer), isNull(billingCustomers.ownerId)));
+  }
+
+  /** What an owner is charged for until somebody ends it, and nobody has asked to end yet. */
+  async listCharged(ownerId: string, db: Queryable = this.db): Promise<Subscription[]> {
     return db
       .select()
       .from(subscriptions)
-      .where(and(inArray(subscriptions.ownerId, ownerIds), isCharged()))
-      .orderBy(subscriptions.id)
-      .for('no key update');
+      .where(and(ownedBy(ownerId, subscriptions.ownerId), isNull(subscriptions.endRequestedAt), isCharged()))
+      .orderBy(subscriptions.id);
   }
 
   /** What belongs to somebody whose row is about to go stays theirs. */

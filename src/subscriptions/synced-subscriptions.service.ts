@@ -13,6 +13,7 @@ import { PlansService } from '../plans/plans.service.js';
 import type { CustomerSnapshot, PaymentSnapshot, SubscriptionSnapshot, Told } from './billing-provider.js';
 import { claimsFor, claimsOf, type CustomerBooks, idOfClaim, type OwnerChange, ownerChanges } from './owner-claims.js';
 import { CHARGED_STATUSES, checkTimeOf } from './subscription-state.js';
+import { SubscriptionActive } from './subscriptions.errors.js';
 import type { Subscription } from './subscriptions.table.js';
 import { type KnownOwner, type Payer, SyncedSubscriptionsRepository } from './synced-subscriptions.repository.js';
 
@@ -81,15 +82,39 @@ export class SyncedSubscriptionsService {
     for (const payer of payers) await this.settle(payer, SYSTEM, db);
   }
 
-  /** Whether somebody will be charged again unless it is ended. */
-  async isCharged(ownerId: string, db: Queryable): Promise<boolean> {
-    return (await this.repository.chargedOf([ownerId], db)).length > 0;
+  /** Says for good whose a subscription is, and its customer if that is nobody's yet. Whoever calls holds the owner's row. */
+  async link({ id }: Pick<Subscription, 'id'>, owner: Owner, actor: Actor, db: Queryable): Promise<Subscription> {
+    await holdNames('owner', [owner.id], db);
+    const known = await this.repository.payerOf(id, db);
+    await holdNames('billing customer', known === undefined ? [] : [nameOf(known)], db);
+    const before = await this.repository.lock(id, db);
+    const link = { ownerKind: owner.kind, ownerId: owner.id };
+    const after = await this.repository.updateSubscription(id, { ...link, ownerLinked: true }, db);
+    if (known !== undefined) {
+      await this.repository.linkOwnerlessCustomer(known, owner, db);
+      await this.settle(known, actor, db, id);
+    }
+    const { ownerKind, ownerId } = before;
+    await this.record('subscription.linked', after, actor, { before: { ownerKind, ownerId }, after: link }, db);
+    return after;
   }
 
-  /** Has everything ended at its provider that somebody is charged for who is going. */
-  async endAll({ id, clerkId }: { id: string; clerkId: string | null }, db: Queryable): Promise<void> {
+  /** Whether somebody will be charged again unless it is ended. */
+  async isCharged(ownerId: string): Promise<boolean> {
+    return (await this.repository.listCharged(ownerId)).length > 0;
+  }
+
+  /**
+   * Has everything ended at its provider that an owner is charged for who is going. The name is held, so that what
+   * is told of them meanwhile either is seen here or sees that they are gone.
+   *
+   * @throws {SubscriptionActive} where there is something, and nobody asked to cancel it
+   */
+  async release({ id, clerkId }: { id: string; clerkId: string | null }, { cancel }: { cancel: boolean }, db: Queryable): Promise<void> {
     await holdNames('owner', [id, clerkId], db);
-    for (const row of await this.repository.chargedOf([id], db)) await this.requestEnd(row, db);
+    const charged = await this.repository.listCharged(id, db);
+    if (charged.length > 0 && !cancel) throw new SubscriptionActive();
+    for (const row of charged) await this.requestEnd(row, db);
   }
 
   /** What belongs to those whose rows are about to go stays theirs. */

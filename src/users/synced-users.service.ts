@@ -9,6 +9,7 @@ import { PurgedIds } from '../common/purged-ids.js';
 import type { Queryable } from '../database/database.js';
 import { Overtaken } from '../database/database-errors.js';
 import { MembershipsService } from '../memberships/memberships.service.js';
+import { SyncedSubscriptionsService } from '../subscriptions/synced-subscriptions.service.js';
 import { SyncedUsersRepository } from './synced-users.repository.js';
 import { UserMerges } from './user-merges.js';
 import type { User, users } from './users.table.js';
@@ -68,6 +69,7 @@ export class SyncedUsersService {
     private readonly repository: SyncedUsersRepository,
     private readonly merges: UserMerges,
     private readonly memberships: MembershipsService,
+    private readonly subscriptions: SyncedSubscriptionsService,
     private readonly audit: AuditService,
     private readonly purgedIds: PurgedIds,
   ) {}
@@ -116,6 +118,7 @@ export class SyncedUsersService {
       // One may have been opened before the row was locked.
       await this.merges.endWaysIn(user.id, db);
       await this.memberships.endAllOfDeletedUser(user.id, db);
+      await this.subscriptions.release({ id: user.id, clerkId: clerkUserId }, { cancel: true }, db);
       await this.repository.update(user.id, { ...NOBODY, deletedAt: new Date() }, db);
       if (user.clerkEmail !== null) await this.settle(user.clerkEmail, db);
     }
@@ -217,9 +220,12 @@ export class SyncedUsersService {
       this.repository.insert({ id: newId(), ...user }, db),
       this.purgedIds.has('clerk', 'user', user.clerkUserId, db),
     ]);
-    if (inserted === undefined || !isPurged) return inserted;
-    await this.repository.remove(inserted.id, db);
-    return undefined;
+    if (inserted !== undefined && isPurged) {
+      await this.repository.remove(inserted.id, db);
+      return undefined;
+    }
+    if (inserted !== undefined) await this.subscriptions.claim({ kind: 'user', id: inserted.id, clerkId: user.clerkUserId }, db);
+    return inserted;
   }
 
   private async recordChange({ before, after }: Written, actor: Actor, db: Queryable): Promise<void> {

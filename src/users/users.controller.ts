@@ -8,6 +8,8 @@ import { ListQuery } from '../common/list.dto.js';
 import { LastAdmin } from '../memberships/memberships.errors.js';
 import { RevokedSessionsResponse, SessionListResponse } from '../sessions/sessions.dto.js';
 import { SessionsService } from '../sessions/sessions.service.js';
+import { DeleteOwnerQuery } from '../subscriptions/subscriptions.dto.js';
+import { SubscriptionActive } from '../subscriptions/subscriptions.errors.js';
 import { ListUsersQuery, UpdateProfileRequest, UserListResponse, UserResponse } from './users.dto.js';
 import { CannotSuspendSelf, UserNotFound } from './users.errors.js';
 import { UsersService } from './users.service.js';
@@ -38,9 +40,9 @@ export class UsersController {
   @Delete('me')
   @HttpCode(204)
   @SignedIn()
-  @Problems(ManagedByClerk, LastAdmin)
-  async deleteMe(@Caller() caller: Principal): Promise<void> {
-    await this.users.delete(caller.userId, caller.actor);
+  @Problems(ManagedByClerk, LastAdmin, SubscriptionActive)
+  async deleteMe(@Caller() caller: Principal, @Query() query: DeleteOwnerQuery): Promise<void> {
+    await this.users.delete(caller.userId, query, caller.actor);
   }
 
   /** Lists users, newest first. */

@@ -4,6 +4,7 @@ import { AuditModule } from '../audit/audit.module.js';
 import { JobsModule } from '../jobs/jobs.module.js';
 import { MembershipsModule } from '../memberships/memberships.module.js';
 import { SessionsModule } from '../sessions/sessions.module.js';
+import { SubscriptionsModule } from '../subscriptions/subscriptions.module.js';
 import { SyncedUsersRepository } from './synced-users.repository.js';
 import { SyncedUsersService } from './synced-users.service.js';
 import { UserMerges } from './user-merges.js';
@@ -12,7 +13,7 @@ import { UsersRepository } from './users.repository.js';
 import { UsersService } from './users.service.js';
 
 @Module({
-  imports: [AccountsModule, AuditModule, MembershipsModule, SessionsModule, JobsModule],
+  imports: [AccountsModule, AuditModule, MembershipsModule, SessionsModule, SubscriptionsModule, JobsModule],
   controllers: [UsersController],
   providers: [UsersRepository, UsersService, SyncedUsersRepository, SyncedUsersService, UserMerges],
   exports: [UsersService, SyncedUsersService],

@@ -4,6 +4,7 @@ import { alias } from 'drizzle-orm/pg-core';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { memberships } from '../memberships/organization-memberships.table.js';
 import { organizations } from '../organizations/organizations.table.js';
+import { userMerges } from './user-merges.table.js';
 import { type User, users, userSearch } from './users.table.js';
 
 export interface UserFilters {
@@ -95,11 +96,13 @@ export class UsersRepository {
     return inserted!;
   }
 
-  async insertClerkUser(user: { id: string; clerkUserId: string }, db: Queryable = this.db): Promise<void> {
-    await db
+  /** False for one who is there already. */
+  async insertClerkUser(user: { id: string; clerkUserId: string }, db: Queryable = this.db): Promise<boolean> {
+    const { rowCount } = await db
       .insert(users)
       .values({ ...user, name: '' })
       .onConflictDoNothing({ target: users.clerkUserId });
+    return rowCount === 1;
   }
 
   async update(id: string, changes: Partial<typeof users.$inferInsert>, db: Queryable = this.db): Promise<User | undefined> {
@@ -138,6 +141,8 @@ export class UsersRepository {
   }
 
   async remove(ids: string[], db: Queryable): Promise<void> {
+    // That two were one person is still to be known, but not by which address.
+    await db.update(userMerges).set({ email: '' }).where(inArray(userMerges.id, ids));
     await db.delete(users).where(inArray(users.id, ids));
   }
 }

@@ -13,6 +13,7 @@ import { isUniqueViolation } from '../database/database-errors.js';
 import { JobsService } from '../jobs/jobs.service.js';
 import { MembershipsService } from '../memberships/memberships.service.js';
 import { SessionsService } from '../sessions/sessions.service.js';
+import { SyncedSubscriptionsService } from '../subscriptions/synced-subscriptions.service.js';
 import { CannotSuspendSelf, EmailTaken, UserNotFound } from './users.errors.js';
 import { type UserFilters, UsersRepository } from './users.repository.js';
 import type { User } from './users.table.js';
@@ -30,6 +31,7 @@ export class UsersService implements OnModuleInit {
     private readonly accounts: AccountsService,
     private readonly sessions: SessionsService,
     private readonly memberships: MembershipsService,
+    private readonly subscriptions: SyncedSubscriptionsService,
     private readonly audit: AuditService,
     private readonly purgedIds: PurgedIds,
     private readonly cursors: Cursors,
@@ -140,8 +142,9 @@ export class UsersService implements OnModuleInit {
    *
    * @throws {ManagedByClerk}
    * @throws {LastAdmin} while an organization would be left without an admin
+   * @throws {SubscriptionActive} unless what goes on charging is to be canceled, too
    */
-  async delete(userId: string, actor: Actor): Promise<void> {
+  async delete(userId: string, { cancelSubscription }: { cancelSubscription: boolean }, actor: Actor): Promise<void> {
     await this.db.transaction(async (tx) => {
       // In the order in which resets and changes of password take their locks, the user last.
       await this.accounts.cancelVerifications(userId, tx);
@@ -152,6 +155,7 @@ export class UsersService implements OnModuleInit {
       // Another request of theirs was faster.
       if (before === undefined) return;
       if (before.clerkUserId !== null) throw new ManagedByClerk();
+      await this.subscriptions.release({ id: userId, clerkId: null }, { cancel: cancelSubscription }, tx);
       await this.memberships.endAllOfUser(userId, tx);
       await this.repository.markDeleted(userId, tx);
       await this.record('user.deleted', userId, actor, {}, tx);
@@ -160,13 +164,16 @@ export class UsersService implements OnModuleInit {
 
   /** Makes the row of a Clerk user met by its token; undefined for one that is dead. */
   async meetClerkUser(clerkUserId: string, db: Queryable): Promise<User | undefined> {
-    await this.repository.insertClerkUser({ id: newId(), clerkUserId }, db);
+    const isNew = await this.repository.insertClerkUser({ id: newId(), clerkUserId }, db);
     const user = await this.repository.findByClerkId(clerkUserId, db);
     if (user === undefined || user.deletedAt !== null) return undefined;
     // Asked only now: the insert waits for a purge that is under way, and must not outlive it.
-    if (!(await this.purgedIds.has('clerk', 'user', clerkUserId, db))) return user;
-    await this.repository.remove([user.id], db);
-    return undefined;
+    if (await this.purgedIds.has('clerk', 'user', clerkUserId, db)) {
+      await this.repository.remove([user.id], db);
+      return undefined;
+    }
+    if (isNew) await this.subscriptions.claim({ kind: 'user', id: user.id, clerkId: clerkUserId }, db);
+    return user;
   }
 
   /** Nobody sits on another's address: who proves it takes it from whoever never did, and ends their ways in. */
@@ -216,6 +223,7 @@ export class UsersService implements OnModuleInit {
           dead.map(({ clerkUserId }) => clerkUserId),
           tx,
         );
+        await this.subscriptions.keepOwners(userIds, tx);
         await this.audit.erase(userIds, tx);
         await this.repository.remove(userIds, tx);
         return dead.length;

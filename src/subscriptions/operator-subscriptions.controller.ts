@@ -1,0 +1,68 @@
+import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
+import { Operator } from '../access/access.decorators.js';
+import { Caller, type Principal } from '../access/principal.js';
+import { Problems } from '../common/api-problems.js';
+import { InvalidCursor } from '../common/common.errors.js';
+import { IdPipe } from '../common/id.pipe.js';
+import { Idempotent, type IdempotentCall, IdempotentRequest } from '../idempotency/idempotency.decorators.js';
+import { IdempotencyService } from '../idempotency/idempotency.service.js';
+import {
+  GrantSubscriptionRequest,
+  LinkSubscriptionRequest,
+  ListSubscriptionsQuery,
+  SubscriptionListResponse,
+  SubscriptionResponse,
+} from './subscriptions.dto.js';
+import { NotAGrant, OwnerNotFound, SubscriptionNotFound } from './subscriptions.errors.js';
+import { SubscriptionsService } from './subscriptions.service.js';
+
+@Controller('v1/subscriptions')
+export class OperatorSubscriptionsController {
+  constructor(
+    private readonly subscriptions: SubscriptionsService,
+    private readonly idempotency: IdempotencyService,
+  ) {}
+
+  /** Lists all subscriptions and what each gives, the newest first. */
+  @Get()
+  @Operator()
+  @Problems(InvalidCursor)
+  async listSubscriptions(@Query() query: ListSubscriptionsQuery): Promise<SubscriptionListResponse> {
+    return SubscriptionListResponse.of(await this.subscriptions.list(query));
+  }
+
+  /** Gives somebody a plan without a provider. */
+  @Post()
+  @Operator()
+  @Idempotent()
+  @Problems(OwnerNotFound)
+  async grantSubscription(
+    @Caller() { actor }: Principal,
+    @IdempotentRequest() call: IdempotentCall,
+    @Body() body: GrantSubscriptionRequest,
+  ): Promise<SubscriptionResponse> {
+    return this.idempotency.once(call, async (tx) => SubscriptionResponse.of(await this.subscriptions.grant(body, actor, tx)));
+  }
+
+  /** Says whose a subscription is. What its provider tells does not change that any more. */
+  @Post(':subscriptionId/link')
+  @HttpCode(200)
+  @Operator()
+  @Problems(SubscriptionNotFound, OwnerNotFound)
+  async linkSubscription(
+    @Caller() { actor }: Principal,
+    @Param('subscriptionId', IdPipe) subscriptionId: string,
+    @Body() body: LinkSubscriptionRequest,
+  ): Promise<SubscriptionResponse> {
+    return SubscriptionResponse.of(await this.subscriptions.link(subscriptionId, body, actor));
+  }
+
+  /** Ends a grant now. What a provider owns ends there. */
+  @Delete(':subscriptionId')
+  @HttpCode(204)
+  @Operator()
+  @Problems(SubscriptionNotFound, NotAGrant)
+  async endGrant(@Caller() { actor }: Principal, @Param('subscriptionId', IdPipe) subscriptionId: string): Promise<void> {
+    await this.subscriptions.endGrant(subscriptionId, actor);
+  }
+}

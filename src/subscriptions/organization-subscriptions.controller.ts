@@ -1,0 +1,77 @@
+import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
+import { Roles, Scopes } from '../access/access.decorators.js';
+import { Caller, type Principal } from '../access/principal.js';
+import { Problems } from '../common/api-problems.js';
+import { InvalidCursor } from '../common/common.errors.js';
+import { IdPipe } from '../common/id.pipe.js';
+import { ListQuery } from '../common/list.dto.js';
+import { Idempotent, type IdempotentCall, IdempotentRequest } from '../idempotency/idempotency.decorators.js';
+import { IdempotencyService } from '../idempotency/idempotency.service.js';
+import { Checkouts } from './checkouts.js';
+import {
+  CheckoutRequest,
+  CheckoutResponse,
+  EffectiveSubscriptionResponse,
+  PaymentListResponse,
+  PortalRequest,
+  PortalResponse,
+} from './subscriptions.dto.js';
+import {
+  AlreadySubscribed,
+  BillingProviderAway,
+  BillingProviderRefused,
+  CheckoutUnavailable,
+  NoBillingCustomer,
+} from './subscriptions.errors.js';
+import { SubscriptionsService } from './subscriptions.service.js';
+
+@Controller('v1/organizations/:organizationId/subscription')
+export class OrganizationSubscriptionsController {
+  constructor(
+    private readonly subscriptions: SubscriptionsService,
+    private readonly checkouts: Checkouts,
+    private readonly idempotency: IdempotencyService,
+  ) {}
+
+  /** Reads what the organization may use, until when, and why. */
+  @Get()
+  @Roles('admin', 'member')
+  @Scopes('subscription:read')
+  async getSubscription(@Param('organizationId', IdPipe) id: string): Promise<EffectiveSubscriptionResponse> {
+    return EffectiveSubscriptionResponse.of(await this.subscriptions.effectiveOf({ kind: 'organization', id }));
+  }
+
+  /** Lists the organization's payments, refunds and disputes, the latest first. */
+  @Get('payments')
+  @Roles('admin')
+  @Scopes('subscription:read')
+  @Problems(InvalidCursor)
+  async listPayments(@Param('organizationId', IdPipe) id: string, @Query() query: ListQuery): Promise<PaymentListResponse> {
+    return PaymentListResponse.of(await this.subscriptions.listPayments({ kind: 'organization', id }, query));
+  }
+
+  /** Opens a checkout for a plan of the organization. */
+  @Post('checkout')
+  @Roles('admin')
+  @Idempotent()
+  @Problems(AlreadySubscribed, CheckoutUnavailable, BillingProviderAway, BillingProviderRefused)
+  async openCheckout(
+    @Caller() { actor }: Principal,
+    @Param('organizationId', IdPipe) id: string,
+    @IdempotentRequest() call: IdempotentCall,
+    @Body() body: CheckoutRequest,
+  ): Promise<CheckoutResponse> {
+    return this.idempotency.onceOutside(call, async () =>
+      CheckoutResponse.of(await this.checkouts.open({ kind: 'organization', id }, body, call, actor)),
+    );
+  }
+
+  /** Opens the provider's portal, where the organization's plan is changed or canceled. */
+  @Post('portal')
+  @HttpCode(200)
+  @Roles('admin')
+  @Problems(CheckoutUnavailable, NoBillingCustomer, BillingProviderAway, BillingProviderRefused)
+  async openPortal(@Param('organizationId', IdPipe) id: string, @Body() body: PortalRequest): Promise<PortalResponse> {
+    return PortalResponse.of(await this.checkouts.openPortal({ kind: 'organization', id }, body));
+  }
+}

@@ -1,0 +1,73 @@
+import { Body, Controller, Get, HttpCode, Post, Query } from '@nestjs/common';
+import { SignedIn } from '../access/access.decorators.js';
+import { Caller, type Principal } from '../access/principal.js';
+import { Problems } from '../common/api-problems.js';
+import { InvalidCursor } from '../common/common.errors.js';
+import { ListQuery } from '../common/list.dto.js';
+import { Idempotent, type IdempotentCall, IdempotentRequest } from '../idempotency/idempotency.decorators.js';
+import { IdempotencyService } from '../idempotency/idempotency.service.js';
+import { Checkouts } from './checkouts.js';
+import {
+  CheckoutRequest,
+  CheckoutResponse,
+  EffectiveSubscriptionResponse,
+  PaymentListResponse,
+  PortalRequest,
+  PortalResponse,
+} from './subscriptions.dto.js';
+import {
+  AlreadySubscribed,
+  BillingProviderAway,
+  BillingProviderRefused,
+  CheckoutUnavailable,
+  NoBillingCustomer,
+} from './subscriptions.errors.js';
+import { SubscriptionsService } from './subscriptions.service.js';
+
+@Controller('v1/subscription')
+export class SubscriptionsController {
+  constructor(
+    private readonly subscriptions: SubscriptionsService,
+    private readonly checkouts: Checkouts,
+    private readonly idempotency: IdempotencyService,
+  ) {}
+
+  /** Reads what you may use yourself, until when, and why. */
+  @Get()
+  @SignedIn()
+  async getOwnSubscription(@Caller() { userId }: Principal): Promise<EffectiveSubscriptionResponse> {
+    return EffectiveSubscriptionResponse.of(await this.subscriptions.effectiveOf({ kind: 'user', id: userId }));
+  }
+
+  /** Lists your payments, refunds and disputes, the latest first. */
+  @Get('payments')
+  @SignedIn()
+  @Problems(InvalidCursor)
+  async listOwnPayments(@Caller() { userId }: Principal, @Query() query: ListQuery): Promise<PaymentListResponse> {
+    return PaymentListResponse.of(await this.subscriptions.listPayments({ kind: 'user', id: userId }, query));
+  }
+
+  /** Opens a checkout for a plan of your own. */
+  @Post('checkout')
+  @SignedIn()
+  @Idempotent()
+  @Problems(AlreadySubscribed, CheckoutUnavailable, BillingProviderAway, BillingProviderRefused)
+  async openOwnCheckout(
+    @Caller() { userId, actor }: Principal,
+    @IdempotentRequest() call: IdempotentCall,
+    @Body() body: CheckoutRequest,
+  ): Promise<CheckoutResponse> {
+    return this.idempotency.onceOutside(call, async () =>
+      CheckoutResponse.of(await this.checkouts.open({ kind: 'user', id: userId }, body, call, actor)),
+    );
+  }
+
+  /** Opens the provider's portal, where you change or cancel what you pay for. */
+  @Post('portal')
+  @HttpCode(200)
+  @SignedIn()
+  @Problems(CheckoutUnavailable, NoBillingCustomer, BillingProviderAway, BillingProviderRefused)
+  async openOwnPortal(@Caller() { userId }: Principal, @Body() body: PortalRequest): Promise<PortalResponse> {
+    return PortalResponse.of(await this.checkouts.openPortal({ kind: 'user', id: userId }, body));
+  }
+}

@@ -1,0 +1,438 @@
+import { ApiProperty, ApiSchema } from '@nestjs/swagger';
+import { IsBoolean, IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Max, MaxLength, Min } from 'class-validator';
+import { Transform } from 'class-transformer';
+import type { Page } from '../common/cursors.js';
+import { IsTime } from '../common/is-time.js';
+import { ListQuery } from '../common/list.dto.js';
+import { OWNER_KINDS, type OwnerKind } from '../common/owner.js';
+import { PlanLimitsResponse } from '../plans/plans.dto.js';
+import { type Tier, TIERS } from '../plans/plans.js';
+import { type Provider, PROVIDERS } from './billing-customers.table.js';
+import type { Checkout } from './checkouts.js';
+import { type Payment, PAYMENT_KINDS, PAYMENT_STATUSES, type PaymentKind, type PaymentStatus } from './payments.table.js';
+import { type Reason, REASONS } from './subscription-state.js';
+import type { EffectiveSubscription, JudgedSubscription } from './subscriptions.service.js';
+import { SUBSCRIPTION_STATUSES, type SubscriptionStatus } from './subscriptions.table.js';
+
+@ApiSchema({ description: 'How many people a plan is for.' })
+export class SeatsResponse {
+  /** Members now. @example 4 */
+  @ApiProperty({ type: 'integer' })
+  used!: number;
+
+  /** Null: no limit. @example 10 */
+  @ApiProperty({ type: 'integer', nullable: true })
+  limit!: number | null;
+}
+
+@ApiSchema({ description: 'One subscription, and what it gives.' })
+export class ConsideredSubscriptionResponse {
+  /** Our id. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  @ApiProperty({ format: 'uuid' })
+  subscriptionId!: string;
+
+  /** Who follows the money; `manual` is a grant by an operator. */
+  @ApiProperty({ enum: PROVIDERS, example: 'polar' })
+  provider!: Provider;
+
+  /** The provider's id of it. @example "sub_Iuaq622bbmmfOGrVTqdXv" */
+  providerSubscriptionId!: string | null;
+
+  /** The provider's product. @example "pdt_R8AWMPiV2lSwpmPDhhgo6" */
+  productId!: string | null;
+
+  /** The plan that the product stands for; null for a product that is in no plan. */
+  @ApiProperty({ enum: TIERS, nullable: true, example: 'pro' })
+  tier!: Tier | null;
+
+  /** How it stands. */
+  @ApiProperty({ enum: SUBSCRIPTION_STATUSES, example: 'active' })
+  status!: SubscriptionStatus;
+
+  /** The same in the provider's words. @example "active" */
+  providerStatus!: string | null;
+
+  /** Whether it gives its plan. @example true */
+  grants!: boolean;
+
+  /** Why, or why not. */
+  @ApiProperty({ enum: REASONS, example: 'active' })
+  reason!: Reason;
+
+  /** Until when it gives it, as far as is known. */
+  until!: Date | null;
+
+  /** The rule that decided. @example "active in a period until 2026-02-01T00:00:00.000Z" */
+  rule!: string;
+
+  static of({ row, tier, state }: JudgedSubscription): ConsideredSubscriptionResponse {
+    const { id: subscriptionId, provider, providerSubscriptionId, productId, status, providerStatus } = row;
+    return { subscriptionId, provider, providerSubscriptionId, productId, tier: tier ?? null, status, providerStatus, ...state };
+  }
+}
+
+@ApiSchema({ description: 'Why it is so.' })
+export class ExplanationResponse {
+  /** The subscription that decided; null without any. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  @ApiProperty({ format: 'uuid' })
+  subscriptionId!: string | null;
+
+  /** The rule that decided. @example "active in a period until 2026-02-01T00:00:00.000Z" */
+  rule!: string;
+
+  /** All that there are, the one that decided first. */
+  considered!: ConsideredSubscriptionResponse[];
+}
+
+@ApiSchema({ description: 'What may be used, until when, and why.' })
+export class EffectiveSubscriptionResponse {
+  /** The plan in effect. */
+  @ApiProperty({ enum: TIERS, example: 'pro' })
+  tier!: Tier;
+
+  /** Of the subscription that decided; null without any. */
+  @ApiProperty({ enum: SUBSCRIPTION_STATUSES, nullable: true, example: 'active' })
+  status!: SubscriptionStatus | null;
+
+  /** Whether a subscription gives more than everybody has. @example true */
+  access!: boolean;
+
+  /** `ends`: paid, and will not renew. `grace`: a renewal failed. `unconfirmed`: its period is over, and its provider could not be asked yet. */
+  @ApiProperty({ enum: REASONS, example: 'active' })
+  reason!: Reason;
+
+  /** Until when it holds, as far as is known. */
+  until!: Date | null;
+
+  /** The limits of the plan in effect. */
+  limits!: PlanLimitsResponse;
+
+  /** How many of them are taken. */
+  seats!: SeatsResponse;
+
+  /** When the period began that is paid for. */
+  currentPeriodStart!: Date | null;
+
+  /** When it ends. */
+  currentPeriodEnd!: Date | null;
+
+  /** Whether it ends then for good. @example false */
+  cancelAtPeriodEnd!: boolean;
+
+  /** When its trial ends, or ended. */
+  trialEnd!: Date | null;
+
+  /** When it will end for certain. */
+  endsAt!: Date | null;
+
+  /** Why it is so. */
+  explain!: ExplanationResponse;
+
+  static of({ tier, plan, access, reason, until, seats, chosen, considered }: EffectiveSubscription): EffectiveSubscriptionResponse {
+    const row = chosen?.row;
+    return {
+      tier,
+      status: row?.status ?? null,
+      access,
+      reason,
+      until,
+      limits: PlanLimitsResponse.of(plan.limits),
+      seats,
+      currentPeriodStart: row?.currentPeriodStart ?? null,
+      currentPeriodEnd: row?.currentPeriodEnd ?? null,
+      cancelAtPeriodEnd: row?.cancelAtPeriodEnd ?? false,
+      trialEnd: row?.trialEnd ?? null,
+      endsAt: row?.endsAt ?? null,
+      explain: {
+        subscriptionId: row?.id ?? null,
+        rule: chosen?.state.rule ?? 'there is no subscription',
+        considered: considered.map(ConsideredSubscriptionResponse.of),
+      },
+    };
+  }
+}
+
+@ApiSchema({ description: 'Money that moved, or was to move.' })
+export class PaymentResponse {
+  /** Our id. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  @ApiProperty({ format: 'uuid' })
+  id!: string;
+
+  /** A payment, or what became of one. */
+  @ApiProperty({ enum: PAYMENT_KINDS, example: 'payment' })
+  kind!: PaymentKind;
+
+  /** Who took it. */
+  @ApiProperty({ enum: PROVIDERS, example: 'polar' })
+  provider!: Provider;
+
+  /** The provider's id of it. @example "pay_nZeqtKOzGd5i1bdFzGRWs" */
+  providerPaymentId!: string;
+
+  /** Of a refund or dispute: the provider's id of the payment that it is about. @example "pay_nZeqtKOzGd5i1bdFzGRWs" */
+  ofProviderPaymentId!: string | null;
+
+  /** The subscription that it is for. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  @ApiProperty({ format: 'uuid' })
+  subscriptionId!: string | null;
+
+  /** In minor units of the currency: cents for USD, whole yen for JPY, thousandths for KWD. @example 1080 */
+  @ApiProperty({ type: 'integer', nullable: true })
+  amount!: number | null;
+
+  /** ISO 4217. @example "USD" */
+  currency!: string | null;
+
+  /** How it stands; `won` and `lost` are of disputes. */
+  @ApiProperty({ enum: PAYMENT_STATUSES, example: 'succeeded' })
+  status!: PaymentStatus;
+
+  /** When it happened. */
+  occurredAt!: Date;
+
+  static of(payment: Payment & { subscriptionId: string | null }): PaymentResponse {
+    const { id, kind, provider, providerPaymentId, ofProviderPaymentId, subscriptionId, amount, currency, status, occurredAt } = payment;
+    return { id, kind, provider, providerPaymentId, ofProviderPaymentId, subscriptionId, amount, currency, status, occurredAt };
+  }
+}
+
+@ApiSchema({ description: 'A page of payments, refunds and disputes.' })
+export class PaymentListResponse {
+  /** The page, the latest first. */
+  data!: PaymentResponse[];
+
+  /** Ask for the next page with it; null on the last one. @example "WyIyMDI2LTAxLTE1Il0.q83vEjRWeJCrze8SNFZ4kA" */
+  nextCursor!: string | null;
+
+  static of({ data, nextCursor }: Page<Payment & { subscriptionId: string | null }>): PaymentListResponse {
+    return { data: data.map(PaymentResponse.of), nextCursor };
+  }
+}
+
+/** `true` and `false` of a query string; the rest is left for the validators to refuse. */
+const booleanOf = ({ value }: { value: unknown }) => (value === 'true' ? true : value === 'false' ? false : value);
+
+export class ListSubscriptionsQuery extends ListQuery {
+  /** Only those of this user or organization. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  @ApiProperty({ format: 'uuid', required: false })
+  @IsOptional()
+  @IsUUID()
+  ownerId?: string;
+
+  /** Only those of this provider. */
+  @ApiProperty({ enum: PROVIDERS, required: false, description: 'Only those of this provider.', example: 'polar' })
+  @IsOptional()
+  @IsIn(PROVIDERS)
+  provider?: Provider;
+
+  /** Only those that stand so. */
+  @ApiProperty({ enum: SUBSCRIPTION_STATUSES, required: false, description: 'Only those that stand so.', example: 'active' })
+  @IsOptional()
+  @IsIn(SUBSCRIPTION_STATUSES)
+  status?: SubscriptionStatus;
+
+  /** Only those of which it is known whose they are, or not. @example false */
+  @IsOptional()
+  @Transform(booleanOf)
+  @IsBoolean()
+  owned?: boolean;
+}
+
+export class DeleteOwnerQuery {
+  /** Whether a subscription that goes on charging is canceled, too; without it, such a one stands in the way. @example true */
+  @ApiProperty({ required: false, default: false })
+  @Transform(booleanOf)
+  @IsBoolean()
+  cancelSubscription: boolean = false;
+}
+
+class OwnerRequest {
+  /** The organization that gets it. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  @ApiProperty({ format: 'uuid', required: false })
+  @IsOptional()
+  @IsUUID()
+  organizationId?: string;
+
+  /** The user who gets it, where it is no organization's. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  @ApiProperty({ format: 'uuid', required: false })
+  @IsOptional()
+  @IsUUID()
+  userId?: string;
+}
+
+@ApiSchema({ description: 'Whose it is: an organization or a user.' })
+export class LinkSubscriptionRequest extends OwnerRequest {}
+
+@ApiSchema({ description: 'A plan for somebody, without a provider.' })
+export class GrantSubscriptionRequest extends OwnerRequest {
+  /** The plan, by its tier or another name of it. @example "pro" */
+  @IsString()
+  @Length(1, 100)
+  tier!: string;
+
+  /** When it ends; without it, never. */
+  @IsOptional()
+  @IsTime()
+  endsAt?: Date;
+
+  /** How many people it is for, where the plan is by the seat. @example 10 */
+  @ApiProperty({ type: 'integer', required: false })
+  @IsOptional()
+  @IsInt()
+  @Min(1)
+  @Max(1_000_000)
+  seats?: number;
+
+  /** Why. @example "Design partner" */
+  @IsOptional()
+  @IsString()
+  @MaxLength(500)
+  note?: string;
+}
+
+@ApiSchema({ description: 'A subscription as operators see it.' })
+export class SubscriptionResponse extends ConsideredSubscriptionResponse {
+  /** Whether it is a user's or an organization's; null while it is not known whose it is. */
+  @ApiProperty({ enum: OWNER_KINDS, nullable: true, example: 'organization' })
+  ownerKind!: OwnerKind | null;
+
+  /** Whose it is. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  @ApiProperty({ format: 'uuid' })
+  ownerId!: string | null;
+
+  /** The provider's customer who pays. @example "cus_8VbC6JDZzPEqfBPUdpj0K" */
+  providerCustomerId!: string | null;
+
+  /** When the period began that is paid for. */
+  currentPeriodStart!: Date | null;
+
+  /** When it ends. */
+  currentPeriodEnd!: Date | null;
+
+  /** Whether it ends then for good. @example false */
+  cancelAtPeriodEnd!: boolean;
+
+  /** When it will end for certain. */
+  endsAt!: Date | null;
+
+  /** When it did. */
+  endedAt!: Date | null;
+
+  /** When its trial ends, or ended. */
+  trialEnd!: Date | null;
+
+  /** How many it is for. @example 10 */
+  @ApiProperty({ type: 'integer', nullable: true })
+  seats!: number | null;
+
+  /** What it costs each period before tax, in minor units of the currency. @example 1000 */
+  @ApiProperty({ type: 'integer', nullable: true })
+  amount!: number | null;
+
+  /** ISO 4217. @example "USD" */
+  currency!: string | null;
+
+  /** Why it was granted. @example "Design partner" */
+  note!: string | null;
+
+  /** When it began. */
+  createdAt!: Date;
+
+  static override of(judged: JudgedSubscription): SubscriptionResponse {
+    const { row } = judged;
+    const { ownerKind, ownerId, providerCustomerId, currentPeriodStart, currentPeriodEnd, cancelAtPeriodEnd, endsAt, endedAt } = row;
+    const { trialEnd, seats, amount, currency, note, createdAt } = row;
+    return {
+      ...ConsideredSubscriptionResponse.of(judged),
+      ownerKind,
+      ownerId,
+      providerCustomerId,
+      currentPeriodStart,
+      currentPeriodEnd,
+      cancelAtPeriodEnd,
+      endsAt,
+      endedAt,
+      trialEnd,
+      seats,
+      amount,
+      currency,
+      note,
+      createdAt,
+    };
+  }
+}
+
+@ApiSchema({ description: 'A page of subscriptions.' })
+export class SubscriptionListResponse {
+  /** The page, the newest first. */
+  data!: SubscriptionResponse[];
+
+  /** Ask for the next page with it; null on the last one. @example "WyIyMDI2LTAxLTE1Il0.q83vEjRWeJCrze8SNFZ4kA" */
+  nextCursor!: string | null;
+
+  static of({ data, nextCursor }: Page<JudgedSubscription>): SubscriptionListResponse {
+    return { data: data.map(SubscriptionResponse.of), nextCursor };
+  }
+}
+
+@ApiSchema({ description: 'What to buy.' })
+export class CheckoutRequest {
+  /** The plan, by its tier or another name of it. @example "pro" */
+  @IsString()
+  @Length(1, 100)
+  tier!: string;
+
+  /** Which of several products of that plan: by the month or by the year. @example "pdt_R8AWMPiV2lSwpmPDhhgo6" */
+  @IsOptional()
+  @IsString()
+  @Length(1, 255)
+  productId?: string;
+
+  /** Where to pay; without it the first that has the plan. */
+  @ApiProperty({ enum: PROVIDERS.filter((one) => one !== 'manual'), required: false, description: 'Where to pay.', example: 'polar' })
+  @IsOptional()
+  @IsIn(PROVIDERS.filter((one) => one !== 'manual'))
+  provider?: Exclude<Provider, 'manual'>;
+
+  /** Where the browser goes afterwards; one of our own origins. @example "https://app.example.com/billing" */
+  @IsOptional()
+  @IsString()
+  @MaxLength(2000)
+  successUrl?: string;
+}
+
+@ApiSchema({ description: 'Where the money is paid.' })
+export class CheckoutResponse {
+  /** Send the browser there. @example "https://sandbox.polar.sh/checkout/polar_c_1" */
+  url!: string;
+
+  /** The provider that was chosen. */
+  @ApiProperty({ enum: PROVIDERS, example: 'polar' })
+  provider!: Provider;
+
+  /** When the address stops working. */
+  expiresAt!: Date | null;
+
+  static of({ url, provider, expiresAt }: Checkout): CheckoutResponse {
+    return { url, provider, expiresAt };
+  }
+}
+
+@ApiSchema({ description: 'Where to come back to.' })
+export class PortalRequest {
+  /** Where the browser goes afterwards; one of our own origins. @example "https://app.example.com/billing" */
+  @IsOptional()
+  @IsString()
+  @MaxLength(2000)
+  returnUrl?: string;
+}
+
+@ApiSchema({ description: 'Where a subscription is managed.' })
+export class PortalResponse {
+  /** Send the browser there; it signs its visitor in, so use it at once and show it to nobody else. @example "https://polar.sh/acme/portal?token=polar_cst_1" */
+  url!: string;
+
+  static of({ url }: { url: string }): PortalResponse {
+    return { url };
+  }
+}

@@ -1,0 +1,187 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { and, count, desc, eq, inArray, isNotNull, isNull, lt, notInArray, or, type SQL, sql } from 'drizzle-orm';
+import { newestFirst } from '../common/event-key.js';
+import type { Owner } from '../common/owner.js';
+import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { memberships } from '../memberships/organization-memberships.table.js';
+import { organizations } from '../organizations/organizations.table.js';
+import { users } from '../users/users.table.js';
+import { billingCustomers, type BillingCustomer, type Provider } from './billing-customers.table.js';
+import { ownedBy } from './owned-by.js';
+import { type Payment, payments } from './payments.table.js';
+import { subscriptionProducts } from './subscription-products.table.js';
+import { type Subscription, type SubscriptionStatus, subscriptions } from './subscriptions.table.js';
+
+export interface SubscriptionFilters {
+  ownerId?: string;
+  provider?: Provider;
+  status?: SubscriptionStatus;
+  /** Whether it is known whose it is. */
+  owned?: boolean;
+}
+
+@Injectable()
+export class SubscriptionsRepository {
+  constructor(@Inject(DATABASE) private readonly db: Database) {}
+
+  async listOfOwner({ id }: Owner, db: Queryable = this.db): Promise<Subscription[]> {
+    return db.select().from(subscriptions).where(ownedBy(id, subscriptions.ownerId));
+  }
+
+  /** What a subscription was ever said to be of, the newest first. */
+  async listProducts(subscriptionId: string, db: Queryable = this.db): Promise<string[]> {
+    const rows = await db
+      .select({ productId: subscriptionProducts.productId })
+      .from(subscriptionProducts)
+      .where(eq(subscriptionProducts.subscriptionId, subscriptionId))
+      .orderBy(newestFirst(subscriptionProducts));
+    return rows.map(({ productId }) => productId);
+  }
+
+  async countMembers(organizationId: string, db: Queryable = this.db): Promise<number> {
+    const [row] = await db
+      .select({ members: count() })
+      .from(memberships)
+      .where(and(eq(memberships.organizationId, organizationId), isNull(memberships.deletedAt)));
+    return row!.members;
+  }
+
+  async list(
+    { ownerId, provider, status, owned }: SubscriptionFilters,
+    { limit, after }: { limit: number; after?: { createdAt: string; id: string } },
+  ): Promise<Subscription[]> {
+    const conditions: (SQL | undefined)[] = [
+      ownerId === undefined ? undefined : ownedBy(ownerId, subscriptions.ownerId),
+      provider === undefined ? undefined : eq(subscriptions.provider, provider),
+      status === undefined ? undefined : eq(subscriptions.status, status),
+      owned === undefined ? undefined : owned ? isNotNull(subscriptions.ownerId) : isNull(subscriptions.ownerId),
+      after && sql`(${subscriptions.createdAt}, ${subscriptions.id}) < (${after.createdAt}::timestamptz, ${after.id}::uuid)`,
+    ];
+    return this.db
+      .select()
+      .from(subscriptions)
+      .where(and(...conditions))
+      .orderBy(desc(subscriptions.createdAt), desc(subscriptions.id))
+      .limit(limit);
+  }
+
+  async listPayments(
+    { id }: Owner,
+    { limit, after }: { limit: number; after?: { createdAt: string; id: string } },
+  ): Promise<(Payment & { subscriptionId: string | null })[]> {
+    const rows = await this.db
+      .select({ payment: payments, subscriptionId: subscriptions.id })
+      .from(payments)
+      .leftJoin(
+        subscriptions,
+        and(eq(subscriptions.provider, payments.provider), eq(subscriptions.providerSubscriptionId, payments.providerSubscriptionId)),
+      )
+      .where(
+        and(
+          ownedBy(id, payments.ownerId),
+          after && sql`(${payments.occurredAt}, ${payments.id}) < (${after.createdAt}::timestamptz, ${after.id}::uuid)`,
+        ),
+      )
+      .orderBy(desc(payments.occurredAt), desc(payments.id))
+      .limit(limit);
+    return rows.map(({ payment, subscriptionId }) => ({ ...payment, subscriptionId }));
+  }
+
+  async lock(id: string, db: Queryable): Promise<Subscription | undefined> {
+    const [row] = await db.select().from(subscriptions).where(eq(subscriptions.id, id)).for('no key update');
+    return row;
+  }
+
+  async find(id: string, db: Queryable = this.db): Promise<Subscription | undefined> {
+    const [row] = await db.select().from(subscriptions).where(eq(subscriptions.id, id));
+    return row;
+  }
+
+  async insert(row: typeof subscriptions.$inferInsert, db: Queryable): Promise<Subscription> {
+    const [inserted] = await db.insert(subscriptions).values(row).returning();
+    return inserted!;
+  }
+
+  async update(id: string, changes: Partial<typeof subscriptions.$inferInsert>, db: Queryable): Promise<Subscription> {
+    const [updated] = await db.update(subscriptions).set(changes).where(eq(subscriptions.id, id)).returning();
+    return updated!;
+  }
+
+  /** Whether there is a living one; it can not be deleted until the transaction ends. */
+  async keepOwner({ kind, id }: Owner, db: Queryable): Promise<boolean> {
+    const table = kind === 'user' ? users : organizations;
+    const [row] = await db
+      .select({ id: table.id })
+      .from(table)
+      .where(and(eq(table.id, id), isNull(table.deletedAt)))
+      .for('share');
+    return row !== undefined;
+  }
+
+  /** Those of an owner who can open a portal, the newest first. */
+  async listCustomers({ id }: Owner, db: Queryable = this.db): Promise<BillingCustomer[]> {
+    return db
+      .select()
+      .from(billingCustomers)
+      .where(and(ownedBy(id, billingCustomers.ownerId), isNull(billingCustomers.deletedAt)))
+      .orderBy(desc(billingCustomers.createdAt), desc(billingCustomers.id));
+  }
+
+  /** Says for good whose customer it is. */
+  async linkCustomer(
+    { provider, providerCustomerId }: Pick<BillingCustomer, 'provider' | 'providerCustomerId'>,
+    owner: Owner,
+    newId: string,
+    db: Queryable,
+  ): Promise<void> {
+    const link = { ownerKind: owner.kind, ownerId: owner.id, ownerLinked: true };
+    await db
+      .insert(billingCustomers)
+      .values({ id: newId, provider, providerCustomerId, ...link })
+      .onConflictDoUpdate({ target: [billingCustomers.provider, billingCustomers.providerCustomerId], set: link });
+  }
+
+  /** How many nobody owns, and how many are of products that are in no plan. */
+  async countOddities(knownProducts: string[]): Promise<{ ownerless: number; unknownProduct: number }> {
+    const isAlive = inArray(subscriptions.status, ['trialing', 'active', 'past_due']);
+    const isUnknown = or(
+      isNull(subscriptions.productId),
+      knownProducts.length === 0 ? sql`true` : notInArray(subscriptions.productId, knownProducts),
+    );
+    const [row] = await this.db
+      .select({
+        ownerless: sql<number>`(count(*) FILTER (WHERE ${subscriptions.ownerId} IS NULL))::int`,
+        unknownProduct: sql<number>`(count(*) FILTER (WHERE ${subscriptions.provider} <> 'manual' AND ${isUnknown}))::int`,
+      })
+      .from(subscriptions)
+      .where(isAlive);
+    return row!;
+  }
+
+  /** Organizations whose plan is paid by the seat, and that pay for another number of them than they have members. */
+  async listWrongSeats(
+    products: string[],
+    limit: number,
+  ): Promise<{ provider: string; providerSubscriptionId: string; members: number }[]> {
+    if (products.length === 0) return [];
+    const members = sql<number>`count(${memberships.id})::int`;
+    const rows = await this.db
+      .select({ provider: subscriptions.provider, providerSubscriptionId: subscriptions.providerSubscriptionId, members })
+      .from(subscriptions)
+      .innerJoin(memberships, and(eq(memberships.organizationId, subscriptions.ownerId), isNull(memberships.deletedAt)))
+      .where(
+        and(
+          inArray(subscriptions.status, ['trialing', 'active']),
+          eq(subscriptions.cancelAtPeriodEnd, false),
+          isNull(subscriptions.endRequestedAt),
+          inArray(subscriptions.productId, products),
+          lt(memberships.createdAt, sql`now()`),
+        ),
+      )
+      .groupBy(subscriptions.id)
+      .having(sql`count(${memberships.id}) <> ${subscriptions.seats} AND ${subscriptions.seats} IS NOT NULL`)
+      .orderBy(subscriptions.id)
+      .limit(limit);
+    return rows.map((row) => ({ ...row, providerSubscriptionId: row.providerSubscriptionId! }));
+  }
+}

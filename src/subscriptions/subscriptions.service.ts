@@ -1,0 +1,241 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { Actor } from '../access/principal.js';
+import { AuditService } from '../audit/audit.service.js';
+import { Clock } from '../common/clock.js';
+import { InvalidRequest } from '../common/common.errors.js';
+import { Cursors, type Page } from '../common/cursors.js';
+import { newId } from '../common/ids.js';
+import type { Owner } from '../common/owner.js';
+import { Config } from '../config/config.js';
+import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import type { Plan, Tier } from '../plans/plans.js';
+import { PlansService } from '../plans/plans.service.js';
+import type { Payment } from './payments.table.js';
+import { bestOf, type Judged, type Reason, stateOf } from './subscription-state.js';
+import { NotAGrant, OwnerNotFound, PlanRequired, SubscriptionNotFound } from './subscriptions.errors.js';
+import { type SubscriptionFilters, SubscriptionsRepository } from './subscriptions.repository.js';
+import type { Subscription } from './subscriptions.table.js';
+import { SyncedSubscriptionsService } from './synced-subscriptions.service.js';
+
+const DAY_MS = 86_400_000;
+
+/** What an owner may use, and why. */
+export interface EffectiveSubscription {
+  tier: Tier;
+  plan: Plan;
+  /** Whether a subscription grants it; everybody has the free plan. */
+  access: boolean;
+  reason: Reason;
+  until: Date | null;
+  seats: { used: number; limit: number | null };
+  /** The row that decided. */
+  chosen?: Judged<Subscription>;
+  /** All of the owner's, the one that decided first. */
+  considered: Judged<Subscription>[];
+}
+
+export type JudgedSubscription = Judged<Subscription>;
+
+/** Whose: exactly one of both. */
+export interface OwnerIds {
+  organizationId?: string;
+  userId?: string;
+}
+
+export interface Grant extends OwnerIds {
+  /** Or another name of the plan. */
+  tier: string;
+  endsAt?: Date;
+  seats?: number;
+  note?: string;
+}
+
+/**
+ * Who may use what. Other modules ask `effectiveOf` or `require`, or put `@Requires('feature')` on a route; the
+ * rules are in `subscription-state.ts`, and nowhere else.
+ */
+@Injectable()
+export class SubscriptionsService {
+  private readonly policy: { unconfirmedMs: number };
+
+  constructor(
+    private readonly repository: SubscriptionsRepository,
+    private readonly synced: SyncedSubscriptionsService,
+    private readonly plans: PlansService,
+    private readonly audit: AuditService,
+    private readonly cursors: Cursors,
+    private readonly clock: Clock,
+    config: Config,
+    @Inject(DATABASE) private readonly db: Database,
+  ) {
+    this.policy = { unconfirmedMs: config.billingUnconfirmedDays * DAY_MS };
+  }
+
+  async effectiveOf(owner: Owner): Promise<EffectiveSubscription> {
+    const [rows, used] = await Promise.all([
+      this.repository.listOfOwner(owner),
+      owner.kind === 'organization' ? this.repository.countMembers(owner.id) : 1,
+    ]);
+    const considered = await this.judgeAll(rows);
+    const chosen = bestOf(considered);
+    const granting = chosen?.state.grants === true ? chosen : undefined;
+    const plan = this.plans.get(granting?.tier ?? 'free');
+    return {
+      tier: plan.tier,
+      plan,
+      access: granting !== undefined,
+      reason: chosen?.state.reason ?? 'none',
+      until: granting?.state.until ?? null,
+      seats: { used, limit: seatLimit(plan, granting?.row) },
+      chosen,
+      considered: considered.toSorted((a, b) => Number(b === chosen) - Number(a === chosen)),
+    };
+  }
+
+  /** @throws {PlanRequired} naming the plans that have the feature */
+  async require(owner: Owner, feature: string): Promise<void> {
+    const { plan } = await this.effectiveOf(owner);
+    if (plan.limits.features.includes(feature)) return;
+    const names = this.plans.tiersWith(feature).map((tier) => this.plans.get(tier).name);
+    const help = names.length === 0 ? 'No plan includes it.' : `It is part of ${names.join(' and ')}.`;
+    throw new PlanRequired({ detail: `The plan ${plan.name} does not include "${feature}". ${help}` });
+  }
+
+  async listPayments(
+    owner: Owner,
+    { limit, cursor }: { limit: number; cursor?: string },
+  ): Promise<Page<Payment & { subscriptionId: string | null }>> {
+    const list = ['payments', owner];
+    const after = this.cursors.readTimeAndId(cursor, list);
+    const rows = await this.repository.listPayments(owner, { limit: limit + 1, after });
+    return this.cursors.page(rows, { limit, list, position: ({ occurredAt, id }) => [occurredAt.toISOString(), id] });
+  }
+
+  async list({ limit, cursor, ...filters }: SubscriptionFilters & { limit: number; cursor?: string }): Promise<Page<JudgedSubscription>> {
+    const list = ['subscriptions', filters];
+    const after = this.cursors.readTimeAndId(cursor, list);
+    const rows = await this.repository.list(filters, { limit: limit + 1, after });
+    const page = this.cursors.page(rows, { limit, list, position: ({ createdAt, id }) => [createdAt.toISOString(), id] });
+    return { ...page, data: await this.judgeAll(page.data) };
+  }
+
+  /**
+   * Gives an owner a plan without a provider.
+   *
+   * @throws {InvalidRequest} @throws {OwnerNotFound}
+   */
+  async grant({ tier: name, endsAt, seats, note, ...ids }: Grant, actor: Actor, db: Queryable): Promise<JudgedSubscription> {
+    const { tier } = this.planNamed(name);
+    const owner = await this.keepOwner(ids, db);
+    const now = this.clock.now();
+    const row = await this.repository.insert(
+      {
+        id: newId(),
+        provider: 'manual',
+        ownerKind: owner.kind,
+        ownerId: owner.id,
+        ownerLinked: true,
+        tier,
+        status: 'active',
+        startedAt: now,
+        currentPeriodStart: now,
+        endsAt,
+        seats,
+        note,
+      },
+      db,
+    );
+    await this.record('subscription.granted', row, actor, { after: { tier, endsAt, seats, note } }, db);
+    return this.judge(row);
+  }
+
+  /**
+   * Ends a grant now. One that is over stays as it is.
+   *
+   * @throws {SubscriptionNotFound} @throws {NotAGrant}
+   */
+  async endGrant(id: string, actor: Actor): Promise<void> {
+    await this.db.transaction(async (tx) => {
+      const before = found(await this.repository.lock(id, tx));
+      if (before.provider !== 'manual') throw new NotAGrant();
+      if (before.status === 'canceled') return;
+      const now = this.clock.now();
+      await this.repository.update(id, { status: 'canceled', canceledAt: now, endedAt: now }, tx);
+      await this.record(
+        'subscription.grant_ended',
+        before,
+        actor,
+        { before: { status: before.status }, after: { status: 'canceled' } },
+        tx,
+      );
+    });
+  }
+
+  /**
+   * Says for good whose a subscription is, and so its customer if nobody's yet; what else hangs on that customer follows.
+   *
+   * @throws {InvalidRequest} @throws {SubscriptionNotFound} @throws {OwnerNotFound}
+   */
+  async link(id: string, ids: OwnerIds, actor: Actor): Promise<JudgedSubscription> {
+    const linked = await this.db.transaction(async (tx) => {
+      const known = found(await this.repository.find(id, tx));
+      const owner = await this.keepOwner(ids, tx);
+      return this.synced.link(known, owner, actor, tx);
+    });
+    return this.judge(linked);
+  }
+
+  /** @throws {InvalidRequest} */
+  planNamed(name: string): Plan {
+    const plan = this.plans.find(name);
+    if (plan !== undefined) return plan;
+    const names = this.plans.list().map(({ tier }) => tier);
+    throw new InvalidRequest({ errors: [{ path: 'body.tier', message: `tier must be one of ${names.join(', ')}` }] });
+  }
+
+  private async keepOwner({ organizationId, userId }: OwnerIds, db: Queryable): Promise<Owner> {
+    if ((organizationId === undefined) === (userId === undefined))
+      throw new InvalidRequest({ errors: [{ path: 'body.organizationId', message: 'name either organizationId or userId' }] });
+    const owner: Owner = organizationId === undefined ? { kind: 'user', id: userId! } : { kind: 'organization', id: organizationId };
+    if (!(await this.repository.keepOwner(owner, db))) throw new OwnerNotFound();
+    return owner;
+  }
+
+  private async judgeAll(rows: Subscription[]): Promise<JudgedSubscription[]> {
+    return Promise.all(rows.map((row) => this.judge(row)));
+  }
+
+  private async judge(row: Subscription): Promise<JudgedSubscription> {
+    const tier = await this.tierOf(row);
+    return { row, tier, state: stateOf(row, tier, this.clock.now(), this.policy) };
+  }
+
+  /** A payer who changed to a product that nobody has mapped keeps the last plan that is known. */
+  private async tierOf({ id, provider, productId, tier }: Subscription): Promise<Tier | undefined> {
+    if (provider === 'manual') return tier ?? undefined;
+    const known = this.plans.tierOfProduct(provider, productId);
+    if (known !== undefined) return known;
+    const earlier = await this.repository.listProducts(id);
+    return earlier.map((product) => this.plans.tierOfProduct(provider, product)).find((one) => one !== undefined);
+  }
+
+  private async record(
+    action: string,
+    { id, ownerKind, ownerId }: Subscription,
+    actor: Actor,
+    change: { before?: object; after?: object },
+    db: Queryable,
+  ): Promise<void> {
+    const organizationId = ownerKind === 'organization' ? ownerId! : undefined;
+    await this.audit.record({ actor, action, organizationId, target: { type: 'subscription', id }, ...change }, db);
+  }
+}
+
+function seatLimit({ limits: { perSeat, seats } }: Plan, row: Subscription | undefined): number | null {
+  return perSeat ? (row?.seats ?? seats) : seats;
+}
+
+function found(subscription: Subscription | undefined): Subscription {
+  if (subscription === undefined) throw new SubscriptionNotFound();
+  return subscription;
+}
