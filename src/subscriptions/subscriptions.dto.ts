@@ -336,12 +336,15 @@ export class SubscriptionResponse extends ConsideredSubscriptionResponse {
   note!: string | null;
 
   /** When it began. */
+  startedAt!: Date | null;
+
+  /** When we first heard of it. */
   createdAt!: Date;
 
   static override of(judged: JudgedSubscription): SubscriptionResponse {
     const { row } = judged;
     const { ownerKind, ownerId, providerCustomerId, currentPeriodStart, currentPeriodEnd, cancelAtPeriodEnd, endsAt, endedAt } = row;
-    const { trialEnd, seats, amount, currency, note, createdAt } = row;
+    const { trialEnd, seats, amount, currency, note, startedAt, createdAt } = row;
     return {
       ...ConsideredSubscriptionResponse.of(judged),
       ownerKind,
@@ -357,6 +360,7 @@ export class SubscriptionResponse extends ConsideredSubscriptionResponse {
       amount,
       currency,
       note,
+      startedAt,
       createdAt,
     };
   }
