@@ -63,16 +63,16 @@ export interface StatePolicy {
 export function stateOf(row: StateRow, tier: Tier | undefined, now: Date, policy: StatePolicy): SubscriptionState {
   if (tier === undefined) return refused('unknown_product', 'its product is in no plan');
   const { status } = row;
-  if (status !== 'trialing' && status !== 'active' && status !== 'past_due') return refused(...REFUSALS[status]);
+  if (status !== 'trialing' && status !== 'active' && status !== 'past_due') return REFUSALS[status];
   return stateOfLiving(row, status, now, policy);
 }
 
 const REFUSALS = {
-  incomplete: ['incomplete', 'its first payment is not made'],
-  paused: ['paused', 'it is paused'],
-  unpaid: ['unpaid', 'its renewal was not paid'],
-  canceled: ['lapsed', 'it is canceled'],
-} as const satisfies Partial<Record<SubscriptionStatus, [Reason, string]>>;
+  incomplete: refused('incomplete', 'its first payment is not made'),
+  paused: refused('paused', 'it is paused'),
+  unpaid: refused('unpaid', 'its renewal was not paid'),
+  canceled: refused('lapsed', 'it is canceled'),
+};
 
 function stateOfLiving(
   row: StateRow,
