@@ -256,7 +256,12 @@ describe('an account at DodoPayments', () => {
       return during(dodo, start);
     });
     for (const one of orders)
-      expect(one.toSorted()).toEqual(['payment.succeeded succeeded', 'subscription.active active', 'subscription.updated active']);
+      expect(one.toSorted()).toEqual([
+        'payment.succeeded succeeded',
+        'subscription.active active',
+        'subscription.renewed active',
+        'subscription.updated active',
+      ]);
     expect(new Set(orders.map(([first]) => first)).size).toBe(2);
   });
 
@@ -341,6 +346,7 @@ describe('an account at DodoPayments', () => {
   it('begins with a trial, which is no status', () => {
     const { dodo, start, pass } = subscribed({}, { trialDays: 14 });
     const { subscription_id: id, ...trial } = start();
+    expect(dodo.payments.size).toBe(0);
     expect(trial).toMatchObject({ status: 'active', trial_period_days: 14, next_billing_date: expect.stringMatching(/^2026-01-15/) });
     pass(14);
     expect(dodo.subscription(id).next_billing_date).toMatch(/^2026-02-15/);

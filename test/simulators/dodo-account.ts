@@ -96,14 +96,7 @@ export class DodoAccount extends DodoBilling {
     const named = { ...(email !== null && { email }), ...(name !== null && { name }) };
     const customer = known === null ? (this.customerWith(email) ?? this.createCustomer(named)) : this.customer(known);
     const subscriptionId = this.begin(checkout, customer);
-    const isPaid = firstPayment === 'paid';
-    const { trial_period_days: trialDays, recurring_pre_tax_amount: amount } = this.subscription(subscriptionId);
-    const payment = { checkout_session_id: id, total_amount: trialDays > 0 ? 0 : amount };
-    // Which of the two comes first is not said anywhere.
-    const paysFirst = this.chance.chance(0.5);
-    if (isPaid && !paysFirst) this.change(subscriptionId, { status: 'active' }, ['active']);
-    const paymentId = this.pay(subscriptionId, isPaid ? 'succeeded' : 'processing', payment);
-    if (isPaid && paysFirst) this.change(subscriptionId, { status: 'active' }, ['active']);
+    const paymentId = this.settleCheckout(id, subscriptionId, firstPayment);
     this.checkouts.set(id, { ...this.checkouts.get(id)!, customer_id: customer.customer_id, payment_id: paymentId });
     return this.subscription(subscriptionId);
   }
@@ -183,6 +176,20 @@ export class DodoAccount extends DodoBilling {
     const id = this.chance.id('x').slice(2);
     const around = { id, at: this.stampText(), subscription: this.subscription(subscriptionId) };
     this.sendLoose(type, id, DODO_NOISE[type]!(around));
+  }
+
+  /** Which comes first, the payment or what it pays for, is not said anywhere; a trial is paid for when it ends. */
+  private settleCheckout(checkoutId: string, id: string, firstPayment: 'paid' | 'incomplete'): string | null {
+    const payment = { checkout_session_id: checkoutId };
+    if (firstPayment === 'incomplete') return this.pay(id, 'processing', payment);
+    if (this.subscription(id).trial_period_days > 0) {
+      this.change(id, { status: 'active' }, ['active']);
+      return null;
+    }
+    const paid = this.chance.chance(0.5) ? this.pay(id, 'succeeded', payment) : undefined;
+    // Published: what is deducted is also told of as a renewal, the first time too.
+    this.change(id, { status: 'active' }, ['active', 'renewed']);
+    return paid ?? this.pay(id, 'succeeded', payment);
   }
 
   private begin(
