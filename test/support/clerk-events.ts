@@ -245,6 +245,8 @@ export interface Signing {
   timestamp?: number;
   headers?: 'svix' | 'webhook';
   secret?: string;
+  /** Whose message it is; all of them sign alike. */
+  provider?: 'clerk' | 'polar' | 'dodo';
 }
 
 export function newMessageId(): string {
@@ -252,14 +254,15 @@ export function newMessageId(): string {
 }
 
 /** The headers that prove where a body came from. */
-export function sign(body: string | Buffer, { id = newMessageId(), headers = 'svix', ...given }: Signing = {}): Record<string, string> {
+export function sign(body: string | Buffer, { id = newMessageId(), provider = 'clerk', ...given }: Signing = {}): Record<string, string> {
   const { timestamp = Math.floor(Date.now() / 1000), secret = CLERK_WEBHOOK_SECRET } = given;
+  const headers = given.headers ?? (provider === 'clerk' ? 'svix' : 'webhook');
   const key = Buffer.from(secret.replace(/^whsec_/, ''), 'base64');
   const signature = createHmac('sha256', key).update(`${id}.${timestamp}.`).update(body).digest('base64');
   return { [`${headers}-id`]: id, [`${headers}-timestamp`]: String(timestamp), [`${headers}-signature`]: `v1,${signature}` };
 }
 
-/** Posts one attempt to a running server, as Clerk does. */
+/** Posts one attempt to a running server, as Clerk and the billing providers do. */
 export async function deliver(
   url: string,
   event: ClerkEvent | string | Buffer,
@@ -267,6 +270,6 @@ export async function deliver(
 ): Promise<{ status: number; body: Record<string, unknown> }> {
   const body = typeof event === 'string' || Buffer.isBuffer(event) ? event : JSON.stringify(event);
   const headers = { 'content-type': 'application/json', ...sign(body, signing) };
-  const response = await fetch(`${url}/webhooks/clerk`, { method: 'POST', headers, body: body as string });
+  const response = await fetch(`${url}/webhooks/${signing.provider ?? 'clerk'}`, { method: 'POST', headers, body: body as string });
   return { status: response.status, body: (await response.json()) as Record<string, unknown> };
 }
