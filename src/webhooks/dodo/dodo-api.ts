@@ -53,7 +53,8 @@ export class DodoApi implements BillingProvider {
     const list = await this.calls.read(what, async (send) => dated(this.client(what, send).subscriptions.list(query)), signal);
     const { items: given } = list.answer as { items?: unknown };
     const items = this.calls.expect<unknown[]>(what, Array.isArray(given) ? given : null, 'items');
-    return { truths: items.map((item) => this.truthOf(what, item, list.key)), next: items.length === 0 ? null : String(page + 1) };
+    const truths = items.map((item) => ({ ...this.truthOf(what, item, list.key), untold: untoldIn(item) }));
+    return { truths, next: items.length === 0 ? null : String(page + 1) };
   }
 
   async createCheckout({ owner, productId, seats = 1, successUrl, idempotencyKey, ...buyer }: CheckoutOrder): Promise<CheckoutSession> {
@@ -148,10 +149,7 @@ export class DodoApi implements BillingProvider {
     const id = this.calls.expect(what, given, 'id');
     if (key === undefined) return { id, unreadable: 'the answer has no date', key: NO_KEY };
     try {
-      const snapshot = subscriptionOf(object, { at: key.at, graceMs: this.config.billingGraceDays * DAY_MS });
-      // Lists leave it out.
-      const untold = Object.hasOwn(object as object, 'expires_at') ? undefined : ['endsAt' as const];
-      return { id, key, snapshot, untold };
+      return { id, key, snapshot: subscriptionOf(object, { at: key.at, graceMs: this.config.billingGraceDays * DAY_MS }) };
     } catch (error) {
       if (!(error instanceof Unreadable)) throw error;
       return { id, key, unreadable: error.message };
@@ -170,6 +168,11 @@ async function dated(call: { asResponse(): Promise<Response> }): Promise<{ answe
     answer: await response.json(),
     key: isDated ? { ...NO_KEY, at: date.toISOString(), rank: EventRank.update } : undefined,
   };
+}
+
+/** Lists leave out when a subscription of a fixed term is over. */
+function untoldIn(item: unknown): Truth['untold'] {
+  return Object.hasOwn(item as object, 'expires_at') ? [] : ['endsAt'];
 }
 
 function saidOf(owner: Owner): Record<string, string> {
