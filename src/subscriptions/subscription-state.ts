@@ -62,19 +62,17 @@ export interface StatePolicy {
  */
 export function stateOf(row: StateRow, tier: Tier | undefined, now: Date, policy: StatePolicy): SubscriptionState {
   if (tier === undefined) return refused('unknown_product', 'its product is in no plan');
-  switch (row.status) {
-    case 'incomplete':
-      return refused('incomplete', 'its first payment is not made');
-    case 'paused':
-      return refused('paused', 'it is paused');
-    case 'unpaid':
-      return refused('unpaid', 'its renewal was not paid');
-    case 'canceled':
-      return refused('lapsed', 'it is canceled');
-    default:
-      return stateOfLiving(row, row.status, now, policy);
-  }
+  const { status } = row;
+  if (status !== 'trialing' && status !== 'active' && status !== 'past_due') return REFUSALS[status];
+  return stateOfLiving(row, status, now, policy);
 }
+
+const REFUSALS = {
+  incomplete: refused('incomplete', 'its first payment is not made'),
+  paused: refused('paused', 'it is paused'),
+  unpaid: refused('unpaid', 'its renewal was not paid'),
+  canceled: refused('lapsed', 'it is canceled'),
+};
 
 function stateOfLiving(
   row: StateRow,
@@ -171,11 +169,13 @@ export interface Judged<Row> {
   state: SubscriptionState;
 }
 
+type Comparable = Pick<Subscription, 'id' | 'providerSubscriptionId' | 'seats' | 'startedAt'>;
+
 /**
  * The one of several that counts: of those that grant the best plan, then the most seats, then the longest; where
  * none grants, the newest tells why. Undefined for none.
  */
-export function bestOf<Row extends Pick<Subscription, 'id' | 'seats' | 'createdAt'>>(all: Judged<Row>[]): Judged<Row> | undefined {
+export function bestOf<Row extends Comparable>(all: Judged<Row>[]): Judged<Row> | undefined {
   const rank = ({ tier }: Judged<Row>) => (tier === undefined ? -1 : TIERS.indexOf(tier));
   const time = ({ state: { until } }: Judged<Row>) => until?.getTime() ?? Number.MAX_SAFE_INTEGER;
   const granting = all.filter(({ state }) => state.grants);
@@ -185,6 +185,8 @@ export function bestOf<Row extends Pick<Subscription, 'id' | 'seats' | 'createdA
   )[0];
 }
 
-function newerFirst(a: { id: string; createdAt: Date }, b: { id: string; createdAt: Date }): number {
-  return b.createdAt.getTime() - a.createdAt.getTime() || (a.id < b.id ? 1 : -1);
+/** By what the provider tells, which is the same in whatever order it came. */
+function newerFirst(a: Comparable, b: Comparable): number {
+  const began = ({ startedAt }: Comparable) => startedAt?.getTime() ?? 0;
+  return began(b) - began(a) || ((a.providerSubscriptionId ?? a.id) < (b.providerSubscriptionId ?? b.id) ? 1 : -1);
 }

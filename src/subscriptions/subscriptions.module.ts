@@ -10,8 +10,10 @@ import { Checkouts } from './checkouts.js';
 import { ComparedSubscriptionsRepository } from './compared-subscriptions.repository.js';
 import { OperatorSubscriptionsController } from './operator-subscriptions.controller.js';
 import { OrganizationSubscriptionsController } from './organization-subscriptions.controller.js';
+import { Seats } from './seats.js';
 import { SubscriptionChecks } from './subscription-checks.js';
 import { SubscriptionEnds } from './subscription-ends.js';
+import { SubscriptionWatch } from './subscription-watch.js';
 import { SubscriptionsController } from './subscriptions.controller.js';
 import { SubscriptionsRepository } from './subscriptions.repository.js';
 import { SubscriptionsService } from './subscriptions.service.js';
@@ -27,6 +29,8 @@ import { SyncedSubscriptionsService } from './synced-subscriptions.service.js';
     SyncedSubscriptionsRepository,
     SyncedSubscriptionsService,
     Checkouts,
+    Seats,
+    SubscriptionWatch,
     BillingProviders,
     ComparedSubscriptionsRepository,
     BillingReconciliation,

@@ -192,7 +192,7 @@ export class SyncedSubscriptionsService {
         'A subscription of a product that is in no plan: access stays as it was',
       );
     if (seen === undefined) {
-      const dated = { ...row, createdAt: fields.startedAt ?? now, eventAt: key.at };
+      const dated = { ...row, createdAt: now, eventAt: key.at };
       return this.repository.insertSubscription({ id: newId(), ...dated, ...keyColumns(key), checkAt: checkTimeOf(dated) }, db);
     }
     const keyAfter = seen.isNews ? key : keyOfRow(seen.row);
