@@ -70,7 +70,13 @@ function messages(prefix: string, count: number): Message[] {
   return Array.from({ length: count }, (_, index) => {
     const story = Math.floor(index / STORY.length);
     const type = STORY[index % STORY.length]!;
-    const names = { user: `user_${prefix}_${story}`, organization: `org_${prefix}_${story >> 1}`, email: `${prefix}-${story}@example.com` };
+    const names = {
+      user: `user_${prefix}_${story}`,
+      organization: `org_${prefix}_${story >> 1}`,
+      email: `${prefix}-${story}@example.com`,
+      product: '',
+      subscription: '',
+    };
     const event = { object: 'event', type, timestamp: now + index, data: EXAMPLES[type]!(names, now + index) };
     return { id: `msg_${prefix}_${index}`, body: Buffer.from(JSON.stringify(event)) };
   });

@@ -4,11 +4,14 @@ import path from 'node:path';
 import type { INestApplicationContext } from '@nestjs/common';
 import { SYSTEM } from './access/principal.js';
 import { AuthService } from './auth/auth.service.js';
+import { Config } from './config/config.js';
 import { DATA_DIRECTORY, writePrivateFile } from './config/local-environment.js';
 import { DATABASE, type Database } from './database/database.js';
 import { MembershipsService } from './memberships/memberships.service.js';
 import { OrganizationsService } from './organizations/organizations.service.js';
 import { UsersService } from './users/users.service.js';
+import { ExampleWebhooksService, namesOf } from './webhooks/example-webhooks.service.js';
+import { WebhooksService } from './webhooks/webhooks.service.js';
 
 const FILE = path.join(DATA_DIRECTORY, 'demo.json');
 
@@ -60,10 +63,20 @@ async function seedOrganization(app: INestApplicationContext): Promise<void> {
   const [users, organizations, memberships] = [app.get(UsersService), app.get(OrganizationsService), app.get(MembershipsService)];
   const [ada, max] = await Promise.all([users.findByEmail('ada@demo.test'), users.findByEmail('max@demo.test')]);
   if (ada === undefined || max === undefined || (await organizations.listOfUser(ada.id, { limit: 1 })).data.length > 0) return;
-  await app.get<Database>(DATABASE).transaction(async (tx) => {
+  const organizationId = await app.get<Database>(DATABASE).transaction(async (tx) => {
     const { id } = await organizations.create({ userId: ada.id, actor: SYSTEM }, { name: 'Demo Inc.' }, tx);
     await memberships.add({ organizationId: id, userId: max.id, role: 'member' }, tx);
+    return id;
   });
+  await seedSubscription(app, organizationId);
+}
+
+/** As if it had been bought: by signed events, through the inbox. */
+async function seedSubscription(app: INestApplicationContext, organization: string): Promise<void> {
+  const [config, webhooks] = [app.get(Config), app.get(WebhooksService)];
+  const names = namesOf('polar', { organization, email: 'ada@demo.test' });
+  const messages = ['subscription.active', 'order.paid'].map((type) => new ExampleWebhooksService(config).messageOf('polar', type, names));
+  for (const { headers, body } of messages) await webhooks.receive('polar', headers, body);
 }
 
 function readKnown(): Person[] {

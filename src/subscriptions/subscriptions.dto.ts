@@ -29,7 +29,7 @@ export class SeatsResponse {
 export class ConsideredSubscriptionResponse {
   /** Our id. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   @ApiProperty({ format: 'uuid' })
-  subscriptionId!: string;
+  id!: string;
 
   /** Who follows the money; `manual` is a grant by an operator. */
   @ApiProperty({ enum: PROVIDERS, example: 'polar' })
@@ -66,8 +66,8 @@ export class ConsideredSubscriptionResponse {
   rule!: string;
 
   static of({ row, tier, state }: JudgedSubscription): ConsideredSubscriptionResponse {
-    const { id: subscriptionId, provider, providerSubscriptionId, productId, status, providerStatus } = row;
-    return { subscriptionId, provider, providerSubscriptionId, productId, tier: tier ?? null, status, providerStatus, ...state };
+    const { id, provider, providerSubscriptionId, productId, status, providerStatus } = row;
+    return { id, provider, providerSubscriptionId, productId, tier: tier ?? null, status, providerStatus, ...state };
   }
 }
 

@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, count, desc, eq, inArray, isNotNull, isNull, lt, notInArray, or, type SQL, sql } from 'drizzle-orm';
+import { and, count, desc, eq, gt, inArray, isNotNull, isNull, notInArray, or, type SQL, sql } from 'drizzle-orm';
 import { newestFirst } from '../common/event-key.js';
 import type { Owner } from '../common/owner.js';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
@@ -160,13 +160,14 @@ export class SubscriptionsRepository {
 
   /** Organizations whose plan is paid by the seat, and that pay for another number of them than they have members. */
   async listWrongSeats(
+    provider: Provider,
     products: string[],
-    limit: number,
-  ): Promise<{ provider: string; providerSubscriptionId: string; members: number }[]> {
+    { after, limit }: { after?: string; limit: number },
+  ): Promise<{ id: string; providerSubscriptionId: string; members: number }[]> {
     if (products.length === 0) return [];
     const members = sql<number>`count(${memberships.id})::int`;
     const rows = await this.db
-      .select({ provider: subscriptions.provider, providerSubscriptionId: subscriptions.providerSubscriptionId, members })
+      .select({ id: subscriptions.id, providerSubscriptionId: subscriptions.providerSubscriptionId, members })
       .from(subscriptions)
       .innerJoin(memberships, and(eq(memberships.organizationId, subscriptions.ownerId), isNull(memberships.deletedAt)))
       .where(
@@ -174,8 +175,9 @@ export class SubscriptionsRepository {
           inArray(subscriptions.status, ['trialing', 'active']),
           eq(subscriptions.cancelAtPeriodEnd, false),
           isNull(subscriptions.endRequestedAt),
+          eq(subscriptions.provider, provider),
           inArray(subscriptions.productId, products),
-          lt(memberships.createdAt, sql`now()`),
+          after === undefined ? undefined : gt(subscriptions.id, after),
         ),
       )
       .groupBy(subscriptions.id)

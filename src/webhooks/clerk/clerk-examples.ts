@@ -1,9 +1,4 @@
-/** Who and what an example event is about. */
-export interface ExampleNames {
-  user: string;
-  organization: string;
-  email: string;
-}
+import type { ExampleNames } from '../examples.js';
 
 /** Events as Clerk sends them, for whoever wants to see what they do here. */
 export const EXAMPLES: Record<string, (names: ExampleNames, now: number) => object> = {
