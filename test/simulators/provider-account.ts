@@ -15,7 +15,7 @@ export interface AccountOptions {
   clock: Clock;
   /** Decides ids and what else is left to chance. */
   seed?: number | string;
-  /** Begins every id after the kind of thing that it is of. */
+  /** Eight hexadecimal digits that tell its ids from those of another account of the same seed. */
   mark?: string;
 }
 
