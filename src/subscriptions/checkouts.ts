@@ -77,7 +77,7 @@ export class Checkouts {
     await this.db.transaction(async (tx) => {
       const { providerCustomerId } = session;
       if (providerCustomerId !== undefined)
-        await this.repository.linkCustomer({ provider: provider.name, providerCustomerId }, owner, newId(), tx);
+        await this.synced.linkCustomer({ provider: provider.name, providerCustomerId }, owner, actor, tx);
       const organizationId = owner.kind === 'organization' ? owner.id : undefined;
       const after = { provider: provider.name, productId };
       await this.audit.record(

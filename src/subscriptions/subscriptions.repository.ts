@@ -127,20 +127,6 @@ export class SubscriptionsRepository {
       .orderBy(desc(billingCustomers.createdAt), desc(billingCustomers.id));
   }
 
-  /** Says for good whose customer it is. */
-  async linkCustomer(
-    { provider, providerCustomerId }: Pick<BillingCustomer, 'provider' | 'providerCustomerId'>,
-    owner: Owner,
-    newId: string,
-    db: Queryable,
-  ): Promise<void> {
-    const link = { ownerKind: owner.kind, ownerId: owner.id, ownerLinked: true };
-    await db
-      .insert(billingCustomers)
-      .values({ id: newId, provider, providerCustomerId, ...link })
-      .onConflictDoUpdate({ target: [billingCustomers.provider, billingCustomers.providerCustomerId], set: link });
-  }
-
   /** How many nobody owns, and how many are of products that are in no plan. */
   async countOddities(knownProducts: string[]): Promise<{ ownerless: number; unknownProduct: number }> {
     const isAlive = inArray(subscriptions.status, ['trialing', 'active', 'past_due']);
