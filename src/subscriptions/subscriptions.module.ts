@@ -5,10 +5,14 @@ import { JobsModule } from '../jobs/jobs.module.js';
 import { OutboxModule } from '../outbox/outbox.module.js';
 import { PlansModule } from '../plans/plans.module.js';
 import { BillingProviders } from './billing-provider.js';
+import { BillingReconciliation } from './billing-reconciliation.js';
 import { Checkouts } from './checkouts.js';
+import { ComparedSubscriptionsRepository } from './compared-subscriptions.repository.js';
 import { OperatorSubscriptionsController } from './operator-subscriptions.controller.js';
 import { OrganizationSubscriptionsController } from './organization-subscriptions.controller.js';
 import { Seats } from './seats.js';
+import { SubscriptionChecks } from './subscription-checks.js';
+import { SubscriptionEnds } from './subscription-ends.js';
 import { SubscriptionWatch } from './subscription-watch.js';
 import { SubscriptionsController } from './subscriptions.controller.js';
 import { SubscriptionsRepository } from './subscriptions.repository.js';
@@ -28,7 +32,11 @@ import { SyncedSubscriptionsService } from './synced-subscriptions.service.js';
     Seats,
     SubscriptionWatch,
     BillingProviders,
+    ComparedSubscriptionsRepository,
+    BillingReconciliation,
+    SubscriptionChecks,
+    SubscriptionEnds,
   ],
-  exports: [SubscriptionsService, SyncedSubscriptionsService, BillingProviders],
+  exports: [SubscriptionsService, SyncedSubscriptionsService, BillingProviders, BillingReconciliation],
 })
 export class SubscriptionsModule {}
