@@ -1,5 +1,4 @@
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type Answer, answerOf, type Call, startSimulatedApi } from './simulated-api.js';
 
 /** An object as Clerk publishes it. Only these fields are looked at; the rest is passed on. */
 export interface ClerkObject {
@@ -17,17 +16,6 @@ export interface ClerkMembership extends ClerkObject {
 export interface ClerkSession extends ClerkObject {
   status: string;
 }
-
-/** How the next call goes wrong: no answer, a cut connection, or an answer of its own. */
-export type ClerkFault = 'hang' | 'cut' | { status: number; retryAfter?: number; body?: string; contentType?: string };
-
-interface Answer {
-  status: number;
-  body: unknown;
-  headers?: Record<string, string>;
-}
-
-const json = (body: unknown): Answer => ({ status: 200, body });
 
 /** The shape and the codes are published: https://clerk.com/docs/guides/development/errors/backend-api */
 const refusal = (status: number, code: string, message: string, headers?: Record<string, string>): Answer => ({
@@ -47,25 +35,6 @@ export async function startClerkApiSimulator({ secretKey = 'sk_test_simulated', 
   const organizations = new Map<string, ClerkObject>();
   const memberships = new Map<string, ClerkMembership>();
   const sessions = new Map<string, ClerkSession>();
-  const faults: ClerkFault[] = [];
-  /** Every call, as `GET /v1/users?limit=500`. */
-  const calls: string[] = [];
-  const window = { startedAt: 0, spent: 0 };
-  const control = {
-    /** So many calls in so many seconds, as Clerk counts them (100 in 10 s for a development instance). */
-    rateLimit: undefined as { requests: number; seconds: number } | undefined,
-    /** Told of a call before it is answered, which waits for it. */
-    onCall: undefined as ((call: string) => void | Promise<void>) | undefined,
-  };
-
-  const limited = (): Answer | undefined => {
-    if (control.rateLimit === undefined) return undefined;
-    const { requests, seconds } = control.rateLimit;
-    const now = Date.now();
-    if (now - window.startedAt >= seconds * 1000) Object.assign(window, { startedAt: now, spent: 0 });
-    window.spent += 1;
-    return window.spent <= requests ? undefined : tooMany(Math.ceil((window.startedAt + seconds * 1000 - now) / 1000));
-  };
 
   const membershipsOf = (organizationId: string, query: URLSearchParams): Answer => {
     if (!organizations.has(organizationId)) return missing(organizationId);
@@ -83,12 +52,11 @@ export async function startClerkApiSimulator({ secretKey = 'sk_test_simulated', 
     if (!['active', 'pending'].includes(session.status))
       return refusal(400, 'invalid_action_for_session', `Unable to revoke session ${id}`);
     sessions.set(id, { ...session, status: 'revoked', updated_at: Date.now() });
-    return json(sessions.get(id));
+    return answerOf(sessions.get(id));
   };
 
-  const answer = (method: string, { pathname, searchParams: query }: URL): Answer => {
-    const [, version, noun, id = '', part] = pathname.split('/');
-    if (version !== 'v1') return missing(pathname);
+  const answer = ({ method, path: [version, noun, id = '', part], query }: Call): Answer => {
+    if (version !== 'v1') return missing(String(version));
     const createdAfter = Number(query.get('created_at_after') ?? Number.NEGATIVE_INFINITY);
     const userIds = query.getAll('user_id');
     const organizationIds = query.getAll('organization_id');
@@ -97,7 +65,7 @@ export async function startClerkApiSimulator({ secretKey = 'sk_test_simulated', 
     const listedUsers = [...users.values()].filter((user) => user.created_at > createdAfter).filter(among(userIds));
     switch (`${method} ${noun}${id === '' ? '' : '/…'}${part === undefined ? '' : `/${part}`}`) {
       case 'GET instance':
-        return json({
+        return answerOf({
           object: 'instance',
           id: instanceId,
           environment_type: 'development',
@@ -108,8 +76,8 @@ export async function startClerkApiSimulator({ secretKey = 'sk_test_simulated', 
         return pageOf(listedUsers, query);
       case 'GET users/…':
         // Clerk's ids all have a prefix: no user is called "count".
-        if (id === 'count') return json({ object: 'total_count', total_count: listedUsers.length });
-        return users.has(id) ? json(users.get(id)) : missing(id);
+        if (id === 'count') return answerOf({ object: 'total_count', total_count: listedUsers.length });
+        return users.has(id) ? answerOf(users.get(id)) : missing(id);
       case 'GET users/…/organization_memberships':
         if (!users.has(id)) return missing(id);
         return paginated(
@@ -119,72 +87,31 @@ export async function startClerkApiSimulator({ secretKey = 'sk_test_simulated', 
       case 'GET organizations':
         return paginated([...organizations.values()].filter(among(organizationIds)), query);
       case 'GET organizations/…':
-        return organizations.has(id) ? json(organizations.get(id)) : missing(id);
+        return organizations.has(id) ? answerOf(organizations.get(id)) : missing(id);
       case 'GET organizations/…/memberships':
         return membershipsOf(id, query);
       case 'GET sessions/…':
-        return sessions.has(id) ? json(sessions.get(id)) : missing(id);
+        return sessions.has(id) ? answerOf(sessions.get(id)) : missing(id);
       case 'POST sessions/…/revoke':
         return revoke(id);
       default:
-        return missing(pathname);
+        return missing(String(noun));
     }
   };
 
-  const server = createServer((request, response) => void serve(request, response));
-  const serve = async (request: IncomingMessage, response: ServerResponse) => {
-    const call = `${request.method} ${request.url}`;
-    calls.push(call);
-    await control.onCall?.(call);
-    const fault = faults.shift();
-    if (fault === 'hang') return;
-    if (fault === 'cut') {
-      request.socket.resetAndDestroy();
-      return;
-    }
-    if (fault?.body !== undefined) {
-      response.writeHead(fault.status, { 'content-type': fault.contentType ?? 'application/json' }).end(fault.body);
-      return;
-    }
-    const isOurs = request.headers.authorization === `Bearer ${secretKey}`;
-    const { status, body, headers } =
-      (fault === undefined ? undefined : failureOf(fault)) ??
-      limited() ??
-      (isOurs
-        ? answer(request.method ?? '', new URL(request.url ?? '', 'http://clerk.example.com'))
-        : refusal(401, 'clerk_key_invalid', 'The provided Clerk Secret Key is invalid.'));
-    response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(body));
-  };
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const api = await startSimulatedApi({
+    token: secretKey,
+    answer,
+    unauthorized: () => refusal(401, 'clerk_key_invalid', 'The provided Clerk Secret Key is invalid.'),
+    tooMany: (seconds) =>
+      refusal(429, 'too_many_requests', 'Too many requests. Please try again in a bit.', { 'retry-after': String(seconds) }),
+    failure: (status) => refusal(status, 'simulated_failure', 'Simulated failure'),
+  });
 
-  return {
-    secretKey,
-    instanceId,
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    users,
-    organizations,
-    memberships,
-    sessions,
-    calls,
-    control,
-    /** What the next calls meet, in this order. */
-    faults,
-    close: () =>
-      new Promise<void>((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
-  };
+  return { ...api, secretKey, instanceId, users, organizations, memberships, sessions };
 }
 
 export type ClerkApiSimulator = Awaited<ReturnType<typeof startClerkApiSimulator>>;
-
-const tooMany = (retryAfterSeconds: number) =>
-  refusal(429, 'too_many_requests', 'Too many requests. Please try again in a bit.', { 'retry-after': String(retryAfterSeconds) });
-
-function failureOf({ status, retryAfter }: Exclude<ClerkFault, string>): Answer {
-  return status === 429 ? tooMany(retryAfter ?? 1) : refusal(status, 'simulated_failure', 'Simulated failure');
-}
 
 /** A page, or 422: `limit` is 1 to 500 and 10 by default, newest first unless told otherwise. */
 function pageOf(all: ClerkObject[], query: URLSearchParams): Answer {
@@ -194,10 +121,10 @@ function pageOf(all: ClerkObject[], query: URLSearchParams): Answer {
   const [, sign, field] = /^([+-]?)(.+)$/.exec(query.get('order_by') ?? '-created_at')!;
   if (!isGood || field !== 'created_at') return refusal(422, 'form_param_value_invalid', 'limit, offset or order_by is invalid');
   const oldestFirst = all.toSorted((a, b) => a.created_at - b.created_at || (a.id < b.id ? -1 : 1));
-  return json((sign === '-' ? oldestFirst.toReversed() : oldestFirst).slice(offset, offset + limit));
+  return answerOf((sign === '-' ? oldestFirst.toReversed() : oldestFirst).slice(offset, offset + limit));
 }
 
 function paginated(all: ClerkObject[], query: URLSearchParams): Answer {
   const page = pageOf(all, query);
-  return page.status === 200 ? json({ data: page.body, total_count: all.length }) : page;
+  return page.status === 200 ? answerOf({ data: page.body, total_count: all.length }) : page;
 }

@@ -1,0 +1,49 @@
+import { createHash } from 'node:crypto';
+
+const ALPHANUMERIC = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
+
+/** Chance that is the same for the same seed: sfc32, begun with the seed's hash, so that near seeds have nothing in common. */
+export class Seeded {
+  private readonly state: Uint32Array;
+
+  constructor(seed: number | string) {
+    const hash = createHash('sha256').update(String(seed)).digest();
+    this.state = Uint32Array.from([0, 4, 8, 12], (at) => hash.readUInt32LE(at));
+  }
+
+  /** 32 bits. */
+  next(): number {
+    const [a, b, c, count] = this.state as unknown as [number, number, number, number];
+    const sum = (a + b + count) >>> 0;
+    this.state.set([b ^ (b >>> 9), c + (c << 3), ((c << 21) | (c >>> 11)) + sum, count + 1]);
+    return sum;
+  }
+
+  /** From 0 to below 1. */
+  fraction(): number {
+    return this.next() / 2 ** 32;
+  }
+
+  chance(rate: number): boolean {
+    return this.fraction() < rate;
+  }
+
+  between(least: number, most: number): number {
+    return least + Math.floor(this.fraction() * (most - least + 1));
+  }
+
+  pick<T>(from: readonly T[]): T {
+    return from[this.between(0, from.length - 1)]!;
+  }
+
+  uuid(): string {
+    const hex = Array.from({ length: 4 }, () => this.next().toString(16).padStart(8, '0')).join('');
+    const variant = '89ab'[this.between(0, 3)]!;
+    return [hex.slice(0, 8), hex.slice(8, 12), `4${hex.slice(13, 16)}`, `${variant}${hex.slice(17, 20)}`, hex.slice(20)].join('-');
+  }
+
+  /** `cus_8VbC6JDZzPEqfBPUdpj0K` */
+  id(prefix: string, length = 21): string {
+    return `${prefix}_${Array.from({ length }, () => this.pick([...ALPHANUMERIC])).join('')}`;
+  }
+}
