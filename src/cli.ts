@@ -1,4 +1,5 @@
 import { writeFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
 import { NestFactory } from '@nestjs/core';
 import { AccountsService } from './accounts/accounts.service.js';
 import { AppModule } from './app.module.js';
@@ -10,6 +11,8 @@ import { createDocument } from './openapi.js';
 import { OutboxService } from './outbox/outbox.service.js';
 import { createApp } from './setup-app.js';
 import { configWithoutDatabase, report, type Surroundings, surroundings } from './start.js';
+import { BillingProviderFailed } from './subscriptions/billing-provider.js';
+import { BillingReconciliation, CannotReconcileBilling } from './subscriptions/billing-reconciliation.js';
 import { UserNotFound } from './users/users.errors.js';
 import { UsersService } from './users/users.service.js';
 import { ClerkReconciliation } from './webhooks/clerk/clerk-reconciliation.js';
@@ -71,11 +74,42 @@ async function verifyClerk(app: App, options: string[]): Promise<string> {
   const { found, repaired, counts } = await app.get(ClerkReconciliation).reconcile({
     fix,
     force: options.includes('--force'),
-    onDifference: ({ kind, object, id, what, isRepaired }) => {
-      const outcome = fix ? ` (${isRepaired ? 'repaired' : 'left'})` : '';
-      process.stdout.write(`${kind} ${object} ${id}${what.length === 0 ? '' : `: ${what.join(', ')}`}${outcome}\n`);
-    },
+    onDifference: ({ kind, object, id, what, isRepaired }) => writeDifference(`${kind} ${object} ${id}`, what, { fix, isRepaired }),
   });
+  return outcomeOf({ found, repaired, counts }, fix);
+}
+
+/** Exits with 1 while anything differs. */
+async function verifyBilling(app: App, options: string[]): Promise<string> {
+  const { fix, force, provider } = billingOptionsOf(options);
+  const { found, repaired, counts } = await app.get(BillingReconciliation).reconcile({
+    fix,
+    force,
+    provider,
+    onDifference: ({ provider: name, kind, id, what, isRepaired }) => writeDifference(`${kind} ${name} ${id}`, what, { fix, isRepaired }),
+  });
+  return outcomeOf({ found, repaired, counts }, fix);
+}
+
+function billingOptionsOf(options: string[]): { fix: boolean; force: boolean; provider?: string } {
+  try {
+    const { values } = parseArgs({
+      args: options,
+      options: { fix: { type: 'boolean', default: false }, force: { type: 'boolean', default: false }, provider: { type: 'string' } },
+    });
+    return values;
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    throw new UsageError(`${error.message}\n\nbilling verify [--fix] [--force] [--provider polar|dodo]`);
+  }
+}
+
+function writeDifference(name: string, what: string[], { fix, isRepaired }: { fix: boolean; isRepaired: boolean }): void {
+  const outcome = fix ? ` (${isRepaired ? 'repaired' : 'left'})` : '';
+  process.stdout.write(`${name}${what.length === 0 ? '' : `: ${what.join(', ')}`}${outcome}\n`);
+}
+
+function outcomeOf({ found, repaired, counts }: { found: number; repaired: number; counts: Map<string, number> }, fix: boolean): string {
   if (found === 0) return 'Nothing differs';
   if (repaired < found) process.exitCode = 1;
   const list = [...counts].map(([what, count]) => `${count} ${what}`).join(', ');
@@ -113,6 +147,11 @@ const COMMANDS: Record<string, Command> = {
     usage: 'clerk verify [--fix] [--force]',
     summary: 'compare users, organizations and memberships with Clerk; --fix repairs what differs, --force also when most users would go',
     run: withApp(verifyClerk),
+  },
+  'billing verify': {
+    usage: 'billing verify [--fix] [--force] [--provider polar|dodo]',
+    summary: 'compare subscriptions with the billing providers; --fix repairs what differs, --force also when most would end',
+    run: withApp(verifyBilling),
   },
   'webhooks send': {
     usage: 'webhooks send <provider> <type>',
@@ -165,7 +204,9 @@ async function main(words: string[]): Promise<void> {
 }
 
 function isMistake(error: unknown): error is Error {
-  return [UsageError, CannotSend, CannotReconcile, ClerkApiFailed].some((kind) => error instanceof kind);
+  return [UsageError, CannotSend, CannotReconcile, ClerkApiFailed, CannotReconcileBilling, BillingProviderFailed].some(
+    (kind) => error instanceof kind,
+  );
 }
 
 try {

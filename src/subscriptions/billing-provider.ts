@@ -77,6 +77,8 @@ export interface Truth {
   snapshot?: SubscriptionSnapshot;
   /** Why it cannot be read, without what it holds. */
   unreadable?: string;
+  /** What a list leaves out; one that is asked for by itself tells all. */
+  untold?: (keyof SubscriptionSnapshot)[];
   /** By the provider's modified time, or the answer's date where there is none. */
   key: EventKey;
 }
@@ -118,7 +120,7 @@ export interface BillingProvider {
   readonly isConfigured: boolean;
   /** Undefined only if the provider itself says that there is none. */
   findSubscription(id: string, signal?: AbortSignal): Promise<Truth | undefined>;
-  /** All of them, oldest first. @param from where a walk was left */
+  /** All of them, whatever their status; one may come twice. @param from where a walk was left */
   listSubscriptions(from: string | undefined, signal?: AbortSignal): Promise<TruthPage>;
   createCheckout(order: CheckoutOrder): Promise<CheckoutSession>;
   /** Where a customer manages what they pay. */

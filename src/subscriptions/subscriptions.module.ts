@@ -1,12 +1,17 @@
 import { Module } from '@nestjs/common';
 import { AuditModule } from '../audit/audit.module.js';
 import { IdempotencyModule } from '../idempotency/idempotency.module.js';
+import { JobsModule } from '../jobs/jobs.module.js';
 import { OutboxModule } from '../outbox/outbox.module.js';
 import { PlansModule } from '../plans/plans.module.js';
 import { BillingProviders } from './billing-provider.js';
+import { BillingReconciliation } from './billing-reconciliation.js';
 import { Checkouts } from './checkouts.js';
+import { ComparedSubscriptionsRepository } from './compared-subscriptions.repository.js';
 import { OperatorSubscriptionsController } from './operator-subscriptions.controller.js';
 import { OrganizationSubscriptionsController } from './organization-subscriptions.controller.js';
+import { SubscriptionChecks } from './subscription-checks.js';
+import { SubscriptionEnds } from './subscription-ends.js';
 import { SubscriptionsController } from './subscriptions.controller.js';
 import { SubscriptionsRepository } from './subscriptions.repository.js';
 import { SubscriptionsService } from './subscriptions.service.js';
@@ -14,7 +19,7 @@ import { SyncedSubscriptionsRepository } from './synced-subscriptions.repository
 import { SyncedSubscriptionsService } from './synced-subscriptions.service.js';
 
 @Module({
-  imports: [AuditModule, IdempotencyModule, OutboxModule, PlansModule],
+  imports: [AuditModule, IdempotencyModule, JobsModule, OutboxModule, PlansModule],
   controllers: [SubscriptionsController, OrganizationSubscriptionsController, OperatorSubscriptionsController],
   providers: [
     SubscriptionsRepository,
@@ -23,7 +28,11 @@ import { SyncedSubscriptionsService } from './synced-subscriptions.service.js';
     SyncedSubscriptionsService,
     Checkouts,
     BillingProviders,
+    ComparedSubscriptionsRepository,
+    BillingReconciliation,
+    SubscriptionChecks,
+    SubscriptionEnds,
   ],
-  exports: [SubscriptionsService, SyncedSubscriptionsService, BillingProviders],
+  exports: [SubscriptionsService, SyncedSubscriptionsService, BillingProviders, BillingReconciliation],
 })
 export class SubscriptionsModule {}

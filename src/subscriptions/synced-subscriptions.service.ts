@@ -55,6 +55,21 @@ export class SyncedSubscriptionsService {
     return mayWrite;
   }
 
+  /**
+   * Its provider, asked for it, has none of that name: whatever it was, it is over. The row's key stays, so that any
+   * later word counts. Answers false for a row that was written since it was read.
+   */
+  async end(seen: Subscription, db: Queryable): Promise<boolean> {
+    const { provider, providerCustomerId, id } = seen;
+    await holdNames('billing customer', [`${provider}:${providerCustomerId}`], db);
+    const row = await this.repository.lock(id, db);
+    if (!isDeepStrictEqual(keyOfRow(row), keyOfRow(seen))) return false;
+    const now = this.clock.now();
+    const after = await this.repository.updateSubscription(id, { status: 'canceled', endedAt: now, confirmedAt: now, checkAt: null }, db);
+    await this.recordChange(row, after, SYSTEM, db);
+    return true;
+  }
+
   async applyCustomer(customer: CustomerSnapshot, { key, actor }: Told, db: Queryable): Promise<void> {
     const claims = customer.says && claimsOf(customer.says);
     await this.hold(customer, claims ?? [], db);

@@ -156,6 +156,12 @@ export class DodoAccount extends DodoBilling {
     if (difference > 0) this.pay(id, 'succeeded', { total_amount: difference });
   }
 
+  /** Takes back a change that waits for the next period. */
+  cancelPlannedChange(id: string): void {
+    this.tick();
+    this.change(id, { scheduled_change: null }, []);
+  }
+
   /** With a card that works, what is owed is paid at once. */
   updatePaymentMethod(id: string, card: Card = 'works'): void {
     this.tick();

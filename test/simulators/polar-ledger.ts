@@ -26,6 +26,8 @@ export abstract class PolarLedger extends ProviderAccount {
   /** Whose state changed and has not been told of yet. */
   private readonly restless = new Map<string, { since: Micros; due: Micros }>();
 
+  hasSubscription = (id: string) => this.subscriptions.has(id);
+
   /** As the API shows it now. */
   subscription(id: string): models.Subscription {
     const fields = this.subscriptionFields(id);

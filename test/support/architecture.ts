@@ -30,7 +30,9 @@ const PUBLIC_ROLES = ['module', 'service', 'table', 'dto', 'errors', 'decorators
 
 /** Packages that talk to something outside, or that we may want to replace: one folder each. */
 const SDK_HOMES: Record<string, string> = {
+  '@polar-sh/sdk': 'webhooks',
   'better-auth': 'auth',
+  dodopayments: 'webhooks',
   jose: 'access',
   nodemailer: 'mail',
   pg: 'database',

@@ -1,0 +1,203 @@
+import type DodoPayments from 'dodopayments';
+import type { DodoSubscription } from '../support/dodo-events.js';
+import type { DodoAccount } from './dodo-account.js';
+import { dodoIngest } from './dodo-ingest.js';
+import { type Answer, answerOf, type Call, startSimulatedApi } from './simulated-api.js';
+import { microsAt } from './virtual-time.js';
+
+/** https://docs.dodopayments.com/api-reference/error-codes */
+const refusal = (status: number, code: string, message: string, headers?: Record<string, string>): Answer => ({
+  status,
+  body: { code, message },
+  headers,
+});
+
+const missing = () => refusal(404, 'NOT_FOUND', 'Item not found');
+
+/**
+ * DodoPayments' API as far as it is called, by the types of its SDK (dodopayments 2.52.0), over an account: what
+ * is changed here is told of there. The SDK sends no idempotency keys.
+ */
+export async function startDodoApiSimulator({ account, apiKey = 'dodo_simulated' }: { account: DodoAccount; apiKey?: string }) {
+  const ingest = dodoIngest(account, refusal);
+
+  const subscriptions = (call: Call): Answer => {
+    const { method, query, body } = call;
+    const [, id, part] = call.path;
+    if (id === undefined) return page([...account.subscriptions.values()].filter(isWanted(query)).map(listed(account)), query);
+    const found = account.subscriptions.get(id);
+    if (found === undefined) return missing();
+    if (part === 'change-plan' && method === 'POST') return changePlan(account, found, body as DodoPayments.SubscriptionChangePlanParams);
+    if (part === 'change-plan') {
+      account.cancelPlannedChange(id);
+      return { status: 204, body: undefined };
+    }
+    const refused = method === 'PATCH' ? update(account, found, body as DodoPayments.SubscriptionUpdateParams) : undefined;
+    return refused ?? answerOf(shown(account.subscription(id)));
+  };
+
+  const customers = ({ method, path: [, id, part], query, body }: Call): Answer => {
+    if (id === undefined && method === 'POST') {
+      const { email, name, metadata } = body as DodoPayments.CustomerCreateParams;
+      return answerOf(account.createCustomer({ email, name, ...(metadata !== undefined && { metadata }) }));
+    }
+    if (id === undefined) {
+      const email = query.get('email');
+      return page(
+        [...account.customers.values()].filter((one) => email === null || one.email === email),
+        query,
+      );
+    }
+    if (!account.customers.has(id)) return missing();
+    if (part === 'customer-portal') {
+      return answerOf({ link: `https://test.customer.dodopayments.com/simulated/${id}?return_url=${query.get('return_url') ?? ''}` });
+    }
+    if (method === 'PATCH') account.updateCustomer(id, given(body as DodoPayments.CustomerUpdateParams));
+    return answerOf(account.customer(id));
+  };
+
+  const checkouts = ({ method, path: [, id], body }: Call): Answer => {
+    if (method === 'POST') return createCheckout(account, body as DodoPayments.CheckoutSessionCreateParams);
+    const found = account.checkouts.get(id ?? '');
+    if (found === undefined) return missing();
+    const payment = found.payment_id === null ? undefined : account.payment(found.payment_id);
+    return answerOf({
+      id: found.session_id,
+      created_at: found.created_at,
+      customer_email: found.email,
+      customer_name: found.name,
+      payment_id: found.payment_id,
+      payment_status: payment?.status ?? null,
+    });
+  };
+
+  /** Payments and refunds. */
+  const money = (things: ReadonlyMap<string, DodoPayments.Payment | DodoPayments.Refund>, { path: [, id], query }: Call): Answer => {
+    if (id === undefined) return page([...things.values()].filter(isWanted(query)), query);
+    const found = things.get(id);
+    return found === undefined ? missing() : answerOf(found);
+  };
+
+  const answer = (call: Call): Answer => {
+    account.tick();
+    const [noun, what] = call.path;
+    if (noun === 'subscriptions') return subscriptions(call);
+    if (noun === 'customers') return customers(call);
+    if (noun === 'checkouts') return checkouts(call);
+    if (noun === 'payments') return money(account.payments, call);
+    if (noun === 'refunds') return money(account.refunds, call);
+    if (noun === 'events' && what === 'ingest') return ingest.take(call.body);
+    return missing();
+  };
+
+  const api = await startSimulatedApi({
+    token: apiKey,
+    answer,
+    now: () => account.now(),
+    unauthorized: () => refusal(401, 'UNAUTHORIZED', 'Unauthorized'),
+    tooMany: (seconds) => refusal(429, 'TOO_MANY_REQUESTS', 'Too many requests', { 'retry-after': String(seconds) }),
+    failure: (status) => refusal(status, 'SIMULATED_FAILURE', 'Simulated failure'),
+  });
+  return { ...api, account, apiKey, /** What was ingested, by its id. */ usage: ingest.events };
+}
+
+export type DodoApiSimulator = Awaited<ReturnType<typeof startDodoApiSimulator>>;
+
+/** The end of the grace comes with webhooks only. */
+function shown({ past_due_ends_at: _graceEnds, ...subscription }: DodoSubscription): DodoPayments.Subscription {
+  return subscription;
+}
+
+const listed = (account: DodoAccount) => (subscription: DodoSubscription) => {
+  const { addons: _addons, meters: _meters, credit_entitlement_cart: _credits, expires_at: _expires, ...rest } = shown(subscription);
+  return { ...rest, discounts: rest.discounts ?? [], product_name: account.product(rest.product_id).name };
+};
+
+/** `paused` and `active` come alone; a field that is null is left as it is. */
+function update(account: DodoAccount, found: DodoSubscription, params: DodoPayments.SubscriptionUpdateParams): Answer | undefined {
+  const { subscription_id: id, status } = found;
+  const changes = given(params);
+  const isOver = ['cancelled', 'failed', 'expired'].includes(status);
+  if ('pause' in changes) return refusal(422, 'INVALID_REQUEST_BODY', 'pause was removed, use status');
+  if (isOver && (changes.status !== undefined || changes.cancel_at_next_billing_date !== undefined)) {
+    return refusal(422, 'SUBSCRIPTION_INACTIVE', 'Subscription is not active');
+  }
+  if (changes.status === 'paused' || changes.status === 'active') {
+    if (Object.keys(changes).length > 1) return refusal(422, 'INVALID_REQUEST_BODY', `${changes.status} must be sent alone`);
+    if (changes.status === 'paused') account.pause(id);
+    else account.resume(id);
+    return undefined;
+  }
+  if (changes.metadata !== undefined) account.updateMetadata(id, changes.metadata);
+  if (changes.status === 'cancelled') account.cancel(id, { when: 'now' });
+  else if (changes.cancel_at_next_billing_date === true) account.cancel(id);
+  else if (changes.cancel_at_next_billing_date === false) account.uncancel(id);
+  return undefined;
+}
+
+function changePlan(account: DodoAccount, found: DodoSubscription, wanted: DodoPayments.SubscriptionChangePlanParams): Answer {
+  if (found.status !== 'active') {
+    return refusal(422, 'INACTIVE_SUBSCRIPTION_PLAN_CHANGE_NOT_SUPPORTED', 'Changing plans is not supported for inactive subscriptions');
+  }
+  if (!account.products.has(wanted.product_id)) return missing();
+  const before = account.payments.size;
+  account.changePlan(found.subscription_id, {
+    productId: wanted.product_id,
+    quantity: wanted.quantity,
+    when: wanted.effective_at === 'next_billing_date' ? 'period end' : 'now',
+  });
+  const paid = account.payments.size > before ? [...account.payments.keys()].at(-1) : null;
+  return answerOf({ payment_id: paid, payment_link: null, client_secret: null, expires_on: null });
+}
+
+function createCheckout(account: DodoAccount, wanted: DodoPayments.CheckoutSessionCreateParams): Answer {
+  const [item] = wanted.product_cart;
+  if (item === undefined || !account.products.has(item.product_id)) return missing();
+  const { customer_id: customerId, ...named } = given(
+    (wanted.customer ?? {}) as DodoPayments.AttachExistingCustomer & DodoPayments.NewCustomer,
+  );
+  if (customerId !== undefined && !account.customers.has(customerId)) return missing();
+  const checkout = account.openCheckout({
+    productId: item.product_id,
+    quantity: item.quantity,
+    customerId,
+    ...named,
+    metadata: wanted.metadata ?? {},
+    returnUrl: wanted.return_url ?? undefined,
+  });
+  const url = `https://test.checkout.dodopayments.com/session/${checkout.session_id}`;
+  return answerOf({ session_id: checkout.session_id, checkout_url: url, client_secret: null, payment_id: null, publishable_key: null });
+}
+
+/** Without what is null. */
+function given<T extends object>(fields: T): { [Field in keyof T]?: NonNullable<T[Field]> } {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value != null)) as { [Field in keyof T]?: NonNullable<T[Field]> };
+}
+
+interface Filtered {
+  created_at: string;
+  status?: string | null;
+  customer: { customer_id: string };
+  product_id?: string;
+  subscription_id?: string | null;
+}
+
+function isWanted(query: URLSearchParams) {
+  const isOneOf = (name: string, value: string | null | undefined) => !query.has(name) || query.get(name) === value;
+  const [from, until] = [query.get('created_at_gte'), query.get('created_at_lte')];
+  return (one: Filtered) =>
+    isOneOf('status', one.status) &&
+    isOneOf('customer_id', one.customer.customer_id) &&
+    isOneOf('product_id', one.product_id) &&
+    isOneOf('subscription_id', one.subscription_id) &&
+    (from === null || microsAt(one.created_at) >= microsAt(from)) &&
+    (until === null || microsAt(one.created_at) <= microsAt(until));
+}
+
+/** Pages count from 0, newest first; a page past the last is empty, which is how a reader knows that it was the last. */
+function page(all: { created_at: string }[], query: URLSearchParams): Answer {
+  const [number, size] = [Number(query.get('page_number') ?? 0), Number(query.get('page_size') ?? 10)];
+  if (!(number >= 0) || !(size >= 1 && size <= 100)) return refusal(422, 'INVALID_QUERY_PARAMS', 'Invalid page');
+  const newestFirst = all.toSorted((a, b) => microsAt(b.created_at) - microsAt(a.created_at));
+  return answerOf({ items: newestFirst.slice(size * number, size * (number + 1)) });
+}
