@@ -123,7 +123,7 @@ export function checkTimeOf(row: StateRow): Date | null {
   if (row.provider === 'manual' || !['trialing', 'active', 'past_due'].includes(row.status)) return null;
   const dates = [
     knownEnd(row),
-    row.status === 'past_due' ? row.pastDueUntil : null,
+    row.status === 'past_due' ? (row.pastDueUntil ?? toldAt(row)) : null,
     row.status === 'trialing' ? (row.trialEnd ?? row.currentPeriodEnd) : null,
     row.status === 'active' ? row.currentPeriodEnd : null,
   ].filter((date) => date !== null);
@@ -169,7 +169,7 @@ export interface Judged<Row> {
   state: SubscriptionState;
 }
 
-type Comparable = Pick<Subscription, 'id' | 'providerSubscriptionId' | 'seats' | 'startedAt'>;
+type Comparable = Pick<Subscription, 'id' | 'provider' | 'providerSubscriptionId' | 'seats' | 'startedAt'>;
 
 /**
  * The one of several that counts: of those that grant the best plan, then the most seats, then the longest; where
@@ -188,5 +188,10 @@ export function bestOf<Row extends Comparable>(all: Judged<Row>[]): Judged<Row> 
 /** By what the provider tells, which is the same in whatever order it came. */
 function newerFirst(a: Comparable, b: Comparable): number {
   const began = ({ startedAt }: Comparable) => startedAt?.getTime() ?? 0;
-  return began(b) - began(a) || ((a.providerSubscriptionId ?? a.id) < (b.providerSubscriptionId ?? b.id) ? 1 : -1);
+  return began(b) - began(a) || (nameOf(a) < nameOf(b) ? 1 : -1);
+}
+
+/** Of its provider's, which is the same for everybody; of a grant there is only ours. */
+function nameOf({ id, provider, providerSubscriptionId }: Comparable): string {
+  return `${provider}:${providerSubscriptionId ?? id}`;
 }
