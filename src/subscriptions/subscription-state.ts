@@ -106,9 +106,11 @@ function stateOfLiving(
 /** Its last known day is over, and no event told what came then. */
 function unconfirmed(row: StateRow, lastDay: Date | null, now: Date, unconfirmedMs: number): SubscriptionState {
   const { confirmedAt } = row;
-  if (confirmedAt !== null && now.getTime() < confirmedAt.getTime() + CONFIRMED_MS)
+  const over = lastDay ?? toldAt(row);
+  // What was said before that day says nothing of what came after it.
+  if (confirmedAt !== null && confirmedAt > over && now.getTime() < confirmedAt.getTime() + CONFIRMED_MS)
     return granted('active', null, `its provider said so on ${confirmedAt.toISOString()}`);
-  const from = Math.max((lastDay ?? toldAt(row)).getTime(), confirmedAt?.getTime() ?? 0);
+  const from = Math.max(over.getTime(), confirmedAt?.getTime() ?? 0);
   const until = new Date(from + unconfirmedMs);
   const since = lastDay === null ? 'no date of its period is known' : `its period was over on ${lastDay.toISOString()}`;
   if (now < until) return granted('unconfirmed', until, `${since}; unconfirmed until ${until.toISOString()}`);
