@@ -1,6 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Actor } from '../access/principal.js';
-import { AuditService } from '../audit/audit.service.js';
 import { Clock } from '../common/clock.js';
 import { InvalidRequest } from '../common/common.errors.js';
 import { Cursors, type Page } from '../common/cursors.js';
@@ -15,7 +14,7 @@ import { bestOf, type Judged, type Reason, stateOf } from './subscription-state.
 import { NotAGrant, OwnerNotFound, PlanRequired, SubscriptionNotFound } from './subscriptions.errors.js';
 import { type SubscriptionFilters, SubscriptionsRepository } from './subscriptions.repository.js';
 import type { Subscription } from './subscriptions.table.js';
-import { SyncedSubscriptionsService } from './synced-subscriptions.service.js';
+import { SubscriptionOwners } from './subscription-owners.js';
 
 const DAY_MS = 86_400_000;
 
@@ -27,7 +26,8 @@ export interface EffectiveSubscription {
   access: boolean;
   reason: Reason;
   until: Date | null;
-  seats: { used: number; limit: number | null };
+  /** `limit` is what is paid for, `cap` what nobody can pass: seats that are bought follow the members. */
+  seats: { used: number; limit: number | null; cap: number | null };
   /** The row that decided. */
   chosen?: Judged<Subscription>;
   /** All of the owner's, the one that decided first. */
@@ -60,9 +60,8 @@ export class SubscriptionsService {
 
   constructor(
     private readonly repository: SubscriptionsRepository,
-    private readonly synced: SyncedSubscriptionsService,
+    private readonly owners: SubscriptionOwners,
     private readonly plans: PlansService,
-    private readonly audit: AuditService,
     private readonly cursors: Cursors,
     private readonly clock: Clock,
     config: Config,
@@ -71,12 +70,12 @@ export class SubscriptionsService {
     this.policy = { unconfirmedMs: config.billingUnconfirmedDays * DAY_MS };
   }
 
-  async effectiveOf(owner: Owner): Promise<EffectiveSubscription> {
+  async effectiveOf(owner: Owner, db?: Queryable): Promise<EffectiveSubscription> {
     const [rows, used] = await Promise.all([
-      this.repository.listOfOwner(owner),
-      owner.kind === 'organization' ? this.repository.countMembers(owner.id) : 1,
+      this.repository.listOfOwner(owner, db),
+      owner.kind === 'organization' ? this.repository.countMembers(owner.id, db) : 1,
     ]);
-    const considered = await this.judgeAll(rows);
+    const considered = await this.judgeAll(rows, db);
     const chosen = bestOf(considered);
     const granting = chosen?.state.grants === true ? chosen : undefined;
     const plan = this.plans.get(granting?.tier ?? 'free');
@@ -86,7 +85,7 @@ export class SubscriptionsService {
       access: granting !== undefined,
       reason: chosen?.state.reason ?? 'none',
       until: granting?.state.until ?? null,
-      seats: { used, limit: seatLimit(plan, granting?.row) },
+      seats: { used, ...seatsOf(plan, granting?.row) },
       chosen,
       considered: considered.toSorted((a, b) => Number(b === chosen) - Number(a === chosen)),
     };
@@ -145,7 +144,7 @@ export class SubscriptionsService {
       },
       db,
     );
-    await this.record('subscription.granted', row, actor, { after: { tier, endsAt, seats, note } }, db);
+    await this.owners.record('subscription.granted', row, actor, { after: { tier, endsAt, seats, note } }, db);
     return this.judge(row);
   }
 
@@ -161,7 +160,7 @@ export class SubscriptionsService {
       if (before.status === 'canceled') return;
       const now = this.clock.now();
       await this.repository.update(id, { status: 'canceled', canceledAt: now, endedAt: now }, tx);
-      await this.record(
+      await this.owners.record(
         'subscription.grant_ended',
         before,
         actor,
@@ -180,7 +179,7 @@ export class SubscriptionsService {
     const linked = await this.db.transaction(async (tx) => {
       const known = found(await this.repository.find(id, tx));
       const owner = await this.keepOwner(ids, tx);
-      return this.synced.link(known, owner, actor, tx);
+      return this.owners.link(known, owner, actor, tx);
     });
     return this.judge(linked);
   }
@@ -201,38 +200,29 @@ export class SubscriptionsService {
     return owner;
   }
 
-  private async judgeAll(rows: Subscription[]): Promise<JudgedSubscription[]> {
-    return Promise.all(rows.map((row) => this.judge(row)));
+  private async judgeAll(rows: Subscription[], db?: Queryable): Promise<JudgedSubscription[]> {
+    return Promise.all(rows.map((row) => this.judge(row, db)));
   }
 
-  private async judge(row: Subscription): Promise<JudgedSubscription> {
-    const tier = await this.tierOf(row);
+  private async judge(row: Subscription, db?: Queryable): Promise<JudgedSubscription> {
+    const tier = await this.tierOf(row, db);
     return { row, tier, state: stateOf(row, tier, this.clock.now(), this.policy) };
   }
 
   /** A payer who changed to a product that nobody has mapped keeps the last plan that is known. */
-  private async tierOf({ id, provider, productId, tier }: Subscription): Promise<Tier | undefined> {
+  private async tierOf({ id, provider, productId, tier }: Subscription, db?: Queryable): Promise<Tier | undefined> {
     if (provider === 'manual') return tier ?? undefined;
     const known = this.plans.tierOfProduct(provider, productId);
     if (known !== undefined) return known;
-    const earlier = await this.repository.listProducts(id);
+    const earlier = await this.repository.listProducts(id, db);
     return earlier.map((product) => this.plans.tierOfProduct(provider, product)).find((one) => one !== undefined);
-  }
-
-  private async record(
-    action: string,
-    { id, ownerKind, ownerId }: Subscription,
-    actor: Actor,
-    change: { before?: object; after?: object },
-    db: Queryable,
-  ): Promise<void> {
-    const organizationId = ownerKind === 'organization' ? ownerId! : undefined;
-    await this.audit.record({ actor, action, organizationId, target: { type: 'subscription', id }, ...change }, db);
   }
 }
 
-function seatLimit({ limits: { perSeat, seats } }: Plan, row: Subscription | undefined): number | null {
-  return perSeat ? (row?.seats ?? seats) : seats;
+function seatsOf({ limits: { perSeat, seats } }: Plan, row: Subscription | undefined): { limit: number | null; cap: number | null } {
+  const limit = perSeat ? (row?.seats ?? seats) : seats;
+  const follow = perSeat && row !== undefined && row.provider !== 'manual';
+  return { limit, cap: follow ? null : limit };
 }
 
 function found(subscription: Subscription | undefined): Subscription {

@@ -7,11 +7,11 @@ import { DATABASE, type Database, type Queryable } from '../database/database.js
 import { organizations } from '../organizations/organizations.table.js';
 import { userMerges } from '../users/user-merges.table.js';
 import { users } from '../users/users.table.js';
-import { billingCustomers } from './billing-customers.table.js';
+import { type BillingCustomer, billingCustomers } from './billing-customers.table.js';
 import type { CustomerSnapshot } from './billing-provider.js';
 import { ownedBy } from './owned-by.js';
 import { type CustomerBooks, idOfClaim, type OwnerChange } from './owner-claims.js';
-import { type Payment, payments } from './payments.table.js';
+import { payments } from './payments.table.js';
 import { CHARGED_STATUSES } from './subscription-state.js';
 import { subscriptionProducts } from './subscription-products.table.js';
 import { type Subscription, subscriptions } from './subscriptions.table.js';
@@ -37,6 +37,11 @@ const TABLES = { customer: billingCustomers, subscription: subscriptions, paymen
 @Injectable()
 export class SyncedSubscriptionsRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
+
+  async findCustomer({ provider, providerCustomerId }: Payer, db: Queryable): Promise<BillingCustomer | undefined> {
+    const [customer] = await db.select().from(billingCustomers).where(isPayer(billingCustomers, { provider, providerCustomerId }));
+    return customer;
+  }
 
   /** Answers whether it is news. */
   async putCustomer(
@@ -119,18 +124,17 @@ export class SyncedSubscriptionsRepository {
   }
 
   /** Answers whether it is news. */
-  async putPayment(row: typeof payments.$inferInsert, key: EventKey, db: Queryable): Promise<Payment | undefined> {
+  async putPayment(row: typeof payments.$inferInsert, key: EventKey, db: Queryable): Promise<boolean> {
     const { id: _, ...fields } = row;
-    const [written] = await db
+    const { rowCount } = await db
       .insert(payments)
       .values({ ...row, ...keyColumns(key) })
       .onConflictDoUpdate({
         target: [payments.provider, payments.kind, payments.providerPaymentId],
         set: { ...fields, ...keyColumns(key), updatedAt: new Date() },
         setWhere: isNewer(key, payments),
-      })
-      .returning();
-    return written;
+      });
+    return rowCount === 1;
   }
 
   /** All that hangs on a customer. */
@@ -218,11 +222,17 @@ export class SyncedSubscriptionsRepository {
     return provider === 'manual' || providerCustomerId === null ? undefined : { provider, providerCustomerId };
   }
 
-  async linkOwnerlessCustomer(payer: Payer, { kind: ownerKind, id: ownerId }: Owner, db: Queryable): Promise<void> {
+  /** Says for good whose customer it is, unless that is known. */
+  async linkCustomer({ provider, providerCustomerId }: Payer, { kind: ownerKind, id: ownerId }: Owner, db: Queryable): Promise<void> {
+    const link = { ownerKind, ownerId, ownerLinked: true };
     await db
-      .update(billingCustomers)
-      .set({ ownerKind, ownerId, ownerLinked: true })
-      .where(and(isPayer(billingCustomers, payer), isNull(billingCustomers.ownerId)));
+      .insert(billingCustomers)
+      .values({ id: newId(), provider, providerCustomerId, ...link })
+      .onConflictDoUpdate({
+        target: [billingCustomers.provider, billingCustomers.providerCustomerId],
+        set: link,
+        setWhere: isNull(billingCustomers.ownerId),
+      });
   }
 
   /** What an owner is charged for until somebody ends it, and nobody has asked to end yet. */

@@ -135,9 +135,9 @@ export class PolarApi implements BillingProvider {
   }
 }
 
-/** https://polar.sh/docs/api-reference: `error` names the kind; `detail` is a sentence, or where the input is wrong. */
+/** `error` names the kind; what is wrong is told in a sentence, or by each field of the input. */
 function wordsOf(answer: object): Words | undefined {
-  const { error: code, detail } = answer as { error?: unknown; detail?: unknown };
+  const { error: code, error_description: description, detail = description } = answer as Partial<Record<string, unknown>>;
   if (typeof code !== 'string') return undefined;
   if (typeof detail === 'string') return { code, message: detail };
   // What was given is told as well, and may hold an address.
