@@ -3,7 +3,7 @@ import { v7 } from 'uuid';
 import { hashSessionToken, signSessionToken } from '../../src/access/session-tokens.js';
 import { testEnvironment } from './app.js';
 import { type BillingWorld, isOrganization, type OwnerName } from './billing-world.js';
-import { ownerNames } from './billing-rows.js';
+import { markIn, ownerNames } from './billing-rows.js';
 import type { Target } from './clerk-deliveries.js';
 
 /** What the API answers about what each owner of a history may use, without our ids. */
@@ -21,7 +21,7 @@ export async function readEffective({ db, urls }: Target, worlds: BillingWorld[]
   const sessions = new Sessions([operator, ...owners.map(({ id }) => id)]);
   await sessions.open(db);
   for (const { id, marked } of owners) {
-    const own = all.get(/[0-9a-f]{8}(?=-)/.exec(marked)![0]);
+    const own = all.get(markIn(marked));
     const name = names.get(id);
     if (own === undefined || name === undefined) continue;
     const path = isOrganization(name) ? `/v1/organizations/${id}/subscription` : '/v1/subscription';

@@ -6,7 +6,12 @@ export interface BillingRows {
   subscriptions: Record<string, Record<string, unknown>>;
   customers: Record<string, Record<string, unknown>>;
   payments: Record<string, Record<string, unknown>>;
+  /** How many were kept. */
+  messages: Record<'kept', { count: number }>;
 }
+
+/** The eight digits in an id. */
+const MARK = /[0-9a-f]{8}(?=[-_])/;
 
 /** What of a row is ours, or a trace of what happened and not of what is. */
 const OWN_COLUMNS = ['id', 'created_at', 'updated_at', 'check_at', 'confirmed_at', 'end_requested_at', 'owner_id', 'owner_kind'];
@@ -23,13 +28,15 @@ export async function writeOwners(db: TestDatabase, worlds: BillingWorld[]): Pro
 
 /** What the database holds of these histories now, by their marks. */
 export async function readBillingRows(db: TestDatabase, worlds: BillingWorld[]): Promise<Map<string, BillingRows>> {
-  const all = new Map<string, BillingRows>(worlds.map(({ mark }) => [mark, { subscriptions: {}, customers: {}, payments: {} }]));
+  const all = new Map<string, BillingRows>(
+    worlds.map(({ mark }) => [mark, { subscriptions: {}, customers: {}, payments: {}, messages: { kept: { count: 0 } } }]),
+  );
   const names = await ownerNames(db, worlds);
   const claimed = (claim: string) => claim.replace(/(?<=:).*/, (id) => names.get(id) ?? id);
-  const place = (kind: keyof BillingRows, key: string, { row, ...more }: { row: Row }) => {
+  const place = (kind: 'subscriptions' | 'customers' | 'payments', key: string, { row, ...more }: { row: Row }) => {
     const owner = row.owner_id === null ? null : (names.get(row.owner_id) ?? row.owner_id);
     const told = Object.entries(row).filter(([column]) => !OWN_COLUMNS.includes(column));
-    const mark = all.get(/[0-9a-f]{8}(?=-)/.exec(key)?.[0] ?? '');
+    const mark = all.get(markIn(key));
     if (mark !== undefined) mark[kind][key] = { ...Object.fromEntries(told), owner_claims: row.owner_claims.map(claimed), owner, ...more };
   };
   const subscriptions = await db.rows<{ row: Row; products: Record<string, string> | null }>(
@@ -42,7 +49,16 @@ export async function readBillingRows(db: TestDatabase, worlds: BillingWorld[]):
     place('customers', row['provider_customer_id'] as string, { row: { ...row, deleted_at: row['deleted_at'] !== null } });
   const payments = await db.rows<{ row: Row }>('SELECT to_jsonb(p) AS row FROM payments p');
   for (const one of payments) place('payments', `${one.row['kind'] as string} ${one.row['provider_payment_id'] as string}`, one);
+  for (const { message_id } of await db.rows<{ message_id: string }>('SELECT message_id FROM webhook_events')) {
+    const rows = all.get(markIn(message_id));
+    if (rows !== undefined) rows.messages.kept.count += 1;
+  }
   return all;
+}
+
+/** Whose an id is. */
+export function markIn(id: string): string {
+  return MARK.exec(id)?.[0] ?? '';
 }
 
 type Row = Record<string, unknown> & { owner_id: string | null; owner_claims: string[] };
