@@ -127,6 +127,14 @@ export class BillingApp {
     return (await this.list()).find((one) => one.providerSubscriptionId === providerSubscriptionId);
   }
 
+  /** Ours, by the provider's. */
+  async idOf(providerSubscriptionId: string): Promise<string> {
+    const [row] = await this.t.db.rows<{ id: string }>('SELECT id FROM subscriptions WHERE provider_subscription_id = $1', [
+      providerSubscriptionId,
+    ]);
+    return row!.id;
+  }
+
   /** Whose a subscription is, by the provider's id. */
   async ownerOf(providerSubscriptionId: string): Promise<[kind: string | null, id: string | null]> {
     const { ownerKind, ownerId } = (await this.find(providerSubscriptionId))!;
