@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { HistoryEvent } from '../simulators/clerk-instance.js';
-import { CLERK_WEBHOOK_SECRET } from './clerk-events.js';
+import { deliver, type Signing } from './clerk-events.js';
 import type { TestDatabase } from './database.js';
-import { postSigned, standardKey } from './webhook-signing.js';
 
 /** Where deliveries go, and how patient they are. */
 export interface Target {
@@ -11,11 +10,8 @@ export interface Target {
   urls: () => string[];
 }
 
-/** One message, as often as it is sent. Unless it says so it is Clerk's. */
-export type Message = Pick<HistoryEvent, 'messageId' | 'body'> & { provider?: 'clerk' | 'polar' | 'dodo' };
-
-/** All of them sign alike, with one secret here. */
-const key = standardKey(CLERK_WEBHOOK_SECRET);
+/** One message, as often as it is sent. */
+export type Message = Pick<HistoryEvent, 'messageId' | 'body'> & { provider?: Signing['provider'] };
 
 /** Delivers what others hold back: many at a time, each again until it is taken, as their senders do. */
 export async function pour({ urls }: Target, events: Message[], callers = 16): Promise<void> {
@@ -26,13 +22,11 @@ export async function pour({ urls }: Target, events: Message[], callers = 16): P
   await Promise.all(Array.from({ length: callers }, caller));
 }
 
-async function deliverUntilTaken(urls: () => string[], { messageId, body, provider = 'clerk' }: Message, index: number): Promise<void> {
+async function deliverUntilTaken(urls: () => string[], { messageId, body, provider }: Message, index: number): Promise<void> {
   for (let attempt = index, tries = 0; ; attempt += 1, tries += 1) {
     const servers = urls();
     try {
-      const endpoint = `${servers[attempt % servers.length]!}/webhooks/${provider}`;
-      const headers = provider === 'clerk' ? 'svix' : 'webhook';
-      const { status, body: answer } = await postSigned(endpoint, body, { id: messageId, key, headers });
+      const { status, body: answer } = await deliver(servers[attempt % servers.length]!, body, { id: messageId, provider });
       if (status === 202) return;
       if (status !== 503 || tries > 500) throw new Refused(`${status} ${JSON.stringify(answer)}`);
     } catch (error) {
