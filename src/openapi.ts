@@ -5,7 +5,7 @@ import { ProblemResponse } from './common/problem.dto.js';
 import { completeOperations } from './openapi-operations.js';
 import { completeSchemas } from './openapi-schemas.js';
 
-const DESCRIPTION = `Users, ways to sign in, sessions, organizations, API keys and an audit log for B2B SaaS.
+const DESCRIPTION = `Users, ways to sign in, sessions, organizations, API keys, subscriptions and an audit log for B2B SaaS.
 
 - **Failures** are \`application/problem+json\` (RFC 9457). Branch on \`code\`, which never changes; quote \`requestId\` when you report one. An address that is not listed here answers 404 \`route_not_found\`.
 - **Lists** take \`limit\` and \`cursor\` and answer \`data\` and \`nextCursor\`; the last page's is null.
@@ -26,6 +26,9 @@ const TAGS = {
   ApiKeys: 'How machines call on behalf of an organization.',
   Audit: 'Who did what in an organization. The log is append-only.',
   Plans: 'What there is to subscribe to, and what it allows.',
+  Subscriptions: 'What you may use yourself, and what you pay for it.',
+  OrganizationSubscriptions: 'What an organization may use, and what it pays for it.',
+  OperatorSubscriptions: 'Everybody’s subscriptions, and plans that are given away, for operators.',
   Webhooks: 'Where identity and billing providers send what happened.',
   OperatorWebhooks: 'What providers sent and how far it is, for operators.',
   Jobs: 'Work that comes back on a schedule, for operators.',

@@ -58,6 +58,15 @@ describe('an account at Polar', () => {
     expect(polar.listOrders()).toMatchObject([{ billing_reason: 'subscription_create', metadata: { organizationId: 'o1' } }]);
   });
 
+  it('sells to who has the address, whatever external id the checkout was opened with', () => {
+    const { polar, productId, customerId } = subscribed();
+    const sold = polar.subscribe({ productId, externalCustomerId: 'other', email: 'acme@example.com' });
+    expect(sold.customer).toMatchObject({ id: customerId, external_id: 'acme' });
+    const fresh = polar.subscribe({ productId, externalCustomerId: 'other', email: 'other@example.com' });
+    expect(fresh.customer).toMatchObject({ external_id: 'other', email: 'other@example.com' });
+    expect(polar.customers.size).toBe(2);
+  });
+
   it('renews, whether or not it can be paid', () => {
     const { polar, start, pass } = subscribed();
     const { id, customer_id: customerId, current_period_end: end } = start();

@@ -145,6 +145,7 @@ export class InvitationsService implements OnModuleInit {
    * @throws {EmailNotVerified}
    * @throws {InvitationGone} when it expired, was revoked or declined
    * @throws {ManagedByClerk}
+   * @throws {SeatLimitReached}
    */
   async accept(ref: InvitationRef, { userId, actor }: Principal): Promise<InvitationWithOrganization> {
     return this.answer(ref, userId, 'accepted', async (invitation, tx) => {

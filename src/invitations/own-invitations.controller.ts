@@ -5,6 +5,7 @@ import { Problems } from '../common/api-problems.js';
 import { InvalidCursor, ManagedByClerk } from '../common/common.errors.js';
 import { IdPipe } from '../common/id.pipe.js';
 import { ListQuery } from '../common/list.dto.js';
+import { SeatLimitReached } from '../memberships/memberships.errors.js';
 import { AcceptInvitationRequest, OwnInvitationListResponse, OwnInvitationResponse } from './invitations.dto.js';
 import { EmailNotVerified, InvitationGone, InvitationNotFound } from './invitations.errors.js';
 import { InvitationsService } from './invitations.service.js';
@@ -26,7 +27,7 @@ export class OwnInvitationsController {
   @Post('accept')
   @HttpCode(200)
   @SignedIn()
-  @Problems(InvitationNotFound, InvitationGone, EmailNotVerified, ManagedByClerk)
+  @Problems(InvitationNotFound, InvitationGone, EmailNotVerified, ManagedByClerk, SeatLimitReached)
   async acceptInvitationByToken(@Caller() caller: Principal, @Body() { token }: AcceptInvitationRequest): Promise<OwnInvitationResponse> {
     return OwnInvitationResponse.of(await this.invitations.accept({ token }, caller));
   }
@@ -35,7 +36,7 @@ export class OwnInvitationsController {
   @Post(':invitationId/accept')
   @HttpCode(200)
   @SignedIn()
-  @Problems(InvitationNotFound, InvitationGone, ManagedByClerk)
+  @Problems(InvitationNotFound, InvitationGone, ManagedByClerk, SeatLimitReached)
   async acceptInvitation(@Caller() caller: Principal, @Param('invitationId', IdPipe) id: string): Promise<OwnInvitationResponse> {
     return OwnInvitationResponse.of(await this.invitations.accept({ id }, caller));
   }

@@ -1,6 +1,11 @@
 import { problem } from '../common/problem.js';
 
 export class MembershipNotFound extends problem(404, 'membership_not_found', 'There is no such membership in this organization.') {}
+export class SeatLimitReached extends problem(
+  402,
+  'seat_limit_reached',
+  'Every seat of the plan is taken. A larger plan, or somebody who leaves, makes room.',
+) {}
 export class LastAdmin extends problem(
   409,
   'last_admin',

@@ -7,7 +7,8 @@ import { Cursors, type Page } from '../common/cursors.js';
 import { newId } from '../common/ids.js';
 import { PurgedIds } from '../common/purged-ids.js';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
-import { LastAdmin, MembershipNotFound } from './memberships.errors.js';
+import { SubscriptionsService } from '../subscriptions/subscriptions.service.js';
+import { LastAdmin, MembershipNotFound, SeatLimitReached } from './memberships.errors.js';
 import { type Member, type MemberFilters, type MemberSort, MembershipsRepository } from './memberships.repository.js';
 import type { Membership, Role } from './organization-memberships.table.js';
 
@@ -21,6 +22,7 @@ export class MembershipsService {
 
   constructor(
     private readonly repository: MembershipsRepository,
+    private readonly subscriptions: SubscriptionsService,
     private readonly audit: AuditService,
     private readonly purgedIds: PurgedIds,
     private readonly cursors: Cursors,
@@ -46,13 +48,17 @@ export class MembershipsService {
    * Adds somebody; undefined for one who is a member already, whose role stays.
    *
    * @throws {InvalidCredentials} when their deletion overtook this: it ends only the memberships it can see
+   * @throws {SeatLimitReached} also when a hundred come for the last seat at once
    */
   async add(
     { organizationId, userId, role }: { organizationId: string; userId: string; role: Role },
     db: Queryable,
   ): Promise<Membership | undefined> {
     if (!(await this.repository.lockUser(userId, db))) throw new InvalidCredentials();
-    return this.repository.insert({ id: newId(), organizationId, userId, role }, db);
+    await this.repository.lockOrganization(organizationId, db);
+    const membership = await this.repository.insert({ id: newId(), organizationId, userId, role }, db);
+    if (membership !== undefined) await this.requireSeats(organizationId, db);
+    return membership;
   }
 
   /**
@@ -155,6 +161,16 @@ export class MembershipsService {
   /** Keeps the provider ids of memberships that a purge is about to take along. */
   async rememberPurged(by: { userIds: string[] } | { organizationIds: string[] }, db: Queryable): Promise<void> {
     await this.purgedIds.add('clerk', 'membership', await this.repository.listProviderIds(by, db), db);
+  }
+
+  /** Whoever calls holds the lock of the organization's row. */
+  private async requireSeats(id: string, db: Queryable): Promise<void> {
+    const { plan, seats } = await this.subscriptions.effectiveOf({ kind: 'organization', id }, db);
+    // Somebody has to be there who can buy more.
+    if (seats.cap === null || seats.used <= Math.max(1, seats.cap)) return;
+    throw new SeatLimitReached({
+      detail: `All ${seats.cap} seats of the plan ${plan.name} are taken. A larger plan, or somebody who leaves, makes room.`,
+    });
   }
 
   private async promoteOldest(organizationId: string, db: Queryable): Promise<void> {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import type { Actor } from '../access/principal.js';
+import type { Principal } from '../access/principal.js';
 import { AuditService } from '../audit/audit.service.js';
 import { InvalidRequest } from '../common/common.errors.js';
 import { newId } from '../common/ids.js';
@@ -56,19 +56,24 @@ export class Checkouts {
     owner: Owner,
     { tier, successUrl, ...wish }: Purchase,
     { identity }: Pick<IdempotentCall, 'identity'>,
-    actor: Actor,
+    { userId, actor }: Pick<Principal, 'userId' | 'actor'>,
   ): Promise<Checkout> {
     const url = this.ownUrl('successUrl', successUrl);
     const plan = this.subscriptions.planNamed(tier);
     const { provider, productId } = this.productOf(plan, wish);
     if (await this.synced.isCharged(owner.id)) throw new AlreadySubscribed();
-    const [{ seats }, customers] = await Promise.all([this.subscriptions.effectiveOf(owner), this.repository.listCustomers(owner)]);
+    const [{ seats }, customers, email] = await Promise.all([
+      this.subscriptions.effectiveOf(owner),
+      this.repository.listCustomers(owner),
+      this.repository.findEmail(userId),
+    ]);
     const session = await this.ask(provider, () =>
       provider.createCheckout({
         owner,
         productId,
         seats: plan.limits.perSeat ? Math.max(1, seats.used) : undefined,
         providerCustomerId: customers.find((customer) => customer.provider === provider.name)?.providerCustomerId,
+        email,
         successUrl: url,
         // Theirs are of one name space: nobody else can have named one of ours.
         idempotencyKey: identity === undefined ? newId() : createHash('sha256').update(JSON.stringify(identity)).digest('hex'),
@@ -77,7 +82,7 @@ export class Checkouts {
     await this.db.transaction(async (tx) => {
       const { providerCustomerId } = session;
       if (providerCustomerId !== undefined)
-        await this.repository.linkCustomer({ provider: provider.name, providerCustomerId }, owner, newId(), tx);
+        await this.synced.linkCustomer({ provider: provider.name, providerCustomerId }, owner, actor, tx);
       const organizationId = owner.kind === 'organization' ? owner.id : undefined;
       const after = { provider: provider.name, productId };
       await this.audit.record(

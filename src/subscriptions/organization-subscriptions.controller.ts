@@ -56,13 +56,13 @@ export class OrganizationSubscriptionsController {
   @Idempotent()
   @Problems(AlreadySubscribed, CheckoutUnavailable, BillingProviderAway, BillingProviderRefused)
   async openCheckout(
-    @Caller() { actor }: Principal,
+    @Caller() caller: Principal,
     @Param('organizationId', IdPipe) id: string,
     @IdempotentRequest() call: IdempotentCall,
     @Body() body: CheckoutRequest,
   ): Promise<CheckoutResponse> {
     return this.idempotency.onceOutside(call, async () =>
-      CheckoutResponse.of(await this.checkouts.open({ kind: 'organization', id }, body, call, actor)),
+      CheckoutResponse.of(await this.checkouts.open({ kind: 'organization', id }, body, call, caller)),
     );
   }
 

@@ -106,9 +106,11 @@ function stateOfLiving(
 /** Its last known day is over, and no event told what came then. */
 function unconfirmed(row: StateRow, lastDay: Date | null, now: Date, unconfirmedMs: number): SubscriptionState {
   const { confirmedAt } = row;
-  if (confirmedAt !== null && now.getTime() < confirmedAt.getTime() + CONFIRMED_MS)
+  const over = lastDay ?? toldAt(row);
+  // What was said before that day says nothing of what came after it.
+  if (confirmedAt !== null && confirmedAt > over && now.getTime() < confirmedAt.getTime() + CONFIRMED_MS)
     return granted('active', null, `its provider said so on ${confirmedAt.toISOString()}`);
-  const from = Math.max((lastDay ?? toldAt(row)).getTime(), confirmedAt?.getTime() ?? 0);
+  const from = Math.max(over.getTime(), confirmedAt?.getTime() ?? 0);
   const until = new Date(from + unconfirmedMs);
   const since = lastDay === null ? 'no date of its period is known' : `its period was over on ${lastDay.toISOString()}`;
   if (now < until) return granted('unconfirmed', until, `${since}; unconfirmed until ${until.toISOString()}`);
@@ -123,7 +125,7 @@ export function checkTimeOf(row: StateRow): Date | null {
   if (row.provider === 'manual' || !['trialing', 'active', 'past_due'].includes(row.status)) return null;
   const dates = [
     knownEnd(row),
-    row.status === 'past_due' ? row.pastDueUntil : null,
+    row.status === 'past_due' ? (row.pastDueUntil ?? toldAt(row)) : null,
     row.status === 'trialing' ? (row.trialEnd ?? row.currentPeriodEnd) : null,
     row.status === 'active' ? row.currentPeriodEnd : null,
   ].filter((date) => date !== null);
@@ -169,7 +171,7 @@ export interface Judged<Row> {
   state: SubscriptionState;
 }
 
-type Comparable = Pick<Subscription, 'id' | 'providerSubscriptionId' | 'seats' | 'startedAt'>;
+type Comparable = Pick<Subscription, 'id' | 'provider' | 'providerSubscriptionId' | 'seats' | 'startedAt'>;
 
 /**
  * The one of several that counts: of those that grant the best plan, then the most seats, then the longest; where
@@ -188,5 +190,10 @@ export function bestOf<Row extends Comparable>(all: Judged<Row>[]): Judged<Row> 
 /** By what the provider tells, which is the same in whatever order it came. */
 function newerFirst(a: Comparable, b: Comparable): number {
   const began = ({ startedAt }: Comparable) => startedAt?.getTime() ?? 0;
-  return began(b) - began(a) || ((a.providerSubscriptionId ?? a.id) < (b.providerSubscriptionId ?? b.id) ? 1 : -1);
+  return began(b) - began(a) || (nameOf(a) < nameOf(b) ? 1 : -1);
+}
+
+/** Of its provider's, which is the same for everybody; of a grant there is only ours. */
+function nameOf({ id, provider, providerSubscriptionId }: Comparable): string {
+  return `${provider}:${providerSubscriptionId ?? id}`;
 }

@@ -53,12 +53,12 @@ export class SubscriptionsController {
   @Idempotent()
   @Problems(AlreadySubscribed, CheckoutUnavailable, BillingProviderAway, BillingProviderRefused)
   async openOwnCheckout(
-    @Caller() { userId, actor }: Principal,
+    @Caller() caller: Principal,
     @IdempotentRequest() call: IdempotentCall,
     @Body() body: CheckoutRequest,
   ): Promise<CheckoutResponse> {
     return this.idempotency.onceOutside(call, async () =>
-      CheckoutResponse.of(await this.checkouts.open({ kind: 'user', id: userId }, body, call, actor)),
+      CheckoutResponse.of(await this.checkouts.open({ kind: 'user', id: caller.userId }, body, call, caller)),
     );
   }
 

@@ -137,7 +137,7 @@ export class EffectiveSubscriptionResponse {
       reason,
       until,
       limits: PlanLimitsResponse.of(plan.limits),
-      seats,
+      seats: { used: seats.used, limit: seats.limit },
       currentPeriodStart: row?.currentPeriodStart ?? null,
       currentPeriodEnd: row?.currentPeriodEnd ?? null,
       cancelAtPeriodEnd: row?.cancelAtPeriodEnd ?? false,

@@ -22,7 +22,7 @@ export class CheckoutUnavailable extends problem(
 export class NoBillingCustomer extends problem(
   409,
   'no_billing_customer',
-  'Nothing was ever bought here, so there is nothing to manage.',
+  'There is no customer of a billing provider here whose payments could be managed.',
 ) {}
 export class BillingProviderRefused extends problem(409, 'billing_provider_refused', 'The billing provider refused to do this.') {}
 export class BillingProviderAway extends problem(

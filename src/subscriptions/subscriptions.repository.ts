@@ -118,27 +118,32 @@ export class SubscriptionsRepository {
     return row !== undefined;
   }
 
-  /** Those of an owner who can open a portal, the newest first. */
+  async findEmail(userId: string, db: Queryable = this.db): Promise<string | undefined> {
+    const [row] = await db.select({ email: users.email }).from(users).where(eq(users.id, userId));
+    return row?.email ?? undefined;
+  }
+
+  /**
+   * Those whose payments an owner may manage, the newest first: the owner's own, and nobody's who never bought
+   * anything for somebody else.
+   */
   async listCustomers({ id }: Owner, db: Queryable = this.db): Promise<BillingCustomer[]> {
+    const bought = sql`SELECT bool_and(${subscriptions.ownerId} IS NOT DISTINCT FROM ${id}::uuid) FROM ${subscriptions}
+      WHERE ${subscriptions.provider} = ${billingCustomers.provider} AND ${subscriptions.providerCustomerId} = ${billingCustomers.providerCustomerId}`;
+    const ofOwn = db
+      .select({ provider: subscriptions.provider, providerCustomerId: subscriptions.providerCustomerId })
+      .from(subscriptions)
+      .where(eq(subscriptions.ownerId, id));
+    const isNobodys = and(
+      isNull(billingCustomers.ownerId),
+      sql`(${billingCustomers.provider}, ${billingCustomers.providerCustomerId}) IN (${ofOwn})`,
+      sql`(${bought})`,
+    );
     return db
       .select()
       .from(billingCustomers)
-      .where(and(ownedBy(id, billingCustomers.ownerId), isNull(billingCustomers.deletedAt)))
+      .where(and(or(ownedBy(id, billingCustomers.ownerId), isNobodys), isNull(billingCustomers.deletedAt)))
       .orderBy(desc(billingCustomers.createdAt), desc(billingCustomers.id));
-  }
-
-  /** Says for good whose customer it is. */
-  async linkCustomer(
-    { provider, providerCustomerId }: Pick<BillingCustomer, 'provider' | 'providerCustomerId'>,
-    owner: Owner,
-    newId: string,
-    db: Queryable,
-  ): Promise<void> {
-    const link = { ownerKind: owner.kind, ownerId: owner.id, ownerLinked: true };
-    await db
-      .insert(billingCustomers)
-      .values({ id: newId, provider, providerCustomerId, ...link })
-      .onConflictDoUpdate({ target: [billingCustomers.provider, billingCustomers.providerCustomerId], set: link });
   }
 
   /** How many nobody owns, and how many are of products that are in no plan. */

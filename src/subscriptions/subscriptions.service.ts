@@ -27,7 +27,8 @@ export interface EffectiveSubscription {
   access: boolean;
   reason: Reason;
   until: Date | null;
-  seats: { used: number; limit: number | null };
+  /** `limit` is what is paid for, `cap` what nobody can pass: seats that are bought follow the members. */
+  seats: { used: number; limit: number | null; cap: number | null };
   /** The row that decided. */
   chosen?: Judged<Subscription>;
   /** All of the owner's, the one that decided first. */
@@ -71,12 +72,12 @@ export class SubscriptionsService {
     this.policy = { unconfirmedMs: config.billingUnconfirmedDays * DAY_MS };
   }
 
-  async effectiveOf(owner: Owner): Promise<EffectiveSubscription> {
+  async effectiveOf(owner: Owner, db?: Queryable): Promise<EffectiveSubscription> {
     const [rows, used] = await Promise.all([
-      this.repository.listOfOwner(owner),
-      owner.kind === 'organization' ? this.repository.countMembers(owner.id) : 1,
+      this.repository.listOfOwner(owner, db),
+      owner.kind === 'organization' ? this.repository.countMembers(owner.id, db) : 1,
     ]);
-    const considered = await this.judgeAll(rows);
+    const considered = await this.judgeAll(rows, db);
     const chosen = bestOf(considered);
     const granting = chosen?.state.grants === true ? chosen : undefined;
     const plan = this.plans.get(granting?.tier ?? 'free');
@@ -86,7 +87,7 @@ export class SubscriptionsService {
       access: granting !== undefined,
       reason: chosen?.state.reason ?? 'none',
       until: granting?.state.until ?? null,
-      seats: { used, limit: seatLimit(plan, granting?.row) },
+      seats: { used, ...seatsOf(plan, granting?.row) },
       chosen,
       considered: considered.toSorted((a, b) => Number(b === chosen) - Number(a === chosen)),
     };
@@ -201,21 +202,21 @@ export class SubscriptionsService {
     return owner;
   }
 
-  private async judgeAll(rows: Subscription[]): Promise<JudgedSubscription[]> {
-    return Promise.all(rows.map((row) => this.judge(row)));
+  private async judgeAll(rows: Subscription[], db?: Queryable): Promise<JudgedSubscription[]> {
+    return Promise.all(rows.map((row) => this.judge(row, db)));
   }
 
-  private async judge(row: Subscription): Promise<JudgedSubscription> {
-    const tier = await this.tierOf(row);
+  private async judge(row: Subscription, db?: Queryable): Promise<JudgedSubscription> {
+    const tier = await this.tierOf(row, db);
     return { row, tier, state: stateOf(row, tier, this.clock.now(), this.policy) };
   }
 
   /** A payer who changed to a product that nobody has mapped keeps the last plan that is known. */
-  private async tierOf({ id, provider, productId, tier }: Subscription): Promise<Tier | undefined> {
+  private async tierOf({ id, provider, productId, tier }: Subscription, db?: Queryable): Promise<Tier | undefined> {
     if (provider === 'manual') return tier ?? undefined;
     const known = this.plans.tierOfProduct(provider, productId);
     if (known !== undefined) return known;
-    const earlier = await this.repository.listProducts(id);
+    const earlier = await this.repository.listProducts(id, db);
     return earlier.map((product) => this.plans.tierOfProduct(provider, product)).find((one) => one !== undefined);
   }
 
@@ -231,8 +232,10 @@ export class SubscriptionsService {
   }
 }
 
-function seatLimit({ limits: { perSeat, seats } }: Plan, row: Subscription | undefined): number | null {
-  return perSeat ? (row?.seats ?? seats) : seats;
+function seatsOf({ limits: { perSeat, seats } }: Plan, row: Subscription | undefined): { limit: number | null; cap: number | null } {
+  const limit = perSeat ? (row?.seats ?? seats) : seats;
+  const follow = perSeat && row !== undefined && row.provider !== 'manual';
+  return { limit, cap: follow ? null : limit };
 }
 
 function found(subscription: Subscription | undefined): Subscription {

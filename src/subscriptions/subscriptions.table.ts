@@ -66,6 +66,11 @@ export const subscriptions = pgTable(
     index('subscriptions_claims_idx').using('gin', table.ownerClaims),
     index('subscriptions_customer_idx').on(table.provider, table.providerCustomerId),
     index('subscriptions_created_idx').on(table.createdAt, table.id),
+    index('subscriptions_provider_idx').on(table.provider, table.createdAt, table.id),
+    index('subscriptions_status_idx').on(table.status, table.createdAt, table.id),
+    index('subscriptions_ownerless_idx')
+      .on(table.createdAt, table.id)
+      .where(sql`${table.ownerId} IS NULL`),
     index('subscriptions_check_idx')
       .on(table.checkAt)
       .where(sql`${table.checkAt} IS NOT NULL`),

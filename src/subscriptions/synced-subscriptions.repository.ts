@@ -218,11 +218,17 @@ export class SyncedSubscriptionsRepository {
     return provider === 'manual' || providerCustomerId === null ? undefined : { provider, providerCustomerId };
   }
 
-  async linkOwnerlessCustomer(payer: Payer, { kind: ownerKind, id: ownerId }: Owner, db: Queryable): Promise<void> {
+  /** Says for good whose customer it is, unless that is known. */
+  async linkCustomer({ provider, providerCustomerId }: Payer, { kind: ownerKind, id: ownerId }: Owner, db: Queryable): Promise<void> {
+    const link = { ownerKind, ownerId, ownerLinked: true };
     await db
-      .update(billingCustomers)
-      .set({ ownerKind, ownerId, ownerLinked: true })
-      .where(and(isPayer(billingCustomers, payer), isNull(billingCustomers.ownerId)));
+      .insert(billingCustomers)
+      .values({ id: newId(), provider, providerCustomerId, ...link })
+      .onConflictDoUpdate({
+        target: [billingCustomers.provider, billingCustomers.providerCustomerId],
+        set: link,
+        setWhere: isNull(billingCustomers.ownerId),
+      });
   }
 
   /** What an owner is charged for until somebody ends it, and nobody has asked to end yet. */

@@ -106,12 +106,19 @@ export class SyncedSubscriptionsService {
     const link = { ownerKind: owner.kind, ownerId: owner.id };
     const after = await this.repository.updateSubscription(id, { ...link, ownerLinked: true }, db);
     if (known !== undefined) {
-      await this.repository.linkOwnerlessCustomer(known, owner, db);
+      await this.repository.linkCustomer(known, owner, db);
       await this.settle(known, actor, db, id);
     }
     const { ownerKind, ownerId } = before;
     await this.record('subscription.linked', after, actor, { before: { ownerKind, ownerId }, after: link }, db);
     return after;
+  }
+
+  /** Says for good whose a customer is that was made for somebody, unless that is known. */
+  async linkCustomer(payer: Payer, owner: Owner, actor: Actor, db: Queryable): Promise<void> {
+    await holdNames('billing customer', [nameOf(payer)], db);
+    await this.repository.linkCustomer(payer, owner, db);
+    await this.settle(payer, actor, db);
   }
 
   /** Whether somebody will be charged again unless it is ended. */

@@ -31,7 +31,7 @@ function inspect(value: unknown, depth: number): void {
   }
 }
 
-const SECRET_NAME = /token|secret|passw|otp|code|ticket|credential|authorization|cookie|private_metadata|^body|^url$/i;
+const SECRET_NAME = /token|secret|passw|otp|code|ticket|credential|authorization|cookie|private_metadata|^body|^url$|^key$|_key$/i;
 
 /** The payload as operators see it: what could sign somebody in is not shown. */
 export function masked(value: unknown): unknown {

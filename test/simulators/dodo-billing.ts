@@ -1,5 +1,5 @@
 import type DodoPayments from 'dodopayments';
-import { DODO_BUSINESS_ID, dodoDispute, dodoPayment, dodoRefund } from '../support/dodo-events.js';
+import { DODO_BUSINESS_ID, dodoDispute, dodoPayment, dodoRefund, type DodoSubscription } from '../support/dodo-events.js';
 import { DodoLedger, type LedgerOptions } from './dodo-ledger.js';
 import type { Due } from './provider-account.js';
 import { addInterval, dateOf, dodoTime, type Interval, type Micros, microsAt, MICROS_A_DAY } from './virtual-time.js';
@@ -70,13 +70,7 @@ export abstract class DodoBilling extends DodoLedger {
   }
 
   protected *dues(): Iterable<Due> {
-    for (const { subscription_id: id, status, ...dates } of this.subscriptions.values()) {
-      const isOver = ['cancelled', 'failed', 'expired', 'pending'].includes(status);
-      const { next_billing_date: next, past_due_ends_at: graceEnds, expires_at: expires } = dates;
-      if (!isOver && expires != null) yield { at: microsAt(expires), happens: () => this.expire(id) };
-      if (status === 'active') yield { at: microsAt(next), happens: () => this.endPeriod(id) };
-      if (status === 'past_due' && graceEnds !== null) yield { at: microsAt(graceEnds), happens: () => this.endGrace(id) };
-    }
+    for (const one of this.subscriptions.values()) yield* this.duesOf(one, (state) => this.subscriptionDues(state));
     for (const [id, { at }] of this.retries) yield { at, happens: () => this.retry(id) };
   }
 
@@ -114,6 +108,16 @@ export abstract class DodoBilling extends DodoLedger {
 
   protected stopRetries(id: string): void {
     this.retries.delete(id);
+  }
+
+  private subscriptionDues({ subscription_id: id, status, ...dates }: DodoSubscription): Due[] {
+    const { next_billing_date: next, past_due_ends_at: graceEnds, expires_at: expires } = dates;
+    if (['cancelled', 'failed', 'expired', 'pending'].includes(status)) return [];
+    const dues: Due[] = [];
+    if (expires != null) dues.push({ at: microsAt(expires), happens: () => this.expire(id) });
+    if (status === 'active') dues.push({ at: microsAt(next), happens: () => this.endPeriod(id) });
+    if (status === 'past_due' && graceEnds !== null) dues.push({ at: microsAt(graceEnds), happens: () => this.endGrace(id) });
+    return dues;
   }
 
   private endPeriod(id: string): void {

@@ -114,9 +114,7 @@ export class PolarAccount extends PolarBilling {
     this.tick();
     this.changeCheckout(id, { status: 'confirmed' });
     const checkout = this.checkouts.get(id)!;
-    const { external_customer_id: externalId, customer_email: email, customer_id: known } = checkout;
-    const customerId = known ?? this.livingCustomer(undefined, externalId)?.id;
-    const customer = customerId ?? this.createCustomer({ externalId, ...(email !== null && { email }) }).id;
+    const customer = this.customerOf(checkout);
     const subscriptionId = this.begin(checkout, customer, firstPayment);
     this.changeCheckout(id, { status: 'succeeded', customer_id: customer, subscription_id: subscriptionId });
     return this.subscription(subscriptionId);
@@ -216,6 +214,14 @@ export class PolarAccount extends PolarBilling {
     const checkout = { ...this.checkouts.get(id)!, ...changes, modified_at: this.stampText() };
     this.checkouts.set(id, checkout);
     this.send('checkout.updated', id, checkout);
+  }
+
+  /** A known address wins over an unknown external id, which is then dropped (server/polar/checkout/service.py). */
+  private customerOf({ customer_id: id, customer_email: email, external_customer_id: externalId }: models.Checkout): string {
+    if (id !== null) return id;
+    const namesake = [...this.customers.values()].find((one) => one.deleted_at === null && one.email === email);
+    const found = namesake ?? this.livingCustomer(undefined, externalId);
+    return found?.id ?? this.createCustomer({ externalId, ...(email !== null && { email }) }).id;
   }
 
   private livingCustomer(id: string | undefined, externalId: string | null | undefined): models.CustomerIndividual | undefined {

@@ -48,10 +48,7 @@ export abstract class PolarBilling extends PolarLedger {
 
   protected override *dues(): Iterable<Due> {
     yield* super.dues();
-    for (const { id, status, current_period_end: end, resumes_at: resumesAt } of this.subscriptions.values()) {
-      if (status === 'active' || status === 'trialing') yield { at: microsAt(end), happens: () => this.endPeriod(id) };
-      if (status === 'paused' && resumesAt !== null) yield { at: microsAt(resumesAt), happens: () => this.resumeNow(id) };
-    }
+    for (const one of this.subscriptions.values()) yield* this.duesOf(one, (state) => this.subscriptionDues(state));
     for (const { id, next_payment_attempt_at: at } of this.orders.values()) {
       if (at != null) yield { at: microsAt(at), happens: () => this.charge(id) };
     }
@@ -158,6 +155,12 @@ export abstract class PolarBilling extends PolarLedger {
       this.changeOrder(id, { status: 'void', next_payment_attempt_at: null });
       this.sendOrder(id, 'updated');
     }
+  }
+
+  private subscriptionDues({ id, status, current_period_end: end, resumes_at: resumesAt }: SubscriptionFields): Due[] {
+    if (status === 'active' || status === 'trialing') return [{ at: microsAt(end), happens: () => this.endPeriod(id) }];
+    if (status === 'paused' && resumesAt !== null) return [{ at: microsAt(resumesAt), happens: () => this.resumeNow(id) }];
+    return [];
   }
 
   private endPeriod(id: string): void {

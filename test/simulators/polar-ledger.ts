@@ -53,7 +53,7 @@ export abstract class PolarLedger extends ProviderAccount {
   customer = (id: string) => known(this.customers, id);
 
   customerState(id: string): models.CustomerState {
-    const own = this.listSubscriptions().filter((one) => one.customer_id === id);
+    const own = [...this.subscriptions.values()].filter((one) => one.customer_id === id).map((one) => this.subscription(one.id));
     return polarCustomerState(this.customer(id), own);
   }
 

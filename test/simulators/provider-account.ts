@@ -24,6 +24,7 @@ export abstract class ProviderAccount {
   protected readonly chance: Seeded;
   protected readonly cards = new Map<string, Card>();
   private readonly clock: Clock;
+  private readonly knownDues = new WeakMap<object, Due[]>();
   private lastStamp: Micros = 0;
   /** Set while something happens that was due. */
   private dueAt: Micros | undefined;
@@ -55,6 +56,13 @@ export abstract class ProviderAccount {
 
   /** All that is going to happen, whenever. What happens must not be due any more afterwards. */
   protected abstract dues(): Iterable<Due>;
+
+  /** Worked out once for each state of a thing: states are replaced, never changed. */
+  protected duesOf<T extends object>(state: T, find: (state: T) => Due[]): Due[] {
+    const known = this.knownDues.get(state) ?? find(state);
+    this.knownDues.set(state, known);
+    return known;
+  }
 
   /** A time of its own for every change and every event: they differ in microseconds at least. */
   protected stamp(): Micros {

@@ -13,9 +13,13 @@ export class Seeded {
 
   /** 32 bits. */
   next(): number {
-    const [a, b, c, count] = this.state as unknown as [number, number, number, number];
-    const sum = (a + b + count) >>> 0;
-    this.state.set([b ^ (b >>> 9), c + (c << 3), ((c << 21) | (c >>> 11)) + sum, count + 1]);
+    const { state } = this;
+    const [b, c] = [state[1]!, state[2]!];
+    const sum = (state[0]! + b + state[3]!) >>> 0;
+    state[0] = b ^ (b >>> 9);
+    state[1] = c + (c << 3);
+    state[2] = ((c << 21) | (c >>> 11)) + sum;
+    state[3] = state[3]! + 1;
     return sum;
   }
 
@@ -44,6 +48,6 @@ export class Seeded {
 
   /** `cus_8VbC6JDZzPEqfBPUdpj0K` */
   id(prefix: string, length = 21): string {
-    return `${prefix}_${Array.from({ length }, () => this.pick([...ALPHANUMERIC])).join('')}`;
+    return `${prefix}_${Array.from({ length }, () => ALPHANUMERIC[this.between(0, ALPHANUMERIC.length - 1)]).join('')}`;
   }
 }

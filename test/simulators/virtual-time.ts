@@ -32,11 +32,12 @@ export const microsOf = (date: Date): Micros => date.getTime() * 1000;
 
 export const dateOf = (micros: Micros): Date => new Date(Math.floor(micros / 1000));
 
-/** RFC 3339 with up to 6 digits of fraction. */
+/** RFC 3339 with up to 6 digits of fraction, of which a Date keeps three. */
 export function microsAt(text: string): Micros {
-  const [, seconds, fraction = '', zone] = /^(.+?:\d\d)(?:\.(\d{1,6}))?(Z|[+-].+)$/.exec(text) ?? [];
-  if (seconds === undefined) throw new Error(`Not a time: ${text}`);
-  return Date.parse(`${seconds}${zone}`) * 1000 + Number(fraction.padEnd(6, '0'));
+  const ms = Date.parse(text);
+  if (Number.isNaN(ms)) throw new Error(`Not a time: ${text}`);
+  const dot = text.indexOf('.');
+  return ms * 1000 + (dot === -1 ? 0 : Number(/^\d*/.exec(text.slice(dot + 4, dot + 7))![0].padEnd(3, '0')));
 }
 
 /** As pydantic writes it: six digits of fraction, or none at all when it is zero. */

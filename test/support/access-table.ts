@@ -85,6 +85,20 @@ export const ACCESS: Record<string, Row> = {
 
   listPlans: [200, 200, 200, 200, 200, 200, 200],
 
+  getSubscription: [401, 404, 200, 200, 403, 200, 200],
+  listPayments: [401, 404, 403, 200, 403, 200, 200],
+  // No provider's API is set up here: whoever may is told so.
+  openCheckout: [401, 404, 403, 409, 403, 403, 404],
+  openPortal: [401, 404, 403, 409, 403, 403, 404],
+  getOwnSubscription: [401, 200, 200, 200, 403, 403, 200],
+  listOwnPayments: [401, 200, 200, 200, 403, 403, 200],
+  openOwnCheckout: [401, 409, 409, 409, 403, 403, 409],
+  openOwnPortal: [401, 409, 409, 409, 403, 403, 409],
+  listSubscriptions: [401, 403, 403, 403, 403, 403, 200],
+  grantSubscription: [401, 403, 403, 403, 403, 403, 201],
+  linkSubscription: [401, 403, 403, 403, 403, 403, 200],
+  endGrant: [401, 403, 403, 403, 403, 403, 204],
+
   listJobs: [401, 403, 403, 403, 403, 403, 200],
   runJob: [401, 403, 403, 403, 403, 403, 202],
 
@@ -108,6 +122,7 @@ export interface Values {
   invitationId: string;
   apiKeyId: string;
   webhookEventId: string;
+  subscriptionId: string;
   userId: string;
   sessionId: string;
   accountId: string;
@@ -125,6 +140,7 @@ export function valuesOf(tenant: Tenant, person: Person = tenant.member): Values
     invitationId: tenant.invitations.pending,
     apiKeyId: tenant.keys.full.id,
     webhookEventId: tenant.webhookEventId,
+    subscriptionId: tenant.subscriptionId,
     userId: person.id,
     sessionId: person.otherSessionId,
     accountId: person.accountId,
@@ -144,6 +160,7 @@ export function unknownValues(): Values {
     invitationId: newId(),
     apiKeyId: newId(),
     webhookEventId: newId(),
+    subscriptionId: newId(),
     userId: newId(),
     sessionId: newId(),
     accountId: newId(),
@@ -199,12 +216,20 @@ export const BODIES: Record<string, (values: Values) => object> = {
   acceptInvitationByToken: ({ token }) => ({ token }),
   createApiKey: () => ({ name: 'A key', scopes: ['members:read'] }),
   rotateApiKey: () => ({ overlapSeconds: 60 }),
+  openCheckout: () => ({ tier: 'pro' }),
+  openPortal: () => ({}),
+  openOwnCheckout: () => ({ tier: 'pro' }),
+  openOwnPortal: () => ({}),
+  grantSubscription: ({ organizationId }) => ({ organizationId, tier: 'business', note: 'A friend of the house' }),
+  linkSubscription: ({ userId }) => ({ userId }),
   replayWebhookEvents: () => ({ status: 'dead', type: 'user.created' }),
 };
 
-/** Query parameters without which a call is not valid. */
+/** Query parameters without which a call is not valid, or may be refused. */
 export const QUERIES: Record<string, (values: Values) => Record<string, string>> = {
   verifyEmail: ({ token }) => ({ token }),
   confirmEmailChange: ({ token }) => ({ token }),
   openPasswordReset: () => ({ callbackURL: '/reset' }),
+  deleteMe: () => ({ cancelSubscription: 'true' }),
+  deleteOrganization: () => ({ cancelSubscription: 'true' }),
 };

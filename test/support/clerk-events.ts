@@ -1,4 +1,5 @@
-import { createHmac, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
+import { type Attempt, postSigned, signedHeaders, standardKey } from './webhook-signing.js';
 
 /** For `CLERK_WEBHOOK_SIGNING_SECRET`. */
 export const CLERK_WEBHOOK_SECRET = `whsec_${Buffer.from('tests sign their webhooks with this').toString('base64')}`;
@@ -252,11 +253,8 @@ export function newMessageId(): string {
 }
 
 /** The headers that prove where a body came from. */
-export function sign(body: string | Buffer, { id = newMessageId(), headers = 'svix', ...given }: Signing = {}): Record<string, string> {
-  const { timestamp = Math.floor(Date.now() / 1000), secret = CLERK_WEBHOOK_SECRET } = given;
-  const key = Buffer.from(secret.replace(/^whsec_/, ''), 'base64');
-  const signature = createHmac('sha256', key).update(`${id}.${timestamp}.`).update(body).digest('base64');
-  return { [`${headers}-id`]: id, [`${headers}-timestamp`]: String(timestamp), [`${headers}-signature`]: `v1,${signature}` };
+export function sign(body: string | Buffer, signing: Signing = {}): Record<string, string> {
+  return signedHeaders(body, attemptOf(signing));
 }
 
 /** Posts one attempt to a running server, as Clerk does. */
@@ -266,7 +264,9 @@ export async function deliver(
   signing: Signing = {},
 ): Promise<{ status: number; body: Record<string, unknown> }> {
   const body = typeof event === 'string' || Buffer.isBuffer(event) ? event : JSON.stringify(event);
-  const headers = { 'content-type': 'application/json', ...sign(body, signing) };
-  const response = await fetch(`${url}/webhooks/clerk`, { method: 'POST', headers, body: body as string });
-  return { status: response.status, body: (await response.json()) as Record<string, unknown> };
+  return postSigned(`${url}/webhooks/clerk`, body, attemptOf(signing));
+}
+
+function attemptOf({ id = newMessageId(), headers = 'svix', timestamp, secret = CLERK_WEBHOOK_SECRET }: Signing): Attempt {
+  return { id, timestamp, key: standardKey(secret), headers };
 }

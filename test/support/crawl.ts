@@ -1,7 +1,7 @@
 import { ACCESS, BODIES, CALLERS, pathValues, QUERIES, tenantParameters, unknownValues, type Values, valuesOf } from './access-table.js';
 import { type Answer, call, fill, type Operation, withoutRequestId } from './api.js';
 import type { TestDatabase } from './database.js';
-import { addMember, createPerson, createTenant, holdJobs, type Person, type Tenant } from './tenant-world.js';
+import { addCharge, addMember, type Billing, createPerson, createTenant, holdJobs, type Person, type Tenant } from './tenant-world.js';
 
 /** Two organizations that have nothing to do with each other, one that was deleted, and people of none. */
 export interface World {
@@ -28,6 +28,11 @@ export async function createWorld(db: TestDatabase): Promise<World> {
   };
   // Two organizations of one person, so that the list of theirs has a second page.
   await addMember(db, second, world.other.admin);
+  // What the other tenant and its people are charged for must not end with somebody else.
+  for (const { organization, member } of [world.other, world.own]) {
+    await addCharge(db, { kind: 'organization', id: organization.id });
+    await addCharge(db, { kind: 'user', id: member.id });
+  }
   await db.rows('UPDATE organization_memberships SET deleted_at = now() WHERE organization_id = $1 AND user_id <> $2', [
     world.lonely.organization.id,
     world.lonely.admin.id,
@@ -440,6 +445,8 @@ const FIELDS: Record<string, Record<string, (values: Values, world: World) => st
   updateOrganization: { slug: slugInUse },
   createInvitation: { email: ({ email }, { other }) => [email, other.lapsedEmail] },
   acceptInvitationByToken: { token: ({ token }) => [token] },
+  grantSubscription: { organizationId: ({ organizationId }) => [organizationId] },
+  linkSubscription: { userId: ({ userId }) => [userId] },
 };
 
 /** The slug of a deleted organization is free, to whomever it belonged. */
@@ -459,11 +466,15 @@ const SNAPSHOT = `
   UNION ALL SELECT 'sessions', json_agg(to_jsonb(t) - 'last_used_at' - 'updated_at' - 'expires_at' ORDER BY t.id)::text FROM sessions t
     WHERE user_id = ANY ($2)
   UNION ALL SELECT 'webhook events', json_agg(t)::text FROM webhook_events t WHERE id = $4
+  UNION ALL SELECT 'subscriptions', json_agg(t ORDER BY t.id)::text FROM subscriptions t WHERE owner_id = ANY ($1 || $2)
+  UNION ALL SELECT 'billing customers', json_agg(t ORDER BY t.id)::text FROM billing_customers t WHERE owner_id = ANY ($1 || $2)
+  UNION ALL SELECT 'payments', json_agg(t ORDER BY t.id)::text FROM payments t WHERE owner_id = ANY ($1 || $2)
   UNION ALL SELECT 'accounts', json_agg(t ORDER BY t.id)::text FROM accounts t WHERE user_id = ANY ($2)`;
 
 /** Everything and everybody of a tenant. */
 function whole(tenant: Tenant): Victim {
   const { organization, memberships, invitations, keys, lapsedEmail, invitationToken, squattedToken, auditIds, webhookEventId } = tenant;
+  const { subscriptionId, billing } = tenant;
   const { admin, coAdmin, member, spare, left, suspended, deleted, invited, squatter } = tenant;
   const people = [admin, coAdmin, member, spare, left, suspended, deleted, invited, squatter];
   const secrets = [
@@ -472,6 +483,7 @@ function whole(tenant: Tenant): Victim {
     ...Object.values(invitations),
     // The beginning of a key is what lists show.
     ...Object.values(keys).flatMap(({ id, key }) => [id, key.slice(0, 15)]),
+    ...[subscriptionId, ...Object.values(billing).flatMap(secretsOfBilling)],
     ...people.flatMap(secretsOfPerson),
   ];
   return { organizationId: organization.id, people, webhookEventId, secrets };
@@ -479,6 +491,10 @@ function whole(tenant: Tenant): Victim {
 
 function secretsOfPerson({ id, email, name, sessionId, otherSessionId, accountId, token }: Person): string[] {
   return [id, email, name, sessionId, otherSessionId, accountId, token];
+}
+
+function secretsOfBilling({ subscriptionId, paymentId, providerIds }: Billing): string[] {
+  return [subscriptionId, paymentId, ...providerIds];
 }
 
 /** An answer without what the request itself brought, and without its id. */

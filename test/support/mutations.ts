@@ -26,6 +26,8 @@ const USERS = 'users/users.repository.js';
 const SESSIONS = 'sessions/sessions.repository.js';
 const ACCOUNTS = 'accounts/accounts.repository.js';
 const API_KEYS = 'api-keys/api-keys.repository.js';
+const SUBSCRIPTIONS = 'subscriptions/subscriptions.repository.js';
+const SYNCED_SUBSCRIPTIONS = 'subscriptions/synced-subscriptions.repository.js';
 
 const ADMIN = ['admin of another organization'];
 const READS = ['getOrganization', 'listMemberships'];
@@ -528,6 +530,39 @@ export const MUTATIONS: Mutation[] = [
     callers: ADMIN,
     operations: ['listAuditLog'],
   },
+
+  // What is bought, and what was paid.
+  {
+    file: SUBSCRIPTIONS,
+    within: 'async listOfOwner',
+    search: 'ownedBy(id, subscriptions.ownerId)',
+    replace: GONE,
+    callers: ['outsider'],
+    operations: ['getOwnSubscription'],
+  },
+  {
+    file: SUBSCRIPTIONS,
+    within: 'async listPayments',
+    search: 'ownedBy(id, payments.ownerId)',
+    replace: GONE,
+    callers: ADMIN,
+    operations: ['listPayments'],
+  },
+  {
+    file: 'subscriptions/subscriptions.service.js',
+    search: "['payments', owner]",
+    replace: "['payments']",
+    callers: ADMIN,
+    operations: ['listPayments'],
+  },
+  {
+    file: SYNCED_SUBSCRIPTIONS,
+    within: 'async listCharged',
+    search: 'ownedBy(ownerId, subscriptions.ownerId)',
+    replace: GONE,
+    callers: ['outsider'],
+    operations: ['deleteMe'],
+  },
   {
     file: 'idempotency/idempotency.decorators.js',
     search: 'principal: `${kind}:${id}`',
@@ -608,10 +643,40 @@ export const SECOND_LINES: (Place & { because: string })[] = [
     search: 'eq(invitations.organizationId, organizationId), eq(invitations.email, email)',
     because: ONLY_PROVIDERS,
   },
+  {
+    file: SUBSCRIPTIONS,
+    within: 'async countMembers',
+    search: 'eq(memberships.organizationId, organizationId)',
+    because: 'it only counts; test/subscriptions.e2e-spec.ts does, too',
+  },
+  {
+    file: SUBSCRIPTIONS,
+    within: 'async list(',
+    search: 'ownedBy(ownerId, subscriptions.ownerId)',
+    because: 'operators, who may see all, filter by it',
+  },
+  {
+    file: SUBSCRIPTIONS,
+    within: 'async listCustomers',
+    search: 'ownedBy(id, billingCustomers.ownerId)',
+    because: 'only a provider is told of them; test/checkouts.e2e-spec.ts looks at what',
+  },
+  {
+    file: SYNCED_SUBSCRIPTIONS,
+    within: 'async keepOwners',
+    search: 'inArray(billingCustomers.ownerId, ownerIds)',
+    because: 'only the purge asks',
+  },
+  {
+    file: SYNCED_SUBSCRIPTIONS,
+    within: 'async keepOwners',
+    search: 'inArray(subscriptions.ownerId, ownerIds)',
+    because: 'only the purge asks',
+  },
 ];
 
 /** Predicates that say whose a row is. */
-export const PREDICATE = /(?:eq|inArray)\(\w+\.(?:organizationId|userId), \w+\)/g;
+export const PREDICATE = /(?:eq|inArray)\(\w+\.(?:organizationId|userId|ownerId), \w+\)|ownedBy\(\w+, \w+\.ownerId\)/g;
 
 /**
  * Finds a place in the text of its file.

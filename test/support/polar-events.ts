@@ -161,11 +161,16 @@ export function polarSubscription(given: Partial<models.Subscription> = {}): mod
   };
 }
 
+const LEGACY_KEYS = ['price_id', 'price', 'user'] as never[];
+const NOT_IN_ORDERS = [
+  ...(['customer', 'product', 'prices', 'discount', 'meters', 'pending_update', 'custom_field_data'] as const),
+  ...LEGACY_KEYS,
+];
+
 /** A paid first order; the subscription, if given, tells whose it is and of what. */
 export function polarOrder(given: Partial<models.Order> = {}, subscription = polarSubscription()): models.Order {
   const createdAt = given.created_at ?? now();
-  const { customer, product, prices, discount: _discount, meters: _meters, pending_update: _pending, ...embedded } = subscription;
-  const { prices: _prices, benefits: _benefits, medias: _medias, attached_custom_fields: _fields, ...sold } = product;
+  const { customer, product, prices } = subscription;
   const amount = given.subtotal_amount ?? subscription.amount;
   const status = given.status ?? 'paid';
   return {
@@ -202,9 +207,9 @@ export function polarOrder(given: Partial<models.Order> = {}, subscription = pol
     platform_fee_amount: 0,
     platform_fee_currency: 'usd',
     customer,
-    product: sold,
+    product: without(product, ['prices', 'benefits', 'medias', 'attached_custom_fields', 'is_deletable']),
     discount: null,
-    subscription: embedded,
+    subscription: without(subscription, NOT_IN_ORDERS),
     items: [
       {
         ...born(createdAt),
@@ -221,6 +226,8 @@ export function polarOrder(given: Partial<models.Order> = {}, subscription = pol
     description: product.name,
     refundable_amount: amount - (given.refunded_amount ?? 0),
     refundable_tax_amount: 0,
+    // Not in the SDK's types any more, and sent.
+    ...{ product_price_id: prices[0]?.id ?? null },
     ...given,
   };
 }
@@ -262,6 +269,10 @@ export function polarCustomerState(customer: models.Customer, subscriptions: mod
 /** `api_version` is the endpoint's; older servers send none. */
 export function polarEvent(type: string, data: object, { at = now() }: { at?: string } = {}): PolarEvent {
   return { type, timestamp: at, api_version: '2026-10', data };
+}
+
+function without<T extends object, Key extends keyof T>(all: T, keys: readonly Key[]): Omit<T, Key> {
+  return Object.fromEntries(Object.entries(all).filter(([key]) => !keys.includes(key as Key))) as Omit<T, Key>;
 }
 
 const inAMonth = (time: string) => polarTime(addInterval(microsAt(time), 'month', 1));

@@ -6,6 +6,7 @@ import { accounts } from '../../src/accounts/accounts.table.js';
 import { API_KEY_SCOPES, apiKeys, type ApiKeyScope } from '../../src/api-keys/api-keys.table.js';
 import { auditLog } from '../../src/audit/audit-log.table.js';
 import { newId } from '../../src/common/ids.js';
+import type { Owner } from '../../src/common/owner.js';
 import { Keyring } from '../../src/common/keyring.js';
 import { loadConfig } from '../../src/config/config.js';
 import { invitations } from '../../src/invitations/invitations.table.js';
@@ -13,6 +14,9 @@ import { jobRuns } from '../../src/jobs/job-runs.table.js';
 import { memberships, type Role } from '../../src/memberships/organization-memberships.table.js';
 import { organizations } from '../../src/organizations/organizations.table.js';
 import { sessions } from '../../src/sessions/sessions.table.js';
+import { billingCustomers } from '../../src/subscriptions/billing-customers.table.js';
+import { payments } from '../../src/subscriptions/payments.table.js';
+import { subscriptions } from '../../src/subscriptions/subscriptions.table.js';
 import { users } from '../../src/users/users.table.js';
 import { BODY_CONTEXT } from '../../src/webhooks/inbox.js';
 import { webhookEvents } from '../../src/webhooks/webhook-events.table.js';
@@ -37,6 +41,14 @@ export interface Key {
   key: string;
   /** Header for a request. */
   auth: { 'x-api-key': string };
+}
+
+/** A subscription at a provider, and what it cost. */
+export interface Billing {
+  subscriptionId: string;
+  paymentId: string;
+  /** The provider's ids of all of it. */
+  providerIds: string[];
 }
 
 /** An organization with everything in it, and everybody who has, had or never had something to do with it. */
@@ -69,6 +81,10 @@ export interface Tenant {
   /** Bearer headers of the admin that no longer work. */
   dead: { revoked: { authorization: string }; expired: { authorization: string }; ended: { authorization: string } };
   auditIds: string[];
+  /** What an operator granted to the organization. */
+  subscriptionId: string;
+  /** What the organization and its member pay at a provider. */
+  billing: { organization: Billing; member: Billing };
   /** Something that a provider said, about somebody of theirs. */
   webhookEventId: string;
 }
@@ -84,6 +100,9 @@ class Rows {
   private readonly apiKeys: (typeof apiKeys.$inferInsert)[] = [];
   private readonly auditLog: (typeof auditLog.$inferInsert)[] = [];
   private readonly webhookEvents: (typeof webhookEvents.$inferInsert)[] = [];
+  private readonly billingCustomers: (typeof billingCustomers.$inferInsert)[] = [];
+  private readonly subscriptions: (typeof subscriptions.$inferInsert)[] = [];
+  private readonly payments: (typeof payments.$inferInsert)[] = [];
 
   person(label: string, given: Partial<typeof users.$inferInsert> = {}): Person {
     const name = `${label}-${randomBytes(5).toString('hex')}`;
@@ -161,6 +180,41 @@ class Rows {
     return id;
   }
 
+  grant({ kind: ownerKind, id: ownerId }: Owner): string {
+    const id = newId();
+    this.subscriptions.push({ id, provider: 'manual', ownerKind, ownerId, ownerLinked: true, tier: 'pro', status: 'active' });
+    return id;
+  }
+
+  /** Bought at Polar, paid once; it ends with its period unless told otherwise, so that nothing stands in the way of a deletion. */
+  billing({ kind: ownerKind, id: ownerId }: Owner, { cancelAtPeriodEnd = true } = {}): Billing {
+    const [subscriptionId, paymentId] = [newId(), newId()];
+    const [providerCustomerId, providerSubscriptionId, providerPaymentId] = [newId(), newId(), newId()];
+    const payer = { provider: 'polar' as const, providerCustomerId, ownerKind, ownerId };
+    this.billingCustomers.push({ id: newId(), ...payer });
+    this.subscriptions.push({
+      id: subscriptionId,
+      ...payer,
+      providerSubscriptionId,
+      productId: 'polar-pro',
+      status: 'active',
+      currentPeriodEnd: new Date(Date.now() + 24 * HOUR),
+      cancelAtPeriodEnd,
+    });
+    this.payments.push({
+      id: paymentId,
+      ...payer,
+      kind: 'payment',
+      providerPaymentId,
+      providerSubscriptionId,
+      amount: 1000,
+      currency: 'USD',
+      status: 'succeeded',
+      occurredAt: new Date(),
+    });
+    return { subscriptionId, paymentId, providerIds: [providerCustomerId, providerSubscriptionId, providerPaymentId] };
+  }
+
   /** One that is of no use here: it may be replayed. */
   webhookEvent(about: string): string {
     const id = newId();
@@ -189,6 +243,9 @@ class Rows {
       this.apiKeys.length > 0 && db.insert(apiKeys).values(this.apiKeys),
       this.auditLog.length > 0 && db.insert(auditLog).values(this.auditLog),
       this.webhookEvents.length > 0 && db.insert(webhookEvents).values(this.webhookEvents),
+      this.billingCustomers.length > 0 && db.insert(billingCustomers).values(this.billingCustomers),
+      this.subscriptions.length > 0 && db.insert(subscriptions).values(this.subscriptions),
+      this.payments.length > 0 && db.insert(payments).values(this.payments),
     ]);
   }
 }
@@ -249,6 +306,11 @@ export async function createTenant(db: TestDatabase, label = 'tenant', given: { 
       ended: bearer(rows.session(admin.id, { endedAt: past })),
     },
     webhookEventId: rows.webhookEvent(people.member.email),
+    subscriptionId: rows.grant({ kind: 'organization', id: organization.id }),
+    billing: {
+      organization: rows.billing({ kind: 'organization', id: organization.id }),
+      member: rows.billing({ kind: 'user', id: people.member.id }),
+    },
     auditIds: [rows.audit(organization.id, admin.id), rows.audit(organization.id, people.member.id)],
   };
   await rows.write(db);
@@ -276,6 +338,14 @@ export async function createKey(db: TestDatabase, { organization, admin }: Tenan
   const key = rows.key(organization.id, admin.id, scopes);
   await rows.write(db);
   return key;
+}
+
+/** Something at a provider that goes on charging, and stands in the way of a deletion. */
+export async function addCharge(db: TestDatabase, owner: Owner): Promise<Billing> {
+  const rows = new Rows();
+  const billing = rows.billing(owner, { cancelAtPeriodEnd: false });
+  await rows.write(db);
+  return billing;
 }
 
 /** Keeps jobs from running: a run of each counts as alive for as long as the test lasts. */

@@ -1,4 +1,4 @@
-import type { KeyObject } from 'node:crypto';
+import { createHash, type KeyObject } from 'node:crypto';
 import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { type EventKey, EventRank } from '../../common/event-key.js';
 import { Config } from '../../config/config.js';
@@ -21,15 +21,17 @@ const PAYMENT = named('payment', 'succeeded', 'failed', 'processing', 'cancelled
 const REFUND = named('refund', 'succeeded', 'failed');
 const DISPUTE = named('dispute', 'opened', 'expired', 'accepted', 'cancelled', 'challenged', 'won', 'lost');
 
+/** Keys and links that somebody bought are in them. */
+const WITH_SECRETS = new Set(['license_key.created', ...named('entitlement_grant', 'created', 'delivered', 'failed', 'revoked')]);
+
 /** Known, and of no use here. */
 const WITHOUT_EFFECT = [
-  'license_key.created',
+  ...WITH_SECRETS,
   ...named('payout', 'created', 'on_hold', 'in_progress', 'failed', 'success'),
   ...named('credit', 'added', 'deducted', 'expired', 'rolled_over', 'rollover_forfeited'),
   ...named('credit', 'overage_charged', 'overage_reset', 'manual_adjustment', 'balance_low'),
   ...named('abandoned_checkout', 'detected', 'recovered'),
   ...named('dunning', 'started', 'recovered'),
-  ...named('entitlement_grant', 'created', 'delivered', 'failed', 'revoked'),
 ];
 
 const DAY_MS = 86_400_000;
@@ -60,9 +62,11 @@ export class DodoWebhooks implements WebhookProvider, OnModuleInit {
     this.webhooks.register(this);
   }
 
-  envelopeOf(payload: unknown): Envelope {
+  envelopeOf(payload: unknown, body: Buffer): Envelope {
     const { type, timestamp, data } = read(envelopeObject, payload);
-    return { type, eventAt: timestamp ?? datedObject.safeParse(data).data?.created_at ?? '-infinity' };
+    const eventAt = timestamp ?? datedObject.safeParse(data).data?.created_at ?? '-infinity';
+    if (!WITH_SECRETS.has(type)) return { type, eventAt };
+    return { type, eventAt, keepOnly: { type, timestamp, sha256: createHash('sha256').update(body).digest('hex') } };
   }
 
   async apply({ type, eventAt: at, messageId, payload, actor }: InboxEvent, db: Queryable): Promise<boolean> {

@@ -1,0 +1,75 @@
+import { newId } from '../src/common/ids.js';
+import { startTestApp, type TestApp } from './support/app.js';
+import { type SignedInPerson, signUp, signUpOperator } from './support/people.js';
+import { createOrganization, verifyEmail } from './support/tenants.js';
+
+const FREE_SEATS = 5;
+
+describe('seats', () => {
+  let t: TestApp;
+  let ada: SignedInPerson;
+  let operator: SignedInPerson;
+  beforeAll(async () => {
+    t = await startTestApp({ BILLING_PRODUCTS: 'dodo:pdt_business=business' });
+    [ada, operator] = await Promise.all([signUp(t), signUpOperator(t)]);
+  });
+  afterAll(() => t.close());
+
+  /** People with an invitation each, who have not answered yet. */
+  async function invited(organizationId: string, count: number): Promise<{ person: SignedInPerson; accept: string }[]> {
+    const people = await Promise.all(Array.from({ length: count }, () => signUp(t)));
+    await verifyEmail(t, ...people);
+    return Promise.all(
+      people.map(async (person) => {
+        const { body } = await t.http
+          .post(`/v1/organizations/${organizationId}/invitations`)
+          .set(ada.auth)
+          .send({ email: person.email, role: 'member' })
+          .expect(201);
+        return { person, accept: `/v1/invitations/${body.id}/accept` };
+      }),
+    );
+  }
+
+  async function seatsOf(organizationId: string): Promise<{ used: number; limit: number | null }> {
+    const { body } = await t.http.get(`/v1/organizations/${organizationId}/subscription`).set(ada.auth).expect(200);
+    return body.seats;
+  }
+
+  it('are never more than the plan has, however many come for the last ones at once', async () => {
+    const { id } = await createOrganization(t, ada);
+    const guests = await invited(id, FREE_SEATS + 3);
+    const answers = await Promise.all(guests.map(({ person, accept }) => t.http.post(accept).set(person.auth).send({})));
+    const outcomes = answers.map(({ status, body }) => (status === 200 ? '200' : `${status} ${body.code}`)).toSorted();
+    expect(outcomes).toEqual([...Array<string>(FREE_SEATS - 1).fill('200'), ...Array<string>(4).fill('402 seat_limit_reached')]);
+    expect(await seatsOf(id)).toEqual({ used: FREE_SEATS, limit: FREE_SEATS });
+    const refused = guests[answers.findIndex(({ status }) => status === 402)]!;
+    const { body } = await t.http.post(refused.accept).set(refused.person.auth).send({}).expect(402);
+    expect(body.detail).toMatch(/All 5 seats of the plan Free are taken/);
+
+    // The invitation is as it was: a larger plan lets them in.
+    await t.http.post('/v1/subscriptions').set(operator.auth).send({ organizationId: id, tier: 'pro' }).expect(201);
+    await t.http.post(refused.accept).set(refused.person.auth).send({}).expect(200);
+    expect(await seatsOf(id)).toEqual({ used: FREE_SEATS + 1, limit: 25 });
+  });
+
+  it('that an operator granted are a cap, too', async () => {
+    const { id } = await createOrganization(t, ada);
+    await t.http.post('/v1/subscriptions').set(operator.auth).send({ organizationId: id, tier: 'business', seats: 2 }).expect(201);
+    const [first, second] = await invited(id, 2);
+    await t.http.post(first!.accept).set(first!.person.auth).send({}).expect(200);
+    await t.http.post(second!.accept).set(second!.person.auth).send({}).expect(402);
+  });
+
+  it('that are bought follow the members', async () => {
+    const { id } = await createOrganization(t, ada);
+    await t.db.rows(
+      `INSERT INTO subscriptions (id, provider, provider_subscription_id, owner_kind, owner_id, product_id, status, current_period_end, seats)
+       VALUES ($1, 'dodo', $2, 'organization', $3, 'pdt_business', 'active', now() + interval '1 month', 1)`,
+      [newId(), `sub_${newId()}`, id],
+    );
+    const [guest] = await invited(id, 1);
+    await t.http.post(guest!.accept).set(guest!.person.auth).send({}).expect(200);
+    expect(await seatsOf(id)).toEqual({ used: 2, limit: 1 });
+  });
+});
