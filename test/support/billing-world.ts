@@ -135,8 +135,9 @@ export class BillingWorld {
 
   async tell(side: BillingSide, event: ProviderEvent): Promise<void> {
     const webhooks = this.app.get<PolarWebhooks | DodoWebhooks>(side.name === 'polar' ? PolarWebhooks : DodoWebhooks);
-    const payload: unknown = JSON.parse(bodyAt(event, this.clock.now()));
-    const { type, eventAt } = webhooks.envelopeOf(payload);
+    const body = bodyAt(event, this.clock.now());
+    const payload: unknown = JSON.parse(body);
+    const { type, eventAt } = webhooks.envelopeOf(payload, Buffer.from(body));
     const { messageId } = event;
     await this.app.get<Database>(DATABASE).transaction((tx) => webhooks.apply({ messageId, type, eventAt, payload, actor: SYSTEM }, tx));
   }
