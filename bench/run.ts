@@ -8,12 +8,13 @@ import { session } from './session.bench.js';
 import { lists } from './lists.bench.js';
 import { start } from './start.bench.js';
 import { statements } from './statements.bench.js';
-import { tenant } from './tenant.bench.js';
-import { webhooks } from './webhooks.bench.js';
+import { entitlements, tenant } from './tenant.bench.js';
+import { billing, webhooks } from './webhooks.bench.js';
 
 const BENCHES: Record<string, (db: BenchDatabase) => Promise<void>> = {
   read,
   tenant,
+  entitlements,
   lists,
   session,
   pipeline,
@@ -22,6 +23,7 @@ const BENCHES: Record<string, (db: BenchDatabase) => Promise<void>> = {
   start,
   overload,
   webhooks,
+  billing,
 };
 
 const names = process.argv.slice(2);

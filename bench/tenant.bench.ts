@@ -17,3 +17,17 @@ export async function tenant(db: BenchDatabase): Promise<void> {
     verdict({ what: 'rate by the floor', measured: results[1]!.rateRatio, goal: { atLeast: 0.6 } });
   });
 }
+
+/** What an organization may use, against the plainest read of it: a module that asks pays the difference. */
+export async function entitlements(db: BenchDatabase): Promise<void> {
+  heading(
+    'entitlements',
+    'GET /v1/organizations/{organizationId}/subscription, for a member, against GET /v1/organizations/{organizationId}',
+  );
+  const path = `/v1/organizations/${ORGANIZATION_ID}`;
+  await withPrograms(db, async ({ tenantry }) => {
+    const app = await tenantry();
+    const results = await compete(db, [overHttp('the organization', app, path), overHttp('what it may use', app, `${path}/subscription`)]);
+    table(results);
+  });
+}

@@ -1,6 +1,7 @@
 import { Agent, request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EXAMPLES } from '../src/webhooks/clerk/clerk-examples.js';
+import { EXAMPLES as POLAR_EXAMPLES } from '../src/webhooks/polar/polar-examples.js';
 import { signedHeaders } from '../src/webhooks/signature.js';
 import type { BenchDatabase } from './support/database.js';
 import { type Program, withPrograms } from './support/program.js';
@@ -29,29 +30,62 @@ interface Message {
   body: Buffer;
 }
 
+/** What a subscription's life is made of, each one a customer's of its own. */
+const SUBSCRIPTION = [
+  'customer.created',
+  'subscription.created',
+  'subscription.active',
+  'order.paid',
+  'subscription.canceled',
+  'subscription.uncanceled',
+  'subscription.past_due',
+  'subscription.revoked',
+];
+
+/** Who sends, and where to. */
+interface Sender {
+  provider: 'clerk' | 'polar';
+  secretName: string;
+  messages: (prefix: string, count: number) => Message[];
+}
+
 /** A flood of signed deliveries at a steady rate, each answered when it is durable, and worked off at the same time. */
 export async function webhooks(db: BenchDatabase): Promise<void> {
-  heading('webhooks', `${RATE} signed deliveries a second for ${SECONDS} s over ${CONNECTIONS} connections, all of them processed`);
+  heading(
+    'webhooks',
+    `${RATE} signed deliveries of Clerk a second for ${SECONDS} s over ${CONNECTIONS} connections, all of them processed`,
+  );
+  await measure(db, { provider: 'clerk', secretName: 'CLERK_WEBHOOK_SIGNING_SECRET', messages });
+}
+
+/** The same, from a billing provider. */
+export async function billing(db: BenchDatabase): Promise<void> {
+  heading('billing', `${RATE} signed deliveries of Polar a second for ${SECONDS} s over ${CONNECTIONS} connections, all of them processed`);
+  await measure(db, { provider: 'polar', secretName: 'POLAR_WEBHOOK_SECRET', messages: billingMessages });
+}
+
+async function measure(db: BenchDatabase, sender: Sender): Promise<void> {
   await withPrograms(db, async ({ tenantry, variant }) => {
+    const { provider, secretName } = sender;
     const floor = await variant('webhook-floor');
-    await flood(floor, '/', messages('warm', RATE * 2));
-    const least = await flood(floor, '/', messages('floor', RATE * 10));
+    await flood(floor, '/', sender.messages('warm', RATE * 2));
+    const least = await flood(floor, '/', sender.messages('floor', RATE * 10));
     await floor.stop();
 
     const secret = `whsec_${WEBHOOK_KEY.toString('base64')}`;
-    const app = await tenantry({ environment: { CLERK_WEBHOOK_SIGNING_SECRET: secret } });
-    await flood(app, '/webhooks/clerk', messages('warm', RATE * 2));
+    const app = await tenantry({ environment: { [secretName]: secret } });
+    await flood(app, `/webhooks/${provider}`, sender.messages('warm', RATE * 2));
     await drained(db);
     const start = performance.now();
     const before = await app.usage();
-    const told = await flood(app, '/webhooks/clerk', messages('flood', RATE * SECONDS));
+    const told = await flood(app, `/webhooks/${provider}`, sender.messages('flood', RATE * SECONDS));
     const ended = performance.now();
     await drained(db);
     const [drain, all] = [(performance.now() - ended) / 1000, (performance.now() - start) / 1000];
     const { cpu } = await app.usage();
     const [{ lost, failed }] = (await db.query<{ lost: number; failed: number }>(
       `SELECT ${RATE * (SECONDS + 2)} - count(*) FILTER (WHERE status = 'processed')::int AS lost,
-              count(*) FILTER (WHERE attempts > 1)::int AS failed FROM webhook_events`,
+              count(*) FILTER (WHERE attempts > 1)::int AS failed FROM webhook_events WHERE provider = '${provider}'`,
     )) as [{ lost: number; failed: number }];
     const count = RATE * SECONDS;
     note(`answers: p50 ${told.p50.toFixed(1)} ms, p99 ${told.p99.toFixed(1)} ms, longest ${told.longest.toFixed(0)} ms`);
@@ -78,6 +112,18 @@ function messages(prefix: string, count: number): Message[] {
       subscription: '',
     };
     const event = { object: 'event', type, timestamp: now + index, data: EXAMPLES[type]!(names, now + index) };
+    return { id: `msg_${prefix}_${index}`, body: Buffer.from(JSON.stringify(event)) };
+  });
+}
+
+function billingMessages(prefix: string, count: number): Message[] {
+  const now = Date.now();
+  return Array.from({ length: count }, (_, index) => {
+    const story = Math.floor(index / SUBSCRIPTION.length);
+    const type = SUBSCRIPTION[index % SUBSCRIPTION.length]!;
+    const organization = `org_${prefix}_${story}`;
+    const names = { user: '', organization, email: `${prefix}-${story}@example.com`, product: 'p', subscription: `sub_${prefix}_${story}` };
+    const event = { type, timestamp: new Date(now + index).toISOString(), data: POLAR_EXAMPLES[type]!(names, now + index) };
     return { id: `msg_${prefix}_${index}`, body: Buffer.from(JSON.stringify(event)) };
   });
 }

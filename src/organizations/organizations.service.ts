@@ -13,7 +13,7 @@ import { DATABASE, type Database, type Queryable } from '../database/database.js
 import { isUniqueViolation } from '../database/database-errors.js';
 import { JobsService } from '../jobs/jobs.service.js';
 import { MembershipsService } from '../memberships/memberships.service.js';
-import { SyncedSubscriptionsService } from '../subscriptions/synced-subscriptions.service.js';
+import { SubscriptionOwners } from '../subscriptions/subscription-owners.js';
 import { SlugReserved, SlugTaken } from './organizations.errors.js';
 import { OrganizationsRepository, type OwnOrganization } from './organizations.repository.js';
 import type { Organization } from './organizations.table.js';
@@ -32,7 +32,7 @@ export class OrganizationsService implements OnModuleInit {
   constructor(
     private readonly repository: OrganizationsRepository,
     private readonly memberships: MembershipsService,
-    private readonly subscriptions: SyncedSubscriptionsService,
+    private readonly subscriptions: SubscriptionOwners,
     private readonly audit: AuditService,
     private readonly purgedIds: PurgedIds,
     private readonly cursors: Cursors,
@@ -221,7 +221,7 @@ export class OrganizationsService implements OnModuleInit {
           dead.map(({ clerkOrganizationId }) => clerkOrganizationId),
           tx,
         );
-        await this.subscriptions.keepOwners(organizationIds, tx);
+        await this.subscriptions.keep(organizationIds, tx);
         await this.repository.remove(organizationIds, tx);
         return dead.length;
       });

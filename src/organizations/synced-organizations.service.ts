@@ -9,7 +9,7 @@ import { PurgedIds } from '../common/purged-ids.js';
 import type { Queryable } from '../database/database.js';
 import { Overtaken } from '../database/database-errors.js';
 import { SyncedMembershipsService } from '../memberships/synced-memberships.service.js';
-import { SyncedSubscriptionsService } from '../subscriptions/synced-subscriptions.service.js';
+import { SubscriptionOwners } from '../subscriptions/subscription-owners.js';
 import type { Organization, organizations } from './organizations.table.js';
 import { isSlug } from './slugs.js';
 import { SyncedOrganizationsRepository } from './synced-organizations.repository.js';
@@ -34,7 +34,7 @@ export class SyncedOrganizationsService {
   constructor(
     private readonly repository: SyncedOrganizationsRepository,
     private readonly memberships: SyncedMembershipsService,
-    private readonly subscriptions: SyncedSubscriptionsService,
+    private readonly subscriptions: SubscriptionOwners,
     private readonly audit: AuditService,
     private readonly purgedIds: PurgedIds,
   ) {}

@@ -19,7 +19,7 @@ import {
 } from './subscriptions.errors.js';
 import { SubscriptionsRepository } from './subscriptions.repository.js';
 import { SubscriptionsService } from './subscriptions.service.js';
-import { SyncedSubscriptionsService } from './synced-subscriptions.service.js';
+import { SubscriptionOwners } from './subscription-owners.js';
 
 export interface Purchase {
   tier: string;
@@ -41,7 +41,7 @@ export class Checkouts {
   constructor(
     private readonly repository: SubscriptionsRepository,
     private readonly subscriptions: SubscriptionsService,
-    private readonly synced: SyncedSubscriptionsService,
+    private readonly owners: SubscriptionOwners,
     private readonly providers: BillingProviders,
     private readonly audit: AuditService,
     private readonly config: Config,
@@ -61,7 +61,7 @@ export class Checkouts {
     const url = this.ownUrl('successUrl', successUrl);
     const plan = this.subscriptions.planNamed(tier);
     const { provider, productId } = this.productOf(plan, wish);
-    if (await this.synced.isCharged(owner.id)) throw new AlreadySubscribed();
+    if (await this.owners.isCharged(owner.id)) throw new AlreadySubscribed();
     const [{ seats }, customers, email] = await Promise.all([
       this.subscriptions.effectiveOf(owner),
       this.repository.listCustomers(owner),
@@ -82,7 +82,7 @@ export class Checkouts {
     await this.db.transaction(async (tx) => {
       const { providerCustomerId } = session;
       if (providerCustomerId !== undefined)
-        await this.synced.linkCustomer({ provider: provider.name, providerCustomerId }, owner, actor, tx);
+        await this.owners.linkCustomer({ provider: provider.name, providerCustomerId }, owner, actor, tx);
       const organizationId = owner.kind === 'organization' ? owner.id : undefined;
       const after = { provider: provider.name, productId };
       await this.audit.record(

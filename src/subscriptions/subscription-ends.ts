@@ -1,7 +1,7 @@
 import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { OutboxService } from '../outbox/outbox.service.js';
 import { BillingProviders } from './billing-provider.js';
-import { SUBSCRIPTION_END, type SubscriptionEnd } from './synced-subscriptions.service.js';
+import { SUBSCRIPTION_END, type SubscriptionEnd } from './subscription-owners.js';
 
 /** Ends at its provider what nobody is there any more to pay for. */
 @Injectable()

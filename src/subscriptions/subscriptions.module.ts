@@ -14,6 +14,7 @@ import { Seats } from './seats.js';
 import { SubscriptionChecks } from './subscription-checks.js';
 import { SubscriptionEnds } from './subscription-ends.js';
 import { SubscriptionWatch } from './subscription-watch.js';
+import { SubscriptionOwners } from './subscription-owners.js';
 import { SubscriptionsController } from './subscriptions.controller.js';
 import { SubscriptionsRepository } from './subscriptions.repository.js';
 import { SubscriptionsService } from './subscriptions.service.js';
@@ -28,6 +29,7 @@ import { SyncedSubscriptionsService } from './synced-subscriptions.service.js';
     SubscriptionsService,
     SyncedSubscriptionsRepository,
     SyncedSubscriptionsService,
+    SubscriptionOwners,
     Checkouts,
     Seats,
     SubscriptionWatch,
@@ -37,6 +39,6 @@ import { SyncedSubscriptionsService } from './synced-subscriptions.service.js';
     SubscriptionChecks,
     SubscriptionEnds,
   ],
-  exports: [SubscriptionsService, SyncedSubscriptionsService, BillingProviders, BillingReconciliation],
+  exports: [SubscriptionsService, SyncedSubscriptionsService, SubscriptionOwners, BillingProviders, BillingReconciliation],
 })
 export class SubscriptionsModule {}

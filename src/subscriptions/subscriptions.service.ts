@@ -1,6 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Actor } from '../access/principal.js';
-import { AuditService } from '../audit/audit.service.js';
 import { Clock } from '../common/clock.js';
 import { InvalidRequest } from '../common/common.errors.js';
 import { Cursors, type Page } from '../common/cursors.js';
@@ -15,7 +14,7 @@ import { bestOf, type Judged, type Reason, stateOf } from './subscription-state.
 import { NotAGrant, OwnerNotFound, PlanRequired, SubscriptionNotFound } from './subscriptions.errors.js';
 import { type SubscriptionFilters, SubscriptionsRepository } from './subscriptions.repository.js';
 import type { Subscription } from './subscriptions.table.js';
-import { SyncedSubscriptionsService } from './synced-subscriptions.service.js';
+import { SubscriptionOwners } from './subscription-owners.js';
 
 const DAY_MS = 86_400_000;
 
@@ -61,9 +60,8 @@ export class SubscriptionsService {
 
   constructor(
     private readonly repository: SubscriptionsRepository,
-    private readonly synced: SyncedSubscriptionsService,
+    private readonly owners: SubscriptionOwners,
     private readonly plans: PlansService,
-    private readonly audit: AuditService,
     private readonly cursors: Cursors,
     private readonly clock: Clock,
     config: Config,
@@ -146,7 +144,7 @@ export class SubscriptionsService {
       },
       db,
     );
-    await this.record('subscription.granted', row, actor, { after: { tier, endsAt, seats, note } }, db);
+    await this.owners.record('subscription.granted', row, actor, { after: { tier, endsAt, seats, note } }, db);
     return this.judge(row);
   }
 
@@ -162,7 +160,7 @@ export class SubscriptionsService {
       if (before.status === 'canceled') return;
       const now = this.clock.now();
       await this.repository.update(id, { status: 'canceled', canceledAt: now, endedAt: now }, tx);
-      await this.record(
+      await this.owners.record(
         'subscription.grant_ended',
         before,
         actor,
@@ -181,7 +179,7 @@ export class SubscriptionsService {
     const linked = await this.db.transaction(async (tx) => {
       const known = found(await this.repository.find(id, tx));
       const owner = await this.keepOwner(ids, tx);
-      return this.synced.link(known, owner, actor, tx);
+      return this.owners.link(known, owner, actor, tx);
     });
     return this.judge(linked);
   }
@@ -218,17 +216,6 @@ export class SubscriptionsService {
     if (known !== undefined) return known;
     const earlier = await this.repository.listProducts(id, db);
     return earlier.map((product) => this.plans.tierOfProduct(provider, product)).find((one) => one !== undefined);
-  }
-
-  private async record(
-    action: string,
-    { id, ownerKind, ownerId }: Subscription,
-    actor: Actor,
-    change: { before?: object; after?: object },
-    db: Queryable,
-  ): Promise<void> {
-    const organizationId = ownerKind === 'organization' ? ownerId! : undefined;
-    await this.audit.record({ actor, action, organizationId, target: { type: 'subscription', id }, ...change }, db);
   }
 }
 

@@ -7,11 +7,11 @@ import { DATABASE, type Database, type Queryable } from '../database/database.js
 import { organizations } from '../organizations/organizations.table.js';
 import { userMerges } from '../users/user-merges.table.js';
 import { users } from '../users/users.table.js';
-import { billingCustomers } from './billing-customers.table.js';
+import { type BillingCustomer, billingCustomers } from './billing-customers.table.js';
 import type { CustomerSnapshot } from './billing-provider.js';
 import { ownedBy } from './owned-by.js';
 import { type CustomerBooks, idOfClaim, type OwnerChange } from './owner-claims.js';
-import { type Payment, payments } from './payments.table.js';
+import { payments } from './payments.table.js';
 import { CHARGED_STATUSES } from './subscription-state.js';
 import { subscriptionProducts } from './subscription-products.table.js';
 import { type Subscription, subscriptions } from './subscriptions.table.js';
@@ -37,6 +37,11 @@ const TABLES = { customer: billingCustomers, subscription: subscriptions, paymen
 @Injectable()
 export class SyncedSubscriptionsRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
+
+  async findCustomer({ provider, providerCustomerId }: Payer, db: Queryable): Promise<BillingCustomer | undefined> {
+    const [customer] = await db.select().from(billingCustomers).where(isPayer(billingCustomers, { provider, providerCustomerId }));
+    return customer;
+  }
 
   /** Answers whether it is news. */
   async putCustomer(
@@ -119,18 +124,17 @@ export class SyncedSubscriptionsRepository {
   }
 
   /** Answers whether it is news. */
-  async putPayment(row: typeof payments.$inferInsert, key: EventKey, db: Queryable): Promise<Payment | undefined> {
+  async putPayment(row: typeof payments.$inferInsert, key: EventKey, db: Queryable): Promise<boolean> {
     const { id: _, ...fields } = row;
-    const [written] = await db
+    const { rowCount } = await db
       .insert(payments)
       .values({ ...row, ...keyColumns(key) })
       .onConflictDoUpdate({
         target: [payments.provider, payments.kind, payments.providerPaymentId],
         set: { ...fields, ...keyColumns(key), updatedAt: new Date() },
         setWhere: isNewer(key, payments),
-      })
-      .returning();
-    return written;
+      });
+    return rowCount === 1;
   }
 
   /** All that hangs on a customer. */

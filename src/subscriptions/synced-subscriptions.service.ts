@@ -1,28 +1,23 @@
 import { isDeepStrictEqual } from 'node:util';
 import { Injectable, Logger } from '@nestjs/common';
 import { type Actor, SYSTEM } from '../access/principal.js';
-import { AuditService } from '../audit/audit.service.js';
 import { Clock } from '../common/clock.js';
 import { type EventKey, EventRank, keyColumns, keyOfRow } from '../common/event-key.js';
 import { newId } from '../common/ids.js';
-import { holdNames } from '../common/locks.js';
-import type { Owner, OwnerKind } from '../common/owner.js';
 import type { Queryable } from '../database/database.js';
-import { OutboxService } from '../outbox/outbox.service.js';
 import { PlansService } from '../plans/plans.service.js';
 import type { CustomerSnapshot, PaymentSnapshot, SubscriptionSnapshot, Told } from './billing-provider.js';
-import { claimsFor, claimsOf, type CustomerBooks, idOfClaim, type OwnerChange, ownerChanges } from './owner-claims.js';
-import { CHARGED_STATUSES, checkTimeOf } from './subscription-state.js';
-import { SubscriptionActive } from './subscriptions.errors.js';
+import { claimsOf } from './owner-claims.js';
+import { isCharged, SubscriptionOwners } from './subscription-owners.js';
+import { checkTimeOf } from './subscription-state.js';
 import type { Subscription } from './subscriptions.table.js';
-import { type KnownOwner, type Payer, SyncedSubscriptionsRepository } from './synced-subscriptions.repository.js';
+import { SyncedSubscriptionsRepository } from './synced-subscriptions.repository.js';
 
-/** The outbox's entry for a subscription that is to end at its provider. */
-export const SUBSCRIPTION_END = 'subscription.end';
-export interface SubscriptionEnd {
-  provider: string;
-  providerSubscriptionId: string;
-}
+/** How soon a provider is asked again that says that a row is right although its date is over. */
+const RECHECK_MS = 3_600_000;
+
+/** A row, whether what was told is news of it, and whether it still is as it was when it was found to be wrong. */
+type Seen = Awaited<ReturnType<SyncedSubscriptionsRepository['lookAtSubscription']>>;
 
 /**
  * Takes what billing providers tell, by events or when asked. Whatever order it comes in, and however often, the
@@ -35,9 +30,8 @@ export class SyncedSubscriptionsService {
 
   constructor(
     private readonly repository: SyncedSubscriptionsRepository,
+    private readonly owners: SubscriptionOwners,
     private readonly plans: PlansService,
-    private readonly outbox: OutboxService,
-    private readonly audit: AuditService,
     private readonly clock: Clock,
   ) {}
 
@@ -45,13 +39,14 @@ export class SyncedSubscriptionsService {
   async apply(snapshot: SubscriptionSnapshot, told: Told, db: Queryable): Promise<boolean> {
     const { customer, says, ...fields } = snapshot;
     const ownerClaims = claimsOf(says);
-    await this.meet(customer, ownerClaims, told.key, db);
+    const isSameCustomer = await this.meet(customer, ownerClaims, told.key, db);
     const seen = await this.repository.lookAtSubscription({ ...customer, ...snapshot }, told.key, told.repairs, db);
     const mayWrite = seen === undefined || (told.repairs === undefined ? seen.isNews : seen.isSame);
     const row = mayWrite ? await this.write({ ...fields, ownerClaims }, customer, seen, told, db) : seen.row;
     if (fields.productId !== null) await this.repository.putProduct(row.id, fields.productId, told.key, db);
-    const after = await this.settle(customer, told.actor, db, row.id);
-    if (mayWrite) await this.recordChange(seen?.row, after.get(row.id) ?? row, told.actor, db);
+    const before = seen?.row;
+    const after = isSameCustomer && isSettled(before, row) ? undefined : await this.owners.settle(customer, told.actor, db, row.id);
+    if (mayWrite) await this.recordChange(before, after?.get(row.id) ?? row, told.actor, db);
     return mayWrite;
   }
 
@@ -61,7 +56,8 @@ export class SyncedSubscriptionsService {
    */
   async end(seen: Subscription, db: Queryable): Promise<boolean> {
     const { provider, providerCustomerId, id } = seen;
-    await holdNames('billing customer', [`${provider}:${providerCustomerId}`], db);
+    if (provider === 'manual' || providerCustomerId === null) return false;
+    await this.owners.hold({ provider, providerCustomerId }, [], db);
     const row = await this.repository.lock(id, db);
     if (!isDeepStrictEqual(keyOfRow(row), keyOfRow(seen))) return false;
     const now = this.clock.now();
@@ -72,10 +68,10 @@ export class SyncedSubscriptionsService {
 
   async applyCustomer(customer: CustomerSnapshot, { key, actor }: Told, db: Queryable): Promise<void> {
     const claims = customer.says && claimsOf(customer.says);
-    await this.hold(customer, claims ?? [], db);
+    await this.owners.hold(customer, claims ?? [], db);
     const isNews = await this.repository.putCustomer(customer, claims, key, db);
     if (customer.isDeleted) await this.repository.markCustomerDeleted(customer, db);
-    if (isNews) await this.settle(customer, actor, db);
+    if (isNews) await this.owners.settle(customer, actor, db);
   }
 
   async applyPayment({ customer, says, ...fields }: PaymentSnapshot, { key, actor }: Told, db: Queryable): Promise<void> {
@@ -83,105 +79,24 @@ export class SyncedSubscriptionsService {
     const ownerClaims = claimsOf(says);
     await this.meet(customer, ownerClaims, key, db);
     const row = { id: newId(), provider, providerCustomerId, ownerClaims, ...fields };
-    if ((await this.repository.putPayment(row, key, db)) !== undefined) await this.settle(customer, actor, db);
+    if (await this.repository.putPayment(row, key, db)) await this.owners.settle(customer, actor, db);
   }
 
-  /**
-   * Gives somebody who has just appeared what was bought for them before. In the transaction that makes them: the
-   * name is held, so that what names them meanwhile either sees them or is seen.
-   */
-  async claim(owner: Owner & { clerkId: string }, db: Queryable): Promise<void> {
-    await holdNames('owner', [owner.clerkId], db);
-    const payers = await this.repository.payersClaiming(claimsFor({ kind: owner.kind, ids: [owner.clerkId] }), db);
-    await holdNames('billing customer', payers.map(nameOf), db);
-    for (const payer of payers) await this.settle(payer, SYSTEM, db);
-  }
-
-  /** Says for good whose a subscription is, and its customer if that is nobody's yet. Whoever calls holds the owner's row. */
-  async link({ id }: Pick<Subscription, 'id'>, owner: Owner, actor: Actor, db: Queryable): Promise<Subscription> {
-    await holdNames('owner', [owner.id], db);
-    const known = await this.repository.payerOf(id, db);
-    await holdNames('billing customer', known === undefined ? [] : [nameOf(known)], db);
-    const before = await this.repository.lock(id, db);
-    const link = { ownerKind: owner.kind, ownerId: owner.id };
-    const after = await this.repository.updateSubscription(id, { ...link, ownerLinked: true }, db);
-    if (known !== undefined) {
-      await this.repository.linkCustomer(known, owner, db);
-      await this.settle(known, actor, db, id);
-    }
-    const { ownerKind, ownerId } = before;
-    await this.record('subscription.linked', after, actor, { before: { ownerKind, ownerId }, after: link }, db);
-    return after;
-  }
-
-  /** Says for good whose a customer is that was made for somebody, unless that is known. */
-  async linkCustomer(payer: Payer, owner: Owner, actor: Actor, db: Queryable): Promise<void> {
-    await holdNames('billing customer', [nameOf(payer)], db);
-    await this.repository.linkCustomer(payer, owner, db);
-    await this.settle(payer, actor, db);
-  }
-
-  /** Whether somebody will be charged again unless it is ended. */
-  async isCharged(ownerId: string): Promise<boolean> {
-    return (await this.repository.listCharged(ownerId)).length > 0;
-  }
-
-  /**
-   * Has everything ended at its provider that an owner is charged for who is going. The name is held, so that what
-   * is told of them meanwhile either is seen here or sees that they are gone.
-   *
-   * @throws {SubscriptionActive} where there is something, and nobody asked to cancel it
-   */
-  async release({ id, clerkId }: { id: string; clerkId: string | null }, { cancel }: { cancel: boolean }, db: Queryable): Promise<void> {
-    await holdNames('owner', [id, clerkId], db);
-    const charged = await this.repository.listCharged(id, db);
-    if (charged.length > 0 && !cancel) throw new SubscriptionActive();
-    for (const row of charged) await this.requestEnd(row, db);
-  }
-
-  /** What belongs to those whose rows are about to go stays theirs. */
-  async keepOwners(ownerIds: string[], db: Queryable): Promise<void> {
-    await this.repository.keepOwners(ownerIds, db);
-  }
-
-  /**
-   * Whose everything of a customer is; see `ownerChanges`. Whoever calls holds the customer's name. Answers the
-   * subscriptions as they are then.
-   *
-   * @param written the one whose change is recorded by whoever wrote it
-   */
-  private async settle(payer: Payer, actor: Actor, db: Queryable, written?: string): Promise<Map<string, Subscription>> {
-    const books = await this.repository.booksOf(payer, db);
-    const known = await this.repository.knownOwners(claimsIn(books), db);
-    const changes = ownerChanges(books, byClaim(claimsIn(books), known));
-    for (const change of changes) await this.repository.updateOwner(change, db);
-    const rows = new Map((books.subscriptions as Subscription[]).map((row) => [row.id, withOwner(row, changes)]));
-    for (const row of rows.values()) if (isOwnedByDead(row, known) && isCharged(row)) await this.requestEnd(row, db);
-    for (const { table, id, owner } of changes) {
-      if (table === 'subscription' && owner !== undefined && id !== written) await this.recordClaim(rows.get(id)!, actor, db);
-    }
-    return rows;
-  }
-
-  /** What comes along with something else of a customer was so when that was told. */
-  private async meet(customer: CustomerSnapshot, otherClaims: string[], { at, messageId }: EventKey, db: Queryable): Promise<void> {
+  /** What comes along with something else of a customer was so when that was told. Answers whether it was known. */
+  private async meet(customer: CustomerSnapshot, otherClaims: string[], { at, messageId }: EventKey, db: Queryable): Promise<boolean> {
     const claims = customer.says && claimsOf(customer.says);
-    await this.hold(customer, [...otherClaims, ...(claims ?? [])], db);
     // An event of the customer's own of that moment counts more.
     const key = { at, modifiedAt: customer.modifiedAt, rank: EventRank.hearsay, messageId };
+    await this.owners.hold(customer, [...otherClaims, ...(claims ?? [])], db);
+    const before = await this.repository.findCustomer(customer, db);
     await this.repository.putCustomer(customer, claims, key, db);
-  }
-
-  /** Names before rows: of the owners that it tells of, then of the customer. */
-  private async hold(customer: CustomerSnapshot, claims: string[], db: Queryable): Promise<void> {
-    await holdNames('owner', claims.map(idOfClaim), db);
-    await holdNames('billing customer', [nameOf(customer)], db);
+    return before !== undefined && (claims === null || isDeepStrictEqual(before.ownerClaims, claims));
   }
 
   private async write(
     fields: Omit<SubscriptionSnapshot, 'customer' | 'says'> & { ownerClaims: string[] },
     { provider, providerCustomerId }: CustomerSnapshot,
-    seen: { row: Subscription; isNews: boolean } | undefined,
+    seen: Seen,
     { key, repairs }: Told,
     db: Queryable,
   ): Promise<Subscription> {
@@ -192,12 +107,10 @@ export class SyncedSubscriptionsService {
     // A guess must not take the place of what an event told.
     const pastDueUntil = (isGraceGuessed === true ? seen?.row.pastDueUntil : undefined) ?? told.pastDueUntil;
     const row = { ...told, pastDueUntil, provider, providerCustomerId, confirmedAt };
-    const isKnown = this.plans.tierOfProduct(provider, fields.productId) !== undefined;
-    if (!isKnown)
-      this.logger.error(
-        { provider, productId: fields.productId },
-        'A subscription of a product that is in no plan: access stays as it was',
-      );
+    if (this.plans.tierOfProduct(provider, fields.productId) === undefined) {
+      const { productId } = fields;
+      this.logger.error({ provider, productId }, 'A subscription of a product that is in no plan: access stays as it was');
+    }
     if (seen === undefined) {
       const dated = { ...row, createdAt: now, eventAt: key.at };
       return this.repository.insertSubscription({ id: newId(), ...dated, ...keyColumns(key), checkAt: checkTimeOf(dated) }, db);
@@ -208,70 +121,17 @@ export class SyncedSubscriptionsService {
     return this.repository.updateSubscription(seen.row.id, { ...row, ...keyColumns(keyAfter), checkAt }, db);
   }
 
-  private async requestEnd(row: Subscription, db: Queryable): Promise<void> {
-    const { id, provider, providerSubscriptionId, endRequestedAt } = row;
-    if (endRequestedAt !== null || providerSubscriptionId === null) return;
-    await this.repository.updateSubscription(id, { endRequestedAt: this.clock.now() }, db);
-    await this.outbox.enqueue(SUBSCRIPTION_END, { provider, providerSubscriptionId } satisfies SubscriptionEnd, db);
-    await this.record('subscription.end_requested', row, SYSTEM, {}, db);
-  }
-
   private async recordChange(before: Subscription | undefined, after: Subscription, actor: Actor, db: Queryable): Promise<void> {
     const change = { before: before && viewOf(before), after: viewOf(after) };
     if (isDeepStrictEqual(change.before, change.after)) return;
-    await this.record(before === undefined ? 'subscription.created' : 'subscription.updated', after, actor, change, db);
-  }
-
-  private async recordClaim(row: Subscription, actor: Actor, db: Queryable): Promise<void> {
-    const { ownerKind, ownerId } = row;
-    await this.record('subscription.claimed', row, actor, { after: { ownerKind, ownerId } }, db);
-  }
-
-  private async record(
-    action: string,
-    { id, ownerKind, ownerId }: Subscription,
-    actor: Actor,
-    change: { before?: object; after?: object },
-    db: Queryable,
-  ): Promise<void> {
-    const organizationId = ownerKind === 'organization' ? ownerId! : undefined;
-    await this.audit.record({ actor, action, organizationId, target: { type: 'subscription', id }, ...change }, db);
+    await this.owners.record(before === undefined ? 'subscription.created' : 'subscription.updated', after, actor, change, db);
   }
 }
 
-/** How soon a provider is asked again that says that a row is right although its date is over. */
-const RECHECK_MS = 3_600_000;
-
-function nameOf({ provider, providerCustomerId }: Payer): string {
-  return `${provider}:${providerCustomerId}`;
-}
-
-function claimsIn({ customer, subscriptions, payments }: CustomerBooks): string[] {
-  return [...(customer === undefined ? [] : [customer]), ...subscriptions, ...payments].flatMap(({ ownerClaims }) => ownerClaims);
-}
-
-/** Which claim means whom. */
-function byClaim(claims: string[], known: KnownOwner[]): Map<string, Owner> {
-  const owners = new Map<string, Owner>();
-  for (const claim of claims) {
-    const [kind, id] = [claim.slice(0, claim.indexOf(':')) as OwnerKind | 'any', idOfClaim(claim)];
-    const owner = known.find((one) => (kind === 'any' || one.kind === kind) && (one.id === id.toLowerCase() || one.clerkId === id));
-    if (owner !== undefined) owners.set(claim, { kind: owner.kind, id: owner.id });
-  }
-  return owners;
-}
-
-function withOwner(row: Subscription, changes: OwnerChange[]): Subscription {
-  const change = changes.find(({ table, id }) => table === 'subscription' && id === row.id);
-  return change === undefined ? row : { ...row, ownerKind: change.owner?.kind ?? null, ownerId: change.owner?.id ?? null };
-}
-
-function isOwnedByDead({ ownerId }: Subscription, known: KnownOwner[]): boolean {
-  return known.some(({ id, isDead }) => id === ownerId && isDead);
-}
-
-function isCharged({ status, cancelAtPeriodEnd }: Subscription): boolean {
-  return !cancelAtPeriodEnd && CHARGED_STATUSES.includes(status);
+/** Whether whose it is cannot have changed with what was written. */
+function isSettled(before: Subscription | undefined, after: Subscription): boolean {
+  if (before === undefined || (isCharged(after) && !isCharged(before))) return false;
+  return before.providerCustomerId === after.providerCustomerId && isDeepStrictEqual(before.ownerClaims, after.ownerClaims);
 }
 
 function later(one: Date | null, other: Date | null): Date | null {

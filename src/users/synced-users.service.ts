@@ -9,7 +9,7 @@ import { PurgedIds } from '../common/purged-ids.js';
 import type { Queryable } from '../database/database.js';
 import { Overtaken } from '../database/database-errors.js';
 import { MembershipsService } from '../memberships/memberships.service.js';
-import { SyncedSubscriptionsService } from '../subscriptions/synced-subscriptions.service.js';
+import { SubscriptionOwners } from '../subscriptions/subscription-owners.js';
 import { SyncedUsersRepository } from './synced-users.repository.js';
 import { UserMerges } from './user-merges.js';
 import type { User, users } from './users.table.js';
@@ -69,7 +69,7 @@ export class SyncedUsersService {
     private readonly repository: SyncedUsersRepository,
     private readonly merges: UserMerges,
     private readonly memberships: MembershipsService,
-    private readonly subscriptions: SyncedSubscriptionsService,
+    private readonly subscriptions: SubscriptionOwners,
     private readonly audit: AuditService,
     private readonly purgedIds: PurgedIds,
   ) {}

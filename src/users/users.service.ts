@@ -13,7 +13,7 @@ import { isUniqueViolation } from '../database/database-errors.js';
 import { JobsService } from '../jobs/jobs.service.js';
 import { MembershipsService } from '../memberships/memberships.service.js';
 import { SessionsService } from '../sessions/sessions.service.js';
-import { SyncedSubscriptionsService } from '../subscriptions/synced-subscriptions.service.js';
+import { SubscriptionOwners } from '../subscriptions/subscription-owners.js';
 import { CannotSuspendSelf, EmailTaken, UserNotFound } from './users.errors.js';
 import { type UserFilters, UsersRepository } from './users.repository.js';
 import type { User } from './users.table.js';
@@ -31,7 +31,7 @@ export class UsersService implements OnModuleInit {
     private readonly accounts: AccountsService,
     private readonly sessions: SessionsService,
     private readonly memberships: MembershipsService,
-    private readonly subscriptions: SyncedSubscriptionsService,
+    private readonly subscriptions: SubscriptionOwners,
     private readonly audit: AuditService,
     private readonly purgedIds: PurgedIds,
     private readonly cursors: Cursors,
@@ -223,7 +223,7 @@ export class UsersService implements OnModuleInit {
           dead.map(({ clerkUserId }) => clerkUserId),
           tx,
         );
-        await this.subscriptions.keepOwners(userIds, tx);
+        await this.subscriptions.keep(userIds, tx);
         await this.audit.erase(userIds, tx);
         await this.repository.remove(userIds, tx);
         return dead.length;

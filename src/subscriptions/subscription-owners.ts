@@ -1,0 +1,171 @@
+import { Injectable } from '@nestjs/common';
+import { type Actor, SYSTEM } from '../access/principal.js';
+import { AuditService } from '../audit/audit.service.js';
+import { Clock } from '../common/clock.js';
+import { holdNames } from '../common/locks.js';
+import type { Owner, OwnerKind } from '../common/owner.js';
+import type { Queryable } from '../database/database.js';
+import { OutboxService } from '../outbox/outbox.service.js';
+import { claimsFor, type CustomerBooks, idOfClaim, type OwnerChange, ownerChanges } from './owner-claims.js';
+import { CHARGED_STATUSES } from './subscription-state.js';
+import { SubscriptionActive } from './subscriptions.errors.js';
+import type { Subscription } from './subscriptions.table.js';
+import { type KnownOwner, type Payer, SyncedSubscriptionsRepository } from './synced-subscriptions.repository.js';
+
+/** The outbox's entry for a subscription that is to end at its provider. */
+export const SUBSCRIPTION_END = 'subscription.end';
+export interface SubscriptionEnd {
+  provider: string;
+  providerSubscriptionId: string;
+}
+
+/**
+ * Whose subscriptions, payments and customers are: by all that was said of them, whatever order it came in
+ * (docs/decisions/0015), and what becomes of them when an owner comes or goes.
+ */
+@Injectable()
+export class SubscriptionOwners {
+  constructor(
+    private readonly repository: SyncedSubscriptionsRepository,
+    private readonly outbox: OutboxService,
+    private readonly audit: AuditService,
+    private readonly clock: Clock,
+  ) {}
+
+  /**
+   * Gives somebody who has just appeared what was bought for them before. In the transaction that makes them: the
+   * name is held, so that what names them meanwhile either sees them or is seen.
+   */
+  async claim(owner: Owner & { clerkId: string }, db: Queryable): Promise<void> {
+    await holdNames('owner', [owner.clerkId], db);
+    const payers = await this.repository.payersClaiming(claimsFor({ kind: owner.kind, ids: [owner.clerkId] }), db);
+    await holdNames('billing customer', payers.map(nameOf), db);
+    for (const payer of payers) await this.settle(payer, SYSTEM, db);
+  }
+
+  /** Says for good whose a subscription is, and its customer if that is nobody's yet. Whoever calls holds the owner's row. */
+  async link({ id }: Pick<Subscription, 'id'>, owner: Owner, actor: Actor, db: Queryable): Promise<Subscription> {
+    await holdNames('owner', [owner.id], db);
+    const payer = await this.repository.payerOf(id, db);
+    if (payer !== undefined) await holdNames('billing customer', [nameOf(payer)], db);
+    const before = await this.repository.lock(id, db);
+    const link = { ownerKind: owner.kind, ownerId: owner.id };
+    const after = await this.repository.updateSubscription(id, { ...link, ownerLinked: true }, db);
+    if (payer !== undefined) {
+      await this.repository.linkCustomer(payer, owner, db);
+      await this.settle(payer, actor, db, id);
+    }
+    const { ownerKind, ownerId } = before;
+    await this.record('subscription.linked', after, actor, { before: { ownerKind, ownerId }, after: link }, db);
+    return after;
+  }
+
+  /** Says for good whose a customer is that was made for somebody, unless that is known. */
+  async linkCustomer(payer: Payer, owner: Owner, actor: Actor, db: Queryable): Promise<void> {
+    await holdNames('billing customer', [nameOf(payer)], db);
+    await this.repository.linkCustomer(payer, owner, db);
+    await this.settle(payer, actor, db);
+  }
+
+  /** Whether somebody will be charged again unless it is ended. */
+  async isCharged(ownerId: string): Promise<boolean> {
+    return (await this.repository.listCharged(ownerId)).length > 0;
+  }
+
+  /**
+   * Has everything ended at its provider that an owner is charged for who is going. The name is held, so that what
+   * is told of them meanwhile either is seen here or sees that they are gone.
+   *
+   * @throws {SubscriptionActive} where there is something, and nobody asked to cancel it
+   */
+  async release({ id, clerkId }: { id: string; clerkId: string | null }, { cancel }: { cancel: boolean }, db: Queryable): Promise<void> {
+    await holdNames('owner', [id, clerkId], db);
+    const charged = await this.repository.listCharged(id, db);
+    if (charged.length > 0 && !cancel) throw new SubscriptionActive();
+    for (const row of charged) await this.requestEnd(row, db);
+  }
+
+  /** What belongs to those whose rows are about to go stays theirs. */
+  async keep(ownerIds: string[], db: Queryable): Promise<void> {
+    await this.repository.keepOwners(ownerIds, db);
+  }
+
+  /** Names before rows: of the owners that something names, then of its customer. */
+  async hold(payer: Payer, claims: string[], db: Queryable): Promise<void> {
+    await holdNames('owner', claims.map(idOfClaim), db);
+    await holdNames('billing customer', [nameOf(payer)], db);
+  }
+
+  /**
+   * Whose everything of a customer is; see `ownerChanges`. Whoever calls holds the customer's name. Answers the
+   * subscriptions as they are then.
+   *
+   * @param written the one whose change is recorded by whoever wrote it
+   */
+  async settle(payer: Payer, actor: Actor, db: Queryable, written?: string): Promise<Map<string, Subscription>> {
+    const books = await this.repository.booksOf(payer, db);
+    const known = await this.repository.knownOwners(claimsIn(books), db);
+    const changes = ownerChanges(books, byClaim(claimsIn(books), known));
+    await Promise.all(changes.map((change) => this.repository.updateOwner(change, db)));
+    const rows = new Map((books.subscriptions as Subscription[]).map((row) => [row.id, withOwner(row, changes)]));
+    for (const row of rows.values()) if (isOwnedByDead(row, known) && isCharged(row)) await this.requestEnd(row, db);
+    for (const { table, id, owner } of changes) {
+      if (table !== 'subscription' || owner === undefined || id === written) continue;
+      const { kind: ownerKind, id: ownerId } = owner;
+      await this.record('subscription.claimed', rows.get(id)!, actor, { after: { ownerKind, ownerId } }, db);
+    }
+    return rows;
+  }
+
+  async record(
+    action: string,
+    { id, ownerKind, ownerId }: Pick<Subscription, 'id' | 'ownerKind' | 'ownerId'>,
+    actor: Actor,
+    change: { before?: object; after?: object },
+    db: Queryable,
+  ): Promise<void> {
+    const organizationId = ownerKind === 'organization' ? ownerId! : undefined;
+    await this.audit.record({ actor, action, organizationId, target: { type: 'subscription', id }, ...change }, db);
+  }
+
+  private async requestEnd(row: Subscription, db: Queryable): Promise<void> {
+    const { id, provider, providerSubscriptionId, endRequestedAt } = row;
+    if (endRequestedAt !== null || providerSubscriptionId === null) return;
+    await this.repository.updateSubscription(id, { endRequestedAt: this.clock.now() }, db);
+    await this.outbox.enqueue(SUBSCRIPTION_END, { provider, providerSubscriptionId } satisfies SubscriptionEnd, db);
+    await this.record('subscription.end_requested', row, SYSTEM, {}, db);
+  }
+}
+
+/** The provider will charge for it again. */
+export function isCharged({ status, cancelAtPeriodEnd }: Pick<Subscription, 'status' | 'cancelAtPeriodEnd'>): boolean {
+  return !cancelAtPeriodEnd && CHARGED_STATUSES.includes(status);
+}
+
+function nameOf({ provider, providerCustomerId }: Payer): string {
+  return `${provider}:${providerCustomerId}`;
+}
+
+function claimsIn({ customer, subscriptions, payments }: CustomerBooks): string[] {
+  return [...(customer === undefined ? [] : [customer]), ...subscriptions, ...payments].flatMap(({ ownerClaims }) => ownerClaims);
+}
+
+/** Which claim means whom. */
+function byClaim(claims: string[], known: KnownOwner[]): Map<string, Owner> {
+  const owners = new Map<string, Owner>();
+  for (const claim of claims) {
+    const [kind, id] = [claim.slice(0, claim.indexOf(':')) as OwnerKind | 'any', idOfClaim(claim)];
+    const owner = known.find((one) => (kind === 'any' || one.kind === kind) && (one.id === id.toLowerCase() || one.clerkId === id));
+    if (owner !== undefined) owners.set(claim, { kind: owner.kind, id: owner.id });
+  }
+  return owners;
+}
+
+function withOwner(row: Subscription, changes: OwnerChange[]): Subscription {
+  const change = changes.find(({ table, id }) => table === 'subscription' && id === row.id);
+  return change === undefined ? row : { ...row, ownerKind: change.owner?.kind ?? null, ownerId: change.owner?.id ?? null };
+}
+
+function isOwnedByDead({ ownerId }: Subscription, known: KnownOwner[]): boolean {
+  return known.some(({ id, isDead }) => id === ownerId && isDead);
+}
