@@ -2,7 +2,7 @@ import type { NestExpressApplication } from '@nestjs/platform-express';
 import { Metrics } from '../src/common/metrics.js';
 import { OutboxService } from '../src/outbox/outbox.service.js';
 import { SubscriptionChecks } from '../src/subscriptions/subscription-checks.js';
-import { SUBSCRIPTION_END } from '../src/subscriptions/synced-subscriptions.service.js';
+import { SUBSCRIPTION_END } from '../src/subscriptions/subscription-owners.js';
 import { startTestApp } from './support/app.js';
 import { type BillingSide, BillingWorld, keepTime, type ProviderName } from './support/billing-world.js';
 import { until } from './support/until.js';
