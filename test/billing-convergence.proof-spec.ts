@@ -16,7 +16,7 @@ import {
 } from './support/billing-convergence.js';
 import { happenedAs, STORIES } from './support/billing-stories.js';
 import { againstBillingTruth, billingTruthOf } from './support/billing-truth.js';
-import { rendered } from './support/billing-world.js';
+import { rendered } from './support/providers-world.js';
 import { choicesArbitrary } from './support/billing-histories.js';
 import { deliverInTurn, pour, type Target } from './support/clerk-deliveries.js';
 import { CLERK_WEBHOOK_SECRET } from './support/clerk-events.js';

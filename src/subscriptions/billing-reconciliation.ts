@@ -55,7 +55,7 @@ const KINDS = ['missing', 'stale', 'extra'] as const;
 const TRIES = 3;
 /** So many may be gone at the provider, however few we have. */
 const FEW = 10;
-/** So many of ours are asked about to see whose account it is. */
+/** So many of ours are asked about, at most, to see whose account it is. */
 const SAMPLE = 20;
 const BATCH = 100;
 const MINUTE_MS = 60_000;
@@ -113,23 +113,24 @@ export class BillingReconciliation implements OnModuleInit {
   async reconcile({ provider: wanted, ...options }: Options = {}): Promise<Summary> {
     const chosen = this.providers.configured().filter(({ name }) => wanted === undefined || name === wanted);
     if (chosen.length === 0)
-      throw new CannotReconcileBilling(`${wanted ?? 'No billing provider'} is not set up: there is no key to its API.`);
+      throw new CannotReconcileBilling(
+        wanted === undefined ? 'No billing provider is set up.' : `${wanted} is not set up: there is no key to its API.`,
+      );
     const run: Run = { ...options, resumes: false, differences: [] };
     for (const provider of chosen) await this.walk(provider, run);
     return summaryOf(run.differences);
   }
 
   /**
-   * A key to another account would end everything that is alive here. Asks for some of ours, and answers whether
-   * the provider knows them.
+   * A key to another account would end everything that is alive here, and bring strangers in. Asks about some of
+   * ours until the provider knows one.
    *
    * @param except those whose end is in question
    */
   async isOurAccount(provider: BillingProvider, except: string[], signal?: AbortSignal): Promise<boolean> {
-    const ids = await this.repository.sampleLive(provider.name, { before: this.aMinuteAgo(), except, limit: SAMPLE });
-    let gone = 0;
-    for (const id of ids) if ((await provider.findSubscription(id, signal)) === undefined) gone += 1;
-    return !isMost(gone, ids.length);
+    const ids = await this.repository.sampleLive(provider.name, { except, limit: SAMPLE });
+    for (const id of ids) if ((await provider.findSubscription(id, signal)) !== undefined) return true;
+    return ids.length === 0;
   }
 
   private async runJob(signal: AbortSignal): Promise<number> {
@@ -151,7 +152,7 @@ export class BillingReconciliation implements OnModuleInit {
 
   private async walk(provider: BillingProvider, run: Run): Promise<void> {
     if (run.fix === true && run.force !== true && !(await this.isOurAccount(provider, [], run.signal)))
-      throw new CannotReconcileBilling(`${provider.name} does not know most of our subscriptions${ANOTHER_ACCOUNT}`);
+      throw new CannotReconcileBilling(`${provider.name} knows none of our subscriptions${ANOTHER_ACCOUNT}`);
     const before = run.differences.length;
     const place = run.resumes ? await this.repository.findWalk(provider.name) : undefined;
     const shown = new Set<string>();
@@ -259,7 +260,7 @@ export class BillingReconciliation implements OnModuleInit {
   }
 }
 
-const ANOTHER_ACCOUNT = ': this looks like the key of another account. They were left as they are; --force ends them all the same.';
+const ANOTHER_ACCOUNT = ': this looks like the key of another account. They were left as they are; --force repairs all the same.';
 
 /** All of them, however few, or most of many. */
 function isMost(gone: number, of: number): boolean {

@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, asc, count, eq, gt, inArray, lt, lte, notInArray, sql } from 'drizzle-orm';
+import { and, asc, count, eq, gt, inArray, lte, notInArray, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import type { BillingProviderName } from '../plans/plans.js';
 import { type BillingWalk, billingWalks } from './billing-walks.table.js';
@@ -37,15 +37,12 @@ export class ComparedSubscriptionsRepository {
     return row!.live;
   }
 
-  /** The provider's ids of some that we believe alive, made before a time; others than those that are named. */
-  async sampleLive(
-    provider: BillingProviderName,
-    { before, except, limit }: { before: Date; except: string[]; limit: number },
-  ): Promise<string[]> {
+  /** The provider's ids of some that we believe alive, others than those that are named. */
+  async sampleLive(provider: BillingProviderName, { except, limit }: { except: string[]; limit: number }): Promise<string[]> {
     const rows = await this.db
       .select({ id: subscriptions.providerSubscriptionId })
       .from(subscriptions)
-      .where(and(isLive(provider), lt(subscriptions.createdAt, before), notInArray(subscriptions.providerSubscriptionId, except)))
+      .where(and(isLive(provider), notInArray(subscriptions.providerSubscriptionId, except)))
       .orderBy(sql`random()`)
       .limit(limit);
     return rows.map(({ id }) => id!);

@@ -97,7 +97,7 @@ export class SubscriptionChecks implements OnModuleInit {
     const truth = await provider.findSubscription(row.providerSubscriptionId!, run.signal);
     if (truth === undefined) {
       if (!(await this.isOurAccount(provider, row, run)))
-        return this.leave(row, run, `${provider.name} does not know most of our subscriptions: this looks like the key of another account`);
+        return this.leave(row, run, `${provider.name} knows none of our subscriptions: this looks like the key of another account`);
       return (await this.db.transaction((tx) => this.synced.end(row, tx))) ? 'gone' : 'overtaken';
     }
     const { snapshot, key } = truth;

@@ -61,7 +61,12 @@ export function compare(row: Subscription | undefined, truth: Truth | undefined,
 
 /** Whether an event has told of a later change than the answer knows of: a replica may lag. */
 export function isOlder({ key }: Truth, row: Subscription): boolean {
-  return new Date(key.modifiedAt) < new Date(row.eventModifiedAt);
+  return momentOf(key.modifiedAt) < momentOf(row.eventModifiedAt);
+}
+
+/** What was never changed is older than any change. */
+function momentOf(text: string): number {
+  return text === '-infinity' ? Number.NEGATIVE_INFINITY : Date.parse(text);
 }
 
 function differences(row: Subscription, snapshot: SubscriptionSnapshot, untold: Truth['untold'] = []): string[] {

@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, count, desc, eq, gt, inArray, isNotNull, isNull, notInArray, or, type SQL, sql } from 'drizzle-orm';
+import { and, count, desc, eq, gt, inArray, isNotNull, isNull, notInArray, or, type Placeholder, type SQL, sql } from 'drizzle-orm';
 import { newestFirst } from '../common/event-key.js';
 import type { Owner } from '../common/owner.js';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
@@ -22,10 +22,17 @@ export interface SubscriptionFilters {
 
 @Injectable()
 export class SubscriptionsRepository {
-  constructor(@Inject(DATABASE) private readonly db: Database) {}
+  /** Asked whenever somebody wants to use something. */
+  private readonly ofOwner;
+  private readonly members;
 
-  async listOfOwner({ id }: Owner, db: Queryable = this.db): Promise<Subscription[]> {
-    return db.select().from(subscriptions).where(ownedBy(id, subscriptions.ownerId));
+  constructor(@Inject(DATABASE) private readonly db: Database) {
+    this.ofOwner = selectOfOwner(db, sql.placeholder('ownerId')).prepare('subscriptions_of_owner');
+    this.members = selectMembers(db, sql.placeholder('organizationId')).prepare('subscriptions_members');
+  }
+
+  async listOfOwner({ id }: Owner, db?: Queryable): Promise<Subscription[]> {
+    return db === undefined ? this.ofOwner.execute({ ownerId: id }) : selectOfOwner(db, id);
   }
 
   /** What a subscription was ever said to be of, the newest first. */
@@ -38,11 +45,8 @@ export class SubscriptionsRepository {
     return rows.map(({ productId }) => productId);
   }
 
-  async countMembers(organizationId: string, db: Queryable = this.db): Promise<number> {
-    const [row] = await db
-      .select({ members: count() })
-      .from(memberships)
-      .where(and(eq(memberships.organizationId, organizationId), isNull(memberships.deletedAt)));
+  async countMembers(organizationId: string, db?: Queryable): Promise<number> {
+    const [row] = await (db === undefined ? this.members.execute({ organizationId }) : selectMembers(db, organizationId));
     return row!.members;
   }
 
@@ -191,4 +195,15 @@ export class SubscriptionsRepository {
       .limit(limit);
     return rows.map((row) => ({ ...row, providerSubscriptionId: row.providerSubscriptionId! }));
   }
+}
+
+function selectOfOwner(db: Queryable, ownerId: string | Placeholder) {
+  return db.select().from(subscriptions).where(ownedBy(ownerId, subscriptions.ownerId));
+}
+
+function selectMembers(db: Queryable, organizationId: string | Placeholder) {
+  return db
+    .select({ members: count() })
+    .from(memberships)
+    .where(and(eq(memberships.organizationId, organizationId), isNull(memberships.deletedAt)));
 }

@@ -2,13 +2,13 @@ import { DodoAccount } from '../simulators/dodo-account.js';
 import { startDodoApiSimulator } from '../simulators/dodo-api.js';
 import { PolarAccount } from '../simulators/polar-account.js';
 import { startPolarApiSimulator } from '../simulators/polar-api.js';
-import type { BillingWorld } from './billing-world.js';
+import type { ProvidersWorld } from './providers-world.js';
 
 const now = { now: () => new Date() };
 
 /** All of several histories in one account, in which nothing happens any more. */
 class PolarOfAll extends PolarAccount {
-  constructor(worlds: BillingWorld[]) {
+  constructor(worlds: ProvidersWorld[]) {
     super({ clock: now });
     for (const { polar } of worlds) {
       for (const [id, product] of polar.products) this.products.set(id, product);
@@ -21,7 +21,7 @@ class PolarOfAll extends PolarAccount {
 }
 
 class DodoOfAll extends DodoAccount {
-  constructor(worlds: BillingWorld[]) {
+  constructor(worlds: ProvidersWorld[]) {
     super({ clock: now });
     for (const { dodo } of worlds) {
       for (const [id, product] of dodo.products) this.products.set(id, product);
@@ -33,7 +33,7 @@ class DodoOfAll extends DodoAccount {
 }
 
 /** The providers' APIs as they are after these histories, and how a process finds them. */
-export async function startBillingApis(worlds: BillingWorld[]) {
+export async function startBillingApis(worlds: ProvidersWorld[]) {
   const polar = await startPolarApiSimulator({ account: new PolarOfAll(worlds) });
   const dodo = await startDodoApiSimulator({ account: new DodoOfAll(worlds) });
   return {

@@ -4,14 +4,14 @@ import { type Effective, readEffective } from './billing-effective.js';
 import { type Choices, choicesArbitrary, happened, shuffled, withoutLost } from './billing-histories.js';
 import { type BillingRows, readBillingRows, writeOwners } from './billing-rows.js';
 import { againstBillingTruth, billingTruthOf } from './billing-truth.js';
-import { type BillingWorld, type Delivery, rendered } from './billing-world.js';
+import { type ProvidersWorld, type Delivery, rendered } from './providers-world.js';
 import { deliverInTurn, givenUp, pour, settled, type Target } from './clerk-deliveries.js';
 import { differences, expectAll, mixed } from './convergence.js';
 import { runCommand } from './processes.js';
 
 /** A history and the order in which the other database is told of it. */
 export interface BillingTelling {
-  world: BillingWorld;
+  world: ProvidersWorld;
   deliveries: Delivery[];
   /** Bodies differ with the order; what a subscription ever was may never have been told. */
   isLate: boolean;
@@ -66,7 +66,7 @@ const LONG_AGO = Date.now() - 400 * 86_400_000;
  * @param target that is told of nothing else
  */
 export async function expectRepair(target: Target, environment: Record<string, string>, runs: number): Promise<void> {
-  const all: BillingWorld[] = [];
+  const all: ProvidersWorld[] = [];
   const failuresOf = async (histories: Choices[]) => {
     const tellings = histories.map((choices) => {
       const world = happened(choices, newMark(), LONG_AGO);
@@ -100,7 +100,7 @@ function withoutGuesses(subscriptions: BillingRows['subscriptions']): BillingRow
   return Object.fromEntries(told);
 }
 
-export async function tellInOrder(target: Target, worlds: BillingWorld[]): Promise<void> {
+export async function tellInOrder(target: Target, worlds: ProvidersWorld[]): Promise<void> {
   await deliverInTurn(
     target,
     worlds.map(({ events }) => ({ events: rendered(events) })),
@@ -108,7 +108,7 @@ export async function tellInOrder(target: Target, worlds: BillingWorld[]): Promi
 }
 
 /** What these histories come to there, told in this way. */
-export async function outcomesOf(target: Target, worlds: BillingWorld[], tellThem: () => Promise<void>): Promise<Map<string, Outcome>> {
+export async function outcomesOf(target: Target, worlds: ProvidersWorld[], tellThem: () => Promise<void>): Promise<Map<string, Outcome>> {
   await writeOwners(target.db, worlds);
   await tellThem();
   await settled(target);
@@ -143,7 +143,7 @@ export function comparable(outcome: Outcome, isLate: boolean): Outcome {
   return { ...outcome, subscriptions: Object.fromEntries(subscriptions) };
 }
 
-function storyOf({ events }: BillingWorld, deliveries: Delivery[], wrong: string[]): string {
+function storyOf({ events }: ProvidersWorld, deliveries: Delivery[], wrong: string[]): string {
   const tale = rendered(events).map(({ provider, messageId, type, body }) => `  ${messageId} ${provider} ${type} ${gist(body)}`);
   return [...wrong, 'Events:', ...tale, `Delivered: ${deliveries.map(({ messageId }) => messageId).join(' ')}`].join('\n');
 }

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { v7 } from 'uuid';
 import { hashSessionToken, signSessionToken } from '../../src/access/session-tokens.js';
 import { testEnvironment } from './app.js';
-import { type BillingWorld, isOrganization, type OwnerName } from './billing-world.js';
+import { type ProvidersWorld, isOrganization, type OwnerName } from './providers-world.js';
 import { markIn, ownerNames } from './billing-rows.js';
 import type { Target } from './clerk-deliveries.js';
 
@@ -10,7 +10,7 @@ import type { Target } from './clerk-deliveries.js';
 export type Effective = Partial<Record<OwnerName, object>>;
 
 /** Asks for every owner of a subscription: an operator for organizations, users for themselves. */
-export async function readEffective({ db, urls }: Target, worlds: BillingWorld[]): Promise<Map<string, Effective>> {
+export async function readEffective({ db, urls }: Target, worlds: ProvidersWorld[]): Promise<Map<string, Effective>> {
   const names = await ownerNames(db, worlds);
   const all = new Map<string, Effective>(worlds.map(({ mark }) => [mark, {}]));
   const owners = await db.rows<{ id: string; marked: string }>(

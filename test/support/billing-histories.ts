@@ -2,7 +2,7 @@ import type { models } from '@polar-sh/sdk/2026-10';
 import fc from 'fast-check';
 import { current } from '../simulators/clerk-instance.js';
 import { DODO_PRODUCTS, POLAR_PRODUCTS, type ProductName } from './billing-catalogue.js';
-import { type BillingEvent, BillingWorld, type OwnerName, OWNERS } from './billing-world.js';
+import { type BillingEvent, ProvidersWorld, type OwnerName, OWNERS } from './providers-world.js';
 import type { DodoSubscription } from './dodo-events.js';
 
 const KINDS = ['buy', 'cancel', 'plan', 'card', 'pause', 'refund', 'customer', 'owner', 'time', 'noise'] as const;
@@ -78,8 +78,8 @@ export function choicesArbitrary({ maxSteps = 9 } = {}): fc.Arbitrary<Choices> {
 const MOSTLY_LEFT_OUT = /^(checkout|product)\.|^customer\.state_changed$/;
 
 /** Lets the choices happen. All ids have the mark in them. */
-export function happened({ seed, rendering, unpaid, exhausted, steps }: Choices, mark: string, start?: number): BillingWorld {
-  const world = new BillingWorld(mark, { seed, rendering, unpaid, exhausted, start });
+export function happened({ seed, rendering, unpaid, exhausted, steps }: Choices, mark: string, start?: number): ProvidersWorld {
+  const world = new ProvidersWorld(mark, { seed, rendering, unpaid, exhausted, start });
   const teller = new Teller(world);
   for (const step of steps) if (step.happens) teller.take(step);
   const told = world.events.filter(({ type }, index) => index % 5 === 0 || !MOSTLY_LEFT_OUT.test(type));
@@ -106,7 +106,7 @@ type Bought = { provider: 'polar'; id: string } | { provider: 'dodo'; id: string
 class Teller {
   private readonly bought: Bought[] = [];
 
-  constructor(private readonly world: BillingWorld) {}
+  constructor(private readonly world: ProvidersWorld) {}
 
   take(step: Step): void {
     this.world.pass(step.gap);

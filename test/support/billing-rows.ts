@@ -1,4 +1,4 @@
-import { type BillingWorld, type OwnerName, OWNERS } from './billing-world.js';
+import { type ProvidersWorld, type OwnerName, OWNERS } from './providers-world.js';
 import type { TestDatabase } from './database.js';
 
 /** The rows of one history by the providers' ids, without our own ids and the times at which they were written. */
@@ -17,7 +17,7 @@ const MARK = /[0-9a-f]{8}(?=[-_])/;
 const OWN_COLUMNS = ['id', 'created_at', 'updated_at', 'check_at', 'confirmed_at', 'end_requested_at', 'owner_id', 'owner_kind'];
 
 /** Writes the owners who are there before anything happens. */
-export async function writeOwners(db: TestDatabase, worlds: BillingWorld[]): Promise<void> {
+export async function writeOwners(db: TestDatabase, worlds: ProvidersWorld[]): Promise<void> {
   const ids = (owner: OwnerName) => JSON.stringify(worlds.map((world) => ({ id: world.idOf(owner), name: owner })));
   for (const [table, owner] of [
     ['users', 'local user'],
@@ -27,7 +27,7 @@ export async function writeOwners(db: TestDatabase, worlds: BillingWorld[]): Pro
 }
 
 /** What the database holds of these histories now, by their marks. */
-export async function readBillingRows(db: TestDatabase, worlds: BillingWorld[]): Promise<Map<string, BillingRows>> {
+export async function readBillingRows(db: TestDatabase, worlds: ProvidersWorld[]): Promise<Map<string, BillingRows>> {
   const all = new Map<string, BillingRows>(
     worlds.map(({ mark }) => [mark, { subscriptions: {}, customers: {}, payments: {}, messages: { kept: { count: 0 } } }]),
   );
@@ -64,7 +64,7 @@ export function markIn(id: string): string {
 type Row = Record<string, unknown> & { owner_id: string | null; owner_claims: string[] };
 
 /** The owners of these histories by our ids, and by Clerk's. */
-export async function ownerNames(db: TestDatabase, worlds: BillingWorld[]): Promise<Map<string, OwnerName>> {
+export async function ownerNames(db: TestDatabase, worlds: ProvidersWorld[]): Promise<Map<string, OwnerName>> {
   const byId = new Map(worlds.flatMap((world) => OWNERS.map((owner) => [world.idOf(owner), owner] as const)));
   const rows = await db.rows<{ id: string; clerk_id: string }>(
     `SELECT id, clerk_user_id AS clerk_id FROM users WHERE clerk_user_id IS NOT NULL

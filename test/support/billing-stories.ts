@@ -1,9 +1,9 @@
 import { DODO_PRODUCTS, POLAR_PRODUCTS } from './billing-catalogue.js';
-import { BillingWorld, type WorldOptions } from './billing-world.js';
+import { ProvidersWorld, type WorldOptions } from './providers-world.js';
 
 /** A history that hurts, told by five of its events. */
 interface Story extends Partial<Pick<WorldOptions, 'rendering'>> {
-  happens: (world: BillingWorld) => void;
+  happens: (world: ProvidersWorld) => void;
   /** Which of the events are told, in the order in which they come to be. */
   told: [string, string, string, string, string];
 }
@@ -11,20 +11,20 @@ interface Story extends Partial<Pick<WorldOptions, 'rendering'>> {
 const MONTH = 31 * 24 + 1;
 
 /** Whoever pays at Polar: an organization of Clerk's, by what was bought. */
-function buyAtPolar(world: BillingWorld, { product = 'pro', ...given }: { product?: keyof typeof POLAR_PRODUCTS; seats?: number } = {}) {
+function buyAtPolar(world: ProvidersWorld, { product = 'pro', ...given }: { product?: keyof typeof POLAR_PRODUCTS; seats?: number } = {}) {
   const { polar } = world;
   const { id: customerId } = polar.createCustomer();
   const metadata = world.metadataOf('clerk organization');
   return world.happen(() => polar.subscribe({ productId: POLAR_PRODUCTS[product], customerId, metadata, ...given }));
 }
 
-function buyAtDodo(world: BillingWorld, { product = 'pro' }: { product?: keyof typeof DODO_PRODUCTS } = {}) {
+function buyAtDodo(world: ProvidersWorld, { product = 'pro' }: { product?: keyof typeof DODO_PRODUCTS } = {}) {
   const { dodo } = world;
   const { customer_id: customerId } = dodo.createCustomer({ metadata: world.metadataOf('local organization') });
   return world.happen(() => dodo.subscribe({ productId: DODO_PRODUCTS[product], customerId }));
 }
 
-function fallBehindAtDodo(world: BillingWorld): void {
+function fallBehindAtDodo(world: ProvidersWorld): void {
   const { subscription_id: id, customer } = buyAtDodo(world);
   world.dodo.setCard(customer.customer_id, 'fails');
   world.pass(MONTH);
@@ -32,7 +32,7 @@ function fallBehindAtDodo(world: BillingWorld): void {
   world.happen(() => world.dodo.updatePaymentMethod(id));
 }
 
-function changeAndCancelAtDodo(world: BillingWorld): void {
+function changeAndCancelAtDodo(world: ProvidersWorld): void {
   const { dodo } = world;
   const { subscription_id: id } = buyAtDodo(world);
   world.pass(1);
@@ -158,8 +158,8 @@ export const STORIES: Record<string, Story> = {
 };
 
 /** Lets it happen, with the mark in all ids; only the five events are told. */
-export function happenedAs({ happens, told, rendering }: Story, mark: string): BillingWorld {
-  const world = new BillingWorld(mark, { seed: 'story', rendering });
+export function happenedAs({ happens, told, rendering }: Story, mark: string): ProvidersWorld {
+  const world = new ProvidersWorld(mark, { seed: 'story', rendering });
   happens(world);
   const left = [...told];
   const kept = world.events.filter(({ type }) => type === left[0] && left.shift() !== undefined);

@@ -7,7 +7,7 @@ import {
 } from '../../src/webhooks/dodo/dodo-objects.js';
 import { orderOf, refundOf as polarRefundOf, subscriptionOf as polarSubscriptionOf } from '../../src/webhooks/polar/polar-objects.js';
 import type { BillingRows } from './billing-rows.js';
-import { type BillingWorld, isOrganization, type OwnerName, OWNERS, rendered } from './billing-world.js';
+import { type ProvidersWorld, isOrganization, type OwnerName, OWNERS, rendered } from './providers-world.js';
 
 /** `BILLING_GRACE_DAYS`, when nobody says otherwise. */
 const GRACE_MS = 7 * 86_400_000;
@@ -19,7 +19,7 @@ type Said = SubscriptionSnapshot['says'];
  *
  * @param isAllTold or asked for; otherwise there is only what an event tells of
  */
-export function billingTruthOf(world: BillingWorld, { isAllTold = false } = {}): BillingRows {
+export function billingTruthOf(world: ProvidersWorld, { isAllTold = false } = {}): BillingRows {
   const known = knownOwners(world);
   const { polar, dodo, events } = world;
   const messages = new Set(events.map(({ messageId }) => messageId));
@@ -55,7 +55,7 @@ export function billingTruthOf(world: BillingWorld, { isAllTold = false } = {}):
 }
 
 /** Payments before what is about them. */
-function paymentsOf({ polar, dodo }: BillingWorld): PaymentSnapshot[] {
+function paymentsOf({ polar, dodo }: ProvidersWorld): PaymentSnapshot[] {
   const at = '-infinity';
   return [
     ...polar.listOrders().map((one) => orderOf(one, at)),
@@ -67,7 +67,7 @@ function paymentsOf({ polar, dodo }: BillingWorld): PaymentSnapshot[] {
 }
 
 /** Those who exist, or did: who is gone still was the owner. */
-function knownOwners(world: BillingWorld): Map<string, OwnerName> {
+function knownOwners(world: ProvidersWorld): Map<string, OwnerName> {
   const { organizations, users } = world.clerk;
   const isKnown = (owner: OwnerName) =>
     owner.startsWith('local') || (isOrganization(owner) ? organizations : users).some(({ told }) => told);

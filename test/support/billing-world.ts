@@ -1,115 +1,188 @@
-import { ClerkInstance } from '../simulators/clerk-instance.js';
+import type { NestExpressApplication } from '@nestjs/platform-express';
+import { SYSTEM } from '../../src/access/principal.js';
+import { Clock } from '../../src/common/clock.js';
+import { loadConfig } from '../../src/config/config.js';
+import { DATABASE, type Database } from '../../src/database/database.js';
+import { createApp } from '../../src/setup-app.js';
+import { DodoApi } from '../../src/webhooks/dodo/dodo-api.js';
+import { DodoWebhooks } from '../../src/webhooks/dodo/dodo-webhooks.js';
+import { PolarApi } from '../../src/webhooks/polar/polar-api.js';
+import { PolarWebhooks } from '../../src/webhooks/polar/polar-webhooks.js';
 import { DodoAccount } from '../simulators/dodo-account.js';
-import type { DodoOptions } from '../simulators/dodo-billing.js';
+import { startDodoApiSimulator } from '../simulators/dodo-api.js';
 import { PolarAccount } from '../simulators/polar-account.js';
-import type { PolarOptions } from '../simulators/polar-billing.js';
+import { startPolarApiSimulator } from '../simulators/polar-api.js';
 import { bodyAt, type ProviderEvent } from '../simulators/provider-event.js';
+import type { Fault } from '../simulators/simulated-api.js';
 import { VirtualClock } from '../simulators/virtual-time.js';
-import { stock } from './billing-catalogue.js';
-import { localId } from './clerk-histories.js';
+import { testEnvironment } from './app.js';
+import { dodoEnvironment, polarEnvironment, withoutPauses } from './billing-clients.js';
+import { createTestDatabase, type TestDatabase } from './database.js';
 
-const HOUR = 3_600_000;
+export type ProviderName = 'polar' | 'dodo';
 
-/**
- * When it all happens: weeks ago, in time that passes in whole hours and a few minutes at most. Seen from now, every
- * date falls half an hour away from a change of the effective state, which the run is too short to meet.
- */
-const START = Date.now() - 40 * 24 * HOUR - HOUR / 2;
-
-export type Sender = 'clerk' | 'polar' | 'dodo';
-
-export interface BillingEvent extends ProviderEvent {
-  provider: Sender;
+/** What both providers' accounts can do, by the same names, and what their APIs are asked. */
+export interface BillingSide {
+  name: ProviderName;
+  /** Somebody buys something; answers the subscription's id. */
+  subscribe(given?: { seats?: number; metadata?: Record<string, string> }): string;
+  cancel(id: string, when: 'now' | 'period end'): void;
+  setSeats(id: string, seats: number): void;
+  /** Whether the next payments for it succeed. */
+  setCard(id: string, card: 'works' | 'fails'): void;
+  statusOf(id: string): string;
+  /** Lets all happen that is due. */
+  tick(): void;
+  /** What the API shows of one. */
+  shown(id: string): object;
+  events: ProviderEvent[];
+  calls: string[];
+  faults: Fault[];
+  control: { onCall?: (call: string) => void | Promise<void> };
+  environment: Record<string, string>;
+  close(): Promise<void>;
 }
 
-/** One message as it is delivered. */
-export interface Delivery {
-  provider: Sender;
-  messageId: string;
-  type: string;
-  body: string;
+export async function startPolarSide(clock: VirtualClock, seed?: number): Promise<BillingSide> {
+  const account = new PolarAccount({ clock, seed });
+  const api = await startPolarApiSimulator({ account });
+  return {
+    ...api,
+    name: 'polar',
+    subscribe: ({ seats, metadata } = {}) => {
+      clock.advance({ minutes: 1 });
+      const product = account.createProduct({ perSeat: seats !== undefined });
+      return account.subscribe({ productId: product.id, customerId: account.createCustomer().id, seats, metadata }).id;
+    },
+    cancel: (id, when) => account.cancel(id, { when }),
+    setSeats: (id, seats) => account.changeSeats(id, seats),
+    setCard: (id, card) => account.setCard(account.subscription(id).customer_id, card),
+    statusOf: (id) => account.subscription(id).status,
+    tick: () => account.tick(),
+    shown: (id) => account.subscription(id),
+    events: account.events,
+    environment: polarEnvironment(api),
+  };
 }
 
-/** Who may own what was bought; ours are there before anything happens, Clerk's when Clerk tells of them. */
-export const OWNERS = ['clerk organization', 'clerk user', 'local organization', 'local user'] as const;
-export type OwnerName = (typeof OWNERS)[number];
-
-export const isOrganization = (owner: OwnerName) => owner.endsWith('organization');
-
-export interface WorldOptions extends Pick<PolarOptions, 'exhausted'>, Pick<DodoOptions, 'rendering' | 'unpaid'> {
-  /** Two worlds with the same are the same but for their ids. */
-  seed: number | string;
-  start?: number;
+export async function startDodoSide(clock: VirtualClock, seed?: number): Promise<BillingSide> {
+  const account = new DodoAccount({ clock, seed });
+  const api = await startDodoApiSimulator({ account });
+  return {
+    ...api,
+    name: 'dodo',
+    subscribe: ({ seats, metadata } = {}) => {
+      clock.advance({ minutes: 1 });
+      const { product_id: productId } = account.createProduct();
+      const { customer_id: customerId } = account.createCustomer();
+      return account.subscribe({ productId, customerId, quantity: seats, metadata }).subscription_id;
+    },
+    cancel: (id, when) => account.cancel(id, { when }),
+    setSeats: (id, quantity) => account.changePlan(id, { quantity }),
+    setCard: (id, card) => account.setCard(account.subscription(id).customer.customer_id, card),
+    statusOf: (id) => account.subscription(id).status,
+    tick: () => account.tick(),
+    shown: (id) => account.subscription(id),
+    events: account.events,
+    environment: dodoEnvironment(api),
+  };
 }
 
-/** Two billing providers and Clerk, in one time, and all that they tell. */
+/** Both providers and the application beside them, without its workers: nothing happens but what is told to. */
 export class BillingWorld {
-  readonly clock: VirtualClock;
-  readonly polar: PolarAccount;
-  readonly dodo: DodoAccount;
-  readonly clerk: ClerkInstance;
-  /** Of all of them, in the order in which they came to be. */
-  readonly events: BillingEvent[] = [];
-  private readonly told = { clerk: 0, polar: 0, dodo: 0 };
+  private readonly told = new Map<BillingSide, number>();
 
-  /** @param mark eight hexadecimal digits, which stand in all ids */
-  constructor(
-    readonly mark: string,
-    { seed, start = START, rendering = 'stored', unpaid, exhausted }: WorldOptions,
-  ) {
-    this.clock = new VirtualClock(start);
-    this.polar = new PolarAccount({ clock: this.clock, seed: `polar ${seed}`, mark, exhausted });
-    this.dodo = new DodoAccount({ clock: this.clock, seed: `dodo ${seed}`, mark, rendering, unpaid });
-    this.clerk = new ClerkInstance(mark, start);
-    stock(this);
+  private constructor(
+    readonly clock: VirtualClock,
+    readonly db: TestDatabase,
+    readonly polar: BillingSide,
+    readonly dodo: BillingSide,
+    readonly app: NestExpressApplication,
+  ) {}
+
+  static async start(): Promise<BillingWorld> {
+    const clock = new VirtualClock();
+    const [polar, dodo] = [await startPolarSide(clock), await startDodoSide(clock)];
+    const db = await createTestDatabase();
+    return new BillingWorld(clock, db, polar, dodo, await openApp(db, clock, { ...polar.environment, ...dodo.environment }));
   }
 
-  /** Lets something happen, and notes what is told of it. */
-  happen<T>(act: () => T): T {
-    this.clerk.now = this.clock.now().getTime();
-    const outcome = act();
-    for (const account of [this.polar, this.dodo]) account.tick();
-    const at = this.clock.now();
-    this.note(
-      'clerk',
-      this.clerk.events.map((event) => ({ ...event, at })),
+  async close(): Promise<void> {
+    await this.app.close();
+    await this.polar.close();
+    await this.dodo.close();
+    await this.db.drop();
+  }
+
+  side(name: ProviderName): BillingSide {
+    return this[name];
+  }
+
+  /** Another application over the same rows. */
+  async open(environment: Record<string, string> = {}): Promise<NestExpressApplication> {
+    return openApp(this.db, this.clock, environment);
+  }
+
+  /** Brings about what a provider has told since it was last listened to. */
+  async hear(side: BillingSide): Promise<void> {
+    for (const event of this.since(side)) await this.tell(side, event);
+  }
+
+  /** What a provider has told since then never comes; answers it. */
+  miss(side: BillingSide): ProviderEvent[] {
+    return this.since(side);
+  }
+
+  async tell(side: BillingSide, event: ProviderEvent): Promise<void> {
+    const webhooks = this.app.get<PolarWebhooks | DodoWebhooks>(side.name === 'polar' ? PolarWebhooks : DodoWebhooks);
+    const body = bodyAt(event, this.clock.now());
+    const payload: unknown = JSON.parse(body);
+    const { type, eventAt } = webhooks.envelopeOf(payload, Buffer.from(body));
+    const { messageId } = event;
+    await this.app.get<Database>(DATABASE).transaction((tx) => webhooks.apply({ messageId, type, eventAt, payload, actor: SYSTEM }, tx));
+  }
+
+  /** A row that no provider knows, older than a minute unless told otherwise. */
+  async insertGhost(
+    provider: ProviderName,
+    more: { id?: string; status?: string; createdAt?: Date; checkAt?: Date } = {},
+  ): Promise<string> {
+    const { id = crypto.randomUUID(), status = 'active', createdAt = new Date(0), checkAt = null } = more;
+    await this.db.rows(
+      `INSERT INTO subscriptions (id, provider, provider_subscription_id, provider_customer_id, status, created_at, check_at)
+       VALUES (gen_random_uuid(), $1, $2, 'nobody', $3, $4, $5)`,
+      [provider, id, status, createdAt, checkAt],
     );
-    this.note('polar', this.polar.events);
-    this.note('dodo', this.dodo.events);
-    return outcome;
+    return id;
   }
 
-  /** Hours pass, one after the other where something is due. */
-  pass(hours: number): void {
-    this.clock.advance({ hours });
-    this.happen(() => undefined);
+  async row(id: string): Promise<Record<string, unknown>> {
+    const [row] = await this.db.rows('SELECT * FROM subscriptions WHERE provider_subscription_id = $1', [id]);
+    return row!;
   }
 
-  /** Our id of an owner, or Clerk's. */
-  idOf(owner: OwnerName): string {
-    if (owner === 'clerk organization') return `org_${this.mark}_00`;
-    if (owner === 'clerk user') return `user_${this.mark}_00`;
-    return localId(this.mark, owner);
+  /** All that a comparison could change. */
+  async rows(): Promise<unknown[]> {
+    const tables = ['subscriptions', 'billing_customers', 'payments', 'subscription_products', 'audit_log', 'outbox', 'billing_walks'];
+    return Promise.all(tables.map((table) => this.db.rows(`SELECT to_jsonb(t) AS row FROM ${table} t ORDER BY to_jsonb(t)::text`)));
   }
 
-  /** As it stands in what was bought. */
-  metadataOf(owner: OwnerName): Record<string, string> {
-    return isOrganization(owner) ? { organizationId: this.idOf(owner) } : { userId: this.idOf(owner) };
-  }
-
-  private note(provider: Sender, all: ProviderEvent[]): void {
-    const fresh = all.slice(this.told[provider]).map((event) => ({ ...event, provider }));
-    this.told[provider] = all.length;
-    this.events.push(...fresh);
+  private since(side: BillingSide): ProviderEvent[] {
+    const events = side.events.slice(this.told.get(side) ?? 0);
+    this.told.set(side, side.events.length);
+    return events;
   }
 }
 
-/** Delivered in this order, each as soon as it can be: what is rendered late shows what is so by then. */
-export function rendered(events: BillingEvent[]): Delivery[] {
-  let now = 0;
-  return events.map((event) => {
-    now = Math.max(now, event.at.getTime());
-    const { provider, messageId, type } = event;
-    return { provider, messageId, type, body: bodyAt(event, new Date(now)) };
-  });
+async function openApp(db: TestDatabase, clock: VirtualClock, environment: Record<string, string>): Promise<NestExpressApplication> {
+  const app = await createApp(loadConfig({ ...testEnvironment(db.url), ...environment }));
+  keepTime(app, clock);
+  return app;
+}
+
+/** The time is the providers', and nobody waits before asking again. */
+export function keepTime(app: NestExpressApplication, clock: VirtualClock): void {
+  app.get(Clock).now = () => clock.now();
+  withoutPauses(app.get(PolarApi));
+  withoutPauses(app.get(DodoApi));
 }

@@ -1,5 +1,5 @@
 import { createHash, type KeyObject } from 'node:crypto';
-import { Injectable, type OnModuleInit } from '@nestjs/common';
+import { Injectable } from '@nestjs/common';
 import { EventRank } from '../../common/event-key.js';
 import { Config } from '../../config/config.js';
 import type { Queryable } from '../../database/database.js';
@@ -62,21 +62,19 @@ const EFFECTS = new Map<string, Effect>([
 
 /** Clerk's events: https://clerk.com/docs/guides/development/webhooks/overview */
 @Injectable()
-export class ClerkWebhooks implements WebhookProvider, OnModuleInit {
+export class ClerkWebhooks implements WebhookProvider {
   readonly name = 'clerk';
   readonly types = new Set([...EFFECTS.keys(), ...WITHOUT_EFFECT]);
   readonly keys: KeyObject[];
 
   constructor(
     private readonly sync: ClerkSync,
-    private readonly webhooks: WebhooksService,
+    webhooks: WebhooksService,
     private readonly config: Config,
   ) {
     this.keys = config.clerkWebhookKeys;
-  }
-
-  onModuleInit(): void {
-    this.webhooks.register(this);
+    // Not when the module starts: a command's never does.
+    webhooks.register(this);
   }
 
   envelopeOf(payload: unknown, body: Buffer): Envelope {

@@ -1,5 +1,5 @@
 import { createHash, type KeyObject } from 'node:crypto';
-import { Injectable, type OnModuleInit } from '@nestjs/common';
+import { Injectable } from '@nestjs/common';
 import { type EventKey, EventRank } from '../../common/event-key.js';
 import { Config } from '../../config/config.js';
 import type { Queryable } from '../../database/database.js';
@@ -43,7 +43,7 @@ const DAY_MS = 86_400_000;
  * converge all the same: the last change sends the last event, whose data is at least as new.
  */
 @Injectable()
-export class DodoWebhooks implements WebhookProvider, OnModuleInit {
+export class DodoWebhooks implements WebhookProvider {
   readonly name = 'dodo';
   readonly types = new Set([...SUBSCRIPTION, ...PAYMENT, ...REFUND, ...DISPUTE, ...WITHOUT_EFFECT]);
   readonly keys: KeyObject[];
@@ -51,15 +51,13 @@ export class DodoWebhooks implements WebhookProvider, OnModuleInit {
 
   constructor(
     private readonly subscriptions: SyncedSubscriptionsService,
-    private readonly webhooks: WebhooksService,
+    webhooks: WebhooksService,
     config: Config,
   ) {
     this.keys = config.dodoWebhookKeys;
     this.graceMs = config.billingGraceDays * DAY_MS;
-  }
-
-  onModuleInit(): void {
-    this.webhooks.register(this);
+    // Not when the module starts: a command's never does.
+    webhooks.register(this);
   }
 
   envelopeOf(payload: unknown, body: Buffer): Envelope {

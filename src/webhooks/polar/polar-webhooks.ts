@@ -1,5 +1,5 @@
 import type { KeyObject } from 'node:crypto';
-import { Injectable, type OnModuleInit } from '@nestjs/common';
+import { Injectable } from '@nestjs/common';
 import { type EventKey, EventRank } from '../../common/event-key.js';
 import { Config } from '../../config/config.js';
 import type { Queryable } from '../../database/database.js';
@@ -38,7 +38,7 @@ const DAY_MS = 86_400_000;
 
 /** Polar's events: https://polar.sh/docs/integrate/webhooks/events */
 @Injectable()
-export class PolarWebhooks implements WebhookProvider, OnModuleInit {
+export class PolarWebhooks implements WebhookProvider {
   readonly name = 'polar';
   readonly types = new Set([...SUBSCRIPTION, ...CUSTOMER, ...ORDER, ...REFUND, ...WITHOUT_EFFECT]);
   readonly keys: KeyObject[];
@@ -46,15 +46,13 @@ export class PolarWebhooks implements WebhookProvider, OnModuleInit {
 
   constructor(
     private readonly subscriptions: SyncedSubscriptionsService,
-    private readonly webhooks: WebhooksService,
+    webhooks: WebhooksService,
     config: Config,
   ) {
     this.keys = config.polarWebhookKeys;
     this.graceMs = config.billingGraceDays * DAY_MS;
-  }
-
-  onModuleInit(): void {
-    this.webhooks.register(this);
+    // Not when the module starts: a command's never does.
+    webhooks.register(this);
   }
 
   envelopeOf(payload: unknown): Envelope {
