@@ -8,6 +8,16 @@ const TIME = /^(?!0000)\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-
 /** A time in a query: `new Date()` alone would take "1" and years that the database refuses. */
 export const IsTime = (): PropertyDecorator =>
   applyDecorators(
-    Transform(({ value }: { value: unknown }) => (typeof value === 'string' && TIME.test(value) ? new Date(value) : value)),
+    Transform(({ value }: { value: unknown }) => (typeof value === 'string' && isTime(value) ? new Date(value) : value)),
     IsDate({ message: '$property must be a time as in 2026-01-01T00:00:00Z' }),
   );
+
+function isTime(text: string): boolean {
+  return TIME.test(text) && isDay(text.slice(0, 10));
+}
+
+/** `new Date()` takes the 30th of February for the 2nd of March. */
+function isDay(text: string): boolean {
+  const date = new Date(text);
+  return !Number.isNaN(date.getTime()) && date.toISOString().startsWith(text);
+}

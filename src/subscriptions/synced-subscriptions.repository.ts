@@ -155,7 +155,7 @@ export class SyncedSubscriptionsRepository {
         .from(payments)
         .where(isPayer(payments, payer)),
     ]);
-    return { customer, subscriptions: ownSubscriptions, payments: ownPayments };
+    return { customer: customer && withLink(customer), subscriptions: ownSubscriptions.map(withLink), payments: ownPayments };
   }
 
   /** Users and organizations, tombstones included, who go by one of these ids, ours or Clerk's. */
@@ -258,6 +258,12 @@ function isCharged() {
     inArray(subscriptions.status, CHARGED_STATUSES),
     eq(subscriptions.cancelAtPeriodEnd, false),
   );
+}
+
+/** Whose something is for good is the first whom it names: what is bought for somebody who is gone must be seen to be. */
+function withLink<Row extends Pick<Subscription, 'ownerLinked' | 'ownerKind' | 'ownerId' | 'ownerClaims'>>(row: Row): Row {
+  const { ownerLinked, ownerKind, ownerId, ownerClaims } = row;
+  return ownerLinked && ownerId !== null ? { ...row, ownerClaims: [`${ownerKind}:${ownerId}`, ...ownerClaims] } : row;
 }
 
 function isPayer(table: typeof billingCustomers | typeof subscriptions | typeof payments, { provider, providerCustomerId }: Payer) {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { HistoryEvent } from '../simulators/clerk-instance.js';
-import { deliver } from './clerk-events.js';
+import { deliver, type Signing } from './clerk-events.js';
 import type { TestDatabase } from './database.js';
 
 /** Where deliveries go, and how patient they are. */
@@ -11,9 +11,9 @@ export interface Target {
 }
 
 /** One message, as often as it is sent. */
-type Message = Pick<HistoryEvent, 'messageId' | 'body'>;
+export type Message = Pick<HistoryEvent, 'messageId' | 'body'> & { provider?: Signing['provider'] };
 
-/** Delivers what others hold back: many at a time, each again until it is taken, as Clerk does. */
+/** Delivers what others hold back: many at a time, each again until it is taken, as their senders do. */
 export async function pour({ urls }: Target, events: Message[], callers = 16): Promise<void> {
   const queue = events.entries();
   const caller = async () => {
@@ -22,15 +22,15 @@ export async function pour({ urls }: Target, events: Message[], callers = 16): P
   await Promise.all(Array.from({ length: callers }, caller));
 }
 
-async function deliverUntilTaken(urls: () => string[], { messageId, body }: Message, index: number): Promise<void> {
+async function deliverUntilTaken(urls: () => string[], { messageId, body, provider }: Message, index: number): Promise<void> {
   for (let attempt = index, tries = 0; ; attempt += 1, tries += 1) {
     const servers = urls();
     try {
-      const { status, body: answer } = await deliver(servers[attempt % servers.length]!, body, { id: messageId });
+      const { status, body: answer } = await deliver(servers[attempt % servers.length]!, body, { id: messageId, provider });
       if (status === 202) return;
       if (status !== 503 || tries > 500) throw new Refused(`${status} ${JSON.stringify(answer)}`);
     } catch (error) {
-      // Nobody listens, or the connection was cut: Clerk tries again.
+      // Nobody listens, or the connection was cut: the sender tries again.
       if (error instanceof Refused || tries > 500) throw error;
     }
     await sleep(20);
@@ -40,7 +40,7 @@ async function deliverUntilTaken(urls: () => string[], { messageId, body }: Mess
 class Refused extends Error {}
 
 /** Each history in the order in which it happened, one event after the other; all histories side by side. */
-export async function deliverInTurn(target: Target, histories: { events: HistoryEvent[] }[]): Promise<void> {
+export async function deliverInTurn(target: Target, histories: { events: Message[] }[]): Promise<void> {
   const rounds = Math.max(...histories.map(({ events }) => events.length));
   for (let round = 0; round < rounds; round += 1) {
     await pour(

@@ -246,6 +246,8 @@ export interface Signing {
   timestamp?: number;
   headers?: 'svix' | 'webhook';
   secret?: string;
+  /** Whose message it is; all of them sign alike. */
+  provider?: 'clerk' | 'polar' | 'dodo';
 }
 
 export function newMessageId(): string {
@@ -257,16 +259,17 @@ export function sign(body: string | Buffer, signing: Signing = {}): Record<strin
   return signedHeaders(body, attemptOf(signing));
 }
 
-/** Posts one attempt to a running server, as Clerk does. */
+/** Posts one attempt to a running server, as Clerk and the billing providers do. */
 export async function deliver(
   url: string,
   event: ClerkEvent | string | Buffer,
   signing: Signing = {},
 ): Promise<{ status: number; body: Record<string, unknown> }> {
   const body = typeof event === 'string' || Buffer.isBuffer(event) ? event : JSON.stringify(event);
-  return postSigned(`${url}/webhooks/clerk`, body, attemptOf(signing));
+  return postSigned(`${url}/webhooks/${signing.provider ?? 'clerk'}`, body, attemptOf(signing));
 }
 
-function attemptOf({ id = newMessageId(), headers = 'svix', timestamp, secret = CLERK_WEBHOOK_SECRET }: Signing): Attempt {
+function attemptOf({ id = newMessageId(), provider = 'clerk', timestamp, secret = CLERK_WEBHOOK_SECRET, ...given }: Signing): Attempt {
+  const headers = given.headers ?? (provider === 'clerk' ? 'svix' : 'webhook');
   return { id, timestamp, key: standardKey(secret), headers };
 }
