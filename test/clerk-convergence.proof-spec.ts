@@ -1,12 +1,9 @@
 import { jest } from '@jest/globals';
 import fc from 'fast-check';
 import supertest from 'supertest';
-import { testEnvironment } from './support/app.js';
 import {
   compare,
-  differences,
   expectConvergence,
-  newPrefix,
   type Proof,
   type Telling,
   tellingsOf,
@@ -16,21 +13,16 @@ import {
 import { deliverInTurn, pour, settled, type Target } from './support/clerk-deliveries.js';
 import { CLERK_WEBHOOK_SECRET } from './support/clerk-events.js';
 import { choicesArbitrary } from './support/clerk-histories.js';
-import { readRows, type Rows, withoutTombstones, withPrefix, writeBefore } from './support/clerk-rows.js';
+import { readRows, type Rows, withoutTombstones, writeBefore } from './support/clerk-rows.js';
 import { permutations, STORIES, tellStory } from './support/clerk-stories.js';
 import { againstTruth, truthOf } from './support/clerk-truth.js';
+import { differences, newPrefix, withPrefix } from './support/convergence.js';
 import { createTestDatabase, type TestDatabase } from './support/database.js';
 import { MutantHost, nameOf } from './support/mutants.js';
 import type { Mutation } from './support/mutations.js';
 import { signUpOperator } from './support/people.js';
-import { endProcesses, type Process, ready, startServer } from './support/processes.js';
-import { skipJob } from './support/tenant-world.js';
+import { Targets } from './support/targets.js';
 import { runJob } from './support/tenants.js';
-
-const ENVIRONMENT = { CLERK_WEBHOOK_SIGNING_SECRET: CLERK_WEBHOOK_SECRET, LOG_LEVEL: 'silent' };
-
-/** While one run of histories is told. */
-const KILLS = 4;
 
 const NOTHING: Mutation = { file: 'main.js', search: 'await start();', replace: 'await start();' };
 
@@ -50,30 +42,11 @@ const MUTATIONS: Mutation[] = [
 // Nothing is expected to take that long; a busy machine is no failure, though.
 jest.setTimeout(600_000);
 
-const databases: TestDatabase[] = [];
-afterAll(async () => {
-  await endProcesses();
-  for (const db of databases.splice(0)) await db.drop();
-});
-
-async function newDatabase(): Promise<TestDatabase> {
-  const db = await createTestDatabase();
-  databases.push(db);
-  // What the schedule purges in between is not what is to be compared.
-  for (const job of ['purge_users', 'purge_organizations']) await skipJob(db, job, 3600);
-  return db;
-}
-
-/** So many servers over one database. */
-async function startTarget(count: number, environment = {}): Promise<Target> {
-  const db = await newDatabase();
-  const start = async () => ready(await startServer(db.url, { ...ENVIRONMENT, ...environment }));
-  const servers = await Promise.all(Array.from({ length: count }, start));
-  return { db, urls: () => servers.map(({ url }) => url) };
-}
+const targets = new Targets({ CLERK_WEBHOOK_SIGNING_SECRET: CLERK_WEBHOOK_SECRET, LOG_LEVEL: 'silent' });
+afterAll(async () => targets.end());
 
 async function startProof(environment = {}): Promise<Proof> {
-  const [inOrder, otherwise] = await Promise.all([startTarget(1, environment), startTarget(2, environment)]);
+  const [inOrder, otherwise] = await Promise.all([targets.start(1, environment), targets.start(2, environment)]);
   return { inOrder, otherwise };
 }
 
@@ -123,24 +96,9 @@ describe('what Clerk tells', () => {
   });
 
   it('ends in the same rows when servers are killed all the time', async () => {
-    const { inOrder } = proof;
-    const db = await newDatabase();
-    const start = async () => ready(await startServer(db.url, ENVIRONMENT));
-    const servers: Process[] = await Promise.all([start(), start()]);
-    const otherwise: Target = { db, urls: () => servers.map(({ url }) => url) };
-    const tellThem = async (tellings: Telling[]) => {
-      const deliveries = tellings.flatMap((one) => one.deliveries);
-      const part = Math.ceil(deliveries.length / KILLS);
-      for (let first = 0; first < deliveries.length; first += part) {
-        await pour(otherwise, deliveries.slice(first, first + part));
-        // Effects are slower than deliveries: it is in the midst of them.
-        servers.shift()!.kill('SIGKILL');
-        await start().then((server) => servers.push(server));
-      }
-      await settled(otherwise);
-    };
-    await expectConvergence({ inOrder, otherwise, tellThem }, { runs: 60 });
-    for (const server of servers) server.kill('SIGKILL');
+    const otherwise = await targets.startMortal();
+    const tellThem = async (tellings: Telling[]) => otherwise.pour(tellings.flatMap(({ deliveries }) => deliveries));
+    await expectConvergence({ inOrder: proof.inOrder, otherwise, tellThem }, { runs: 60 });
   });
 
   it('brings nothing back that was purged, whatever is told again', async () => {
@@ -224,7 +182,7 @@ describe('the proof itself', () => {
       }),
     );
     tellings = [...tellingsOf(fc.sample(choicesArbitrary(), { seed: 1, numRuns: 40 })), ...stories.filter((_, index) => index % 24 === 7)];
-    wanted = await onMutant(NOTHING, inOrder, (target) => tellInOrder(target, tellings));
+    wanted = await targets.onMutant(host, NOTHING, inOrder, (target) => tellInOrder(target, tellings));
   });
   afterAll(async () => {
     await host.end();
@@ -232,12 +190,12 @@ describe('the proof itself', () => {
   });
 
   it.each(MUTATIONS.map((mutation) => [nameOf(mutation), mutation] as const))('fails when this is taken out: %s', async (_, mutation) => {
-    const found = await onMutant(mutation, await newDatabase(), tellInTurn);
+    const found = await targets.onMutant(host, mutation, await targets.newDatabase(), tellInTurn);
     expect(compare(tellings, wanted, found).size).toBeGreaterThan(0);
   });
 
   it('holds when nothing is taken out', async () => {
-    const found = await onMutant(NOTHING, await newDatabase(), tellInTurn);
+    const found = await targets.onMutant(host, NOTHING, await targets.newDatabase(), tellInTurn);
     expect([...compare(tellings, wanted, found).values()]).toEqual([]);
   });
 
@@ -249,14 +207,5 @@ describe('the proof itself', () => {
         all.map(({ deliveries }) => ({ events: deliveries })),
       ),
     );
-  }
-
-  async function onMutant<T>(mutation: Mutation, db: TestDatabase, tellThem: (target: Target) => Promise<T>): Promise<T> {
-    const url = await host.start(mutation, { ...testEnvironment(db.url), ...ENVIRONMENT });
-    try {
-      return await tellThem({ db, urls: () => [url] });
-    } finally {
-      await host.stop();
-    }
   }
 });

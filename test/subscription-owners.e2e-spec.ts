@@ -89,6 +89,17 @@ describe('whose a subscription is', () => {
       expect(await billing.ownerOf(bare.id)).toEqual(['organization', id]);
     });
 
+    it('is its customer’s, also where only an older event says whose that is', async () => {
+      const { id, path } = await billing.newTenant();
+      const payment = dodoPayment({}, dodoSubscription({ product_id: PRODUCT.pro }));
+      const [before, after] = [billing.tick(), billing.tick()];
+      await billing.tellDodo('payment.succeeded', { ...payment, customer: { ...payment.customer, metadata: null } }, after);
+      const customer = { ...payment.customer, metadata: { organizationId: id } };
+      await billing.tellDodo('payment.processing', { ...payment, status: 'processing', customer }, before);
+      const { body } = await billing.t.http.get(`${path}/subscription/payments`).set(billing.operator.auth).expect(200);
+      expect(body.data).toMatchObject([{ status: 'succeeded' }]);
+    });
+
     it('is not whose another subscription of the same customer is', async () => {
       const [one, other] = [await billing.newTenant(), await billing.newTenant()];
       const customer = dodoCustomerDetails();

@@ -77,9 +77,10 @@ export class SyncedSubscriptionsService {
   async applyPayment({ customer, says, ...fields }: PaymentSnapshot, { key, actor }: Told, db: Queryable): Promise<void> {
     const { provider, providerCustomerId } = customer;
     const ownerClaims = claimsOf(says);
-    await this.meet(customer, ownerClaims, key, db);
+    const isSameCustomer = await this.meet(customer, ownerClaims, key, db);
     const row = { id: newId(), provider, providerCustomerId, ownerClaims, ...fields };
-    if (await this.repository.putPayment(row, key, db)) await this.owners.settle(customer, actor, db);
+    const isNews = await this.repository.putPayment(row, key, db);
+    if (isNews || !isSameCustomer) await this.owners.settle(customer, actor, db);
   }
 
   /** What comes along with something else of a customer was so when that was told. Answers whether it was known. */

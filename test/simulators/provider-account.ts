@@ -15,6 +15,8 @@ export interface AccountOptions {
   clock: Clock;
   /** Decides ids and what else is left to chance. */
   seed?: number | string;
+  /** Eight hexadecimal digits that tell its ids from those of another account of the same seed. */
+  mark?: string;
 }
 
 /** What a billing provider's account is, whoever the provider: its time, its chance, and the events that it sends. */
@@ -29,9 +31,9 @@ export abstract class ProviderAccount {
   /** Set while something happens that was due. */
   private dueAt: Micros | undefined;
 
-  constructor({ clock, seed = 1 }: AccountOptions) {
+  constructor({ clock, seed = 1, mark }: AccountOptions) {
     this.clock = clock;
-    this.chance = new Seeded(seed);
+    this.chance = new Seeded(seed, mark);
   }
 
   now(): Date {

@@ -6,7 +6,11 @@ const ALPHANUMERIC = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345
 export class Seeded {
   private readonly state: Uint32Array;
 
-  constructor(seed: number | string) {
+  /** @param mark eight hexadecimal digits that stand in every id: two with the same seed and other marks differ in nothing else */
+  constructor(
+    seed: number | string,
+    private readonly mark?: string,
+  ) {
     const hash = createHash('sha256').update(String(seed)).digest();
     this.state = Uint32Array.from([0, 4, 8, 12], (at) => hash.readUInt32LE(at));
   }
@@ -43,11 +47,13 @@ export class Seeded {
   uuid(): string {
     const hex = Array.from({ length: 4 }, () => this.next().toString(16).padStart(8, '0')).join('');
     const variant = '89ab'[this.between(0, 3)]!;
-    return [hex.slice(0, 8), hex.slice(8, 12), `4${hex.slice(13, 16)}`, `${variant}${hex.slice(17, 20)}`, hex.slice(20)].join('-');
+    const first = this.mark ?? hex.slice(0, 8);
+    return [first, hex.slice(8, 12), `4${hex.slice(13, 16)}`, `${variant}${hex.slice(17, 20)}`, hex.slice(20)].join('-');
   }
 
   /** `cus_8VbC6JDZzPEqfBPUdpj0K` */
   id(prefix: string, length = 21): string {
-    return `${prefix}_${Array.from({ length }, () => ALPHANUMERIC[this.between(0, ALPHANUMERIC.length - 1)]).join('')}`;
+    const mark = this.mark === undefined ? '' : `${this.mark}-`;
+    return `${prefix}_${mark}${Array.from({ length }, () => ALPHANUMERIC[this.between(0, ALPHANUMERIC.length - 1)]).join('')}`;
   }
 }

@@ -1,8 +1,8 @@
-import fc from 'fast-check';
 import type { HistoryEvent } from '../simulators/clerk-instance.js';
 import { deliverInTurn, givenUp, pour, settled, type Target } from './clerk-deliveries.js';
 import { type Choices, choicesArbitrary, type History, type HistoryOptions, shuffled, tell } from './clerk-histories.js';
 import { readRows, type Rows, writeBefore } from './clerk-rows.js';
+import { differences, expectAll, mixed, newPrefix } from './convergence.js';
 import { againstTruth, isWithoutReturn, truthOf } from './clerk-truth.js';
 
 /** A history and the order in which the other database is told of it. */
@@ -24,43 +24,9 @@ export interface Proof {
   compared?: (rows: Rows) => Rows;
 }
 
-/** How many histories are told at the same time. */
-const AT_A_TIME = 250;
-
-let count = 0;
-/** No two histories of a run share an id, an address or a slug. */
-export const newPrefix = () => `h${(count += 1)}`;
-
-/**
- * Holds if all these histories end in the same rows in both databases. One that does not is made smaller, and
- * told with the seed and path that bring it back: FC_SEED=… FC_PATH=….
- */
+/** Holds if all these histories end in the same rows in both databases. */
 export async function expectConvergence(proof: Proof, { runs, ...options }: HistoryOptions & { runs: number }): Promise<void> {
-  const property = fc.asyncProperty(choicesArbitrary(options), async (choices) => {
-    // Three times: a race may need a few.
-    const [failure] = (await failures(proof, [choices, choices, choices])).values();
-    if (failure !== undefined) throw new Error(failure);
-  });
-  const seed = Number(process.env['FC_SEED'] ?? (Date.now() ^ (Math.random() * 0x100000000)) | 0);
-  const path = process.env['FC_PATH'];
-  if (path !== undefined) {
-    await fc.assert(property, { seed, path });
-    return;
-  }
-  const all = fc.sample(property, { seed, numRuns: runs }).map(([choices]) => choices);
-  for (let first = 0; first < all.length; first += AT_A_TIME) {
-    const failed = await failures(proof, all.slice(first, first + AT_A_TIME));
-    for (const [index, failure] of failed) {
-      const where = `FC_SEED=${seed} FC_PATH=${first + index} (${failed.size} of ${Math.min(AT_A_TIME, all.length - first)} histories)`;
-      // Throws with the smallest history that it finds.
-      await fc
-        .assert(property, { seed, path: String(first + index), plugins: [fc.interruptAfterTimeLimit(60_000)] })
-        .catch((error: unknown) => {
-          throw new Error(`${where}\n${String(error)}\n\nAt first it was:\n${failure}`);
-        });
-      throw new Error(`${where}, which did not happen again:\n${failure}`);
-    }
-  }
+  await expectAll(choicesArbitrary(options), async (all) => failures(proof, all), runs);
 }
 
 /** What these choices make happen, each with a prefix of its own. */
@@ -93,7 +59,7 @@ export async function tellInOrder(target: Target, tellings: Telling[], atTheEnd?
 export async function tellOtherwise(
   target: Target,
   tellings: Telling[],
-  tellThem: Proof['tellThem'] = async () => pour(target, mixed(tellings)),
+  tellThem: Proof['tellThem'] = async () => pour(target, mixed(tellings.map(({ deliveries }) => deliveries))),
   atTheEnd?: Proof['atTheEnd'],
 ): Promise<Map<string, Rows>> {
   const histories = tellings.map(({ history }) => history);
@@ -136,18 +102,6 @@ export function compare(
   return failed;
 }
 
-/** Where two sets of rows are not the same. */
-export function differences(wanted: Rows, found: Rows): string[] {
-  const different: string[] = [];
-  for (const kind of Object.keys(wanted) as (keyof Rows)[]) {
-    for (const id of new Set([...Object.keys(wanted[kind]), ...Object.keys(found[kind])])) {
-      const [one, other] = [wanted[kind][id], found[kind][id]].map((row) => JSON.stringify(row) ?? 'not there');
-      if (one !== other) different.push(`${kind} ${id}:\n    in order:  ${one}\n    otherwise: ${other}`);
-    }
-  }
-  return different;
-}
-
 function story({ events, locals, met, localSlug }: History, deliveries: HistoryEvent[], wrong: string[]): string {
   const tale = events.map(({ type, messageId, body }) => `  ${messageId} ${type} ${gist(body)}`);
   const before = [...locals, ...met, ...(localSlug === undefined ? [] : [{ localSlug }])].map((one) => `  ${JSON.stringify(one)}`);
@@ -178,15 +132,4 @@ function gist(body: string): string {
     organization,
     user,
   });
-}
-
-/** Mixes histories, few at a time: what belongs together must meet, and not only with itself. */
-function mixed(tellings: Telling[], atATime = 3): HistoryEvent[] {
-  const all: HistoryEvent[] = [];
-  for (let first = 0; first < tellings.length; first += atATime) {
-    const some = tellings.slice(first, first + atATime).map(({ deliveries }) => deliveries);
-    const longest = Math.max(...some.map(({ length }) => length));
-    for (let index = 0; index < longest; index += 1) all.push(...some.flatMap((deliveries) => deliveries.slice(index, index + 1)));
-  }
-  return all;
 }

@@ -182,11 +182,6 @@ export async function readRows(db: TestDatabase, histories: History[]): Promise<
   return all;
 }
 
-/** The rows as they would be if the history had another prefix. */
-export function withPrefix(rows: Rows, from: string, to: string): Rows {
-  return JSON.parse(JSON.stringify(rows).replaceAll(new RegExp(`${from}(?=[_-])`, 'g'), to)) as Rows;
-}
-
 /** Without those that are dead: what a purge leaves. */
 export function withoutTombstones(rows: Rows): Rows {
   const kept = Object.entries(rows).map(([kind, things]) => [

@@ -1,0 +1,192 @@
+import { jest } from '@jest/globals';
+import fc from 'fast-check';
+import { BILLING_PRODUCTS } from './support/billing-catalogue.js';
+import {
+  type BillingProof,
+  type BillingTelling,
+  billingTellingsOf,
+  comparable,
+  compareOutcomes,
+  expectBillingConvergence,
+  expectRepair,
+  newMark,
+  type Outcome,
+  outcomesOf,
+  tellInOrder,
+} from './support/billing-convergence.js';
+import { happenedAs, STORIES } from './support/billing-stories.js';
+import { againstBillingTruth, billingTruthOf } from './support/billing-truth.js';
+import { rendered } from './support/providers-world.js';
+import { choicesArbitrary } from './support/billing-histories.js';
+import { deliverInTurn, pour, type Target } from './support/clerk-deliveries.js';
+import { CLERK_WEBHOOK_SECRET } from './support/clerk-events.js';
+import { permutations } from './support/clerk-stories.js';
+import { differences, mixed, withPrefix } from './support/convergence.js';
+import { createTestDatabase, type TestDatabase } from './support/database.js';
+import { MutantHost, nameOf } from './support/mutants.js';
+import type { Mutation } from './support/mutations.js';
+import { Targets } from './support/targets.js';
+
+// Nothing is expected to take that long; a busy machine is no failure, though.
+jest.setTimeout(600_000);
+
+const ENVIRONMENT = {
+  CLERK_WEBHOOK_SIGNING_SECRET: CLERK_WEBHOOK_SECRET,
+  POLAR_WEBHOOK_SECRET: CLERK_WEBHOOK_SECRET,
+  DODO_PAYMENTS_WEBHOOK_KEY: CLERK_WEBHOOK_SECRET,
+  BILLING_PRODUCTS,
+  LOG_LEVEL: 'silent',
+};
+const targets = new Targets(ENVIRONMENT);
+afterAll(async () => targets.end());
+
+/** How many histories; a third of them with each misfortune. */
+const RUNS = Number(process.env['FC_RUNS'] ?? 120);
+
+const NOTHING: Mutation = { file: 'main.js', search: 'await start();', replace: 'await start();' };
+
+/** What holds all orders together; without it the proof must fail. */
+const MUTATIONS: Mutation[] = [
+  {
+    file: 'webhooks/webhooks.service.js',
+    search: 'insert({ provider: provider.name, messageId,',
+    replace: 'insert({ provider: provider.name, messageId: `${messageId}-${process.hrtime.bigint()}`,',
+  },
+  { file: 'common/event-key.js', within: 'export function isNewer', search: ') > (', replace: ') IS DISTINCT FROM (' },
+  { file: 'webhooks/object-schemas.js', search: ".padEnd(6, '0').slice(0, 6)", replace: ".slice(0, 3).padEnd(6, '0')" },
+  { file: 'subscriptions/synced-subscriptions.service.js', search: 'if (customer.isDeleted)', replace: 'if (false)' },
+  { file: 'organizations/synced-organizations.service.js', search: 'await this.subscriptions.claim(', replace: 'void (' },
+  { file: 'users/synced-users.service.js', search: 'await this.subscriptions.claim(', replace: 'void (' },
+];
+
+/** Without it two who meet do not see each other. */
+const WITHOUT_HOLDS: Mutation = { file: 'common/locks.js', search: 'sorted.length === 0', replace: 'true' };
+
+describe('what billing providers tell', () => {
+  let proof: BillingProof;
+
+  beforeAll(async () => {
+    const [inOrder, otherwise] = await Promise.all([targets.start(1), targets.start(2)]);
+    proof = { inOrder, otherwise };
+  });
+
+  it('ends in the same state in any order, with duplicates, many at a time, with two workers', async () => {
+    await expectBillingConvergence(proof, RUNS);
+  });
+
+  it('ends in the same state when servers are killed all the time', async () => {
+    const otherwise = await targets.startMortal();
+    const tellThem = async (tellings: BillingTelling[]) => otherwise.pour(tellings.flatMap(({ deliveries }) => deliveries));
+    await expectBillingConvergence({ inOrder: proof.inOrder, otherwise, tellThem }, Math.ceil(RUNS / 3));
+  });
+
+  it('ends as the providers have it when messages were lost, once it was reconciled', async () => {
+    await expectRepair(await targets.start(1), ENVIRONMENT, Math.ceil(RUNS / 3));
+  });
+
+  it('ends in the same state in every order of five events', async () => {
+    const told = Object.values(STORIES).map((story) => {
+      const orders = permutations(5).map((order) => {
+        const world = happenedAs(story, newMark());
+        return { world, events: rendered(order.map((index) => world.events[index]!)) };
+      });
+      return { story, world: happenedAs(story, newMark()), orders };
+    });
+    const { inOrder, otherwise } = proof;
+    const worlds = told.map(({ world }) => world);
+    const orders = told.flatMap((one) => one.orders);
+    const [wanted, found] = await Promise.all([
+      outcomesOf(inOrder, worlds, async () => tellInOrder(inOrder, worlds)),
+      outcomesOf(
+        otherwise,
+        orders.map(({ world }) => world),
+        async () => deliverInTurn(otherwise, orders),
+      ),
+    ]);
+    for (const { world, story, orders: ofOne } of told) {
+      const right = comparable(wanted.get(world.mark)!, story.rendering === 'latest');
+      expect(againstBillingTruth(right, billingTruthOf(world))).toEqual([]);
+      for (const { world: other, events } of ofOne) {
+        const outcome = withPrefix(found.get(other.mark)!, other.mark, world.mark);
+        const order = events.map(({ messageId, type }) => `${messageId} ${type}`);
+        expect({ order, differences: differences(right, comparable(outcome, story.rendering === 'latest')) }).toEqual({
+          order,
+          differences: [],
+        });
+      }
+    }
+  });
+});
+
+describe('the proof itself', () => {
+  let host: MutantHost;
+  let inOrder: TestDatabase;
+  let tellings: BillingTelling[];
+  let wanted: Map<string, Outcome>;
+
+  beforeAll(async () => {
+    host = new MutantHost();
+    inOrder = await createTestDatabase();
+    const stories = Object.values(STORIES).flatMap((story) =>
+      permutations(5).map((order) => {
+        const world = happenedAs(story, newMark());
+        const isLate = story.rendering === 'latest';
+        return { world, deliveries: rendered(order.map((index) => world.events[index]!)), isLate };
+      }),
+    );
+    tellings = [
+      ...billingTellingsOf(fc.sample(choicesArbitrary(), { seed: 1, numRuns: 20 })),
+      ...stories.filter((_, index) => index % 24 === 7),
+    ];
+    wanted = await targets.onMutant(host, NOTHING, inOrder, async (target) => outcomesInOrder(target, tellings));
+  });
+  afterAll(async () => {
+    await host.end();
+    await inOrder.drop();
+  });
+
+  it.each(MUTATIONS.map((mutation) => [nameOf(mutation), mutation] as const))('fails when this is taken out: %s', async (_, mutation) => {
+    const found = await targets.onMutant(host, mutation, await targets.newDatabase(), tellInTurn);
+    expect(compareOutcomes(tellings, wanted, found).size).toBeGreaterThan(0);
+  });
+
+  it('holds when nothing is taken out', async () => {
+    const found = await targets.onMutant(host, NOTHING, await targets.newDatabase(), tellInTurn);
+    expect([...compareOutcomes(tellings, wanted, found).values()]).toEqual([]);
+  });
+
+  it.each([
+    ['holds when owners and what was bought for them come at the same time', NOTHING, true],
+    ['fails when names are not held meanwhile', WITHOUT_HOLDS, false],
+  ])('%s', async (_, mutation, holds) => {
+    const story = STORIES['is an organization’s that comes, and goes']!;
+    const worlds = Array.from({ length: 20 }, () => happenedAs(story, newMark()));
+    const outcomes = await targets.onMutant(host, mutation, await targets.newDatabase(), async (target) => {
+      await takeTime(target.db);
+      return outcomesOf(target, worlds, async () => pour(target, mixed(worlds.map(({ events }) => rendered(events)))));
+    });
+    const wrong = worlds.flatMap((world) => againstBillingTruth(outcomes.get(world.mark)!, billingTruthOf(world)));
+    expect(wrong.length === 0).toBe(holds);
+  });
+
+  /** Every transaction stays open for a while after it has decided: those that may meet do. */
+  async function takeTime(db: TestDatabase): Promise<void> {
+    await db.rows(`CREATE FUNCTION take_time() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.05); RETURN NEW; END $$`);
+    await db.rows('CREATE TRIGGER take_time BEFORE INSERT ON audit_log FOR EACH ROW EXECUTE FUNCTION take_time()');
+  }
+
+  async function outcomesInOrder(target: Target, all: BillingTelling[]): Promise<Map<string, Outcome>> {
+    const worlds = all.map(({ world }) => world);
+    return outcomesOf(target, worlds, async () => tellInOrder(target, worlds));
+  }
+
+  /** One event after the other: what is noticed once is noticed always. */
+  async function tellInTurn(target: Target): Promise<Map<string, Outcome>> {
+    const events = tellings.map(({ deliveries }) => ({ events: deliveries }));
+    return outcomesOf(
+      target,
+      tellings.map(({ world }) => world),
+      async () => deliverInTurn(target, events),
+    );
+  }
+});

@@ -1,0 +1,109 @@
+import type { PaymentSnapshot, SubscriptionSnapshot } from '../../src/subscriptions/billing-provider.js';
+import {
+  disputeOf,
+  paymentOf,
+  refundOf as dodoRefundOf,
+  subscriptionOf as dodoSubscriptionOf,
+} from '../../src/webhooks/dodo/dodo-objects.js';
+import { orderOf, refundOf as polarRefundOf, subscriptionOf as polarSubscriptionOf } from '../../src/webhooks/polar/polar-objects.js';
+import type { BillingRows } from './billing-rows.js';
+import { type ProvidersWorld, isOrganization, type OwnerName, OWNERS, rendered } from './providers-world.js';
+
+/** `BILLING_GRACE_DAYS`, when nobody says otherwise. */
+const GRACE_MS = 7 * 86_400_000;
+
+type Said = SubscriptionSnapshot['says'];
+
+/**
+ * What must be there at the end, read from the providers' own state and not from any event.
+ *
+ * @param isAllTold or asked for; otherwise there is only what an event tells of
+ */
+export function billingTruthOf(world: ProvidersWorld, { isAllTold = false } = {}): BillingRows {
+  const known = knownOwners(world);
+  const { polar, dodo, events } = world;
+  const messages = new Set(events.map(({ messageId }) => messageId));
+  const truth: BillingRows = { subscriptions: {}, customers: {}, payments: {}, messages: { kept: { count: messages.size } } };
+  const told = new Set(events.map(({ objectId }) => objectId));
+  const bodies = rendered(events).map(({ body }) => body);
+  const isTold = (id: string) => isAllTold || told.has(id);
+  const isMentioned = (id: string) => isAllTold || bodies.some((body) => body.includes(id));
+  for (const { id, external_id: externalId, metadata, deleted_at: deletedAt } of polar.customers.values()) {
+    const owner = ownerBy({ externalId, customerMetadata: metadata }, known);
+    if (isMentioned(id)) truth.customers[id] = { deleted_at: deletedAt !== null, owner };
+  }
+  for (const { customer_id: id, metadata } of dodo.customers.values())
+    if (isMentioned(id)) truth.customers[id] = { owner: ownerBy({ customerMetadata: metadata }, known) };
+  const when = { at: '-infinity', graceMs: GRACE_MS };
+  for (const snapshot of [
+    ...polar.listSubscriptions().map((one) => polarSubscriptionOf(one, when)),
+    ...[...dodo.subscriptions.values()].map((one) => dodoSubscriptionOf(one, when)),
+  ]) {
+    const { customer, says, providerSubscriptionId, isGraceGuessed: _, ...fields } = snapshot;
+    if (!isTold(providerSubscriptionId)) continue;
+    const owner = ownerBy(says, known) ?? truth.customers[customer.providerCustomerId]?.['owner'];
+    truth.subscriptions[providerSubscriptionId] = { ...inColumns(fields), provider_customer_id: customer.providerCustomerId, owner };
+  }
+  for (const snapshot of paymentsOf(world)) {
+    const { customer, says, kind, providerPaymentId, ...fields } = snapshot;
+    if (!isTold(providerPaymentId)) continue;
+    const above = truth.subscriptions[fields.providerSubscriptionId ?? ''] ?? truth.payments[`payment ${fields.ofProviderPaymentId}`];
+    const owner = ownerBy(says, known) ?? above?.['owner'] ?? truth.customers[customer.providerCustomerId]?.['owner'];
+    truth.payments[`${kind} ${providerPaymentId}`] = { ...inColumns(fields), owner };
+  }
+  return truth;
+}
+
+/** Payments before what is about them. */
+function paymentsOf({ polar, dodo }: ProvidersWorld): PaymentSnapshot[] {
+  const at = '-infinity';
+  return [
+    ...polar.listOrders().map((one) => orderOf(one, at)),
+    ...[...polar.refunds.values()].map((one) => polarRefundOf(one, at)),
+    ...[...dodo.payments.values()].map((one) => paymentOf(one, at)),
+    ...[...dodo.refunds.values()].map((one) => dodoRefundOf(one, at)),
+    ...[...dodo.disputes.values()].map((one) => disputeOf(one, at)),
+  ];
+}
+
+/** Those who exist, or did: who is gone still was the owner. */
+function knownOwners(world: ProvidersWorld): Map<string, OwnerName> {
+  const { organizations, users } = world.clerk;
+  const isKnown = (owner: OwnerName) =>
+    owner.startsWith('local') || (isOrganization(owner) ? organizations : users).some(({ told }) => told);
+  return new Map(OWNERS.filter(isKnown).map((owner) => [world.idOf(owner), owner]));
+}
+
+/** An organization before a user, what was said of the purchase before what was said of the customer. */
+function ownerBy({ metadata, externalId, customerMetadata }: Said, known: Map<string, OwnerName>): OwnerName | null {
+  const ids = [
+    metadata?.['organizationId'],
+    metadata?.['userId'],
+    externalId,
+    customerMetadata?.['organizationId'],
+    customerMetadata?.['userId'],
+  ];
+  return ids.map((id) => known.get(id as string)).find((owner) => owner !== undefined) ?? null;
+}
+
+/** As PostgreSQL writes a row as JSON. */
+function inColumns(fields: object): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(fields).map(([name, value]) => [name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`), value as unknown]),
+  );
+}
+
+/** Where rows are not as the providers have it. */
+export function againstBillingTruth(rows: BillingRows, truth: Partial<BillingRows>): string[] {
+  const wrong: string[] = [];
+  for (const [kind, things] of Object.entries(truth) as [keyof BillingRows, Record<string, object>][]) {
+    for (const [id, wanted] of Object.entries(things)) {
+      for (const [column, value] of Object.entries(wanted)) {
+        const found = (rows[kind] as Record<string, Record<string, unknown>>)[id]?.[column];
+        const isSame = value instanceof Date ? typeof found === 'string' && new Date(found).getTime() === value.getTime() : found === value;
+        if (!isSame) wrong.push(`${kind} ${id}: ${column} is ${JSON.stringify(found)} and must be ${JSON.stringify(value)}`);
+      }
+    }
+  }
+  return wrong;
+}

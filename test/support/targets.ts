@@ -1,0 +1,70 @@
+import { testEnvironment } from './app.js';
+import { type Message, pour, settled, type Target } from './clerk-deliveries.js';
+import { createTestDatabase, type TestDatabase } from './database.js';
+import type { MutantHost } from './mutants.js';
+import type { Mutation } from './mutations.js';
+import { endProcesses, type Process, ready, startServer } from './processes.js';
+import { skipJob } from './tenant-world.js';
+
+/** While one run of histories is told. */
+const KILLS = 4;
+
+/** What is started for a proof, databases and servers, and ends with it. */
+export class Targets {
+  private readonly databases: TestDatabase[] = [];
+
+  /** @param environment of every server */
+  constructor(private readonly environment: Record<string, string>) {}
+
+  async end(): Promise<void> {
+    await endProcesses();
+    for (const db of this.databases.splice(0)) await db.drop();
+  }
+
+  async newDatabase(): Promise<TestDatabase> {
+    const db = await createTestDatabase();
+    this.databases.push(db);
+    // What the schedule purges in between is not what is to be compared.
+    for (const job of ['purge_users', 'purge_organizations']) await skipJob(db, job, 3600);
+    return db;
+  }
+
+  /** So many servers over one database. */
+  async start(count: number, environment = {}): Promise<Target> {
+    const db = await this.newDatabase();
+    const servers = await Promise.all(Array.from({ length: count }, async () => this.startServer(db, environment)));
+    return { db, urls: () => servers.map(({ url }) => url) };
+  }
+
+  /** Two servers, one of which is killed and replaced again and again while deliveries come in. */
+  async startMortal(): Promise<Target & { pour: (deliveries: Message[]) => Promise<void> }> {
+    const db = await this.newDatabase();
+    const servers: Process[] = await Promise.all([this.startServer(db), this.startServer(db)]);
+    const target: Target = { db, urls: () => servers.map(({ url }) => url) };
+    const pourAndKill = async (deliveries: Message[]) => {
+      const part = Math.ceil(deliveries.length / KILLS);
+      for (let first = 0; first < deliveries.length; first += part) {
+        await pour(target, deliveries.slice(first, first + part));
+        // Effects are slower than deliveries: it is in the midst of them.
+        servers.shift()!.kill('SIGKILL');
+        servers.push(await this.startServer(db));
+      }
+      await settled(target);
+    };
+    return { ...target, pour: pourAndKill };
+  }
+
+  /** Does something with a build that has one thing changed in it. */
+  async onMutant<T>(host: MutantHost, mutation: Mutation, db: TestDatabase, work: (target: Target) => Promise<T>): Promise<T> {
+    const url = await host.start(mutation, { ...testEnvironment(db.url), ...this.environment });
+    try {
+      return await work({ db, urls: () => [url] });
+    } finally {
+      await host.stop();
+    }
+  }
+
+  private async startServer(db: TestDatabase, environment = {}): Promise<Process> {
+    return ready(await startServer(db.url, { ...this.environment, ...environment }));
+  }
+}
