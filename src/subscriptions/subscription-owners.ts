@@ -155,7 +155,7 @@ function byClaim(claims: string[], known: KnownOwner[]): Map<string, Owner> {
   const owners = new Map<string, Owner>();
   for (const claim of claims) {
     const [kind, id] = [claim.slice(0, claim.indexOf(':')) as OwnerKind | 'any', idOfClaim(claim)];
-    const owner = known.find((one) => (kind === 'any' || one.kind === kind) && (one.id === id.toLowerCase() || one.clerkId === id));
+    const owner = known.find((one) => (kind === 'any' || one.kind === kind) && (one.id === id || one.clerkId === id));
     if (owner !== undefined) owners.set(claim, { kind: owner.kind, id: owner.id });
   }
   return owners;

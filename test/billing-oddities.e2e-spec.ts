@@ -1,0 +1,63 @@
+import { EXAMPLE_PRODUCTS } from '../src/config/local-environment.js';
+import { startTestApp, type TestApp } from './support/app.js';
+import { settled } from './support/clerk-deliveries.js';
+import { newMessageId } from './support/clerk-events.js';
+import { type SignedInPerson, signUp } from './support/people.js';
+import { polarEvent, polarSubscription } from './support/polar-events.js';
+import { createOrganization } from './support/tenants.js';
+import { until } from './support/until.js';
+import { postSigned, standardKey } from './support/webhook-signing.js';
+
+const SECRET = `whsec_${Buffer.alloc(24, 7).toString('base64')}`;
+
+describe('what is odd about billing', () => {
+  let t: TestApp;
+  let ada: SignedInPerson;
+  beforeAll(async () => {
+    t = await startTestApp({
+      POLAR_WEBHOOK_SECRET: SECRET,
+      DODO_PAYMENTS_WEBHOOK_KEY: SECRET,
+      BILLING_PRODUCTS: `polar:${EXAMPLE_PRODUCTS.polar}=pro`,
+    });
+    ada = await signUp(t);
+  });
+  afterAll(() => t.close());
+
+  async function send(provider: 'polar' | 'dodo', event: object): Promise<string> {
+    const attempt = { id: newMessageId(), key: standardKey(SECRET) };
+    expect(await postSigned(`${t.url}/webhooks/${provider}`, JSON.stringify(event), attempt)).toMatchObject({ status: 202 });
+    return attempt.id;
+  }
+
+  async function tell(provider: 'polar' | 'dodo', event: object): Promise<void> {
+    await send(provider, event);
+    await settled({ db: t.db, urls: () => [t.url] });
+  }
+
+  async function isMet(query: string): Promise<boolean> {
+    const [row] = await t.db.rows<{ met: boolean }>(`SELECT EXISTS (${query}) AS met`);
+    return row!.met;
+  }
+
+  it('an owner whose id is written in capitals has the same name: what is told of them waits for their deletion', async () => {
+    const { id } = await createOrganization(t, ada);
+    const deletion = await t.db.pool.connect();
+    try {
+      await deletion.query('BEGIN');
+      await deletion.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [`owner:${id}`]);
+      const subscription = polarSubscription({ metadata: { organizationId: id.toUpperCase() } });
+      const messageId = await send('polar', polarEvent('subscription.updated', subscription));
+      const waits = () =>
+        isMet(`SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = database
+                WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()`);
+      const isDone = () => isMet(`SELECT FROM webhook_events WHERE message_id = '${messageId}' AND status = 'processed'`);
+      await until(async () => (await waits()) || (await isDone()));
+      expect(await isDone()).toBe(false);
+    } finally {
+      await deletion.query('ROLLBACK');
+      deletion.release();
+    }
+    await settled({ db: t.db, urls: () => [t.url] });
+    expect(await isMet(`SELECT FROM subscriptions WHERE owner_id = '${id}'`)).toBe(true);
+  });
+});
