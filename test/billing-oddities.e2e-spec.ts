@@ -3,7 +3,7 @@ import { startTestApp, type TestApp } from './support/app.js';
 import { settled } from './support/clerk-deliveries.js';
 import { newMessageId } from './support/clerk-events.js';
 import { type SignedInPerson, signUp } from './support/people.js';
-import { polarEvent, polarSubscription } from './support/polar-events.js';
+import { polarCustomer, polarEvent, polarSubscription } from './support/polar-events.js';
 import { createOrganization } from './support/tenants.js';
 import { until } from './support/until.js';
 import { postSigned, standardKey } from './support/webhook-signing.js';
@@ -59,5 +59,20 @@ describe('what is odd about billing', () => {
     }
     await settled({ db: t.db, urls: () => [t.url] });
     expect(await isMet(`SELECT FROM subscriptions WHERE owner_id = '${id}'`)).toBe(true);
+  });
+
+  it.each([
+    ['before', ['customer.created', 'subscription.revoked']],
+    ['after', ['subscription.revoked', 'customer.created']],
+  ])('a customer whose end only a subscription tells of is gone, %s what they were', async (_when, types) => {
+    const person = await signUp(t);
+    const customer = polarCustomer({ external_id: person.id });
+    const gone = { ...customer, deleted_at: '2026-01-02T00:00:00Z' };
+    for (const type of types) {
+      const data = type === 'customer.created' ? customer : polarSubscription({ customer: gone, status: 'canceled' });
+      await tell('polar', polarEvent(type, data, { at: type === 'customer.created' ? '2026-01-01T00:00:00Z' : '2026-01-02T00:00:01Z' }));
+    }
+    const { body } = await t.http.post('/v1/subscription/portal').set(person.auth).send({}).expect(409);
+    expect(body.code).toBe('no_billing_customer');
   });
 });
