@@ -2,6 +2,7 @@ import { EXAMPLE_PRODUCTS } from '../src/config/local-environment.js';
 import { startTestApp, type TestApp } from './support/app.js';
 import { settled } from './support/clerk-deliveries.js';
 import { newMessageId } from './support/clerk-events.js';
+import { dodoDispute, dodoEvent, dodoPayment, dodoRefund, dodoSubscription } from './support/dodo-events.js';
 import { type SignedInPerson, signUp } from './support/people.js';
 import { polarCustomer, polarEvent, polarSubscription } from './support/polar-events.js';
 import { createOrganization } from './support/tenants.js';
@@ -74,5 +75,20 @@ describe('what is odd about billing', () => {
     }
     const { body } = await t.http.post('/v1/subscription/portal').set(person.auth).send({}).expect(409);
     expect(body.code).toBe('no_billing_customer');
+  });
+
+  it('a refund and a dispute are of the subscription that their payment was for', async () => {
+    const { id, path } = await createOrganization(t, ada);
+    const subscription = dodoSubscription({ metadata: { organizationId: id } });
+    const payment = dodoPayment({}, subscription);
+    await tell('dodo', dodoEvent('refund.succeeded', dodoRefund({}, payment)));
+    await tell('dodo', dodoEvent('dispute.opened', dodoDispute({}, payment)));
+    await tell('dodo', dodoEvent('payment.succeeded', payment));
+    await tell('dodo', dodoEvent('subscription.active', subscription));
+    const [row] = await t.db.rows<{ id: string }>('SELECT id FROM subscriptions WHERE provider_subscription_id = $1', [
+      subscription.subscription_id,
+    ]);
+    const { body } = await t.http.get(`${path}/subscription/payments`).set(ada.auth).expect(200);
+    expect(body.data.map(({ subscriptionId }: { subscriptionId: string }) => subscriptionId)).toEqual([row!.id, row!.id, row!.id]);
   });
 });
