@@ -3,7 +3,7 @@ import { startTestApp, type TestApp } from './support/app.js';
 import { settled } from './support/clerk-deliveries.js';
 import { newMessageId } from './support/clerk-events.js';
 import { dodoDispute, dodoEvent, dodoPayment, dodoRefund, dodoSubscription } from './support/dodo-events.js';
-import { type SignedInPerson, signUp } from './support/people.js';
+import { type SignedInPerson, signUp, signUpOperator } from './support/people.js';
 import { polarCustomer, polarEvent, polarSubscription } from './support/polar-events.js';
 import { createOrganization } from './support/tenants.js';
 import { until } from './support/until.js';
@@ -90,5 +90,20 @@ describe('what is odd about billing', () => {
     ]);
     const { body } = await t.http.get(`${path}/subscription/payments`).set(ada.auth).expect(200);
     expect(body.data.map(({ subscriptionId }: { subscriptionId: string }) => subscriptionId)).toEqual([row!.id, row!.id, row!.id]);
+  });
+
+  it('null is nobody, and no wish', async () => {
+    const operator = await signUpOperator(t);
+    const { id, path } = await createOrganization(t, ada);
+    const namedIn = async (address: string, person: SignedInPerson, body: object): Promise<string[]> => {
+      const answer = await t.http.post(address).set(person.auth).send(body).expect(400);
+      return [...new Set((answer.body.errors as { path: string }[]).map((error) => error.path))];
+    };
+    const nobody = { tier: 'pro', organizationId: null, userId: null };
+    expect(await namedIn('/v1/subscriptions', operator, nobody)).toEqual(['body.organizationId', 'body.userId']);
+    expect(await namedIn('/v1/subscriptions', operator, { tier: 'pro', organizationId: id, userId: null })).toEqual(['body.userId']);
+    const purchase = { tier: 'pro', productId: null, provider: null, successUrl: null };
+    expect(await namedIn(`${path}/subscription/checkout`, ada, purchase)).toEqual(['body.productId', 'body.provider', 'body.successUrl']);
+    expect(await namedIn(`${path}/subscription/portal`, ada, { returnUrl: null })).toEqual(['body.returnUrl']);
   });
 });
