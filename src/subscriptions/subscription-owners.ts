@@ -67,9 +67,9 @@ export class SubscriptionOwners {
     await this.settle(payer, actor, db);
   }
 
-  /** Whether somebody will be charged again unless it is ended. */
+  /** Whether somebody would be charged twice who bought once more. What the provider has given up on keeps nobody from coming back. */
   async isCharged(ownerId: string): Promise<boolean> {
-    return (await this.repository.listCharged(ownerId)).length > 0;
+    return (await this.repository.listCharged(ownerId)).some(({ status }) => status !== 'unpaid');
   }
 
   /**
