@@ -67,9 +67,9 @@ export class SubscriptionOwners {
     await this.settle(payer, actor, db);
   }
 
-  /** Whether somebody will be charged again unless it is ended. */
+  /** Whether somebody would be charged twice who bought once more. What the provider has given up on keeps nobody from coming back. */
   async isCharged(ownerId: string): Promise<boolean> {
-    return (await this.repository.listCharged(ownerId)).length > 0;
+    return (await this.repository.listCharged(ownerId)).some(({ status }) => status !== 'unpaid');
   }
 
   /**
@@ -155,7 +155,7 @@ function byClaim(claims: string[], known: KnownOwner[]): Map<string, Owner> {
   const owners = new Map<string, Owner>();
   for (const claim of claims) {
     const [kind, id] = [claim.slice(0, claim.indexOf(':')) as OwnerKind | 'any', idOfClaim(claim)];
-    const owner = known.find((one) => (kind === 'any' || one.kind === kind) && (one.id === id.toLowerCase() || one.clerkId === id));
+    const owner = known.find((one) => (kind === 'any' || one.kind === kind) && (one.id === id || one.clerkId === id));
     if (owner !== undefined) owners.set(claim, { kind: owner.kind, id: owner.id });
   }
   return owners;

@@ -44,20 +44,14 @@ export class SyncedSubscriptionsRepository {
   }
 
   /** Answers whether it is news. */
-  async putCustomer(
-    { provider, providerCustomerId, isDeleted }: CustomerSnapshot,
-    claims: string[] | null,
-    key: EventKey,
-    db: Queryable,
-  ): Promise<boolean> {
+  async putCustomer({ provider, providerCustomerId }: Payer, claims: string[] | null, key: EventKey, db: Queryable): Promise<boolean> {
     if (claims === null) {
       const { rowCount } = await db.insert(billingCustomers).values({ id: newId(), provider, providerCustomerId }).onConflictDoNothing();
       return rowCount === 1;
     }
-    const deletedAt = isDeleted ? new Date() : undefined;
     const { rowCount } = await db
       .insert(billingCustomers)
-      .values({ id: newId(), provider, providerCustomerId, ownerClaims: claims, deletedAt, ...keyColumns(key) })
+      .values({ id: newId(), provider, providerCustomerId, ownerClaims: claims, ...keyColumns(key) })
       .onConflictDoUpdate({
         target: [billingCustomers.provider, billingCustomers.providerCustomerId],
         set: { ownerClaims: claims, ...keyColumns(key), updatedAt: new Date() },

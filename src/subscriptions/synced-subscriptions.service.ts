@@ -91,6 +91,7 @@ export class SyncedSubscriptionsService {
     await this.owners.hold(customer, [...otherClaims, ...(claims ?? [])], db);
     const before = await this.repository.findCustomer(customer, db);
     await this.repository.putCustomer(customer, claims, key, db);
+    if (customer.isDeleted) await this.repository.markCustomerDeleted(customer, db);
     return before !== undefined && (claims === null || isDeepStrictEqual(before.ownerClaims, claims));
   }
 
