@@ -163,6 +163,7 @@ export class SyncedSubscriptionsService {
     // An event of the customer's own of that moment counts more.
     const key = { at, modifiedAt: customer.modifiedAt, rank: EventRank.hearsay, messageId };
     await this.repository.putCustomer(customer, claims, key, db);
+    if (customer.isDeleted) await this.repository.markCustomerDeleted(customer, db);
   }
 
   /** Names before rows: of the owners that it tells of, then of the customer. */
