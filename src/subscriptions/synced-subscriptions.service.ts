@@ -61,7 +61,11 @@ export class SyncedSubscriptionsService {
     const row = await this.repository.lock(id, db);
     if (!isDeepStrictEqual(keyOfRow(row), keyOfRow(seen))) return false;
     const now = this.clock.now();
-    const after = await this.repository.updateSubscription(id, { status: 'canceled', endedAt: now, confirmedAt: now, checkAt: null }, db);
+    const after = await this.repository.updateSubscription(
+      id,
+      { status: 'canceled', endedAt: now, confirmedAt: now, checkAt: null, endRequestedAt: null },
+      db,
+    );
     await this.recordChange(row, after, SYSTEM, db);
     return true;
   }
@@ -108,7 +112,9 @@ export class SyncedSubscriptionsService {
     const { isGraceGuessed, ...told } = fields;
     // A guess must not take the place of what an event told.
     const pastDueUntil = (isGraceGuessed === true ? seen?.row.pastDueUntil : undefined) ?? told.pastDueUntil;
-    const row = { ...told, pastDueUntil, provider, providerCustomerId, confirmedAt };
+    // What is over need not be ended any more; should it come back, it may have to be.
+    const endRequestedAt = told.status === 'canceled' ? null : seen?.row.endRequestedAt;
+    const row = { ...told, pastDueUntil, provider, providerCustomerId, confirmedAt, endRequestedAt };
     if (this.plans.tierOfProduct(provider, fields.productId) === undefined) {
       const { productId } = fields;
       this.logger.error({ provider, productId }, 'A subscription of a product that is in no plan: access stays as it was');
@@ -126,7 +132,8 @@ export class SyncedSubscriptionsService {
   private async recordChange(before: Subscription | undefined, after: Subscription, actor: Actor, db: Queryable): Promise<void> {
     const change = { before: before && viewOf(before), after: viewOf(after) };
     if (isDeepStrictEqual(change.before, change.after)) return;
-    await this.owners.record(before === undefined ? 'subscription.created' : 'subscription.updated', after, actor, change, db);
+    const action = before === undefined ? 'subscription.created' : 'subscription.updated';
+    await this.owners.record(action, after, actor, change, db, before);
   }
 }
 
