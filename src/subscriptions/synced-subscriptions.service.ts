@@ -73,9 +73,7 @@ export class SyncedSubscriptionsService {
   async applyCustomer(customer: CustomerSnapshot, { key, actor }: Told, db: Queryable): Promise<void> {
     const claims = customer.says && claimsOf(customer.says);
     await this.owners.hold(customer, claims ?? [], db);
-    const isNews = await this.repository.putCustomer(customer, claims, key, db);
-    if (customer.isDeleted) await this.repository.markCustomerDeleted(customer, db);
-    if (isNews) await this.owners.settle(customer, actor, db);
+    if (await this.putCustomer(customer, claims, key, db)) await this.owners.settle(customer, actor, db);
   }
 
   async applyPayment({ customer, says, ...fields }: PaymentSnapshot, { key, actor }: Told, db: Queryable): Promise<void> {
@@ -94,9 +92,15 @@ export class SyncedSubscriptionsService {
     const key = { at, modifiedAt: customer.modifiedAt, rank: EventRank.hearsay, messageId };
     await this.owners.hold(customer, [...otherClaims, ...(claims ?? [])], db);
     const before = await this.repository.findCustomer(customer, db);
-    await this.repository.putCustomer(customer, claims, key, db);
-    if (customer.isDeleted) await this.repository.markCustomerDeleted(customer, db);
+    await this.putCustomer(customer, claims, key, db);
     return before !== undefined && (claims === null || isDeepStrictEqual(before.ownerClaims, claims));
+  }
+
+  /** Answers whether it is news. That a customer is gone is final, however old the word. */
+  private async putCustomer(customer: CustomerSnapshot, claims: string[] | null, key: EventKey, db: Queryable): Promise<boolean> {
+    const isNews = await this.repository.putCustomer(customer, claims, key, db);
+    if (customer.isDeleted) await this.repository.markCustomerDeleted(customer, db);
+    return isNews;
   }
 
   private async write(
