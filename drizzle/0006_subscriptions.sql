@@ -1,5 +1,6 @@
 CREATE TYPE "public"."billing_provider" AS ENUM('polar', 'dodo', 'manual');--> statement-breakpoint
 CREATE TYPE "public"."owner_kind" AS ENUM('user', 'organization');--> statement-breakpoint
+CREATE TYPE "public"."billing_walk_phase" AS ENUM('theirs', 'ours');--> statement-breakpoint
 CREATE TYPE "public"."payment_kind" AS ENUM('payment', 'refund', 'dispute');--> statement-breakpoint
 CREATE TYPE "public"."payment_status" AS ENUM('pending', 'succeeded', 'failed', 'canceled', 'partially_refunded', 'refunded', 'won', 'lost', 'unknown');--> statement-breakpoint
 CREATE TYPE "public"."subscription_status" AS ENUM('incomplete', 'trialing', 'active', 'past_due', 'paused', 'unpaid', 'canceled');--> statement-breakpoint
@@ -21,6 +22,14 @@ CREATE TABLE "billing_customers" (
 	"updated_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "billing_customers_provider_customer_key" UNIQUE("provider","provider_customer_id"),
 	CONSTRAINT "billing_customers_owner_whole" CHECK (("billing_customers"."owner_id" IS NULL) = ("billing_customers"."owner_kind" IS NULL))
+);
+--> statement-breakpoint
+CREATE TABLE "billing_walks" (
+	"provider" "billing_provider" PRIMARY KEY NOT NULL,
+	"phase" "billing_walk_phase" NOT NULL,
+	"position" text,
+	"created_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
+	"updated_at" timestamp (3) with time zone DEFAULT now() NOT NULL
 );
 --> statement-breakpoint
 CREATE TABLE "payments" (
@@ -111,5 +120,8 @@ CREATE INDEX "subscriptions_owner_idx" ON "subscriptions" USING btree ("owner_id
 CREATE INDEX "subscriptions_claims_idx" ON "subscriptions" USING gin ("owner_claims");--> statement-breakpoint
 CREATE INDEX "subscriptions_customer_idx" ON "subscriptions" USING btree ("provider","provider_customer_id");--> statement-breakpoint
 CREATE INDEX "subscriptions_created_idx" ON "subscriptions" USING btree ("created_at","id");--> statement-breakpoint
+CREATE INDEX "subscriptions_provider_idx" ON "subscriptions" USING btree ("provider","created_at","id");--> statement-breakpoint
+CREATE INDEX "subscriptions_status_idx" ON "subscriptions" USING btree ("status","created_at","id");--> statement-breakpoint
+CREATE INDEX "subscriptions_ownerless_idx" ON "subscriptions" USING btree ("created_at","id") WHERE "subscriptions"."owner_id" IS NULL;--> statement-breakpoint
 CREATE INDEX "subscriptions_check_idx" ON "subscriptions" USING btree ("check_at") WHERE "subscriptions"."check_at" IS NOT NULL;--> statement-breakpoint
 CREATE INDEX "user_merges_into_user_id_idx" ON "user_merges" USING btree ("into_user_id");

@@ -2,7 +2,7 @@ import path from 'node:path';
 import { Logger } from '@nestjs/common';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { type Config, ConfigError, loadConfig, readEnvironment } from './config/config.js';
-import { DATA_DIRECTORY, DEVELOPMENT_DEFAULTS, localSecrets } from './config/local-environment.js';
+import { DATA_DIRECTORY, EXAMPLE_PRODUCTS, localSecrets } from './config/local-environment.js';
 import { DirectoryInUse, type EmbeddedPostgres, findEmbeddedPostgres, startEmbeddedPostgres } from './database/embedded-postgres.js';
 import { migrate } from './database/migrations.js';
 import { type Demo, seedDemo } from './demo.js';
@@ -23,8 +23,8 @@ export interface Surroundings {
 /** The configuration for what needs no database. @throws {ConfigError} */
 export function configWithoutDatabase(): Config {
   const environment = withoutEmpty(readEnvironment());
-  const made = environment['NODE_ENV'] === 'production' ? {} : { ...DEVELOPMENT_DEFAULTS, ...localSecrets() };
-  return checked({ DATABASE_URL: 'postgres://localhost/none', ...made, ...environment });
+  const made = environment['NODE_ENV'] === 'production' ? {} : localSecrets();
+  return checked({ DATABASE_URL: 'postgres://localhost/none', ...made, ...withExampleProducts(environment) });
 }
 
 /**
@@ -38,7 +38,7 @@ export async function surroundings({ join = false } = {}): Promise<Surroundings>
   if (environment['NODE_ENV'] === 'production') return { config: checked(environment), embedded: false, stop: async () => undefined };
 
   const { databasePassword, ...secrets } = localSecrets();
-  const completed: Record<string, string | undefined> = { ...DEVELOPMENT_DEFAULTS, ...secrets, ...withoutEmpty(environment) };
+  const completed: Record<string, string | undefined> = { ...secrets, ...withExampleProducts(withoutEmpty(environment)) };
   if (completed['DATABASE_URL'] !== undefined) return { config: checked(completed), embedded: false, stop: async () => undefined };
 
   // Mistakes first: they must not leave a server running.
@@ -116,6 +116,13 @@ function welcome(config: Config, demo: Demo | undefined): void {
 /** The environment's mistakes and those of the plans, all at once. @throws {ConfigError} */
 function checked(environment: Record<string, string | undefined>): Config {
   return loadConfig(environment, planMistakes);
+}
+
+/** On a development machine example events buy example products, besides whatever is sold for real. */
+function withExampleProducts(environment: Record<string, string | undefined>): Record<string, string | undefined> {
+  if (environment['NODE_ENV'] === 'production') return environment;
+  const examples = `polar:${EXAMPLE_PRODUCTS.polar}=pro,dodo:${EXAMPLE_PRODUCTS.dodo}=business`;
+  return { ...environment, BILLING_PRODUCTS: [environment['BILLING_PRODUCTS'], examples].filter(Boolean).join(',') };
 }
 
 function withoutEmpty(environment: Record<string, string | undefined>): Record<string, string | undefined> {

@@ -135,7 +135,7 @@ const ENTRIES: Record<
   },
   grantSubscription: {
     action: 'subscription.granted',
-    target: (_, { subscriptionId }) => subscriptionId!,
+    target: (_, { id }) => id!,
     changes: { tier: { after: 'business' }, note: { after: 'A friend of the house' } },
   },
   linkSubscription: {
@@ -267,8 +267,7 @@ describe('the audit log', () => {
     const entries = await t.db.rows<Entry>('SELECT * FROM audit_log WHERE request_id = $1', [requestId]);
     const body = (answer.text.startsWith('{') ? JSON.parse(answer.text) : {}) as { id?: string; subscriptionId?: string };
     const { action, target, changes } = ENTRIES[id]!;
-    // What is linked is the user's from then on.
-    const isTenants = /^(organization|membership|invitation|api_key|subscription)\./.test(action) && id !== 'linkSubscription';
+    const isTenants = /^(organization|membership|invitation|api_key|subscription)\./.test(action);
     expect(entries).toEqual([
       expect.objectContaining({
         organization_id: isTenants ? (id === 'createOrganization' ? body.id : values.organizationId) : null,

@@ -9,9 +9,12 @@ import { dodoCourier, polarCourier, type WebhookCourier } from './simulators/web
 import { startTestApp, type TestApp } from './support/app.js';
 import { dodoEnvironment, polarEnvironment } from './support/billing-clients.js';
 import { settled } from './support/clerk-deliveries.js';
+import { newMessageId } from './support/clerk-events.js';
 import { type SignedInPerson, signUp } from './support/people.js';
-import { addMember, createOrganization } from './support/tenants.js';
+import { polarEvent, polarSubscription } from './support/polar-events.js';
+import { addMember, auditOf, createOrganization } from './support/tenants.js';
 import { until } from './support/until.js';
+import { postSigned, standardKey } from './support/webhook-signing.js';
 
 const SECRET = `whsec_${Buffer.alloc(24, 7).toString('base64')}`;
 
@@ -103,6 +106,30 @@ describe('checkout and portal', () => {
     expect(payments.data).toEqual([expect.objectContaining({ kind: 'payment', status: 'succeeded', currency: 'USD' })]);
     const { body: again } = await t.http.post(`${path}/subscription/checkout`).set(ada.auth).send({ tier: 'pro' }).expect(409);
     expect(again.code).toBe('already_subscribed');
+    const actions = (await auditOf(t, id)).map(({ action }) => action);
+    expect(actions.filter((action) => /checkout|portal/.test(action))).toEqual([
+      'subscription.checkout_opened',
+      'subscription.portal_opened',
+    ]);
+  });
+
+  it('is open again to whom the provider has given up on', async () => {
+    const { id, path } = await createOrganization(t, ada);
+    const tell = async (subscription: object, type: string) => {
+      const attempt = { id: newMessageId(), key: standardKey(SECRET) };
+      await postSigned(`${t.url}/webhooks/polar`, JSON.stringify(polarEvent(type, subscription)), attempt);
+      await told();
+    };
+    const subscription = polarSubscription({ product_id: pro, metadata: { organizationId: id } });
+    const buy = () => t.http.post(`${path}/subscription/checkout`).set(ada.auth).send({ tier: 'pro' });
+    for (const status of ['past_due', 'paused'] as const) {
+      await tell({ ...subscription, status }, 'subscription.updated');
+      await buy().expect(409);
+    }
+    // All attempts have failed: Polar makes no more.
+    await tell({ ...subscription, status: 'unpaid' }, 'subscription.revoked');
+    expect(await effectiveOf(path)).toMatchObject({ access: false, reason: 'unpaid' });
+    await buy().expect(201);
   });
 
   it('leads to a plan at Dodo, whose customer is the owner from then on', async () => {
@@ -208,7 +235,7 @@ describe('checkout and portal', () => {
     await t.http.post('/v1/subscription/checkout').set(bob.auth).send({ tier: 'pro' }).expect(201);
     pay('polar');
     await told();
-    expect(await effectiveOf('/v1', bob)).toMatchObject({ tier: 'pro', seats: { used: 1, limit: 25 } });
+    expect(await effectiveOf('/v1', bob)).toMatchObject({ tier: 'pro', seats: { used: 1, limit: 500 } });
     await t.http.post('/v1/subscription/portal').set(bob.auth).send({ returnUrl: 'https://app.example.com/' }).expect(200);
     const { body } = await t.http.delete('/v1/users/me').set(bob.auth).expect(409);
     expect(body.code).toBe('subscription_active');

@@ -14,7 +14,7 @@ class ReportsController {
   @Get()
   @Roles('admin', 'member')
   @Scopes('usage:read')
-  @Requires('audit_log')
+  @Requires('usage_export')
   listReports(): { data: string[] } {
     return { data: [] };
   }
@@ -38,7 +38,7 @@ class ReportsController {
 class OwnReportsController {
   @Get()
   @SignedIn()
-  @Requires('audit_log')
+  @Requires('usage_export')
   listOwnReports(): { data: string[] } {
     return { data: [] };
   }
@@ -73,7 +73,7 @@ describe('a route that requires a feature', () => {
 
   it('is for organizations whose plan has it, and names those plans to the others', async () => {
     const { admin, id, path } = await billing.newTenant();
-    const refusal = 'The plan Free does not include "audit_log". It is part of Pro and Business.';
+    const refusal = 'The plan Free does not include "usage_export". It is part of Pro and Business.';
     expect(await answerTo(`${path}/reports`, admin.auth)).toEqual([402, 'plan_required', refusal]);
     const bought = await billing.buyAtPolar({ metadata: { organizationId: id } });
     expect(await answerTo(`${path}/reports`, admin.auth)).toEqual([200]);

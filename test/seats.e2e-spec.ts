@@ -1,3 +1,6 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { newId } from '../src/common/ids.js';
 import { startTestApp, type TestApp } from './support/app.js';
 import { type SignedInPerson, signUp, signUpOperator } from './support/people.js';
@@ -7,13 +10,22 @@ const FREE_SEATS = 5;
 
 describe('seats', () => {
   let t: TestApp;
+  let folder: string;
   let ada: SignedInPerson;
   let operator: SignedInPerson;
   beforeAll(async () => {
-    t = await startTestApp({ BILLING_PRODUCTS: 'dodo:pdt_business=business' });
+    const plans = JSON.parse(readFileSync('plans.json', 'utf8')) as { plans: { free: { limits: { seats: number } } } };
+    plans.plans.free.limits.seats = FREE_SEATS;
+    folder = mkdtempSync(path.join(tmpdir(), 'tenantry-plans-'));
+    const file = path.join(folder, 'plans.json');
+    writeFileSync(file, JSON.stringify(plans));
+    t = await startTestApp({ PLANS_FILE: file, BILLING_PRODUCTS: 'dodo:pdt_business=business' });
     [ada, operator] = await Promise.all([signUp(t), signUpOperator(t)]);
   });
-  afterAll(() => t.close());
+  afterAll(async () => {
+    await t.close();
+    rmSync(folder, { recursive: true });
+  });
 
   /** People with an invitation each, who have not answered yet. */
   async function invited(organizationId: string, count: number): Promise<{ person: SignedInPerson; accept: string }[]> {
@@ -50,7 +62,7 @@ describe('seats', () => {
     // The invitation is as it was: a larger plan lets them in.
     await t.http.post('/v1/subscriptions').set(operator.auth).send({ organizationId: id, tier: 'pro' }).expect(201);
     await t.http.post(refused.accept).set(refused.person.auth).send({}).expect(200);
-    expect(await seatsOf(id)).toEqual({ used: FREE_SEATS + 1, limit: 25 });
+    expect(await seatsOf(id)).toEqual({ used: FREE_SEATS + 1, limit: 500 });
   });
 
   it('that an operator granted are a cap, too', async () => {

@@ -199,6 +199,8 @@ describe('a subscription that nobody is there any more to pay for', () => {
     const side = world.side(name);
     const [id, over] = [side.subscribe(), side.subscribe()];
     side.cancel(over, 'now');
+    await world.hear(side);
+    await world.db.rows('UPDATE subscriptions SET end_requested_at = now() WHERE provider_subscription_id = ANY ($1)', [[id, over]]);
     const t = await startTestApp(side.environment, world.db);
     keepTime(t.app, world.clock);
     try {

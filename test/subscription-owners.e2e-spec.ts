@@ -200,6 +200,21 @@ describe('whose a subscription is', () => {
     });
   });
 
+  it.each(['before', 'after'] as const)(
+    'hangs on a customer who is gone once that is told in passing, %s what else is told of them',
+    async (when) => {
+      const customer = polarCustomer();
+      const bought = polarSubscription({ customer: { ...customer, deleted_at: inDays(0) } });
+      const [earlier, later] = [billing.tick(), billing.tick()];
+      const created = async () => billing.tellPolar('customer.created', customer, earlier);
+      if (when === 'after') await created();
+      await billing.tellPolar('subscription.updated', bought, later);
+      if (when === 'before') await created();
+      const text = 'SELECT deleted_at IS NOT NULL AS gone FROM billing_customers WHERE provider_customer_id = $1';
+      expect(await billing.t.db.rows(text, [customer.id])).toEqual([{ gone: true }]);
+    },
+  );
+
   describe('of a local user who turns out to be one of Clerk’s', () => {
     /** Two hours ago they proved the address that Clerk tells of now. */
     async function newLocal() {

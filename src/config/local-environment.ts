@@ -5,13 +5,8 @@ import path from 'node:path';
 /** Where a development machine keeps its database, secrets and demo credentials. */
 export const DATA_DIRECTORY = path.resolve('.data');
 
-/** What example events buy. */
+/** What example events buy on a development machine. */
 export const EXAMPLE_PRODUCTS = { polar: 'example_pro', dodo: 'example_business' };
-
-/** What is so on a development machine unless somebody says otherwise. */
-export const DEVELOPMENT_DEFAULTS = {
-  BILLING_PRODUCTS: `polar:${EXAMPLE_PRODUCTS.polar}=pro,dodo:${EXAMPLE_PRODUCTS.dodo}=business`,
-};
 
 /** What a development machine needs and nobody has set: made once, kept under `.data/`. */
 export interface LocalSecrets {

@@ -135,6 +135,7 @@ export class OrganizationsService implements OnModuleInit {
       const after = await this.repository.update(organizationId, { deletedAt: null, slug }, tx);
       // Its admins may have deleted themselves meanwhile: only living organizations keep their last one.
       await this.memberships.ensureAdmin(organizationId, tx);
+      await this.subscriptions.reclaim(organizationId, tx);
       await this.record('organization.restored', after, actor, { before: profileOf(before), after: profileOf(after) }, tx);
       return after;
     };

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import type { Principal } from '../access/principal.js';
+import type { Actor, Principal } from '../access/principal.js';
 import { AuditService } from '../audit/audit.service.js';
 import { InvalidRequest } from '../common/common.errors.js';
 import { newId } from '../common/ids.js';
 import type { Owner } from '../common/owner.js';
 import { Config } from '../config/config.js';
-import { DATABASE, type Database } from '../database/database.js';
+import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import type { IdempotentCall } from '../idempotency/idempotency.decorators.js';
 import type { BillingProviderName, Plan } from '../plans/plans.js';
 import { type BillingProvider, BillingProviderFailed, BillingProviders, type CheckoutSession } from './billing-provider.js';
@@ -83,12 +83,7 @@ export class Checkouts {
       const { providerCustomerId } = session;
       if (providerCustomerId !== undefined)
         await this.owners.linkCustomer({ provider: provider.name, providerCustomerId }, owner, actor, tx);
-      const organizationId = owner.kind === 'organization' ? owner.id : undefined;
-      const after = { provider: provider.name, productId };
-      await this.audit.record(
-        { actor, action: 'subscription.checkout_opened', organizationId, target: { type: owner.kind, id: owner.id }, after },
-        tx,
-      );
+      await this.record('subscription.checkout_opened', owner, actor, { provider: provider.name, productId }, tx);
     });
     return { ...session, provider: provider.name };
   }
@@ -98,14 +93,21 @@ export class Checkouts {
    *
    * @throws {InvalidRequest} @throws {NoBillingCustomer} @throws {BillingProviderAway} @throws {BillingProviderRefused}
    */
-  async openPortal(owner: Owner, { returnUrl }: { returnUrl?: string }): Promise<{ url: string }> {
+  async openPortal(owner: Owner, { returnUrl }: { returnUrl?: string }, actor: Actor): Promise<{ url: string }> {
     const url = this.ownUrl('returnUrl', returnUrl);
     const [{ chosen }, customers] = await Promise.all([this.subscriptions.effectiveOf(owner), this.repository.listCustomers(owner)]);
     const customer = customers.find(({ providerCustomerId }) => providerCustomerId === chosen?.row.providerCustomerId) ?? customers[0];
     if (customer === undefined) throw new NoBillingCustomer();
     const provider = this.providers.get(customer.provider);
     if (provider?.isConfigured !== true) throw new CheckoutUnavailable({ detail: `Nobody has set up how to reach ${customer.provider}.` });
-    return this.ask(provider, () => provider.createPortal(customer.providerCustomerId, url));
+    const portal = await this.ask(provider, () => provider.createPortal(customer.providerCustomerId, url));
+    await this.record('subscription.portal_opened', owner, actor, { provider: provider.name }, this.db);
+    return portal;
+  }
+
+  private async record(action: string, { kind, id }: Owner, actor: Actor, after: object, db: Queryable): Promise<void> {
+    const organizationId = kind === 'organization' ? id : undefined;
+    await this.audit.record({ actor, action, organizationId, target: { type: kind, id }, after }, db);
   }
 
   private productOf(

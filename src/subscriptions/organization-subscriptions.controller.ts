@@ -71,7 +71,11 @@ export class OrganizationSubscriptionsController {
   @HttpCode(200)
   @Roles('admin')
   @Problems(CheckoutUnavailable, NoBillingCustomer, BillingProviderAway, BillingProviderRefused)
-  async openPortal(@Param('organizationId', IdPipe) id: string, @Body() body: PortalRequest): Promise<PortalResponse> {
-    return PortalResponse.of(await this.checkouts.openPortal({ kind: 'organization', id }, body));
+  async openPortal(
+    @Caller() { actor }: Principal,
+    @Param('organizationId', IdPipe) id: string,
+    @Body() body: PortalRequest,
+  ): Promise<PortalResponse> {
+    return PortalResponse.of(await this.checkouts.openPortal({ kind: 'organization', id }, body, actor));
   }
 }

@@ -1,3 +1,4 @@
+import { isId } from '../common/ids.js';
 import type { Owner, OwnerKind } from '../common/owner.js';
 import type { SaidOfOwner } from './billing-provider.js';
 
@@ -12,20 +13,17 @@ const MAX_ID_LENGTH = 255;
 
 /** In the order in which they count: an organization before the person who bought for it, what is said here before what is said of the customer. */
 export function claimsOf({ metadata, externalId, customerMetadata }: SaidOfOwner): OwnerClaim[] {
-  const claims = [...claimsIn(metadata), ...(isId(externalId) ? [`any:${externalId}` as const] : []), ...claimsIn(customerMetadata)];
-  return [...new Set(claims)];
+  return [...new Set([...claimsIn(metadata), ...claimAs('any', externalId), ...claimsIn(customerMetadata)])];
 }
 
 function claimsIn(metadata: SaidOfOwner['metadata']): OwnerClaim[] {
-  const { organizationId, userId } = metadata ?? {};
-  return [
-    ...(isId(organizationId) ? [`organization:${organizationId}` as const] : []),
-    ...(isId(userId) ? [`user:${userId}` as const] : []),
-  ];
+  return [...claimAs('organization', metadata?.organizationId), ...claimAs('user', metadata?.userId)];
 }
 
-function isId(value: unknown): value is string {
-  return typeof value === 'string' && value !== '' && value.length <= MAX_ID_LENGTH && value.isWellFormed() && !value.includes('\0');
+/** In one spelling: whoever is deleted holds the name that is spelled so. Clerk's ids are no UUIDs, and stay as they are. */
+function claimAs(kind: OwnerKind | 'any', id: unknown): OwnerClaim[] {
+  if (typeof id !== 'string' || id === '' || id.length > MAX_ID_LENGTH || !id.isWellFormed() || id.includes('\0')) return [];
+  return [`${kind}:${isId(id) ? id.toLowerCase() : id}`];
 }
 
 export function idOfClaim(claim: string): string {

@@ -2,6 +2,7 @@ import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { OutboxService } from '../outbox/outbox.service.js';
 import { BillingProviders } from './billing-provider.js';
 import { SUBSCRIPTION_END, type SubscriptionEnd } from './subscription-owners.js';
+import { SyncedSubscriptionsRepository } from './synced-subscriptions.repository.js';
 
 /** Ends at its provider what nobody is there any more to pay for. */
 @Injectable()
@@ -9,6 +10,7 @@ export class SubscriptionEnds implements OnModuleInit {
   constructor(
     private readonly outbox: OutboxService,
     private readonly providers: BillingProviders,
+    private readonly repository: SyncedSubscriptionsRepository,
   ) {}
 
   onModuleInit(): void {
@@ -16,6 +18,8 @@ export class SubscriptionEnds implements OnModuleInit {
   }
 
   private async end({ provider: name, providerSubscriptionId }: SubscriptionEnd): Promise<void> {
+    // It is over meanwhile, or its owner is back.
+    if (!(await this.repository.isEndRequested({ provider: name, providerSubscriptionId }))) return;
     const provider = this.providers.get(name);
     if (provider === undefined) throw new Error(`Nobody knows how to reach ${name}`);
     await provider.endSubscription(providerSubscriptionId);

@@ -1,10 +1,10 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { type Actor, SYSTEM } from '../access/principal.js';
 import { AuditService } from '../audit/audit.service.js';
 import { Clock } from '../common/clock.js';
 import { holdNames } from '../common/locks.js';
 import type { Owner, OwnerKind } from '../common/owner.js';
-import type { Queryable } from '../database/database.js';
+import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { OutboxService } from '../outbox/outbox.service.js';
 import { claimsFor, type CustomerBooks, idOfClaim, type OwnerChange, ownerChanges } from './owner-claims.js';
 import { CHARGED_STATUSES } from './subscription-state.js';
@@ -30,6 +30,7 @@ export class SubscriptionOwners {
     private readonly outbox: OutboxService,
     private readonly audit: AuditService,
     private readonly clock: Clock,
+    @Inject(DATABASE) private readonly db: Database,
   ) {}
 
   /**
@@ -55,8 +56,7 @@ export class SubscriptionOwners {
       await this.repository.linkCustomer(payer, owner, db);
       await this.settle(payer, actor, db, id);
     }
-    const { ownerKind, ownerId } = before;
-    await this.record('subscription.linked', after, actor, { before: { ownerKind, ownerId }, after: link }, db);
+    await this.record('subscription.linked', after, actor, { before: ownerIn(before), after: ownerIn(after) }, db, before);
     return after;
   }
 
@@ -67,9 +67,9 @@ export class SubscriptionOwners {
     await this.settle(payer, actor, db);
   }
 
-  /** Whether somebody will be charged again unless it is ended. */
+  /** Whether somebody would be charged twice who bought once more. What the provider has given up on keeps nobody from coming back. */
   async isCharged(ownerId: string): Promise<boolean> {
-    return (await this.repository.listCharged(ownerId)).length > 0;
+    return (await this.repository.listCharged(ownerId)).some(({ status }) => status !== 'unpaid');
   }
 
   /**
@@ -85,6 +85,29 @@ export class SubscriptionOwners {
     for (const row of charged) await this.requestEnd(row, db);
   }
 
+  /** An owner is back: what has not ended goes on. */
+  async reclaim(ownerId: string, db: Queryable): Promise<void> {
+    await holdNames('owner', [ownerId], db);
+    await this.repository.keepCharging(ownerId, db);
+  }
+
+  /**
+   * Has everything ended that owners are charged for who are gone: a provider may revive it, or sell it, when nobody
+   * looks any more. Answers how many owners there were.
+   */
+  async releaseGone(limit: number): Promise<number> {
+    const gone = await this.repository.listGoneOwners({ limit });
+    for (const id of gone) {
+      await this.db.transaction(async (tx) => {
+        await holdNames('owner', [id], tx);
+        // Somebody may have brought them back.
+        const [still] = await this.repository.listGoneOwners({ limit: 1, only: id }, tx);
+        if (still !== undefined) await this.release({ id, clerkId: null }, { cancel: true }, tx);
+      });
+    }
+    return gone.length;
+  }
+
   /** What belongs to those whose rows are about to go stays theirs. */
   async keep(ownerIds: string[], db: Queryable): Promise<void> {
     await this.repository.keepOwners(ownerIds, db);
@@ -92,7 +115,14 @@ export class SubscriptionOwners {
 
   /** Names before rows: of the owners that something names, then of its customer. */
   async hold(payer: Payer, claims: string[], db: Queryable): Promise<void> {
-    await holdNames('owner', claims.map(idOfClaim), db);
+    const ids = claims.map(idOfClaim);
+    // In the order in which Clerk's events make them: whom a membership names is there before the organization.
+    await holdNames(
+      'owner',
+      ids.filter((id) => !isClerkOrganization(id)),
+      db,
+    );
+    await holdNames('owner', ids.filter(isClerkOrganization), db);
     await holdNames('billing customer', [nameOf(payer)], db);
   }
 
@@ -109,23 +139,32 @@ export class SubscriptionOwners {
     await Promise.all(changes.map((change) => this.repository.updateOwner(change, db)));
     const rows = new Map((books.subscriptions as Subscription[]).map((row) => [row.id, withOwner(row, changes)]));
     for (const row of rows.values()) if (isOwnedByDead(row, known) && isCharged(row)) await this.requestEnd(row, db);
-    for (const { table, id, owner } of changes) {
-      if (table !== 'subscription' || owner === undefined || id === written) continue;
-      const { kind: ownerKind, id: ownerId } = owner;
-      await this.record('subscription.claimed', rows.get(id)!, actor, { after: { ownerKind, ownerId } }, db);
+    const before = new Map((books.subscriptions as Subscription[]).map((row) => [row.id, row]));
+    for (const { table, id } of changes) {
+      if (table !== 'subscription' || id === written) continue;
+      const [from, to] = [before.get(id)!, rows.get(id)!];
+      await this.record('subscription.claimed', to, actor, { before: ownerIn(from), after: ownerIn(to) }, db, from);
     }
     return rows;
   }
 
+  /**
+   * In the log of the organization that it belongs to.
+   *
+   * @param before as it was: whoever had it can read that, too
+   */
   async record(
     action: string,
-    { id, ownerKind, ownerId }: Pick<Subscription, 'id' | 'ownerKind' | 'ownerId'>,
+    row: Owned,
     actor: Actor,
     change: { before?: object; after?: object },
     db: Queryable,
+    before?: Owned,
   ): Promise<void> {
-    const organizationId = ownerKind === 'organization' ? ownerId! : undefined;
-    await this.audit.record({ actor, action, organizationId, target: { type: 'subscription', id }, ...change }, db);
+    const ids = new Set([before, row].flatMap((one) => (one?.ownerKind === 'organization' ? [one.ownerId!] : [])));
+    const target = { type: 'subscription', id: row.id };
+    for (const organizationId of ids.size > 0 ? ids : [undefined])
+      await this.audit.record({ actor, action, organizationId, target, ...change }, db);
   }
 
   private async requestEnd(row: Subscription, db: Queryable): Promise<void> {
@@ -137,9 +176,15 @@ export class SubscriptionOwners {
   }
 }
 
+type Owned = Pick<Subscription, 'id' | 'ownerKind' | 'ownerId'>;
+
 /** The provider will charge for it again. */
 export function isCharged({ status, cancelAtPeriodEnd }: Pick<Subscription, 'status' | 'cancelAtPeriodEnd'>): boolean {
   return !cancelAtPeriodEnd && CHARGED_STATUSES.includes(status);
+}
+
+function isClerkOrganization(id: string): boolean {
+  return id.startsWith('org_');
 }
 
 function nameOf({ provider, providerCustomerId }: Payer): string {
@@ -155,7 +200,7 @@ function byClaim(claims: string[], known: KnownOwner[]): Map<string, Owner> {
   const owners = new Map<string, Owner>();
   for (const claim of claims) {
     const [kind, id] = [claim.slice(0, claim.indexOf(':')) as OwnerKind | 'any', idOfClaim(claim)];
-    const owner = known.find((one) => (kind === 'any' || one.kind === kind) && (one.id === id.toLowerCase() || one.clerkId === id));
+    const owner = known.find((one) => (kind === 'any' || one.kind === kind) && (one.id === id || one.clerkId === id));
     if (owner !== undefined) owners.set(claim, { kind: owner.kind, id: owner.id });
   }
   return owners;
@@ -164,6 +209,10 @@ function byClaim(claims: string[], known: KnownOwner[]): Map<string, Owner> {
 function withOwner(row: Subscription, changes: OwnerChange[]): Subscription {
   const change = changes.find(({ table, id }) => table === 'subscription' && id === row.id);
   return change === undefined ? row : { ...row, ownerKind: change.owner?.kind ?? null, ownerId: change.owner?.id ?? null };
+}
+
+function ownerIn({ ownerKind, ownerId }: Owned): object {
+  return ownerId === null ? {} : { ownerKind, ownerId };
 }
 
 function isOwnedByDead({ ownerId }: Subscription, known: KnownOwner[]): boolean {

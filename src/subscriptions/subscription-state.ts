@@ -1,3 +1,4 @@
+import { laterBy } from '../common/moments.js';
 import { type Tier, TIERS } from '../plans/plans.js';
 import type { Subscription, SubscriptionStatus } from './subscriptions.table.js';
 
@@ -111,7 +112,7 @@ function unconfirmed(row: StateRow, lastDay: Date | null, now: Date, unconfirmed
   if (confirmedAt !== null && confirmedAt > over && now.getTime() < confirmedAt.getTime() + CONFIRMED_MS)
     return granted('active', null, `its provider said so on ${confirmedAt.toISOString()}`);
   const from = Math.max(over.getTime(), confirmedAt?.getTime() ?? 0);
-  const until = new Date(from + unconfirmedMs);
+  const until = laterBy(new Date(from), unconfirmedMs);
   const since = lastDay === null ? 'no date of its period is known' : `its period was over on ${lastDay.toISOString()}`;
   if (now < until) return granted('unconfirmed', until, `${since}; unconfirmed until ${until.toISOString()}`);
   return refused('lapsed', `${since}, and nobody confirmed it until ${until.toISOString()}`);
@@ -129,8 +130,8 @@ export function checkTimeOf(row: StateRow): Date | null {
     row.status === 'trialing' ? (row.trialEnd ?? row.currentPeriodEnd) : null,
     row.status === 'active' ? row.currentPeriodEnd : null,
   ].filter((date) => date !== null);
-  const first = dates.length === 0 ? toldAt(row).getTime() : Math.min(...dates.map((date) => date.getTime()));
-  return new Date(first + CHECK_AFTER_MS);
+  const first = dates.length === 0 ? toldAt(row) : new Date(Math.min(...dates.map((date) => date.getTime())));
+  return laterBy(first, CHECK_AFTER_MS);
 }
 
 /** The event that tells mostly comes within seconds. */

@@ -1,34 +1,32 @@
 import { Injectable, Logger, type OnModuleInit } from '@nestjs/common';
 import { Gauge } from 'prom-client';
 import { Metrics } from '../common/metrics.js';
+import { sweepInBatches } from '../common/sweep.js';
 import { JobsService } from '../jobs/jobs.service.js';
 import { PlansService } from '../plans/plans.service.js';
+import { SubscriptionOwners } from './subscription-owners.js';
 import { SubscriptionsRepository } from './subscriptions.repository.js';
 
-/** Tells of living subscriptions that give nobody anything: it takes a person to say whose they are, or what they are. */
+/** Looks after living subscriptions that nobody has, or that give nobody anything. */
 @Injectable()
 export class SubscriptionWatch implements OnModuleInit {
   private readonly logger = new Logger(SubscriptionWatch.name);
   private readonly products: string[];
+  private readonly gauge: Gauge<'kind'>;
 
   constructor(
     private readonly repository: SubscriptionsRepository,
+    private readonly owners: SubscriptionOwners,
     private readonly jobs: JobsService,
     plans: PlansService,
     metrics: Metrics,
   ) {
     this.products = plans.list().flatMap(({ products }) => Object.values(products).flat());
-    const count = () => this.repository.countOddities(this.products);
-    new Gauge({
+    this.gauge = new Gauge({
       name: 'tenantry_subscriptions_odd',
-      help: 'Living subscriptions that nobody owns (ownerless), or of products that are in no plan (unknown_product)',
+      help: 'Living subscriptions that nobody owns (ownerless), or of products in no plan (unknown_product), as last counted',
       labelNames: ['kind'],
       registers: [metrics.registry],
-      collect: async function () {
-        const { ownerless, unknownProduct } = await count();
-        this.set({ kind: 'ownerless' }, ownerless);
-        this.set({ kind: 'unknown_product' }, unknownProduct);
-      },
     });
   }
 
@@ -36,13 +34,22 @@ export class SubscriptionWatch implements OnModuleInit {
     this.jobs.register({
       name: 'watch_subscriptions',
       description: 'Tells in the log of living subscriptions that nobody owns, or whose product is in no plan',
-      everySeconds: 3600,
+      everySeconds: 300,
       run: () => this.watch(),
+    });
+    this.jobs.register({
+      name: 'end_subscriptions',
+      description: 'Has subscriptions ended that owners are charged for who are gone',
+      everySeconds: 3600,
+      run: (signal) => sweepInBatches(signal, (limit) => this.owners.releaseGone(limit)),
     });
   }
 
+  /** It takes a person to say whose, or what, they are. */
   private async watch(): Promise<number> {
     const { ownerless, unknownProduct } = await this.repository.countOddities(this.products);
+    this.gauge.set({ kind: 'ownerless' }, ownerless);
+    this.gauge.set({ kind: 'unknown_product' }, unknownProduct);
     if (ownerless > 0)
       this.logger.error({ count: ownerless }, `${ownerless} living subscriptions belong to nobody: link them, or end them`);
     if (unknownProduct > 0)

@@ -67,7 +67,7 @@ export class SubscriptionsController {
   @HttpCode(200)
   @SignedIn()
   @Problems(CheckoutUnavailable, NoBillingCustomer, BillingProviderAway, BillingProviderRefused)
-  async openOwnPortal(@Caller() { userId }: Principal, @Body() body: PortalRequest): Promise<PortalResponse> {
-    return PortalResponse.of(await this.checkouts.openPortal({ kind: 'user', id: userId }, body));
+  async openOwnPortal(@Caller() { userId, actor }: Principal, @Body() body: PortalRequest): Promise<PortalResponse> {
+    return PortalResponse.of(await this.checkouts.openPortal({ kind: 'user', id: userId }, body, actor));
   }
 }

@@ -1,12 +1,13 @@
 import { ApiProperty, ApiSchema } from '@nestjs/swagger';
-import { IsBoolean, IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Max, MaxLength, Min } from 'class-validator';
+import { IsBoolean, IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Max, MaxLength, Min, ValidateIf } from 'class-validator';
 import { Transform } from 'class-transformer';
 import type { Page } from '../common/cursors.js';
 import { IsTime } from '../common/is-time.js';
 import { ListQuery } from '../common/list.dto.js';
 import { OWNER_KINDS, type OwnerKind } from '../common/owner.js';
+import { whenGiven } from '../common/transforms.js';
 import { PlanLimitsResponse } from '../plans/plans.dto.js';
-import { type Tier, TIERS } from '../plans/plans.js';
+import { BILLING_PROVIDERS, type BillingProviderName, type Tier, TIERS } from '../plans/plans.js';
 import { type Provider, PROVIDERS } from './billing-customers.table.js';
 import type { Checkout } from './checkouts.js';
 import { type Payment, PAYMENT_KINDS, PAYMENT_STATUSES, type PaymentKind, type PaymentStatus } from './payments.table.js';
@@ -249,13 +250,13 @@ export class DeleteOwnerQuery {
 class OwnerRequest {
   /** The organization that gets it. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   @ApiProperty({ format: 'uuid', required: false })
-  @IsOptional()
+  @ValidateIf(whenGiven)
   @IsUUID()
   organizationId?: string;
 
   /** The user who gets it, where it is no organization's. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   @ApiProperty({ format: 'uuid', required: false })
-  @IsOptional()
+  @ValidateIf(whenGiven)
   @IsUUID()
   userId?: string;
 }
@@ -387,19 +388,19 @@ export class CheckoutRequest {
   tier!: string;
 
   /** Which of several products of that plan: by the month or by the year. @example "pdt_R8AWMPiV2lSwpmPDhhgo6" */
-  @IsOptional()
+  @ValidateIf(whenGiven)
   @IsString()
   @Length(1, 255)
   productId?: string;
 
   /** Where to pay; without it the first that has the plan. */
-  @ApiProperty({ enum: PROVIDERS.filter((one) => one !== 'manual'), required: false, description: 'Where to pay.', example: 'polar' })
-  @IsOptional()
-  @IsIn(PROVIDERS.filter((one) => one !== 'manual'))
-  provider?: Exclude<Provider, 'manual'>;
+  @ApiProperty({ enum: BILLING_PROVIDERS, required: false, description: 'Where to pay.', example: 'polar' })
+  @ValidateIf(whenGiven)
+  @IsIn(BILLING_PROVIDERS)
+  provider?: BillingProviderName;
 
   /** Where the browser goes afterwards; one of our own origins. @example "https://app.example.com/billing" */
-  @IsOptional()
+  @ValidateIf(whenGiven)
   @IsString()
   @MaxLength(2000)
   successUrl?: string;
@@ -411,8 +412,8 @@ export class CheckoutResponse {
   url!: string;
 
   /** The provider that was chosen. */
-  @ApiProperty({ enum: PROVIDERS, example: 'polar' })
-  provider!: Provider;
+  @ApiProperty({ enum: BILLING_PROVIDERS, example: 'polar' })
+  provider!: BillingProviderName;
 
   /** When the address stops working. */
   expiresAt!: Date | null;
@@ -425,7 +426,7 @@ export class CheckoutResponse {
 @ApiSchema({ description: 'Where to come back to.' })
 export class PortalRequest {
   /** Where the browser goes afterwards; one of our own origins. @example "https://app.example.com/billing" */
-  @IsOptional()
+  @ValidateIf(whenGiven)
   @IsString()
   @MaxLength(2000)
   returnUrl?: string;

@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, count, desc, eq, gt, inArray, isNotNull, isNull, notInArray, or, type Placeholder, type SQL, sql } from 'drizzle-orm';
+import { alias } from 'drizzle-orm/pg-core';
 import { newestFirst } from '../common/event-key.js';
 import type { Owner } from '../common/owner.js';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
@@ -73,13 +74,21 @@ export class SubscriptionsRepository {
     { id }: Owner,
     { limit, after }: { limit: number; after?: { createdAt: string; id: string } },
   ): Promise<(Payment & { subscriptionId: string | null })[]> {
+    // A refund or dispute is for what its payment was for, where it does not say itself.
+    const originals = alias(payments, 'originals');
+    const paidFor = sql`coalesce(${payments.providerSubscriptionId}, ${originals.providerSubscriptionId})`;
     const rows = await this.db
       .select({ payment: payments, subscriptionId: subscriptions.id })
       .from(payments)
       .leftJoin(
-        subscriptions,
-        and(eq(subscriptions.provider, payments.provider), eq(subscriptions.providerSubscriptionId, payments.providerSubscriptionId)),
+        originals,
+        and(
+          eq(originals.provider, payments.provider),
+          eq(originals.kind, 'payment'),
+          eq(originals.providerPaymentId, payments.ofProviderPaymentId),
+        ),
       )
+      .leftJoin(subscriptions, and(eq(subscriptions.provider, payments.provider), eq(subscriptions.providerSubscriptionId, paidFor)))
       .where(
         and(
           ownedBy(id, payments.ownerId),

@@ -125,6 +125,7 @@ export class SubscriptionsService {
    */
   async grant({ tier: name, endsAt, seats, note, ...ids }: Grant, actor: Actor, db: Queryable): Promise<JudgedSubscription> {
     const { tier } = this.planNamed(name);
+    if (tier === 'free') throw new InvalidRequest({ errors: [{ path: 'body.tier', message: 'tier free is what everybody has' }] });
     const owner = await this.keepOwner(ids, db);
     const now = this.clock.now();
     const row = await this.repository.insert(

@@ -44,20 +44,14 @@ export class SyncedSubscriptionsRepository {
   }
 
   /** Answers whether it is news. */
-  async putCustomer(
-    { provider, providerCustomerId, isDeleted }: CustomerSnapshot,
-    claims: string[] | null,
-    key: EventKey,
-    db: Queryable,
-  ): Promise<boolean> {
+  async putCustomer({ provider, providerCustomerId }: Payer, claims: string[] | null, key: EventKey, db: Queryable): Promise<boolean> {
     if (claims === null) {
       const { rowCount } = await db.insert(billingCustomers).values({ id: newId(), provider, providerCustomerId }).onConflictDoNothing();
       return rowCount === 1;
     }
-    const deletedAt = isDeleted ? new Date() : undefined;
     const { rowCount } = await db
       .insert(billingCustomers)
-      .values({ id: newId(), provider, providerCustomerId, ownerClaims: claims, deletedAt, ...keyColumns(key) })
+      .values({ id: newId(), provider, providerCustomerId, ownerClaims: claims, ...keyColumns(key) })
       .onConflictDoUpdate({
         target: [billingCustomers.provider, billingCustomers.providerCustomerId],
         set: { ownerClaims: claims, ...keyColumns(key), updatedAt: new Date() },
@@ -174,18 +168,19 @@ export class SyncedSubscriptionsRepository {
         .select({ id: organizations.id, clerkId: organizations.clerkOrganizationId, deletedAt: organizations.deletedAt })
         .from(organizations)
         .where(or(isOurs(organizations.id), inArray(organizations.clerkOrganizationId, ids))),
-      db.select({ id: userMerges.id }).from(userMerges).where(isOurs(userMerges.id)),
+      db
+        .select({ id: userMerges.id, isDead: sql<boolean>`${users.id} IS NULL OR ${users.deletedAt} IS NOT NULL` })
+        .from(userMerges)
+        .leftJoin(users, eq(users.id, userMerges.intoUserId))
+        .where(isOurs(userMerges.id)),
     ]);
     const wentOn = new Set(merged.map(({ id }) => id));
-    const purged = merged.filter(({ id }) => !people.some((person) => person.id === id));
     return [
-      ...people.map(({ id, clerkId, deletedAt }) => ({
-        kind: 'user' as const,
-        id,
-        clerkId,
-        isDead: deletedAt !== null && !wentOn.has(id),
-      })),
-      ...purged.map(({ id }) => ({ kind: 'user' as const, id, clerkId: null, isDead: false })),
+      // Their row is a tombstone, or purged, and what is theirs is whom's they became.
+      ...merged.map(({ id, isDead }) => ({ kind: 'user' as const, id, clerkId: null, isDead })),
+      ...people
+        .filter(({ id }) => !wentOn.has(id))
+        .map(({ id, clerkId, deletedAt }) => ({ kind: 'user' as const, id, clerkId, isDead: deletedAt !== null })),
       ...tenants.map(({ id, clerkId, deletedAt }) => ({ kind: 'organization' as const, id, clerkId, isDead: deletedAt !== null })),
     ];
   }
@@ -242,6 +237,44 @@ export class SyncedSubscriptionsRepository {
       .from(subscriptions)
       .where(and(ownedBy(ownerId, subscriptions.ownerId), isNull(subscriptions.endRequestedAt), isCharged()))
       .orderBy(subscriptions.id);
+  }
+
+  /** Owners who are gone, and are charged for something that nobody has asked to end. */
+  async listGoneOwners({ limit, only }: { limit: number; only?: string }, db: Queryable = this.db): Promise<string[]> {
+    const ownerId = sql`coalesce(${userMerges.intoUserId}, ${subscriptions.ownerId})`;
+    const isAlive = sql`EXISTS (SELECT FROM ${users} WHERE ${users.id} = ${ownerId} AND ${users.deletedAt} IS NULL)
+      OR EXISTS (SELECT FROM ${organizations} WHERE ${organizations.id} = ${subscriptions.ownerId} AND ${organizations.deletedAt} IS NULL)`;
+    const rows = await db
+      .selectDistinct({ ownerId: subscriptions.ownerId })
+      .from(subscriptions)
+      .leftJoin(userMerges, eq(userMerges.id, subscriptions.ownerId))
+      .where(
+        and(
+          isNotNull(subscriptions.ownerId),
+          isNull(subscriptions.endRequestedAt),
+          isCharged(),
+          sql`NOT (${isAlive})`,
+          only === undefined ? undefined : eq(subscriptions.ownerId, only),
+        ),
+      )
+      .limit(limit);
+    return rows.map((row) => row.ownerId!);
+  }
+
+  /** Takes back that somebody's subscriptions are to end, as far as they have not. */
+  async keepCharging(ownerId: string, db: Queryable): Promise<void> {
+    await db
+      .update(subscriptions)
+      .set({ endRequestedAt: null })
+      .where(and(eq(subscriptions.ownerId, ownerId), isNotNull(subscriptions.endRequestedAt)));
+  }
+
+  async isEndRequested({ provider, providerSubscriptionId }: { provider: string; providerSubscriptionId: string }): Promise<boolean> {
+    const [row] = await this.db
+      .select({ endRequestedAt: subscriptions.endRequestedAt })
+      .from(subscriptions)
+      .where(and(sql`${subscriptions.provider}::text = ${provider}`, eq(subscriptions.providerSubscriptionId, providerSubscriptionId)));
+    return row !== undefined && row.endRequestedAt !== null;
   }
 
   /** What belongs to somebody whose row is about to go stays theirs. */

@@ -61,7 +61,11 @@ export class SyncedSubscriptionsService {
     const row = await this.repository.lock(id, db);
     if (!isDeepStrictEqual(keyOfRow(row), keyOfRow(seen))) return false;
     const now = this.clock.now();
-    const after = await this.repository.updateSubscription(id, { status: 'canceled', endedAt: now, confirmedAt: now, checkAt: null }, db);
+    const after = await this.repository.updateSubscription(
+      id,
+      { status: 'canceled', endedAt: now, confirmedAt: now, checkAt: null, endRequestedAt: null },
+      db,
+    );
     await this.recordChange(row, after, SYSTEM, db);
     return true;
   }
@@ -69,9 +73,7 @@ export class SyncedSubscriptionsService {
   async applyCustomer(customer: CustomerSnapshot, { key, actor }: Told, db: Queryable): Promise<void> {
     const claims = customer.says && claimsOf(customer.says);
     await this.owners.hold(customer, claims ?? [], db);
-    const isNews = await this.repository.putCustomer(customer, claims, key, db);
-    if (customer.isDeleted) await this.repository.markCustomerDeleted(customer, db);
-    if (isNews) await this.owners.settle(customer, actor, db);
+    if (await this.putCustomer(customer, claims, key, db)) await this.owners.settle(customer, actor, db);
   }
 
   async applyPayment({ customer, says, ...fields }: PaymentSnapshot, { key, actor }: Told, db: Queryable): Promise<void> {
@@ -90,8 +92,15 @@ export class SyncedSubscriptionsService {
     const key = { at, modifiedAt: customer.modifiedAt, rank: EventRank.hearsay, messageId };
     await this.owners.hold(customer, [...otherClaims, ...(claims ?? [])], db);
     const before = await this.repository.findCustomer(customer, db);
-    await this.repository.putCustomer(customer, claims, key, db);
+    await this.putCustomer(customer, claims, key, db);
     return before !== undefined && (claims === null || isDeepStrictEqual(before.ownerClaims, claims));
+  }
+
+  /** Answers whether it is news. That a customer is gone is final, however old the word. */
+  private async putCustomer(customer: CustomerSnapshot, claims: string[] | null, key: EventKey, db: Queryable): Promise<boolean> {
+    const isNews = await this.repository.putCustomer(customer, claims, key, db);
+    if (customer.isDeleted) await this.repository.markCustomerDeleted(customer, db);
+    return isNews;
   }
 
   private async write(
@@ -107,7 +116,9 @@ export class SyncedSubscriptionsService {
     const { isGraceGuessed, ...told } = fields;
     // A guess must not take the place of what an event told.
     const pastDueUntil = (isGraceGuessed === true ? seen?.row.pastDueUntil : undefined) ?? told.pastDueUntil;
-    const row = { ...told, pastDueUntil, provider, providerCustomerId, confirmedAt };
+    // What is over need not be ended any more; should it come back, it may have to be.
+    const endRequestedAt = told.status === 'canceled' ? null : seen?.row.endRequestedAt;
+    const row = { ...told, pastDueUntil, provider, providerCustomerId, confirmedAt, endRequestedAt };
     if (this.plans.tierOfProduct(provider, fields.productId) === undefined) {
       const { productId } = fields;
       this.logger.error({ provider, productId }, 'A subscription of a product that is in no plan: access stays as it was');
@@ -125,7 +136,8 @@ export class SyncedSubscriptionsService {
   private async recordChange(before: Subscription | undefined, after: Subscription, actor: Actor, db: Queryable): Promise<void> {
     const change = { before: before && viewOf(before), after: viewOf(after) };
     if (isDeepStrictEqual(change.before, change.after)) return;
-    await this.owners.record(before === undefined ? 'subscription.created' : 'subscription.updated', after, actor, change, db);
+    const action = before === undefined ? 'subscription.created' : 'subscription.updated';
+    await this.owners.record(action, after, actor, change, db, before);
   }
 }
 

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { LAST_MOMENT } from '../common/moments.js';
 import { Unreadable } from './webhook-provider.js';
 
 /*
@@ -11,9 +12,6 @@ import { Unreadable } from './webhook-provider.js';
 const MAX_ID_LENGTH = 255;
 /** Of what an index over names can hold. */
 export const MAX_TEXT_LENGTH = 500;
-
-/** The last moment of the year 9999. */
-export const LAST_MOMENT = 253_402_300_799_999;
 
 export const isStorable = (value: string) => value.isWellFormed() && !value.includes('\0');
 

@@ -534,8 +534,8 @@ export const MUTATIONS: Mutation[] = [
   // What is bought, and what was paid.
   {
     file: SUBSCRIPTIONS,
-    within: 'async listOfOwner',
-    search: 'ownedBy(id, subscriptions.ownerId)',
+    within: 'function selectOfOwner',
+    search: 'ownedBy(ownerId, subscriptions.ownerId)',
     replace: GONE,
     callers: ['outsider'],
     operations: ['getOwnSubscription'],
@@ -645,7 +645,7 @@ export const SECOND_LINES: (Place & { because: string })[] = [
   },
   {
     file: SUBSCRIPTIONS,
-    within: 'async countMembers',
+    within: 'function selectMembers',
     search: 'eq(memberships.organizationId, organizationId)',
     because: 'it only counts; test/subscriptions.e2e-spec.ts does, too',
   },
@@ -660,6 +660,24 @@ export const SECOND_LINES: (Place & { because: string })[] = [
     within: 'async listCustomers',
     search: 'ownedBy(id, billingCustomers.ownerId)',
     because: 'only a provider is told of them; test/checkouts.e2e-spec.ts looks at what',
+  },
+  {
+    file: SUBSCRIPTIONS,
+    within: 'async listCustomers',
+    search: 'eq(subscriptions.ownerId, id)',
+    because: 'the same',
+  },
+  {
+    file: SYNCED_SUBSCRIPTIONS,
+    within: 'async keepCharging',
+    search: 'eq(subscriptions.ownerId, ownerId)',
+    because: 'only an operator restores; test/subscription-deletion.e2e-spec.ts looks at what',
+  },
+  {
+    file: SYNCED_SUBSCRIPTIONS,
+    within: 'async listGoneOwners',
+    search: 'eq(subscriptions.ownerId, only)',
+    because: 'only a job asks',
   },
   {
     file: SYNCED_SUBSCRIPTIONS,

@@ -1,7 +1,8 @@
 import { z } from 'zod';
+import { LAST_MOMENT } from '../../common/moments.js';
 import { INVITATION_STATUSES } from '../../invitations/invitations.table.js';
 import type { Role } from '../../memberships/organization-memberships.table.js';
-import { id, isStorable, LAST_MOMENT, MAX_TEXT_LENGTH, orUnknown, text, type } from '../object-schemas.js';
+import { id, isStorable, MAX_TEXT_LENGTH, orUnknown, text, type } from '../object-schemas.js';
 
 /* Clerk's objects, as far as we use them. */
 

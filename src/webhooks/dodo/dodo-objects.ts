@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { laterBy } from '../../common/moments.js';
 import type { CustomerSnapshot, PaymentSnapshot, SubscriptionSnapshot } from '../../subscriptions/billing-provider.js';
 import type { PaymentStatus } from '../../subscriptions/payments.table.js';
 import type { SubscriptionStatus } from '../../subscriptions/subscriptions.table.js';
@@ -139,8 +140,8 @@ export function subscriptionOf(data: unknown, { at, graceMs }: { at: string; gra
     canceledAt: subscription.cancelled_at,
     endsAt: (cancelAtPeriodEnd ? periodEnd : null) ?? subscription.expires_at,
     endedAt: SUBSCRIPTION_STATUSES[status] === 'canceled' ? subscription.cancelled_at : null,
-    trialEnd: createdAt === null || !trialDays ? null : addDays(createdAt, trialDays),
-    pastDueUntil: isPastDue ? (pastDueEnd ?? new Date((periodEnd ?? dateOf(at)).getTime() + graceMs)) : null,
+    trialEnd: createdAt === null || !trialDays ? null : laterBy(createdAt, trialDays * DAY_MS),
+    pastDueUntil: isPastDue ? (pastDueEnd ?? laterBy(periodEnd ?? dateOf(at), graceMs)) : null,
     isGraceGuessed: isPastDue && pastDueEnd === null,
     seats: subscription.quantity,
     amount: subscription.recurring_pre_tax_amount,
@@ -213,11 +214,6 @@ function customerOf({ customer_id: providerCustomerId, metadata: said }: z.infer
   // Of a customer without any metadata nothing was told, rather than that there is none.
   const says = said === null ? null : { customerMetadata: said };
   return { provider: 'dodo', providerCustomerId, says, modifiedAt: NEVER, isDeleted: false };
-}
-
-function addDays(date: Date, days: number): Date | null {
-  const sum = new Date(date.getTime() + days * DAY_MS);
-  return Number.isNaN(sum.getTime()) ? null : sum;
 }
 
 function dateOf(at: string): Date {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { laterBy } from '../../common/moments.js';
 import type { CustomerSnapshot, PaymentSnapshot, SubscriptionSnapshot } from '../../subscriptions/billing-provider.js';
 import type { PaymentStatus } from '../../subscriptions/payments.table.js';
 import type { SubscriptionStatus } from '../../subscriptions/subscriptions.table.js';
@@ -119,7 +120,7 @@ export function subscriptionOf(data: unknown, { at, graceMs }: { at: string; gra
     endsAt: subscription.ends_at,
     endedAt: subscription.ended_at,
     trialEnd: subscription.trial_end,
-    pastDueUntil: status === 'past_due' ? new Date(pastDueAt.getTime() + graceMs) : null,
+    pastDueUntil: status === 'past_due' ? laterBy(pastDueAt, graceMs) : null,
     seats: subscription.seats,
     amount: subscription.amount,
     currency: subscription.currency,

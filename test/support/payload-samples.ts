@@ -1,0 +1,75 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { type Message, pour, settled } from './clerk-deliveries.js';
+import type { TestDatabase } from './database.js';
+
+/** A folder with payloads of providers, one a file in a folder for each provider, for whoever has them. */
+export const SAMPLES = process.env['WEBHOOK_SAMPLES_DIR'];
+
+export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
+export type Sample = [name: string, payload: Json];
+
+/** Those of a provider; none for whoever has none. */
+export function samplesIn(folder: string): Sample[] {
+  if (SAMPLES === undefined) return [];
+  const at = path.join(SAMPLES, folder);
+  return readdirSync(at).map((file) => [`${folder}/${file}`, JSON.parse(readFileSync(path.join(at, file), 'utf8')) as Json]);
+}
+
+export type Path = (string | number)[];
+
+/** Where every field of a payload is, at any depth. */
+export function pathsOf(value: Json, at: Path = []): Path[] {
+  if (typeof value !== 'object' || value === null) return [];
+  const entries: [string | number, Json][] = Array.isArray(value) ? [...value.entries()] : Object.entries(value);
+  return entries.flatMap(([name, child]) => [[...at, name], ...pathsOf(child, [...at, name])]);
+}
+
+/** The payload with one field changed; undefined takes it out. */
+export function changed(payload: Json, at: Path, to: Json | undefined): Json {
+  const copy = structuredClone(payload);
+  let parent = copy as Record<string | number, Json>;
+  for (const name of at.slice(0, -1)) parent = parent[name] as typeof parent;
+  const last = at.at(-1)!;
+  if (to === undefined) delete parent[last];
+  else parent[last] = to;
+  return copy;
+}
+
+/** The payload once without each of these fields, and once with null there. */
+export function brokenAt([name, payload]: Sample, paths: Path[]): Sample[] {
+  return paths.flatMap((at) =>
+    ([undefined, null] as const).map((to): Sample => [`${name} with ${JSON.stringify(to)} at ${at.join('.')}`, changed(payload, at, to)]),
+  );
+}
+
+export interface End {
+  name: string;
+  status: string;
+  attempts: number;
+  error: string | null;
+}
+
+/** Delivers them all, which must be taken; answers how each ended. */
+export async function endsOf({ db, url }: { db: TestDatabase; url: string }, messages: (Message & { name: string })[]): Promise<End[]> {
+  const target = { db, urls: () => [url] };
+  await pour(target, messages);
+  await settled(target);
+  const rows = await db.rows<{ message_id: string; status: string; attempts: number; last_error: string | null }>(
+    'SELECT message_id, status, attempts, last_error FROM webhook_events WHERE message_id = ANY ($1)',
+    [messages.map(({ messageId }) => messageId)],
+  );
+  const ends = new Map(rows.map((row) => [row.message_id, row]));
+  return messages.map(({ name, messageId }) => {
+    const { status, attempts, last_error: error } = ends.get(messageId)!;
+    return { name, status, attempts, error };
+  });
+}
+
+/** Those of which something came that must not: what is put aside says why, and nothing is tried twice. */
+export function misfits(ends: End[]): End[] {
+  return ends.filter(({ status, attempts, error }) => {
+    const isPutAside = status === 'quarantined';
+    return !(isPutAside || ['processed', 'ignored'].includes(status)) || (error === null) === isPutAside || attempts > 1;
+  });
+}
