@@ -241,6 +241,28 @@ describe('reconciliation with billing providers', () => {
     expect(await world.row(id)).toMatchObject({ status: 'past_due', past_due_until: told });
   });
 
+  it('takes a guess where what was told is the end of an earlier grace', async () => {
+    const id = world.dodo.subscribe();
+    const stumble = (days: number) => {
+      world.dodo.setCard(id, 'fails');
+      world.clock.advance({ days });
+      world.dodo.tick();
+    };
+    stumble(32);
+    await world.hear(world.dodo);
+    const { past_due_until: told } = await world.row(id);
+    world.dodo.setCard(id, 'works');
+    world.clock.advance({ days: 3 });
+    world.dodo.tick();
+    stumble(26);
+    expect(world.dodo.statusOf(id)).toBe('past_due');
+    world.miss(world.dodo);
+    await expectRepaired([`stale dodo ${id} (currentPeriodStart, currentPeriodEnd, pastDueUntil)`]);
+    const { past_due_until: until, current_period_end: end } = await world.row(id);
+    expect(until).toEqual(new Date((end as Date).getTime() + 7 * 86_400_000));
+    expect(until).not.toEqual(told);
+  });
+
   it('compares with both, or with the one that is named', async () => {
     const [polar, dodo] = sides().map((side) => side.subscribe());
     sides().map((side) => world.miss(side));

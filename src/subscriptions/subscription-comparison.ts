@@ -69,10 +69,17 @@ function momentOf(text: string): number {
   return text === '-infinity' ? Number.NEGATIVE_INFINITY : Date.parse(text);
 }
 
+/** Whether an event told until when this failed renewal is borne with, which a guess must not take the place of. */
+export function isGraceTold(
+  { pastDueUntil }: Pick<Subscription, 'pastDueUntil'>,
+  { isGraceGuessed, currentPeriodEnd }: Pick<SubscriptionSnapshot, 'isGraceGuessed' | 'currentPeriodEnd'>,
+): boolean {
+  // One that was over when this period ended was of an earlier renewal.
+  return isGraceGuessed === true && pastDueUntil !== null && (currentPeriodEnd === null || pastDueUntil > currentPeriodEnd);
+}
+
 function differences(row: Subscription, snapshot: SubscriptionSnapshot, untold: Truth['untold'] = []): string[] {
   const told = { ...snapshot, providerCustomerId: snapshot.customer.providerCustomerId, ownerClaims: claimsOf(snapshot.says) };
-  // Our guess is no reason to doubt what an event told.
-  const isGuessed = snapshot.isGraceGuessed === true && row.pastDueUntil !== null;
-  const unknown: string[] = isGuessed ? [...untold, 'pastDueUntil'] : untold;
+  const unknown: string[] = isGraceTold(row, snapshot) ? [...untold, 'pastDueUntil'] : untold;
   return COMPARED.filter((field) => !unknown.includes(field) && !isDeepStrictEqual(row[field], told[field]));
 }

@@ -9,6 +9,7 @@ import { PlansService } from '../plans/plans.service.js';
 import type { CustomerSnapshot, PaymentSnapshot, SubscriptionSnapshot, Told } from './billing-provider.js';
 import { claimsOf } from './owner-claims.js';
 import { isCharged, SubscriptionOwners } from './subscription-owners.js';
+import { isGraceTold } from './subscription-comparison.js';
 import { checkTimeOf } from './subscription-state.js';
 import type { Subscription } from './subscriptions.table.js';
 import { SyncedSubscriptionsRepository } from './synced-subscriptions.repository.js';
@@ -113,9 +114,8 @@ export class SyncedSubscriptionsService {
     const now = this.clock.now();
     // What was asked for is right now, whatever its dates say.
     const confirmedAt = repairs === undefined ? null : now;
-    const { isGraceGuessed, ...told } = fields;
-    // A guess must not take the place of what an event told.
-    const pastDueUntil = (isGraceGuessed === true ? seen?.row.pastDueUntil : undefined) ?? told.pastDueUntil;
+    const { isGraceGuessed: _, ...told } = fields;
+    const pastDueUntil = seen !== undefined && isGraceTold(seen.row, fields) ? seen.row.pastDueUntil : told.pastDueUntil;
     // What is over need not be ended any more; should it come back, it may have to be.
     const endRequestedAt = told.status === 'canceled' ? null : seen?.row.endRequestedAt;
     const row = { ...told, pastDueUntil, provider, providerCustomerId, confirmedAt, endRequestedAt };
