@@ -80,7 +80,7 @@ const MOSTLY_LEFT_OUT = /^(checkout|product)\.|^customer\.state_changed$/;
 /** Lets the choices happen. All ids have the mark in them. */
 export function happened({ seed, rendering, unpaid, exhausted, steps }: Choices, mark: string, start?: number): ProvidersWorld {
   const world = new ProvidersWorld(mark, { seed, rendering, unpaid, exhausted, start });
-  const teller = new Teller(world);
+  const teller = new Teller(world, rendering === 'stored');
   for (const step of steps) if (step.happens) teller.take(step);
   const told = world.events.filter(({ type }, index) => index % 5 === 0 || !MOSTLY_LEFT_OUT.test(type));
   world.events.splice(0, world.events.length, ...told);
@@ -106,7 +106,11 @@ type Bought = { provider: 'polar'; id: string } | { provider: 'dodo'; id: string
 class Teller {
   private readonly bought: Bought[] = [];
 
-  constructor(private readonly world: ProvidersWorld) {}
+  constructor(
+    private readonly world: ProvidersWorld,
+    /** Rendered late, an event may not tell any more what was bought before the product that nobody knows. */
+    private readonly dodoTellsAllProducts: boolean,
+  ) {}
 
   take(step: Step): void {
     this.world.pass(step.gap);
@@ -147,7 +151,7 @@ class Teller {
     const known = [...dodo.customers.keys()][choice > 6 ? subject : Infinity];
     const metadata = choice % 3 === 1 ? this.world.metadataOf(this.ownerOf(choice + subject)) : {};
     const customerId = known ?? dodo.createCustomer({ metadata }).customer_id;
-    const product = PRODUCTS[(choice + 2) % PRODUCTS.length]!;
+    const product = this.dodoProduct(choice + 2);
     const { subscription_id: id } = dodo.subscribe({
       productId: DODO_PRODUCTS[product],
       customerId,
@@ -191,7 +195,7 @@ class Teller {
         if (status === 'pending') return;
         if (isOwner) dodo.updateMetadata(id, this.saying(step.choice + step.subject));
         else if (status === 'active' && step.choice > 6) dodo.changePlan(id, { quantity: step.choice, when });
-        else if (status === 'active') dodo.changePlan(id, { productId: DODO_PRODUCTS[product], when });
+        else if (status === 'active') dodo.changePlan(id, { productId: DODO_PRODUCTS[this.dodoProduct(step.choice)], when });
       },
     });
   }
@@ -292,6 +296,11 @@ class Teller {
     if (one === undefined) this.buy(step);
     else if (one.provider === 'polar') act.polar(polar.subscription(one.id));
     else act.dodo(dodo.subscription(one.id));
+  }
+
+  private dodoProduct(choice: number): ProductName {
+    const product = PRODUCTS[choice % PRODUCTS.length]!;
+    return product === 'unknown' && !this.dodoTellsAllProducts ? 'pro' : product;
   }
 
   private ownerOf(choice: number): OwnerName {
