@@ -88,7 +88,8 @@ export function polarShop(polar: PolarAccount): Shop {
       if (isIn(id, 'canceled')) polar.reinstate(id);
     },
     change(id, product, when) {
-      if (isIn(id, 'active')) polar.changeProduct(id, POLAR_PRODUCTS[product], { when });
+      // Polar changes nothing of what is canceled.
+      if (isIn(id, 'active') && !polar.subscription(id).cancel_at_period_end) polar.changeProduct(id, POLAR_PRODUCTS[product], { when });
     },
     setCard: (id, card) => polar.setCard(polar.subscription(id).customer_id, card),
     pay(id) {
