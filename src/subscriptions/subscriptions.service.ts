@@ -71,14 +71,10 @@ export class SubscriptionsService {
   }
 
   async effectiveOf(owner: Owner, db?: Queryable): Promise<EffectiveSubscription> {
-    const [rows, used] = await Promise.all([
-      this.repository.listOfOwner(owner, db),
+    const [{ considered, chosen, granting, plan }, used] = await Promise.all([
+      this.decide(owner, db),
       owner.kind === 'organization' ? this.repository.countMembers(owner.id, db) : 1,
     ]);
-    const considered = await this.judgeAll(rows, db);
-    const chosen = bestOf(considered);
-    const granting = chosen?.state.grants === true ? chosen : undefined;
-    const plan = this.plans.get(granting?.tier ?? 'free');
     return {
       tier: plan.tier,
       plan,
@@ -93,7 +89,7 @@ export class SubscriptionsService {
 
   /** @throws {PlanRequired} naming the plans that have the feature */
   async require(owner: Owner, feature: string): Promise<void> {
-    const { plan } = await this.effectiveOf(owner);
+    const { plan } = await this.decide(owner);
     if (plan.limits.features.includes(feature)) return;
     const names = this.plans.tiersWith(feature).map((tier) => this.plans.get(tier).name);
     const help = names.length === 0 ? 'No plan includes it.' : `It is part of ${names.join(' and ')}.`;
@@ -199,6 +195,14 @@ export class SubscriptionsService {
     const owner: Owner = organizationId === undefined ? { kind: 'user', id: userId! } : { kind: 'organization', id: organizationId };
     if (!(await this.repository.keepOwner(owner, db))) throw new OwnerNotFound();
     return owner;
+  }
+
+  /** Without the seats, which take counting. */
+  private async decide(owner: Owner, db?: Queryable) {
+    const considered = await this.judgeAll(await this.repository.listOfOwner(owner, db), db);
+    const chosen = bestOf(considered);
+    const granting = chosen?.state.grants === true ? chosen : undefined;
+    return { considered, chosen, granting, plan: this.plans.get(granting?.tier ?? 'free') };
   }
 
   private async judgeAll(rows: Subscription[], db?: Queryable): Promise<JudgedSubscription[]> {
