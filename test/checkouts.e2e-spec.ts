@@ -25,12 +25,14 @@ describe('checkout and portal', () => {
   let dodo: { account: DodoAccount; api: DodoApiSimulator; courier: WebhookCourier };
   let pro: string;
   let business: string;
+  let team: string;
   let ada: SignedInPerson;
   let bob: SignedInPerson;
   beforeAll(async () => {
     clock = new VirtualClock(Date.now());
     const [polarAccount, dodoAccount] = [new PolarAccount({ clock }), new DodoAccount({ clock })];
     pro = polarAccount.createProduct().id;
+    team = polarAccount.createProduct({ perSeat: true }).id;
     business = dodoAccount.createProduct().product_id;
     const [polarApi, dodoApi] = await Promise.all([
       startPolarApiSimulator({ account: polarAccount }),
@@ -41,7 +43,7 @@ describe('checkout and portal', () => {
       ...dodoEnvironment(dodoApi),
       POLAR_WEBHOOK_SECRET: SECRET,
       DODO_PAYMENTS_WEBHOOK_KEY: SECRET,
-      BILLING_PRODUCTS: `polar:${pro}=pro,dodo:${business}=business`,
+      BILLING_PRODUCTS: `polar:${pro}=pro,polar:${team}=business,dodo:${business}=business`,
       TRUSTED_ORIGINS: 'https://app.example.com',
     });
     const options = { secret: SECRET };
@@ -149,6 +151,22 @@ describe('checkout and portal', () => {
     expect(dodo.account.subscription(subscriptionId).quantity).toBe(2);
     expect(await effectiveOf(path)).toMatchObject({ seats: { used: 2, limit: 2 } });
     expect(await t.app.get(Seats).follow(new AbortController().signal)).toBe(0);
+  });
+
+  it('has the seats of one provider follow while another one is away', async () => {
+    const [away, here] = [await createOrganization(t, ada), await createOrganization(t, ada)];
+    const { id: customerId } = polar.account.createCustomer();
+    const atPolar = polar.account.subscribe({ productId: team, customerId, seats: 3, metadata: { organizationId: away.id } });
+    const { customer_id: payer } = dodo.account.createCustomer();
+    const atDodo = dodo.account.subscribe({ productId: business, customerId: payer, quantity: 3, metadata: { organizationId: here.id } });
+    await told();
+    polar.api.faults.push({ status: 503 });
+    expect(await t.app.get(Seats).follow(new AbortController().signal)).toBe(1);
+    expect(dodo.account.subscription(atDodo.subscription_id).quantity).toBe(1);
+    expect(polar.account.subscription(atPolar.id).seats).toBe(3);
+    expect(await t.app.get(Seats).follow(new AbortController().signal)).toBe(2);
+    expect(polar.account.subscription(atPolar.id).seats).toBe(1);
+    await told();
   });
 
   it('ends at the provider with its owner, if that was asked for', async () => {

@@ -1,7 +1,7 @@
 import { Injectable, Logger, type OnModuleInit } from '@nestjs/common';
 import { JobsService } from '../jobs/jobs.service.js';
 import { PlansService } from '../plans/plans.service.js';
-import { BillingProviderFailed, BillingProviders } from './billing-provider.js';
+import { type BillingProvider, BillingProviderFailed, BillingProviders } from './billing-provider.js';
 import { SubscriptionsRepository } from './subscriptions.repository.js';
 
 const BATCH = 100;
@@ -32,28 +32,31 @@ export class Seats implements OnModuleInit {
 
   /** Answers how many were changed at their provider; our rows follow when it tells. */
   async follow(signal: AbortSignal): Promise<number> {
-    const bySeat = this.plans.list().filter(({ limits }) => limits.perSeat);
     let changed = 0;
-    for (const provider of this.providers.configured()) {
-      const products = bySeat.flatMap((plan) => plan.products[provider.name]);
-      let after: string | undefined;
-      do {
-        const wrong = await this.repository.listWrongSeats(provider.name, products, { after, limit: BATCH });
-        after = wrong.length < BATCH ? undefined : wrong.at(-1)!.id;
-        for (const { id, providerSubscriptionId, members } of wrong) {
-          if (signal.aborted) return changed;
-          try {
-            await provider.setSeats(providerSubscriptionId, members);
-            changed += 1;
-          } catch (error) {
-            if (!(error instanceof BillingProviderFailed)) throw error;
-            this.logger.error({ err: error, subscriptionId: id, seats: members }, 'Seats could not be changed and will be tried again');
-            // It is away: the rest would fail as well.
-            if (error.mayPass) return changed;
-          }
-        }
-      } while (after !== undefined);
-    }
+    for (const provider of this.providers.configured()) changed += await this.followAt(provider, signal);
     return changed;
+  }
+
+  private async followAt(provider: BillingProvider, signal: AbortSignal): Promise<number> {
+    const bySeat = this.plans.list().filter(({ limits }) => limits.perSeat);
+    const products = bySeat.flatMap((plan) => plan.products[provider.name]);
+    let changed = 0;
+    for (let after: string | undefined; ;) {
+      const wrong = await this.repository.listWrongSeats(provider.name, products, { after, limit: BATCH });
+      for (const { id, providerSubscriptionId, members } of wrong) {
+        if (signal.aborted) return changed;
+        try {
+          await provider.setSeats(providerSubscriptionId, members);
+          changed += 1;
+        } catch (error) {
+          if (!(error instanceof BillingProviderFailed)) throw error;
+          this.logger.error({ err: error, subscriptionId: id, seats: members }, 'Seats could not be changed and will be tried again');
+          // It is away: the rest of its own would fail as well.
+          if (error.mayPass) return changed;
+        }
+      }
+      if (wrong.length < BATCH) return changed;
+      after = wrong.at(-1)!.id;
+    }
   }
 }
