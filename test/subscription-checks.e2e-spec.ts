@@ -99,6 +99,14 @@ describe.each<ProviderName>(['polar', 'dodo'])('a subscription of %s whose date 
     expect(await outcomes()).toEqual([`${name} unanswered 1`]);
   });
 
+  it('stays when it is the only one, and nothing tells whose key that is', async () => {
+    await world.db.rows('DELETE FROM subscriptions');
+    const ghost = await world.insertGhost(name, { checkAt: world.clock.now() });
+    await confirm();
+    expect(await world.row(ghost)).toMatchObject({ status: 'active', check_at: later(300) });
+    expect(await outcomes()).toEqual([`${name} unanswered 1`]);
+  });
+
   it('stays as it is while its provider is away, and is asked about in five minutes', async () => {
     for (let count = 0; count < 3; count += 1) side.subscribe();
     await world.hear(side);

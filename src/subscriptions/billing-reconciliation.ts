@@ -123,14 +123,14 @@ export class BillingReconciliation implements OnModuleInit {
 
   /**
    * A key to another account would end everything that is alive here, and bring strangers in. Asks about some of
-   * ours until the provider knows one.
+   * ours until the provider knows one; answers undefined where there is none to ask about.
    *
    * @param except those whose end is in question
    */
-  async isOurAccount(provider: BillingProvider, except: string[], signal?: AbortSignal): Promise<boolean> {
+  async isOurAccount(provider: BillingProvider, except: string[], signal?: AbortSignal): Promise<boolean | undefined> {
     const ids = await this.repository.sampleLive(provider.name, { except, limit: SAMPLE });
     for (const id of ids) if ((await provider.findSubscription(id, signal)) !== undefined) return true;
-    return ids.length === 0;
+    return ids.length === 0 ? undefined : false;
   }
 
   private async runJob(signal: AbortSignal): Promise<number> {
@@ -151,7 +151,7 @@ export class BillingReconciliation implements OnModuleInit {
   }
 
   private async walk(provider: BillingProvider, run: Run): Promise<void> {
-    if (run.fix === true && run.force !== true && !(await this.isOurAccount(provider, [], run.signal)))
+    if (run.fix === true && run.force !== true && (await this.isOurAccount(provider, [], run.signal)) === false)
       throw new CannotReconcileBilling(`${provider.name} knows none of our subscriptions${ANOTHER_ACCOUNT}`);
     const before = run.differences.length;
     const place = run.resumes ? await this.repository.findWalk(provider.name) : undefined;

@@ -112,7 +112,8 @@ export class SubscriptionChecks implements OnModuleInit {
 
   private async isOurAccount(provider: BillingProvider, { providerSubscriptionId }: Subscription, run: Run): Promise<boolean> {
     const known = run.isOurAccount.get(provider.name);
-    const isOurs = known ?? (await this.reconciliation.isOurAccount(provider, [providerSubscriptionId!], run.signal));
+    // Whom nobody vouches for is not ended: its state says for how long it goes on.
+    const isOurs = known ?? (await this.reconciliation.isOurAccount(provider, [providerSubscriptionId!], run.signal)) === true;
     run.isOurAccount.set(provider.name, isOurs);
     return isOurs;
   }
