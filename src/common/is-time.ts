@@ -1,6 +1,7 @@
 import { applyDecorators } from '@nestjs/common';
 import { Transform } from 'class-transformer';
 import { IsDate } from 'class-validator';
+import { isDay } from './moments.js';
 
 /** ISO 8601 with a zone, or a day; four digits a year, as in what PostgreSQL and RFC 3339 can hold. */
 const TIME = /^(?!0000)\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2}))?$/i;
@@ -14,10 +15,4 @@ export const IsTime = (): PropertyDecorator =>
 
 function isTime(text: string): boolean {
   return TIME.test(text) && isDay(text.slice(0, 10));
-}
-
-/** `new Date()` takes the 30th of February for the 2nd of March. */
-function isDay(text: string): boolean {
-  const date = new Date(text);
-  return !Number.isNaN(date.getTime()) && date.toISOString().startsWith(text);
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { LAST_MOMENT } from '../common/moments.js';
+import { isDay, LAST_MOMENT } from '../common/moments.js';
 import { Unreadable } from './webhook-provider.js';
 
 /*
@@ -58,7 +58,7 @@ export const preciseMoment = z
   .string()
   .transform((value) => {
     const match = RFC_3339.exec(value);
-    const time = match === null ? Number.NaN : Date.parse(value);
+    const time = match === null || !isDay(value.slice(0, 10)) ? Number.NaN : Date.parse(value);
     if (Number.isNaN(time) || time <= 0 || time > LAST_MOMENT) return null;
     const fraction = (match?.[1] ?? '').padEnd(6, '0').slice(0, 6);
     return `${new Date(time).toISOString().slice(0, 19)}.${fraction}Z`;
