@@ -7,12 +7,16 @@ import { PlansService } from '../plans/plans.service.js';
 import { SubscriptionOwners } from './subscription-owners.js';
 import { SubscriptionsRepository } from './subscriptions.repository.js';
 
+type Oddities = Awaited<ReturnType<SubscriptionsRepository['countOddities']>>;
+
+const COUNTED_MS = 60_000;
+
 /** Looks after living subscriptions that nobody has, or that give nobody anything. */
 @Injectable()
 export class SubscriptionWatch implements OnModuleInit {
   private readonly logger = new Logger(SubscriptionWatch.name);
   private readonly products: string[];
-  private readonly gauge: Gauge<'kind'>;
+  private counted?: { at: number; oddities: Promise<Oddities> };
 
   constructor(
     private readonly repository: SubscriptionsRepository,
@@ -22,11 +26,17 @@ export class SubscriptionWatch implements OnModuleInit {
     metrics: Metrics,
   ) {
     this.products = plans.list().flatMap(({ products }) => Object.values(products).flat());
-    this.gauge = new Gauge({
+    const count = async () => this.count();
+    new Gauge({
       name: 'tenantry_subscriptions_odd',
-      help: 'Living subscriptions that nobody owns (ownerless), or of products in no plan (unknown_product), as last counted',
+      help: 'Living subscriptions that nobody owns (ownerless), or of products in no plan (unknown_product), a minute old at most',
       labelNames: ['kind'],
       registers: [metrics.registry],
+      collect: async function () {
+        const { ownerless, unknownProduct } = await count();
+        this.set({ kind: 'ownerless' }, ownerless);
+        this.set({ kind: 'unknown_product' }, unknownProduct);
+      },
     });
   }
 
@@ -45,11 +55,21 @@ export class SubscriptionWatch implements OnModuleInit {
     });
   }
 
+  /** Whoever scrapes often must not have all living ones read each time. */
+  private async count(): Promise<Oddities> {
+    if (this.counted === undefined || Date.now() > this.counted.at + COUNTED_MS)
+      this.counted = { at: Date.now(), oddities: this.repository.countOddities(this.products) };
+    try {
+      return await this.counted.oddities;
+    } catch (error) {
+      this.counted = undefined;
+      throw error;
+    }
+  }
+
   /** It takes a person to say whose, or what, they are. */
   private async watch(): Promise<number> {
     const { ownerless, unknownProduct } = await this.repository.countOddities(this.products);
-    this.gauge.set({ kind: 'ownerless' }, ownerless);
-    this.gauge.set({ kind: 'unknown_product' }, unknownProduct);
     if (ownerless > 0)
       this.logger.error({ count: ownerless }, `${ownerless} living subscriptions belong to nobody: link them, or end them`);
     if (unknownProduct > 0)
