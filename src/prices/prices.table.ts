@@ -1,0 +1,32 @@
+import { sql } from 'drizzle-orm';
+import { bigint, check, pgEnum, pgTable, primaryKey, text } from 'drizzle-orm/pg-core';
+import { time, timestamps } from '../database/columns.js';
+
+/** `total` prices usage of which only a plain total is known. */
+export const TOKEN_CLASSES = ['input', 'output', 'cached_input', 'reasoning', 'total'] as const;
+export type TokenClass = (typeof TOKEN_CLASSES)[number];
+
+export const tokenClass = pgEnum('token_class', TOKEN_CLASSES);
+
+/** What a million tokens of a model cost from a moment on, until the next price of the same class. */
+export const prices = pgTable(
+  'prices',
+  {
+    model: text('model').notNull(),
+    tokenClass: tokenClass('token_class').notNull(),
+    /** On the hour (UTC), so that an hour's sums have one price. */
+    effectiveFrom: time('effective_from').notNull(),
+    /** Millionths of the currency's unit for a million tokens: 2.50 USD are 2500000. */
+    microsPerMillion: bigint('micros_per_million', { mode: 'number' }).notNull(),
+    /** ISO 4217. */
+    currency: text('currency').notNull(),
+    ...timestamps(),
+  },
+  (table) => [
+    primaryKey({ name: 'prices_pkey', columns: [table.model, table.tokenClass, table.effectiveFrom] }),
+    check('prices_not_negative', sql`${table.microsPerMillion} >= 0`),
+    check('prices_on_the_hour', sql`${table.effectiveFrom} = date_bin('1 hour', ${table.effectiveFrom}, 'epoch'::timestamptz)`),
+  ],
+);
+
+export type Price = typeof prices.$inferSelect;
