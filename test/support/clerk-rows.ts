@@ -165,7 +165,9 @@ export async function readRows(db: TestDatabase, histories: History[]): Promise<
   >('SELECT id, clerk_invitation_id AS provider_id, organization_id, email, role, clerk_role, status, answered_by FROM invitations');
   for (const { id, provider_id, organization_id, answered_by, ...told } of invitations) {
     const organization = organizationNames.get(organization_id);
-    place('invitations', { id, provider_id }, { organization, answeredBy: nameOf(answered_by), ...told });
+    // An id that leads to nobody any more says as little as none: who was purged before the answer came has none.
+    const answeredBy = names.get(answered_by ?? '') ?? null;
+    place('invitations', { id, provider_id }, { organization, answeredBy, ...told });
   }
   const sessions = await db.rows<Owned & { provider_id: string | null; ended: boolean }>(
     'SELECT id, clerk_session_id AS provider_id, user_id, ended_at IS NOT NULL AS ended FROM sessions',
