@@ -20,6 +20,7 @@ import { OrganizationsModule } from './organizations/organizations.module.js';
 import { PlansModule } from './plans/plans.module.js';
 import { SessionsModule } from './sessions/sessions.module.js';
 import { SubscriptionsModule } from './subscriptions/subscriptions.module.js';
+import { UsageModule } from './usage/usage.module.js';
 import { UsersModule } from './users/users.module.js';
 import { ClerkWebhooksModule } from './webhooks/clerk/clerk-webhooks.module.js';
 import { DodoWebhooksModule } from './webhooks/dodo/dodo-webhooks.module.js';
@@ -53,6 +54,7 @@ export class AppModule {
         PolarWebhooksModule,
         DodoWebhooksModule,
         SubscriptionsModule,
+        UsageModule,
         JobsModule,
         HealthModule,
       ],

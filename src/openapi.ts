@@ -28,6 +28,8 @@ const TAGS = {
   Plans: 'What there is to subscribe to, and what it allows.',
   Subscriptions: 'What you may use yourself, and what you pay for it.',
   OrganizationSubscriptions: 'What an organization may use, and what it pays for it.',
+  Usage: 'What you use yourself, and what is left of it.',
+  OrganizationUsage: 'What an organization uses, and what is left of it.',
   OperatorSubscriptions: 'Everybody’s subscriptions, and plans that are given away, for operators.',
   Webhooks: 'Where identity and billing providers send what happened.',
   OperatorWebhooks: 'What providers sent and how far it is, for operators.',

@@ -23,7 +23,13 @@ export class RateLimiter {
     private readonly access: AccessRepository,
     config: Config,
   ) {
-    this.policies = { api: config.apiRateLimit, auth: config.authRateLimit, signIn: config.signInRateLimit, mail: config.mailRateLimit };
+    this.policies = {
+      api: config.apiRateLimit,
+      usage: config.usageRateLimit,
+      auth: config.authRateLimit,
+      signIn: config.signInRateLimit,
+      mail: config.mailRateLimit,
+    };
   }
 
   /** Sends one statement for each allowance; nothing is waited for before all are on their way. */
@@ -33,8 +39,8 @@ export class RateLimiter {
     return Promise.all(
       limits.map(async (name) => {
         const policy = this.policies[name];
-        const spender =
-          name === 'api' ? { ...caller, fallback: address } : { fallback: name === 'auth' ? address : emailKey(request.body) };
+        const isCallers = name === 'api' || name === 'usage';
+        const spender = isCallers ? { ...caller, fallback: address } : { fallback: name === 'auth' ? address : emailKey(request.body) };
         return { name, policy, allowance: await this.access.spend(name, policy, spender) };
       }),
     );

@@ -9,10 +9,13 @@ const TIME = /^(?!0000)\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-
 /** A time in a query: `new Date()` alone would take "1" and years that the database refuses. */
 export const IsTime = (): PropertyDecorator =>
   applyDecorators(
-    Transform(({ value }: { value: unknown }) => (typeof value === 'string' && isTime(value) ? new Date(value) : value)),
+    Transform(({ value }: { value: unknown }) => (typeof value === 'string' ? (readTime(value) ?? value) : value)),
     IsDate({ message: '$property must be a time as in 2026-01-01T00:00:00Z' }),
   );
 
-function isTime(text: string): boolean {
-  return TIME.test(text) && isDay(text.slice(0, 10));
+/** Undefined for what is no time. */
+export function readTime(text: string): Date | undefined {
+  if (!TIME.test(text) || !isDay(text.slice(0, 10))) return undefined;
+  const time = new Date(text);
+  return Number.isNaN(time.getTime()) ? undefined : time;
 }

@@ -12,6 +12,8 @@ interface ProblemDetails {
   detail?: string;
   errors?: InvalidField[];
   headers?: OutgoingHttpHeaders;
+  /** Members of its own that this kind of problem has (RFC 9457, 3.2). */
+  extensions?: Record<string, unknown>;
 }
 
 /** A failure that the caller is told about, as RFC 9457 `application/problem+json`. */
@@ -20,11 +22,13 @@ export class Problem extends Error {
   declare readonly code: string;
   readonly errors?: InvalidField[];
   readonly headers: OutgoingHttpHeaders;
+  readonly extensions?: Record<string, unknown>;
 
-  constructor(detail: string, { errors, headers }: ProblemDetails = {}) {
+  constructor(detail: string, { errors, headers, extensions }: ProblemDetails = {}) {
     super(detail);
     this.errors = errors;
     this.headers = headers ?? {};
+    this.extensions = extensions;
   }
 }
 
@@ -57,6 +61,15 @@ export function problem(status: number, code: string, detail: string): ProblemCl
 }
 
 /** What the caller reads (RFC 9457). */
-export function problemBody({ status, code, message, errors }: Problem, requestId: string) {
-  return { type: `https://tenantry.dev/problems/${code}`, title: STATUS_CODES[status], status, detail: message, code, requestId, errors };
+export function problemBody({ status, code, message, errors, extensions }: Problem, requestId: string) {
+  return {
+    type: `https://tenantry.dev/problems/${code}`,
+    title: STATUS_CODES[status],
+    status,
+    detail: message,
+    code,
+    requestId,
+    errors,
+    ...extensions,
+  };
 }

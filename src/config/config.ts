@@ -98,6 +98,8 @@ export class Config implements PlanSettings {
   /** How often, at most, the use of a session is written down. */
   readonly sessionTouchSeconds!: number;
   readonly apiRateLimit!: RateLimit;
+  /** Of recording usage; a plan's own limits count besides. */
+  readonly usageRateLimit!: RateLimit;
   readonly authRateLimit!: RateLimit;
   readonly signInRateLimit!: RateLimit;
   readonly mailRateLimit!: RateLimit;
@@ -254,6 +256,7 @@ const schema = z.object({
   SESSION_ABSOLUTE_SECONDS: seconds(30 * 24 * 3600),
   SESSION_TOUCH_SECONDS: seconds(60),
   RATE_LIMIT_API: rateLimit('1000/60'),
+  RATE_LIMIT_USAGE: rateLimit('12000/60'),
   RATE_LIMIT_AUTH: rateLimit('60/60'),
   RATE_LIMIT_SIGN_IN: rateLimit('10/300'),
   RATE_LIMIT_MAIL: rateLimit('5/3600'),
@@ -364,6 +367,7 @@ export function loadConfig(
     sessionAbsoluteSeconds: values.SESSION_ABSOLUTE_SECONDS,
     sessionTouchSeconds: values.SESSION_TOUCH_SECONDS,
     apiRateLimit: values.RATE_LIMIT_API,
+    usageRateLimit: values.RATE_LIMIT_USAGE,
     authRateLimit: values.RATE_LIMIT_AUTH,
     signInRateLimit: values.RATE_LIMIT_SIGN_IN,
     mailRateLimit: values.RATE_LIMIT_MAIL,

@@ -6,6 +6,7 @@ import type { Owner } from '../common/owner.js';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { memberships } from '../memberships/organization-memberships.table.js';
 import { organizations } from '../organizations/organizations.table.js';
+import { userMerges } from '../users/user-merges.table.js';
 import { users } from '../users/users.table.js';
 import { billingCustomers, type BillingCustomer, type Provider } from './billing-customers.table.js';
 import { ownedBy } from './owned-by.js';
@@ -34,6 +35,16 @@ export class SubscriptionsRepository {
 
   async listOfOwner({ id }: Owner, db?: Queryable): Promise<Subscription[]> {
     return db === undefined ? this.ofOwner.execute({ ownerId: id }) : selectOfOwner(db, id);
+  }
+
+  /** Each with the owner that was asked for: it may belong to a user whose row went on as theirs. */
+  async listOfOwners(ids: string[], db: Queryable = this.db): Promise<{ askedId: string; row: Subscription }[]> {
+    const asked = sql`(SELECT id AS asked_id, id FROM unnest(${sql.param(ids)}::uuid[]) AS asked (id)
+      UNION ALL SELECT ${userMerges.intoUserId}, ${userMerges.id} FROM ${userMerges} WHERE ${userMerges.intoUserId} = ANY (${sql.param(ids)}::uuid[])) AS owners`;
+    return db
+      .select({ askedId: sql<string>`owners.asked_id`, row: subscriptions })
+      .from(subscriptions)
+      .innerJoin(asked, sql`owners.id = ${subscriptions.ownerId}`);
   }
 
   /** What a subscription was ever said to be of, the newest first. */

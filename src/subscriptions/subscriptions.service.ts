@@ -36,6 +36,13 @@ export interface EffectiveSubscription {
 
 export type JudgedSubscription = Judged<Subscription>;
 
+/** What an owner may use by plan, without the rest of it. */
+export interface Entitlement {
+  plan: Plan;
+  /** The subscription that grants it; without one everybody has the free plan. */
+  granting?: Subscription;
+}
+
 /** Whose: exactly one of both. */
 export interface OwnerIds {
   organizationId?: string;
@@ -85,6 +92,16 @@ export class SubscriptionsService {
       chosen,
       considered: considered.toSorted((a, b) => Number(b === chosen) - Number(a === chosen)),
     };
+  }
+
+  /** Of many owners at once, by their ids. */
+  async entitlementsOf(ownerIds: string[], db?: Queryable): Promise<Map<string, Entitlement>> {
+    const rows = Map.groupBy(await this.repository.listOfOwners(ownerIds, db), ({ askedId }) => askedId);
+    const entitlements = ownerIds.map(async (id) => {
+      const { plan, granting } = await this.decideBy(rows.get(id)?.map(({ row }) => row) ?? [], db);
+      return [id, { plan, granting: granting?.row }] as const;
+    });
+    return new Map(await Promise.all(entitlements));
   }
 
   /** @throws {PlanRequired} naming the plans that have the feature */
@@ -199,7 +216,11 @@ export class SubscriptionsService {
 
   /** Without the seats, which take counting. */
   private async decide(owner: Owner, db?: Queryable) {
-    const considered = await this.judgeAll(await this.repository.listOfOwner(owner, db), db);
+    return this.decideBy(await this.repository.listOfOwner(owner, db), db);
+  }
+
+  private async decideBy(rows: Subscription[], db?: Queryable) {
+    const considered = await this.judgeAll(rows, db);
     const chosen = bestOf(considered);
     const granting = chosen?.state.grants === true ? chosen : undefined;
     return { considered, chosen, granting, plan: this.plans.get(granting?.tier ?? 'free') };

@@ -23,6 +23,7 @@ export function testEnvironment(databaseUrl: string): Record<string, string> {
     AUTH_SECRET: 'a test secret that is long enough to be one',
     ENCRYPTION_KEYS: `test:${Buffer.alloc(32, 7).toString('base64')}`,
     RATE_LIMIT_API: '1000000/1',
+    RATE_LIMIT_USAGE: '1000000/1',
     RATE_LIMIT_AUTH: '1000000/1',
     RATE_LIMIT_SIGN_IN: '1000000/1',
     RATE_LIMIT_MAIL: '1000000/1',

@@ -1,0 +1,378 @@
+import type { Owner } from '../common/owner.js';
+import type { Entitlement } from '../subscriptions/subscriptions.service.js';
+import type { UsageAlert } from './usage-alerts.table.js';
+import { UsageAccount } from './usage-account.js';
+import { FUTURE_MS, type UsageEvent } from './usage-event.js';
+import type { UsageHold } from './usage-holds.table.js';
+import { periodAt, type UsagePeriod } from './usage-period.js';
+import type { UsageQuota } from './usage-quotas.table.js';
+import type { EventIdKey, NewUsage, QuotaKey, Rollup } from './usage.repository.js';
+
+const HOUR_MS = 3_600_000;
+const MINUTE_MS = 60_000;
+
+export const OUTCOMES = ['inserted', 'duplicate', 'conflict', 'rejected'] as const;
+export type Outcome = (typeof OUTCOMES)[number];
+
+/** Why an event, or a hold, was not taken. */
+export const REJECTIONS = [
+  'invalid',
+  'in_the_future',
+  'too_old',
+  'unknown_user',
+  'count_too_large',
+  'quota_exceeded',
+  'rate_limited',
+] as const;
+export type Rejection = (typeof REJECTIONS)[number];
+
+/** An event with what its request knows. */
+export interface GivenEvent extends UsageEvent {
+  occurredAt: Date;
+  actorUserId: string | null;
+  /** Whether it is still to be seen that this person belongs, or belonged, to the organization. */
+  isStranger: boolean;
+}
+
+interface Asked {
+  owner: Owner;
+}
+export type RecordOperation = Asked & { kind: 'record'; events: GivenEvent[] };
+export type HoldOperation = Asked & { kind: 'hold'; hold: Pick<UsageHold, 'id' | 'tokens' | 'model' | 'actorUserId'> & { ttlMs: number } };
+/** `hold` as it was before it was locked: its period and its tokens never change. */
+export type SettleOperation = Asked & { kind: 'settle'; hold: UsageHold; event: GivenEvent };
+export type ReleaseOperation = Asked & { kind: 'release'; hold: UsageHold };
+export type Operation = RecordOperation | HoldOperation | SettleOperation | ReleaseOperation;
+
+/** What is left of a period. */
+export interface Quota extends UsagePeriod {
+  used: number;
+  overrun: number;
+  held: number;
+  /** Null where there is no limit. */
+  limit: number | null;
+  /** Whether usage stops at the limit. */
+  isHard: boolean;
+  remaining: number | null;
+}
+
+export interface EventResult {
+  eventId: string;
+  outcome: Outcome;
+  reason?: Rejection;
+}
+
+/** What became of an operation. */
+export interface Result {
+  /** The owner's period of now, after it. */
+  quota: Quota;
+  /** Set where the operation as a whole was refused. */
+  refused?: Rejection | 'hold_conflict' | 'hold_settled';
+  /** Milliseconds until a minute's allowance has room again. */
+  waitMs?: number;
+  events: EventResult[];
+  hold?: UsageHold;
+}
+
+/** An owner, and what their plan is now. */
+export class Customer {
+  private readonly anchor: Date;
+
+  /** @param createdAt from when on the periods of the free plan are counted */
+  constructor(
+    readonly owner: Owner,
+    readonly entitlement: Entitlement,
+    private readonly createdAt: Date,
+  ) {
+    const { granting } = entitlement;
+    this.anchor = granting === undefined ? createdAt : (granting.startedAt ?? granting.currentPeriodStart ?? granting.createdAt);
+  }
+
+  /**
+   * The period that counts a moment: of the subscription that grants the plan, and before it began of the free plan.
+   * So a change of plan within one subscription changes the limit and keeps what was used, and another subscription,
+   * or none, counts in periods of its own.
+   */
+  periodAt(at: Date): UsagePeriod {
+    return periodAt(at < this.anchor ? this.createdAt : this.anchor, at);
+  }
+}
+
+/** What was read, under the locks of the quotas. */
+export interface Books {
+  now: Date;
+  /** The oldest events that are taken. */
+  oldest: Date;
+  customers: Map<string, Customer>;
+  quotas: UsageQuota[];
+  holds: UsageHold[];
+  /** Holds that were live until they were read and are past their end: their tokens are back. */
+  expired: Pick<UsageHold, 'ownerId' | 'periodStart' | 'tokens'>[];
+  known: (EventIdKey & { fingerprint: Buffer })[];
+  members: { organizationId: string; userId: string }[];
+}
+
+/** What is to be written. */
+export interface Changes {
+  events: NewUsage[];
+  rollups: Rollup[];
+  quotas: UsageQuota[];
+  newHolds: UsageHold[];
+  endedHolds: UsageHold[];
+  alerts: UsageAlert[];
+}
+
+interface Account {
+  account: UsageAccount;
+  row: UsageQuota;
+}
+
+/**
+ * Decides about operations one after the other, as if each were alone, and collects what is to be written for all of
+ * them together. Reads and writes nothing itself: what it needs to know was read under the locks that the caller holds.
+ */
+export class UsageDecisions {
+  private readonly accounts: Map<string, Account>;
+  private readonly holds: Map<string, UsageHold>;
+  private readonly known: Map<string, Buffer>;
+  private readonly members: Set<string>;
+  private readonly events: NewUsage[] = [];
+  private readonly newHolds: UsageHold[] = [];
+  private readonly endedHolds = new Map<string, UsageHold>();
+
+  constructor(private readonly books: Books) {
+    const now = books.now.getTime();
+    this.accounts = new Map(
+      books.quotas.map((row) => {
+        const { limits } = books.customers.get(row.ownerId)!.entitlement.plan;
+        const { used, overrun, held, alerted, requestsWholeAt, tokensWholeAt } = row;
+        const state = { used, overrun, held, alerted, requestsWholeAt, tokensWholeAt };
+        return [keyOf(row.ownerId, row.periodStart.getTime()), { row, account: new UsageAccount(state, limits, now) }];
+      }),
+    );
+    for (const { ownerId, periodStart, tokens } of books.expired)
+      this.accounts.get(keyOf(ownerId, periodStart.getTime()))!.account.giveBack(tokens);
+    this.holds = new Map(books.holds.map((hold) => [keyOf(hold.ownerId, hold.id), { ...hold }]));
+    this.known = new Map(books.known.map(({ ownerId, eventId, fingerprint }) => [keyOf(ownerId, eventId), fingerprint]));
+    this.members = new Set(books.members.map(({ organizationId, userId }) => keyOf(organizationId, userId)));
+  }
+
+  decide(operation: Operation): Result {
+    const decided = this.decideAlone(operation);
+    return { events: [], ...decided, quota: this.quotaOf(operation.owner) };
+  }
+
+  changes(): Changes {
+    const alerts = [...this.accounts.values()].flatMap(({ account, row: { ownerId, ownerKind, periodStart } }) =>
+      account.takeAlerts().map((threshold) => ({
+        ...{ ownerId, ownerKind, periodStart, threshold, createdAt: this.books.now },
+        ...{ used: account.state.used, limit: account.limit! },
+      })),
+    );
+    const quotas = [...this.accounts.values()].filter(isChanged).map(({ account, row }) => ({ ...row, ...account.state }));
+    return {
+      ...{ events: this.events, rollups: rollUp(this.events), quotas, alerts },
+      ...{ newHolds: this.newHolds, endedHolds: [...this.endedHolds.values()] },
+    };
+  }
+
+  private decideAlone(operation: Operation): Omit<Result, 'quota' | 'events'> & { events?: EventResult[] } {
+    switch (operation.kind) {
+      case 'record':
+        return this.record(operation);
+      case 'hold':
+        return this.hold(operation);
+      case 'settle':
+        return this.settle(operation);
+      case 'release':
+        return this.release(operation);
+    }
+  }
+
+  private record({ owner, events }: RecordOperation): Pick<Result, 'refused' | 'waitMs'> & { events?: EventResult[] } {
+    const current = this.accountAt(owner, this.books.now).account;
+    const wait = current.spendRequest();
+    if (wait > 0) return { refused: 'rate_limited', waitMs: wait };
+    let waitMs: number | undefined;
+    const results = events.map((event) => {
+      const result = this.recordOne(owner, event, current);
+      if (typeof result === 'number') {
+        waitMs = Math.max(waitMs ?? 0, result);
+        return { eventId: event.eventId, outcome: 'rejected' as const, reason: 'rate_limited' as const };
+      }
+      return { eventId: event.eventId, ...result };
+    });
+    return { events: results, waitMs };
+  }
+
+  /** Answers how many milliseconds to wait where the minute's allowance is used up. */
+  private recordOne(owner: Owner, event: GivenEvent, current: UsageAccount): Omit<EventResult, 'eventId'> | number {
+    const seen = this.seenBefore(owner, event) ?? this.refusalOf(owner, event);
+    if (seen !== undefined) return seen;
+    const { account, row } = this.accountAt(owner, event.occurredAt);
+    if (account.overflows(event.tokensUsed)) return rejected('count_too_large');
+    if (account.exceeds(event.tokensUsed)) return rejected('quota_exceeded');
+    // What was used longer ago is none of this minute's.
+    if (event.occurredAt.getTime() > this.books.now.getTime() - MINUTE_MS) {
+      const wait = current.spendTokens(event.tokensUsed);
+      if (wait > 0) return wait;
+    }
+    account.use(event.tokensUsed);
+    this.write(row, event, { overrun: 0, holdId: null });
+    return { outcome: 'inserted' };
+  }
+
+  private hold({ owner, hold: { ttlMs, ...asked } }: HoldOperation): Pick<Result, 'refused' | 'waitMs' | 'hold'> {
+    const existing = this.holds.get(keyOf(owner.id, asked.id));
+    if (existing !== undefined) {
+      const isSame = existing.tokens === asked.tokens && existing.model === asked.model;
+      return isSame ? { hold: existing } : { refused: 'hold_conflict' };
+    }
+    const { now } = this.books;
+    const { account, row } = this.accountAt(owner, now);
+    const requestWait = account.spendRequest();
+    if (requestWait > 0) return { refused: 'rate_limited', waitMs: requestWait };
+    if (account.exceeds(asked.tokens)) return { refused: 'quota_exceeded' };
+    if (account.overflows(asked.tokens)) return { refused: 'count_too_large' };
+    const wait = account.spendTokens(asked.tokens);
+    if (wait > 0) return { refused: 'rate_limited', waitMs: wait };
+    account.hold(asked.tokens);
+    const hold: UsageHold = {
+      ...asked,
+      ...{ ownerId: owner.id, periodStart: row.periodStart, status: 'live', eventId: null },
+      ...{ expiresAt: new Date(now.getTime() + ttlMs), createdAt: now, updatedAt: now },
+    };
+    this.newHolds.push(hold);
+    this.holds.set(keyOf(owner.id, hold.id), hold);
+    return { hold };
+  }
+
+  /** Never refused for what it counts: it has been used. */
+  private settle({ owner, hold: { id }, event }: SettleOperation): Pick<Result, 'refused' | 'hold'> & { events?: EventResult[] } {
+    const hold = this.holds.get(keyOf(owner.id, id))!;
+    const answer = (result: Omit<EventResult, 'eventId'>) => ({ hold, events: [{ eventId: event.eventId, ...result }] });
+    const seen = this.seenBefore(owner, event);
+    if (seen !== undefined) return answer(seen);
+    if (hold.status === 'settled') return { refused: 'hold_settled', hold };
+    const refusal = this.refusalOf(owner, event);
+    if (refusal !== undefined) return answer(refusal);
+    const { account, row } = this.accountAt(owner, event.occurredAt);
+    if (account.overflows(event.tokensUsed)) return answer(rejected('count_too_large'));
+    const isReservedHere = hold.status === 'live' && hold.periodStart.getTime() === row.periodStart.getTime();
+    const reserved = isReservedHere ? hold.tokens : 0;
+    const overrun = account.settle(event.tokensUsed, reserved);
+    this.accountAt(owner, this.books.now).account.chargeTokens(event.tokensUsed - reserved);
+    this.end(hold, 'settled', event.eventId);
+    this.write(row, event, { overrun, holdId: hold.id });
+    return answer({ outcome: 'inserted' });
+  }
+
+  private release({ owner, hold: { id } }: ReleaseOperation): Pick<Result, 'refused' | 'hold'> {
+    const hold = this.holds.get(keyOf(owner.id, id))!;
+    if (hold.status === 'settled') return { refused: 'hold_settled', hold };
+    if (hold.status === 'live') this.end(hold, 'released', null);
+    return { hold };
+  }
+
+  private end(hold: UsageHold, status: 'settled' | 'released', eventId: string | null): void {
+    if (hold.status === 'live') this.accounts.get(keyOf(hold.ownerId, hold.periodStart.getTime()))!.account.giveBack(hold.tokens);
+    Object.assign(hold, { status, eventId });
+    // One that was made by the same group is written as it ended.
+    if (!this.newHolds.includes(hold)) this.endedHolds.set(keyOf(hold.ownerId, hold.id), hold);
+  }
+
+  private seenBefore(owner: Owner, { eventId, fingerprint }: GivenEvent): Omit<EventResult, 'eventId'> | undefined {
+    const known = this.known.get(keyOf(owner.id, eventId));
+    if (known === undefined) return undefined;
+    return { outcome: known.equals(fingerprint) ? 'duplicate' : 'conflict' };
+  }
+
+  private refusalOf(owner: Owner, { occurredAt, actorUserId, isStranger }: GivenEvent): Omit<EventResult, 'eventId'> | undefined {
+    if (occurredAt.getTime() > this.books.now.getTime() + FUTURE_MS) return rejected('in_the_future');
+    if (occurredAt < this.books.oldest) return rejected('too_old');
+    if (isStranger && !this.members.has(keyOf(owner.id, actorUserId!))) return rejected('unknown_user');
+    return undefined;
+  }
+
+  private write(row: UsageQuota, event: GivenEvent, { overrun, holdId }: { overrun: number; holdId: string | null }): void {
+    const { eventId, fingerprint, occurredAt, actorUserId, model, metadata = null } = event;
+    const { inputTokens, outputTokens, cachedInputTokens, reasoningTokens, tokensUsed } = event;
+    this.known.set(keyOf(row.ownerId, eventId), fingerprint);
+    this.events.push({
+      ...{ ownerId: row.ownerId, ownerKind: row.ownerKind, periodStart: row.periodStart, eventId, fingerprint },
+      ...{ occurredAt, actorUserId, model, metadata, overrun, holdId },
+      ...{ inputTokens, outputTokens, cachedInputTokens, reasoningTokens, tokensUsed },
+    });
+  }
+
+  private accountAt(owner: Owner, at: Date): Account {
+    const { start } = this.books.customers.get(owner.id)!.periodAt(at);
+    return this.accounts.get(keyOf(owner.id, start.getTime()))!;
+  }
+
+  private quotaOf(owner: Owner): Quota {
+    const { account, row } = this.accountAt(owner, this.books.now);
+    const { used, overrun, held } = account.state;
+    const { limit, isHard, remaining } = account;
+    return { used, overrun, held, limit, isHard, remaining, start: row.periodStart, end: row.periodEnd };
+  }
+}
+
+/** The quotas that operations may touch; locked before anything is decided. */
+export function quotaKeysOf(operations: Operation[], { now, oldest, customers }: Pick<Books, 'now' | 'oldest' | 'customers'>): QuotaKey[] {
+  const keys = new Map<string, QuotaKey>();
+  const latest = now.getTime() + FUTURE_MS;
+  for (const operation of operations) {
+    const { owner } = operation;
+    const customer = customers.get(owner.id)!;
+    const add = (start: Date, end: Date) =>
+      keys.set(keyOf(owner.id, start.getTime()), { ownerId: owner.id, ownerKind: owner.kind, periodStart: start, periodEnd: end });
+    const addAt = (at: Date) => {
+      const { start, end } = customer.periodAt(at);
+      add(start, end);
+    };
+    addAt(now);
+    for (const { occurredAt } of eventsOf(operation)) if (occurredAt >= oldest && occurredAt.getTime() <= latest) addAt(occurredAt);
+    // The period of a hold is the one that it was made in, whatever the plan has become.
+    if ('hold' in operation && 'periodStart' in operation.hold) {
+      const { periodStart } = operation.hold;
+      if (!keys.has(keyOf(owner.id, periodStart.getTime()))) add(periodStart, customer.periodAt(periodStart).end);
+    }
+  }
+  return [...keys.values()];
+}
+
+export function eventsOf(operation: Operation): GivenEvent[] {
+  if (operation.kind === 'record') return operation.events;
+  return operation.kind === 'settle' ? [operation.event] : [];
+}
+
+function rollUp(events: NewUsage[]): Rollup[] {
+  const rollups = new Map<string, Rollup>();
+  for (const event of events) {
+    const { ownerId, model, actorUserId } = event;
+    const hour = Math.floor(event.occurredAt.getTime() / HOUR_MS) * HOUR_MS;
+    const key = JSON.stringify([ownerId, hour, model, actorUserId]);
+    let rollup = rollups.get(key);
+    if (rollup === undefined) rollups.set(key, (rollup = { ownerId, hour: new Date(hour), model, actorUserId, events: 0, ...NOTHING }));
+    rollup.events += 1;
+    for (const name of COUNTED) rollup[name] += event[name];
+  }
+  return [...rollups.values()];
+}
+
+const NOTHING = { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, reasoningTokens: 0, tokensUsed: 0, overrun: 0 };
+const COUNTED = Object.keys(NOTHING) as (keyof typeof NOTHING)[];
+
+function isChanged({ account: { state }, row }: Account): boolean {
+  return (Object.keys(state) as (keyof typeof state)[]).some((name) => state[name] !== row[name]);
+}
+
+function rejected(reason: Rejection): Omit<EventResult, 'eventId'> {
+  return { outcome: 'rejected', reason };
+}
+
+/** Ids of owners are of one length: no two pairs make the same key. */
+function keyOf(ownerId: string, rest: string | number): string {
+  return `${ownerId} ${rest}`;
+}

@@ -1,0 +1,129 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { Clock } from '../common/clock.js';
+import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { isDatabaseAway, isPassing, Overtaken } from '../database/database-errors.js';
+import { SubscriptionsService } from '../subscriptions/subscriptions.service.js';
+import { UsageAlerts } from './usage-alerts.js';
+import {
+  type Books,
+  type Changes,
+  Customer,
+  eventsOf,
+  type Operation,
+  quotaKeysOf,
+  type Result,
+  UsageDecisions,
+} from './usage-decisions.js';
+import { Groups } from './usage-groups.js';
+import { UsageRepository } from './usage.repository.js';
+
+/** Owners are spread over them, so that one group is decided while another one is written; each takes a connection. */
+const LANES = 2;
+/** Events that go in one transaction. */
+const GROUP = 2000;
+/** Events that may wait in each lane; more are refused with 503. */
+const MOST_WAITING = 50_000;
+/** Of a transaction that others got in the way of. */
+const ATTEMPTS = 5;
+
+/**
+ * All that changes usage goes through here: operations of many requests share statements and one commit, and each is
+ * answered after it. An owner's operations are decided one after the other, under the locks of the owner's quotas, so
+ * that a cap is exact on any number of processes (docs/decisions/0017).
+ */
+@Injectable()
+export class UsageLedger {
+  private readonly lanes = Array.from(
+    { length: LANES },
+    () => new Groups<Operation, Result>((group) => this.commit(group), { group: GROUP, most: MOST_WAITING, isShared: isDatabaseAway }),
+  );
+
+  constructor(
+    private readonly repository: UsageRepository,
+    private readonly subscriptions: SubscriptionsService,
+    private readonly alerts: UsageAlerts,
+    private readonly clock: Clock,
+    @Inject(DATABASE) private readonly db: Database,
+  ) {}
+
+  /** @throws {ServiceUnavailable} */
+  async submit(operation: Operation): Promise<Result> {
+    // The last digits of a UUID are random; one owner's operations go together.
+    const lane = Number.parseInt(operation.owner.id.slice(-6), 16) % LANES;
+    return this.lanes[lane]!.add(operation, Math.max(1, eventsOf(operation).length));
+  }
+
+  /** What an owner may use, and in which periods. */
+  async customersOf(operations: Pick<Operation, 'owner'>[], db: Queryable = this.db): Promise<Map<string, Customer>> {
+    const owners = new Map(operations.map(({ owner }) => [owner.id, owner]));
+    const ids = [...owners.keys()];
+    const [entitlements, creations] = await Promise.all([
+      this.subscriptions.entitlementsOf(ids, db),
+      this.repository.listCreationTimes(ids, db),
+    ]);
+    const createdAt = new Map(creations.map((one) => [one.id, one.createdAt]));
+    // One that was purged this very moment has periods of its own no more; any will do.
+    return new Map(ids.map((id) => [id, new Customer(owners.get(id)!, entitlements.get(id)!, createdAt.get(id) ?? new Date(0))]));
+  }
+
+  private async commit(group: Operation[]): Promise<Result[]> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.db.transaction(async (tx) => {
+          const { books, decisions } = await this.read(group, tx);
+          const results = group.map((operation) => decisions.decide(operation));
+          await this.write(decisions.changes(), books, tx);
+          return results;
+        });
+      } catch (error) {
+        if (!isPassing(error) || attempt === ATTEMPTS) throw error;
+      }
+    }
+  }
+
+  private async read(group: Operation[], tx: Queryable): Promise<{ books: Books; decisions: UsageDecisions }> {
+    const now = this.clock.now();
+    const strangers = strangersOf(group);
+    const [customers, members] = await Promise.all([
+      this.customersOf(group, tx),
+      strangers.length === 0 ? [] : this.repository.listMembers(strangers, tx),
+    ]);
+    const known = { now, oldest: new Date(0), customers, members };
+    const keys = quotaKeysOf(group, known);
+    const holds = group.flatMap((operation) => ('hold' in operation ? [{ ownerId: operation.owner.id, id: operation.hold.id }] : []));
+    const ids = group.flatMap((operation) => eventsOf(operation).map(({ eventId }) => ({ ownerId: operation.owner.id, eventId })));
+    // In this order: what stands under the locks is read once they are held.
+    const [, quotas, expired, held, seen] = await Promise.all([
+      this.repository.insertQuotas(keys, tx),
+      this.repository.lockQuotas(keys, tx),
+      this.repository.expireHolds(keys, now, tx),
+      holds.length === 0 ? [] : this.repository.listHolds(holds, tx),
+      ids.length === 0 ? [] : this.repository.listEventIds(ids, tx),
+    ]);
+    const books = { ...known, quotas, expired, holds: held, known: seen };
+    return { books, decisions: new UsageDecisions(books) };
+  }
+
+  private async write({ events, rollups, quotas, newHolds, endedHolds, alerts }: Changes, { now }: Books, tx: Queryable): Promise<void> {
+    const { repository } = this;
+    const [inserted] = await Promise.all([
+      events.length === 0 ? 0 : repository.insertEventIds(events, now, tx),
+      events.length === 0 ? undefined : repository.insertUsage(events, now, tx),
+      rollups.length === 0 ? undefined : repository.addToRollups(rollups, now, tx),
+      newHolds.length === 0 ? undefined : repository.insertHolds(newHolds, tx),
+      endedHolds.length === 0 ? undefined : repository.endHolds(endedHolds, now, tx),
+      quotas.length === 0 ? undefined : repository.updateQuotas(quotas, now, tx),
+      alerts.length === 0 ? undefined : this.alerts.record(alerts, tx),
+    ]);
+    // An id that came by way of another period's lock since it was looked for.
+    if (inserted < events.length) throw new Overtaken();
+  }
+}
+
+function strangersOf(group: Operation[]): { organizationId: string; userId: string }[] {
+  return group.flatMap((operation) =>
+    eventsOf(operation).flatMap(({ isStranger, actorUserId }) =>
+      isStranger ? [{ organizationId: operation.owner.id, userId: actorUserId! }] : [],
+    ),
+  );
+}

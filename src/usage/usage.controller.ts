@@ -1,0 +1,107 @@
+import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
+import { ApiBody } from '@nestjs/swagger';
+import { Limited, SignedIn } from '../access/access.decorators.js';
+import { Problems } from '../common/api-problems.js';
+import { InvalidCursor } from '../common/common.errors.js';
+import { IdPipe } from '../common/id.pipe.js';
+import { ListQuery } from '../common/list.dto.js';
+import { UsageAnswer } from './usage-answer.js';
+import { Answer, OfUsage } from './usage.decorators.js';
+import {
+  HoldRequest,
+  QuotaResponse,
+  RecordUsageBatchRequest,
+  RecordUsageRequest,
+  UsageAlertListResponse,
+  UsageBatchResponse,
+  UsageHoldResponse,
+  UsageResponse,
+} from './usage.dto.js';
+import { HoldConflict, HoldNotFound, HoldSettled, QuotaExceeded, UsageConflict } from './usage.errors.js';
+import { type UsageCaller, UsageService } from './usage.service.js';
+
+@Controller('v1/usage')
+export class UsageController {
+  constructor(private readonly usage: UsageService) {}
+
+  /** Records what you used. Durable when it is answered; sending it again changes nothing. */
+  @Post()
+  @SignedIn()
+  @Limited('usage')
+  @ApiBody({ type: RecordUsageRequest })
+  @Problems(QuotaExceeded, UsageConflict)
+  async recordOwnUsage(@OfUsage() caller: UsageCaller, @Body() body: unknown, @Answer() answer: UsageAnswer): Promise<UsageResponse> {
+    return answer.recorded(await this.usage.record(caller, body));
+  }
+
+  /** Records up to 1,000 events, each answered for itself. */
+  @Post('batch')
+  @HttpCode(200)
+  @SignedIn()
+  @Limited('usage')
+  @ApiBody({ type: RecordUsageBatchRequest })
+  async recordOwnUsageBatch(
+    @OfUsage() caller: UsageCaller,
+    @Body() body: unknown,
+    @Answer() answer: UsageAnswer,
+  ): Promise<UsageBatchResponse> {
+    return answer.batch(await this.usage.recordBatch(caller, body));
+  }
+
+  /** Reads what is left of YOUR tokens in this period. */
+  @Get('quota')
+  @SignedIn()
+  async getOwnQuota(@OfUsage() caller: UsageCaller, @Answer() answer: UsageAnswer): Promise<QuotaResponse> {
+    return answer.quota(await this.usage.getQuota(caller));
+  }
+
+  /** Reserves tokens for what is about to happen. */
+  @Post('holds')
+  @SignedIn()
+  @Limited('usage')
+  @Problems(QuotaExceeded, HoldConflict)
+  async holdOwnTokens(
+    @OfUsage() caller: UsageCaller,
+    @Body() body: HoldRequest,
+    @Answer() answer: UsageAnswer,
+  ): Promise<UsageHoldResponse> {
+    return answer.held(await this.usage.hold(caller, body));
+  }
+
+  /** Records what really was used, and gives the rest of the hold back. No cap refuses it. */
+  @Post('holds/:holdId/settle')
+  @SignedIn()
+  @Limited('usage')
+  @ApiBody({ type: RecordUsageRequest })
+  @Problems(HoldNotFound, HoldSettled, UsageConflict)
+  async settleOwnHold(
+    @OfUsage() caller: UsageCaller,
+    @Param('holdId', IdPipe) holdId: string,
+    @Body() body: unknown,
+    @Answer() answer: UsageAnswer,
+  ): Promise<UsageResponse> {
+    return answer.recorded(await this.usage.settle(caller, holdId, body));
+  }
+
+  /** Gives a hold back. One that is back already stays so. */
+  @Delete('holds/:holdId')
+  @HttpCode(204)
+  @SignedIn()
+  @Limited('usage')
+  @Problems(HoldNotFound, HoldSettled)
+  async releaseOwnHold(
+    @OfUsage() caller: UsageCaller,
+    @Param('holdId', IdPipe) holdId: string,
+    @Answer() answer: UsageAnswer,
+  ): Promise<void> {
+    answer.released(await this.usage.release(caller, holdId));
+  }
+
+  /** Lists when 50, 80 and 100 percent of a period's limit were reached. */
+  @Get('alerts')
+  @SignedIn()
+  @Problems(InvalidCursor)
+  async listOwnUsageAlerts(@OfUsage() caller: UsageCaller, @Query() query: ListQuery): Promise<UsageAlertListResponse> {
+    return UsageAlertListResponse.of(await this.usage.listAlerts(caller, query));
+  }
+}

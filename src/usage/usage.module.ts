@@ -1,0 +1,18 @@
+import { Module } from '@nestjs/common';
+import { OutboxModule } from '../outbox/outbox.module.js';
+import { PlansModule } from '../plans/plans.module.js';
+import { SubscriptionsModule } from '../subscriptions/subscriptions.module.js';
+import { OrganizationUsageController } from './organization-usage.controller.js';
+import { UsageAlerts } from './usage-alerts.js';
+import { UsageLedger } from './usage-ledger.js';
+import { UsageController } from './usage.controller.js';
+import { UsageRepository } from './usage.repository.js';
+import { UsageService } from './usage.service.js';
+
+@Module({
+  imports: [OutboxModule, PlansModule, SubscriptionsModule],
+  controllers: [UsageController, OrganizationUsageController],
+  providers: [UsageRepository, UsageLedger, UsageAlerts, UsageService],
+  exports: [UsageService, UsageAlerts],
+})
+export class UsageModule {}

@@ -1,0 +1,185 @@
+import { Injectable } from '@nestjs/common';
+import { Clock } from '../common/clock.js';
+import { InvalidRequest } from '../common/common.errors.js';
+import { Cursors, type Page } from '../common/cursors.js';
+import { newId } from '../common/ids.js';
+import type { Owner } from '../common/owner.js';
+import type { InvalidField } from '../common/problem.js';
+import type { Plan } from '../plans/plans.js';
+import { PlansService } from '../plans/plans.service.js';
+import { UsageAccount } from './usage-account.js';
+import type { UsageAlert } from './usage-alerts.table.js';
+import type { EventResult, GivenEvent, HoldOperation, Quota, Result } from './usage-decisions.js';
+import { readEvent, type UsageEvent } from './usage-event.js';
+import type { UsageHold } from './usage-holds.table.js';
+import { UsageLedger } from './usage-ledger.js';
+import { HoldNotFound } from './usage.errors.js';
+import { UsageRepository } from './usage.repository.js';
+
+const MOST_EVENTS = 1000;
+
+/** Whose usage it is, and who says so. */
+export interface UsageCaller {
+  owner: Owner;
+  /** Null for an API key. */
+  userId: string | null;
+  /** Whose usage they may record beside their own: that of everybody who belongs, or belonged, to the organization. */
+  mayName: 'members' | 'nobody';
+}
+
+/** What a hold is asked for. */
+export interface HoldRequested {
+  estimatedTokens: number;
+  holdId?: string;
+  model?: string;
+  userId?: string;
+  expiresInSeconds: number;
+}
+
+/** What became of an operation, and which plan would have let it through. */
+export type Answered = Result & { helping?: Plan };
+
+/** An item of a batch: one that cannot be read never came to be decided about. */
+export type BatchResult = EventResult & { errors?: InvalidField[] };
+
+@Injectable()
+export class UsageService {
+  constructor(
+    private readonly ledger: UsageLedger,
+    private readonly repository: UsageRepository,
+    private readonly plans: PlansService,
+    private readonly cursors: Cursors,
+    private readonly clock: Clock,
+  ) {}
+
+  /** @throws {InvalidRequest} */
+  async record(caller: UsageCaller, given: unknown): Promise<Answered> {
+    const event = this.readOne(caller, given);
+    const result = await this.ledger.submit({ kind: 'record', owner: caller.owner, events: [event] });
+    return this.withHelp(result, event.tokensUsed);
+  }
+
+  /** @throws {InvalidRequest} where it is no batch; what is wrong with an item is said in its place */
+  async recordBatch(caller: UsageCaller, given: unknown): Promise<Answered & { items: BatchResult[] }> {
+    const items = itemsOf(given).map((item, index) => ({ item, read: this.read(caller, item, `body.events.${index}`) }));
+    const events = items.flatMap(({ read }) => ('event' in read ? [read.event] : []));
+    const result = await this.ledger.submit({ kind: 'record', owner: caller.owner, events });
+    const decided = result.events.values();
+    return {
+      ...this.withHelp(result, 1),
+      items:
+        result.refused === undefined
+          ? items.map(({ item, read }) => ('event' in read ? decided.next().value! : invalid(item, read.errors)))
+          : [],
+    };
+  }
+
+  /** @throws {InvalidRequest} */
+  async hold(caller: UsageCaller, { estimatedTokens, holdId, model, userId, expiresInSeconds }: HoldRequested): Promise<Answered> {
+    const wrong = this.wrongUser(caller, userId, 'body');
+    if (wrong !== undefined) throw new InvalidRequest({ errors: [wrong] });
+    const hold: HoldOperation['hold'] = {
+      id: holdId?.toLowerCase() ?? newId(),
+      tokens: estimatedTokens,
+      model: model ?? null,
+      actorUserId: userId?.toLowerCase() ?? caller.userId,
+      ttlMs: expiresInSeconds * 1000,
+    };
+    const result = await this.ledger.submit({ kind: 'hold', owner: caller.owner, hold });
+    return this.withHelp(result, estimatedTokens);
+  }
+
+  /** @throws {InvalidRequest} @throws {HoldNotFound} */
+  async settle(caller: UsageCaller, holdId: string, given: unknown): Promise<Answered> {
+    const event = this.readOne(caller, given);
+    const hold = await this.findHold(caller.owner, holdId);
+    return this.ledger.submit({ kind: 'settle', owner: caller.owner, hold, event });
+  }
+
+  /** @throws {HoldNotFound} */
+  async release(caller: UsageCaller, holdId: string): Promise<Answered> {
+    const hold = await this.findHold(caller.owner, holdId);
+    return this.ledger.submit({ kind: 'release', owner: caller.owner, hold });
+  }
+
+  /** The period of now. */
+  async getQuota({ owner }: UsageCaller): Promise<Quota & { plan: Plan }> {
+    const now = this.clock.now();
+    const customer = (await this.ledger.customersOf([{ owner }])).get(owner.id)!;
+    const { plan } = customer.entitlement;
+    const period = customer.periodAt(now);
+    const found = await this.repository.findQuota(owner.id, period.start, now);
+    const { used, overrun, held } = found ?? { used: 0, overrun: 0, held: 0 };
+    const state = { used, overrun, held, alerted: 0, requestsWholeAt: 0, tokensWholeAt: 0 };
+    const { limit, isHard, remaining } = new UsageAccount(state, plan.limits, now.getTime());
+    return { ...period, plan, used, overrun, held, limit, isHard, remaining };
+  }
+
+  /** The latest first. */
+  async listAlerts({ owner }: UsageCaller, { limit, cursor }: { limit: number; cursor?: string }): Promise<Page<UsageAlert>> {
+    const list = ['usage-alerts', owner];
+    const position = this.cursors.read(cursor, list);
+    const after = position && { periodStart: String(position[0]), threshold: Number(position[1]) };
+    const rows = await this.repository.listAlerts(owner.id, { limit: limit + 1, after });
+    return this.cursors.page(rows, { limit, list, position: ({ periodStart, threshold }) => [periodStart.toISOString(), threshold] });
+  }
+
+  private async findHold(owner: Owner, id: string): Promise<UsageHold> {
+    const hold = await this.repository.findHold(owner.id, id);
+    if (hold === undefined) throw new HoldNotFound();
+    return hold;
+  }
+
+  private readOne(caller: UsageCaller, given: unknown): GivenEvent {
+    const read = this.read(caller, given, 'body');
+    if ('errors' in read) throw new InvalidRequest({ errors: read.errors });
+    return read.event;
+  }
+
+  private read(caller: UsageCaller, given: unknown, path: string): { event: GivenEvent } | { errors: InvalidField[] } {
+    const read = readEvent(given, path);
+    if ('errors' in read) return read;
+    const { event } = read;
+    const wrong = this.wrongUser(caller, event.userId, path);
+    return wrong === undefined ? { event: this.complete(caller, event) } : { errors: [wrong] };
+  }
+
+  private complete({ userId: self, owner }: UsageCaller, event: UsageEvent): GivenEvent {
+    const actorUserId = event.userId ?? self;
+    const isStranger = owner.kind === 'organization' && actorUserId !== null && actorUserId !== self;
+    return { ...event, occurredAt: event.occurredAt ?? this.clock.now(), actorUserId, isStranger };
+  }
+
+  private wrongUser({ userId: self, mayName }: UsageCaller, userId: string | undefined, path: string): InvalidField | undefined {
+    if (userId === undefined || userId.toLowerCase() === self || mayName === 'members') return undefined;
+    return { path: `${path}.userId`, message: 'userId must be your own, or left out' };
+  }
+
+  /** Where a cap was in the way: the first plan that would have let through so many tokens. */
+  private withHelp(result: Result, tokens: number): Answered {
+    const isRefused = result.refused === 'quota_exceeded' || result.events.some(({ reason }) => reason === 'quota_exceeded');
+    if (!isRefused) return result;
+    const needed = result.quota.used + result.quota.held + tokens;
+    const helping = this.plans
+      .list()
+      .find(
+        ({ limits: { tokenLimit, tokensPerPeriod } }) => tokenLimit === 'soft' || tokensPerPeriod === null || tokensPerPeriod >= needed,
+      );
+    return { ...result, helping };
+  }
+}
+
+function itemsOf(given: unknown): unknown[] {
+  const { events, ...rest } = given as { events?: unknown };
+  const errors = Object.keys(rest).map((name) => ({ path: `body.${name}`, message: `property ${name} should not exist` }));
+  if (errors.length > 0) throw new InvalidRequest({ errors });
+  if (!Array.isArray(events) || events.length === 0 || events.length > MOST_EVENTS)
+    throw new InvalidRequest({ errors: [{ path: 'body.events', message: `events must be a list of 1 to ${MOST_EVENTS}` }] });
+  return events;
+}
+
+/** Named as far as it can be, for the caller to find it. */
+function invalid(item: unknown, errors: InvalidField[]): BatchResult {
+  const eventId = typeof item === 'object' && item !== null && 'eventId' in item && typeof item.eventId === 'string' ? item.eventId : '';
+  return { eventId, outcome: 'rejected', reason: 'invalid', errors };
+}
