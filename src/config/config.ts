@@ -110,6 +110,8 @@ export class Config implements PlanSettings {
   readonly purgeAfterDays!: number;
   /** 0 keeps the audit log for ever. */
   readonly auditRetentionDays!: number;
+  /** How old an event of usage may be that is recorded, and how long it stays: by whole months. */
+  readonly usageRetentionDays!: number;
   /** How long an invitation can be accepted. */
   readonly invitationDays!: number;
   readonly metricsToken?: string;
@@ -268,6 +270,7 @@ const schema = z.object({
   MAX_CONCURRENT_REQUESTS: z.coerce.number({ error: 'must be a number of requests' }).int().min(1).default(1000),
   PURGE_AFTER_DAYS: z.coerce.number({ error: 'must be a number of days' }).min(0).default(30),
   AUDIT_RETENTION_DAYS: z.coerce.number({ error: 'must be a number of days' }).int().min(0).default(400),
+  USAGE_RETENTION_DAYS: z.coerce.number({ error: 'must be a number of days' }).int().min(62).max(36_500).default(400),
   INVITATION_DAYS: z.coerce.number({ error: 'must be a number of days' }).int().min(1).max(365).default(7),
   WEBHOOK_BODY_DAYS: z.coerce.number({ error: 'must be a number of days' }).int().min(1).default(30),
   METRICS_TOKEN: z.string().min(16, 'must be at least 16 characters').optional(),
@@ -375,6 +378,7 @@ export function loadConfig(
     maxConcurrentRequests: values.MAX_CONCURRENT_REQUESTS,
     purgeAfterDays: values.PURGE_AFTER_DAYS,
     auditRetentionDays: values.AUDIT_RETENTION_DAYS,
+    usageRetentionDays: values.USAGE_RETENTION_DAYS,
     invitationDays: values.INVITATION_DAYS,
     metricsToken: values.METRICS_TOKEN,
     logLevel: values.LOG_LEVEL,

@@ -25,6 +25,13 @@ export function isUniqueViolation(error: unknown, constraint: string): boolean {
   return failure?.code === '23505' && failure.constraint === constraint;
 }
 
+/** Whether a partitioned table has no place for the row: its partition is not made yet, or was dropped. */
+export function isMissingPartition(error: unknown): boolean {
+  const failure = databaseErrorOf(error);
+  // The code is also that of check constraints, which tell their name.
+  return failure?.code === '23514' && failure.constraint === undefined;
+}
+
 /** Whether the database gave up one of several transactions that waited for each other; nothing of it is left. */
 export function isDeadlock(error: unknown): boolean {
   return databaseErrorOf(error)?.code === '40P01';

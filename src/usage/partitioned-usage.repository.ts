@@ -1,0 +1,54 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { sql } from 'drizzle-orm';
+import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { type Month, monthOfPartition, partitionOf, startOf } from './usage-months.js';
+import { usageSeals } from './usage-seals.table.js';
+import { usage } from './usage.table.js';
+
+/** The partitions of `usage`, and from when on they are all there. */
+@Injectable()
+export class PartitionedUsageRepository {
+  constructor(@Inject(DATABASE) private readonly db: Database) {}
+
+  /** Until the transaction ends, nobody else makes or drops a partition. No lock is waited for longer than told. */
+  async lock(waitMs: number, db: Queryable): Promise<void> {
+    await db.execute(sql`SELECT set_config('lock_timeout', ${`${waitMs}ms`}, true)`);
+    await db.execute(sql`SELECT pg_advisory_xact_lock(hashtextextended('usage_partitions', 0))`);
+  }
+
+  /** In order. */
+  async listMonths(db: Queryable = this.db): Promise<Month[]> {
+    const { rows } = await db.execute<{ name: string }>(
+      sql`SELECT c.relname AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'usage'::regclass ORDER BY 1`,
+    );
+    return rows.map(({ name }) => monthOfPartition(name));
+  }
+
+  /** Made apart and then attached: CREATE TABLE … PARTITION OF would stop every reader and writer of `usage`. */
+  async create(month: Month, db: Queryable): Promise<void> {
+    const partition = sql.identifier(partitionOf(month));
+    const [from, to] = [startOf(month), startOf(month + 1)].map((moment) => sql.raw(`'${moment.toISOString()}'`));
+    await db.execute(sql`CREATE TABLE ${partition} (LIKE ${usage} INCLUDING ALL)`);
+    await db.execute(sql`ALTER TABLE ${usage} ATTACH PARTITION ${partition} FOR VALUES FROM (${from}) TO (${to})`);
+  }
+
+  async drop(month: Month, db: Queryable): Promise<void> {
+    await db.execute(sql`DROP TABLE ${sql.identifier(partitionOf(month))}`);
+  }
+
+  async findSealedBefore(db: Queryable = this.db): Promise<Date | undefined> {
+    const [seal] = await db.select({ sealedBefore: usageSeals.sealedBefore }).from(usageSeals);
+    return seal?.sealedBefore;
+  }
+
+  /** A seal never goes back: what is gone does not return. */
+  async seal(before: Date, db: Queryable): Promise<void> {
+    await db
+      .insert(usageSeals)
+      .values({ sealedBefore: before })
+      .onConflictDoUpdate({
+        target: usageSeals.only,
+        set: { sealedBefore: sql`greatest(${usageSeals.sealedBefore}, excluded.sealed_before)` },
+      });
+  }
+}

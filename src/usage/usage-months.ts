@@ -1,0 +1,21 @@
+/** A month in UTC, counted from the year 0: what `usage` is partitioned by. */
+export type Month = number;
+
+export function monthOf(moment: Date): Month {
+  return moment.getUTCFullYear() * 12 + moment.getUTCMonth();
+}
+
+/** Its first moment, which is also the end of the month before it. */
+export function startOf(month: Month): Date {
+  return new Date(Date.UTC(Math.floor(month / 12), month % 12));
+}
+
+/** The partition of a month: `usage_2026_11`. */
+export function partitionOf(month: Month): string {
+  return `usage_${startOf(month).toISOString().slice(0, 7).replace('-', '_')}`;
+}
+
+export function monthOfPartition(name: string): Month {
+  const [, year, month] = name.split('_').map(Number);
+  return year! * 12 + month! - 1;
+}
