@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Clock } from '../common/clock.js';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
-import { isDatabaseAway, isPassing, Overtaken } from '../database/database-errors.js';
+import { isDatabaseAway, isMissingPartition, isPassing, Overtaken } from '../database/database-errors.js';
 import { SubscriptionsService } from '../subscriptions/subscriptions.service.js';
 import { UsageAlerts } from './usage-alerts.js';
 import {
@@ -14,7 +14,9 @@ import {
   type Result,
   UsageDecisions,
 } from './usage-decisions.js';
+import { FUTURE_MS } from './usage-event.js';
 import { Groups } from './usage-groups.js';
+import { MonthIsSealed, UsagePartitions } from './usage-partitions.js';
 import { UsageRepository } from './usage.repository.js';
 
 /** Owners are spread over them, so that one group is decided while another one is written; each takes a connection. */
@@ -42,6 +44,7 @@ export class UsageLedger {
     private readonly repository: UsageRepository,
     private readonly subscriptions: SubscriptionsService,
     private readonly alerts: UsageAlerts,
+    private readonly partitions: UsagePartitions,
     private readonly clock: Clock,
     @Inject(DATABASE) private readonly db: Database,
   ) {}
@@ -69,26 +72,38 @@ export class UsageLedger {
   private async commit(group: Operation[]): Promise<Result[]> {
     for (let attempt = 1; ; attempt += 1) {
       try {
+        const oldest = await this.makeRoom(group);
         return await this.db.transaction(async (tx) => {
-          const { books, decisions } = await this.read(group, tx);
+          const { books, decisions } = await this.read(group, oldest, tx);
           const results = group.map((operation) => decisions.decide(operation));
           await this.write(decisions.changes(), books, tx);
           return results;
         });
       } catch (error) {
-        if (!isPassing(error) || attempt === ATTEMPTS) throw error;
+        const isGone = isMissingPartition(error) || error instanceof MonthIsSealed;
+        if ((!isGone && !isPassing(error)) || attempt === ATTEMPTS) throw error;
+        if (isGone) this.partitions.forget();
       }
     }
   }
 
-  private async read(group: Operation[], tx: Queryable): Promise<{ books: Books; decisions: UsageDecisions }> {
+  /** Answers how old an event may be. */
+  private async makeRoom(group: Operation[]): Promise<Date> {
+    const oldest = await this.partitions.oldest();
+    const latest = new Date(this.clock.now().getTime() + FUTURE_MS);
+    const moments = group.flatMap((operation) => eventsOf(operation).map(({ occurredAt }) => occurredAt));
+    await this.partitions.ensure(moments.filter((moment) => moment >= oldest && moment <= latest));
+    return oldest;
+  }
+
+  private async read(group: Operation[], oldest: Date, tx: Queryable): Promise<{ books: Books; decisions: UsageDecisions }> {
     const now = this.clock.now();
     const strangers = strangersOf(group);
     const [customers, members] = await Promise.all([
       this.customersOf(group, tx),
       strangers.length === 0 ? [] : this.repository.listMembers(strangers, tx),
     ]);
-    const known = { now, oldest: new Date(0), customers, members };
+    const known = { now, oldest, customers, members };
     const keys = quotaKeysOf(group, known);
     const holds = group.flatMap((operation) => ('hold' in operation ? [{ ownerId: operation.owner.id, id: operation.hold.id }] : []));
     const ids = group.flatMap((operation) => eventsOf(operation).map(({ eventId }) => ({ ownerId: operation.owner.id, eventId })));

@@ -1,4 +1,4 @@
-import { ApiProperty, type ApiPropertyOptions, ApiSchema } from '@nestjs/swagger';
+import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 import { IsInt, IsString, IsUUID, Length, Max, Min, ValidateIf } from 'class-validator';
 import type { Page } from '../common/cursors.js';
 import { InvalidFieldResponse } from '../common/problem.dto.js';
@@ -58,9 +58,10 @@ export class RecordUsageRequest {
 
   /** Whatever helps you to find it again. */
   @ApiProperty({
-    ...{ type: 'object', required: false, maxProperties: MOST_METADATA, example: { conversation: '7f3a' } },
+    ...{ type: 'object', maxProperties: MOST_METADATA, example: { conversation: '7f3a' } },
     additionalProperties: { oneOf: [{ type: 'string', maxLength: MOST_METADATA_CHARACTERS }, { type: 'number' }, { type: 'boolean' }] },
-  } as ApiPropertyOptions)
+    required: false as never,
+  })
   metadata?: Metadata;
 }
 

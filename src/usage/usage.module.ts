@@ -1,4 +1,5 @@
 import { Module } from '@nestjs/common';
+import { JobsModule } from '../jobs/jobs.module.js';
 import { OutboxModule } from '../outbox/outbox.module.js';
 import { PlansModule } from '../plans/plans.module.js';
 import { SubscriptionsModule } from '../subscriptions/subscriptions.module.js';
@@ -6,13 +7,15 @@ import { OrganizationUsageController } from './organization-usage.controller.js'
 import { UsageAlerts } from './usage-alerts.js';
 import { UsageLedger } from './usage-ledger.js';
 import { UsageController } from './usage.controller.js';
+import { PartitionedUsageRepository } from './partitioned-usage.repository.js';
+import { UsagePartitions } from './usage-partitions.js';
 import { UsageRepository } from './usage.repository.js';
 import { UsageService } from './usage.service.js';
 
 @Module({
-  imports: [OutboxModule, PlansModule, SubscriptionsModule],
+  imports: [JobsModule, OutboxModule, PlansModule, SubscriptionsModule],
   controllers: [UsageController, OrganizationUsageController],
-  providers: [UsageRepository, UsageLedger, UsageAlerts, UsageService],
+  providers: [UsageRepository, UsageLedger, UsageAlerts, UsageService, UsagePartitions, PartitionedUsageRepository],
   exports: [UsageService, UsageAlerts],
 })
 export class UsageModule {}

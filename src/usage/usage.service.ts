@@ -5,7 +5,7 @@ import { Cursors, type Page } from '../common/cursors.js';
 import { newId } from '../common/ids.js';
 import type { Owner } from '../common/owner.js';
 import type { InvalidField } from '../common/problem.js';
-import type { Plan } from '../plans/plans.js';
+import type { Plan, PlanLimits } from '../plans/plans.js';
 import { PlansService } from '../plans/plans.service.js';
 import { UsageAccount } from './usage-account.js';
 import type { UsageAlert } from './usage-alerts.table.js';
@@ -56,7 +56,7 @@ export class UsageService {
   async record(caller: UsageCaller, given: unknown): Promise<Answered> {
     const event = this.readOne(caller, given);
     const result = await this.ledger.submit({ kind: 'record', owner: caller.owner, events: [event] });
-    return this.withHelp(result, event.tokensUsed);
+    return this.withHelp(result, [event.tokensUsed]);
   }
 
   /** @throws {InvalidRequest} where it is no batch; what is wrong with an item is said in its place */
@@ -66,7 +66,10 @@ export class UsageService {
     const result = await this.ledger.submit({ kind: 'record', owner: caller.owner, events });
     const decided = result.events.values();
     return {
-      ...this.withHelp(result, 1),
+      ...this.withHelp(
+        result,
+        events.map(({ tokensUsed }) => tokensUsed),
+      ),
       items:
         result.refused === undefined
           ? items.map(({ item, read }) => ('event' in read ? decided.next().value! : invalid(item, read.errors)))
@@ -86,7 +89,7 @@ export class UsageService {
       ttlMs: expiresInSeconds * 1000,
     };
     const result = await this.ledger.submit({ kind: 'hold', owner: caller.owner, hold });
-    return this.withHelp(result, estimatedTokens);
+    return this.withHelp(result, [estimatedTokens]);
   }
 
   /** @throws {InvalidRequest} @throws {HoldNotFound} */
@@ -155,18 +158,22 @@ export class UsageService {
     return { path: `${path}.userId`, message: 'userId must be your own, or left out' };
   }
 
-  /** Where a cap was in the way: the first plan that would have let through so many tokens. */
-  private withHelp(result: Result, tokens: number): Answered {
-    const isRefused = result.refused === 'quota_exceeded' || result.events.some(({ reason }) => reason === 'quota_exceeded');
-    if (!isRefused) return result;
-    const needed = result.quota.used + result.quota.held + tokens;
-    const helping = this.plans
-      .list()
-      .find(
-        ({ limits: { tokenLimit, tokensPerPeriod } }) => tokenLimit === 'soft' || tokensPerPeriod === null || tokensPerPeriod >= needed,
-      );
-    return { ...result, helping };
+  /**
+   * Where a cap was in the way: the first plan that would have let everything through.
+   *
+   * @param asked tokens, of each event or of the hold
+   */
+  private withHelp(result: Result, asked: number[]): Answered {
+    const isWhole = result.refused === 'quota_exceeded';
+    const refused = asked.filter((_, index) => isWhole || result.events[index]?.reason === 'quota_exceeded');
+    if (refused.length === 0) return result;
+    const needed = refused.reduce((sum, tokens) => sum + tokens, result.quota.used + result.quota.held);
+    return { ...result, helping: this.plans.list().find(({ limits }) => allows(limits, needed)) };
   }
+}
+
+function allows({ tokenLimit, tokensPerPeriod }: PlanLimits, tokens: number): boolean {
+  return tokenLimit === 'soft' || tokensPerPeriod === null || tokensPerPeriod >= tokens;
 }
 
 function itemsOf(given: unknown): unknown[] {
