@@ -9,10 +9,12 @@ import { DATA_DIRECTORY, writePrivateFile } from './config/local-environment.js'
 import { DATABASE, type Database } from './database/database.js';
 import { MembershipsService } from './memberships/memberships.service.js';
 import { OrganizationsService } from './organizations/organizations.service.js';
+import { UsageService } from './usage/usage.service.js';
 import { UsersService } from './users/users.service.js';
 import { ExampleWebhooksService, namesOf } from './webhooks/example-webhooks.service.js';
 import { WebhooksService } from './webhooks/webhooks.service.js';
 
+const HOUR_MS = 3_600_000;
 const FILE = path.join(DATA_DIRECTORY, 'demo.json');
 
 const PEOPLE = [
@@ -69,6 +71,7 @@ async function seedOrganization(app: INestApplicationContext): Promise<void> {
     return id;
   });
   await seedSubscription(app, organizationId);
+  await seedUsage(app, organizationId, [ada.id, max.id]);
 }
 
 /** As if it had been bought: by signed events, through the inbox. */
@@ -77,6 +80,22 @@ async function seedSubscription(app: INestApplicationContext, organization: stri
   const names = namesOf('polar', { organization, email: 'ada@demo.test' });
   const messages = ['subscription.active', 'order.paid'].map((type) => new ExampleWebhooksService(config).messageOf('polar', type, names));
   for (const { headers, body } of messages) await webhooks.receive('polar', headers, body);
+}
+
+/** Three weeks of it, a few events a day, as the application would have recorded them with an API key. */
+async function seedUsage(app: INestApplicationContext, organizationId: string, people: string[]): Promise<void> {
+  const models = ['gpt-5-mini', 'claude-sonnet-4-5', 'gpt-5'];
+  const events = Array.from({ length: 60 }, (_, index) => ({
+    eventId: `demo-${index + 1}`,
+    userId: people[index % people.length],
+    model: models[index % models.length],
+    inputTokens: 400 + ((index * 137) % 500),
+    outputTokens: 100 + ((index * 61) % 200),
+    cachedInputTokens: (index % 4) * 100,
+    occurredAt: new Date(Date.now() - index * 8 * HOUR_MS).toISOString(),
+  }));
+  const owner = { kind: 'organization' as const, id: organizationId };
+  await app.get(UsageService).recordBatch({ owner, userId: null, mayName: 'members' }, { events });
 }
 
 function readKnown(): Person[] {

@@ -27,7 +27,7 @@ describe('recording usage', () => {
   afterAll(async () => t.close());
 
   const event = (fields: object = {}) => ({ eventId: newId(), model: 'gpt-5-mini', inputTokens: 10, outputTokens: 5, ...fields });
-  const post = (body: unknown, caller: object = writer, path = '') =>
+  const post = (body: unknown, caller: Record<string, string> = writer, path = '') =>
     t.http
       .post(`${organization.path}/usage${path}`)
       .set(caller)

@@ -11,11 +11,11 @@ export class PlanLimitsResponse {
   @ApiProperty({ enum: ['hard', 'soft'] })
   tokenLimit!: 'hard' | 'soft';
 
-  /** Requests in a minute. @example 600 */
+  /** Calls in a minute that record usage or ask for a hold; a batch is one. @example 5000 */
   @ApiProperty({ type: 'integer' })
   requestsPerMinute!: number | null;
 
-  /** Tokens in a minute. @example 500000 */
+  /** Tokens in a minute, of events that happened in it and of holds. @example 1000000 */
   @ApiProperty({ type: 'integer' })
   tokensPerMinute!: number | null;
 
