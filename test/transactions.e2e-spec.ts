@@ -67,6 +67,14 @@ describe('a transaction', () => {
     expect([await prepared(), await prepared()]).toEqual([1, 1]);
   });
 
+  it('says why it failed, not that its connection was given up for it', async () => {
+    const failure = db.transaction(async (tx) => {
+      await tx.execute(sql`SET LOCAL statement_timeout = 10`);
+      await tx.execute(sql`SELECT pg_sleep(${10})`);
+    });
+    await expect(failure).rejects.toMatchObject({ cause: { code: '57014' } });
+  });
+
   it('is refused whole when the database ends it', async () => {
     await expect(
       db.transaction(async (tx) => {

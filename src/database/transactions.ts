@@ -15,9 +15,13 @@ export async function transact<T>(
 ): Promise<T> {
   const client = await pool.connect();
   let isLost = false;
+  let reason: unknown;
   const giveUpWhenAway = (failure: unknown): never => {
+    // That ROLLBACK found no connection says nothing.
+    if (isLost) throw reason;
     if (isDatabaseAway(failure)) {
       isLost = true;
+      reason = failure;
       // ROLLBACK would wait for a server that does not answer; losing the connection does the same.
       client.end().catch(() => undefined);
     }
