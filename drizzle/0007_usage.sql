@@ -129,7 +129,7 @@ ALTER TABLE "usage_quotas" SET (fillfactor = 50);--> statement-breakpoint
 ALTER TABLE "usage_rollups" SET (fillfactor = 80);
 --> statement-breakpoint
 CREATE INDEX "meter_exports_next_attempt_at_idx" ON "meter_exports" USING btree ("provider","next_attempt_at") WHERE "meter_exports"."next_attempt_at" IS NOT NULL;--> statement-breakpoint
-CREATE INDEX "meter_exports_refused_idx" ON "meter_exports" USING btree ("created_at","owner_id","event_id") WHERE "meter_exports"."next_attempt_at" IS NULL;--> statement-breakpoint
+CREATE INDEX "meter_exports_refused_idx" ON "meter_exports" USING btree ("provider","created_at","owner_id","event_id") WHERE "meter_exports"."next_attempt_at" IS NULL;--> statement-breakpoint
 CREATE INDEX "usage_holds_live_idx" ON "usage_holds" USING btree ("owner_id","period_start","expires_at") WHERE "usage_holds"."status" = 'live';--> statement-breakpoint
 CREATE INDEX "usage_holds_expiry_idx" ON "usage_holds" USING btree ("expires_at") WHERE "usage_holds"."status" = 'live';--> statement-breakpoint
 CREATE INDEX "usage_holds_done_idx" ON "usage_holds" USING btree ("updated_at") WHERE "usage_holds"."status" <> 'live';

@@ -16,6 +16,7 @@ import { HealthModule } from './health/health.module.js';
 import { InvitationsModule } from './invitations/invitations.module.js';
 import { JobsModule } from './jobs/jobs.module.js';
 import { MembershipsModule } from './memberships/memberships.module.js';
+import { MetersModule } from './meters/meters.module.js';
 import { OrganizationsModule } from './organizations/organizations.module.js';
 import { PlansModule } from './plans/plans.module.js';
 import { SessionsModule } from './sessions/sessions.module.js';
@@ -55,6 +56,7 @@ export class AppModule {
         DodoWebhooksModule,
         SubscriptionsModule,
         UsageModule,
+        MetersModule,
         JobsModule,
         HealthModule,
       ],

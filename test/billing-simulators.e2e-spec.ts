@@ -144,9 +144,22 @@ describe('Polar’s API, through its SDK', () => {
       { ...event, external_id: 'e5', timestamp: later },
     ];
     await expect(polar.events.ingest({ events: batch })).rejects.toMatchObject({
-      error: { detail: [{ loc: ['body', 'events', 1, 'timestamp'] }] },
+      error: {
+        // Held against both schemas of an event.
+        detail: [
+          { loc: ['body', 'events', 1, 'EventCreateCustomer', 'customer_id'] },
+          { loc: ['body', 'events', 1, 'EventCreateCustomer', 'timestamp'] },
+          { loc: ['body', 'events', 1, 'EventCreateExternalCustomer', 'timestamp'] },
+        ],
+      },
     });
-    await expect(polar.events.ingest({ events: [{ name: 'tokens', customer_id: NOBODY }] })).rejects.toMatchObject({ statusCode: 422 });
+    const nobody = { name: 'tokens', customer_id: NOBODY };
+    await expect(polar.events.ingest({ events: [nobody, { ...event, external_id: 'e6' }, nobody] })).rejects.toMatchObject({
+      statusCode: 422,
+      error: { detail: [{ loc: ['body', 'events', 0, 'customer_id'] }, { loc: ['body', 'events', 2, 'customer_id'] }] },
+    });
+    const nested = { ...event, external_id: 'e7', metadata: { tokens: { input: 5 } as unknown as number } };
+    await expect(polar.events.ingest({ events: [nested] })).rejects.toMatchObject({ statusCode: 422 });
     expect(api.usage.map(({ external_id: id }) => id)).toEqual(['e1', 'e2', 'e3']);
   });
 
@@ -299,6 +312,9 @@ describe('DodoPayments’ API, through its SDK', () => {
       [event('e4'), event('e4')],
       [event('e4', at(-61))],
       [event('e4', at(6))],
+      [event('e4', { customer_id: 'cus_unknown' })],
+      [event('e4', { metadata: { tokens: { input: 5 } } })],
+      [],
       Array.from({ length: 1001 }, (_, index) => event(`m${index}`)),
     ])
       await expect(dodo.usageEvents.ingest({ events: refused })).rejects.toMatchObject({ status: 422 });

@@ -81,8 +81,12 @@ export class Config implements PlanSettings {
   /** HMAC keys; with none there is no such endpoint. */
   readonly polarWebhookKeys!: KeyObject[];
   readonly polarApi?: BillingApiConfig;
+  /** What usage is called there, for a meter to count it; without it none is told. */
+  readonly polarMeterEvent?: string;
   readonly dodoWebhookKeys!: KeyObject[];
   readonly dodoApi?: BillingApiConfig;
+  /** What usage is called there, for a meter to count it; without it none is told. */
+  readonly dodoMeterEvent?: string;
   /** How long a subscription goes on granting whose renewal failed, where the provider does not say. */
   readonly billingGraceDays!: number;
   /** How long a subscription goes on granting whose period is over, while its provider cannot be asked. */
@@ -210,6 +214,8 @@ const polarSecrets = list.transform((secrets, context): KeyObject[] =>
   }),
 );
 
+const meterEvent = z.string().trim().max(128, 'must be at most 128 characters');
+
 const postgresUrl = z.url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' });
 
 const schema = z.object({
@@ -244,9 +250,11 @@ const schema = z.object({
   POLAR_WEBHOOK_SECRET: polarSecrets.default([]),
   POLAR_ACCESS_TOKEN: z.string().optional(),
   POLAR_API_URL: origin.default('https://api.polar.sh'),
+  POLAR_METER_EVENT: meterEvent.optional(),
   DODO_PAYMENTS_WEBHOOK_KEY: webhookSecrets.default([]),
   DODO_PAYMENTS_API_KEY: z.string().optional(),
   DODO_PAYMENTS_API_URL: origin.default('https://live.dodopayments.com'),
+  DODO_METER_EVENT: meterEvent.optional(),
   BILLING_GRACE_DAYS: z.coerce.number({ error: 'must be a number of days' }).min(0).max(365).default(7),
   BILLING_UNCONFIRMED_DAYS: z.coerce.number({ error: 'must be a number of days' }).min(0).max(365).default(7),
   PLANS_FILE: z
@@ -313,6 +321,11 @@ export function loadConfig(
   if (given['CLERK_ISSUER'] === undefined && (given['CLERK_JWT_KEY'] ?? given['CLERK_JWKS_URL']) !== undefined) {
     mistakes.push('CLERK_ISSUER is not set: without it a token of any Clerk instance could pass');
   }
+  const needs = (a: string, b: string) => {
+    if (given[a] !== undefined && given[b] === undefined) mistakes.push(`${b} is not set: without it nobody can be told of ${a}`);
+  };
+  needs('POLAR_METER_EVENT', 'POLAR_ACCESS_TOKEN');
+  needs('DODO_METER_EVENT', 'DODO_PAYMENTS_API_KEY');
   // By themselves: another mistake must not hide this one.
   const { data: lifetime } = lifetimes.safeParse(given);
   if (lifetime !== undefined && lifetime.SESSION_IDLE_SECONDS > lifetime.SESSION_ABSOLUTE_SECONDS) {
@@ -359,8 +372,10 @@ export function loadConfig(
         : { secretKey: values.CLERK_SECRET_KEY, url: values.CLERK_API_URL?.replace(/\/$/, '') },
     polarWebhookKeys: values.POLAR_WEBHOOK_SECRET,
     polarApi: billingApi(values.POLAR_ACCESS_TOKEN, values.POLAR_API_URL),
+    polarMeterEvent: values.POLAR_METER_EVENT,
     dodoWebhookKeys: values.DODO_PAYMENTS_WEBHOOK_KEY,
     dodoApi: billingApi(values.DODO_PAYMENTS_API_KEY, values.DODO_PAYMENTS_API_URL),
+    dodoMeterEvent: values.DODO_METER_EVENT,
     billingGraceDays: values.BILLING_GRACE_DAYS,
     billingUnconfirmedDays: values.BILLING_UNCONFIRMED_DAYS,
     plansFile,

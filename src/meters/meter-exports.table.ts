@@ -3,6 +3,15 @@ import { bigint, index, integer, jsonb, pgTable, primaryKey, text, uuid } from '
 import { time, timestamps } from '../database/columns.js';
 import { billingProvider } from '../subscriptions/billing-customers.table.js';
 
+/** Model and tokens of an event, as meters get them. */
+export interface MeterValues {
+  model: string;
+  input_tokens: number;
+  output_tokens: number;
+  cached_input_tokens: number;
+  reasoning_tokens: number;
+}
+
 /**
  * Usage that a billing provider's meter is still to be told of: the outbox of metering, written with its event and
  * removed when the provider has it. What the provider refuses for good stays, with the reason.
@@ -15,8 +24,7 @@ export const meterExports = pgTable(
     eventId: text('event_id').notNull(),
     providerCustomerId: text('provider_customer_id').notNull(),
     occurredAt: time('occurred_at').notNull(),
-    /** Model and tokens, as the meter gets them. */
-    values: jsonb('values').notNull().$type<Record<string, string | number>>(),
+    values: jsonb('values').notNull().$type<MeterValues>(),
     tokensUsed: bigint('tokens_used', { mode: 'number' }).notNull(),
     attempts: integer('attempts').notNull().default(0),
     /** Null when it was refused for good. While a worker has it: the end of its lease. */
@@ -30,7 +38,7 @@ export const meterExports = pgTable(
       .on(table.provider, table.nextAttemptAt)
       .where(sql`${table.nextAttemptAt} IS NOT NULL`),
     index('meter_exports_refused_idx')
-      .on(table.createdAt, table.ownerId, table.eventId)
+      .on(table.provider, table.createdAt, table.ownerId, table.eventId)
       .where(sql`${table.nextAttemptAt} IS NULL`),
   ],
 );

@@ -10,11 +10,14 @@ const RATE_LIMITED_TRIES = 10;
 export interface Words {
   code: string;
   message: string;
+  /** What is wrong where in what was sent, for providers that say so. */
+  details?: { path: (string | number)[]; message: string }[];
 }
 
 /** A provider answered, and refused; in its own words, unless somebody in between did. */
 export class BillingProviderRefused extends BillingProviderFailed {
   readonly code?: string;
+  readonly details: Words['details'];
 
   constructor(provider: BillingProviderName, what: string, { status, headers }: Response, words: Words | undefined) {
     super(provider, what, words === undefined ? `${status}` : `${status}, ${words.code} (${words.message})`, {
@@ -23,6 +26,12 @@ export class BillingProviderRefused extends BillingProviderFailed {
       retryAfterSeconds: Number(headers.get('retry-after')) || 0,
     });
     this.code = words?.code;
+    this.details = words?.details;
+  }
+
+  /** What was sent is at fault, by the provider's own words: it would be refused again and again. */
+  get isAboutContent(): boolean {
+    return this.status === 413 || (this.code !== undefined && [400, 404, 422].includes(this.status!));
   }
 
   /** A 404 that is not in the provider's words is not the provider's, and says nothing about what it has. */
@@ -80,10 +89,14 @@ export class BillingCalls {
 
   /**
    * A call that changes something, tried once: whoever asks comes again. Neither provider promises to heed the
-   * key; made twice is only what nobody pays for.
+   * key; made twice is only what nobody pays for, or what has an id of its own.
    */
-  async write<T>(what: string, call: (send: Send) => Promise<T>, idempotencyKey?: string): Promise<T> {
-    return this.once(what, call, { idempotencyKey });
+  async write<T>(
+    what: string,
+    call: (send: Send) => Promise<T>,
+    options: { idempotencyKey?: string; signal?: AbortSignal } = {},
+  ): Promise<T> {
+    return this.once(what, call, options);
   }
 
   /** What an answer has to hold. */

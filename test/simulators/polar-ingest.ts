@@ -1,33 +1,54 @@
 import type { models } from '@polar-sh/sdk/2026-10';
 import type { PolarAccount } from './polar-account.js';
-import { invalid } from './polar-refusals.js';
+import { invalidInAll, isUuid, type Wrong } from './polar-refusals.js';
 import { type Answer, answerOf } from './simulated-api.js';
 import { microsAt, microsOf } from './virtual-time.js';
 
 export type PolarUsage = Partial<models.EventCreateCustomer & models.EventCreateExternalCustomer> & { name: string };
 
-/** `POST /v1/events/ingest`: one event that is wrong refuses them all, one that is known is counted and left out. */
+const SCHEMAS = { customer_id: 'EventCreateCustomer', external_customer_id: 'EventCreateExternalCustomer' } as const;
+
+/**
+ * `POST /v1/events/ingest` (server/polar/event/{schemas,service}.py): one event that is wrong refuses them all, and
+ * all that are wrong are told; one that is known is counted and left out.
+ */
 export function polarIngest(account: PolarAccount) {
   const events: PolarUsage[] = [];
   const known = new Set<string>();
 
-  const wrongOf = (event: PolarUsage): [string, string, unknown] | undefined => {
-    const { name, customer_id: id, external_customer_id: externalId, timestamp, organization_id: organizationId } = event;
-    if (typeof name !== 'string' || name.length > 128) return ['name', 'String should have at most 128 characters', name];
-    if ((id === undefined) === (externalId === undefined)) return ['customer_id', 'Field required', undefined];
-    if (id !== undefined && !account.customers.has(id)) return ['customer_id', 'Customer does not exist.', id];
+  /** By the schemas of events, of which each is held against each: what it lacks of the other one is told, too. */
+  const misshapen = (event: PolarUsage, index: number): Wrong[] => {
+    const { name, timestamp, metadata } = event;
+    const common: [string, string, unknown][] = [];
+    if (typeof name !== 'string' || name.length > 128) common.push(['name', 'String should have at most 128 characters', name]);
+    if (timestamp !== undefined && !/(Z|[+-]\d\d:\d\d)$/.test(timestamp))
+      common.push(['timestamp', 'Input should have timezone info', timestamp]);
+    else if (timestamp !== undefined && microsAt(timestamp) > microsOf(account.now()))
+      common.push(['timestamp', 'Value error, Timestamp must be in the past.', timestamp]);
+    if (!isMetadata(metadata)) common.push(['metadata', 'Input should be a valid string', metadata]);
+    const bySchema = (['customer_id', 'external_customer_id'] as const).map((key): Wrong[] => {
+      const at = (field: string) => ['body', 'events', index, SCHEMAS[key], field];
+      const own: Wrong[] = event[key] === undefined ? [[at(key), 'Field required', null]] : [];
+      if (key === 'customer_id' && event[key] !== undefined && !isUuid(event[key]))
+        own.push([at(key), 'Input should be a valid UUID', event[key]]);
+      return [...own, ...common.map(([field, message, input]): Wrong => [at(field), message, input])];
+    });
+    return bySchema.some((wrong) => wrong.length === 0) ? [] : bySchema.flat();
+  };
+
+  const unknown = ({ customer_id: id, organization_id: organizationId }: PolarUsage, index: number): Wrong[] => {
+    const at = (field: string) => ['body', 'events', index, field];
     if (organizationId != null)
-      return ['organization_id', 'Setting organization_id is disallowed when using an organization token.', organizationId];
-    if (timestamp !== undefined && microsAt(timestamp) > microsOf(account.now()))
-      return ['timestamp', 'Timestamp must be in the past.', timestamp];
-    return undefined;
+      return [[at('organization_id'), 'Setting organization_id is disallowed when using an organization token.', organizationId]];
+    const customer = id === undefined ? undefined : account.customers.get(id);
+    return id === undefined || customer?.deleted_at === null ? [] : [[at('customer_id'), 'Customer does not exist.', id]];
   };
 
   const take = (body: unknown): Answer => {
     const batch = (body as { events: PolarUsage[] }).events;
-    for (const [index, event] of batch.entries()) {
-      const wrong = wrongOf(event);
-      if (wrong !== undefined) return invalid(['body', 'events', index, wrong[0]], wrong[1], wrong[2]);
+    for (const check of [misshapen, unknown]) {
+      const wrong = batch.flatMap(check);
+      if (wrong.length > 0) return invalidInAll(wrong);
     }
     const before = events.length;
     for (const event of batch) {
@@ -41,4 +62,14 @@ export function polarIngest(account: PolarAccount) {
   };
 
   return { events, take };
+}
+
+/** Scalars, but for what Polar has schemas of its own for (server/polar/kit/metadata.py). */
+function isMetadata(metadata: models.EventMetadataInput = {}): boolean {
+  const { _llm: llm, _cost: _, ...own } = metadata;
+  const pairs = Object.entries(own);
+  const isScalar = (value: unknown) => ['number', 'boolean'].includes(typeof value) || (typeof value === 'string' && value.length <= 500);
+  const counts = ['input_tokens', 'output_tokens', 'total_tokens'] as const;
+  const isLlm = llm === undefined || (typeof llm.vendor === 'string' && counts.every((count) => Number.isInteger(llm[count])));
+  return isLlm && pairs.length <= 50 && pairs.every(([key, value]) => key.length <= 40 && isScalar(value));
 }

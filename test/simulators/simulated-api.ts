@@ -48,6 +48,8 @@ export async function startSimulatedApi({ token, answer, now = () => new Date(),
     rateLimit: undefined as { requests: number; seconds: number } | undefined,
     /** Told of a call before it is answered, which waits for it. */
     onCall: undefined as ((call: string) => void | Promise<void>) | undefined,
+    /** Told of a call when it has had its effect, and before that is answered. */
+    onDone: undefined as ((call: string) => void | Promise<void>) | undefined,
   };
 
   const limited = (): Answer | undefined => {
@@ -83,6 +85,7 @@ export async function startSimulatedApi({ token, answer, now = () => new Date(),
       (typeof fault === 'object' ? failureOf(fault) : undefined) ??
       limited() ??
       (isOurs ? answer({ ...placeOf(request), body }) : dialect.unauthorized());
+    await control.onDone?.(call);
     if (fault === 'lost') {
       request.socket.resetAndDestroy();
       return;

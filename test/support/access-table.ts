@@ -102,6 +102,9 @@ export const ACCESS: Record<string, Row> = {
   listJobs: [401, 403, 403, 403, 403, 403, 200],
   runJob: [401, 403, 403, 403, 403, 403, 202],
 
+  listMeterExports: [401, 403, 403, 403, 403, 403, 200],
+  retryMeterExports: [401, 403, 403, 403, 403, 403, 202],
+
   // A signature lets in, and nothing else.
   receiveWebhook: [401, 401, 401, 401, 401, 401, 401],
   listWebhookEvents: [401, 403, 403, 403, 403, 403, 200],
@@ -222,6 +225,7 @@ export const BODIES: Record<string, (values: Values) => object> = {
   openOwnPortal: () => ({}),
   grantSubscription: ({ organizationId }) => ({ organizationId, tier: 'business', note: 'A friend of the house' }),
   linkSubscription: ({ userId }) => ({ userId }),
+  retryMeterExports: () => ({ provider: 'polar' }),
   replayWebhookEvents: () => ({ status: 'dead', type: 'user.created' }),
 };
 

@@ -1,19 +1,19 @@
 import { Injectable } from '@nestjs/common';
-import DodoPayments from 'dodopayments';
+import type DodoPayments from 'dodopayments';
 import { type EventKey, EventRank } from '../../common/event-key.js';
 import type { Owner } from '../../common/owner.js';
 import { Config } from '../../config/config.js';
 import {
   type BillingProvider,
-  BillingProviderFailed,
   BillingProviders,
   type CheckoutOrder,
   type CheckoutSession,
   type Truth,
   type TruthPage,
 } from '../../subscriptions/billing-provider.js';
-import { BillingCalls, BillingProviderRefused, type Send, type Words } from '../billing-calls.js';
+import { BillingCalls, BillingProviderRefused, type Send } from '../billing-calls.js';
 import { Unreadable } from '../webhook-provider.js';
+import { dodoClient, wordsOf } from './dodo-client.js';
 import { subscriptionOf } from './dodo-objects.js';
 
 const DAY_MS = 86_400_000;
@@ -66,7 +66,9 @@ export class DodoApi implements BillingProvider {
       return_url: successUrl,
       ...(customerId !== undefined && { customer: { customer_id: customerId } }),
     };
-    const session = await this.calls.write(what, async (send) => this.client(what, send).checkoutSessions.create(order), idempotencyKey);
+    const session = await this.calls.write(what, async (send) => this.client(what, send).checkoutSessions.create(order), {
+      idempotencyKey,
+    });
     // It does not say until when: https://docs.dodopayments.com/developer-resources/checkout-session
     return { url: this.calls.expect(what, session.checkout_url, 'address'), expiresAt: null, providerCustomerId: customerId };
   }
@@ -122,26 +124,15 @@ export class DodoApi implements BillingProvider {
     if (known !== undefined) return known.customer_id;
     const make = 'make a customer';
     const order = { email, name: email, metadata };
-    const made = await this.calls.write(
-      make,
-      async (send) => this.client(make, send).customers.create(order),
-      `${idempotencyKey}-customer`,
-    );
+    const made = await this.calls.write(make, async (send) => this.client(make, send).customers.create(order), {
+      idempotencyKey: `${idempotencyKey}-customer`,
+    });
     // An address may be enough for Dodo to answer with somebody else's.
     return isTheirs(made) ? made.customer_id : undefined;
   }
 
   private client(what: string, send: Send): DodoPayments {
-    const { dodoApi } = this.config;
-    if (dodoApi === undefined) throw new BillingProviderFailed(this.name, what, 'DODO_PAYMENTS_API_KEY is not set');
-    return new DodoPayments({
-      bearerToken: dodoApi.token,
-      baseURL: dodoApi.url,
-      webhookKey: null,
-      maxRetries: 0,
-      logLevel: 'off',
-      fetch: send,
-    });
+    return dodoClient(this.config, what, send);
   }
 
   private truthOf(what: string, object: unknown, key: EventKey | undefined): Truth {
@@ -177,11 +168,4 @@ function untoldIn(item: unknown): Truth['untold'] {
 
 function saidOf(owner: Owner): Record<string, string> {
   return owner.kind === 'organization' ? { organizationId: owner.id } : { userId: owner.id };
-}
-
-/** https://docs.dodopayments.com/api-reference/error-codes */
-function wordsOf(answer: object): Words | undefined {
-  const { code, message } = answer as { code?: unknown; message?: unknown };
-  if (typeof code !== 'string' || !/^[A-Z][A-Z_]+$/.test(code) || typeof message !== 'string') return undefined;
-  return { code, message };
 }

@@ -1,5 +1,4 @@
 import { Injectable } from '@nestjs/common';
-import { createPolarCore } from '@polar-sh/sdk/2026-10';
 import { createCheckoutsService } from '@polar-sh/sdk/2026-10/services/checkouts';
 import { createCustomerSessionsService } from '@polar-sh/sdk/2026-10/services/customer_sessions';
 import { createSubscriptionsService } from '@polar-sh/sdk/2026-10/services/subscriptions';
@@ -7,15 +6,15 @@ import { EventRank } from '../../common/event-key.js';
 import { Config } from '../../config/config.js';
 import {
   type BillingProvider,
-  BillingProviderFailed,
   BillingProviders,
   type CheckoutOrder,
   type CheckoutSession,
   type Truth,
   type TruthPage,
 } from '../../subscriptions/billing-provider.js';
-import { BillingCalls, BillingProviderRefused, type Send, type Words } from '../billing-calls.js';
+import { BillingCalls, BillingProviderRefused, type Send } from '../billing-calls.js';
 import { Unreadable } from '../webhook-provider.js';
+import { polarCore, wordsOf } from './polar-core.js';
 import { datedObject, subscriptionOf } from './polar-objects.js';
 
 const DAY_MS = 86_400_000;
@@ -78,7 +77,7 @@ export class PolarApi implements BillingProvider {
           customer_email: order.email,
           success_url: order.successUrl,
         }),
-      order.idempotencyKey,
+      { idempotencyKey: order.idempotencyKey },
     );
     const expiresAt = this.calls.expect(what, checkout.expires_at, 'end');
     return { url: this.calls.expect(what, checkout.url, 'address'), expiresAt: new Date(expiresAt) };
@@ -107,10 +106,7 @@ export class PolarApi implements BillingProvider {
   }
 
   private client(what: string, send: Send) {
-    const { polarApi } = this.config;
-    if (polarApi === undefined) throw new BillingProviderFailed(this.name, what, 'POLAR_ACCESS_TOKEN is not set');
-    const core = createPolarCore({ accessToken: polarApi.token, baseUrl: polarApi.url });
-    core.sendRequest = async ([url, init]) => send(url, init);
+    const core = polarCore(this.config, what, send);
     return {
       subscriptions: createSubscriptionsService(core),
       checkouts: createCheckoutsService(core),
@@ -133,14 +129,4 @@ export class PolarApi implements BillingProvider {
       return { ...truth, unreadable: error.message };
     }
   }
-}
-
-/** `error` names the kind; what is wrong is told in a sentence, or by each field of the input. */
-function wordsOf(answer: object): Words | undefined {
-  const { error: code, error_description: description, detail = description } = answer as Partial<Record<string, unknown>>;
-  if (typeof code !== 'string') return undefined;
-  if (typeof detail === 'string') return { code, message: detail };
-  // What was given is told as well, and may hold an address.
-  if (Array.isArray(detail)) return { code, message: detail.map(({ loc, msg }) => `${String(loc)}: ${String(msg)}`).join('; ') };
-  return undefined;
 }

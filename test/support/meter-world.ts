@@ -1,0 +1,134 @@
+import { newId } from '../../src/common/ids.js';
+import { Clock } from '../../src/common/clock.js';
+import { DATABASE, type Database } from '../../src/database/database.js';
+import { MeterExporter } from '../../src/meters/meter-exporter.js';
+import { LINE_LIMITS, MeterLine, type Outcome } from '../../src/meters/meter-line.js';
+import { MetersRepository } from '../../src/meters/meters.repository.js';
+import { type MeteredEvent, MetersService } from '../../src/meters/meters.service.js';
+import { DodoMeter } from '../../src/webhooks/dodo/dodo-meter.js';
+import { PolarMeter } from '../../src/webhooks/polar/polar-meter.js';
+import { DodoAccount } from '../simulators/dodo-account.js';
+import { type DodoApiSimulator, startDodoApiSimulator } from '../simulators/dodo-api.js';
+import { PolarAccount } from '../simulators/polar-account.js';
+import { type PolarApiSimulator, startPolarApiSimulator } from '../simulators/polar-api.js';
+import type { Clock as Time } from '../simulators/virtual-time.js';
+import { startTestApp, type TestApp } from './app.js';
+import { dodoEnvironment, polarEnvironment, withoutPauses } from './billing-clients.js';
+import type { TestDatabase } from './database.js';
+
+export type MeterProvider = 'polar' | 'dodo';
+
+/** A row of what is still to be told. */
+export interface ExportRow {
+  event_id: string;
+  attempts: number;
+  next_attempt_at: Date | null;
+  last_error: string | null;
+}
+
+/** The meters of both providers, and applications that tell them of usage. */
+export class MeterWorld {
+  private constructor(
+    private readonly clock: Time,
+    readonly polar: PolarApiSimulator,
+    readonly dodo: DodoApiSimulator,
+  ) {}
+
+  static async start(clock: Time): Promise<MeterWorld> {
+    const [polar, dodo] = await Promise.all([
+      startPolarApiSimulator({ account: new PolarAccount({ clock }) }),
+      startDodoApiSimulator({ account: new DodoAccount({ clock }) }),
+    ]);
+    return new MeterWorld(clock, polar, dodo);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.polar.close(), this.dodo.close()]);
+  }
+
+  get environment(): Record<string, string> {
+    return { ...polarEnvironment(this.polar), ...dodoEnvironment(this.dodo), POLAR_METER_EVENT: 'tokens', DODO_METER_EVENT: 'tokens' };
+  }
+
+  /** An application in this world's time, which does not wait between requests. */
+  async startApp(db?: TestDatabase): Promise<TestApp> {
+    const t = await startTestApp(this.environment, db);
+    t.app.get(Clock).now = () => this.clock.now();
+    Object.assign(t.app.get(MeterExporter).limits, { pauseMs: 0, coalesceMs: 0 });
+    for (const meter of [t.app.get(PolarMeter), t.app.get(DodoMeter)]) withoutPauses(meter);
+    return t;
+  }
+
+  newCustomer(provider: MeterProvider): string {
+    return provider === 'polar' ? this.polar.account.createCustomer().id : this.dodo.account.createCustomer().customer_id;
+  }
+
+  /** An event of a customer's, by an owner of its own; all its tokens are input. */
+  event(provider: MeterProvider, given: Partial<MeteredEvent> & { providerCustomerId: string }): MeteredEvent {
+    const tokensUsed = given.tokensUsed ?? 10;
+    return {
+      provider,
+      ownerId: newId(),
+      eventId: newId(),
+      occurredAt: this.clock.now(),
+      model: 'gpt-5',
+      inputTokens: tokensUsed,
+      outputTokens: 0,
+      cachedInputTokens: 0,
+      reasoningTokens: 0,
+      tokensUsed,
+      ...given,
+    };
+  }
+
+  /** So many events of a customer's, of 1, 2, 3 … tokens. */
+  events(provider: MeterProvider, providerCustomerId: string, count: number, given: Partial<MeteredEvent> = {}): MeteredEvent[] {
+    return Array.from({ length: count }, (_, index) => this.event(provider, { providerCustomerId, tokensUsed: index + 1, ...given }));
+  }
+
+  /** What a provider has counted. */
+  tokensAt(provider: MeterProvider): number {
+    const all = provider === 'polar' ? this.polar.usage : [...this.dodo.usage.values()];
+    return tokensOf(all.map(({ metadata }) => ({ tokensUsed: Number(metadata!['tokens_used']) })));
+  }
+
+  eventsAt(provider: MeterProvider): number {
+    return provider === 'polar' ? this.polar.usage.length : this.dodo.usage.size;
+  }
+
+  /** How often a meter was told of usage. */
+  requestsAt(provider: MeterProvider): number {
+    return this[provider].calls.filter((call) => call.endsWith('/events/ingest')).length;
+  }
+}
+
+export function tokensOf(events: Pick<MeteredEvent, 'tokensUsed'>[]): number {
+  return events.reduce((sum, { tokensUsed }) => sum + tokensUsed, 0);
+}
+
+/** Records usage: a transaction, and a word to the workers. */
+export async function recordUsage({ app }: TestApp, events: MeteredEvent[]): Promise<void> {
+  const meters = app.get(MetersService);
+  await app.get<Database>(DATABASE).transaction((tx) => meters.enqueue(events, tx));
+  meters.wake();
+}
+
+/** What providers are still to be told, and what they have refused. */
+export async function exportsIn(db: TestDatabase): Promise<ExportRow[]> {
+  return db.rows<ExportRow>('SELECT event_id, attempts, next_attempt_at, last_error FROM meter_exports ORDER BY tokens_used, event_id');
+}
+
+/** A line of a meter that works when it is told to, beside an application whose own workers have stopped. */
+export async function lineByHand({ app }: TestApp, provider: MeterProvider, limits: Partial<typeof LINE_LIMITS> = {}) {
+  await app.get(MeterExporter).beforeApplicationShutdown();
+  const outcomes: Record<Outcome, number> = { taken: 0, refused: 0, failed: 0 };
+  const line = new MeterLine(
+    app.get(provider === 'polar' ? PolarMeter : DodoMeter),
+    app.get(MetersRepository),
+    app.get(Clock),
+    { ...LINE_LIMITS, pauseMs: 0, coalesceMs: 0, ...limits },
+    (outcome, readings) => (outcomes[outcome] += readings),
+  );
+  const { signal } = new AbortController();
+  return { outcomes, work: async () => line.work(signal) };
+}
