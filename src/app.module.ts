@@ -18,6 +18,7 @@ import { JobsModule } from './jobs/jobs.module.js';
 import { MembershipsModule } from './memberships/memberships.module.js';
 import { OrganizationsModule } from './organizations/organizations.module.js';
 import { PlansModule } from './plans/plans.module.js';
+import { PricesModule } from './prices/prices.module.js';
 import { SessionsModule } from './sessions/sessions.module.js';
 import { SubscriptionsModule } from './subscriptions/subscriptions.module.js';
 import { UsersModule } from './users/users.module.js';
@@ -53,6 +54,7 @@ export class AppModule {
         PolarWebhooksModule,
         DodoWebhooksModule,
         SubscriptionsModule,
+        PricesModule,
         JobsModule,
         HealthModule,
       ],
