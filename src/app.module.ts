@@ -19,6 +19,7 @@ import { MembershipsModule } from './memberships/memberships.module.js';
 import { MetersModule } from './meters/meters.module.js';
 import { OrganizationsModule } from './organizations/organizations.module.js';
 import { PlansModule } from './plans/plans.module.js';
+import { PricesModule } from './prices/prices.module.js';
 import { SessionsModule } from './sessions/sessions.module.js';
 import { SubscriptionsModule } from './subscriptions/subscriptions.module.js';
 import { UsageModule } from './usage/usage.module.js';
@@ -57,6 +58,7 @@ export class AppModule {
         SubscriptionsModule,
         UsageModule,
         MetersModule,
+        PricesModule,
         JobsModule,
         HealthModule,
       ],

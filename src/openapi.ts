@@ -32,6 +32,7 @@ const TAGS = {
   OrganizationUsage: 'What an organization uses, and what is left of it.',
   OperatorSubscriptions: 'Everybody’s subscriptions, and plans that are given away, for operators.',
   Meters: 'Usage that billing providers have not taken, for operators.',
+  Prices: 'What tokens cost, by model and kind of token; operators set it.',
   Webhooks: 'Where identity and billing providers send what happened.',
   OperatorWebhooks: 'What providers sent and how far it is, for operators.',
   Jobs: 'Work that comes back on a schedule, for operators.',

@@ -4,6 +4,9 @@ export const trimmed = ({ value }: { value: unknown }) => (typeof value === 'str
 /** For an email, which we keep in lower case. */
 export const lowered = ({ value }: { value: unknown }) => (typeof value === 'string' ? value.trim().toLowerCase() : value);
 
+/** For `@Transform()`: `true` and `false` of a query string; the rest is left for the validators to refuse. */
+export const booleanOf = ({ value }: { value: unknown }) => (value === 'true' ? true : value === 'false' ? false : value);
+
 /** For `@ValidateIf()`: a field that may be left out, but not be null. */
 export const whenGiven = (_: unknown, value: unknown) => value !== undefined;
 

@@ -5,7 +5,7 @@ import type { Page } from '../common/cursors.js';
 import { IsTime } from '../common/is-time.js';
 import { ListQuery } from '../common/list.dto.js';
 import { OWNER_KINDS, type OwnerKind } from '../common/owner.js';
-import { whenGiven } from '../common/transforms.js';
+import { booleanOf, whenGiven } from '../common/transforms.js';
 import { PlanLimitsResponse } from '../plans/plans.dto.js';
 import { BILLING_PROVIDERS, type BillingProviderName, type Tier, TIERS } from '../plans/plans.js';
 import { type Provider, PROVIDERS } from './billing-customers.table.js';
@@ -209,9 +209,6 @@ export class PaymentListResponse {
     return { data: data.map(PaymentResponse.of), nextCursor };
   }
 }
-
-/** `true` and `false` of a query string; the rest is left for the validators to refuse. */
-const booleanOf = ({ value }: { value: unknown }) => (value === 'true' ? true : value === 'false' ? false : value);
 
 export class ListSubscriptionsQuery extends ListQuery {
   /** Only those of this user or organization. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */

@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { Clock } from '../common/clock.js';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { isDatabaseAway, isMissingPartition, isPassing, Overtaken } from '../database/database-errors.js';
+import { type MeteredEvent, MetersService } from '../meters/meters.service.js';
 import { SubscriptionsService } from '../subscriptions/subscriptions.service.js';
 import { UsageAlerts } from './usage-alerts.js';
 import {
@@ -17,7 +18,7 @@ import {
 import { FUTURE_MS } from './usage-event.js';
 import { Groups } from './usage-groups.js';
 import { MonthIsSealed, UsagePartitions } from './usage-partitions.js';
-import { UsageRepository } from './usage.repository.js';
+import { type NewUsage, UsageRepository } from './usage.repository.js';
 
 /** Owners are spread over them, so that one group is decided while another one is written; each takes a connection. */
 const LANES = 2;
@@ -45,6 +46,7 @@ export class UsageLedger {
     private readonly subscriptions: SubscriptionsService,
     private readonly alerts: UsageAlerts,
     private readonly partitions: UsagePartitions,
+    private readonly meters: MetersService,
     private readonly clock: Clock,
     @Inject(DATABASE) private readonly db: Database,
   ) {}
@@ -73,12 +75,16 @@ export class UsageLedger {
     for (let attempt = 1; ; attempt += 1) {
       try {
         const oldest = await this.makeRoom(group);
-        return await this.db.transaction(async (tx) => {
+        const { results, isMetered } = await this.db.transaction(async (tx) => {
           const { books, decisions } = await this.read(group, oldest, tx);
           const results = group.map((operation) => decisions.decide(operation));
-          await this.write(decisions.changes(), books, tx);
-          return results;
+          const changes = decisions.changes();
+          const metered = meteredOf(changes.events, books.customers);
+          await this.write(changes, metered, books, tx);
+          return { results, isMetered: metered.length > 0 };
         });
+        if (isMetered) this.meters.wake();
+        return results;
       } catch (error) {
         const isGone = isMissingPartition(error) || error instanceof MonthIsSealed;
         if ((!isGone && !isPassing(error)) || attempt === ATTEMPTS) throw error;
@@ -119,7 +125,8 @@ export class UsageLedger {
     return { books, decisions: new UsageDecisions(books) };
   }
 
-  private async write({ events, rollups, quotas, newHolds, endedHolds, alerts }: Changes, { now }: Books, tx: Queryable): Promise<void> {
+  private async write(changes: Changes, metered: MeteredEvent[], { now }: Books, tx: Queryable): Promise<void> {
+    const { events, rollups, quotas, newHolds, endedHolds, alerts } = changes;
     const { repository } = this;
     const [inserted] = await Promise.all([
       events.length === 0 ? 0 : repository.insertEventIds(events, now, tx),
@@ -129,10 +136,26 @@ export class UsageLedger {
       endedHolds.length === 0 ? undefined : repository.endHolds(endedHolds, now, tx),
       quotas.length === 0 ? undefined : repository.updateQuotas(quotas, now, tx),
       alerts.length === 0 ? undefined : this.alerts.record(alerts, tx),
+      metered.length === 0 ? undefined : this.meters.enqueue(metered, tx),
     ]);
     // An id that came by way of another period's lock since it was looked for.
     if (inserted < events.length) throw new Overtaken();
   }
+}
+
+/** Those whose owner pays a provider by its meter. */
+function meteredOf(events: NewUsage[], customers: Map<string, Customer>): MeteredEvent[] {
+  return events.flatMap((event) => {
+    const { provider, providerCustomerId } = customers.get(event.ownerId)!.entitlement.granting ?? {};
+    if (provider === undefined || provider === 'manual' || providerCustomerId == null) return [];
+    const { ownerId, eventId, occurredAt, model, inputTokens, outputTokens, cachedInputTokens, reasoningTokens, tokensUsed } = event;
+    return [
+      {
+        ...{ provider, providerCustomerId, ownerId, eventId, occurredAt, model },
+        ...{ inputTokens, outputTokens, cachedInputTokens, reasoningTokens, tokensUsed },
+      },
+    ];
+  });
 }
 
 function strangersOf(group: Operation[]): { organizationId: string; userId: string }[] {

@@ -1,5 +1,6 @@
 import { Module } from '@nestjs/common';
 import { JobsModule } from '../jobs/jobs.module.js';
+import { MetersModule } from '../meters/meters.module.js';
 import { OutboxModule } from '../outbox/outbox.module.js';
 import { PlansModule } from '../plans/plans.module.js';
 import { SubscriptionsModule } from '../subscriptions/subscriptions.module.js';
@@ -9,13 +10,26 @@ import { UsageLedger } from './usage-ledger.js';
 import { UsageController } from './usage.controller.js';
 import { PartitionedUsageRepository } from './partitioned-usage.repository.js';
 import { UsagePartitions } from './usage-partitions.js';
+import { UsageRetention } from './usage-retention.js';
+import { HoldSweeps } from './hold-sweeps.js';
+import { HeldUsageRepository } from './held-usage.repository.js';
 import { UsageRepository } from './usage.repository.js';
 import { UsageService } from './usage.service.js';
 
 @Module({
-  imports: [JobsModule, OutboxModule, PlansModule, SubscriptionsModule],
+  imports: [JobsModule, MetersModule, OutboxModule, PlansModule, SubscriptionsModule],
   controllers: [UsageController, OrganizationUsageController],
-  providers: [UsageRepository, UsageLedger, UsageAlerts, UsageService, UsagePartitions, PartitionedUsageRepository],
+  providers: [
+    UsageRepository,
+    UsageLedger,
+    UsageAlerts,
+    UsageService,
+    UsagePartitions,
+    PartitionedUsageRepository,
+    UsageRetention,
+    HoldSweeps,
+    HeldUsageRepository,
+  ],
   exports: [UsageService, UsageAlerts],
 })
 export class UsageModule {}

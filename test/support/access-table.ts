@@ -84,6 +84,8 @@ export const ACCESS: Record<string, Row> = {
   listAuditLog: [401, 404, 403, 200, 403, 200, 200],
 
   listPlans: [200, 200, 200, 200, 200, 200, 200],
+  listPrices: [401, 200, 200, 200, 403, 403, 200],
+  setPrices: [401, 403, 403, 403, 403, 403, 200],
 
   getSubscription: [401, 404, 200, 200, 403, 200, 200],
   listPayments: [401, 404, 403, 200, 403, 200, 200],
@@ -226,6 +228,7 @@ export const BODIES: Record<string, (values: Values) => object> = {
   grantSubscription: ({ organizationId }) => ({ organizationId, tier: 'business', note: 'A friend of the house' }),
   linkSubscription: ({ userId }) => ({ userId }),
   retryMeterExports: () => ({ provider: 'polar' }),
+  setPrices: () => ({ prices: [{ model: 'a-model', tokenClass: 'input', microsPerMillion: 1 }] }),
   replayWebhookEvents: () => ({ status: 'dead', type: 'user.created' }),
 };
 

@@ -1,0 +1,76 @@
+import type { Price, TokenClass } from './prices.table.js';
+
+/** What was used of one model: four classes that count no token twice, and all tokens. */
+export interface TokenCounts {
+  inputTokens: number;
+  outputTokens: number;
+  cachedInputTokens: number;
+  reasoningTokens: number;
+  /** More than the classes together where only a plain total is known. */
+  tokensUsed: number;
+}
+
+/** What tokens cost. Kept unrounded, so that the sum of many is rounded once. */
+export interface Cost {
+  /** Millionths of a micro-unit: tokens times the micro-units of a million of them. */
+  exact: bigint;
+  /** Tokens that nothing is known of: they are not free. */
+  unpricedTokens: number;
+}
+
+const MILLION = 1_000_000n;
+
+/** In micro-units; half of one counts as a whole. */
+export function roundedMicros(exact: bigint): number {
+  return Number((exact + MILLION / 2n) / MILLION);
+}
+
+/** All prices up to some moment, and what usage costs by them. */
+export class PriceBook {
+  /** By model and class, oldest first. */
+  private readonly histories: Map<string, Price[]>;
+  private readonly prices: Price[];
+
+  constructor(prices: Price[]) {
+    this.prices = prices.toSorted((a, b) => a.effectiveFrom.getTime() - b.effectiveFrom.getTime());
+    this.histories = Map.groupBy(this.prices, ({ model, tokenClass }) => keyOf(model, tokenClass));
+  }
+
+  /** Null for a book without prices. */
+  get currency(): string | null {
+    return this.prices[0]?.currency ?? null;
+  }
+
+  /** The hours between two moments at which some price begins, oldest first. */
+  changesBetween(from: Date, to: Date): Date[] {
+    const starts = new Set(this.prices.map(({ effectiveFrom }) => effectiveFrom.getTime()));
+    return [...starts].filter((start) => start > from.getTime() && start < to.getTime()).map((start) => new Date(start));
+  }
+
+  /** @param at any moment of a time in which no price changes */
+  costOf(model: string, counts: TokenCounts, at: Date): Cost {
+    const cost: Cost = { exact: 0n, unpricedTokens: 0 };
+    for (const [tokenClass, tokens] of classesOf(counts)) {
+      if (tokens === 0) continue;
+      const price = this.histories.get(keyOf(model, tokenClass))?.findLast(({ effectiveFrom }) => effectiveFrom <= at);
+      if (price === undefined) cost.unpricedTokens += tokens;
+      else cost.exact += BigInt(tokens) * BigInt(price.microsPerMillion);
+    }
+    return cost;
+  }
+}
+
+function classesOf({ inputTokens, outputTokens, cachedInputTokens, reasoningTokens, tokensUsed }: TokenCounts): [TokenClass, number][] {
+  return [
+    ['input', inputTokens],
+    ['output', outputTokens],
+    ['cached_input', cachedInputTokens],
+    ['reasoning', reasoningTokens],
+    ['total', tokensUsed - inputTokens - outputTokens - cachedInputTokens - reasoningTokens],
+  ];
+}
+
+/** No class has a space in its name. */
+function keyOf(model: string, tokenClass: TokenClass): string {
+  return `${tokenClass} ${model}`;
+}

@@ -1,0 +1,29 @@
+import { Body, Controller, Get, Put, Query } from '@nestjs/common';
+import { Operator, SignedIn } from '../access/access.decorators.js';
+import { Caller, type Principal } from '../access/principal.js';
+import { Problems } from '../common/api-problems.js';
+import { InvalidCursor } from '../common/common.errors.js';
+import { ListPricesQuery, PriceListResponse, PriceRequest, SetPricesRequest, SetPricesResponse } from './prices.dto.js';
+import { OtherCurrency } from './prices.errors.js';
+import { PricesService } from './prices.service.js';
+
+@Controller('v1/prices')
+export class PricesController {
+  constructor(private readonly prices: PricesService) {}
+
+  /** Lists what tokens cost, by model, class and time. */
+  @Get()
+  @SignedIn()
+  @Problems(InvalidCursor)
+  async listPrices(@Query() query: ListPricesQuery): Promise<PriceListResponse> {
+    return PriceListResponse.of(await this.prices.list(query));
+  }
+
+  /** Sets prices, also for times that are over: reports are made when they are asked for. */
+  @Put()
+  @Operator()
+  @Problems(OtherCurrency)
+  async setPrices(@Caller() { actor }: Principal, @Body() { prices }: SetPricesRequest): Promise<SetPricesResponse> {
+    return SetPricesResponse.of(await this.prices.set(prices.map(PriceRequest.toGiven), actor));
+  }
+}

@@ -1,0 +1,7 @@
+import { problem } from '../common/problem.js';
+
+export class OtherCurrency extends problem(
+  409,
+  'other_currency',
+  'All prices have one currency. Send every price that there is in the new one to change it.',
+) {}

@@ -1,0 +1,82 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { and, asc, eq, lt, lte, notExists, or, sql } from 'drizzle-orm';
+import { alias } from 'drizzle-orm/pg-core';
+import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { type Price, prices } from './prices.table.js';
+
+export interface PriceFilters {
+  model?: string;
+  /** Only what is in force then. */
+  at?: Date;
+}
+
+/** What tells one price from another. */
+export type PriceKey = Pick<Price, 'model' | 'tokenClass' | 'effectiveFrom'>;
+
+@Injectable()
+export class PricesRepository {
+  constructor(@Inject(DATABASE) private readonly db: Database) {}
+
+  async list(
+    { model, at }: PriceFilters,
+    { limit, after }: { limit: number; after?: PriceKey },
+    db: Queryable = this.db,
+  ): Promise<Price[]> {
+    const beyond =
+      after &&
+      sql`(${prices.model}, ${prices.tokenClass}, ${prices.effectiveFrom}) > (${after.model}, ${after.tokenClass}::token_class, ${after.effectiveFrom.toISOString()}::timestamptz)`;
+    return db
+      .select()
+      .from(prices)
+      .where(and(model === undefined ? undefined : eq(prices.model, model), at && this.isInForce(at, db), beyond))
+      .orderBy(asc(prices.model), asc(prices.tokenClass), asc(prices.effectiveFrom))
+      .limit(limit);
+  }
+
+  async listBefore(moment: Date, db: Queryable = this.db): Promise<Price[]> {
+    return db.select().from(prices).where(lt(prices.effectiveFrom, moment));
+  }
+
+  async findAll(keys: PriceKey[], db: Queryable): Promise<Price[]> {
+    const isOne = keys.map(({ model, tokenClass, effectiveFrom }) =>
+      and(eq(prices.model, model), eq(prices.tokenClass, tokenClass), eq(prices.effectiveFrom, effectiveFrom)),
+    );
+    return db
+      .select()
+      .from(prices)
+      .where(or(...isOne));
+  }
+
+  async upsert(rows: (typeof prices.$inferInsert)[], db: Queryable): Promise<Price[]> {
+    return db
+      .insert(prices)
+      .values(rows)
+      .onConflictDoUpdate({
+        target: [prices.model, prices.tokenClass, prices.effectiveFrom],
+        set: { microsPerMillion: sql`excluded.micros_per_million`, currency: sql`excluded.currency`, updatedAt: sql`excluded.updated_at` },
+      })
+      .returning();
+  }
+
+  async listCurrencies(db: Queryable = this.db): Promise<string[]> {
+    const rows = await db.selectDistinct({ currency: prices.currency }).from(prices);
+    return rows.map(({ currency }) => currency);
+  }
+
+  /** It has begun, and the next one has not. */
+  private isInForce(at: Date, db: Queryable) {
+    const later = alias(prices, 'later');
+    const next = db
+      .select({ one: sql`1` })
+      .from(later)
+      .where(
+        and(
+          eq(later.model, prices.model),
+          eq(later.tokenClass, prices.tokenClass),
+          sql`${later.effectiveFrom} > ${prices.effectiveFrom}`,
+          lte(later.effectiveFrom, at),
+        ),
+      );
+    return and(lte(prices.effectiveFrom, at), notExists(next));
+  }
+}

@@ -1,0 +1,113 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { Actor } from '../access/principal.js';
+import { AuditService } from '../audit/audit.service.js';
+import { Clock } from '../common/clock.js';
+import { InvalidRequest } from '../common/common.errors.js';
+import { Cursors, type Page } from '../common/cursors.js';
+import { holdNames } from '../common/locks.js';
+import type { InvalidField } from '../common/problem.js';
+import { DATABASE, type Database } from '../database/database.js';
+import { PriceBook } from './price-book.js';
+import { OtherCurrency } from './prices.errors.js';
+import { type PriceFilters, type PriceKey, PricesRepository } from './prices.repository.js';
+import type { Price, TokenClass } from './prices.table.js';
+
+export { roundedMicros } from './price-book.js';
+export type { PriceBook, TokenCounts } from './price-book.js';
+
+const HOUR_MS = 3_600_000;
+const FIRST_CURRENCY = 'USD';
+
+/** One price as it is set. */
+export interface GivenPrice {
+  model: string;
+  tokenClass: TokenClass;
+  microsPerMillion: number;
+  /** The book's, where it is left out. */
+  currency?: string;
+  /** The start of this hour, where it is left out. */
+  effectiveFrom?: Date;
+}
+
+/**
+ * What tokens cost: for usage reports, not for what is charged. The book has one currency: sums of several would
+ * be a list for every group of every report, and nobody buys tokens in two.
+ */
+@Injectable()
+export class PricesService {
+  constructor(
+    private readonly repository: PricesRepository,
+    private readonly audit: AuditService,
+    private readonly cursors: Cursors,
+    private readonly clock: Clock,
+    @Inject(DATABASE) private readonly db: Database,
+  ) {}
+
+  async list({ limit, cursor, ...filters }: PriceFilters & { limit: number; cursor?: string }): Promise<Page<Price>> {
+    const list = ['prices', filters];
+    const position = this.cursors.read(cursor, list);
+    const after = position && {
+      model: String(position[0]),
+      tokenClass: position[1] as TokenClass,
+      effectiveFrom: new Date(position[2]!),
+    };
+    const rows = await this.repository.list(filters, { limit: limit + 1, after });
+    const of = ({ model, tokenClass, effectiveFrom }: Price) => [model, tokenClass, effectiveFrom.toISOString()];
+    return this.cursors.page(rows, { limit, list, position: of });
+  }
+
+  /** Everything that usage before a moment may cost. */
+  async bookBefore(moment: Date): Promise<PriceBook> {
+    return new PriceBook(await this.repository.listBefore(moment));
+  }
+
+  /**
+   * Sets prices, new ones and those that are there; answers them in the order given.
+   *
+   * @throws {InvalidRequest} for a time that is not on the hour, and for two prices of the same model, class and time
+   * @throws {OtherCurrency} when there would be prices in two
+   */
+  async set(given: GivenPrice[], actor: Actor): Promise<Price[]> {
+    const now = this.clock.now().getTime();
+    const thisHour = new Date(now - (now % HOUR_MS));
+    const entries = given.map((price) => ({ ...price, effectiveFrom: price.effectiveFrom ?? thisHour }));
+    requireDistinctHours(entries);
+    return this.db.transaction(async (tx) => {
+      // Two who set the first prices at once must not do so in two currencies.
+      await holdNames('prices', ['book'], tx);
+      const [own] = await this.repository.listCurrencies(tx);
+      const currency = given.find((price) => price.currency !== undefined)?.currency ?? own ?? FIRST_CURRENCY;
+      const before = await this.repository.findAll(entries, tx);
+      const set = await this.repository.upsert(
+        entries.map((price) => ({ ...price, currency: price.currency ?? currency })),
+        tx,
+      );
+      if ((await this.repository.listCurrencies(tx)).length > 1) throw new OtherCurrency();
+      const changed = { before: viewOf(before), after: viewOf(set) };
+      await this.audit.record({ actor, action: 'prices.set', target: { type: 'prices', id: 'book' }, ...changed }, tx);
+      const byKey = new Map(set.map((price) => [nameOf(price), price]));
+      return entries.map((entry) => byKey.get(nameOf(entry))!);
+    });
+  }
+}
+
+function requireDistinctHours(entries: PriceKey[]): void {
+  const names = entries.map(nameOf);
+  const errors = entries.flatMap(({ effectiveFrom }, index): InvalidField[] => {
+    const path = `body.prices.${index}`;
+    if (effectiveFrom.getTime() % HOUR_MS !== 0)
+      return [{ path: `${path}.effectiveFrom`, message: 'effectiveFrom must be on the hour, as in 2026-01-01T00:00:00Z' }];
+    if (names.indexOf(names[index]!) < index) return [{ path, message: 'the same model, tokenClass and effectiveFrom stand there before' }];
+    return [];
+  });
+  if (errors.length > 0) throw new InvalidRequest({ errors });
+}
+
+/** For the audit log: each price by what tells it from others. */
+function viewOf(rows: Price[]): object {
+  return Object.fromEntries(rows.map((price) => [nameOf(price), `${price.microsPerMillion} ${price.currency}`]));
+}
+
+function nameOf({ model, tokenClass, effectiveFrom }: PriceKey): string {
+  return `${model} ${tokenClass} ${effectiveFrom.toISOString()}`;
+}
