@@ -17,6 +17,9 @@ import { sessions } from '../../src/sessions/sessions.table.js';
 import { billingCustomers } from '../../src/subscriptions/billing-customers.table.js';
 import { payments } from '../../src/subscriptions/payments.table.js';
 import { subscriptions } from '../../src/subscriptions/subscriptions.table.js';
+import { usageAlerts } from '../../src/usage/usage-alerts.table.js';
+import { usageHolds } from '../../src/usage/usage-holds.table.js';
+import { usageQuotas } from '../../src/usage/usage-quotas.table.js';
 import { users } from '../../src/users/users.table.js';
 import { BODY_CONTEXT } from '../../src/webhooks/inbox.js';
 import { webhookEvents } from '../../src/webhooks/webhook-events.table.js';
@@ -83,6 +86,8 @@ export interface Tenant {
   auditIds: string[];
   /** What an operator granted to the organization. */
   subscriptionId: string;
+  /** Tokens that are on hold, for the organization and for its member, who both call it that. */
+  holdId: string;
   /** What the organization and its member pay at a provider. */
   billing: { organization: Billing; member: Billing };
   /** Something that a provider said, about somebody of theirs. */
@@ -91,6 +96,9 @@ export interface Tenant {
 
 /** Rows that are written together: a tenant in ten statements. */
 class Rows {
+  private readonly usageHolds: (typeof usageHolds.$inferInsert)[] = [];
+  private readonly usageQuotas: (typeof usageQuotas.$inferInsert)[] = [];
+  private readonly usageAlerts: (typeof usageAlerts.$inferInsert)[] = [];
   private readonly users: (typeof users.$inferInsert)[] = [];
   private readonly sessions: (typeof sessions.$inferInsert)[] = [];
   private readonly accounts: (typeof accounts.$inferInsert)[] = [];
@@ -215,6 +223,18 @@ class Rows {
     return { subscriptionId, paymentId, providerIds: [providerCustomerId, providerSubscriptionId, providerPaymentId] };
   }
 
+  /** With what they have used so far, and an alert that told so. */
+  hold(owners: Owner[]): string {
+    const id = newId();
+    const periodStart = new Date(Date.now() - HOUR);
+    for (const { kind: ownerKind, id: ownerId } of owners) {
+      this.usageHolds.push({ ownerId, id, periodStart, tokens: 10, expiresAt: new Date(Date.now() + HOUR) });
+      this.usageQuotas.push({ ownerId, ownerKind, periodStart, periodEnd: new Date(Date.now() + 24 * HOUR), used: 50, held: 10 });
+      this.usageAlerts.push({ ownerId, ownerKind, periodStart, threshold: 50, used: 50, limit: 100 });
+    }
+    return id;
+  }
+
   /** One that is of no use here: it may be replayed. */
   webhookEvent(about: string): string {
     const id = newId();
@@ -246,6 +266,9 @@ class Rows {
       this.billingCustomers.length > 0 && db.insert(billingCustomers).values(this.billingCustomers),
       this.subscriptions.length > 0 && db.insert(subscriptions).values(this.subscriptions),
       this.payments.length > 0 && db.insert(payments).values(this.payments),
+      this.usageHolds.length > 0 && db.insert(usageHolds).values(this.usageHolds),
+      this.usageQuotas.length > 0 && db.insert(usageQuotas).values(this.usageQuotas),
+      this.usageAlerts.length > 0 && db.insert(usageAlerts).values(this.usageAlerts),
     ]);
   }
 }
@@ -307,6 +330,10 @@ export async function createTenant(db: TestDatabase, label = 'tenant', given: { 
     },
     webhookEventId: rows.webhookEvent(people.member.email),
     subscriptionId: rows.grant({ kind: 'organization', id: organization.id }),
+    holdId: rows.hold([
+      { kind: 'organization', id: organization.id },
+      { kind: 'user', id: people.member.id },
+    ]),
     billing: {
       organization: rows.billing({ kind: 'organization', id: organization.id }),
       member: rows.billing({ kind: 'user', id: people.member.id }),
