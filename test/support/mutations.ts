@@ -29,6 +29,8 @@ const API_KEYS = 'api-keys/api-keys.repository.js';
 const SUBSCRIPTIONS = 'subscriptions/subscriptions.repository.js';
 const SYNCED_SUBSCRIPTIONS = 'subscriptions/synced-subscriptions.repository.js';
 
+const USAGE = 'usage/usage.repository.js';
+
 const ADMIN = ['admin of another organization'];
 const READS = ['getOrganization', 'listMemberships'];
 const TRUE = 'TRUE';
@@ -564,6 +566,28 @@ export const MUTATIONS: Mutation[] = [
     operations: ['deleteMe'],
   },
   {
+    file: USAGE,
+    search: '(${usageHolds.ownerId}, ${usageHolds.id}) IN (SELECT * FROM',
+    replace: '${usageHolds.id} IN (SELECT id FROM',
+    callers: ['outsider'],
+    operations: ['settleOwnHold', 'releaseOwnHold'],
+  },
+  {
+    file: USAGE,
+    within: 'async listAlerts',
+    search: 'eq(usageAlerts.ownerId, ownerId)',
+    replace: GONE,
+    callers: ADMIN,
+    operations: ['listUsageAlerts'],
+  },
+  {
+    file: 'usage/usage.service.js',
+    search: "['usage-alerts', owner]",
+    replace: "['usage-alerts']",
+    callers: ADMIN,
+    operations: ['listUsageAlerts'],
+  },
+  {
     file: 'idempotency/idempotency.decorators.js',
     search: 'principal: `${kind}:${id}`',
     replace: "principal: 'everybody'",
@@ -576,6 +600,12 @@ const ONLY_PROVIDERS = 'only a provider’s event leads there';
 
 /** Predicates that no request can tell from their absence, because another one stands before them. */
 export const SECOND_LINES: (Place & { because: string })[] = [
+  {
+    file: USAGE,
+    within: 'async findQuota',
+    search: 'eq(usageQuotas.ownerId, ownerId)',
+    because: 'another owner’s period would have to begin in the same millisecond',
+  },
   {
     file: MEMBERSHIPS,
     within: 'async lockOrganizationsOfUser',

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomInt } from 'node:crypto';
 import { drizzle } from 'drizzle-orm/node-postgres';
 import { createApiKey } from '../../src/access/api-key-tokens.js';
 import { hashSessionToken, signSessionToken } from '../../src/access/session-tokens.js';
@@ -88,6 +88,8 @@ export interface Tenant {
   subscriptionId: string;
   /** Tokens that are on hold, for the organization and for its member, who both call it that. */
   holdId: string;
+  /** How much both have used: a number that nobody else has. */
+  used: number;
   /** What the organization and its member pay at a provider. */
   billing: { organization: Billing; member: Billing };
   /** Something that a provider said, about somebody of theirs. */
@@ -224,13 +226,13 @@ class Rows {
   }
 
   /** With what they have used so far, and an alert that told so. */
-  hold(owners: Owner[]): string {
+  hold(owners: Owner[], used: number): string {
     const id = newId();
     const periodStart = new Date(Date.now() - HOUR);
     for (const { kind: ownerKind, id: ownerId } of owners) {
       this.usageHolds.push({ ownerId, id, periodStart, tokens: 10, expiresAt: new Date(Date.now() + HOUR) });
-      this.usageQuotas.push({ ownerId, ownerKind, periodStart, periodEnd: new Date(Date.now() + 24 * HOUR), used: 50, held: 10 });
-      this.usageAlerts.push({ ownerId, ownerKind, periodStart, threshold: 50, used: 50, limit: 100 });
+      this.usageQuotas.push({ ownerId, ownerKind, periodStart, periodEnd: new Date(Date.now() + 24 * HOUR), used, held: 10 });
+      for (const threshold of [50, 80]) this.usageAlerts.push({ ownerId, ownerKind, periodStart, threshold, used, limit: 2 * used });
     }
     return id;
   }
@@ -293,6 +295,7 @@ export async function createTenant(db: TestDatabase, label = 'tenant', given: { 
   role(people.suspended, 'admin');
   role(people.deleted, 'admin');
   const past = new Date(Date.now() - HOUR);
+  const used = randomInt(1e11, 1e12);
   const pending = rows.invitation(organization.id, people.invited.email, { invitedBy: admin.id });
   const squatted = rows.invitation(organization.id, people.squatter.email, { invitedBy: admin.id });
   const lapsedEmail = `lapsed-${randomBytes(5).toString('hex')}@example.com`;
@@ -330,10 +333,14 @@ export async function createTenant(db: TestDatabase, label = 'tenant', given: { 
     },
     webhookEventId: rows.webhookEvent(people.member.email),
     subscriptionId: rows.grant({ kind: 'organization', id: organization.id }),
-    holdId: rows.hold([
-      { kind: 'organization', id: organization.id },
-      { kind: 'user', id: people.member.id },
-    ]),
+    holdId: rows.hold(
+      [
+        { kind: 'organization', id: organization.id },
+        { kind: 'user', id: people.member.id },
+      ],
+      used,
+    ),
+    used,
     billing: {
       organization: rows.billing({ kind: 'organization', id: organization.id }),
       member: rows.billing({ kind: 'user', id: people.member.id }),
