@@ -145,8 +145,8 @@ export class UsageDecisions {
     this.accounts = new Map(
       books.quotas.map((row) => {
         const { limits } = books.customers.get(row.ownerId)!.entitlement.plan;
-        const { used, overrun, held, alerted, requestsWholeAt, tokensWholeAt } = row;
-        const state = { used, overrun, held, alerted, requestsWholeAt, tokensWholeAt };
+        const { used, overrun, held, alerted, requestsOwed, tokensOwed, owedAt } = row;
+        const state = { used, overrun, held, alerted, requestsOwed, tokensOwed, owedAt };
         return [keyOf(row.ownerId, row.periodStart.getTime()), { row, account: new UsageAccount(state, limits, now) }];
       }),
     );
