@@ -163,12 +163,13 @@ export class UsageRepository {
       overrun: ['bigint', quotas.map(({ overrun }) => overrun)],
       held: ['bigint', quotas.map(({ held }) => held)],
       alerted: ['smallint', quotas.map(({ alerted }) => alerted)],
-      requests_whole_at: ['float8', quotas.map(({ requestsWholeAt }) => requestsWholeAt)],
-      tokens_whole_at: ['float8', quotas.map(({ tokensWholeAt }) => tokensWholeAt)],
+      requests_owed: ['float8', quotas.map(({ requestsOwed }) => requestsOwed)],
+      tokens_owed: ['float8', quotas.map(({ tokensOwed }) => tokensOwed)],
+      owed_at: ['float8', quotas.map(({ owedAt }) => owedAt)],
     });
     await db.execute(
       sql`UPDATE ${usageQuotas} AS q SET used = given.used, overrun = given.overrun, held = given.held, alerted = given.alerted,
-          requests_whole_at = given.requests_whole_at, tokens_whole_at = given.tokens_whole_at, updated_at = ${now.toISOString()}::timestamptz
+          requests_owed = given.requests_owed, tokens_owed = given.tokens_owed, owed_at = given.owed_at, updated_at = ${now.toISOString()}::timestamptz
         FROM ${given} AS given WHERE q.owner_id = given.owner_id AND q.period_start = given.period_start`,
     );
   }
