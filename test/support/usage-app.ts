@@ -5,11 +5,13 @@ import { Clock } from '../../src/common/clock.js';
 import { loadConfig } from '../../src/config/config.js';
 import { JobsModule } from '../../src/jobs/jobs.module.js';
 import { JobsService } from '../../src/jobs/jobs.service.js';
+import { ComparedUsageRepository } from '../../src/usage/compared-usage.repository.js';
 import { HeldUsageRepository } from '../../src/usage/held-usage.repository.js';
 import { HoldSweeps } from '../../src/usage/hold-sweeps.js';
 import { PartitionedUsageRepository } from '../../src/usage/partitioned-usage.repository.js';
 import { UsagePartitions } from '../../src/usage/usage-partitions.js';
 import { UsageRetention } from '../../src/usage/usage-retention.js';
+import { UsageVerification } from '../../src/usage/usage-verification.js';
 import { VirtualClock } from '../simulators/virtual-time.js';
 import { testEnvironment } from './app.js';
 import type { TestDatabase } from './database.js';
@@ -20,7 +22,15 @@ export type UsageApp = Awaited<ReturnType<typeof startUsageApp>>;
 export async function startUsageApp(db: TestDatabase, { now, ...environment }: { now: string } & Record<string, string>) {
   class WithUsage {}
   const config = loadConfig({ ...testEnvironment(db.url), ...environment });
-  const providers = [PartitionedUsageRepository, UsagePartitions, UsageRetention, HeldUsageRepository, HoldSweeps];
+  const providers = [
+    PartitionedUsageRepository,
+    UsagePartitions,
+    UsageRetention,
+    HeldUsageRepository,
+    HoldSweeps,
+    ComparedUsageRepository,
+    UsageVerification,
+  ];
   Module({ imports: [AppModule.register(config), JobsModule], providers })(WithUsage);
   const app = await NestFactory.create(WithUsage, { logger: false, abortOnError: false });
   const clock = new VirtualClock(Date.parse(now));
@@ -30,6 +40,7 @@ export async function startUsageApp(db: TestDatabase, { now, ...environment }: {
     app,
     clock,
     partitions: app.get(UsagePartitions),
+    verification: app.get(UsageVerification),
     /** Beside the schedule's own runs. */
     run: async (name: string) => {
       const jobs = await app.get(JobsService).list();
