@@ -118,6 +118,8 @@ export async function exportsIn(db: TestDatabase): Promise<ExportRow[]> {
   return db.rows<ExportRow>('SELECT event_id, attempts, next_attempt_at, last_error FROM meter_exports ORDER BY tokens_used, event_id');
 }
 
+export type LineByHand = Awaited<ReturnType<typeof lineByHand>>;
+
 /** A line of a meter that works when it is told to, beside an application whose own workers have stopped. */
 export async function lineByHand({ app }: TestApp, provider: MeterProvider, limits: Partial<typeof LINE_LIMITS> = {}) {
   await app.get(MeterExporter).beforeApplicationShutdown();
@@ -130,5 +132,5 @@ export async function lineByHand({ app }: TestApp, provider: MeterProvider, limi
     (outcome, readings) => (outcomes[outcome] += readings),
   );
   const { signal } = new AbortController();
-  return { outcomes, work: async () => line.work(signal) };
+  return { outcomes, work: async (until = signal) => line.work(until) };
 }
