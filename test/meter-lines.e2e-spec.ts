@@ -38,7 +38,7 @@ describe('the line of a meter', () => {
   it.each(BOTH)('asks %s again when it said so, and not before', async (provider) => {
     const events = world.events(provider, world.newCustomer(provider), 3);
     await record(events);
-    world[provider].faults.push({ status: 429, retryAfter: 300 });
+    world.faults[provider].push({ status: 429, retryAfter: 300 });
     await lines[provider].work();
     clock.advance({ seconds: 299 });
     expect(await lines[provider].work()).toBe(false);
@@ -50,22 +50,23 @@ describe('the line of a meter', () => {
   });
 
   it.each(BOTH)('goes on for ever while %s is away, at most once in a minute, and loses nothing', async (provider) => {
-    const events = world.events(provider, world.newCustomer(provider), 1500);
+    lines[provider] = await lineByHand(t, provider, { batch: 100 });
+    const events = world.events(provider, world.newCustomer(provider), 150);
     await record(events);
     const end = clock.now().getTime() + 120 * MINUTE;
     while (clock.now().getTime() < end) {
-      if (world[provider].faults.length === 0) world[provider].faults.push({ status: 503 });
+      if (world.faults[provider].length === 0) world.faults[provider].push({ status: 503 });
       await lines[provider].work();
       clock.advance({ seconds: 5 });
     }
     expect(world.requestsAt(provider)).toBeGreaterThan(90);
     expect(world.requestsAt(provider)).toBeLessThan(160);
     expect((await exportsIn(t.db)).filter(({ next_attempt_at: next }) => next === null)).toEqual([]);
-    world[provider].faults.splice(0);
+    world.faults[provider].splice(0);
     clock.advance({ minutes: 2 });
     await workOff(provider);
-    expect([world.eventsAt(provider), world.tokensAt(provider)]).toEqual([1500, tokensOf(events)]);
-    expect(lines[provider].outcomes).toMatchObject({ taken: 1500, refused: 0 });
+    expect([world.eventsAt(provider), world.tokensAt(provider)]).toEqual([150, tokensOf(events)]);
+    expect(lines[provider].outcomes).toMatchObject({ taken: 150, refused: 0 });
   });
 
   it('stamps for Dodo anew what is older than it takes, and says when it was', async () => {
@@ -104,7 +105,7 @@ describe('the line of a meter', () => {
   it.each(BOTH)('counts once at %s what it could not know to have arrived', async (provider) => {
     const events = world.events(provider, world.newCustomer(provider), 20);
     await record(events);
-    world[provider].faults.push('lost', 'lost');
+    world.faults[provider].push('lost', 'lost');
     await lines[provider].work();
     expect(world.tokensAt(provider)).toBe(tokensOf(events));
     expect(await exportsIn(t.db)).toHaveLength(20);
@@ -185,7 +186,7 @@ describe('the line of a meter', () => {
   ])('gives nothing up for %s', async (_what, fault) => {
     const events = world.events('polar', world.newCustomer('polar'), 3);
     await record(events);
-    world.polar.faults.push(fault);
+    world.faults.polar.push(fault);
     await workOff('polar');
     expect(await exportsIn(t.db)).toMatchObject(
       events.map(() => ({ next_attempt_at: expect.any(Date), last_error: expect.stringContaining('could not take usage') })),
@@ -198,7 +199,7 @@ describe('the line of a meter', () => {
   it('sends less at once where a request is too large for somebody', async () => {
     const events = world.events('polar', world.newCustomer('polar'), 8);
     await record(events);
-    world.polar.faults.push({ status: 413, body: '<html>', contentType: 'text/html' });
+    world.faults.polar.push({ status: 413, body: '<html>', contentType: 'text/html' });
     await workOff('polar');
     expect([world.requestsAt('polar'), world.tokensAt('polar')]).toEqual([3, tokensOf(events)]);
   });
@@ -226,8 +227,8 @@ describe('the line of a meter', () => {
     const events = world.events('polar', world.newCustomer('polar'), 5);
     await record(events);
     const stopping = new AbortController();
-    world.polar.control.onCall = () => stopping.abort();
-    world.polar.faults.push('hang');
+    world.onRequest.polar = () => stopping.abort();
+    world.faults.polar.push('hang');
     await lines.polar.work(stopping.signal);
     expect(await lines.polar.work(stopping.signal)).toBe(false);
     clock.advance({ seconds: 1 });
@@ -242,7 +243,7 @@ describe('the line of a meter', () => {
       clock.advance({ minutes: 1 });
     }
     lines.polar = await lineByHand(t, 'polar', { batch: 2 });
-    world.polar.faults.push({ status: 500 });
+    world.faults.polar.push({ status: 500 });
     await lines.polar.work();
     clock.advance({ seconds: 2 });
     await workOff('polar');
