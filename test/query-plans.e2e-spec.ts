@@ -3,6 +3,7 @@ import pg from 'pg';
 import { startTestApp, type TestApp } from './support/app.js';
 import { signUp, signUpOperator, type SignedInPerson } from './support/people.js';
 import { DATABASE, type Database } from '../src/database/database.js';
+import { MetersRepository } from '../src/meters/meters.repository.js';
 import { ComparedSubscriptionsRepository } from '../src/subscriptions/compared-subscriptions.repository.js';
 import { SubscriptionsRepository } from '../src/subscriptions/subscriptions.repository.js';
 import { SyncedSubscriptionsRepository } from '../src/subscriptions/synced-subscriptions.repository.js';
@@ -155,6 +156,49 @@ describe('the plans of lists over many rows', () => {
     it('take what is due by an index, too, when everything waits', async () => {
       await t.db.rows(`UPDATE webhook_events SET status = 'pending', next_attempt_at = now() + interval '1 day'; ANALYZE webhook_events`);
       expectByIndex(await plansOf('webhook_events', async () => inbox.claim(8, 1)));
+    });
+  });
+
+  describe('of as much usage that providers are to be told of', () => {
+    const [now, until] = [new Date(), new Date(Date.now() + 60_000)];
+    let meters: MetersRepository;
+    let db: Database;
+    beforeAll(async () => {
+      meters = t.app.get(MetersRepository);
+      db = t.app.get(DATABASE);
+      // Polar is away, so all of it waits and some is due; of what was refused both have some.
+      await t.db.rows(
+        `INSERT INTO meter_exports (provider, owner_id, event_id, provider_customer_id, occurred_at, "values", tokens_used, next_attempt_at, created_at)
+         SELECT (CASE WHEN n % 10 = 1 THEN 'dodo' ELSE 'polar' END)::billing_provider, gen_random_uuid(), 'event-' || n, 'customer-' || n % 100, now(),
+                '{"model": "gpt-5"}', n, CASE WHEN n % 3 = 1 THEN NULL ELSE now() + (n - 5000) * interval '1 second' END, now() - n * interval '1 second'
+           FROM generate_series(1, ${USERS}) n`,
+      );
+      await t.db.rows('ANALYZE meter_exports');
+    }, 180_000);
+
+    it.each(['limit=25', 'provider=dodo', 'provider=polar', 'state=pending', 'state=pending&provider=dodo'])(
+      'read its list ?%s, first page and later ones, by an index',
+      async (query) => {
+        await expectIndexed(`/v1/meter-exports?${query}`, operator, 'meter_exports');
+        const { body } = await t.http.get(`/v1/meter-exports?${query}`).set(operator.auth).expect(200);
+        await expectIndexed(`/v1/meter-exports?${query}&cursor=${body.nextCursor}`, operator, 'meter_exports');
+      },
+    );
+
+    it.each<[string, () => Promise<unknown>]>([
+      ['take what is due', () => meters.claim('polar', { now, until, limit: 1000 })],
+      ['take what is due where hardly anything is', () => meters.claim('dodo', { now: new Date(0), until, limit: 1000 })],
+    ])('%s by an index', async (_what, work) => {
+      expectByIndex(await plansOf('meter_exports', work));
+    });
+
+    it('write down what became of a batch by an index', async () => {
+      const batch = await meters.claim('polar', { now, until, limit: 1000 });
+      expect(batch).toHaveLength(1000);
+      for (const end of [() => meters.postpone(batch, until, 'away'), () => meters.refuse(batch, 'unknown'), () => meters.remove(batch)])
+        expectByIndex(await plansOf('meter_exports', end));
+      const [, update] = await plansOf('meter_exports', () => meters.revive('polar', { now, limit: 500 }, db));
+      expectByIndex([update!]);
     });
   });
 
