@@ -21,6 +21,7 @@ import { PlansModule } from './plans/plans.module.js';
 import { PricesModule } from './prices/prices.module.js';
 import { SessionsModule } from './sessions/sessions.module.js';
 import { SubscriptionsModule } from './subscriptions/subscriptions.module.js';
+import { UsageReportsModule } from './usage-reports/usage-reports.module.js';
 import { UsersModule } from './users/users.module.js';
 import { ClerkWebhooksModule } from './webhooks/clerk/clerk-webhooks.module.js';
 import { DodoWebhooksModule } from './webhooks/dodo/dodo-webhooks.module.js';
@@ -55,6 +56,7 @@ export class AppModule {
         DodoWebhooksModule,
         SubscriptionsModule,
         PricesModule,
+        UsageReportsModule,
         JobsModule,
         HealthModule,
       ],

@@ -29,6 +29,8 @@ const TAGS = {
   Subscriptions: 'What you may use yourself, and what you pay for it.',
   OrganizationSubscriptions: 'What an organization may use, and what it pays for it.',
   OperatorSubscriptions: 'Everybody’s subscriptions, and plans that are given away, for operators.',
+  UsageReports: 'What you used yourself: event by event, summed up, and what it cost.',
+  OrganizationUsageReports: 'What an organization used: event by event, summed up, and what it cost.',
   Prices: 'What tokens cost, by model and kind of token; operators set it.',
   Webhooks: 'Where identity and billing providers send what happened.',
   OperatorWebhooks: 'What providers sent and how far it is, for operators.',

@@ -469,12 +469,13 @@ const SNAPSHOT = `
   UNION ALL SELECT 'subscriptions', json_agg(t ORDER BY t.id)::text FROM subscriptions t WHERE owner_id = ANY ($1 || $2)
   UNION ALL SELECT 'billing customers', json_agg(t ORDER BY t.id)::text FROM billing_customers t WHERE owner_id = ANY ($1 || $2)
   UNION ALL SELECT 'payments', json_agg(t ORDER BY t.id)::text FROM payments t WHERE owner_id = ANY ($1 || $2)
+  UNION ALL SELECT 'usage', json_agg(t ORDER BY t.event_id)::text FROM usage t WHERE owner_id = ANY ($1 || $2)
   UNION ALL SELECT 'accounts', json_agg(t ORDER BY t.id)::text FROM accounts t WHERE user_id = ANY ($2)`;
 
 /** Everything and everybody of a tenant. */
 function whole(tenant: Tenant): Victim {
   const { organization, memberships, invitations, keys, lapsedEmail, invitationToken, squattedToken, auditIds, webhookEventId } = tenant;
-  const { subscriptionId, billing } = tenant;
+  const { subscriptionId, billing, used } = tenant;
   const { admin, coAdmin, member, spare, left, suspended, deleted, invited, squatter } = tenant;
   const people = [admin, coAdmin, member, spare, left, suspended, deleted, invited, squatter];
   const secrets = [
@@ -484,6 +485,7 @@ function whole(tenant: Tenant): Victim {
     // The beginning of a key is what lists show.
     ...Object.values(keys).flatMap(({ id, key }) => [id, key.slice(0, 15)]),
     ...[subscriptionId, ...Object.values(billing).flatMap(secretsOfBilling)],
+    ...Object.values(used).flatMap(({ model, eventIds }) => [model, ...eventIds]),
     ...people.flatMap(secretsOfPerson),
   ];
   return { organizationId: organization.id, people, webhookEventId, secrets };

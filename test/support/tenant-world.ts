@@ -23,6 +23,7 @@ import { webhookEvents } from '../../src/webhooks/webhook-events.table.js';
 import { testEnvironment } from './app.js';
 import type { TestDatabase } from './database.js';
 import type { SignedInPerson } from './people.js';
+import { type GivenUsage, insertUsage } from './usage-rows.js';
 
 const HOUR = 3_600_000;
 const { AUTH_SECRET } = testEnvironment('') as { AUTH_SECRET: string };
@@ -49,6 +50,12 @@ export interface Billing {
   paymentId: string;
   /** The provider's ids of all of it. */
   providerIds: string[];
+}
+
+/** What somebody used, event by event. */
+export interface Used {
+  eventIds: string[];
+  model: string;
 }
 
 /** An organization with everything in it, and everybody who has, had or never had something to do with it. */
@@ -85,6 +92,8 @@ export interface Tenant {
   subscriptionId: string;
   /** What the organization and its member pay at a provider. */
   billing: { organization: Billing; member: Billing };
+  /** What the organization and its member used. */
+  used: { organization: Used; member: Used };
   /** Something that a provider said, about somebody of theirs. */
   webhookEventId: string;
 }
@@ -103,6 +112,7 @@ class Rows {
   private readonly billingCustomers: (typeof billingCustomers.$inferInsert)[] = [];
   private readonly subscriptions: (typeof subscriptions.$inferInsert)[] = [];
   private readonly payments: (typeof payments.$inferInsert)[] = [];
+  private readonly usage: { owner: Owner; events: GivenUsage[] }[] = [];
 
   person(label: string, given: Partial<typeof users.$inferInsert> = {}): Person {
     const name = `${label}-${randomBytes(5).toString('hex')}`;
@@ -215,6 +225,15 @@ class Rows {
     return { subscriptionId, paymentId, providerIds: [providerCustomerId, providerSubscriptionId, providerPaymentId] };
   }
 
+  /** Twice in this hour, with a model that nobody else has. */
+  used(owner: Owner, actorUserId: string): Used {
+    const model = `model-${randomBytes(5).toString('hex')}`;
+    const eventIds = [`event-${newId()}`, `event-${newId()}`];
+    const occurredAt = new Date().toISOString();
+    this.usage.push({ owner, events: eventIds.map((eventId) => ({ eventId, model, occurredAt, actorUserId, inputTokens: 1000 })) });
+    return { eventIds, model };
+  }
+
   /** One that is of no use here: it may be replayed. */
   webhookEvent(about: string): string {
     const id = newId();
@@ -231,8 +250,8 @@ class Rows {
     return id;
   }
 
-  async write({ pool }: TestDatabase): Promise<void> {
-    const db = drizzle(pool);
+  async write(database: TestDatabase): Promise<void> {
+    const db = drizzle(database.pool);
     if (this.users.length > 0) await db.insert(users).values(this.users);
     if (this.organizations.length > 0) await db.insert(organizations).values(this.organizations);
     await Promise.all([
@@ -247,6 +266,7 @@ class Rows {
       this.subscriptions.length > 0 && db.insert(subscriptions).values(this.subscriptions),
       this.payments.length > 0 && db.insert(payments).values(this.payments),
     ]);
+    for (const { owner, events } of this.usage) await insertUsage(database, owner, events);
   }
 }
 
@@ -310,6 +330,10 @@ export async function createTenant(db: TestDatabase, label = 'tenant', given: { 
     billing: {
       organization: rows.billing({ kind: 'organization', id: organization.id }),
       member: rows.billing({ kind: 'user', id: people.member.id }),
+    },
+    used: {
+      organization: rows.used({ kind: 'organization', id: organization.id }, people.member.id),
+      member: rows.used({ kind: 'user', id: people.member.id }, people.member.id),
     },
     auditIds: [rows.audit(organization.id, admin.id), rows.audit(organization.id, people.member.id)],
   };
