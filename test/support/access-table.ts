@@ -84,6 +84,12 @@ export const ACCESS: Record<string, Row> = {
   listAuditLog: [401, 404, 403, 200, 403, 200, 200],
 
   listPlans: [200, 200, 200, 200, 200, 200, 200],
+  listUsage: [401, 404, 200, 200, 403, 200, 200],
+  summarizeUsage: [401, 404, 200, 200, 403, 200, 200],
+  exportUsage: [401, 404, 403, 200, 403, 200, 200],
+  listOwnUsage: [401, 200, 200, 200, 403, 403, 200],
+  summarizeOwnUsage: [401, 200, 200, 200, 403, 403, 200],
+  exportOwnUsage: [401, 200, 200, 200, 403, 403, 200],
   listPrices: [401, 200, 200, 200, 403, 403, 200],
   setPrices: [401, 403, 403, 403, 403, 403, 200],
 
@@ -267,4 +273,7 @@ export const QUERIES: Record<string, (values: Values) => Record<string, string>>
   openPasswordReset: () => ({ callbackURL: '/reset' }),
   deleteMe: () => ({ cancelSubscription: 'true' }),
   deleteOrganization: () => ({ cancelSubscription: 'true' }),
+  // Models are named by whoever uses them.
+  summarizeUsage: () => ({ groupBy: 'model' }),
+  summarizeOwnUsage: () => ({ groupBy: 'model' }),
 };

@@ -27,6 +27,7 @@ const SESSIONS = 'sessions/sessions.repository.js';
 const ACCOUNTS = 'accounts/accounts.repository.js';
 const API_KEYS = 'api-keys/api-keys.repository.js';
 const SUBSCRIPTIONS = 'subscriptions/subscriptions.repository.js';
+const USAGE_REPORTS = 'usage-reports/usage-reports.repository.js';
 const SYNCED_SUBSCRIPTIONS = 'subscriptions/synced-subscriptions.repository.js';
 
 const USAGE = 'usage/usage.repository.js';
@@ -565,6 +566,31 @@ export const MUTATIONS: Mutation[] = [
     callers: ['outsider'],
     operations: ['deleteMe'],
   },
+
+  // What was used.
+  {
+    file: USAGE_REPORTS,
+    within: 'async listRecords',
+    search: 'eq(usage.ownerId, ownerId)',
+    replace: GONE,
+    callers: ADMIN,
+    operations: ['listUsage'],
+  },
+  {
+    file: USAGE_REPORTS,
+    within: 'async sumUp',
+    search: 'inArray(usageRollups.ownerId, ownerIds)',
+    replace: 'sql`true`',
+    callers: ADMIN,
+    operations: ['summarizeUsage'],
+  },
+  {
+    file: 'usage-reports/usage-reports.service.js',
+    search: "['usage', owner, filters]",
+    replace: "['usage', filters]",
+    callers: ADMIN,
+    operations: ['listUsage'],
+  },
   {
     file: USAGE,
     search: '(${usageHolds.ownerId}, ${usageHolds.id}) IN (SELECT * FROM',
@@ -720,6 +746,12 @@ export const SECOND_LINES: (Place & { because: string })[] = [
     within: 'async keepOwners',
     search: 'inArray(subscriptions.ownerId, ownerIds)',
     because: 'only the purge asks',
+  },
+  {
+    file: USAGE_REPORTS,
+    within: 'async sumUp',
+    search: 'inArray(usage.ownerId, ownerIds)',
+    because: 'only of hours that are cut; test/usage-reports.e2e-spec.ts cuts them',
   },
 ];
 

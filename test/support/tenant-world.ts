@@ -26,6 +26,7 @@ import { webhookEvents } from '../../src/webhooks/webhook-events.table.js';
 import { testEnvironment } from './app.js';
 import type { TestDatabase } from './database.js';
 import type { SignedInPerson } from './people.js';
+import { type GivenUsage, insertUsage } from './usage-rows.js';
 
 const HOUR = 3_600_000;
 const { AUTH_SECRET } = testEnvironment('') as { AUTH_SECRET: string };
@@ -52,6 +53,12 @@ export interface Billing {
   paymentId: string;
   /** The provider's ids of all of it. */
   providerIds: string[];
+}
+
+/** What somebody used, event by event. */
+export interface Used {
+  eventIds: string[];
+  model: string;
 }
 
 /** An organization with everything in it, and everybody who has, had or never had something to do with it. */
@@ -89,9 +96,11 @@ export interface Tenant {
   /** Tokens that are on hold, for the organization and for its member, who both call it that. */
   holdId: string;
   /** How much both have used: a number that nobody else has. */
-  used: number;
+  usedTokens: number;
   /** What the organization and its member pay at a provider. */
   billing: { organization: Billing; member: Billing };
+  /** What the organization and its member used. */
+  used: { organization: Used; member: Used };
   /** Something that a provider said, about somebody of theirs. */
   webhookEventId: string;
 }
@@ -113,6 +122,7 @@ class Rows {
   private readonly billingCustomers: (typeof billingCustomers.$inferInsert)[] = [];
   private readonly subscriptions: (typeof subscriptions.$inferInsert)[] = [];
   private readonly payments: (typeof payments.$inferInsert)[] = [];
+  private readonly usage: { owner: Owner; events: GivenUsage[] }[] = [];
 
   person(label: string, given: Partial<typeof users.$inferInsert> = {}): Person {
     const name = `${label}-${randomBytes(5).toString('hex')}`;
@@ -237,6 +247,15 @@ class Rows {
     return id;
   }
 
+  /** Twice in this hour, with a model that nobody else has. */
+  used(owner: Owner, actorUserId: string): Used {
+    const model = `model-${randomBytes(5).toString('hex')}`;
+    const eventIds = [`event-${newId()}`, `event-${newId()}`];
+    const occurredAt = new Date().toISOString();
+    this.usage.push({ owner, events: eventIds.map((eventId) => ({ eventId, model, occurredAt, actorUserId, inputTokens: 1000 })) });
+    return { eventIds, model };
+  }
+
   /** One that is of no use here: it may be replayed. */
   webhookEvent(about: string): string {
     const id = newId();
@@ -253,8 +272,8 @@ class Rows {
     return id;
   }
 
-  async write({ pool }: TestDatabase): Promise<void> {
-    const db = drizzle(pool);
+  async write(database: TestDatabase): Promise<void> {
+    const db = drizzle(database.pool);
     if (this.users.length > 0) await db.insert(users).values(this.users);
     if (this.organizations.length > 0) await db.insert(organizations).values(this.organizations);
     await Promise.all([
@@ -272,6 +291,7 @@ class Rows {
       this.usageQuotas.length > 0 && db.insert(usageQuotas).values(this.usageQuotas),
       this.usageAlerts.length > 0 && db.insert(usageAlerts).values(this.usageAlerts),
     ]);
+    for (const { owner, events } of this.usage) await insertUsage(database, owner, events);
   }
 }
 
@@ -295,7 +315,7 @@ export async function createTenant(db: TestDatabase, label = 'tenant', given: { 
   role(people.suspended, 'admin');
   role(people.deleted, 'admin');
   const past = new Date(Date.now() - HOUR);
-  const used = randomInt(1e11, 1e12);
+  const usedTokens = randomInt(1e11, 1e12);
   const pending = rows.invitation(organization.id, people.invited.email, { invitedBy: admin.id });
   const squatted = rows.invitation(organization.id, people.squatter.email, { invitedBy: admin.id });
   const lapsedEmail = `lapsed-${randomBytes(5).toString('hex')}@example.com`;
@@ -338,12 +358,16 @@ export async function createTenant(db: TestDatabase, label = 'tenant', given: { 
         { kind: 'organization', id: organization.id },
         { kind: 'user', id: people.member.id },
       ],
-      used,
+      usedTokens,
     ),
-    used,
+    usedTokens,
     billing: {
       organization: rows.billing({ kind: 'organization', id: organization.id }),
       member: rows.billing({ kind: 'user', id: people.member.id }),
+    },
+    used: {
+      organization: rows.used({ kind: 'organization', id: organization.id }, people.member.id),
+      member: rows.used({ kind: 'user', id: people.member.id }, people.member.id),
     },
     auditIds: [rows.audit(organization.id, admin.id), rows.audit(organization.id, people.member.id)],
   };
