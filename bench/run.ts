@@ -10,6 +10,7 @@ import { lists } from './lists.bench.js';
 import { start } from './start.bench.js';
 import { statements } from './statements.bench.js';
 import { entitlements, tenant } from './tenant.bench.js';
+import { batches, caps, singles, totals } from './usage.bench.js';
 import { billing, webhooks } from './webhooks.bench.js';
 
 const BENCHES: Record<string, (db: BenchDatabase) => Promise<void>> = {
@@ -26,17 +27,24 @@ const BENCHES: Record<string, (db: BenchDatabase) => Promise<void>> = {
   webhooks,
   billing,
   growth,
+  'usage-singles': singles,
+  'usage-batches': batches,
+  'usage-caps': caps,
+  'usage-totals': totals,
 };
 
-const names = process.argv.slice(2);
-const unknown = names.filter((name) => !(name in BENCHES));
+const given = process.argv.slice(2);
+/** `usage` stands for all that begin with `usage-`. */
+const namesOf = (name: string) => Object.keys(BENCHES).filter((one) => one === name || one.startsWith(`${name}-`));
+const names = given.length > 0 ? given.flatMap(namesOf) : Object.keys(BENCHES);
+const unknown = given.filter((name) => namesOf(name).length === 0);
 if (unknown.length > 0) {
   process.stderr.write(`There is no ${unknown.join(', ')}; there are ${Object.keys(BENCHES).join(', ')}.\n`);
   process.exit(1);
 }
 const db = await startDatabase();
 try {
-  for (const name of names.length > 0 ? names : Object.keys(BENCHES)) await BENCHES[name]!(db);
+  for (const name of names) await BENCHES[name]!(db);
   conclusion();
 } finally {
   await db.stop();

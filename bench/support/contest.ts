@@ -63,14 +63,25 @@ export async function compete(db: BenchDatabase, contenders: Contender[]): Promi
 }
 
 /** A process that is driven over HTTP. */
-export function overHttp(name: string, program: Program, path: string, headers = bearer): Contender {
+export function overHttp(name: string, program: Program, path: Path, headers = bearer, body?: Body): Contender {
   return {
     name,
     run: async (milliseconds) => {
       const before = await program.usage();
-      const { answered, seconds } = await load(program.url, path, { milliseconds, headers });
+      const { answered, seconds } = await load(program.url, path, { milliseconds, headers, body });
       const after = await program.usage();
       return { perSecond: answered / seconds, cpu: (after.cpu - before.cpu) / answered };
+    },
+  };
+}
+
+/** Of an operation that does so many things at once, each of them. */
+export function each(count: number, { name, run }: Contender): Contender {
+  return {
+    name,
+    run: async (milliseconds) => {
+      const { perSecond, cpu } = await run(milliseconds);
+      return { perSecond: perSecond * count, cpu: cpu / count };
     },
   };
 }
@@ -90,9 +101,17 @@ type Headers = (session: number) => Record<string, string>;
 
 export const bearer: Headers = (session) => ({ authorization: `Bearer ${bearerOf(session)}` });
 
+/** The same for all sessions, or one for each. */
+export type Path = string | ((session: number) => string);
+
+/** Makes what is posted, anew for each request. */
+export type Body = () => string;
+
 interface Load {
   milliseconds: number;
   headers?: Headers;
+  /** A GET when left out. */
+  body?: Body;
   connections?: number;
   /** Requests a second over all connections; as many as get answered when left out. */
   rate?: number;
@@ -102,24 +121,31 @@ interface Load {
 
 const SESSIONS_EACH = 16;
 
-/** Sends the same GET from many sessions. @throws {Error} when any is answered with another status than 200 */
-export async function load(url: string, path: string, options: Load): Promise<{ answered: number; seconds: number }> {
+/** Sends the same request from many sessions. @throws {Error} when any is not answered, or with another status than 2xx */
+export async function load(url: string, path: Path, options: Load): Promise<{ answered: number; seconds: number }> {
   const result = await cannonade(url, path, options);
   const failed = result.non2xx + result.errors + result.timeouts;
-  if (failed > 0) throw new Error(`${failed} requests to ${path} failed: ${JSON.stringify(result.statusCodeStats)}`);
+  if (failed > 0) throw new Error(`${failed} requests to ${pathOf(path, 0)} failed: ${JSON.stringify(result.statusCodeStats)}`);
   return { answered: result['2xx'], seconds: result.duration };
 }
 
 export async function cannonade(
   url: string,
-  path: string,
-  { milliseconds, headers = () => ({}), connections = CONNECTIONS, rate, patienceSeconds = 10 }: Load,
+  path: Path,
+  { milliseconds, headers = () => ({}), body, connections = CONNECTIONS, rate, patienceSeconds = 10 }: Load,
 ): Promise<autocannon.Result> {
-  const first = await fetch(`${url}${path}`, { headers: headers(0) });
-  if (first.status !== 200) throw new Error(`${path} answers ${first.status}: ${await first.text()}`);
+  const requestOf = (session: number) => ({
+    path: pathOf(path, session),
+    ...(body === undefined
+      ? { method: 'GET' as const, headers: headers(session) }
+      : { method: 'POST' as const, headers: { ...headers(session), 'content-type': 'application/json' } }),
+  });
+  const { path: firstPath, ...request } = requestOf(0);
+  const first = await fetch(`${url}${firstPath}`, { ...request, ...(body !== undefined && { body: body() }) });
+  if (!first.ok) throw new Error(`${firstPath} answers ${first.status}: ${await first.text()}`);
   let connection = 0;
   return autocannon({
-    url: `${url}${path}`,
+    url,
     connections,
     duration: milliseconds / 1000,
     timeout: patienceSeconds,
@@ -127,9 +153,14 @@ export async function cannonade(
     setupClient: (client) => {
       // Each connection has sessions of its own, or all would queue for the same rows.
       const own = (connection += 1) * SESSIONS_EACH;
-      client.setRequests(Array.from({ length: SESSIONS_EACH }, (_, index) => ({ method: 'GET', path, headers: headers(own + index) })));
+      const anew = body && { setupRequest: (given: autocannon.Request) => ({ ...given, body: body() }) };
+      client.setRequests(Array.from({ length: SESSIONS_EACH }, (_, index) => ({ ...requestOf(own + index), ...anew })));
     },
   });
+}
+
+function pathOf(path: Path, session: number): string {
+  return typeof path === 'string' ? path : path(session);
 }
 
 export function median(values: number[]): number {

@@ -47,7 +47,7 @@ export class Program {
 
 /** What a benchmark can start; all of it is stopped in the end. */
 export interface Starter {
-  variant(name: string): Promise<Program>;
+  variant(name: string, given?: Record<string, unknown>): Promise<Program>;
   /** An operation of `variants/operation.ts`, without a server. */
   operation(name: string): Promise<Program>;
   tenantry(options?: TenantryOptions): Promise<Program>;
@@ -68,7 +68,7 @@ export async function withPrograms(db: BenchDatabase, work: (start: Starter) => 
   };
   try {
     await work({
-      variant: (name) => keep(startVariant(name, db)),
+      variant: (name, given) => keep(startVariant(name, db, given)),
       operation: (operation) => keep(startVariant('operation', db, { operation })),
       tenantry: (options) => keep(startTenantry(db, options)),
     });

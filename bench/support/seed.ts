@@ -20,5 +20,12 @@ export function userIdOf(user: number): string {
   return `00000000-0000-7000-8000-${String(user % USERS).padStart(12, '0')}`;
 }
 
+/** How many organizations with a single member, and its admin, `usage.bench.ts` makes: the user of the same number. */
+export const TENANTS = 1100;
+
+export function tenantOf(user: number): string {
+  return `00000000-0000-7000-b100-${String(user % TENANTS).padStart(12, '0')}`;
+}
+
 /** Signs the webhooks of a flood. */
 export const WEBHOOK_KEY = Buffer.alloc(24, 5);

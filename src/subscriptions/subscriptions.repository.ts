@@ -26,10 +26,12 @@ export interface SubscriptionFilters {
 export class SubscriptionsRepository {
   /** Asked whenever somebody wants to use something. */
   private readonly ofOwner;
+  private readonly ofOwners;
   private readonly members;
 
   constructor(@Inject(DATABASE) private readonly db: Database) {
     this.ofOwner = selectOfOwner(db, sql.placeholder('ownerId')).prepare('subscriptions_of_owner');
+    this.ofOwners = selectOfOwners(db, sql.placeholder('ids')).prepare('subscriptions_of_owners');
     this.members = selectMembers(db, sql.placeholder('organizationId')).prepare('subscriptions_members');
   }
 
@@ -38,13 +40,8 @@ export class SubscriptionsRepository {
   }
 
   /** Each with the owner that was asked for: it may belong to a user whose row went on as theirs. */
-  async listOfOwners(ids: string[], db: Queryable = this.db): Promise<{ askedId: string; row: Subscription }[]> {
-    const asked = sql`(SELECT id AS asked_id, id FROM unnest(${sql.param(ids)}::uuid[]) AS asked (id)
-      UNION ALL SELECT ${userMerges.intoUserId}, ${userMerges.id} FROM ${userMerges} WHERE ${userMerges.intoUserId} = ANY (${sql.param(ids)}::uuid[])) AS owners`;
-    return db
-      .select({ askedId: sql<string>`owners.asked_id`, row: subscriptions })
-      .from(subscriptions)
-      .innerJoin(asked, sql`owners.id = ${subscriptions.ownerId}`);
+  async listOfOwners(ids: string[]): Promise<{ askedId: string; row: Subscription }[]> {
+    return this.ofOwners.execute({ ids });
   }
 
   /** What a subscription was ever said to be of, the newest first. */
@@ -219,6 +216,15 @@ export class SubscriptionsRepository {
 
 function selectOfOwner(db: Queryable, ownerId: string | Placeholder) {
   return db.select().from(subscriptions).where(ownedBy(ownerId, subscriptions.ownerId));
+}
+
+function selectOfOwners(db: Queryable, ids: Placeholder) {
+  const asked = sql`(SELECT id AS asked_id, id FROM unnest(${ids}::uuid[]) AS asked (id)
+    UNION ALL SELECT ${userMerges.intoUserId}, ${userMerges.id} FROM ${userMerges} WHERE ${userMerges.intoUserId} = ANY (${ids}::uuid[])) AS owners`;
+  return db
+    .select({ askedId: sql<string>`owners.asked_id`, row: subscriptions })
+    .from(subscriptions)
+    .innerJoin(asked, sql`owners.id = ${subscriptions.ownerId}`);
 }
 
 function selectMembers(db: Queryable, organizationId: string | Placeholder) {

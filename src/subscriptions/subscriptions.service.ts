@@ -95,10 +95,10 @@ export class SubscriptionsService {
   }
 
   /** Of many owners at once, by their ids. */
-  async entitlementsOf(ownerIds: string[], db?: Queryable): Promise<Map<string, Entitlement>> {
-    const rows = Map.groupBy(await this.repository.listOfOwners(ownerIds, db), ({ askedId }) => askedId);
+  async entitlementsOf(ownerIds: string[]): Promise<Map<string, Entitlement>> {
+    const rows = Map.groupBy(await this.repository.listOfOwners(ownerIds), ({ askedId }) => askedId);
     const entitlements = ownerIds.map(async (id) => {
-      const { plan, granting } = await this.decideBy(rows.get(id)?.map(({ row }) => row) ?? [], db);
+      const { plan, granting } = await this.decideBy(rows.get(id)?.map(({ row }) => row) ?? []);
       return [id, { plan, granting: granting?.row }] as const;
     });
     return new Map(await Promise.all(entitlements));

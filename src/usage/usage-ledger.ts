@@ -29,6 +29,8 @@ const MOST_WAITING = 50_000;
 /** Of a transaction that others got in the way of. */
 const ATTEMPTS = 5;
 
+type Known = Pick<Books, 'oldest' | 'customers' | 'members'>;
+
 /**
  * All that changes usage goes through here: operations of many requests share statements and one commit, and each is
  * answered after it. An owner's operations are decided one after the other, under the locks of the owner's quotas, so
@@ -59,13 +61,10 @@ export class UsageLedger {
   }
 
   /** What an owner may use, and in which periods. */
-  async customersOf(operations: Pick<Operation, 'owner'>[], db: Queryable = this.db): Promise<Map<string, Customer>> {
+  async customersOf(operations: Pick<Operation, 'owner'>[]): Promise<Map<string, Customer>> {
     const owners = new Map(operations.map(({ owner }) => [owner.id, owner]));
     const ids = [...owners.keys()];
-    const [entitlements, creations] = await Promise.all([
-      this.subscriptions.entitlementsOf(ids, db),
-      this.repository.listCreationTimes(ids, db),
-    ]);
+    const [entitlements, creations] = await Promise.all([this.subscriptions.entitlementsOf(ids), this.repository.listCreationTimes(ids)]);
     const createdAt = new Map(creations.map((one) => [one.id, one.createdAt]));
     // One that was purged this very moment has periods of its own no more; any will do.
     return new Map(ids.map((id) => [id, new Customer(owners.get(id)!, entitlements.get(id)!, createdAt.get(id) ?? new Date(0))]));
@@ -74,9 +73,10 @@ export class UsageLedger {
   private async commit(group: Operation[]): Promise<Result[]> {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        const oldest = await this.makeRoom(group);
+        const known = await this.prepare(group);
         const { results, isMetered } = await this.db.transaction(async (tx) => {
-          const { books, decisions } = await this.read(group, oldest, tx);
+          const books = await this.read(group, known, tx);
+          const decisions = new UsageDecisions(books);
           const results = group.map((operation) => decisions.decide(operation));
           const changes = decisions.changes();
           const metered = meteredOf(changes.events, books.customers);
@@ -93,6 +93,17 @@ export class UsageLedger {
     }
   }
 
+  /** What needs no lock: who the owners are, and room for the events. */
+  private async prepare(group: Operation[]): Promise<Known> {
+    const strangers = strangersOf(group);
+    const [oldest, customers, members] = await Promise.all([
+      this.makeRoom(group),
+      this.customersOf(group),
+      strangers.length === 0 ? [] : this.repository.listMembers(strangers),
+    ]);
+    return { oldest, customers, members };
+  }
+
   /** Answers how old an event may be. */
   private async makeRoom(group: Operation[]): Promise<Date> {
     const oldest = await this.partitions.oldest();
@@ -102,15 +113,9 @@ export class UsageLedger {
     return oldest;
   }
 
-  private async read(group: Operation[], oldest: Date, tx: Queryable): Promise<{ books: Books; decisions: UsageDecisions }> {
+  private async read(group: Operation[], known: Known, tx: Queryable): Promise<Books> {
     const now = this.clock.now();
-    const strangers = strangersOf(group);
-    const [customers, members] = await Promise.all([
-      this.customersOf(group, tx),
-      strangers.length === 0 ? [] : this.repository.listMembers(strangers, tx),
-    ]);
-    const known = { now, oldest, customers, members };
-    const keys = quotaKeysOf(group, known);
+    const keys = quotaKeysOf(group, { ...known, now });
     const holds = group.flatMap((operation) => ('hold' in operation ? [{ ownerId: operation.owner.id, id: operation.hold.id }] : []));
     const ids = group.flatMap((operation) => eventsOf(operation).map(({ eventId }) => ({ ownerId: operation.owner.id, eventId })));
     // In this order: what stands under the locks is read once they are held.
@@ -121,8 +126,7 @@ export class UsageLedger {
       holds.length === 0 ? [] : this.repository.listHolds(holds, tx),
       ids.length === 0 ? [] : this.repository.listEventIds(ids, tx),
     ]);
-    const books = { ...known, quotas, expired, holds: held, known: seen };
-    return { books, decisions: new UsageDecisions(books) };
+    return { ...known, now, quotas, expired, holds: held, known: seen };
   }
 
   private async write(changes: Changes, metered: MeteredEvent[], { now }: Books, tx: Queryable): Promise<void> {

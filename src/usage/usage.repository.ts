@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, desc, eq, type SQL, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { arraysOf, type Columns, columnsOf, given, rowsOf, statement } from '../database/statement.js';
 import { memberships } from '../memberships/organization-memberships.table.js';
 import { organizations } from '../organizations/organizations.table.js';
 import { users } from '../users/users.table.js';
@@ -13,8 +14,114 @@ import { usageRollups } from './usage-rollups.table.js';
 
 export type QuotaKey = Pick<UsageQuota, 'ownerId' | 'ownerKind' | 'periodStart' | 'periodEnd'>;
 export type EventIdKey = Pick<Usage, 'ownerId' | 'eventId'>;
+export type HoldKey = Pick<UsageHold, 'ownerId' | 'id'>;
+export interface MemberKey {
+  organizationId: string;
+  userId: string;
+}
 export type NewUsage = Omit<Usage, 'createdAt'> & { fingerprint: Buffer };
 export type Rollup = Omit<typeof usageRollups.$inferSelect, 'createdAt' | 'updatedAt'>;
+type EndedHold = HoldKey & Pick<UsageHold, 'status' | 'eventId'>;
+
+const now = sql`${sql.placeholder('now')}::timestamptz`;
+
+const MEMBER: Columns<MemberKey> = {
+  organization_id: ['uuid', (pair) => pair.organizationId],
+  user_id: ['uuid', (pair) => pair.userId],
+};
+const LIST_MEMBERS = statement(sql`SELECT DISTINCT m.organization_id, m.user_id FROM ${memberships} AS m
+  JOIN ${given(MEMBER)} ON given.organization_id = m.organization_id AND given.user_id = m.user_id`);
+
+const QUOTA_KEY: Columns<QuotaKey> = {
+  owner_id: ['uuid', (key) => key.ownerId],
+  period_start: ['timestamptz', (key) => key.periodStart.toISOString()],
+};
+const NEW_QUOTA: Columns<QuotaKey> = {
+  ...QUOTA_KEY,
+  period_end: ['timestamptz', (key) => key.periodEnd.toISOString()],
+  owner_kind: ['owner_kind', (key) => key.ownerKind],
+};
+const INSERT_QUOTAS = statement(sql`INSERT INTO ${usageQuotas} (owner_id, period_start, period_end, owner_kind)
+  SELECT * FROM ${given(NEW_QUOTA)} ORDER BY owner_id, period_start ON CONFLICT DO NOTHING`);
+const LOCK_QUOTAS =
+  statement(sql`SELECT ${columnsOf(usageQuotas, 'q')} FROM ${usageQuotas} AS q WHERE (q.owner_id, q.period_start) IN (SELECT * FROM ${given(QUOTA_KEY)})
+  ORDER BY q.owner_id, q.period_start FOR NO KEY UPDATE`);
+const CHANGED_QUOTA: Columns<UsageQuota> = {
+  owner_id: ['uuid', (quota) => quota.ownerId],
+  period_start: ['timestamptz', (quota) => quota.periodStart.toISOString()],
+  used: ['bigint', (quota) => quota.used],
+  overrun: ['bigint', (quota) => quota.overrun],
+  held: ['bigint', (quota) => quota.held],
+  alerted: ['smallint', (quota) => quota.alerted],
+  requests_owed: ['float8', (quota) => quota.requestsOwed],
+  tokens_owed: ['float8', (quota) => quota.tokensOwed],
+  owed_at: ['float8', (quota) => quota.owedAt],
+};
+const UPDATE_QUOTAS = statement(sql`UPDATE ${usageQuotas} AS q
+  SET used = given.used, overrun = given.overrun, held = given.held, alerted = given.alerted,
+      requests_owed = given.requests_owed, tokens_owed = given.tokens_owed, owed_at = given.owed_at, updated_at = ${now}
+  FROM ${given(CHANGED_QUOTA)} WHERE q.owner_id = given.owner_id AND q.period_start = given.period_start`);
+
+const EXPIRE_HOLDS = statement(sql`UPDATE ${usageHolds} AS h SET status = 'expired', updated_at = ${now}
+  FROM ${usageQuotas} AS q JOIN ${given(QUOTA_KEY)} ON given.owner_id = q.owner_id AND given.period_start = q.period_start
+  WHERE q.held > 0 AND h.owner_id = q.owner_id AND h.period_start = q.period_start AND h.status = 'live' AND h.expires_at <= ${now}
+  RETURNING h.owner_id, h.period_start, h.tokens`);
+const HOLD_KEY: Columns<HoldKey> = { owner_id: ['uuid', (hold) => hold.ownerId], id: ['uuid', (hold) => hold.id] };
+const LIST_HOLDS = statement(
+  sql`SELECT ${columnsOf(usageHolds, 'h')} FROM ${usageHolds} AS h WHERE (h.owner_id, h.id) IN (SELECT * FROM ${given(HOLD_KEY)})`,
+);
+const ENDED_HOLD: Columns<EndedHold> = {
+  ...HOLD_KEY,
+  status: ['hold_status', (hold) => hold.status],
+  event_id: ['text', (hold) => hold.eventId],
+};
+const END_HOLDS = statement(sql`UPDATE ${usageHolds} AS h SET status = given.status, event_id = given.event_id, updated_at = ${now}
+  FROM ${given(ENDED_HOLD)} WHERE h.owner_id = given.owner_id AND h.id = given.id`);
+
+const EVENT_ID: Columns<EventIdKey> = { owner_id: ['uuid', (event) => event.ownerId], event_id: ['text', (event) => event.eventId] };
+const LIST_EVENT_IDS = statement(sql`SELECT i.owner_id, i.event_id, i.fingerprint FROM ${usageEventIds} AS i
+  WHERE (i.owner_id, i.event_id) IN (SELECT * FROM ${given(EVENT_ID)})`);
+const NEW_EVENT_ID: Columns<NewUsage> = {
+  ...EVENT_ID,
+  fingerprint: ['bytea', (event) => `\\x${event.fingerprint.toString('hex')}`],
+};
+const INSERT_EVENT_IDS = statement(sql`INSERT INTO ${usageEventIds} (owner_id, event_id, fingerprint, created_at)
+  SELECT given.*, ${now} FROM ${given(NEW_EVENT_ID)} ORDER BY owner_id, event_id ON CONFLICT DO NOTHING`);
+
+const TOKENS: Columns<Omit<NewUsage, 'occurredAt' | 'eventId' | 'ownerKind' | 'periodStart' | 'holdId' | 'metadata' | 'fingerprint'>> = {
+  owner_id: ['uuid', (row) => row.ownerId],
+  model: ['text', (row) => row.model],
+  actor_user_id: ['uuid', (row) => row.actorUserId],
+  input_tokens: ['bigint', (row) => row.inputTokens],
+  output_tokens: ['bigint', (row) => row.outputTokens],
+  cached_input_tokens: ['bigint', (row) => row.cachedInputTokens],
+  reasoning_tokens: ['bigint', (row) => row.reasoningTokens],
+  tokens_used: ['bigint', (row) => row.tokensUsed],
+  overrun: ['bigint', (row) => row.overrun],
+};
+const NEW_USAGE: Columns<NewUsage> = {
+  ...TOKENS,
+  occurred_at: ['timestamptz', (event) => event.occurredAt.toISOString()],
+  event_id: ['text', (event) => event.eventId],
+  owner_kind: ['owner_kind', (event) => event.ownerKind],
+  period_start: ['timestamptz', (event) => event.periodStart.toISOString()],
+  hold_id: ['uuid', (event) => event.holdId],
+  metadata: ['jsonb', ({ metadata }) => (metadata === null ? null : JSON.stringify(metadata))],
+};
+const INSERT_USAGE = statement(
+  sql`INSERT INTO ${usage} (${namesOf(NEW_USAGE)}, created_at) SELECT given.*, ${now} FROM ${given(NEW_USAGE)}`,
+);
+
+const COUNTED: Columns<Rollup> = {
+  ...TOKENS,
+  hour: ['timestamptz', (rollup) => rollup.hour.toISOString()],
+  events: ['bigint', (rollup) => rollup.events],
+};
+const SUMS = Object.keys(COUNTED).filter((name) => COUNTED[name]![0] === 'bigint');
+const ADD_TO_ROLLUPS = statement(sql`INSERT INTO ${usageRollups} AS r (${namesOf(COUNTED)})
+  SELECT * FROM ${given(COUNTED)} ORDER BY owner_id, hour, model, actor_user_id
+  ON CONFLICT (owner_id, hour, model, actor_user_id)
+  DO UPDATE SET ${sql.raw(SUMS.map((name) => `${name} = r.${name} + excluded.${name}`).join(', '))}, updated_at = ${now}`);
 
 /**
  * The ledger's statements. Each takes as many rows as there are, as one array a column, and takes locks in the order
@@ -22,75 +129,48 @@ export type Rollup = Omit<typeof usageRollups.$inferSelect, 'createdAt' | 'updat
  */
 @Injectable()
 export class UsageRepository {
-  constructor(@Inject(DATABASE) private readonly db: Database) {}
+  private readonly creationTimes;
+
+  constructor(@Inject(DATABASE) private readonly db: Database) {
+    this.creationTimes = selectCreationTimes(db).prepare('usage_creation_times');
+  }
 
   /** When owners began to be; those that are gone are missing. */
-  async listCreationTimes(ownerIds: string[], db: Queryable): Promise<{ id: string; createdAt: Date }[]> {
-    const ids = sql.param(ownerIds);
-    const { rows } = await db.execute<{ id: string; created_at: string }>(
-      sql`SELECT id, created_at FROM ${users} WHERE id = ANY (${ids}::uuid[])
-        UNION ALL SELECT id, created_at FROM ${organizations} WHERE id = ANY (${ids}::uuid[])`,
-    );
-    return rows.map((row) => ({ id: row.id, createdAt: new Date(row.created_at) }));
+  async listCreationTimes(ownerIds: string[]): Promise<{ id: string; createdAt: Date }[]> {
+    return this.creationTimes.execute({ ids: ownerIds });
   }
 
   /** Which of these people belong, or ever belonged, to these organizations. */
-  async listMembers(
-    pairs: { organizationId: string; userId: string }[],
-    db: Queryable,
-  ): Promise<{ organizationId: string; userId: string }[]> {
-    const given = unnest({
-      organization_id: ['uuid', pairs.map((pair) => pair.organizationId)],
-      user_id: ['uuid', pairs.map((pair) => pair.userId)],
-    });
-    return db
-      .selectDistinct({ organizationId: memberships.organizationId, userId: memberships.userId })
-      .from(memberships)
-      .innerJoin(
-        sql`${given} AS given`,
-        and(sql`given.organization_id = ${memberships.organizationId}`, sql`given.user_id = ${memberships.userId}`),
-      );
+  async listMembers(pairs: MemberKey[]): Promise<MemberKey[]> {
+    const { rows } = await this.db.execute<{ organization_id: string; user_id: string }>(LIST_MEMBERS(arraysOf(MEMBER, pairs)));
+    return rows.map((row) => ({ organizationId: row.organization_id, userId: row.user_id }));
   }
 
   /** Makes those that are missing. */
   async insertQuotas(keys: QuotaKey[], db: Queryable): Promise<void> {
-    const given = unnest({
-      owner_id: ['uuid', keys.map(({ ownerId }) => ownerId)],
-      period_start: ['timestamptz', keys.map(({ periodStart }) => periodStart.toISOString())],
-      period_end: ['timestamptz', keys.map(({ periodEnd }) => periodEnd.toISOString())],
-      owner_kind: ['owner_kind', keys.map(({ ownerKind }) => ownerKind)],
-    });
-    await db.execute(
-      sql`INSERT INTO ${usageQuotas} (owner_id, period_start, period_end, owner_kind) SELECT * FROM ${given} AS given ORDER BY owner_id, period_start ON CONFLICT DO NOTHING`,
-    );
+    await db.execute(INSERT_QUOTAS(arraysOf(NEW_QUOTA, keys)));
   }
 
   async lockQuotas(keys: QuotaKey[], db: Queryable): Promise<UsageQuota[]> {
-    return db
-      .select()
-      .from(usageQuotas)
-      .where(sql`(${usageQuotas.ownerId}, ${usageQuotas.periodStart}) IN (SELECT * FROM ${quotaKeys(keys)} AS given)`)
-      .orderBy(usageQuotas.ownerId, usageQuotas.periodStart)
-      .for('no key update');
+    const { rows } = await db.execute(LOCK_QUOTAS(arraysOf(QUOTA_KEY, keys)));
+    return rowsOf(usageQuotas, rows);
+  }
+
+  async updateQuotas(quotas: UsageQuota[], at: Date, db: Queryable): Promise<void> {
+    await db.execute(UPDATE_QUOTAS({ ...arraysOf(CHANGED_QUOTA, quotas), now: at.toISOString() }));
   }
 
   /** Ends what is past its time of quotas that are locked. */
-  async expireHolds(keys: QuotaKey[], now: Date, db: Queryable): Promise<Pick<UsageHold, 'ownerId' | 'periodStart' | 'tokens'>[]> {
+  async expireHolds(keys: QuotaKey[], at: Date, db: Queryable): Promise<Pick<UsageHold, 'ownerId' | 'periodStart' | 'tokens'>[]> {
     const { rows } = await db.execute<{ owner_id: string; period_start: string; tokens: string }>(
-      sql`UPDATE ${usageHolds} AS h SET status = 'expired', updated_at = ${now.toISOString()}::timestamptz
-        FROM ${usageQuotas} AS q JOIN ${quotaKeys(keys)} AS given ON given.owner_id = q.owner_id AND given.period_start = q.period_start
-        WHERE q.held > 0 AND h.owner_id = q.owner_id AND h.period_start = q.period_start AND h.status = 'live' AND h.expires_at <= ${now.toISOString()}::timestamptz
-        RETURNING h.owner_id, h.period_start, h.tokens`,
+      EXPIRE_HOLDS({ ...arraysOf(QUOTA_KEY, keys), now: at.toISOString() }),
     );
     return rows.map((row) => ({ ownerId: row.owner_id, periodStart: new Date(row.period_start), tokens: Number(row.tokens) }));
   }
 
-  async listHolds(keys: Pick<UsageHold, 'ownerId' | 'id'>[], db: Queryable): Promise<UsageHold[]> {
-    const given = unnest({ owner_id: ['uuid', keys.map(({ ownerId }) => ownerId)], id: ['uuid', keys.map(({ id }) => id)] });
-    return db
-      .select()
-      .from(usageHolds)
-      .where(sql`(${usageHolds.ownerId}, ${usageHolds.id}) IN (SELECT * FROM ${given} AS given)`);
+  async listHolds(keys: HoldKey[], db: Queryable): Promise<UsageHold[]> {
+    const { rows } = await db.execute(LIST_HOLDS(arraysOf(HOLD_KEY, keys)));
+    return rowsOf(usageHolds, rows);
   }
 
   async findHold(ownerId: string, id: string): Promise<UsageHold | undefined> {
@@ -98,97 +178,34 @@ export class UsageRepository {
     return hold;
   }
 
-  /** Those that were recorded before, with what they said. */
-  async listEventIds(keys: EventIdKey[], db: Queryable): Promise<(EventIdKey & { fingerprint: Buffer })[]> {
-    return db
-      .select({ ownerId: usageEventIds.ownerId, eventId: usageEventIds.eventId, fingerprint: usageEventIds.fingerprint })
-      .from(usageEventIds)
-      .where(sql`(${usageEventIds.ownerId}, ${usageEventIds.eventId}) IN (SELECT * FROM ${eventIdKeys(keys)} AS given)`);
-  }
-
-  /** Answers how many of them were new. */
-  async insertEventIds(events: NewUsage[], now: Date, db: Queryable): Promise<number> {
-    const given = unnest({
-      owner_id: ['uuid', events.map(({ ownerId }) => ownerId)],
-      event_id: ['text', events.map(({ eventId }) => eventId)],
-      fingerprint: ['bytea', events.map(({ fingerprint }) => `\\x${fingerprint.toString('hex')}`)],
-    });
-    const { rowCount } = await db.execute(
-      sql`INSERT INTO ${usageEventIds} (owner_id, event_id, fingerprint, created_at) SELECT given.*, ${now.toISOString()}::timestamptz FROM ${given} AS given ORDER BY owner_id, event_id ON CONFLICT DO NOTHING`,
-    );
-    return rowCount ?? 0;
-  }
-
-  async insertUsage(events: NewUsage[], now: Date, db: Queryable): Promise<void> {
-    const given = unnest({
-      owner_id: ['uuid', events.map(({ ownerId }) => ownerId)],
-      occurred_at: ['timestamptz', events.map(({ occurredAt }) => occurredAt.toISOString())],
-      event_id: ['text', events.map(({ eventId }) => eventId)],
-      owner_kind: ['owner_kind', events.map(({ ownerKind }) => ownerKind)],
-      actor_user_id: ['uuid', events.map(({ actorUserId }) => actorUserId)],
-      model: ['text', events.map(({ model }) => model)],
-      ...tokenColumns(events),
-      period_start: ['timestamptz', events.map(({ periodStart }) => periodStart.toISOString())],
-      hold_id: ['uuid', events.map(({ holdId }) => holdId)],
-      metadata: ['jsonb', events.map(({ metadata }) => (metadata === null ? null : JSON.stringify(metadata)))],
-    });
-    await db.execute(
-      sql`INSERT INTO ${usage} (owner_id, occurred_at, event_id, owner_kind, actor_user_id, model, input_tokens, output_tokens, cached_input_tokens, reasoning_tokens, tokens_used, overrun, period_start, hold_id, metadata, created_at)
-        SELECT given.*, ${now.toISOString()}::timestamptz FROM ${given} AS given`,
-    );
-  }
-
-  async addToRollups(rollups: Rollup[], now: Date, db: Queryable): Promise<void> {
-    const given = unnest({
-      owner_id: ['uuid', rollups.map(({ ownerId }) => ownerId)],
-      hour: ['timestamptz', rollups.map(({ hour }) => hour.toISOString())],
-      model: ['text', rollups.map(({ model }) => model)],
-      actor_user_id: ['uuid', rollups.map(({ actorUserId }) => actorUserId)],
-      events: ['bigint', rollups.map(({ events }) => events)],
-      ...tokenColumns(rollups),
-    });
-    const sums = ['events', ...TOKEN_COLUMNS].map((name) => `${name} = r.${name} + excluded.${name}`).join(', ');
-    await db.execute(
-      sql`INSERT INTO ${usageRollups} AS r (owner_id, hour, model, actor_user_id, events, ${sql.raw(TOKEN_COLUMNS.join(', '))})
-        SELECT * FROM ${given} AS given ORDER BY owner_id, hour, model, actor_user_id
-        ON CONFLICT (owner_id, hour, model, actor_user_id) DO UPDATE SET ${sql.raw(sums)}, updated_at = ${now.toISOString()}::timestamptz`,
-    );
-  }
-
-  async updateQuotas(quotas: UsageQuota[], now: Date, db: Queryable): Promise<void> {
-    const given = unnest({
-      owner_id: ['uuid', quotas.map(({ ownerId }) => ownerId)],
-      period_start: ['timestamptz', quotas.map(({ periodStart }) => periodStart.toISOString())],
-      used: ['bigint', quotas.map(({ used }) => used)],
-      overrun: ['bigint', quotas.map(({ overrun }) => overrun)],
-      held: ['bigint', quotas.map(({ held }) => held)],
-      alerted: ['smallint', quotas.map(({ alerted }) => alerted)],
-      requests_owed: ['float8', quotas.map(({ requestsOwed }) => requestsOwed)],
-      tokens_owed: ['float8', quotas.map(({ tokensOwed }) => tokensOwed)],
-      owed_at: ['float8', quotas.map(({ owedAt }) => owedAt)],
-    });
-    await db.execute(
-      sql`UPDATE ${usageQuotas} AS q SET used = given.used, overrun = given.overrun, held = given.held, alerted = given.alerted,
-          requests_owed = given.requests_owed, tokens_owed = given.tokens_owed, owed_at = given.owed_at, updated_at = ${now.toISOString()}::timestamptz
-        FROM ${given} AS given WHERE q.owner_id = given.owner_id AND q.period_start = given.period_start`,
-    );
-  }
-
   async insertHolds(holds: (typeof usageHolds.$inferInsert)[], db: Queryable): Promise<void> {
     await db.insert(usageHolds).values(holds);
   }
 
-  async endHolds(holds: Pick<UsageHold, 'ownerId' | 'id' | 'status' | 'eventId'>[], now: Date, db: Queryable): Promise<void> {
-    const given = unnest({
-      owner_id: ['uuid', holds.map(({ ownerId }) => ownerId)],
-      id: ['uuid', holds.map(({ id }) => id)],
-      status: ['hold_status', holds.map(({ status }) => status)],
-      event_id: ['text', holds.map(({ eventId }) => eventId)],
-    });
-    await db.execute(
-      sql`UPDATE ${usageHolds} AS h SET status = given.status, event_id = given.event_id, updated_at = ${now.toISOString()}::timestamptz
-        FROM ${given} AS given WHERE h.owner_id = given.owner_id AND h.id = given.id`,
+  async endHolds(holds: EndedHold[], at: Date, db: Queryable): Promise<void> {
+    await db.execute(END_HOLDS({ ...arraysOf(ENDED_HOLD, holds), now: at.toISOString() }));
+  }
+
+  /** Those that were recorded before, with what they said. */
+  async listEventIds(keys: EventIdKey[], db: Queryable): Promise<(EventIdKey & { fingerprint: Buffer })[]> {
+    const { rows } = await db.execute<{ owner_id: string; event_id: string; fingerprint: Buffer }>(
+      LIST_EVENT_IDS(arraysOf(EVENT_ID, keys)),
     );
+    return rows.map((row) => ({ ownerId: row.owner_id, eventId: row.event_id, fingerprint: row.fingerprint }));
+  }
+
+  /** Answers how many of them were new. */
+  async insertEventIds(events: NewUsage[], at: Date, db: Queryable): Promise<number> {
+    const { rowCount } = await db.execute(INSERT_EVENT_IDS({ ...arraysOf(NEW_EVENT_ID, events), now: at.toISOString() }));
+    return rowCount ?? 0;
+  }
+
+  async insertUsage(events: NewUsage[], at: Date, db: Queryable): Promise<void> {
+    await db.execute(INSERT_USAGE({ ...arraysOf(NEW_USAGE, events), now: at.toISOString() }));
+  }
+
+  async addToRollups(rollups: Rollup[], at: Date, db: Queryable): Promise<void> {
+    await db.execute(ADD_TO_ROLLUPS({ ...arraysOf(COUNTED, rollups), now: at.toISOString() }));
   }
 
   /** Answers those that were new. */
@@ -226,38 +243,15 @@ export class UsageRepository {
   }
 }
 
-const TOKEN_COLUMNS = ['input_tokens', 'output_tokens', 'cached_input_tokens', 'reasoning_tokens', 'tokens_used', 'overrun'];
-
-type Tokens = Pick<Usage, 'inputTokens' | 'outputTokens' | 'cachedInputTokens' | 'reasoningTokens' | 'tokensUsed' | 'overrun'>;
-
-/** As `TOKEN_COLUMNS` have it. */
-function tokenColumns(rows: Tokens[]): Columns {
-  return {
-    input_tokens: ['bigint', rows.map((row) => row.inputTokens)],
-    output_tokens: ['bigint', rows.map((row) => row.outputTokens)],
-    cached_input_tokens: ['bigint', rows.map((row) => row.cachedInputTokens)],
-    reasoning_tokens: ['bigint', rows.map((row) => row.reasoningTokens)],
-    tokens_used: ['bigint', rows.map((row) => row.tokensUsed)],
-    overrun: ['bigint', rows.map((row) => row.overrun)],
-  };
+function selectCreationTimes(db: Database) {
+  const of = (table: typeof users | typeof organizations) =>
+    db
+      .select({ id: table.id, createdAt: table.createdAt })
+      .from(table)
+      .where(sql`${table.id} = ANY (${sql.placeholder('ids')}::uuid[])`);
+  return of(users).unionAll(of(organizations));
 }
 
-type Columns = Record<string, [type: string, values: unknown[]]>;
-
-/** Rows as a table of a statement whose text is the same however many there are. */
-function unnest(columns: Columns): SQL {
-  const names = Object.keys(columns);
-  const arrays = Object.values(columns).map(([type, values]) => sql`${sql.param(values)}::${sql.raw(type)}[]`);
-  return sql`(SELECT * FROM unnest(${sql.join(arrays, sql`, `)}) AS rows (${sql.raw(names.join(', '))}))`;
-}
-
-function quotaKeys(keys: QuotaKey[]): SQL {
-  return unnest({
-    owner_id: ['uuid', keys.map(({ ownerId }) => ownerId)],
-    period_start: ['timestamptz', keys.map(({ periodStart }) => periodStart.toISOString())],
-  });
-}
-
-function eventIdKeys(keys: EventIdKey[]): SQL {
-  return unnest({ owner_id: ['uuid', keys.map(({ ownerId }) => ownerId)], event_id: ['text', keys.map(({ eventId }) => eventId)] });
+function namesOf(columns: object): SQL {
+  return sql.raw(Object.keys(columns).join(', '));
 }

@@ -1,0 +1,35 @@
+import pg from 'pg';
+import { eventsOf, type GivenEvent, type Operation, type Result } from '../../src/usage/usage-decisions.js';
+import { UsageLedger } from '../../src/usage/usage-ledger.js';
+
+// Loaded before dist/main.js: the real program, its guard, checks and answers, with another ledger than ours.
+const pool = new pg.Pool({ connectionString: process.env['DATABASE_URL'], max: 16 });
+
+const INSERT = `INSERT INTO usage (owner_id, occurred_at, event_id, owner_kind, actor_user_id, model, input_tokens, output_tokens, tokens_used, period_start)
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, date_trunc('month', now()))`;
+const COUNT = `INSERT INTO usage_quotas AS q (owner_id, period_start, period_end, owner_kind, used)
+  VALUES ($1, date_trunc('month', now()), now(), $2, $3) ON CONFLICT (owner_id, period_start) DO UPDATE SET used = q.used + excluded.used
+  WHERE q.used + excluded.used < 1e15`;
+
+type Record = (owner: Operation['owner'], event: GivenEvent) => Promise<unknown>;
+
+const ledgers: { [name: string]: Record } = {
+  /** Keeps nothing. */
+  none: async () => undefined,
+  /** One insert and commit for each event, and nothing beside: no second look, no sum, no limit. */
+  insert: ({ id, kind }, { occurredAt, eventId, actorUserId, model, inputTokens, outputTokens, tokensUsed }) => {
+    const values = [id, occurredAt, eventId, kind, actorUserId, model, inputTokens, outputTokens, tokensUsed];
+    return pool.query({ name: 'insert', text: INSERT, values });
+  },
+  /** A cap as one counter that each event counts up, in a commit of its own. */
+  counter: ({ id, kind }, { tokensUsed }) => pool.query({ name: 'count', text: COUNT, values: [id, kind, tokensUsed] }),
+};
+
+const record = ledgers[process.env['LEDGER']!]!;
+const quota = { used: 0, overrun: 0, held: 0, limit: 1e15, isHard: true, remaining: 1e15, start: new Date(), end: new Date() };
+
+UsageLedger.prototype.submit = async (operation): Promise<Result> => {
+  const events = eventsOf(operation);
+  await Promise.all(events.map((event) => record(operation.owner, event)));
+  return { quota, events: events.map(({ eventId }) => ({ eventId, outcome: 'inserted' })) };
+};
