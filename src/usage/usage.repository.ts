@@ -23,7 +23,7 @@ export type NewUsage = Omit<Usage, 'createdAt'> & { fingerprint: Buffer };
 export type Rollup = Omit<typeof usageRollups.$inferSelect, 'createdAt' | 'updatedAt'>;
 type EndedHold = HoldKey & Pick<UsageHold, 'status' | 'eventId'>;
 
-const now = sql`${sql.placeholder('now')}::timestamptz`;
+const NOW = sql`${sql.placeholder('now')}::timestamptz`;
 
 const MEMBER: Columns<MemberKey> = {
   organization_id: ['uuid', (pair) => pair.organizationId],
@@ -59,12 +59,12 @@ const CHANGED_QUOTA: Columns<UsageQuota> = {
 };
 const UPDATE_QUOTAS = statement(sql`UPDATE ${usageQuotas} AS q
   SET used = given.used, overrun = given.overrun, held = given.held, alerted = given.alerted,
-      requests_owed = given.requests_owed, tokens_owed = given.tokens_owed, owed_at = given.owed_at, updated_at = ${now}
+      requests_owed = given.requests_owed, tokens_owed = given.tokens_owed, owed_at = given.owed_at, updated_at = ${NOW}
   FROM ${given(CHANGED_QUOTA)} WHERE q.owner_id = given.owner_id AND q.period_start = given.period_start`);
 
-const EXPIRE_HOLDS = statement(sql`UPDATE ${usageHolds} AS h SET status = 'expired', updated_at = ${now}
+const EXPIRE_HOLDS = statement(sql`UPDATE ${usageHolds} AS h SET status = 'expired', updated_at = ${NOW}
   FROM ${usageQuotas} AS q JOIN ${given(QUOTA_KEY)} ON given.owner_id = q.owner_id AND given.period_start = q.period_start
-  WHERE q.held > 0 AND h.owner_id = q.owner_id AND h.period_start = q.period_start AND h.status = 'live' AND h.expires_at <= ${now}
+  WHERE q.held > 0 AND h.owner_id = q.owner_id AND h.period_start = q.period_start AND h.status = 'live' AND h.expires_at <= ${NOW}
   RETURNING h.owner_id, h.period_start, h.tokens`);
 const HOLD_KEY: Columns<HoldKey> = { owner_id: ['uuid', (hold) => hold.ownerId], id: ['uuid', (hold) => hold.id] };
 const LIST_HOLDS = statement(
@@ -75,7 +75,7 @@ const ENDED_HOLD: Columns<EndedHold> = {
   status: ['hold_status', (hold) => hold.status],
   event_id: ['text', (hold) => hold.eventId],
 };
-const END_HOLDS = statement(sql`UPDATE ${usageHolds} AS h SET status = given.status, event_id = given.event_id, updated_at = ${now}
+const END_HOLDS = statement(sql`UPDATE ${usageHolds} AS h SET status = given.status, event_id = given.event_id, updated_at = ${NOW}
   FROM ${given(ENDED_HOLD)} WHERE h.owner_id = given.owner_id AND h.id = given.id`);
 
 const EVENT_ID: Columns<EventIdKey> = { owner_id: ['uuid', (event) => event.ownerId], event_id: ['text', (event) => event.eventId] };
@@ -86,7 +86,7 @@ const NEW_EVENT_ID: Columns<NewUsage> = {
   fingerprint: ['bytea', (event) => `\\x${event.fingerprint.toString('hex')}`],
 };
 const INSERT_EVENT_IDS = statement(sql`INSERT INTO ${usageEventIds} (owner_id, event_id, fingerprint, created_at)
-  SELECT given.*, ${now} FROM ${given(NEW_EVENT_ID)} ORDER BY owner_id, event_id ON CONFLICT DO NOTHING`);
+  SELECT given.*, ${NOW} FROM ${given(NEW_EVENT_ID)} ORDER BY owner_id, event_id ON CONFLICT DO NOTHING`);
 
 const TOKENS: Columns<Omit<NewUsage, 'occurredAt' | 'eventId' | 'ownerKind' | 'periodStart' | 'holdId' | 'metadata' | 'fingerprint'>> = {
   owner_id: ['uuid', (row) => row.ownerId],
@@ -109,7 +109,7 @@ const NEW_USAGE: Columns<NewUsage> = {
   metadata: ['jsonb', ({ metadata }) => (metadata === null ? null : JSON.stringify(metadata))],
 };
 const INSERT_USAGE = statement(
-  sql`INSERT INTO ${usage} (${namesOf(NEW_USAGE)}, created_at) SELECT given.*, ${now} FROM ${given(NEW_USAGE)}`,
+  sql`INSERT INTO ${usage} (${namesOf(NEW_USAGE)}, created_at) SELECT given.*, ${NOW} FROM ${given(NEW_USAGE)}`,
 );
 
 const COUNTED: Columns<Rollup> = {
@@ -121,7 +121,7 @@ const SUMS = Object.keys(COUNTED).filter((name) => COUNTED[name]![0] === 'bigint
 const ADD_TO_ROLLUPS = statement(sql`INSERT INTO ${usageRollups} AS r (${namesOf(COUNTED)})
   SELECT * FROM ${given(COUNTED)} ORDER BY owner_id, hour, model, actor_user_id
   ON CONFLICT (owner_id, hour, model, actor_user_id)
-  DO UPDATE SET ${sql.raw(SUMS.map((name) => `${name} = r.${name} + excluded.${name}`).join(', '))}, updated_at = ${now}`);
+  DO UPDATE SET ${sql.raw(SUMS.map((name) => `${name} = r.${name} + excluded.${name}`).join(', '))}, updated_at = ${NOW}`);
 
 /**
  * The ledger's statements. Each takes as many rows as there are, as one array a column, and takes locks in the order
