@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { parseArgs, type ParseArgsConfig } from 'node:util';
 import { NestFactory } from '@nestjs/core';
+import { SYSTEM } from './access/principal.js';
 import { AccountsService } from './accounts/accounts.service.js';
 import { AppModule } from './app.module.js';
 import { isId } from './common/ids.js';
@@ -8,8 +9,10 @@ import { loadConfig } from './config/config.js';
 import { migrate } from './database/migrations.js';
 import { seedDemo } from './demo.js';
 import { IdempotencyService } from './idempotency/idempotency.service.js';
+import { MetersService } from './meters/meters.service.js';
 import { createDocument } from './openapi.js';
 import { OutboxService } from './outbox/outbox.service.js';
+import { BILLING_PROVIDERS } from './plans/plans.js';
 import { createApp } from './setup-app.js';
 import { configWithoutDatabase, report, type Surroundings, surroundings } from './start.js';
 import { BillingProviderFailed } from './subscriptions/billing-provider.js';
@@ -121,6 +124,12 @@ function optionsOf<T extends NonNullable<ParseArgsConfig['options']>>(given: str
   }
 }
 
+async function retryMeter(app: App, [name]: string[]): Promise<string> {
+  const provider = BILLING_PROVIDERS.find((one) => one === name);
+  if (provider === undefined) throw new UsageError(`Which provider? meters retry <${BILLING_PROVIDERS.join('|')}>`);
+  return `${await app.get(MetersService).retry(provider, SYSTEM)} events will be told again`;
+}
+
 function writeDifference(name: string, what: string[], { fix, isRepaired }: { fix: boolean; isRepaired: boolean }): void {
   const outcome = fix ? ` (${isRepaired ? 'repaired' : 'left'})` : '';
   process.stdout.write(`${name}${what.length === 0 ? '' : `: ${what.join(', ')}`}${outcome}\n`);
@@ -174,6 +183,11 @@ const COMMANDS: Record<string, Command> = {
     usage: 'usage verify [--fix] [--owner <id>]',
     summary: 'compare the events of usage with rollups, quotas and ids; --fix brings those in line',
     run: withApp(verifyUsage),
+  },
+  'meters retry': {
+    usage: 'meters retry <polar|dodo>',
+    summary: "tell a billing provider's meter again of usage that it has refused",
+    run: withApp(retryMeter),
   },
   'webhooks send': {
     usage: 'webhooks send <provider> <type>',

@@ -1,4 +1,5 @@
 import { Clock } from '../src/common/clock.js';
+import type { LINE_LIMITS } from '../src/meters/meter-line.js';
 import { MetersRepository } from '../src/meters/meters.repository.js';
 import type { MeteredEvent } from '../src/meters/meters.service.js';
 import { VirtualClock } from './simulators/virtual-time.js';
@@ -234,6 +235,17 @@ describe('the line of a meter', () => {
     clock.advance({ seconds: 1 });
     await workOff('polar');
     expect(world.tokensAt('polar')).toBe(tokensOf(events));
+  });
+
+  it('lets more come together where a batch was not full', async () => {
+    const pauses: number[] = [];
+    const pause = (async (ms: number) => pauses.push(ms)) as unknown as (typeof LINE_LIMITS)['pause'];
+    // So long that what passes by itself does not matter; as nobody waits, it is asked for again before the request.
+    lines.polar = await lineByHand(t, 'polar', { batch: 4, pauseMs: 1_000_000, coalesceMs: 3_000_000, pause });
+    await record(world.events('polar', world.newCustomer('polar'), 6));
+    await workOff('polar');
+    expect(world.requestsAt('polar')).toBe(2);
+    expect([...new Set(pauses.map((ms) => Math.ceil(ms / 1_000_000)))]).toEqual([1, 4]);
   });
 
   it('sends the oldest first, and lets no customer wait for ever behind what fails', async () => {

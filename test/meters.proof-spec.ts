@@ -1,7 +1,7 @@
 import { createTestDatabase, type TestDatabase } from './support/database.js';
-import type { TestApp } from './support/app.js';
+import { type TestApp, testEnvironment } from './support/app.js';
 import { isIngest, lineByHand, type MeterProvider, MeterWorld, recordUsage, tokensOf } from './support/meter-world.js';
-import { endProcesses, type Process, ready, startServer, until } from './support/processes.js';
+import { endProcesses, type Process, ready, runCommand, startServer, until } from './support/processes.js';
 
 const EVENTS = 4000;
 
@@ -55,6 +55,20 @@ describe('usage at the billing providers, told by processes that are killed', ()
     else control.onDone = async (call) => (isIngest(call) ? killAtSecond() : undefined);
     expect(await (await started).ended).toEqual({ code: null, signal: 'SIGKILL' });
   }
+
+  it('is told again by a command, after it was refused', async () => {
+    const [event] = world.events('polar', world.newCustomer('polar'), 1);
+    await recordUsage(recorder, [event!]);
+    await db.rows('UPDATE meter_exports SET next_attempt_at = NULL');
+    const [wrong, right] = await Promise.all(
+      [[], ['polar']].map(async (provider) => runCommand(['meters', 'retry', ...provider], { env: testEnvironment(db.url) })),
+    );
+    expect(wrong).toEqual({ code: 1, output: 'Which provider? meters retry <polar|dodo>\n' });
+    expect(right).toEqual({ code: 0, output: '1 events will be told again\n' });
+    expect(await db.rows('DELETE FROM meter_exports WHERE next_attempt_at <= now() RETURNING event_id')).toEqual([
+      { event_id: event!.eventId },
+    ]);
+  });
 
   it('counts every event once, to the token', async () => {
     const events = {
