@@ -14,5 +14,8 @@ export const IsTime = (): PropertyDecorator =>
   );
 
 function isTime(text: string): boolean {
-  return TIME.test(text) && isDay(text.slice(0, 10));
+  if (!TIME.test(text) || !isDay(text.slice(0, 10))) return false;
+  // In UTC it may be a day earlier or later than where it was written.
+  const year = new Date(text).getUTCFullYear();
+  return year >= 1 && year <= 9999;
 }
