@@ -157,6 +157,11 @@ const ENTRIES: Record<
     target: ({ webhookEventId }) => webhookEventId,
     changes: { status: { before: 'ignored', after: 'pending' } },
   },
+  setPrices: {
+    action: 'prices.set',
+    target: () => 'book',
+    changes: { 'a-model input 2026-01-01T00:00:00.000Z': { after: '1 USD' } },
+  },
   replayWebhookEvents: {
     action: 'webhook_event.replayed',
     target: () => 'many',

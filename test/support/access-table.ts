@@ -230,7 +230,7 @@ export const BODIES: Record<string, (values: Values) => object> = {
   openOwnPortal: () => ({}),
   grantSubscription: ({ organizationId }) => ({ organizationId, tier: 'business', note: 'A friend of the house' }),
   linkSubscription: ({ userId }) => ({ userId }),
-  setPrices: () => ({ prices: [{ model: 'a-model', tokenClass: 'input', microsPerMillion: 1 }] }),
+  setPrices: () => ({ prices: [{ model: 'a-model', tokenClass: 'input', microsPerMillion: 1, effectiveFrom: '2026-01-01' }] }),
   replayWebhookEvents: () => ({ status: 'dead', type: 'user.created' }),
 };
 
