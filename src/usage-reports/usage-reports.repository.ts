@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, desc, eq, gte, inArray, lt, type SQL, sql } from 'drizzle-orm';
-import type { PgColumn } from 'drizzle-orm/pg-core';
+import { and, desc, eq, getTableColumns, gte, inArray, lt, type SQL, sql } from 'drizzle-orm';
+import { type PgColumn, unionAll } from 'drizzle-orm/pg-core';
 import type { Owner } from '../common/owner.js';
 import { DATABASE, type Database } from '../database/database.js';
 import { usageRollups } from '../usage/usage-rollups.table.js';
@@ -17,29 +17,21 @@ export interface UsageFilters {
   userId?: string;
 }
 
-export type UsageRecord = Pick<
-  Usage,
-  | 'ownerId'
-  | 'eventId'
-  | 'actorUserId'
-  | 'model'
-  | 'inputTokens'
-  | 'outputTokens'
-  | 'cachedInputTokens'
-  | 'reasoningTokens'
-  | 'tokensUsed'
-  | 'overrun'
-  | 'holdId'
-  | 'metadata'
-  | 'occurredAt'
-  | 'createdAt'
->;
+export type UsageRecord = Usage;
+
+/** As filters, with all ids of the user. */
+export type RecordFilters = Omit<UsageFilters, 'userId'> & { actorIds?: string[] };
 
 /** Where a page of records ends. */
 export interface RecordPosition {
   occurredAt: string;
   eventId: string;
   ownerId: string;
+}
+
+interface Page {
+  limit: number;
+  after?: RecordPosition;
 }
 
 /** What to sum up. */
@@ -49,6 +41,8 @@ export interface SumsQuery extends Range {
   byModel: boolean;
   byUser: boolean;
 }
+
+const NEWEST_FIRST = [desc(usage.occurredAt), desc(usage.eventId), desc(usage.ownerId)];
 
 const HOUR_MS = 3_600_000;
 
@@ -65,52 +59,12 @@ export class UsageReportsRepository {
   }
 
   /** The newest first. */
-  async listRecords(
-    ownerIds: string[],
-    { from, to, model, actorIds }: Omit<UsageFilters, 'userId'> & { actorIds?: string[] },
-    { limit, after }: { limit: number; after?: RecordPosition },
-  ): Promise<UsageRecord[]> {
-    const beyond =
-      after &&
-      sql`(${usage.occurredAt}, ${usage.eventId}, ${usage.ownerId}) < (${after.occurredAt}::timestamptz, ${after.eventId}, ${after.ownerId}::uuid)`;
-    // For each id by itself: only then the index has them in order, and a page costs a page.
-    const ownerId = sql`owners.id`;
-    const own = this.db
-      .select()
-      .from(usage)
-      .where(
-        and(
-          eq(usage.ownerId, ownerId),
-          from && gte(usage.occurredAt, from),
-          to && lt(usage.occurredAt, to),
-          model === undefined ? undefined : eq(usage.model, model),
-          actorIds && inArray(usage.actorUserId, actorIds),
-          beyond,
-        ),
-      )
-      .orderBy(desc(usage.occurredAt), desc(usage.eventId))
-      .limit(limit)
-      .as('own');
-    return this.db
-      .select({
-        ownerId: own.ownerId,
-        eventId: own.eventId,
-        actorUserId: sql<string | null>`${personOf(own.actorUserId)}`,
-        model: own.model,
-        inputTokens: own.inputTokens,
-        outputTokens: own.outputTokens,
-        cachedInputTokens: own.cachedInputTokens,
-        reasoningTokens: own.reasoningTokens,
-        tokensUsed: own.tokensUsed,
-        overrun: own.overrun,
-        holdId: own.holdId,
-        metadata: own.metadata,
-        occurredAt: own.occurredAt,
-        createdAt: own.createdAt,
-      })
-      .from(sql`unnest(${sql.param(ownerIds)}::uuid[]) AS owners (id)`)
-      .crossJoinLateral(own)
-      .orderBy(desc(own.occurredAt), desc(own.eventId), desc(own.ownerId))
+  async listRecords(ownerIds: string[], filters: RecordFilters, { limit, after }: Page): Promise<UsageRecord[]> {
+    // Each id by itself: only then an index has its rows in order, and a page costs a page.
+    const [first, second, ...others] = ownerIds.map((ownerId) => this.selectPage(ownerId, filters, { limit, after }));
+    if (second === undefined) return first!;
+    return unionAll(first!, second, ...others)
+      .orderBy(...NEWEST_FIRST)
       .limit(limit);
   }
 
@@ -131,10 +85,12 @@ export class UsageReportsRepository {
          AND hour NOT IN (SELECT hour FROM cuts)
        UNION ALL
       SELECT occurred_at, model, actor_user_id, 1, ${SUMMED}
-        FROM cuts JOIN ${usage} ON ${inArray(usage.ownerId, ownerIds)} AND occurred_at >= since AND occurred_at < until`;
+        FROM cuts JOIN ${usage} ON ${inArray(usage.ownerId, ownerIds)} AND occurred_at >= since AND occurred_at < until
+             -- Says when it is planned which months it does not look at.
+             AND ${gte(usage.occurredAt, from)} AND ${lt(usage.occurredAt, to)}`;
     const { rows } = await this.db.execute<SumsRow>(sql`
       ${cuts.length === 0 ? sql`` : withCuts(cuts)}
-      SELECT segment, model, ${personOf(sql`actor_user_id`)} AS user_id, events, ${SUMMED}
+      SELECT segment, model, ${byUser ? personOf(sql`actor_user_id`) : sql`NULL::uuid`} AS user_id, events, ${SUMMED}
         FROM (
           SELECT width_bucket(at, ${sql.param(segments.map((start) => start.toISOString()))}::timestamptz[]) - 1 AS segment,
                  ${model} AS model, ${actor} AS actor_user_id, sum(events) AS events,
@@ -146,6 +102,26 @@ export class UsageReportsRepository {
            LIMIT ${limit}
         ) summed`);
     return rows.map(partOf);
+  }
+
+  private selectPage(ownerId: string, { from, to, model, actorIds }: RecordFilters, { limit, after }: Page) {
+    const columns = { ...getTableColumns(usage), actorUserId: sql<string | null>`${personOf(usage.actorUserId)}`.as('person_id') };
+    return this.db
+      .select(columns)
+      .from(usage)
+      .where(
+        and(
+          eq(usage.ownerId, ownerId),
+          from && gte(usage.occurredAt, from),
+          to && lt(usage.occurredAt, to),
+          model === undefined ? undefined : eq(usage.model, model),
+          actorIds && inArray(usage.actorUserId, actorIds),
+          after &&
+            sql`(${usage.occurredAt}, ${usage.eventId}, ${usage.ownerId}) < (${after.occurredAt}::timestamptz, ${after.eventId}, ${after.ownerId}::uuid)`,
+        ),
+      )
+      .orderBy(...NEWEST_FIRST)
+      .limit(limit);
   }
 }
 
@@ -184,16 +160,17 @@ interface Cut {
 }
 
 function cutHours(boundaries: Date[], { from, to }: Range): Cut[] {
-  const hours = new Set(
-    boundaries
-      .map((boundary) => boundary.getTime())
-      .flatMap((time) => (time % HOUR_MS === 0 ? [] : [Math.floor(time / HOUR_MS) * HOUR_MS])),
-  );
+  const isCut = (moment: Date) => moment.getTime() !== startOfHour(moment).getTime();
+  const hours = new Set(boundaries.filter(isCut).map((moment) => startOfHour(moment).getTime()));
   return [...hours].map((hour) => ({
     hour: new Date(hour),
     since: new Date(Math.max(hour, from.getTime())),
     until: new Date(Math.min(hour + HOUR_MS, to.getTime())),
   }));
+}
+
+function startOfHour(moment: Date): Date {
+  return new Date(Math.floor(moment.getTime() / HOUR_MS) * HOUR_MS);
 }
 
 /** Those of which the events are still there. */

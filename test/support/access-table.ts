@@ -262,7 +262,7 @@ export const BODIES: Record<string, (values: Values) => object> = {
   holdTokens: () => ({ estimatedTokens: 1 }),
   settleHold: usageEvent,
   retryMeterExports: () => ({ provider: 'polar' }),
-  setPrices: () => ({ prices: [{ model: 'a-model', tokenClass: 'input', microsPerMillion: 1 }] }),
+  setPrices: () => ({ prices: [{ model: 'a-model', tokenClass: 'input', microsPerMillion: 1, effectiveFrom: '2026-01-01' }] }),
   replayWebhookEvents: () => ({ status: 'dead', type: 'user.created' }),
 };
 

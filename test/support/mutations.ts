@@ -570,7 +570,7 @@ export const MUTATIONS: Mutation[] = [
   // What was used.
   {
     file: USAGE_REPORTS,
-    within: 'async listRecords',
+    within: 'selectPage(',
     search: 'eq(usage.ownerId, ownerId)',
     replace: GONE,
     callers: ADMIN,
