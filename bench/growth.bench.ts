@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
+import { newId } from '../src/common/ids.js';
 import { createDatabase } from '../src/database/database.js';
 import { migrate } from '../src/database/migrations.js';
 import { PartitionedUsageRepository } from '../src/usage/partitioned-usage.repository.js';
@@ -59,9 +60,9 @@ class Year {
   }
 
   /** Batches as they come: new events of many owners, just now. */
-  get inserting(): Contender {
+  inserting(newEventId: () => string): Contender {
     return this.repeating(BATCH, async () => {
-      const events = Array.from({ length: BATCH }, () => ({ ownerId: ownerId(1 + randomBelow(this.owners)), eventId: randomUUID() }));
+      const events = Array.from({ length: BATCH }, () => ({ ownerId: ownerId(1 + randomBelow(this.owners)), eventId: newEventId() }));
       const columns = [events.map((one) => one.ownerId), events.map((one) => one.eventId)];
       await this.client.query('BEGIN');
       await this.client.query({ name: 'ids', text: INSERT_IDS, values: columns });
@@ -145,10 +146,13 @@ export async function growth(db: BenchDatabase): Promise<void> {
     note(`known ids found, ${BATCH} at a time:`);
     table(await compete(db, [await few.recognizing(), await many.recognizing()]));
 
-    note(`events written with their ids, ${BATCH} at a time:`);
-    const inserted = await compete(db, [few.inserting, many.inserting]);
+    note(`events written with their ids, ${BATCH} at a time; ids in order of time, as UUIDv7:`);
+    const inserted = await compete(db, [few.inserting(newId), many.inserting(newId)]);
     table(inserted);
     verdict({ what: 'rate of writing by that of few rows', measured: inserted[1]!.rateRatio, goal: { atLeast: 0.5 } });
+
+    note('the same with random ids, each of which has its place on another page of the index:');
+    table(await compete(db, [few.inserting(randomUUID), many.inserting(randomUUID)]));
 
     for (const year of [few, many]) await dropMonth(year);
   } finally {
