@@ -1,9 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
+import { Clock } from '../src/common/clock.js';
+import { newId } from '../src/common/ids.js';
 import { createDatabase } from '../src/database/database.js';
 import { migrate } from '../src/database/migrations.js';
+import { ComparedUsageRepository } from '../src/usage/compared-usage.repository.js';
 import { PartitionedUsageRepository } from '../src/usage/partitioned-usage.repository.js';
 import { monthOf, partitionOf, startOf } from '../src/usage/usage-months.js';
+import { UsageVerification } from '../src/usage/usage-verification.js';
 import { compete, type Contender } from './support/contest.js';
 import type { BenchDatabase } from './support/database.js';
 import { heading, note, table, verdict } from './support/report.js';
@@ -53,15 +57,19 @@ class Year {
          SELECT owner_id, date_trunc('hour', occurred_at, 'UTC'), model, actor_user_id, count(*), sum(input_tokens), sum(output_tokens), sum(tokens_used)
            FROM ${partition} GROUP BY 1, 2, 3, 4`,
       );
+      await this.client.query(
+        `INSERT INTO usage_quotas (owner_id, period_start, period_end, owner_kind, used)
+         SELECT owner_id, period_start, ${to}, owner_kind, sum(tokens_used) FROM ${partition} GROUP BY owner_id, period_start, owner_kind`,
+      );
     }
     await this.client.query('ALTER TABLE usage_event_ids ADD CONSTRAINT usage_event_ids_pkey PRIMARY KEY (owner_id, event_id)');
     await this.client.query('VACUUM (ANALYZE) usage, usage_event_ids, usage_rollups');
   }
 
   /** Batches as they come: new events of many owners, just now. */
-  get inserting(): Contender {
+  inserting(newEventId: () => string): Contender {
     return this.repeating(BATCH, async () => {
-      const events = Array.from({ length: BATCH }, () => ({ ownerId: ownerId(1 + randomBelow(this.owners)), eventId: randomUUID() }));
+      const events = Array.from({ length: BATCH }, () => ({ ownerId: ownerId(1 + randomBelow(this.owners)), eventId: newEventId() }));
       const columns = [events.map((one) => one.ownerId), events.map((one) => one.eventId)];
       await this.client.query('BEGIN');
       await this.client.query({ name: 'ids', text: INSERT_IDS, values: columns });
@@ -133,8 +141,9 @@ export async function growth(db: BenchDatabase): Promise<void> {
     await few.load();
     const start = performance.now();
     await many.load();
-    note(`loaded in ${((performance.now() - start) / 1000).toFixed(0)} s`);
+    note(`loaded in ${seconds(start)} s`);
     await noteSizes(many);
+    await verifyBooks(many);
 
     note('a month of an ordinary owner, summed from rollups:');
     const summed = await compete(db, [few.summing, many.summing]);
@@ -145,10 +154,13 @@ export async function growth(db: BenchDatabase): Promise<void> {
     note(`known ids found, ${BATCH} at a time:`);
     table(await compete(db, [await few.recognizing(), await many.recognizing()]));
 
-    note(`events written with their ids, ${BATCH} at a time:`);
-    const inserted = await compete(db, [few.inserting, many.inserting]);
+    note(`events written with their ids, ${BATCH} at a time; ids in order of time, as UUIDv7:`);
+    const inserted = await compete(db, [few.inserting(newId), many.inserting(newId)]);
     table(inserted);
     verdict({ what: 'rate of writing by that of few rows', measured: inserted[1]!.rateRatio, goal: { atLeast: 0.5 } });
+
+    note('the same with random ids, each of which has its place on another page of the index:');
+    table(await compete(db, [few.inserting(randomUUID), many.inserting(randomUUID)]));
 
     for (const year of [few, many]) await dropMonth(year);
   } finally {
@@ -180,6 +192,20 @@ async function compareWithEvents(year: Year): Promise<void> {
   const rollups = await year.total('rollups', ownerId(0), year.oldest + 2);
   note(`a month of the biggest owner: ${rollups.ms.toFixed(1)} ms from rollups, ${events.ms.toFixed(0)} ms from its events`);
   verdict({ what: 'tokens by which the two differ', measured: Math.abs(events.tokens - rollups.tokens), goal: { atMost: 0 } });
+}
+
+/** As `usage verify` does, for the biggest owner. */
+async function verifyBooks({ url, rows }: Year): Promise<void> {
+  const db = createDatabase({ databaseUrl: url, databasePoolSize: 2 });
+  const verification = new UsageVerification(new ComparedUsageRepository(db), new PartitionedUsageRepository(db), new Clock(), db);
+  try {
+    const start = performance.now();
+    const { found } = await verification.verify({ ownerId: ownerId(0) });
+    note(`the books of the biggest owner, ${Math.round(rows / 5).toLocaleString('en')} events, verified in ${seconds(start)} s`);
+    verdict({ what: 'differences', measured: found, goal: { atMost: 0 } });
+  } finally {
+    await db.$client.end();
+  }
 }
 
 async function dropMonth(year: Year): Promise<void> {
@@ -239,6 +265,10 @@ const TOTALS = {
 
 function ownerId(owner: number): string {
   return `00000000-0000-7000-c000-${String(owner).padStart(12, '0')}`;
+}
+
+function seconds(since: number): string {
+  return ((performance.now() - since) / 1000).toFixed(0);
 }
 
 function randomBelow(end: number): number {
