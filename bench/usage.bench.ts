@@ -13,10 +13,10 @@ const FEW = 100_000;
 const CAP = 500_000;
 const RACE_MS = 4000;
 
-const one = () => JSON.stringify(eventOf());
-const batch = () => JSON.stringify({ events: Array.from({ length: BATCH }, eventOf) });
+export const one = () => JSON.stringify(eventOf());
+export const batch = () => JSON.stringify({ events: Array.from({ length: BATCH }, eventOf) });
 const usageOf = (organizationId: string) => `/v1/organizations/${organizationId}/usage`;
-const ownUsage = (session: number) => usageOf(tenantOf(session));
+export const ownUsage = (session: number) => usageOf(tenantOf(session));
 
 /** Each answered when it is durable, for 1,000 owners. */
 export async function singles(db: BenchDatabase): Promise<void> {
@@ -124,7 +124,7 @@ export async function totals(db: BenchDatabase): Promise<void> {
   });
 }
 
-async function tenantry(
+export async function tenantry(
   { tenantry: start }: Starter,
   db: BenchDatabase,
   more: { preload?: string[]; ledger?: string } = {},
@@ -136,7 +136,7 @@ async function tenantry(
   return start({ preload, environment });
 }
 
-async function withLedger(start: Starter, db: BenchDatabase, ledger: 'none' | 'insert' | 'counter'): Promise<Program> {
+export async function withLedger(start: Starter, db: BenchDatabase, ledger: 'none' | 'insert' | 'counter'): Promise<Program> {
   return tenantry(start, db, { preload: ['bench/variants/usage-ledgers.ts'], ledger });
 }
 
@@ -156,7 +156,7 @@ const planOf = (tokensPerPeriod: number) => ({
 /** Everybody is capped, and only `pro` at what can be reached. */
 const PLANS = { plans: { free: planOf(1e14), pro: planOf(CAP), business: planOf(1e14) }, aliases: {}, products: [] };
 
-async function seedTenants(db: BenchDatabase): Promise<void> {
+export async function seedTenants(db: BenchDatabase): Promise<void> {
   await db.query(`
     INSERT INTO organizations (id, name, slug)
     SELECT ('${tenantOf(0).slice(0, 24)}' || lpad(n::text, 12, '0'))::uuid, 'Tenant ' || n, 'tenant-' || n FROM generate_series(0, ${TENANTS - 1}) n

@@ -77,6 +77,7 @@ export interface Result {
 /** An owner, and what their plan is now. */
 export class Customer {
   private readonly anchor: Date;
+  private latest?: UsagePeriod;
 
   /** @param createdAt from when on the periods of the free plan are counted */
   constructor(
@@ -94,8 +95,17 @@ export class Customer {
    * or none, counts in periods of its own.
    */
   periodAt(at: Date): UsagePeriod {
-    return periodAt(at < this.anchor ? this.createdAt : this.anchor, at);
+    const [moment, anchor] = [at.getTime(), this.anchor.getTime()];
+    const isEarlier = moment < anchor;
+    const { latest } = this;
+    // Nearly every moment is of the same one.
+    if (latest !== undefined && isIn(latest, moment) && isEarlier === latest.start.getTime() < anchor) return latest;
+    return (this.latest = periodAt(isEarlier ? this.createdAt : this.anchor, at));
   }
+}
+
+function isIn({ start, end }: UsagePeriod, moment: number): boolean {
+  return moment >= start.getTime() && moment < end.getTime();
 }
 
 /** What was read, under the locks of the quotas. */
@@ -355,7 +365,7 @@ function rollUp(events: NewUsage[]): Rollup[] {
   for (const event of events) {
     const { ownerId, model, actorUserId } = event;
     const hour = Math.floor(event.occurredAt.getTime() / HOUR_MS) * HOUR_MS;
-    const key = JSON.stringify([ownerId, hour, model, actorUserId]);
+    const key = `${ownerId} ${hour} ${actorUserId} ${model}`;
     let rollup = rollups.get(key);
     if (rollup === undefined) rollups.set(key, (rollup = { ownerId, hour: new Date(hour), model, actorUserId, events: 0, ...NOTHING }));
     rollup.events += 1;
