@@ -17,6 +17,8 @@ import { HoldNotFound } from './usage.errors.js';
 import { UsageRepository } from './usage.repository.js';
 
 const MOST_EVENTS = 1000;
+/** That are told. */
+const MOST_UNKNOWN = 20;
 
 /** Whose usage it is, and who says so. */
 export interface UsageCaller {
@@ -178,7 +180,8 @@ function allows({ tokenLimit, tokensPerPeriod }: PlanLimits, tokens: number): bo
 
 function itemsOf(given: unknown): unknown[] {
   const { events, ...rest } = given as { events?: unknown };
-  const errors = Object.keys(rest).map((name) => ({ path: `body.${name}`, message: `property ${name} should not exist` }));
+  const unknown = Object.keys(rest).slice(0, MOST_UNKNOWN);
+  const errors = unknown.map((name) => ({ path: `body.${name}`, message: `property ${name} should not exist` }));
   if (errors.length > 0) throw new InvalidRequest({ errors });
   if (!Array.isArray(events) || events.length === 0 || events.length > MOST_EVENTS)
     throw new InvalidRequest({ errors: [{ path: 'body.events', message: `events must be a list of 1 to ${MOST_EVENTS}` }] });
