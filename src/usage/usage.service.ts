@@ -169,8 +169,10 @@ export class UsageService {
     const isWhole = result.refused === 'quota_exceeded';
     const refused = asked.filter((_, index) => isWhole || result.events[index]?.reason === 'quota_exceeded');
     if (refused.length === 0) return result;
-    const needed = refused.reduce((sum, tokens) => sum + tokens, result.quota.used + result.quota.held);
-    return { ...result, helping: this.plans.list().find(({ limits }) => allows(limits, needed)) };
+    const { used, held, limit } = result.quota;
+    const needed = refused.reduce((sum, tokens) => sum + tokens, used + held);
+    // Where an earlier period had no room, only a plan that allows more than this one helps, too.
+    return { ...result, helping: this.plans.list().find(({ limits }) => allows(limits, Math.max(needed, limit! + 1))) };
   }
 }
 
