@@ -101,6 +101,13 @@ describe('recording usage', () => {
     expect(body).toMatchObject({ quota: { used: 30 }, plan: 'pro' });
   });
 
+  it('names the plan that would have let in what another period had no room for', async () => {
+    const late = () => event({ inputTokens: 60_000, occurredAt: new Date(Date.now() - 86_400_000).toISOString() });
+    await post(late()).expect(201);
+    const { status, body } = await post(late());
+    expect([status, body.plan]).toEqual([402, 'pro']);
+  });
+
   it('answers the same event again with what it was, and another one of its id with 409', async () => {
     const first = event({ metadata: { a: 1, b: 'x' } });
     expect((await post(first)).status).toBe(201);

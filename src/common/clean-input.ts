@@ -3,6 +3,8 @@ import { InvalidRequest, RouteNotFound, UnsupportedMediaType } from './common.er
 import type { InvalidField } from './problem.js';
 
 const MAX_DEPTH = 32;
+/** No object that we take has nearly as many; telling what is wrong with each would take seconds. */
+const MAX_NAMES = 1000;
 
 /** Refuses a body that is not JSON; it would silently be read as no body at all. */
 export function requireJson(request: Request, _response: Response, next: NextFunction): void {
@@ -15,7 +17,7 @@ export function requireJson(request: Request, _response: Response, next: NextFun
 
 /**
  * Refuses text that PostgreSQL cannot store (NUL) or UTF-8 cannot carry (lone surrogates), and nesting
- * that only an attack has, wherever it stands in body, query or path.
+ * or numbers of names that only an attack has, wherever it stands in body, query or path.
  */
 export function refuseUncleanInput(request: Request, _response: Response, next: NextFunction): void {
   // Lone surrogates in a path are no UTF-8, which Express refuses.
@@ -49,7 +51,12 @@ function inspect(value: unknown, path: string, depth: number, errors: InvalidFie
       errors.push({ path, message: `must not be nested deeper than ${MAX_DEPTH} levels` });
       return;
     }
-    for (const [key, child] of Object.entries(value)) {
+    const entries = Object.entries(value);
+    if (entries.length > MAX_NAMES && !Array.isArray(value)) {
+      errors.push({ path, message: `must not have more than ${MAX_NAMES} names` });
+      return;
+    }
+    for (const [key, child] of entries) {
       if (isStorable(key)) inspect(child, `${path}.${key}`, depth + 1, errors);
       else errors.push({ path, message: 'must not have names with NUL characters or lone surrogates' });
     }

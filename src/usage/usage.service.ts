@@ -17,6 +17,8 @@ import { HoldNotFound } from './usage.errors.js';
 import { UsageRepository } from './usage.repository.js';
 
 const MOST_EVENTS = 1000;
+/** That are told. */
+const MOST_UNKNOWN = 20;
 
 /** Whose usage it is, and who says so. */
 export interface UsageCaller {
@@ -167,8 +169,10 @@ export class UsageService {
     const isWhole = result.refused === 'quota_exceeded';
     const refused = asked.filter((_, index) => isWhole || result.events[index]?.reason === 'quota_exceeded');
     if (refused.length === 0) return result;
-    const needed = refused.reduce((sum, tokens) => sum + tokens, result.quota.used + result.quota.held);
-    return { ...result, helping: this.plans.list().find(({ limits }) => allows(limits, needed)) };
+    const { used, held, limit } = result.quota;
+    const needed = refused.reduce((sum, tokens) => sum + tokens, used + held);
+    // Where an earlier period had no room, only a plan that allows more than this one helps, too.
+    return { ...result, helping: this.plans.list().find(({ limits }) => allows(limits, Math.max(needed, limit! + 1))) };
   }
 }
 
@@ -178,7 +182,8 @@ function allows({ tokenLimit, tokensPerPeriod }: PlanLimits, tokens: number): bo
 
 function itemsOf(given: unknown): unknown[] {
   const { events, ...rest } = given as { events?: unknown };
-  const errors = Object.keys(rest).map((name) => ({ path: `body.${name}`, message: `property ${name} should not exist` }));
+  const unknown = Object.keys(rest).slice(0, MOST_UNKNOWN);
+  const errors = unknown.map((name) => ({ path: `body.${name}`, message: `property ${name} should not exist` }));
   if (errors.length > 0) throw new InvalidRequest({ errors });
   if (!Array.isArray(events) || events.length === 0 || events.length > MOST_EVENTS)
     throw new InvalidRequest({ errors: [{ path: 'body.events', message: `events must be a list of 1 to ${MOST_EVENTS}` }] });

@@ -58,6 +58,12 @@ const COMPARISONS = {
     FROM (SELECT * FROM usage WHERE hold_id IS NOT NULL) u FULL JOIN (SELECT * FROM usage_holds WHERE status = 'settled') h
       ON h.owner_id = u.owner_id AND h.id = u.hold_id AND h.event_id = u.event_id
     WHERE h.id IS NULL OR u.event_id IS NULL`,
+  // A hold that had ended before, or is of another period, reserved nothing.
+  'what no hold had reserved': `
+    SELECT u.owner_id, u.event_id, u.tokens_used, u.overrun, h.tokens, u.period_start, h.period_start
+    FROM usage u LEFT JOIN usage_holds h ON h.owner_id = u.owner_id AND h.id = u.hold_id
+    WHERE NOT CASE WHEN h.id IS NULL THEN u.overrun = 0 WHEN h.period_start = u.period_start
+      THEN u.overrun IN (greatest(0, u.tokens_used - h.tokens), u.tokens_used) ELSE u.overrun = u.tokens_used END`,
 };
 
 /** Where sums are not those of what they sum; none, in a ledger that is right. */
