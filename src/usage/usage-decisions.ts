@@ -297,7 +297,9 @@ export class UsageDecisions {
   private seenBefore(owner: Owner, { eventId, fingerprint }: GivenEvent): Omit<EventResult, 'eventId'> | undefined {
     const known = this.known.get(keyOf(owner.id, eventId));
     if (known === undefined) return undefined;
-    return { outcome: known.equals(fingerprint) ? 'duplicate' : 'conflict' };
+    // Of an id that was restored nobody knows what it came with.
+    const isSame = known.length === 0 || known.equals(fingerprint);
+    return { outcome: isSame ? 'duplicate' : 'conflict' };
   }
 
   private refusalOf(owner: Owner, { occurredAt, actorUserId, isStranger }: GivenEvent): Omit<EventResult, 'eventId'> | undefined {
@@ -324,10 +326,11 @@ export class UsageDecisions {
   }
 
   private quotaOf(owner: Owner): Quota {
-    const { account, row } = this.accountAt(owner, this.books.now);
+    const { now, customers } = this.books;
+    const { account } = this.accountAt(owner, now);
     const { used, overrun, held } = account.state;
     const { limit, isHard, remaining } = account;
-    return { used, overrun, held, limit, isHard, remaining, start: row.periodStart, end: row.periodEnd };
+    return { used, overrun, held, limit, isHard, remaining, ...customers.get(owner.id)!.periodAt(now) };
   }
 }
 
