@@ -9,6 +9,7 @@ import { allPages } from './support/tenants.js';
 import { until } from './support/until.js';
 
 const PATH = '/v1/meter-exports';
+const PRODUCTS = { polar: 'prod_metered', dodo: 'pdt_metered' };
 
 interface Listed {
   provider: string;
@@ -28,7 +29,7 @@ describe('usage at the billing providers', () => {
   beforeAll(async () => {
     clock = new VirtualClock(Date.now());
     world = await MeterWorld.start(clock);
-    t = await world.startApp();
+    t = await world.startApp(undefined, { BILLING_PRODUCTS: `polar:${PRODUCTS.polar}=pro,dodo:${PRODUCTS.dodo}=pro` });
     operator = await signUpOperator(t);
   });
   afterAll(async () => {
@@ -83,6 +84,35 @@ describe('usage at the billing providers', () => {
       ]),
     );
   });
+
+  it.each(['polar', 'dodo'] as const)(
+    'is told to %s as it is recorded: by the hold, one by one or many at once, and each once',
+    async (provider) => {
+      const person = await signUp(t);
+      const { auth } = person;
+      await t.db.rows(
+        `INSERT INTO subscriptions (id, provider, provider_subscription_id, provider_customer_id, owner_kind, owner_id, product_id, status, started_at, current_period_end)
+       VALUES ($1::uuid, $2, $1::uuid::text, $3, 'user', $4, $5, 'active', $6, $7)`,
+        [
+          newId(),
+          provider,
+          world.newCustomer(provider),
+          person.id,
+          PRODUCTS[provider],
+          ...[-60_000, 86_400_000].map((ms) => new Date(clock.now().getTime() + ms)),
+        ],
+      );
+      const before = world.tokensAt(provider);
+      const events = Array.from({ length: 100 }, (_, index) => ({ eventId: `batch-${index}`, model: 'm', tokens: 1 }));
+      for (let time = 0; time < 2; time += 1) await t.http.post('/v1/usage/batch').set(auth).send({ events }).expect(200);
+      await t.http.post('/v1/usage').set(auth).send({ eventId: 'one', model: 'm', inputTokens: 20, outputTokens: 3 }).expect(201);
+      const hold = await t.http.post('/v1/usage/holds').set(auth).send({ estimatedTokens: 1000 }).expect(201);
+      await t.http.post(`/v1/usage/holds/${hold.body.id}/settle`).set(auth).send({ eventId: 'held', model: 'm', tokens: 400 }).expect(201);
+      await told();
+      expect(world.tokensAt(provider) - before).toBe(523);
+      expect((await t.http.get('/v1/usage/quota').set(auth).expect(200)).body.used).toBe(523);
+    },
+  );
 
   it('is told to Dodo, flat', async () => {
     const event = world.event('dodo', { providerCustomerId: world.newCustomer('dodo'), model: 'openai/gpt-5', tokensUsed: 7 });

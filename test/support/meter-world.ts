@@ -66,8 +66,8 @@ export class MeterWorld {
   }
 
   /** An application in this world's time, which does not wait between requests. */
-  async startApp(db?: TestDatabase): Promise<TestApp> {
-    const t = await startTestApp(this.environment, db);
+  async startApp(db?: TestDatabase, environment: Record<string, string> = {}): Promise<TestApp> {
+    const t = await startTestApp({ ...this.environment, ...environment }, db);
     t.app.get(Clock).now = () => this.clock.now();
     Object.assign(t.app.get(MeterExporter).limits, { pauseMs: 0, coalesceMs: 0 });
     for (const meter of [t.app.get(PolarMeter), t.app.get(DodoMeter)]) withoutPauses(meter);
