@@ -89,8 +89,14 @@ describe('prices', () => {
     const at = async (time: string) =>
       (await list(`?model=b&at=${time}`)).map(({ tokenClass, microsPerMillion }) => [tokenClass, microsPerMillion]);
     expect(await at('2025-12-31T23:59:59Z')).toEqual([]);
-    expect(await at('2026-02-28')).toEqual([['input', 1], ['reasoning', 1]]); // prettier-ignore
-    expect(await at('2026-03-01T05:00:00Z')).toEqual([['input', 2], ['reasoning', 2]]); // prettier-ignore
+    expect(await at('2026-02-28')).toEqual([
+      ['input', 1],
+      ['reasoning', 1],
+    ]);
+    expect(await at('2026-03-01T05:00:00Z')).toEqual([
+      ['input', 2],
+      ['reasoning', 2],
+    ]);
     expect(await allPages<Listed>(t, person, '/v1/prices?at=2027-01-01', 4)).toHaveLength(6);
   });
 

@@ -74,10 +74,16 @@ describe('the CSV export of usage', () => {
       },
       { occurredAt: '2026-01-02T10:00:00Z', eventId: '-1', model: 'm', tokensUsed: 2 ** 53 - 1 },
     ]);
-    const answer = await t.http.get(`/v1/organizations/${organization.id}/usage/export.csv`).query({ to: '2026-02-01' }).set(admin.auth).expect(200); // prettier-ignore
+    const answer = await t.http
+      .get(`/v1/organizations/${organization.id}/usage/export.csv`)
+      .query({ to: '2026-02-01' })
+      .set(admin.auth)
+      .expect(200);
     expect(answer.headers['content-type']).toBe('text/csv; charset=utf-8; header=present');
     expect(answer.headers['content-disposition']).toBe('attachment; filename="usage.csv"');
-    const [{ created_at: createdAt }] = (await t.db.rows('SELECT created_at FROM usage WHERE event_id = $1', [event!.eventId])) as [{ created_at: Date }]; // prettier-ignore
+    const [{ created_at: createdAt }] = (await t.db.rows('SELECT created_at FROM usage WHERE event_id = $1', [event!.eventId])) as [
+      { created_at: Date },
+    ];
     const recorded = createdAt.toISOString();
     expect(answer.text.split('\r\n')).toEqual([
       HEADER,
@@ -96,8 +102,15 @@ describe('the CSV export of usage', () => {
     ]);
     const ids = async (query: Record<string, string>) => {
       const path = `/v1/organizations/${organization.id}/usage/export.csv`;
-      const { text } = await t.http.get(path).query({ to: '2026-02-01', ...query }).set(admin.auth).expect(200); // prettier-ignore
-      return text.split('\r\n').slice(1, -1).map((line) => line.split(',', 1)[0]); // prettier-ignore
+      const { text } = await t.http
+        .get(path)
+        .query({ to: '2026-02-01', ...query })
+        .set(admin.auth)
+        .expect(200);
+      return text
+        .split('\r\n')
+        .slice(1, -1)
+        .map((line) => line.split(',', 1)[0]);
     };
     expect(await ids({})).toEqual(['3', '2', '1']);
     expect(await ids({ model: 'x', userId: member.id })).toEqual(['2']);

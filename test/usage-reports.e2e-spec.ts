@@ -88,7 +88,12 @@ describe('usage reports', () => {
     it('come page by page, each once, over months and within one moment', async () => {
       const person = await createPerson(t.db);
       const moments = ['2026-01-31T23:59:59.999Z', '2026-02-01T00:00:00.000Z', '2026-02-01T00:00:00.000Z', '2026-03-05T00:00:00Z'];
-      const events = await useOwn(person, ...moments.flatMap((occurredAt) => ['b', 'a', 'Ä'].map((prefix, index) => ({ occurredAt, eventId: `${prefix} ${occurredAt} ${index} ${Math.random()}` })))); // prettier-ignore
+      const events = await useOwn(
+        person,
+        ...moments.flatMap((occurredAt) =>
+          ['b', 'a', 'Ä'].map((prefix, index) => ({ occurredAt, eventId: `${prefix} ${occurredAt} ${index} ${Math.random()}` })),
+        ),
+      );
       const pages = await allPages<Listed>(t, person, '/v1/usage', 5);
       expect(pages.map(({ eventId }) => eventId).toSorted()).toEqual(events.map(({ eventId }) => eventId).toSorted());
       const times = pages.map(({ occurredAt }) => occurredAt);
@@ -106,7 +111,11 @@ describe('usage reports', () => {
       );
       const path = `/v1/organizations/${tenant.organization.id}/usage`;
       const ids = async (query: Record<string, string>) => {
-        const { body } = await t.http.get(path).query({ to: '2026-02-01', ...query }).set(member.auth).expect(200); // prettier-ignore
+        const { body } = await t.http
+          .get(path)
+          .query({ to: '2026-02-01', ...query })
+          .set(member.auth)
+          .expect(200);
         return (body.data as Listed[]).map(({ eventId }) => eventId);
       };
       expect(await ids({})).toEqual(['3', '2', '1']);
@@ -119,7 +128,10 @@ describe('usage reports', () => {
     it.each(['from=yesterday', 'to=1', 'model=', 'userId=1', 'limit=0', 'eventId=1', 'cursor=made.up'])(
       'are refused with %s',
       async (query) => {
-        await t.http.get(`/v1/usage?${query}`).set((await createPerson(t.db)).auth).expect(400); // prettier-ignore
+        await t.http
+          .get(`/v1/usage?${query}`)
+          .set((await createPerson(t.db)).auth)
+          .expect(400);
       },
     );
   });
@@ -153,7 +165,10 @@ describe('usage reports', () => {
       for (const from of ['2026-01-01', '2026-01-01T10:15:00Z'])
         expect((await summaryOf(person, { from, to: '2026-01-04' })).total).toMatchObject({ events: 4, inputTokens: 11 });
       const path = `/v1/organizations/${tenant.organization.id}/usage`;
-      const { body } = await t.http.get(`${path}/summary`).query({ from: '2026-01-01', to: '2026-01-02', groupBy: 'user' }).set(tenant.admin.auth); // prettier-ignore
+      const { body } = await t.http
+        .get(`${path}/summary`)
+        .query({ from: '2026-01-01', to: '2026-01-02', groupBy: 'user' })
+        .set(tenant.admin.auth);
       expect(body.data).toMatchObject([{ key: person.id, events: 2, inputTokens: 11 }]);
       const listed = await t.http.get(path).query({ to: '2026-02-01', userId: person.id }).set(tenant.admin.auth).expect(200);
       expect(listed.body.data).toHaveLength(2);
@@ -202,7 +217,10 @@ describe('usage reports', () => {
         ['2026-03-02', '2026-03-02T00:00:00.000Z', '2026-03-09T00:00:00.000Z', 0],
         ['2026-03-09', '2026-03-09T00:00:00.000Z', range.to, 0],
       ]);
-      expect((await keys({ groupBy: 'month' })).map(({ key, tokens }) => [key, tokens])).toEqual([['2026-02', 0], ['2026-03', 1]]); // prettier-ignore
+      expect((await keys({ groupBy: 'month' })).map(({ key, tokens }) => [key, tokens])).toEqual([
+        ['2026-02', 0],
+        ['2026-03', 1],
+      ]);
       expect(await keys({ groupBy: 'day' })).toHaveLength(18);
       const hours = await keys({ groupBy: 'hour', from: '2026-03-01T11:30:00Z', to: '2026-03-01T13:00:00Z', timeZone: 'Asia/Kolkata' });
       expect(hours.map(({ key, start, tokens }) => [key, start, tokens])).toEqual([
@@ -227,10 +245,19 @@ describe('usage reports', () => {
         const { body } = await t.http.get(`/v1/organizations/${organization.id}/usage/summary`).query(query).set(member.auth).expect(200);
         return (body as Summary).data.map(({ key, start, end, events, tokens }) => [key, start, end, events, tokens]);
       };
-      expect(await by('model')).toEqual([['b', null, null, 2, 7], ['c', null, null, 1, 7], ['a', null, null, 1, 5]]); // prettier-ignore
+      expect(await by('model')).toEqual([
+        ['b', null, null, 2, 7],
+        ['c', null, null, 1, 7],
+        ['a', null, null, 1, 5],
+      ]);
       const users = await by('user');
       expect(users.at(-1)).toEqual([admin.id, null, null, 1, 5]);
-      expect(users).toEqual(expect.arrayContaining([[member.id, null, null, 2, 7], [null, null, null, 1, 7]])); // prettier-ignore
+      expect(users).toEqual(
+        expect.arrayContaining([
+          [member.id, null, null, 2, 7],
+          [null, null, null, 1, 7],
+        ]),
+      );
     });
 
     it('follow the calendar of a zone', async () => {
@@ -295,8 +322,11 @@ describe('usage reports', () => {
       );
       const days = async (from: string, to: string) => tokensBy(await summaryOf(person, { from, to, timeZone: 'Asia/Kolkata' }));
       const all = ['2024-06-01', '2024-08-01'] as const;
-      const july = [['2024-07-10', 100], ['2024-07-11', 1000]]; // prettier-ignore
-      expect(await days(...all)).toEqual([['2024-06-10', 1], ['2024-06-11', 10], ...july]); // prettier-ignore
+      const july = [
+        ['2024-07-10', 100],
+        ['2024-07-11', 1000],
+      ];
+      expect(await days(...all)).toEqual([['2024-06-10', 1], ['2024-06-11', 10], ...july]);
       await t.db.rows(`INSERT INTO usage_seals (sealed_before) VALUES ('2024-07-01Z')`);
       await t.db.rows('DROP TABLE usage_2024_06');
       try {
@@ -347,7 +377,10 @@ describe('usage reports', () => {
         fc.asyncProperty(
           fc.constantFrom(...WINDOWS),
           fc.array(event, { maxLength: 40 }),
-          fc.array(fc.tuple(offset, offset, fc.constantFrom(...ZONES), fc.constantFrom('hour', 'day', 'week', 'month', 'model')), { minLength: 1, maxLength: 8 }), // prettier-ignore
+          fc.array(fc.tuple(offset, offset, fc.constantFrom(...ZONES), fc.constantFrom('hour', 'day', 'week', 'month', 'model')), {
+            minLength: 1,
+            maxLength: 8,
+          }),
           async (start, events, questions) => {
             const person = await createPerson(t.db);
             const given = events.map(({ at, model, classes, plain, overrun }) => {
@@ -480,9 +513,18 @@ describe('usage reports', () => {
       const base = `/v1/organizations/${tenant.organization.id}/usage${path}`;
       await t.http.get(base).set(tenant.member.auth).expect(status);
       await t.http.get(base).set(tenant.admin.auth).expect(200);
-      await t.http.get(base).set((await createKey(t.db, tenant, ['usage:read'])).auth).expect(200); // prettier-ignore
-      await t.http.get(base).set((await createKey(t.db, tenant, ['usage:write'])).auth).expect(403); // prettier-ignore
-      await t.http.get(base).set((await createPerson(t.db)).auth).expect(404); // prettier-ignore
+      await t.http
+        .get(base)
+        .set((await createKey(t.db, tenant, ['usage:read'])).auth)
+        .expect(200);
+      await t.http
+        .get(base)
+        .set((await createKey(t.db, tenant, ['usage:write'])).auth)
+        .expect(403);
+      await t.http
+        .get(base)
+        .set((await createPerson(t.db)).auth)
+        .expect(404);
       await t.http.get(base).expect(401);
     });
   });

@@ -19,7 +19,10 @@ describe('cutting a range by a calendar', () => {
   });
 
   it('knows days of 23 and 25 hours, and of half an hour less or more', () => {
-    expect(hoursOfDays('day', '2026-03-08T05:00:00Z', '2026-03-10T04:00:00Z', 'America/New_York')).toEqual([['2026-03-08', 23], ['2026-03-09', 24]]); // prettier-ignore
+    expect(hoursOfDays('day', '2026-03-08T05:00:00Z', '2026-03-10T04:00:00Z', 'America/New_York')).toEqual([
+      ['2026-03-08', 23],
+      ['2026-03-09', 24],
+    ]);
     expect(hoursOfDays('day', '2026-11-01T04:00:00Z', '2026-11-02T05:00:00Z', 'America/New_York')).toEqual([['2026-11-01', 25]]);
     expect(hoursOfDays('day', '2026-04-04T13:00:00Z', '2026-04-05T13:30:00Z', 'Australia/Lord_Howe')).toEqual([['2026-04-05', 24.5]]);
   });

@@ -570,7 +570,6 @@ export const MUTATIONS: Mutation[] = [
   // What was used.
   {
     file: USAGE_REPORTS,
-    within: 'selectPage(',
     search: 'eq(usage.ownerId, ownerId)',
     replace: GONE,
     callers: ADMIN,
