@@ -36,7 +36,7 @@ async function newDatabase(): Promise<TestDatabase> {
 }
 
 async function placeOf(db: TestDatabase, urls: () => string[]): Promise<Place> {
-  const app = { db, http: supertest(urls()[0]) };
+  const app = { db, http: supertest(urls()[0]!) };
   return { db, urls, admin: await signUp(app), operator: await signUpOperator(app) };
 }
 
