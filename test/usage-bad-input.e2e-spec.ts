@@ -13,7 +13,6 @@ interface Problem {
   results?: { outcome: string; reason?: string; errors?: { path: string }[] }[];
   quota?: { used: number; held: number; overrun: number };
   id?: string;
-  plan?: string;
 }
 
 /** Whatever is sent, it is the sender's mistake, and says which. */
@@ -250,13 +249,6 @@ describe('what nobody should send as usage', () => {
       [86_401, 400],
     ])
       expect((await hold(organizationId, { estimatedTokens: 0, expiresInSeconds })).status).toBe(status);
-  });
-
-  it('is answered with a plan that helps, also where it was another period that had no room', async () => {
-    const id = await newOrganization();
-    const late = async () => send(id, { tokens: 600_000_000, occurredAt: new Date(Date.now() - DAY_MS).toISOString() });
-    expect((await late()).status).toBe(201);
-    expect(await late()).toMatchObject({ status: 402, body: { plan: 'pro' } });
   });
 
   it('keeps metadata as it came', async () => {

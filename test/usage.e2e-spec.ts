@@ -99,4 +99,11 @@ describe('recording usage', () => {
     expect(body.results[8].errors).toEqual([{ path: 'body.events.8.inputTokens', message: 'inputTokens must not be negative' }]);
     expect(body).toMatchObject({ quota: { used: 30 }, plan: 'pro' });
   });
+
+  it('names the plan that would have let in what another period had no room for', async () => {
+    const late = () => event({ inputTokens: 60_000, occurredAt: new Date(Date.now() - 86_400_000).toISOString() });
+    await post(late()).expect(201);
+    const { status, body } = await post(late());
+    expect([status, body.plan]).toEqual([402, 'pro']);
+  });
 });
