@@ -78,8 +78,8 @@ describe('the ledger of usage', () => {
 
 /** What holds the promises; without it the proof must fail. */
 const MUTATIONS: Mutation[] = [
-  { file: 'usage/usage.repository.js', within: 'async lockQuotas', search: ".for('no key update')", replace: '' },
-  { file: 'usage/usage.repository.js', within: 'async expireHolds', search: 'WHERE q.held > 0', replace: 'WHERE false' },
+  { file: 'usage/usage.repository.js', search: ' FOR NO KEY UPDATE', replace: '' },
+  { file: 'usage/usage.repository.js', search: 'WHERE q.held > 0', replace: 'WHERE false' },
   { file: 'usage/usage-decisions.js', search: ' && hold.periodStart.getTime() === row.periodStart.getTime()', replace: '' },
 ];
 
