@@ -8,50 +8,55 @@ export const FREE_CAP = 100;
 export const PRO_CAP = 150;
 
 const HOUR_MS = 3_600_000;
-const EVENT_IDS = ['a', 'b', 'c', 'd', 'e', 'f'] as const;
-const HOLD_IDS = ['h', 'i', 'j'] as const;
+/** Few, so that they come again; more for what settles holds, so that most are not known yet. */
+const EVENT_IDS = [...'abcdef'];
+const SETTLING_IDS = [...'abuvwxyz'];
 /** Before now: in this hour, in another one, in other periods and months, too old, and ahead. */
-const AGES_MS = [0, 0, 0, 2 * HOUR_MS, 20 * 24 * HOUR_MS, 50 * 24 * HOUR_MS, 500 * 24 * HOUR_MS, -4 * 60_000, -10 * 60_000];
+const AGES_MS = [0, 0, 2 * HOUR_MS, 20 * 24 * HOUR_MS, 50 * 24 * HOUR_MS, 500 * 24 * HOUR_MS, -4 * 60_000, -10 * 60_000];
 /** Of a request whose server was killed. */
 const TRIES = 40;
 
 interface GivenEvent {
-  id: (typeof EVENT_IDS)[number];
+  id: string;
   tokens: number;
   ageMs: number;
 }
+/** `back`: of the owner's latest holds. */
 type Step = { owner: 0 | 1 } & (
   | { kind: 'record'; event: GivenEvent }
   | { kind: 'batch'; events: GivenEvent[] }
-  | { kind: 'hold'; hold: (typeof HOLD_IDS)[number]; tokens: number }
-  | { kind: 'settle'; hold: (typeof HOLD_IDS)[number]; event: GivenEvent }
-  | { kind: 'release' | 'expire'; hold: (typeof HOLD_IDS)[number] }
+  | { kind: 'hold'; isRepeated: boolean; tokens: number }
+  | { kind: 'settle'; back: number; event: GivenEvent }
+  | { kind: 'release' | 'expire'; back: number }
   | { kind: 'buy' | 'end' }
 );
 /** The steps of a round go out at once, to all servers. */
 export type History = Step[][];
 
 export function historyArbitrary(): fc.Arbitrary<History> {
-  const event = fc.record({
-    id: fc.constantFrom(...EVENT_IDS),
-    tokens: fc.constantFrom(0, 1, 5, 20, 60, 120),
-    ageMs: fc.constantFrom(...AGES_MS),
-  });
+  const eventOf = (ids: string[]) =>
+    fc.record({ id: fc.constantFrom(...ids), tokens: fc.constantFrom(0, 1, 5, 20, 60, 120), ageMs: fc.constantFrom(...AGES_MS) });
+  const [event, settling] = [eventOf(EVENT_IDS), eventOf(SETTLING_IDS)];
   const owner = fc.constantFrom(0 as const, 1 as const);
-  const hold = fc.constantFrom(...HOLD_IDS);
-  const tokens = fc.constantFrom(0, 10, 30, 60, 100, 140);
+  const back = fc.constantFrom(0, 0, 1, 2);
+  const hold = fc.record({
+    owner,
+    kind: fc.constant('hold' as const),
+    isRepeated: fc.boolean(),
+    tokens: fc.constantFrom(0, 10, 10, 30, 60, 140),
+  });
   const step: fc.Arbitrary<Step> = fc.oneof(
     { weight: 4, arbitrary: fc.record({ owner, kind: fc.constant('record' as const), event }) },
     {
       weight: 3,
       arbitrary: fc.record({ owner, kind: fc.constant('batch' as const), events: fc.array(event, { minLength: 1, maxLength: 6 }) }),
     },
-    { weight: 3, arbitrary: fc.record({ owner, kind: fc.constant('hold' as const), hold, tokens }) },
-    { weight: 4, arbitrary: fc.record({ owner, kind: fc.constant('settle' as const), hold, event }) },
-    { weight: 2, arbitrary: fc.record({ owner, kind: fc.constantFrom('release' as const, 'expire' as const), hold }) },
+    { weight: 4, arbitrary: hold },
+    { weight: 4, arbitrary: fc.record({ owner, kind: fc.constant('settle' as const), back, event: settling }) },
+    { weight: 2, arbitrary: fc.record({ owner, kind: fc.constantFrom('release' as const, 'expire' as const), back }) },
     { weight: 1, arbitrary: fc.record({ owner, kind: fc.constantFrom('buy' as const, 'end' as const) }) },
   );
-  return fc.array(fc.array(step, { minLength: 1, maxLength: 8 }), { minLength: 1, maxLength: 8 });
+  return fc.array(fc.array(step, { minLength: 1, maxLength: 8 }), { minLength: 1, maxLength: 10 });
 }
 
 /** Servers over one database, whoever may do everything there, and an operator. */
@@ -90,7 +95,7 @@ class Telling {
   private readonly begin = Date.now();
   private readonly owners = [0, 1].map(() => ({
     id: v7(),
-    holds: { h: v7(), i: v7(), j: v7() },
+    holds: [] as string[],
     told: [] as Told[],
     grants: [] as string[],
   }));
@@ -138,20 +143,17 @@ class Telling {
           await this.post(owner.id, '/batch', { events: step.events.map((event) => this.eventOf(event)) }),
         );
       case 'settle':
-        return this.told(
-          owner,
-          [step.event],
-          await this.post(owner.id, `/holds/${owner.holds[step.hold]}/settle`, this.eventOf(step.event)),
-        );
+        return this.told(owner, [step.event], await this.post(owner.id, `/holds/${holdOf(owner, step)}/settle`, this.eventOf(step.event)));
       case 'hold':
-        await this.post(owner.id, '/holds', { holdId: owner.holds[step.hold], estimatedTokens: step.tokens, expiresInSeconds: 86_400 });
+        if (!step.isRepeated || owner.holds.length === 0) owner.holds.push(v7());
+        await this.post(owner.id, '/holds', { holdId: owner.holds.at(-1), estimatedTokens: step.tokens, expiresInSeconds: 86_400 });
         return;
       case 'release':
-        await this.post(owner.id, `/holds/${owner.holds[step.hold]}`, undefined, 'DELETE');
+        await this.post(owner.id, `/holds/${holdOf(owner, step)}`, undefined, 'DELETE');
         return;
       case 'expire':
         // Its time is over as soon as it is so written: nobody waits here.
-        await this.place.db.rows(`UPDATE usage_holds SET expires_at = '2026-01-01' WHERE id = $1`, [owner.holds[step.hold]]);
+        await this.place.db.rows(`UPDATE usage_holds SET expires_at = '2026-01-01' WHERE id = $1`, [holdOf(owner, step)]);
         return;
       case 'buy': {
         const { body } = await this.send('/v1/subscriptions', { organizationId: owner.id, tier: 'pro' }, this.place.operator);
@@ -183,7 +185,7 @@ class Telling {
       const url = urls[(this.turn += 1) % urls.length]!;
       try {
         const headers = { ...auth, 'content-type': 'application/json' };
-        const answer = await fetch(`${url}${path}`, { method, headers, body: JSON.stringify(body) });
+        const answer = await fetch(`${url}${path}`, { method, headers, ...(body !== undefined && { body: JSON.stringify(body) }) });
         const text = await answer.text();
         const told = (text === '' ? {} : JSON.parse(text)) as Answer['body'];
         this.log.push(`${method} ${path} ${JSON.stringify(body)} ${answer.status} ${told.code ?? text}`);
@@ -204,7 +206,7 @@ class Telling {
     );
     const contentOf = (event: { tokens: number; occurredAt: string }) => `${event.tokens} ${event.occurredAt}`;
     const there = new Map(rows.map((row) => [row.event_id, contentOf({ tokens: row.tokens, occurredAt: row.occurred_at.toISOString() })]));
-    for (const eventId of EVENT_IDS) {
+    for (const eventId of new Set([...there.keys(), ...told.map((one) => one.eventId)])) {
       const content = there.get(eventId);
       const ofIt = told.filter((one) => one.eventId === eventId);
       const inserted = ofIt.filter(({ outcome }) => outcome === 'inserted');
@@ -228,6 +230,11 @@ class Telling {
     const statuses = [quota.body.held, tooMany.status, justRight.status];
     if (statuses.join() !== '0,402,201') this.wrong.push(`In the end of ${id}: ${statuses.join()} with ${rest} left`);
   }
+}
+
+/** One that is none where there are not so many. */
+function holdOf({ holds }: { holds: string[] }, { back }: { back: number }): string {
+  return holds.at(-1 - back) ?? v7();
 }
 
 /** Which of these histories come to something wrong, and how. */
