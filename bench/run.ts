@@ -1,5 +1,6 @@
 import { startDatabase, type BenchDatabase } from './support/database.js';
 import { conclusion } from './support/report.js';
+import { growth } from './growth.bench.js';
 import { overload } from './overload.bench.js';
 import { pipeline } from './pipeline.bench.js';
 import { read } from './read.bench.js';
@@ -25,6 +26,7 @@ const BENCHES: Record<string, (db: BenchDatabase) => Promise<void>> = {
   overload,
   webhooks,
   billing,
+  growth,
   'usage-singles': singles,
   'usage-batches': batches,
   'usage-caps': caps,

@@ -72,8 +72,9 @@ CREATE TABLE "usage_quotas" (
 	"overrun" bigint DEFAULT 0 NOT NULL,
 	"held" bigint DEFAULT 0 NOT NULL,
 	"alerted" smallint DEFAULT 0 NOT NULL,
-	"requests_whole_at" double precision DEFAULT 0 NOT NULL,
-	"tokens_whole_at" double precision DEFAULT 0 NOT NULL,
+	"requests_owed" double precision DEFAULT 0 NOT NULL,
+	"tokens_owed" double precision DEFAULT 0 NOT NULL,
+	"owed_at" double precision DEFAULT 0 NOT NULL,
 	"created_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
 	"updated_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "usage_quotas_pkey" PRIMARY KEY("owner_id","period_start")

@@ -23,6 +23,7 @@ import { PricesModule } from './prices/prices.module.js';
 import { SessionsModule } from './sessions/sessions.module.js';
 import { SubscriptionsModule } from './subscriptions/subscriptions.module.js';
 import { UsageModule } from './usage/usage.module.js';
+import { UsageReportsModule } from './usage-reports/usage-reports.module.js';
 import { UsersModule } from './users/users.module.js';
 import { ClerkWebhooksModule } from './webhooks/clerk/clerk-webhooks.module.js';
 import { DodoWebhooksModule } from './webhooks/dodo/dodo-webhooks.module.js';
@@ -59,6 +60,7 @@ export class AppModule {
         UsageModule,
         MetersModule,
         PricesModule,
+        UsageReportsModule,
         JobsModule,
         HealthModule,
       ],

@@ -1,18 +1,23 @@
 import { writeFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
+import { parseArgs, type ParseArgsConfig } from 'node:util';
 import { NestFactory } from '@nestjs/core';
+import { SYSTEM } from './access/principal.js';
 import { AccountsService } from './accounts/accounts.service.js';
 import { AppModule } from './app.module.js';
+import { isId } from './common/ids.js';
 import { loadConfig } from './config/config.js';
 import { migrate } from './database/migrations.js';
 import { seedDemo } from './demo.js';
 import { IdempotencyService } from './idempotency/idempotency.service.js';
+import { MetersService } from './meters/meters.service.js';
 import { createDocument } from './openapi.js';
 import { OutboxService } from './outbox/outbox.service.js';
+import { BILLING_PROVIDERS } from './plans/plans.js';
 import { createApp } from './setup-app.js';
 import { configWithoutDatabase, report, type Surroundings, surroundings } from './start.js';
 import { BillingProviderFailed } from './subscriptions/billing-provider.js';
 import { BillingReconciliation, CannotReconcileBilling } from './subscriptions/billing-reconciliation.js';
+import { UsageVerification } from './usage/usage-verification.js';
 import { UserNotFound } from './users/users.errors.js';
 import { UsersService } from './users/users.service.js';
 import { ClerkReconciliation } from './webhooks/clerk/clerk-reconciliation.js';
@@ -81,7 +86,11 @@ async function verifyClerk(app: App, options: string[]): Promise<string> {
 
 /** Exits with 1 while anything differs. */
 async function verifyBilling(app: App, options: string[]): Promise<string> {
-  const { fix, force, provider } = billingOptionsOf(options);
+  const { fix, force, provider } = optionsOf(options, 'billing verify [--fix] [--force] [--provider polar|dodo]', {
+    fix: { type: 'boolean', default: false },
+    force: { type: 'boolean', default: false },
+    provider: { type: 'string' },
+  });
   const { found, repaired, counts } = await app.get(BillingReconciliation).reconcile({
     fix,
     force,
@@ -91,17 +100,34 @@ async function verifyBilling(app: App, options: string[]): Promise<string> {
   return outcomeOf({ found, repaired, counts }, fix);
 }
 
-function billingOptionsOf(options: string[]): { fix: boolean; force: boolean; provider?: string } {
+/** Exits with 1 while anything differs. */
+async function verifyUsage(app: App, options: string[]): Promise<string> {
+  const { fix, owner } = optionsOf(options, 'usage verify [--fix] [--owner <id>]', {
+    fix: { type: 'boolean', default: false },
+    owner: { type: 'string' },
+  });
+  if (owner !== undefined && !isId(owner)) throw new UsageError(`${String(owner)} is not the id of a user or an organization`);
+  const { found, repaired, counts } = await app.get(UsageVerification).verify({
+    fix,
+    ownerId: owner?.toLowerCase(),
+    onDifference: ({ kind, name, what, isRepaired }) => writeDifference(`${kind} ${name}`, what, { fix, isRepaired }),
+  });
+  return outcomeOf({ found, repaired, counts }, fix);
+}
+
+function optionsOf<T extends NonNullable<ParseArgsConfig['options']>>(given: string[], usage: string, options: T) {
   try {
-    const { values } = parseArgs({
-      args: options,
-      options: { fix: { type: 'boolean', default: false }, force: { type: 'boolean', default: false }, provider: { type: 'string' } },
-    });
-    return values;
+    return parseArgs({ args: given, options }).values;
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
-    throw new UsageError(`${error.message}\n\nbilling verify [--fix] [--force] [--provider polar|dodo]`);
+    throw new UsageError(`${error.message}\n\n${usage}`);
   }
+}
+
+async function retryMeter(app: App, [name]: string[]): Promise<string> {
+  const provider = BILLING_PROVIDERS.find((one) => one === name);
+  if (provider === undefined) throw new UsageError(`Which provider? meters retry <${BILLING_PROVIDERS.join('|')}>`);
+  return `${await app.get(MetersService).retry(provider, SYSTEM)} events will be told again`;
 }
 
 function writeDifference(name: string, what: string[], { fix, isRepaired }: { fix: boolean; isRepaired: boolean }): void {
@@ -152,6 +178,16 @@ const COMMANDS: Record<string, Command> = {
     usage: 'billing verify [--fix] [--force] [--provider polar|dodo]',
     summary: 'compare subscriptions with the billing providers; --fix repairs what differs, --force also when most would end',
     run: withApp(verifyBilling),
+  },
+  'usage verify': {
+    usage: 'usage verify [--fix] [--owner <id>]',
+    summary: 'compare the events of usage with rollups, quotas and ids; --fix brings those in line',
+    run: withApp(verifyUsage),
+  },
+  'meters retry': {
+    usage: 'meters retry <polar|dodo>',
+    summary: "tell a billing provider's meter again of usage that it has refused",
+    run: withApp(retryMeter),
   },
   'webhooks send': {
     usage: 'webhooks send <provider> <type>',

@@ -32,6 +32,8 @@ const TAGS = {
   OrganizationUsage: 'What an organization uses, and what is left of it.',
   OperatorSubscriptions: 'Everybody’s subscriptions, and plans that are given away, for operators.',
   Meters: 'Usage that billing providers have not taken, for operators.',
+  UsageReports: 'What you used yourself: event by event, summed up, and what it cost.',
+  OrganizationUsageReports: 'What an organization used: event by event, summed up, and what it cost.',
   Prices: 'What tokens cost, by model and kind of token; operators set it.',
   Webhooks: 'Where identity and billing providers send what happened.',
   OperatorWebhooks: 'What providers sent and how far it is, for operators.',

@@ -157,6 +157,11 @@ const ENTRIES: Record<
     target: ({ webhookEventId }) => webhookEventId,
     changes: { status: { before: 'ignored', after: 'pending' } },
   },
+  setPrices: {
+    action: 'prices.set',
+    target: () => 'book',
+    changes: { 'a-model input 2026-01-01T00:00:00.000Z': { after: '1 USD' } },
+  },
   replayWebhookEvents: {
     action: 'webhook_event.replayed',
     target: () => 'many',
@@ -531,12 +536,19 @@ describe('the audit log', () => {
       expect((await refused(`${base}/api-keys?cursor=${nextCursor}`)).body.code).toBe('invalid_cursor');
     });
 
-    it.each(['limit=0', 'limit=101', 'limit=x', 'actorId=1', 'createdFrom=yesterday', 'cursor=made.up', 'unknown=1'])(
-      'not with %s',
-      async (query) => {
-        await t.http.get(`${base}/audit-log?${query}`).set(scene.tenant.admin.auth).expect(400);
-      },
-    );
+    it.each([
+      'limit=0',
+      'limit=101',
+      'limit=x',
+      'actorId=1',
+      'createdFrom=yesterday',
+      'createdFrom=0001-01-01T00:00:00%2B14:00',
+      'createdBefore=9999-12-31T23:59:59-14:00',
+      'cursor=made.up',
+      'unknown=1',
+    ])('not with %s', async (query) => {
+      await t.http.get(`${base}/audit-log?${query}`).set(scene.tenant.admin.auth).expect(400);
+    });
   });
 
   it('tells an organization of every look that an operator took', async () => {

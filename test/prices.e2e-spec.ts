@@ -47,6 +47,9 @@ describe('prices', () => {
     });
     await set({ ...input, microsPerMillion: 3 }, cached);
     expect((await audit())[0]!.changes).toEqual({ [`m input ${JANUARY}`]: { before: '2500000 EUR', after: '3 EUR' } });
+    const entries = await audit();
+    await set(cached);
+    expect(await audit()).toEqual(entries);
   });
 
   it('take every class by its name in the API, and prices up to 2^53 - 1', async () => {

@@ -2,7 +2,10 @@ import { jest } from '@jest/globals';
 import pg from 'pg';
 import { startTestApp, type TestApp } from './support/app.js';
 import { signUp, signUpOperator, type SignedInPerson } from './support/people.js';
+import { createTenant, type Tenant } from './support/tenant-world.js';
+import { createPartitions } from './support/usage-rows.js';
 import { DATABASE, type Database } from '../src/database/database.js';
+import { MetersRepository } from '../src/meters/meters.repository.js';
 import { ComparedSubscriptionsRepository } from '../src/subscriptions/compared-subscriptions.repository.js';
 import { SubscriptionsRepository } from '../src/subscriptions/subscriptions.repository.js';
 import { SyncedSubscriptionsRepository } from '../src/subscriptions/synced-subscriptions.repository.js';
@@ -70,7 +73,7 @@ describe('the plans of lists over many rows', () => {
   }
   const flatten = (plan: Plan): Plan[] => [plan, ...(plan.Plans ?? []).flatMap(flatten)];
 
-  async function expectIndexed(path: string, as: SignedInPerson, table: string): Promise<void> {
+  async function expectIndexed(path: string, as: Pick<SignedInPerson, 'auth'>, table: string): Promise<void> {
     const plans = await plansOf(table, async () => t.http.get(path).set(as.auth).expect(200));
     expectByIndex(plans.filter(({ text }) => text.includes('order by')));
   }
@@ -155,6 +158,49 @@ describe('the plans of lists over many rows', () => {
     it('take what is due by an index, too, when everything waits', async () => {
       await t.db.rows(`UPDATE webhook_events SET status = 'pending', next_attempt_at = now() + interval '1 day'; ANALYZE webhook_events`);
       expectByIndex(await plansOf('webhook_events', async () => inbox.claim(8, 1)));
+    });
+  });
+
+  describe('of as much usage that providers are to be told of', () => {
+    const [now, until] = [new Date(), new Date(Date.now() + 60_000)];
+    let meters: MetersRepository;
+    let db: Database;
+    beforeAll(async () => {
+      meters = t.app.get(MetersRepository);
+      db = t.app.get(DATABASE);
+      // Polar is away, so all of it waits and some is due; of what was refused both have some.
+      await t.db.rows(
+        `INSERT INTO meter_exports (provider, owner_id, event_id, provider_customer_id, occurred_at, "values", tokens_used, next_attempt_at, created_at)
+         SELECT (CASE WHEN n % 10 = 1 THEN 'dodo' ELSE 'polar' END)::billing_provider, gen_random_uuid(), 'event-' || n, 'customer-' || n % 100, now(),
+                '{"model": "gpt-5"}', n, CASE WHEN n % 3 = 1 THEN NULL ELSE now() + (n - 5000) * interval '1 second' END, now() - n * interval '1 second'
+           FROM generate_series(1, ${USERS}) n`,
+      );
+      await t.db.rows('ANALYZE meter_exports');
+    }, 180_000);
+
+    it.each(['limit=25', 'provider=dodo', 'provider=polar', 'state=pending', 'state=pending&provider=dodo'])(
+      'read its list ?%s, first page and later ones, by an index',
+      async (query) => {
+        await expectIndexed(`/v1/meter-exports?${query}`, operator, 'meter_exports');
+        const { body } = await t.http.get(`/v1/meter-exports?${query}`).set(operator.auth).expect(200);
+        await expectIndexed(`/v1/meter-exports?${query}&cursor=${body.nextCursor}`, operator, 'meter_exports');
+      },
+    );
+
+    it.each<[string, () => Promise<unknown>]>([
+      ['take what is due', () => meters.claim('polar', { now, until, limit: 1000 })],
+      ['take what is due where hardly anything is', () => meters.claim('dodo', { now: new Date(0), until, limit: 1000 })],
+    ])('%s by an index', async (_what, work) => {
+      expectByIndex(await plansOf('meter_exports', work));
+    });
+
+    it('write down what became of a batch by an index', async () => {
+      const batch = await meters.claim('polar', { now, until, limit: 1000 });
+      expect(batch).toHaveLength(1000);
+      for (const end of [() => meters.postpone(batch, until, 'away'), () => meters.refuse(batch, 'unknown'), () => meters.remove(batch)])
+        expectByIndex(await plansOf('meter_exports', end));
+      const [, update] = await plansOf('meter_exports', () => meters.revive('polar', { now, limit: 500 }, db));
+      expectByIndex([update!]);
     });
   });
 
@@ -251,6 +297,78 @@ describe('the plans of lists over many rows', () => {
       ['keep what a purged user had', 'subscriptions', () => synced.keepOwners([ownerId], db)],
     ])('%s by an index', async (_what, table, work) => {
       expectByIndex(await plansOf(table, work));
+    });
+  });
+
+  describe('of a year of usage', () => {
+    let owner: Tenant;
+    beforeAll(async () => {
+      owner = await createTenant(t.db);
+      const months = Array.from({ length: 12 }, (_, month) => `2025-${String(month + 1).padStart(2, '0')}-01`);
+      await createPartitions(t.db, months);
+      // Others have as much together.
+      await t.db.rows(
+        `INSERT INTO usage (owner_id, owner_kind, event_id, occurred_at, model, actor_user_id, input_tokens, tokens_used, period_start)
+         SELECT CASE WHEN n % 2 = 0 THEN $1 ELSE gen_random_uuid() END, 'organization', 'event-' || n, '2025-01-01Z'::timestamptz + n * interval '4 minutes',
+                'm' || n % 5, $2::uuid, n, n, '2025-01-01Z'
+           FROM generate_series(1, 130000) n`,
+        [owner.organization.id, owner.member.id],
+      );
+      await t.db.rows(
+        `INSERT INTO usage_rollups (owner_id, hour, model, actor_user_id, events, input_tokens, tokens_used)
+         SELECT owner_id, date_trunc('hour', occurred_at, 'UTC'), model, actor_user_id, count(*), sum(input_tokens), sum(tokens_used)
+           FROM usage WHERE occurred_at < '2026-01-01Z' GROUP BY 1, 2, 3, 4`,
+      );
+      await t.db.rows(
+        `INSERT INTO user_merges (id, into_user_id, email, account_ids, session_ids, membership_ids)
+         SELECT gen_random_uuid(), gen_random_uuid(), '', '{}', '{}', '{}' FROM generate_series(1, ${USERS})`,
+      );
+      await t.db.rows('ANALYZE');
+    }, 180_000);
+
+    const pathOf = (rest: string) => `/v1/organizations/${owner.organization.id}/usage${rest}`;
+    const plansOfSums = async (query: string) =>
+      plansOf('usage_rollups', async () =>
+        t.http
+          .get(pathOf(`/summary?${query}`))
+          .set(owner.admin.auth)
+          .expect(200),
+      );
+    /** The tables that nodes of a type read. */
+    const readBy = (plans: { nodes: Plan[] }[], type: RegExp) =>
+      new Set(
+        plans.flatMap(({ nodes }) => nodes.filter((node) => type.test(node['Node Type'])).flatMap((node) => node['Relation Name'] ?? [])),
+      );
+
+    it.each([
+      'from=2025-03-01&to=2025-04-01&groupBy=month',
+      'from=2025-03-01&to=2025-04-01&groupBy=model&cost=true',
+      'from=2025-03-01T05:00:00Z&to=2025-04-01T04:00:00Z&groupBy=day&timeZone=America/New_York',
+      '',
+    ])('read the sums of hours alone, by an index, for ?%s', async (query) => {
+      const plans = await plansOfSums(query);
+      expect(plans).toHaveLength(1);
+      expect(readBy(plans, /./)).toEqual(new Set(['usage_rollups']));
+      expect(readBy(plans, /Seq Scan/)).toEqual(new Set());
+    });
+
+    it.each(['from=2025-03-01T00:10:00Z&to=2025-03-31T23:50:00Z&groupBy=month', 'from=2025-03-01&to=2025-04-01&timeZone=Asia/Kolkata'])(
+      'read events of the hours that are cut, by an index, for ?%s',
+      async (query) => {
+        const plans = await plansOfSums(query);
+        expect(plans).toHaveLength(1);
+        expect(readBy(plans, /./)).toEqual(new Set(['usage_rollups', 'usage_seals', 'usage_2025_03']));
+        expect(readBy(plans, /Seq Scan/)).toEqual(new Set(['usage_seals']));
+      },
+    );
+
+    it.each(['', '?from=2025-03-01&to=2025-04-01', '?limit=100', '?model=m3'])('read records %s by an index', async (query) => {
+      await expectIndexed(pathOf(query), owner.admin, 'usage');
+    });
+
+    it('read a later page of records by an index', async () => {
+      const { body } = await t.http.get(pathOf('?limit=100')).set(owner.admin.auth).expect(200);
+      await expectIndexed(pathOf(`?limit=100&cursor=${body.nextCursor}`), owner.admin, 'usage');
     });
   });
 });

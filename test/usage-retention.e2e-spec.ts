@@ -1,5 +1,6 @@
 import { v7 } from 'uuid';
 import { createTestDatabase, type TestDatabase } from './support/database.js';
+import { skipJob } from './support/tenant-world.js';
 import { startUsageApp, type UsageApp } from './support/usage-app.js';
 
 const OWNER = v7();
@@ -9,6 +10,7 @@ describe('the retention of usage', () => {
   let usage: UsageApp;
   beforeAll(async () => {
     db = await createTestDatabase();
+    await skipJob(db, 'prune_usage', 3600);
     usage = await startUsageApp(db, { now: '2026-08-10T00:00:00Z', USAGE_RETENTION_DAYS: '62' });
     await usage.partitions.ensure(MOMENTS.map((moment) => new Date(moment)));
     for (const moment of MOMENTS) {
@@ -71,7 +73,7 @@ describe('the retention of usage', () => {
   it('drops it once, however many do it at the same time', async () => {
     usage.clock.set(new Date('2026-10-05T00:00:00Z'));
     const dropped = await Promise.all([1, 2, 3].map(() => usage.run('prune_usage')));
-    expect(dropped.reduce((sum, count) => sum + count)).toBeLessThanOrEqual(1);
+    expect(dropped.toSorted()).toEqual([0, 0, 1]);
     expect(await kept()).toEqual({ ...withoutJune, events: 0, sealedBefore: new Date('2026-08-01T00:00:00Z') });
   });
 
@@ -89,6 +91,7 @@ describe('holds that nobody ends', () => {
   let usage: UsageApp;
   beforeAll(async () => {
     db = await createTestDatabase();
+    await skipJob(db, 'expire_holds', 60);
     usage = await startUsageApp(db, { now: '2026-08-10T12:00:00Z' });
   });
   afterAll(async () => {

@@ -83,7 +83,7 @@ const BETTER_AUTH_ROWS = `
 
 async function databaseCpu(query: BenchDatabase['query']): Promise<number | undefined> {
   if (process.platform !== 'linux') return undefined;
-  const backends = await query<{ pid: number }>(`SELECT pid FROM pg_stat_activity WHERE datname = current_database()`);
+  const backends = await query<{ pid: number }>(`SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'`);
   return backends.reduce((sum, { pid }) => sum + cpuOf(pid), 0);
 }
 

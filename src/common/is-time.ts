@@ -13,9 +13,11 @@ export const IsTime = (): PropertyDecorator =>
     IsDate({ message: '$property must be a time as in 2026-01-01T00:00:00Z' }),
   );
 
-/** Undefined for what is no time. */
+/** Undefined for what is no time, or one of a year that has not four digits in UTC. */
 export function readTime(text: string): Date | undefined {
   if (!TIME.test(text) || !isDay(text.slice(0, 10))) return undefined;
   const time = new Date(text);
-  return Number.isNaN(time.getTime()) ? undefined : time;
+  // In UTC it may be a day earlier or later than where it was written; NaN is no year.
+  const year = time.getUTCFullYear();
+  return year >= 1 && year <= 9999 ? time : undefined;
 }

@@ -43,6 +43,8 @@ describe('the configuration', () => {
       LOG_LEVEL: 'loud',
       SHUTDOWN_DELAY_SECONDS: 'long',
       DATABASE_POOL_SIZE: 'big',
+      POLAR_METER_EVENT: 'tokens',
+      DODO_METER_EVENT: 'x'.repeat(129),
     });
     const named = [
       'DATABASE_URL must be a postgres:// URL',
@@ -64,6 +66,9 @@ describe('the configuration', () => {
       'LOG_LEVEL ',
       'SHUTDOWN_DELAY_SECONDS must be a number of seconds',
       'DATABASE_POOL_SIZE must be a number of connections',
+      'POLAR_ACCESS_TOKEN is not set: without it nobody can be told of POLAR_METER_EVENT',
+      'DODO_PAYMENTS_API_KEY is not set',
+      'DODO_METER_EVENT must be at most 128 characters',
     ];
     for (const start of named) expect(mistakes.filter((mistake) => mistake.startsWith(start))).toHaveLength(1);
     expect(mistakes).toHaveLength(named.length);

@@ -50,7 +50,16 @@ function elementOf(value: Element): string {
   return `"${/["\\]/.test(value) ? value.replace(/["\\]/g, '\\$&') : value}"`;
 }
 
-/** What `db.execute` answers for `SELECT *`, as the table's own queries would. */
+/** All columns by their names: a prepared `SELECT *` breaks with the first column that a migration adds. */
+export function columnsOf(table: PgTable, alias: string): SQL {
+  return sql.raw(
+    Object.values(getTableColumns(table))
+      .map(({ name }) => `${alias}.${name}`)
+      .join(', '),
+  );
+}
+
+/** What `db.execute` answers for `columnsOf`, as the table's own queries would. */
 export function rowsOf<T extends PgTable>(table: T, rows: Record<string, unknown>[]): InferSelectModel<T>[] {
   const columns = Object.entries(getTableColumns(table));
   const read = (column: PgColumn, value: unknown) => (value === null ? null : column.mapFromDriverValue(value));

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { Inject, Injectable } from '@nestjs/common';
 import type { Actor } from '../access/principal.js';
 import { AuditService } from '../audit/audit.service.js';
@@ -83,8 +84,9 @@ export class PricesService {
         tx,
       );
       if ((await this.repository.listCurrencies(tx)).length > 1) throw new OtherCurrency();
-      const changed = { before: viewOf(before), after: viewOf(set) };
-      await this.audit.record({ actor, action: 'prices.set', target: { type: 'prices', id: 'book' }, ...changed }, tx);
+      const [old, fresh] = [viewOf(before), viewOf(set)];
+      if (!isDeepStrictEqual(old, fresh))
+        await this.audit.record({ actor, action: 'prices.set', target: { type: 'prices', id: 'book' }, before: old, after: fresh }, tx);
       const byKey = new Map(set.map((price) => [nameOf(price), price]));
       return entries.map((entry) => byKey.get(nameOf(entry))!);
     });

@@ -1,5 +1,5 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
-import { ApiBody } from '@nestjs/swagger';
+import { ApiBody, ApiParam } from '@nestjs/swagger';
 import { Limited, Roles, Scopes } from '../access/access.decorators.js';
 import { Problems } from '../common/api-problems.js';
 import { InvalidCursor } from '../common/common.errors.js';
@@ -20,6 +20,7 @@ import {
 import { HoldConflict, HoldNotFound, HoldSettled, QuotaExceeded, UsageConflict } from './usage.errors.js';
 import { type UsageCaller, UsageService } from './usage.service.js';
 
+@ApiParam({ name: 'organizationId', schema: { type: 'string', format: 'uuid' } })
 @Controller('v1/organizations/:organizationId/usage')
 export class OrganizationUsageController {
   constructor(private readonly usage: UsageService) {}

@@ -16,6 +16,14 @@ export class PartitionedUsageRepository {
     await db.execute(sql`SELECT pg_advisory_xact_lock(hashtextextended('usage_partitions', 0))`);
   }
 
+  /**
+   * Until the transaction ends, no partition is dropped. In one with a single snapshot this has to come first: a
+   * partition that goes is gone for every snapshot, while the seal that says so would not be seen.
+   */
+  async keepPartitions(db: Queryable): Promise<void> {
+    await db.execute(sql`LOCK TABLE ONLY ${usage} IN ACCESS SHARE MODE`);
+  }
+
   /** In order. */
   async listMonths(db: Queryable = this.db): Promise<Month[]> {
     const { rows } = await db.execute<{ name: string }>(

@@ -8,14 +8,24 @@ export const MOST_TOKENS = Number.MAX_SAFE_INTEGER;
 /** Percentages of a limit that are told, once in a period. */
 export const ALERT_THRESHOLDS = [50, 80, 100] as const;
 
+/**
+ * What was let through of a minute's allowance and time has not made up for yet. Told in requests and tokens, not as
+ * the moment at which all is made up for: a token of a million a minute is less than a moment since 1970 can tell.
+ */
+type Owed = 'requestsOwed' | 'tokensOwed';
+const PER_MINUTE = { requestsOwed: 'requestsPerMinute', tokensOwed: 'tokensPerMinute' } as const;
+/** What all rounding comes to, in requests or tokens. */
+const ROUNDING = 1e-6;
+
 /** What is known of a period under its lock. */
 export interface AccountState {
   used: number;
   overrun: number;
   held: number;
   alerted: number;
-  requestsWholeAt: number;
-  tokensWholeAt: number;
+  requestsOwed: number;
+  tokensOwed: number;
+  owedAt: number;
 }
 
 export type AccountLimits = Pick<PlanLimits, 'tokensPerPeriod' | 'tokenLimit' | 'requestsPerMinute' | 'tokensPerMinute'>;
@@ -83,43 +93,49 @@ export class UsageAccount {
 
   /** Spends a request of the minute. Answers how many milliseconds to wait, 0 when it may go on. */
   spendRequest(): number {
-    const { wholeAt, wait } = spend(this.state.requestsWholeAt, 1, this.limits.requestsPerMinute, this.now);
-    this.state.requestsWholeAt = wholeAt;
-    return wait;
+    return this.spend('requestsOwed', 1);
   }
 
   /** As `spendRequest`. More than a whole minute's pass when nothing else was used, and the minutes after pay for them. */
   spendTokens(tokens: number): number {
-    const { wholeAt, wait } = spend(this.state.tokensWholeAt, tokens, this.limits.tokensPerMinute, this.now);
-    this.state.tokensWholeAt = wholeAt;
-    return wait;
+    return this.spend('tokensOwed', tokens);
   }
 
   /** Takes what was used already from the minutes to come. */
   chargeTokens(tokens: number): void {
-    const { tokensPerMinute } = this.limits;
-    if (tokensPerMinute !== null && tokens > 0)
-      this.state.tokensWholeAt = Math.max(this.state.tokensWholeAt, this.now) + (tokens * MINUTE_MS) / tokensPerMinute;
+    if (tokens > 0 && this.limits.tokensPerMinute !== null) this.owe('tokensOwed', tokens);
   }
 
   /** Thresholds that are reached and were not told yet; from now on they were. */
   takeAlerts(): number[] {
     const { limit, state } = this;
     if (limit === null || state.used === 0) return [];
-    // Divided, not multiplied: a hundred times a large number is no longer exact.
-    const reached = ALERT_THRESHOLDS.filter((threshold) => threshold > state.alerted && state.used >= limit * (threshold / 100));
+    // A hundred times a large number is no number any more that is exact.
+    const percents = BigInt(state.used) * 100n;
+    const reached = ALERT_THRESHOLDS.filter((threshold) => threshold > state.alerted && percents >= BigInt(limit) * BigInt(threshold));
     state.alerted = reached.at(-1) ?? state.alerted;
     return reached;
   }
-}
 
-/** GCRA: an allowance is a moment, the one at which it is whole again. */
-function spend(wholeAt: number, weight: number, perMinute: number | null, now: number): { wholeAt: number; wait: number } {
-  if (perMinute === null || weight === 0) return { wholeAt, wait: 0 };
-  const from = Math.max(wholeAt, now);
-  const after = from + (weight * MINUTE_MS) / perMinute;
-  // A hundredth of a millisecond is what rounding may come to.
-  const late = after - now - MINUTE_MS - 0.01;
-  if (from > now && late > 0) return { wholeAt, wait: Math.ceil(Math.min(late, from - now)) };
-  return { wholeAt: after, wait: 0 };
+  private spend(name: Owed, weight: number): number {
+    const perMinute = this.limits[PER_MINUTE[name]];
+    if (perMinute === null || weight === 0) return 0;
+    const owed = this.stillOwed(name);
+    const tooMany = owed + weight - perMinute;
+    if (owed > 0 && tooMany > ROUNDING) return Math.ceil((Math.min(tooMany, owed) * MINUTE_MS) / perMinute);
+    this.owe(name, weight);
+    return 0;
+  }
+
+  private owe(name: Owed, weight: number): void {
+    const [requestsOwed, tokensOwed] = [this.stillOwed('requestsOwed'), this.stillOwed('tokensOwed')];
+    Object.assign(this.state, { requestsOwed, tokensOwed, owedAt: Math.max(this.now, this.state.owedAt) });
+    this.state[name] += weight;
+  }
+
+  private stillOwed(name: Owed): number {
+    const perMinute = this.limits[PER_MINUTE[name]];
+    const since = Math.max(0, this.now - this.state.owedAt);
+    return perMinute === null ? 0 : Math.max(0, this.state[name] - (since * perMinute) / MINUTE_MS);
+  }
 }

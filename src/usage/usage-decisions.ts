@@ -155,8 +155,8 @@ export class UsageDecisions {
     this.accounts = new Map(
       books.quotas.map((row) => {
         const { limits } = books.customers.get(row.ownerId)!.entitlement.plan;
-        const { used, overrun, held, alerted, requestsWholeAt, tokensWholeAt } = row;
-        const state = { used, overrun, held, alerted, requestsWholeAt, tokensWholeAt };
+        const { used, overrun, held, alerted, requestsOwed, tokensOwed, owedAt } = row;
+        const state = { used, overrun, held, alerted, requestsOwed, tokensOwed, owedAt };
         return [keyOf(row.ownerId, row.periodStart.getTime()), { row, account: new UsageAccount(state, limits, now) }];
       }),
     );
@@ -233,12 +233,15 @@ export class UsageDecisions {
   }
 
   private hold({ owner, hold: { ttlMs, ...asked } }: HoldOperation): Pick<Result, 'refused' | 'waitMs' | 'hold'> {
+    const { now } = this.books;
     const existing = this.holds.get(keyOf(owner.id, asked.id));
     if (existing !== undefined) {
       const isSame = existing.tokens === asked.tokens && existing.model === asked.model;
-      return isSame ? { hold: existing } : { refused: 'hold_conflict' };
+      if (!isSame) return { refused: 'hold_conflict' };
+      // One of an earlier period was not looked at for its end.
+      const isPast = existing.status === 'live' && existing.expiresAt <= now;
+      return { hold: isPast ? { ...existing, status: 'expired' } : existing };
     }
-    const { now } = this.books;
     const { account, row } = this.accountAt(owner, now);
     const requestWait = account.spendRequest();
     if (requestWait > 0) return { refused: 'rate_limited', waitMs: requestWait };
@@ -267,9 +270,9 @@ export class UsageDecisions {
     const refusal = this.refusalOf(owner, event);
     if (refusal !== undefined) return answer(refusal);
     const { account, row } = this.accountAt(owner, event.occurredAt);
-    if (account.overflows(event.tokensUsed)) return answer(rejected('count_too_large'));
     const isReservedHere = hold.status === 'live' && hold.periodStart.getTime() === row.periodStart.getTime();
     const reserved = isReservedHere ? hold.tokens : 0;
+    if (account.overflows(event.tokensUsed - reserved)) return answer(rejected('count_too_large'));
     const overrun = account.settle(event.tokensUsed, reserved);
     this.accountAt(owner, this.books.now).account.chargeTokens(event.tokensUsed - reserved);
     this.end(hold, 'settled', event.eventId);

@@ -37,7 +37,8 @@ const text = (most: number) => {
   const message = `must be a text of 1 to ${most} characters`;
   return z.string(message).min(1, message).max(most, message);
 };
-const tokens = z.number('must be a whole number').int('must be a whole number').min(0, 'must not be negative').max(MOST_TOKENS).optional();
+/** What is safe in JavaScript is what a count may be: up to 2^53 - 1. */
+const tokens = z.int('must be a whole number up to 2^53 - 1').min(0, 'must not be negative').optional();
 
 /** Refused are the same things, in the same words, wherever an event stands: alone, in a batch, or with a hold. */
 const schema = z.strictObject({

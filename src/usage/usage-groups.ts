@@ -20,8 +20,8 @@ export class Groups<T, R> {
    * @param work answers one result for each item, in their order
    * @param options.group how much weight is done together, at most; a heavier item is done alone
    * @param options.most how much weight may wait
-   * @param options.isShared whether a failure is everybody's; after any other one each item is tried alone, so that
-   * nobody suffers from what one of them cannot bear
+   * @param options.isShared whether a failure is everybody's; after any other one each half is tried, so that nobody
+   * suffers from what one item cannot bear
    */
   constructor(
     private readonly work: (items: T[]) => Promise<R[]>,
@@ -54,9 +54,16 @@ export class Groups<T, R> {
       const results = await this.work(group.map(({ item }) => item));
       for (const [index, { resolve }] of group.entries()) resolve(results[index]!);
     } catch (error) {
-      if (group.length > 1 && !this.options.isShared(error)) for (const one of group) await this.finish([one]);
+      if (group.length > 1 && !this.options.isShared(error)) await this.finishHalves(group);
       else for (const { reject } of group) reject(error);
     }
+  }
+
+  /** Not one by one: of two thousand, that would be as many transactions, and each would wait for a database that is gone. */
+  private async finishHalves(group: Waiting<T, R>[]): Promise<void> {
+    const half = Math.ceil(group.length / 2);
+    await this.finish(group.slice(0, half));
+    await this.finish(group.slice(half));
   }
 
   private takeGroup(): Waiting<T, R>[] {

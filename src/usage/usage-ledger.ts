@@ -84,11 +84,11 @@ export class UsageLedger {
         const { results, isMetered } = await this.db.transaction(async (tx) => {
           const books = await this.read(group, known, tx);
           const decisions = new UsageDecisions(books);
-          const results = group.map((operation) => decisions.decide(operation));
+          const decided = group.map((operation) => decisions.decide(operation));
           const changes = decisions.changes();
           const metered = meteredOf(changes.events, books.customers);
           await this.write(changes, metered, books, tx);
-          return { results, isMetered: metered.length > 0 };
+          return { results: decided, isMetered: metered.length > 0 };
         });
         if (isMetered) this.meters.wake();
         return results;

@@ -19,9 +19,10 @@ export const usageQuotas = pgTable(
     held: tokens('held'),
     /** The highest percentage of the limit that was told. */
     alerted: smallint('alerted').notNull().default(0),
-    /** When the allowances of a minute are whole again, in milliseconds since 1970 (GCRA, as in `rate_limits`). */
-    requestsWholeAt: doublePrecision('requests_whole_at').notNull().default(0),
-    tokensWholeAt: doublePrecision('tokens_whole_at').notNull().default(0),
+    /** What the allowances of a minute still had to make up for at `owed_at`, in milliseconds since 1970. */
+    requestsOwed: doublePrecision('requests_owed').notNull().default(0),
+    tokensOwed: doublePrecision('tokens_owed').notNull().default(0),
+    owedAt: doublePrecision('owed_at').notNull().default(0),
     ...timestamps(),
   },
   (table) => [primaryKey({ name: 'usage_quotas_pkey', columns: [table.ownerId, table.periodStart] })],

@@ -14,6 +14,8 @@ import { UsageRetention } from './usage-retention.js';
 import { HoldSweeps } from './hold-sweeps.js';
 import { HeldUsageRepository } from './held-usage.repository.js';
 import { UsageRepository } from './usage.repository.js';
+import { ComparedUsageRepository } from './compared-usage.repository.js';
+import { UsageVerification } from './usage-verification.js';
 import { UsageService } from './usage.service.js';
 
 @Module({
@@ -29,7 +31,9 @@ import { UsageService } from './usage.service.js';
     UsageRetention,
     HoldSweeps,
     HeldUsageRepository,
+    ComparedUsageRepository,
+    UsageVerification,
   ],
-  exports: [UsageService, UsageAlerts],
+  exports: [UsageService, UsageAlerts, UsageVerification],
 })
 export class UsageModule {}

@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, desc, eq, type SQL, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
-import { arraysOf, type Columns, given, rowsOf, statement } from '../database/statement.js';
+import { arraysOf, type Columns, columnsOf, given, rowsOf, statement } from '../database/statement.js';
 import { memberships } from '../memberships/organization-memberships.table.js';
 import { organizations } from '../organizations/organizations.table.js';
 import { users } from '../users/users.table.js';
@@ -23,7 +23,7 @@ export type NewUsage = Omit<Usage, 'createdAt'> & { fingerprint: Buffer };
 export type Rollup = Omit<typeof usageRollups.$inferSelect, 'createdAt' | 'updatedAt'>;
 type EndedHold = HoldKey & Pick<UsageHold, 'status' | 'eventId'>;
 
-const now = sql`${sql.placeholder('now')}::timestamptz`;
+const NOW = sql`${sql.placeholder('now')}::timestamptz`;
 
 // Of tables that grow a few rows are wanted, by their keys. A plan that was made while they were small would go on to
 // read all of them until they are analyzed.
@@ -48,7 +48,8 @@ const NEW_QUOTA: Columns<QuotaKey> = {
 const INSERT_QUOTAS = statement(sql`INSERT INTO ${usageQuotas} (owner_id, period_start, period_end, owner_kind)
   SELECT * FROM ${given(NEW_QUOTA)} ORDER BY owner_id, period_start ON CONFLICT DO NOTHING`);
 // One after the other in the order of the key: the join goes through what is given.
-const LOCK_QUOTAS = statement(sql`SELECT q.* FROM (SELECT * FROM ${given(QUOTA_KEY)} ORDER BY owner_id, period_start) AS given
+const LOCK_QUOTAS =
+  statement(sql`SELECT ${columnsOf(usageQuotas, 'q')} FROM (SELECT * FROM ${given(QUOTA_KEY)} ORDER BY owner_id, period_start) AS given
   CROSS JOIN LATERAL (SELECT * FROM ${usageQuotas} AS q WHERE q.owner_id = given.owner_id AND q.period_start = given.period_start FOR NO KEY UPDATE) AS q`);
 const CHANGED_QUOTA: Columns<UsageQuota> = {
   ...NEW_QUOTA,
@@ -56,26 +57,30 @@ const CHANGED_QUOTA: Columns<UsageQuota> = {
   overrun: ['bigint', (quota) => quota.overrun],
   held: ['bigint', (quota) => quota.held],
   alerted: ['smallint', (quota) => quota.alerted],
-  requests_whole_at: ['float8', (quota) => quota.requestsWholeAt],
-  tokens_whole_at: ['float8', (quota) => quota.tokensWholeAt],
+  requests_owed: ['float8', (quota) => quota.requestsOwed],
+  tokens_owed: ['float8', (quota) => quota.tokensOwed],
+  owed_at: ['float8', (quota) => quota.owedAt],
 };
 // They are all there and locked. Written so, they are found by their key, whatever the planner thinks of the table.
 const UPDATE_QUOTAS = statement(sql`INSERT INTO ${usageQuotas} (${namesOf(CHANGED_QUOTA)}) SELECT * FROM ${given(CHANGED_QUOTA)}
   ON CONFLICT (owner_id, period_start) DO UPDATE SET used = excluded.used, overrun = excluded.overrun, held = excluded.held,
-    alerted = excluded.alerted, requests_whole_at = excluded.requests_whole_at, tokens_whole_at = excluded.tokens_whole_at, updated_at = ${now}`);
+    alerted = excluded.alerted, requests_owed = excluded.requests_owed, tokens_owed = excluded.tokens_owed, owed_at = excluded.owed_at,
+    updated_at = ${NOW}`);
 
-const EXPIRE_HOLDS = statement(sql`UPDATE ${usageHolds} AS h SET status = 'expired', updated_at = ${now}
+const EXPIRE_HOLDS = statement(sql`UPDATE ${usageHolds} AS h SET status = 'expired', updated_at = ${NOW}
   FROM ${usageQuotas} AS q JOIN ${given(QUOTA_KEY)} ON given.owner_id = q.owner_id AND given.period_start = q.period_start
-  WHERE q.held > 0 AND h.owner_id = q.owner_id AND h.period_start = q.period_start AND h.status = 'live' AND h.expires_at <= ${now}
+  WHERE q.held > 0 AND h.owner_id = q.owner_id AND h.period_start = q.period_start AND h.status = 'live' AND h.expires_at <= ${NOW}
   RETURNING h.owner_id, h.period_start, h.tokens`);
 const HOLD_KEY: Columns<HoldKey> = { owner_id: ['uuid', (hold) => hold.ownerId], id: ['uuid', (hold) => hold.id] };
-const LIST_HOLDS = statement(sql`SELECT h.* FROM ${usageHolds} AS h WHERE (h.owner_id, h.id) IN (SELECT * FROM ${given(HOLD_KEY)})`);
+const LIST_HOLDS = statement(
+  sql`SELECT ${columnsOf(usageHolds, 'h')} FROM ${usageHolds} AS h WHERE (h.owner_id, h.id) IN (SELECT * FROM ${given(HOLD_KEY)})`,
+);
 const ENDED_HOLD: Columns<EndedHold> = {
   ...HOLD_KEY,
   status: ['hold_status', (hold) => hold.status],
   event_id: ['text', (hold) => hold.eventId],
 };
-const END_HOLDS = statement(sql`UPDATE ${usageHolds} AS h SET status = given.status, event_id = given.event_id, updated_at = ${now}
+const END_HOLDS = statement(sql`UPDATE ${usageHolds} AS h SET status = given.status, event_id = given.event_id, updated_at = ${NOW}
   FROM ${given(ENDED_HOLD)} WHERE h.owner_id = given.owner_id AND h.id = given.id`);
 
 const EVENT_ID: Columns<EventIdKey> = { owner_id: ['uuid', (event) => event.ownerId], event_id: ['text', (event) => event.eventId] };
@@ -86,7 +91,7 @@ const NEW_EVENT_ID: Columns<NewUsage> = {
   fingerprint: ['bytea', (event) => `\\x${event.fingerprint.toString('hex')}`],
 };
 const INSERT_EVENT_IDS = statement(sql`INSERT INTO ${usageEventIds} (owner_id, event_id, fingerprint, created_at)
-  SELECT given.*, ${now} FROM ${given(NEW_EVENT_ID)} ORDER BY owner_id, event_id ON CONFLICT DO NOTHING`);
+  SELECT given.*, ${NOW} FROM ${given(NEW_EVENT_ID)} ORDER BY owner_id, event_id ON CONFLICT DO NOTHING`);
 
 const TOKENS: Columns<Omit<NewUsage, 'occurredAt' | 'eventId' | 'ownerKind' | 'periodStart' | 'holdId' | 'metadata' | 'fingerprint'>> = {
   owner_id: ['uuid', (row) => row.ownerId],
@@ -109,7 +114,7 @@ const NEW_USAGE: Columns<NewUsage> = {
   metadata: ['jsonb', ({ metadata }) => (metadata === null ? null : JSON.stringify(metadata))],
 };
 const INSERT_USAGE = statement(
-  sql`INSERT INTO ${usage} (${namesOf(NEW_USAGE)}, created_at) SELECT given.*, ${now} FROM ${given(NEW_USAGE)}`,
+  sql`INSERT INTO ${usage} (${namesOf(NEW_USAGE)}, created_at) SELECT given.*, ${NOW} FROM ${given(NEW_USAGE)}`,
 );
 
 const COUNTED: Columns<Rollup> = {
@@ -121,7 +126,7 @@ const SUMS = Object.keys(COUNTED).filter((name) => COUNTED[name]![0] === 'bigint
 const ADD_TO_ROLLUPS = statement(sql`INSERT INTO ${usageRollups} AS r (${namesOf(COUNTED)})
   SELECT * FROM ${given(COUNTED)} ORDER BY owner_id, hour, model, actor_user_id
   ON CONFLICT (owner_id, hour, model, actor_user_id)
-  DO UPDATE SET ${sql.raw(SUMS.map((name) => `${name} = r.${name} + excluded.${name}`).join(', '))}, updated_at = ${now}`);
+  DO UPDATE SET ${sql.raw(SUMS.map((name) => `${name} = r.${name} + excluded.${name}`).join(', '))}, updated_at = ${NOW}`);
 
 /**
  * The ledger's statements. Each takes as many rows as there are, as one array a column, and takes locks in the order

@@ -113,7 +113,7 @@ export class UsageService {
     const period = customer.periodAt(now);
     const found = await this.repository.findQuota(owner.id, period.start, now);
     const { used, overrun, held } = found ?? { used: 0, overrun: 0, held: 0 };
-    const state = { used, overrun, held, alerted: 0, requestsWholeAt: 0, tokensWholeAt: 0 };
+    const state = { used, overrun, held, alerted: 0, requestsOwed: 0, tokensOwed: 0, owedAt: 0 };
     const { limit, isHard, remaining } = new UsageAccount(state, plan.limits, now.getTime());
     return { ...period, plan, used, overrun, held, limit, isHard, remaining };
   }

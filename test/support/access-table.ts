@@ -84,6 +84,12 @@ export const ACCESS: Record<string, Row> = {
   listAuditLog: [401, 404, 403, 200, 403, 200, 200],
 
   listPlans: [200, 200, 200, 200, 200, 200, 200],
+  listUsage: [401, 404, 200, 200, 403, 200, 200],
+  summarizeUsage: [401, 404, 200, 200, 403, 200, 200],
+  exportUsage: [401, 404, 403, 200, 403, 200, 200],
+  listOwnUsage: [401, 200, 200, 200, 403, 403, 200],
+  summarizeOwnUsage: [401, 200, 200, 200, 403, 403, 200],
+  exportOwnUsage: [401, 200, 200, 200, 403, 403, 200],
   listPrices: [401, 200, 200, 200, 403, 403, 200],
   setPrices: [401, 403, 403, 403, 403, 403, 200],
 
@@ -100,6 +106,21 @@ export const ACCESS: Record<string, Row> = {
   grantSubscription: [401, 403, 403, 403, 403, 403, 201],
   linkSubscription: [401, 403, 403, 403, 403, 403, 200],
   endGrant: [401, 403, 403, 403, 403, 403, 204],
+
+  recordOwnUsage: [401, 201, 201, 201, 403, 403, 201],
+  recordOwnUsageBatch: [401, 200, 200, 200, 403, 403, 200],
+  getOwnQuota: [401, 200, 200, 200, 403, 403, 200],
+  holdOwnTokens: [401, 201, 201, 201, 403, 403, 201],
+  settleOwnHold: [401, 404, 201, 404, 403, 403, 404],
+  releaseOwnHold: [401, 404, 204, 404, 403, 403, 404],
+  listOwnUsageAlerts: [401, 200, 200, 200, 403, 403, 200],
+  recordUsage: [401, 404, 201, 201, 403, 201, 404],
+  recordUsageBatch: [401, 404, 200, 200, 403, 200, 404],
+  getQuota: [401, 404, 200, 200, 403, 200, 200],
+  holdTokens: [401, 404, 201, 201, 403, 201, 404],
+  settleHold: [401, 404, 201, 201, 403, 201, 404],
+  releaseHold: [401, 404, 204, 204, 403, 204, 404],
+  listUsageAlerts: [401, 404, 200, 200, 403, 200, 200],
 
   listJobs: [401, 403, 403, 403, 403, 403, 200],
   runJob: [401, 403, 403, 403, 403, 403, 202],
@@ -128,6 +149,7 @@ export interface Values {
   apiKeyId: string;
   webhookEventId: string;
   subscriptionId: string;
+  holdId: string;
   userId: string;
   sessionId: string;
   accountId: string;
@@ -146,6 +168,7 @@ export function valuesOf(tenant: Tenant, person: Person = tenant.member): Values
     apiKeyId: tenant.keys.full.id,
     webhookEventId: tenant.webhookEventId,
     subscriptionId: tenant.subscriptionId,
+    holdId: tenant.holdId,
     userId: person.id,
     sessionId: person.otherSessionId,
     accountId: person.accountId,
@@ -166,6 +189,7 @@ export function unknownValues(): Values {
     apiKeyId: newId(),
     webhookEventId: newId(),
     subscriptionId: newId(),
+    holdId: newId(),
     userId: newId(),
     sessionId: newId(),
     accountId: newId(),
@@ -200,6 +224,8 @@ export function tenantParameters({ pathParameters }: Operation): string[] {
 
 let counter = 0;
 
+const usageEvent = () => ({ eventId: `event-${process.pid}-${(counter += 1)}`, model: 'a-model', tokens: 1 });
+
 /** A valid body for every operation that takes one. */
 export const BODIES: Record<string, (values: Values) => object> = {
   signUp: () => ({ email: `new-${process.pid}-${(counter += 1)}@example.com`, name: 'New Person', password: PASSWORD }),
@@ -227,8 +253,16 @@ export const BODIES: Record<string, (values: Values) => object> = {
   openOwnPortal: () => ({}),
   grantSubscription: ({ organizationId }) => ({ organizationId, tier: 'business', note: 'A friend of the house' }),
   linkSubscription: ({ userId }) => ({ userId }),
+  recordOwnUsage: usageEvent,
+  recordOwnUsageBatch: () => ({ events: [usageEvent()] }),
+  holdOwnTokens: () => ({ estimatedTokens: 1 }),
+  settleOwnHold: usageEvent,
+  recordUsage: usageEvent,
+  recordUsageBatch: () => ({ events: [usageEvent()] }),
+  holdTokens: () => ({ estimatedTokens: 1 }),
+  settleHold: usageEvent,
   retryMeterExports: () => ({ provider: 'polar' }),
-  setPrices: () => ({ prices: [{ model: 'a-model', tokenClass: 'input', microsPerMillion: 1 }] }),
+  setPrices: () => ({ prices: [{ model: 'a-model', tokenClass: 'input', microsPerMillion: 1, effectiveFrom: '2026-01-01' }] }),
   replayWebhookEvents: () => ({ status: 'dead', type: 'user.created' }),
 };
 
@@ -239,4 +273,7 @@ export const QUERIES: Record<string, (values: Values) => Record<string, string>>
   openPasswordReset: () => ({ callbackURL: '/reset' }),
   deleteMe: () => ({ cancelSubscription: 'true' }),
   deleteOrganization: () => ({ cancelSubscription: 'true' }),
+  // Models are named by whoever uses them.
+  summarizeUsage: () => ({ groupBy: 'model' }),
+  summarizeOwnUsage: () => ({ groupBy: 'model' }),
 };

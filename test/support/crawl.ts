@@ -469,12 +469,16 @@ const SNAPSHOT = `
   UNION ALL SELECT 'subscriptions', json_agg(t ORDER BY t.id)::text FROM subscriptions t WHERE owner_id = ANY ($1 || $2)
   UNION ALL SELECT 'billing customers', json_agg(t ORDER BY t.id)::text FROM billing_customers t WHERE owner_id = ANY ($1 || $2)
   UNION ALL SELECT 'payments', json_agg(t ORDER BY t.id)::text FROM payments t WHERE owner_id = ANY ($1 || $2)
+  UNION ALL SELECT 'holds', json_agg(t ORDER BY t.owner_id, t.id)::text FROM usage_holds t WHERE owner_id = ANY ($1 || $2)
+  UNION ALL SELECT 'quotas', json_agg(t ORDER BY t.owner_id, t.period_start)::text FROM usage_quotas t WHERE owner_id = ANY ($1 || $2)
+  UNION ALL SELECT 'alerts', json_agg(t ORDER BY t.owner_id, t.threshold)::text FROM usage_alerts t WHERE owner_id = ANY ($1 || $2)
+  UNION ALL SELECT 'usage', json_agg(t ORDER BY t.event_id)::text FROM usage t WHERE owner_id = ANY ($1 || $2)
   UNION ALL SELECT 'accounts', json_agg(t ORDER BY t.id)::text FROM accounts t WHERE user_id = ANY ($2)`;
 
 /** Everything and everybody of a tenant. */
 function whole(tenant: Tenant): Victim {
   const { organization, memberships, invitations, keys, lapsedEmail, invitationToken, squattedToken, auditIds, webhookEventId } = tenant;
-  const { subscriptionId, billing } = tenant;
+  const { subscriptionId, billing, holdId, usedTokens, used } = tenant;
   const { admin, coAdmin, member, spare, left, suspended, deleted, invited, squatter } = tenant;
   const people = [admin, coAdmin, member, spare, left, suspended, deleted, invited, squatter];
   const secrets = [
@@ -483,7 +487,8 @@ function whole(tenant: Tenant): Victim {
     ...Object.values(invitations),
     // The beginning of a key is what lists show.
     ...Object.values(keys).flatMap(({ id, key }) => [id, key.slice(0, 15)]),
-    ...[subscriptionId, ...Object.values(billing).flatMap(secretsOfBilling)],
+    ...[subscriptionId, holdId, String(usedTokens), ...Object.values(billing).flatMap(secretsOfBilling)],
+    ...Object.values(used).flatMap(({ model, eventIds }) => [model, ...eventIds]),
     ...people.flatMap(secretsOfPerson),
   ];
   return { organizationId: organization.id, people, webhookEventId, secrets };

@@ -11,6 +11,7 @@ import { DodoAccount } from '../simulators/dodo-account.js';
 import { type DodoApiSimulator, startDodoApiSimulator } from '../simulators/dodo-api.js';
 import { PolarAccount } from '../simulators/polar-account.js';
 import { type PolarApiSimulator, startPolarApiSimulator } from '../simulators/polar-api.js';
+import type { Fault } from '../simulators/simulated-api.js';
 import type { Clock as Time } from '../simulators/virtual-time.js';
 import { startTestApp, type TestApp } from './app.js';
 import { dodoEnvironment, polarEnvironment, withoutPauses } from './billing-clients.js';
@@ -28,11 +29,25 @@ export interface ExportRow {
 
 /** The meters of both providers, and applications that tell them of usage. */
 export class MeterWorld {
+  /** What the next requests to a meter meet. Others, as jobs make them, are answered as ever. */
+  readonly faults: Record<MeterProvider, Fault[]> = { polar: [], dodo: [] };
+  /** Told of a request to a meter before anything is done about it, which waits for it. */
+  readonly onRequest: Partial<Record<MeterProvider, () => void | Promise<void>>> = {};
+
   private constructor(
     private readonly clock: Time,
     readonly polar: PolarApiSimulator,
     readonly dodo: DodoApiSimulator,
-  ) {}
+  ) {
+    for (const provider of ['polar', 'dodo'] as const) {
+      const { control, faults } = this[provider];
+      control.onCall = async (call) => {
+        if (!isIngest(call)) return;
+        await this.onRequest[provider]?.();
+        faults.push(...this.faults[provider].splice(0, 1));
+      };
+    }
+  }
 
   static async start(clock: Time): Promise<MeterWorld> {
     const [polar, dodo] = await Promise.all([
@@ -98,9 +113,11 @@ export class MeterWorld {
 
   /** How often a meter was told of usage. */
   requestsAt(provider: MeterProvider): number {
-    return this[provider].calls.filter((call) => call.endsWith('/events/ingest')).length;
+    return this[provider].calls.filter(isIngest).length;
   }
 }
+
+export const isIngest = (call: string) => call.endsWith('/events/ingest');
 
 export function tokensOf(events: Pick<MeteredEvent, 'tokensUsed'>[]): number {
   return events.reduce((sum, { tokensUsed }) => sum + tokensUsed, 0);
@@ -118,6 +135,8 @@ export async function exportsIn(db: TestDatabase): Promise<ExportRow[]> {
   return db.rows<ExportRow>('SELECT event_id, attempts, next_attempt_at, last_error FROM meter_exports ORDER BY tokens_used, event_id');
 }
 
+export type LineByHand = Awaited<ReturnType<typeof lineByHand>>;
+
 /** A line of a meter that works when it is told to, beside an application whose own workers have stopped. */
 export async function lineByHand({ app }: TestApp, provider: MeterProvider, limits: Partial<typeof LINE_LIMITS> = {}) {
   await app.get(MeterExporter).beforeApplicationShutdown();
@@ -130,5 +149,5 @@ export async function lineByHand({ app }: TestApp, provider: MeterProvider, limi
     (outcome, readings) => (outcomes[outcome] += readings),
   );
   const { signal } = new AbortController();
-  return { outcomes, work: async () => line.work(signal) };
+  return { outcomes, work: async (until = signal) => line.work(until) };
 }

@@ -27,7 +27,10 @@ const SESSIONS = 'sessions/sessions.repository.js';
 const ACCOUNTS = 'accounts/accounts.repository.js';
 const API_KEYS = 'api-keys/api-keys.repository.js';
 const SUBSCRIPTIONS = 'subscriptions/subscriptions.repository.js';
+const USAGE_REPORTS = 'usage-reports/usage-reports.repository.js';
 const SYNCED_SUBSCRIPTIONS = 'subscriptions/synced-subscriptions.repository.js';
+
+const USAGE = 'usage/usage.repository.js';
 
 const ADMIN = ['admin of another organization'];
 const READS = ['getOrganization', 'listMemberships'];
@@ -563,6 +566,53 @@ export const MUTATIONS: Mutation[] = [
     callers: ['outsider'],
     operations: ['deleteMe'],
   },
+
+  // What was used.
+  {
+    file: USAGE_REPORTS,
+    within: 'selectPage(',
+    search: 'eq(usage.ownerId, ownerId)',
+    replace: GONE,
+    callers: ADMIN,
+    operations: ['listUsage'],
+  },
+  {
+    file: USAGE_REPORTS,
+    within: 'async sumUp',
+    search: 'inArray(usageRollups.ownerId, ownerIds)',
+    replace: 'sql`true`',
+    callers: ADMIN,
+    operations: ['summarizeUsage'],
+  },
+  {
+    file: 'usage-reports/usage-reports.service.js',
+    search: "['usage', owner, filters]",
+    replace: "['usage', filters]",
+    callers: ADMIN,
+    operations: ['listUsage'],
+  },
+  {
+    file: USAGE,
+    search: '(${usageHolds.ownerId}, ${usageHolds.id}) IN (SELECT * FROM',
+    replace: '${usageHolds.id} IN (SELECT id FROM',
+    callers: ['outsider'],
+    operations: ['settleOwnHold', 'releaseOwnHold'],
+  },
+  {
+    file: USAGE,
+    within: 'async listAlerts',
+    search: 'eq(usageAlerts.ownerId, ownerId)',
+    replace: GONE,
+    callers: ADMIN,
+    operations: ['listUsageAlerts'],
+  },
+  {
+    file: 'usage/usage.service.js',
+    search: "['usage-alerts', owner]",
+    replace: "['usage-alerts']",
+    callers: ADMIN,
+    operations: ['listUsageAlerts'],
+  },
   {
     file: 'idempotency/idempotency.decorators.js',
     search: 'principal: `${kind}:${id}`',
@@ -576,6 +626,12 @@ const ONLY_PROVIDERS = 'only a provider’s event leads there';
 
 /** Predicates that no request can tell from their absence, because another one stands before them. */
 export const SECOND_LINES: (Place & { because: string })[] = [
+  {
+    file: USAGE,
+    within: 'async findQuota',
+    search: 'eq(usageQuotas.ownerId, ownerId)',
+    because: 'another owner’s period would have to begin in the same millisecond',
+  },
   {
     file: MEMBERSHIPS,
     within: 'async lockOrganizationsOfUser',
@@ -690,6 +746,12 @@ export const SECOND_LINES: (Place & { because: string })[] = [
     within: 'async keepOwners',
     search: 'inArray(subscriptions.ownerId, ownerIds)',
     because: 'only the purge asks',
+  },
+  {
+    file: USAGE_REPORTS,
+    within: 'async sumUp',
+    search: 'inArray(usage.ownerId, ownerIds)',
+    because: 'only of hours that are cut; test/usage-reports.e2e-spec.ts cuts them',
   },
 ];
 

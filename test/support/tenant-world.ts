@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomInt } from 'node:crypto';
 import { drizzle } from 'drizzle-orm/node-postgres';
 import { createApiKey } from '../../src/access/api-key-tokens.js';
 import { hashSessionToken, signSessionToken } from '../../src/access/session-tokens.js';
@@ -17,12 +17,16 @@ import { sessions } from '../../src/sessions/sessions.table.js';
 import { billingCustomers } from '../../src/subscriptions/billing-customers.table.js';
 import { payments } from '../../src/subscriptions/payments.table.js';
 import { subscriptions } from '../../src/subscriptions/subscriptions.table.js';
+import { usageAlerts } from '../../src/usage/usage-alerts.table.js';
+import { usageHolds } from '../../src/usage/usage-holds.table.js';
+import { usageQuotas } from '../../src/usage/usage-quotas.table.js';
 import { users } from '../../src/users/users.table.js';
 import { BODY_CONTEXT } from '../../src/webhooks/inbox.js';
 import { webhookEvents } from '../../src/webhooks/webhook-events.table.js';
 import { testEnvironment } from './app.js';
 import type { TestDatabase } from './database.js';
 import type { SignedInPerson } from './people.js';
+import { type GivenUsage, insertUsage } from './usage-rows.js';
 
 const HOUR = 3_600_000;
 const { AUTH_SECRET } = testEnvironment('') as { AUTH_SECRET: string };
@@ -49,6 +53,12 @@ export interface Billing {
   paymentId: string;
   /** The provider's ids of all of it. */
   providerIds: string[];
+}
+
+/** What somebody used, event by event. */
+export interface Used {
+  eventIds: string[];
+  model: string;
 }
 
 /** An organization with everything in it, and everybody who has, had or never had something to do with it. */
@@ -83,14 +93,23 @@ export interface Tenant {
   auditIds: string[];
   /** What an operator granted to the organization. */
   subscriptionId: string;
+  /** Tokens that are on hold, for the organization and for its member, who both call it that. */
+  holdId: string;
+  /** How much both have used: a number that nobody else has. */
+  usedTokens: number;
   /** What the organization and its member pay at a provider. */
   billing: { organization: Billing; member: Billing };
+  /** What the organization and its member used. */
+  used: { organization: Used; member: Used };
   /** Something that a provider said, about somebody of theirs. */
   webhookEventId: string;
 }
 
 /** Rows that are written together: a tenant in ten statements. */
 class Rows {
+  private readonly usageHolds: (typeof usageHolds.$inferInsert)[] = [];
+  private readonly usageQuotas: (typeof usageQuotas.$inferInsert)[] = [];
+  private readonly usageAlerts: (typeof usageAlerts.$inferInsert)[] = [];
   private readonly users: (typeof users.$inferInsert)[] = [];
   private readonly sessions: (typeof sessions.$inferInsert)[] = [];
   private readonly accounts: (typeof accounts.$inferInsert)[] = [];
@@ -103,6 +122,7 @@ class Rows {
   private readonly billingCustomers: (typeof billingCustomers.$inferInsert)[] = [];
   private readonly subscriptions: (typeof subscriptions.$inferInsert)[] = [];
   private readonly payments: (typeof payments.$inferInsert)[] = [];
+  private readonly usage: { owner: Owner; events: GivenUsage[] }[] = [];
 
   person(label: string, given: Partial<typeof users.$inferInsert> = {}): Person {
     const name = `${label}-${randomBytes(5).toString('hex')}`;
@@ -215,6 +235,27 @@ class Rows {
     return { subscriptionId, paymentId, providerIds: [providerCustomerId, providerSubscriptionId, providerPaymentId] };
   }
 
+  /** With what they have used so far, and an alert that told so. */
+  hold(owners: Owner[], used: number): string {
+    const id = newId();
+    const periodStart = new Date(Date.now() - HOUR);
+    for (const { kind: ownerKind, id: ownerId } of owners) {
+      this.usageHolds.push({ ownerId, id, periodStart, tokens: 10, expiresAt: new Date(Date.now() + HOUR) });
+      this.usageQuotas.push({ ownerId, ownerKind, periodStart, periodEnd: new Date(Date.now() + 24 * HOUR), used, held: 10 });
+      for (const threshold of [50, 80]) this.usageAlerts.push({ ownerId, ownerKind, periodStart, threshold, used, limit: 2 * used });
+    }
+    return id;
+  }
+
+  /** Twice in this hour, with a model that nobody else has. */
+  used(owner: Owner, actorUserId: string): Used {
+    const model = `model-${randomBytes(5).toString('hex')}`;
+    const eventIds = [`event-${newId()}`, `event-${newId()}`];
+    const occurredAt = new Date().toISOString();
+    this.usage.push({ owner, events: eventIds.map((eventId) => ({ eventId, model, occurredAt, actorUserId, inputTokens: 1000 })) });
+    return { eventIds, model };
+  }
+
   /** One that is of no use here: it may be replayed. */
   webhookEvent(about: string): string {
     const id = newId();
@@ -231,8 +272,8 @@ class Rows {
     return id;
   }
 
-  async write({ pool }: TestDatabase): Promise<void> {
-    const db = drizzle(pool);
+  async write(database: TestDatabase): Promise<void> {
+    const db = drizzle(database.pool);
     if (this.users.length > 0) await db.insert(users).values(this.users);
     if (this.organizations.length > 0) await db.insert(organizations).values(this.organizations);
     await Promise.all([
@@ -246,7 +287,11 @@ class Rows {
       this.billingCustomers.length > 0 && db.insert(billingCustomers).values(this.billingCustomers),
       this.subscriptions.length > 0 && db.insert(subscriptions).values(this.subscriptions),
       this.payments.length > 0 && db.insert(payments).values(this.payments),
+      this.usageHolds.length > 0 && db.insert(usageHolds).values(this.usageHolds),
+      this.usageQuotas.length > 0 && db.insert(usageQuotas).values(this.usageQuotas),
+      this.usageAlerts.length > 0 && db.insert(usageAlerts).values(this.usageAlerts),
     ]);
+    for (const { owner, events } of this.usage) await insertUsage(database, owner, events);
   }
 }
 
@@ -270,6 +315,7 @@ export async function createTenant(db: TestDatabase, label = 'tenant', given: { 
   role(people.suspended, 'admin');
   role(people.deleted, 'admin');
   const past = new Date(Date.now() - HOUR);
+  const usedTokens = randomInt(1e11, 1e12);
   const pending = rows.invitation(organization.id, people.invited.email, { invitedBy: admin.id });
   const squatted = rows.invitation(organization.id, people.squatter.email, { invitedBy: admin.id });
   const lapsedEmail = `lapsed-${randomBytes(5).toString('hex')}@example.com`;
@@ -307,9 +353,21 @@ export async function createTenant(db: TestDatabase, label = 'tenant', given: { 
     },
     webhookEventId: rows.webhookEvent(people.member.email),
     subscriptionId: rows.grant({ kind: 'organization', id: organization.id }),
+    holdId: rows.hold(
+      [
+        { kind: 'organization', id: organization.id },
+        { kind: 'user', id: people.member.id },
+      ],
+      usedTokens,
+    ),
+    usedTokens,
     billing: {
       organization: rows.billing({ kind: 'organization', id: organization.id }),
       member: rows.billing({ kind: 'user', id: people.member.id }),
+    },
+    used: {
+      organization: rows.used({ kind: 'organization', id: organization.id }, people.member.id),
+      member: rows.used({ kind: 'user', id: people.member.id }, people.member.id),
     },
     auditIds: [rows.audit(organization.id, admin.id), rows.audit(organization.id, people.member.id)],
   };

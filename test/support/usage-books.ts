@@ -1,0 +1,69 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import type { PlanLimits } from '../../src/plans/plans.js';
+import type { TestDatabase } from './database.js';
+
+const UNLIMITED: PlanLimits = {
+  ...{ tokensPerPeriod: null, tokenLimit: 'hard', requestsPerMinute: null, tokensPerMinute: null },
+  ...{ seats: null, perSeat: false, features: [] },
+};
+
+/** A plan file with these limits, and none besides. */
+export class PlanFile {
+  private readonly directory = mkdtempSync(path.join(tmpdir(), 'tenantry-plans-'));
+  readonly path = path.join(this.directory, 'plans.json');
+
+  constructor(limits: Partial<Record<'free' | 'pro' | 'business', Partial<PlanLimits>>>) {
+    const plans = (['free', 'pro', 'business'] as const).map((tier) => [
+      tier,
+      { name: tier, description: tier, limits: { ...UNLIMITED, ...limits[tier] } },
+    ]);
+    writeFileSync(this.path, JSON.stringify({ plans: Object.fromEntries(plans) }));
+  }
+
+  remove(): void {
+    rmSync(this.directory, { recursive: true });
+  }
+}
+
+/** All that is counted must be what the events and the live holds come to. */
+const COMPARISONS = {
+  quotas: `
+    WITH events AS (
+      SELECT owner_id, period_start, sum(tokens_used) AS used, sum(overrun) AS overrun FROM usage GROUP BY 1, 2
+    ), holds AS (
+      SELECT owner_id, period_start, sum(tokens) AS held FROM usage_holds WHERE status = 'live' GROUP BY 1, 2
+    )
+    SELECT owner_id, period_start, q.used, q.overrun, q.held, e.used AS events_used, e.overrun AS events_overrun, h.held AS holds_held
+    FROM usage_quotas q FULL JOIN events e USING (owner_id, period_start) FULL JOIN holds h USING (owner_id, period_start)
+    WHERE (q.used, q.overrun, q.held) IS DISTINCT FROM (coalesce(e.used, 0), coalesce(e.overrun, 0), coalesce(h.held, 0))`,
+  rollups: `
+    WITH hours AS (
+      SELECT owner_id, date_trunc('hour', occurred_at, 'UTC') AS hour, model, coalesce(actor_user_id::text, 'nobody') AS actor, count(*) AS events,
+        ARRAY[sum(input_tokens), sum(output_tokens), sum(cached_input_tokens), sum(reasoning_tokens), sum(tokens_used), sum(overrun)] AS sums
+      FROM usage GROUP BY 1, 2, 3, 4
+    ), rollups AS (
+      SELECT owner_id, hour, model, coalesce(actor_user_id::text, 'nobody') AS actor, events,
+        ARRAY[input_tokens, output_tokens, cached_input_tokens, reasoning_tokens, tokens_used, overrun]::numeric[] AS sums
+      FROM usage_rollups
+    )
+    SELECT owner_id, hour, model, actor, r.events, r.sums, h.events AS real_events, h.sums AS real_sums
+    FROM hours h FULL JOIN rollups r USING (owner_id, hour, model, actor) WHERE (r.events, r.sums) IS DISTINCT FROM (h.events, h.sums)`,
+  'ids of events': `
+    SELECT owner_id, event_id, count(u.owner_id) AS events, count(i.owner_id) AS ids
+    FROM usage u FULL JOIN usage_event_ids i USING (owner_id, event_id) GROUP BY 1, 2 HAVING count(u.owner_id) <> 1 OR count(i.owner_id) <> 1`,
+  'what settled holds': `
+    SELECT h.owner_id, h.id, h.event_id, u.owner_id, u.hold_id, u.event_id
+    FROM (SELECT * FROM usage WHERE hold_id IS NOT NULL) u FULL JOIN (SELECT * FROM usage_holds WHERE status = 'settled') h
+      ON h.owner_id = u.owner_id AND h.id = u.hold_id AND h.event_id = u.event_id
+    WHERE h.id IS NULL OR u.event_id IS NULL`,
+};
+
+/** Where sums are not those of what they sum; none, in a ledger that is right. */
+export async function mistakesIn(db: TestDatabase): Promise<string[]> {
+  const found = await Promise.all(
+    Object.entries(COMPARISONS).map(async ([name, query]) => (await db.rows(query)).map((row) => `${name}: ${JSON.stringify(row)}`)),
+  );
+  return found.flat();
+}
