@@ -24,7 +24,7 @@ class Bench {
 }
 
 const turn = async () => new Promise(setImmediate);
-const always = { group: 100, most: 1000, isShared: () => false };
+const always = { group: 100, most: 1000, beside: 1000, isShared: () => false };
 
 class Bad extends Error {}
 
@@ -53,6 +53,23 @@ describe('groups', () => {
     expect(bench.groups).toEqual([[4, 6], [1], [50], [10], [1]]);
     await bench.goOn();
     expect(await Promise.all(all)).toEqual([40, 60, 10, 500, 100, 10]);
+  });
+
+  it('are done two at a time while much waits', async () => {
+    const bench = new Bench();
+    const groups = new Groups(bench.work, { ...always, group: 10, beside: 8 });
+    const all = [groups.add(1)];
+    await turn();
+    all.push(groups.add(7, 7));
+    await turn();
+    expect(bench.groups).toEqual([[1]]);
+    all.push(groups.add(2, 2), groups.add(10, 10));
+    await turn();
+    expect(bench.groups).toEqual([[1], [7, 2]]);
+    for (let group = 2; group < 4; group += 1) await bench.goOn();
+    await bench.goOn();
+    expect(bench.groups).toEqual([[1], [7, 2], [10]]);
+    expect(await Promise.all(all)).toEqual([10, 70, 20, 100]);
   });
 
   it('refuse what comes while too much waits, and take it again afterwards', async () => {

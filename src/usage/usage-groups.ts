@@ -14,18 +14,20 @@ interface Waiting<T, R> {
 export class Groups<T, R> {
   private waiting: Waiting<T, R>[] = [];
   private weight = 0;
-  private isAtWork = false;
+  private atWork = 0;
 
   /**
    * @param work answers one result for each item, in their order
    * @param options.group how much weight is done together, at most; a heavier item is done alone
    * @param options.most how much weight may wait
+   * @param options.beside how much weight has to wait for a second group to be done beside the first: less is done
+   * in one go afterwards, for what a group costs itself
    * @param options.isShared whether a failure is everybody's; after any other one each half is tried, so that nobody
    * suffers from what one item cannot bear
    */
   constructor(
     private readonly work: (items: T[]) => Promise<R[]>,
-    private readonly options: { group: number; most: number; isShared: (error: unknown) => boolean },
+    private readonly options: { group: number; most: number; beside: number; isShared: (error: unknown) => boolean },
   ) {}
 
   /** @throws {ServiceUnavailable} while too much waits */
@@ -39,14 +41,20 @@ export class Groups<T, R> {
   }
 
   private async drain(): Promise<void> {
-    if (this.isAtWork) return;
-    this.isAtWork = true;
+    if (!this.mayBegin()) return;
+    this.atWork += 1;
     // What arrived in the same turn of the event loop goes together.
     await new Promise(setImmediate);
-    while (this.waiting.length > 0) {
-      await this.finish(this.takeGroup());
-    }
-    this.isAtWork = false;
+    while (this.waiting.length > 0 && (this.atWork === 1 || this.isMuch())) await this.finish(this.takeGroup());
+    this.atWork -= 1;
+  }
+
+  private mayBegin(): boolean {
+    return this.atWork === 0 || (this.atWork === 1 && this.isMuch());
+  }
+
+  private isMuch(): boolean {
+    return this.weight >= this.options.beside;
   }
 
   private async finish(group: Waiting<T, R>[]): Promise<void> {

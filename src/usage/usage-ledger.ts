@@ -20,11 +20,11 @@ import { Groups } from './usage-groups.js';
 import { MonthIsSealed, UsagePartitions } from './usage-partitions.js';
 import { type NewUsage, type QuotaKey, UsageRepository } from './usage.repository.js';
 
-/** Owners are spread over them, so that one group is decided while another one is written; each takes a connection. */
-const LANES = 2;
 /** Events that go in one transaction. */
 const GROUP = 2000;
-/** Events that may wait in each lane; more are refused with 503. */
+/** As many waiting events are written by a second transaction beside the first. */
+const BESIDE = 200;
+/** Events that may wait; more are refused with 503. */
 const MOST_WAITING = 50_000;
 /** Of a transaction that others got in the way of. */
 const ATTEMPTS = 5;
@@ -45,10 +45,10 @@ type Known = Pick<Books, 'oldest' | 'customers' | 'members'>;
  */
 @Injectable()
 export class UsageLedger {
-  private readonly lanes = Array.from(
-    { length: LANES },
-    () => new Groups<Operation, Result>((group) => this.commit(group), { group: GROUP, most: MOST_WAITING, isShared: isDatabaseAway }),
-  );
+  private readonly groups = new Groups<Operation, Result>((group) => this.commit(group), {
+    ...{ group: GROUP, most: MOST_WAITING, beside: BESIDE },
+    isShared: isDatabaseAway,
+  });
 
   constructor(
     private readonly repository: UsageRepository,
@@ -62,9 +62,7 @@ export class UsageLedger {
 
   /** @throws {ServiceUnavailable} */
   async submit(operation: Operation): Promise<Result> {
-    // The last digits of a UUID are random; one owner's operations go together.
-    const lane = Number.parseInt(operation.owner.id.slice(-6), 16) % LANES;
-    return this.lanes[lane]!.add(operation, Math.max(1, eventsOf(operation).length));
+    return this.groups.add(operation, Math.max(1, eventsOf(operation).length));
   }
 
   /** What an owner may use, and in which periods. */
