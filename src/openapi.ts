@@ -5,7 +5,7 @@ import { ProblemResponse } from './common/problem.dto.js';
 import { completeOperations } from './openapi-operations.js';
 import { completeSchemas } from './openapi-schemas.js';
 
-const DESCRIPTION = `Users, ways to sign in, sessions, organizations, API keys, subscriptions and an audit log for B2B SaaS.
+const DESCRIPTION = `Users, ways to sign in, sessions, organizations, API keys, subscriptions, metered usage and an audit log for B2B SaaS.
 
 - **Failures** are \`application/problem+json\` (RFC 9457). Branch on \`code\`, which never changes; quote \`requestId\` when you report one. An address that is not listed here answers 404 \`route_not_found\`.
 - **Lists** take \`limit\` and \`cursor\` and answer \`data\` and \`nextCursor\`; the last page's is null.
