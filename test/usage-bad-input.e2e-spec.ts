@@ -149,11 +149,9 @@ describe('what nobody should send as usage', () => {
   describe('a time', () => {
     it.each([
       ['9999-12-31T23:59:59.999Z', 'ahead'],
-      ['9999-12-31T23:59:59-23:59', 'ahead'],
       ['0001-01-01T00:00:00Z', 'before'],
       ['0099-01-01T00:00:00Z', 'before'],
       ['1970-01-01T00:00:00Z', 'before'],
-      ['0001-01-01T00:00:00+23:59', 'before'],
       [new Date(Date.now() - 101 * DAY_MS).toISOString(), 'before'],
       [new Date(Date.now() + 6 * 60_000).toISOString(), 'ahead'],
     ])('of %s is too far %s', async (occurredAt, where) => {

@@ -228,7 +228,8 @@ class Telling {
     const tooMany = await this.post(id, '', { eventId: 'too many', model: 'm', tokens: rest + 1 });
     const justRight = await this.post(id, '', { eventId: 'just right', model: 'm', tokens: rest });
     const statuses = [quota.body.held, tooMany.status, justRight.status];
-    if (statuses.join() !== '0,402,201') this.wrong.push(`In the end of ${id}: ${statuses.join()} with ${rest} left`);
+    // The server may be killed that has just recorded it.
+    if (statuses.join() !== (justRight.isRepeated && justRight.status === 200 ? '0,402,200' : '0,402,201')) this.wrong.push(`In the end of ${id}: ${statuses.join()} with ${rest} left`);
   }
 }
 
