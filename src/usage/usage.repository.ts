@@ -84,7 +84,7 @@ const END_HOLDS = statement(sql`UPDATE ${usageHolds} AS h SET status = given.sta
 
 const EVENT_ID: Columns<EventIdKey> = { owner_id: ['uuid', (event) => event.ownerId], event_id: ['text', (event) => event.eventId] };
 const LIST_EVENT_IDS = statement(sql`SELECT given.owner_id, given.event_id, i.fingerprint FROM ${given(EVENT_ID)}
-  CROSS JOIN LATERAL (SELECT i.fingerprint FROM ${usageEventIds} AS i WHERE i.owner_id = given.owner_id AND i.event_id = given.event_id OFFSET 0) AS i`);
+  CROSS JOIN LATERAL (SELECT i.fingerprint FROM ${usageEventIds} AS i WHERE i.owner_id = given.owner_id AND i.event_id = given.event_id LIMIT 1) AS i`);
 const NEW_EVENT_ID: Columns<NewUsage> = {
   ...EVENT_ID,
   fingerprint: ['bytea', (event) => `\\x${event.fingerprint.toString('hex')}`],
