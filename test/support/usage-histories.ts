@@ -229,7 +229,8 @@ class Telling {
     const justRight = await this.post(id, '', { eventId: 'just right', model: 'm', tokens: rest });
     const statuses = [quota.body.held, tooMany.status, justRight.status];
     // The server may be killed that has just recorded it.
-    if (statuses.join() !== (justRight.isRepeated && justRight.status === 200 ? '0,402,200' : '0,402,201')) this.wrong.push(`In the end of ${id}: ${statuses.join()} with ${rest} left`);
+    if (statuses.join() !== (justRight.isRepeated && justRight.status === 200 ? '0,402,200' : '0,402,201'))
+      this.wrong.push(`In the end of ${id}: ${statuses.join()} with ${rest} left`);
   }
 }
 
