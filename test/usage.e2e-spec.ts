@@ -308,6 +308,23 @@ describe('holds', () => {
     expect([other.status, other.body.code]).toEqual([409, 'hold_settled']);
   });
 
+  it('are free again when what they waited for was recorded without them', async () => {
+    await t.http.post('/v1/usage').set(ada.auth).send({ eventId: 'a', model: 'm', tokens: 5 }).expect(201);
+    const { body } = await hold({ estimatedTokens: 10 });
+    const settled = await settle(body.id, { eventId: 'a', tokens: 5 });
+    expect([settled.status, settled.body]).toMatchObject([
+      200,
+      { outcome: 'duplicate', hold: { status: 'released' }, quota: { used: 5, held: 0 } },
+    ]);
+  });
+
+  it('are for whoever is or was a member', async () => {
+    const { path } = await createOrganization(t, ada);
+    const refused = await t.http.post(`${path}/usage/holds`).set(ada.auth).send({ estimatedTokens: 1, userId: newId() });
+    expect([refused.status, refused.body.errors[0].path]).toEqual([400, 'body.userId']);
+    await t.http.post(`${path}/usage/holds`).set(ada.auth).send({ estimatedTokens: 1, userId: ada.id }).expect(201);
+  });
+
   it('that nobody knows are 404, and rubbish is 400', async () => {
     expect((await settle(newId(), { eventId: 'a', tokens: 1 })).body.code).toBe('hold_not_found');
     expect((await release(newId())).body.code).toBe('hold_not_found');

@@ -110,7 +110,7 @@ function eventOf(given: object, now = BEGIN): GivenEvent {
 const owner = { kind: 'organization' as const, id: OWNER };
 const record = (...events: object[]): Operation => ({ kind: 'record', owner, events: events.map((one) => eventOf(one)) });
 const hold = (id: string, tokens: number, ttlMs = MINUTE_MS): Operation => ({
-  ...{ kind: 'hold', owner, hold: { id, tokens, model: null, actorUserId: null, ttlMs } },
+  ...{ kind: 'hold', owner, hold: { id, tokens, model: null, actorUserId: null, ttlMs, isStranger: false } },
 });
 const settle = (world: World, id: string, event: object): Operation => ({
   ...{ kind: 'settle', owner, hold: { ...world.holds.get(`${OWNER} ${id}`)! }, event: eventOf(event, world.now) },
@@ -320,7 +320,7 @@ describe('decisions', () => {
       if (given.kind === 'record') return [{ ...asked, kind: 'record', events: given.events.map(eventFor) }];
       if (given.kind === 'hold') {
         const { id: holdId, tokens: count, ttlMs } = given;
-        return [{ ...asked, kind: 'hold', hold: { id: holdId, tokens: count, ttlMs, model: null, actorUserId: null } }];
+        return [{ ...asked, kind: 'hold', hold: { id: holdId, tokens: count, ttlMs, model: null, actorUserId: null, isStranger: false } }];
       }
       const found = one.holds.get(`${ownerId} ${given.id}`);
       if (found === undefined) return [];

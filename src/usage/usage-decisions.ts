@@ -38,7 +38,10 @@ interface Asked {
   owner: Owner;
 }
 export type RecordOperation = Asked & { kind: 'record'; events: GivenEvent[] };
-export type HoldOperation = Asked & { kind: 'hold'; hold: Pick<UsageHold, 'id' | 'tokens' | 'model' | 'actorUserId'> & { ttlMs: number } };
+export type HoldOperation = Asked & {
+  kind: 'hold';
+  hold: Pick<UsageHold, 'id' | 'tokens' | 'model' | 'actorUserId'> & { ttlMs: number; isStranger: boolean };
+};
 /** `hold` as it was before it was locked: its period and its tokens never change. */
 export type SettleOperation = Asked & { kind: 'settle'; hold: UsageHold; event: GivenEvent };
 export type ReleaseOperation = Asked & { kind: 'release'; hold: UsageHold };
@@ -232,7 +235,7 @@ export class UsageDecisions {
     return { outcome: 'inserted' };
   }
 
-  private hold({ owner, hold: { ttlMs, ...asked } }: HoldOperation): Pick<Result, 'refused' | 'waitMs' | 'hold'> {
+  private hold({ owner, hold: { ttlMs, isStranger, ...asked } }: HoldOperation): Pick<Result, 'refused' | 'waitMs' | 'hold'> {
     const { now } = this.books;
     const existing = this.holds.get(keyOf(owner.id, asked.id));
     if (existing !== undefined) {
@@ -242,6 +245,7 @@ export class UsageDecisions {
       const isPast = existing.status === 'live' && existing.expiresAt <= now;
       return { hold: isPast ? { ...existing, status: 'expired' } : existing };
     }
+    if (isStranger && !this.isMember(owner, asked.actorUserId)) return { refused: 'unknown_user' };
     const { account, row } = this.accountAt(owner, now);
     const requestWait = account.spendRequest();
     if (requestWait > 0) return { refused: 'rate_limited', waitMs: requestWait };
@@ -265,7 +269,11 @@ export class UsageDecisions {
     const hold = this.holds.get(keyOf(owner.id, id))!;
     const answer = (result: Omit<EventResult, 'eventId'>) => ({ hold, events: [{ eventId: event.eventId, ...result }] });
     const seen = this.seenBefore(owner, event);
-    if (seen !== undefined) return answer(seen);
+    if (seen !== undefined) {
+      // It was recorded without the hold, which has nothing left to wait for.
+      if (seen.outcome === 'duplicate' && hold.status === 'live') this.end(hold, 'released', null);
+      return answer(seen);
+    }
     if (hold.status === 'settled') return { refused: 'hold_settled', hold };
     const refusal = this.refusalOf(owner, event);
     if (refusal !== undefined) return answer(refusal);
@@ -305,8 +313,12 @@ export class UsageDecisions {
   private refusalOf(owner: Owner, { occurredAt, actorUserId, isStranger }: GivenEvent): Omit<EventResult, 'eventId'> | undefined {
     if (occurredAt.getTime() > this.books.now.getTime() + FUTURE_MS) return rejected('in_the_future');
     if (occurredAt < this.books.oldest) return rejected('too_old');
-    if (isStranger && !this.members.has(keyOf(owner.id, actorUserId!))) return rejected('unknown_user');
+    if (isStranger && !this.isMember(owner, actorUserId)) return rejected('unknown_user');
     return undefined;
+  }
+
+  private isMember(owner: Owner, userId: string | null): boolean {
+    return this.members.has(keyOf(owner.id, userId!));
   }
 
   private write(row: UsageQuota, event: GivenEvent, { overrun, holdId }: { overrun: number; holdId: string | null }): void {

@@ -175,7 +175,7 @@ function meteredOf(events: NewUsage[], customers: Map<string, Customer>): Metere
 
 function strangersOf(group: Operation[]): { organizationId: string; userId: string }[] {
   return group.flatMap((operation) =>
-    eventsOf(operation).flatMap(({ isStranger, actorUserId }) =>
+    (operation.kind === 'hold' ? [operation.hold] : eventsOf(operation)).flatMap(({ isStranger, actorUserId }) =>
       isStranger ? [{ organizationId: operation.owner.id, userId: actorUserId! }] : [],
     ),
   );

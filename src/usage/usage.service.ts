@@ -87,7 +87,7 @@ export class UsageService {
       id: holdId?.toLowerCase() ?? newId(),
       tokens: estimatedTokens,
       model: model ?? null,
-      actorUserId: userId?.toLowerCase() ?? caller.userId,
+      ...this.actorOf(caller, userId),
       ttlMs: expiresInSeconds * 1000,
     };
     const result = await this.ledger.submit({ kind: 'hold', owner: caller.owner, hold });
@@ -149,10 +149,13 @@ export class UsageService {
     return wrong === undefined ? { event: this.complete(caller, event) } : { errors: [wrong] };
   }
 
-  private complete({ userId: self, owner }: UsageCaller, event: UsageEvent): GivenEvent {
-    const actorUserId = event.userId ?? self;
-    const isStranger = owner.kind === 'organization' && actorUserId !== null && actorUserId !== self;
-    return { ...event, occurredAt: event.occurredAt ?? this.clock.now(), actorUserId, isStranger };
+  private complete(caller: UsageCaller, event: UsageEvent): GivenEvent {
+    return { ...event, occurredAt: event.occurredAt ?? this.clock.now(), ...this.actorOf(caller, event.userId) };
+  }
+
+  private actorOf({ userId: self, owner }: UsageCaller, userId: string | undefined): Pick<GivenEvent, 'actorUserId' | 'isStranger'> {
+    const actorUserId = userId?.toLowerCase() ?? self;
+    return { actorUserId, isStranger: owner.kind === 'organization' && actorUserId !== null && actorUserId !== self };
   }
 
   private wrongUser({ userId: self, mayName }: UsageCaller, userId: string | undefined, path: string): InvalidField | undefined {
