@@ -17,7 +17,8 @@ const IDS = `WITH given AS (SELECT * FROM unnest($1::uuid[], $3::text[], $17::by
   ${USAGE}`;
 
 const insert = async (turn: number) => {
-  const owner = tenantOf(turn);
+  // Not of the last tenants, whose events must agree with their sums.
+  const owner = tenantOf(turn % 1000);
   const now = new Date().toISOString();
   const events = Array.from({ length: BATCH }, eventOf);
   const same = (value: unknown) => events.map(() => value);
