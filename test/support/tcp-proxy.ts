@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import net from 'node:net';
 
 export interface TcpProxy {
@@ -33,11 +34,10 @@ export async function startTcpProxy(target: { host: string; port: number }): Pro
       if (paused) socket.pause();
     }
   });
-  const listen = (port: number) =>
-    new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen(port, '127.0.0.1', resolve);
-    });
+  const listen = async (port: number) => {
+    server.listen(port, '127.0.0.1');
+    await once(server, 'listening');
+  };
   await listen(0);
   const { port } = server.address() as net.AddressInfo;
   const stopListening = () => new Promise<void>((resolve) => (server.listening ? server.close(() => resolve()) : resolve()));
