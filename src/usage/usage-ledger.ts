@@ -147,7 +147,7 @@ export class UsageLedger {
       events.length === 0 ? 0 : repository.insertEventIds(events, now, tx),
       events.length === 0 ? undefined : repository.insertUsage(events, now, tx),
       rollups.length === 0 ? undefined : repository.addToRollups(rollups, now, tx),
-      newHolds.length === 0 ? undefined : repository.insertHolds(newHolds, tx),
+      newHolds.length === 0 ? undefined : repository.insertHolds(newHolds, now, tx),
       endedHolds.length === 0 ? undefined : repository.endHolds(endedHolds, now, tx),
       quotas.length === 0 ? undefined : repository.updateQuotas(quotas, now, tx),
       alerts.length === 0 ? undefined : this.alerts.record(alerts, tx),

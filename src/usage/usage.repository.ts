@@ -74,6 +74,18 @@ const HOLD_KEY: Columns<HoldKey> = { owner_id: ['uuid', (hold) => hold.ownerId],
 const LIST_HOLDS = statement(
   sql`SELECT ${columnsOf(usageHolds, 'h')} FROM ${usageHolds} AS h WHERE (h.owner_id, h.id) IN (SELECT * FROM ${given(HOLD_KEY)})`,
 );
+const NEW_HOLD: Columns<UsageHold> = {
+  ...HOLD_KEY,
+  period_start: ['timestamptz', (hold) => hold.periodStart.toISOString()],
+  tokens: ['bigint', (hold) => hold.tokens],
+  model: ['text', (hold) => hold.model],
+  actor_user_id: ['uuid', (hold) => hold.actorUserId],
+  status: ['hold_status', (hold) => hold.status],
+  expires_at: ['timestamptz', (hold) => hold.expiresAt.toISOString()],
+  event_id: ['text', (hold) => hold.eventId],
+};
+const INSERT_HOLDS = statement(sql`INSERT INTO ${usageHolds} (${namesOf(NEW_HOLD)}, created_at, updated_at)
+  SELECT given.*, ${NOW}, ${NOW} FROM ${given(NEW_HOLD)}`);
 const ENDED_HOLD: Columns<EndedHold> = {
   ...HOLD_KEY,
   status: ['hold_status', (hold) => hold.status],
@@ -188,8 +200,8 @@ export class UsageRepository {
     return hold;
   }
 
-  async insertHolds(holds: (typeof usageHolds.$inferInsert)[], db: Queryable): Promise<void> {
-    await db.insert(usageHolds).values(holds);
+  async insertHolds(holds: UsageHold[], at: Date, db: Queryable): Promise<void> {
+    await db.execute(INSERT_HOLDS({ ...arraysOf(NEW_HOLD, holds), now: at.toISOString() }));
   }
 
   async endHolds(holds: EndedHold[], at: Date, db: Queryable): Promise<void> {
