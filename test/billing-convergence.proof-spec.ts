@@ -20,7 +20,7 @@ import { rendered } from './support/providers-world.js';
 import { choicesArbitrary } from './support/billing-histories.js';
 import { deliverInTurn, pour, type Target } from './support/clerk-deliveries.js';
 import { CLERK_WEBHOOK_SECRET } from './support/clerk-events.js';
-import { permutations } from './support/clerk-stories.js';
+import { ordersOfFive, permutations } from './support/clerk-stories.js';
 import { differences, mixed, withPrefix } from './support/convergence.js';
 import { createTestDatabase, type TestDatabase } from './support/database.js';
 import { MutantHost, nameOf } from './support/mutants.js';
@@ -41,7 +41,7 @@ const targets = new Targets(ENVIRONMENT);
 afterAll(async () => targets.end());
 
 /** How many histories; a third of them with each misfortune. */
-const RUNS = Number(process.env['FC_RUNS'] ?? 60);
+const RUNS = Number(process.env['FC_RUNS'] ?? 40);
 
 const NOTHING: Mutation = { file: 'main.js', search: 'await start();', replace: 'await start();' };
 
@@ -84,9 +84,9 @@ describe('what billing providers tell', () => {
     await expectRepair(await targets.start(1), ENVIRONMENT, Math.ceil(RUNS / 3));
   });
 
-  it('ends in the same state in every order of five events', async () => {
+  it('ends in the same state in any order of five events', async () => {
     const told = Object.values(STORIES).map((story) => {
-      const orders = permutations(5).map((order) => {
+      const orders = ordersOfFive().map((order) => {
         const world = happenedAs(story, newMark());
         return { world, events: rendered(order.map((index) => world.events[index]!)) };
       });

@@ -14,7 +14,7 @@ import { deliverInTurn, pour, settled, type Target } from './support/clerk-deliv
 import { CLERK_WEBHOOK_SECRET } from './support/clerk-events.js';
 import { choicesArbitrary } from './support/clerk-histories.js';
 import { readRows, type Rows, withoutTombstones, writeBefore } from './support/clerk-rows.js';
-import { permutations, STORIES, tellStory } from './support/clerk-stories.js';
+import { ordersOfFive, permutations, STORIES, tellStory } from './support/clerk-stories.js';
 import { againstTruth, truthOf } from './support/clerk-truth.js';
 import { differences, newPrefix, withPrefix } from './support/convergence.js';
 import { createTestDatabase, type TestDatabase } from './support/database.js';
@@ -58,7 +58,7 @@ describe('what Clerk tells', () => {
   });
 
   it('ends in the same rows in any order, with duplicates, many at a time, with two workers', async () => {
-    await expectConvergence(proof, { runs: Number(process.env['FC_RUNS'] ?? 400) });
+    await expectConvergence(proof, { runs: Number(process.env['FC_RUNS'] ?? 250) });
     const strangers = (await readRows(proof.otherwise.db, [])).get('')!;
     expect(Object.values(strangers).flatMap((kind) => Object.keys(kind))).toEqual([]);
   });
@@ -136,11 +136,11 @@ describe('what Clerk tells', () => {
     await expectConvergence({ inOrder, otherwise, tellThem, atTheEnd: purge, compared: withoutTombstones }, { runs: 50 });
   });
 
-  it('ends in the same rows in every order of five events', async () => {
+  it('ends in the same rows in any order of five events', async () => {
     const { inOrder, otherwise } = proof;
     const told = Object.values(STORIES).map((story) => {
       const history = tellStory(story, newPrefix());
-      const orders = permutations(5).map((order) => {
+      const orders = ordersOfFive().map((order) => {
         const other = tellStory(story, newPrefix());
         return { history: other, events: order.map((index) => other.events[index]!) };
       });

@@ -30,7 +30,8 @@ describe('idempotency keys', () => {
     (await t.db.rows<{ count: number }>(`SELECT count(*)::int FROM ${table} WHERE name = $1`, [name]))[0]!.count;
 
   it('are taken by every operation that creates', () => {
-    const creating = operations.filter(({ statuses }) => statuses.includes(201));
+    // Usage has ids of its own, which are known for ever.
+    const creating = operations.filter(({ statuses, path }) => statuses.includes(201) && !path.includes('/usage'));
     expect(creating.length).toBeGreaterThanOrEqual(4);
     for (const { id, method, headerParameters, statuses } of creating) {
       expect([id, method, headerParameters]).toEqual([id, 'POST', ['Idempotency-Key']]);

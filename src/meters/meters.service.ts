@@ -69,7 +69,7 @@ export class MetersService {
   async retry(provider: BillingProviderName, actor: Actor): Promise<number> {
     const now = this.clock.now();
     let after: ExportPosition | undefined;
-    await this.audit.record({ actor, action: 'meter_export.retried', target: { type: 'meter', id: provider } }, this.db);
+    await this.audit.record({ actor, action: 'meter_export.retried', target: { type: 'meter_export', id: provider } }, this.db);
     return sweepInBatches(
       new AbortController().signal,
       async (limit) => {

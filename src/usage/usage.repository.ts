@@ -102,7 +102,7 @@ const NEW_EVENT_ID: Columns<NewUsage> = {
   fingerprint: ['bytea', (event) => `\\x${event.fingerprint.toString('hex')}`],
 };
 const INSERT_EVENT_IDS = statement(sql`INSERT INTO ${usageEventIds} (owner_id, event_id, fingerprint, created_at)
-  SELECT given.*, ${NOW} FROM ${given(NEW_EVENT_ID)} ORDER BY owner_id, event_id ON CONFLICT DO NOTHING`);
+  SELECT given.*, ${NOW} FROM ${given(NEW_EVENT_ID)} ORDER BY owner_id, event_id`);
 
 const TOKENS: Columns<Omit<NewUsage, 'occurredAt' | 'eventId' | 'ownerKind' | 'periodStart' | 'holdId' | 'metadata' | 'fingerprint'>> = {
   owner_id: ['uuid', (row) => row.ownerId],
@@ -216,10 +216,9 @@ export class UsageRepository {
     return rows.map((row) => ({ ownerId: row.owner_id, eventId: row.event_id, fingerprint: row.fingerprint }));
   }
 
-  /** Answers how many of them were new. */
-  async insertEventIds(events: NewUsage[], at: Date, db: Queryable): Promise<number> {
-    const { rowCount } = await db.execute(INSERT_EVENT_IDS({ ...arraysOf(NEW_EVENT_ID, events), now: at.toISOString() }));
-    return rowCount ?? 0;
+  /** Fails on its key for one that came by way of another period's lock since it was looked for. */
+  async insertEventIds(events: NewUsage[], at: Date, db: Queryable): Promise<void> {
+    await db.execute(INSERT_EVENT_IDS({ ...arraysOf(NEW_EVENT_ID, events), now: at.toISOString() }));
   }
 
   async insertUsage(events: NewUsage[], at: Date, db: Queryable): Promise<void> {
