@@ -592,8 +592,8 @@ export const MUTATIONS: Mutation[] = [
   },
   {
     file: USAGE,
-    search: '(${usageHolds.ownerId}, ${usageHolds.id}) IN (SELECT * FROM',
-    replace: '${usageHolds.id} IN (SELECT id FROM',
+    search: '(h.owner_id, h.id) IN (SELECT * FROM',
+    replace: 'h.id IN (SELECT id FROM',
     callers: ['outsider'],
     operations: ['settleOwnHold', 'releaseOwnHold'],
   },
