@@ -31,6 +31,7 @@ const USAGE_REPORTS = 'usage-reports/usage-reports.repository.js';
 const SYNCED_SUBSCRIPTIONS = 'subscriptions/synced-subscriptions.repository.js';
 
 const USAGE = 'usage/usage.repository.js';
+const COMPARED_USAGE = 'usage/compared-usage.repository.js';
 
 const ADMIN = ['admin of another organization'];
 const READS = ['getOrganization', 'listMemberships'];
@@ -620,11 +621,17 @@ export const MUTATIONS: Mutation[] = [
   },
 ];
 
+/** What holds there is proved in test/usage-verification.e2e-spec.ts. */
+const ONLY_A_COMMAND = 'only a command leads there';
+
 /** What holds there is proved in test/clerk-convergence.proof-spec.ts. */
 const ONLY_PROVIDERS = 'only a provider’s event leads there';
 
 /** Predicates that no request can tell from their absence, because another one stands before them. */
 export const SECOND_LINES: (Place & { because: string })[] = [
+  { file: COMPARED_USAGE, within: 'async listHours', search: 'eq(usageRollups.ownerId, ownerId)', because: ONLY_A_COMMAND },
+  { file: COMPARED_USAGE, within: 'async listQuotas', search: 'eq(usageQuotas.ownerId, ownerId)', because: ONLY_A_COMMAND },
+  { file: COMPARED_USAGE, within: 'async sumLiveHolds', search: 'eq(usageHolds.ownerId, ownerId)', because: ONLY_A_COMMAND },
   {
     file: USAGE,
     within: 'async findQuota',
