@@ -26,7 +26,8 @@ export default {
   },
   globalSetup: '<rootDir>/test/support/global-setup.ts',
   globalTeardown: '<rootDir>/test/support/global-teardown.ts',
-  maxWorkers: 2,
+  // Tests wait for the database and for passwords as often as they compute.
+  maxWorkers: 3,
   // Nothing is expected to take that long; a busy machine is no failure, though.
   testTimeout: 120_000,
   forceExit: false,

@@ -41,7 +41,7 @@ const targets = new Targets(ENVIRONMENT);
 afterAll(async () => targets.end());
 
 /** How many histories; a third of them with each misfortune. */
-const RUNS = Number(process.env['FC_RUNS'] ?? 40);
+const RUNS = Number(process.env['FC_RUNS'] ?? 30);
 
 const NOTHING: Mutation = { file: 'main.js', search: 'await start();', replace: 'await start();' };
 

@@ -58,7 +58,7 @@ describe('what Clerk tells', () => {
   });
 
   it('ends in the same rows in any order, with duplicates, many at a time, with two workers', async () => {
-    await expectConvergence(proof, { runs: Number(process.env['FC_RUNS'] ?? 250) });
+    await expectConvergence(proof, { runs: Number(process.env['FC_RUNS'] ?? 150) });
     const strangers = (await readRows(proof.otherwise.db, [])).get('')!;
     expect(Object.values(strangers).flatMap((kind) => Object.keys(kind))).toEqual([]);
   });
