@@ -26,8 +26,7 @@ export default {
   },
   globalSetup: '<rootDir>/test/support/global-setup.ts',
   globalTeardown: '<rootDir>/test/support/global-teardown.ts',
-  // Tests wait for the database and for passwords as often as they compute.
-  maxWorkers: 3,
+  maxWorkers: 2,
   // Nothing is expected to take that long; a busy machine is no failure, though.
   testTimeout: 120_000,
   forceExit: false,
