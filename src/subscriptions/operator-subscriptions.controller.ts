@@ -12,7 +12,7 @@ import {
   ListSubscriptionsQuery,
   SubscriptionListResponse,
   SubscriptionResponse,
-} from './subscriptions.dto.js';
+} from './operator-subscriptions.dto.js';
 import { NotAGrant, OwnerNotFound, SubscriptionNotFound } from './subscriptions.errors.js';
 import { SubscriptionsService } from './subscriptions.service.js';
 

@@ -1,4 +1,5 @@
-import type { EffectiveSubscriptionResponse, PaymentResponse, SubscriptionResponse } from '../../src/subscriptions/subscriptions.dto.js';
+import type { SubscriptionResponse } from '../../src/subscriptions/operator-subscriptions.dto.js';
+import type { EffectiveSubscriptionResponse, PaymentResponse } from '../../src/subscriptions/subscriptions.dto.js';
 import { microsOf, polarTime } from '../simulators/virtual-time.js';
 import type { TestApp } from './app.js';
 import { ClerkApp } from './clerk-app.js';
