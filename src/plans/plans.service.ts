@@ -1,5 +1,5 @@
-import { Injectable } from '@nestjs/common';
-import { Config } from '../config/config.js';
+import { Inject, Injectable } from '@nestjs/common';
+import { Config, type PlanSettings } from '../config/config.js';
 import { loadPlans } from './plan-file.js';
 import { type Plan, type Tier, TIERS } from './plans.js';
 
@@ -11,8 +11,8 @@ export class PlansService {
   private readonly tiersOfProducts: Map<string, Tier>;
 
   /** @throws {ConfigError} */
-  constructor(config: Config) {
-    const { plans, aliases } = loadPlans(config);
+  constructor(@Inject(Config) settings: PlanSettings) {
+    const { plans, aliases } = loadPlans(settings);
     this.byTier = new Map(plans.map((plan) => [plan.tier, plan]));
     this.byName = new Map<string, Plan>([
       ...this.byTier,

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { type Config, ConfigError } from '../config/config.js';
+import { ConfigError } from '../config/config.js';
 import { planMistakes } from './plan-file.js';
 import type { PlanLimits } from './plans.js';
 import { PlansService } from './plans.service.js';
@@ -37,7 +37,7 @@ function mistakesOf(content: unknown, billingProducts: string[] = []): string[] 
 
 function serviceOf(content: object, billingProducts: string[] = []): PlansService {
   writeFileSync(file, JSON.stringify(content));
-  return new PlansService({ plansFile: file, billingProducts } as unknown as Config);
+  return new PlansService({ plansFile: file, billingProducts });
 }
 
 const withFree = (limits: Record<string, unknown>) => ({ plans: { ...PLANS, free: { ...PLANS.free, limits: { ...FREE, ...limits } } } });
