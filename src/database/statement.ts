@@ -31,7 +31,15 @@ export type Columns<Row> = Record<string, [type: string, read: (row: Row) => Ele
 /** Rows as a table of a statement whose text is the same however many there are: one array a column. */
 export function given<Row>(columns: Columns<Row>): SQL {
   const arrays = Object.entries(columns).map(([name, [type]]) => sql`${sql.placeholder(name)}::${sql.raw(type)}[]`);
-  return sql`(SELECT * FROM unnest(${sql.join(arrays, sql`, `)}) AS rows (${sql.raw(Object.keys(columns).join(', '))})) AS given`;
+  return sql`(SELECT * FROM unnest(${sql.join(arrays, sql`, `)}) AS rows (${namesOf(columns)})) AS given`;
+}
+
+/** The names of `given`, in its order; a name that SQL has a use for is told to be one. */
+export function namesOf(columns: object): SQL {
+  return sql.join(
+    Object.keys(columns).map((name) => sql.identifier(name)),
+    sql`, `,
+  );
 }
 
 /** The values of `given`. */

@@ -5,7 +5,7 @@ import { Metrics } from '../common/metrics.js';
 import { Poller } from '../common/poller.js';
 import { LINE_LIMITS, MeterLine } from './meter-line.js';
 import { type Meter, Meters } from './meter.js';
-import { MetersRepository } from './meters.repository.js';
+import { type ExportBacklog, MetersRepository } from './meters.repository.js';
 
 /** Works off what the meters are to be told; a provider that is away holds up nobody but itself. */
 @Injectable()
@@ -28,7 +28,9 @@ export class MeterExporter implements OnApplicationBootstrap, BeforeApplicationS
       labelNames: ['provider', 'outcome'],
       registers,
     });
-    const backlog = async () => repository.backlog();
+    // The gauges are read together, and what they tell is counted once.
+    let counting: Promise<ExportBacklog[]> | undefined;
+    const backlog = async () => (counting ??= repository.backlog().finally(() => (counting = undefined)));
     for (const [name, help, of] of [
       ['tenantry_meter_exports_pending', 'Usage events that a provider is still to be told of', 'pending'],
       ['tenantry_meter_exports_refused', 'Usage events that a provider has refused for good', 'refused'],

@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, asc, eq, isNotNull, isNull, type SQL, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { arraysOf, type Columns, given, namesOf, statement } from '../database/statement.js';
 import type { BillingProviderName } from '../plans/plans.js';
 import { type MeterExport, meterExports as rows } from './meter-exports.table.js';
 
@@ -48,23 +49,26 @@ const CLAIMED = {
   attempts: rows.attempts,
 };
 
+const NEW_EXPORT: Columns<NewExport> = {
+  provider: ['billing_provider', (row) => row.provider],
+  owner_id: ['uuid', (row) => row.ownerId],
+  event_id: ['text', (row) => row.eventId],
+  provider_customer_id: ['text', (row) => row.providerCustomerId],
+  occurred_at: ['timestamptz', (row) => row.occurredAt.toISOString()],
+  values: ['jsonb', (row) => JSON.stringify(row.values)],
+  tokens_used: ['bigint', (row) => row.tokensUsed],
+};
+const NOW = sql`${sql.placeholder('now')}::timestamptz`;
+const INSERT = statement(sql`INSERT INTO ${rows} (${namesOf(NEW_EXPORT)}, next_attempt_at, created_at, updated_at)
+  SELECT given.*, ${NOW}, ${NOW}, ${NOW} FROM ${given(NEW_EXPORT)} ON CONFLICT DO NOTHING`);
+
 @Injectable()
 export class MetersRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
   /** One statement for any number; what is there already stays as it is. */
-  async insert(given: NewExport[], now: Date, db: Queryable = this.db): Promise<void> {
-    const array = (of: (row: NewExport) => unknown, type: string) => sql`${sql.param(given.map(of))}::${sql.raw(type)}[]`;
-    await db.execute(sql`
-      INSERT INTO ${rows} ("provider", "owner_id", "event_id", "provider_customer_id", "occurred_at", "values", "tokens_used",
-                           "next_attempt_at", "created_at", "updated_at")
-      SELECT given.*, due.at, due.at, due.at
-        FROM unnest(${array(({ provider }) => provider, 'billing_provider')}, ${array(({ ownerId }) => ownerId, 'uuid')},
-                    ${array(({ eventId }) => eventId, 'text')}, ${array((row) => row.providerCustomerId, 'text')},
-                    ${array(({ occurredAt }) => occurredAt.toISOString(), 'timestamptz')},
-                    ${array(({ values }) => JSON.stringify(values), 'jsonb')}, ${array(({ tokensUsed }) => tokensUsed, 'bigint')}) AS given,
-             (SELECT ${now.toISOString()}::timestamptz AS at) AS due
-          ON CONFLICT DO NOTHING`);
+  async insert(all: NewExport[], now: Date, db: Queryable = this.db): Promise<void> {
+    await db.execute(INSERT({ ...arraysOf(NEW_EXPORT, all), now: now.toISOString() }));
   }
 
   /** Takes what is due, the oldest first; the attempt counts even if the process does not survive it. */

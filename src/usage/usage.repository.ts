@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, desc, eq, type SQL, sql } from 'drizzle-orm';
+import { and, desc, eq, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
-import { arraysOf, type Columns, columnsOf, given, rowsOf, statement } from '../database/statement.js';
+import { arraysOf, type Columns, columnsOf, given, namesOf, rowsOf, statement } from '../database/statement.js';
 import { memberships } from '../memberships/organization-memberships.table.js';
 import { organizations } from '../organizations/organizations.table.js';
 import { users } from '../users/users.table.js';
@@ -271,8 +271,4 @@ function selectCreationTimes(db: Database) {
       .from(table)
       .where(sql`${table.id} = ANY (${sql.placeholder('ids')}::uuid[])`);
   return of(users).unionAll(of(organizations));
-}
-
-function namesOf(columns: object): SQL {
-  return sql.raw(Object.keys(columns).join(', '));
 }
