@@ -8,6 +8,7 @@ import { ComparedUsageRepository } from '../src/usage/compared-usage.repository.
 import { PartitionedUsageRepository } from '../src/usage/partitioned-usage.repository.js';
 import { monthOf, partitionOf, startOf } from '../src/usage/usage-months.js';
 import { UsageVerification } from '../src/usage/usage-verification.js';
+import { UsageRepository } from '../src/usage/usage.repository.js';
 import { compete, type Contender } from './support/contest.js';
 import type { BenchDatabase } from './support/database.js';
 import { heading, note, table, verdict } from './support/report.js';
@@ -197,7 +198,13 @@ async function compareWithEvents(year: Year): Promise<void> {
 /** As `usage verify` does, for the biggest owner. */
 async function verifyBooks({ url, rows }: Year): Promise<void> {
   const db = createDatabase({ databaseUrl: url, databasePoolSize: 2 });
-  const verification = new UsageVerification(new ComparedUsageRepository(db), new PartitionedUsageRepository(db), new Clock(), db);
+  const verification = new UsageVerification(
+    new ComparedUsageRepository(db),
+    new UsageRepository(db),
+    new PartitionedUsageRepository(db),
+    new Clock(),
+    db,
+  );
   try {
     const start = performance.now();
     const { found } = await verification.verify({ ownerId: ownerId(0) });

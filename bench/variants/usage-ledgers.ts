@@ -1,5 +1,5 @@
 import pg from 'pg';
-import { eventsOf, type GivenEvent, type Operation, type Result } from '../../src/usage/usage-decisions.js';
+import { eventsOf, type GivenEvent, type Operation, type Result } from '../../src/usage/usage-operations.js';
 import { UsageLedger } from '../../src/usage/usage-ledger.js';
 
 // Loaded before dist/main.js: the real program, its guard, checks and answers, with another ledger than ours.

@@ -1,6 +1,12 @@
 /** The last moment of the year 9999: RFC 3339 and PostgreSQL's way of writing it end there. */
 export const LAST_MOMENT = 253_402_300_799_999;
 
+/** From a moment on, until before another. */
+export interface Range {
+  from: Date;
+  to: Date;
+}
+
 /** Whether a date exists, as in `2026-02-28`: `new Date()` takes the 30th of February for the 2nd of March. */
 export function isDay(text: string): boolean {
   const date = new Date(text);

@@ -1,14 +1,10 @@
+import type { Range } from '../common/moments.js';
+
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 
 export const CALENDAR_UNITS = ['hour', 'day', 'week', 'month'] as const;
 export type CalendarUnit = (typeof CALENDAR_UNITS)[number];
-
-/** From a moment on, until before another. */
-export interface Range {
-  from: Date;
-  to: Date;
-}
 
 /** A part of a range. */
 export interface Bucket {

@@ -7,7 +7,7 @@ import { usageRollups } from '../usage/usage-rollups.table.js';
 import { usageSeals } from '../usage/usage-seals.table.js';
 import { type Usage, usage } from '../usage/usage.table.js';
 import { userMerges } from '../users/user-merges.table.js';
-import type { Range } from './calendar.js';
+import type { Range } from '../common/moments.js';
 import type { UsagePart } from './usage-summary.js';
 
 export interface UsageFilters {

@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { and, eq, gte, type SQL, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { organizations } from '../organizations/organizations.table.js';
-import type { Range } from './usage-ranges.js';
+import type { Range } from '../common/moments.js';
 import { usage } from './usage.table.js';
 import { usageEventIds } from './usage-event-ids.table.js';
 import { usageHolds } from './usage-holds.table.js';
@@ -20,6 +20,15 @@ export const COUNTS = {
   overrun: 'overrun',
 } as const;
 export type Counts = Record<keyof typeof COUNTS, number>;
+
+type Side = 'told_' | 'counted_';
+/** Sums of bigints come as text. */
+type HourRow = Record<`${Side}${(typeof COUNTS)[keyof typeof COUNTS]}`, string> & {
+  hour: string;
+  model: string;
+  actor_user_id: string | null;
+  is_told: boolean;
+};
 
 /** An hour whose rollup and events do not agree. */
 export interface HourDifference {
@@ -76,7 +85,7 @@ export class ComparedUsageRepository {
       (column) => sql`coalesce(sum(${column}) FILTER (WHERE is_told), 0) AS ${told(column)},
       coalesce(sum(${column}) FILTER (WHERE NOT is_told), 0) AS ${counted(column)}`,
     );
-    const { rows } = await db.execute<Record<string, string>>(
+    const { rows } = await db.execute<HourRow>(
       sql`SELECT * FROM (
             SELECT hour, model, actor_user_id, bool_or(is_told) AS is_told, ${sums} FROM (
               SELECT hour, model, actor_user_id, true AS is_told, ${columns((column) => column)} FROM ${usageRollups}
@@ -88,10 +97,10 @@ export class ComparedUsageRepository {
           ) AS hours WHERE (${columns(told)}) <> (${columns(counted)}) ORDER BY hour, model, actor_user_id`,
     );
     return rows.map((row) => ({
-      hour: new Date(row['hour']!),
-      model: row['model']!,
-      actorUserId: row['actor_user_id'] ?? null,
-      told: (row['is_told'] as unknown as boolean) ? countsOf(row, 'told_') : undefined,
+      hour: new Date(row.hour),
+      model: row.model,
+      actorUserId: row.actor_user_id,
+      told: row.is_told ? countsOf(row, 'told_') : undefined,
       counted: countsOf(row, 'counted_'),
     }));
   }
@@ -172,33 +181,11 @@ export class ComparedUsageRepository {
     );
   }
 
-  /** Adds to rollups, makes those that are missing, and removes those that count nothing then. */
-  async addToRollups(
-    ownerId: string,
-    hours: (Pick<HourDifference, 'hour' | 'model' | 'actorUserId'> & { added: Counts })[],
-    now: Date,
-    db: Queryable,
-  ): Promise<void> {
-    const names = Object.keys(COUNTS) as (keyof Counts)[];
-    const arrays = sql.join(
-      [
-        sql`${sql.param(hours.map(({ hour }) => hour.toISOString()))}::timestamptz[]`,
-        sql`${sql.param(hours.map(({ model }) => model))}::text[]`,
-        sql`${sql.param(hours.map(({ actorUserId }) => actorUserId))}::uuid[]`,
-        ...names.map((name) => sql`${sql.param(hours.map(({ added }) => added[name]))}::bigint[]`),
-      ],
-      sql`, `,
-    );
-    const given = sql`unnest(${arrays}) AS given (hour, model, actor_user_id, ${columns((column) => column)})`;
+  /** Of these hours, those that count nothing. */
+  async deleteEmptyRollups(ownerId: string, hours: Date[], db: Queryable): Promise<void> {
+    const given = sql`${sql.param(hours.map((hour) => hour.toISOString()))}::timestamptz[]`;
     await db.execute(
-      sql`INSERT INTO ${usageRollups} AS r (owner_id, hour, model, actor_user_id, ${columns((column) => column)})
-          SELECT ${ownerId}::uuid, given.* FROM ${given} ORDER BY hour, model, actor_user_id
-          ON CONFLICT (owner_id, hour, model, actor_user_id) DO UPDATE SET ${columns((column) => sql`${column} = r.${column} + excluded.${column}`)},
-            updated_at = ${now.toISOString()}::timestamptz`,
-    );
-    await db.execute(
-      sql`DELETE FROM ${usageRollups} AS r USING ${given} WHERE r.owner_id = ${ownerId} AND r.hour = given.hour AND r.model = given.model
-             AND r.actor_user_id IS NOT DISTINCT FROM given.actor_user_id AND (${columns((column) => sql`r.${column}`)}) = (${columns(() => sql`0`)})`,
+      sql`DELETE FROM ${usageRollups} WHERE owner_id = ${ownerId} AND hour = ANY (${given}) AND (${columns((column) => column)}) = (${columns(() => sql`0`)})`,
     );
   }
 
@@ -226,6 +213,6 @@ function within(column: SQL, { from, to }: Range): SQL {
   return sql`${column} >= ${from.toISOString()}::timestamptz AND ${column} < ${to.toISOString()}::timestamptz`;
 }
 
-function countsOf(row: Record<string, string>, prefix: 'told_' | 'counted_'): Counts {
-  return Object.fromEntries(Object.entries(COUNTS).map(([name, column]) => [name, Number(row[prefix + column])])) as Counts;
+function countsOf(row: HourRow, prefix: Side): Counts {
+  return Object.fromEntries(Object.entries(COUNTS).map(([name, column]) => [name, Number(row[`${prefix}${column}`])])) as Counts;
 }

@@ -2,7 +2,7 @@ import type { Response } from 'express';
 import { RateLimited } from '../access/access.errors.js';
 import { InvalidRequest } from '../common/common.errors.js';
 import type { InvalidField } from '../common/problem.js';
-import type { Quota, Rejection } from './usage-decisions.js';
+import type { Quota, Rejection } from './usage-operations.js';
 import { QuotaResponse, UsageBatchResponse, UsageHoldResponse, UsageResponse } from './usage.dto.js';
 import { HoldConflict, HoldSettled, QuotaExceeded, UsageConflict } from './usage.errors.js';
 import type { Answered, UsageService } from './usage.service.js';

@@ -1,7 +1,9 @@
 import fc from 'fast-check';
 import type { Entitlement } from '../subscriptions/subscriptions.service.js';
 import { MOST_TOKENS } from './usage-account.js';
-import { Customer, type GivenEvent, type Operation, quotaKeysOf, type Result, UsageDecisions } from './usage-decisions.js';
+import { Customer } from './usage-customer.js';
+import { quotaKeysOf, UsageDecisions } from './usage-decisions.js';
+import type { GivenEvent, Operation, Result } from './usage-operations.js';
 import { readEvent } from './usage-event.js';
 import type { UsageHold } from './usage-holds.table.js';
 import type { UsageQuota } from './usage-quotas.table.js';

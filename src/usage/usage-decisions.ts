@@ -1,115 +1,27 @@
 import type { Owner } from '../common/owner.js';
-import type { Entitlement } from '../subscriptions/subscriptions.service.js';
 import type { UsageAlert } from './usage-alerts.table.js';
 import { UsageAccount } from './usage-account.js';
-import { FUTURE_MS, type UsageEvent } from './usage-event.js';
+import type { Customer } from './usage-customer.js';
+import { FUTURE_MS } from './usage-event.js';
 import type { UsageHold } from './usage-holds.table.js';
-import { periodAt, type UsagePeriod } from './usage-period.js';
+import {
+  type EventResult,
+  eventsOf,
+  type GivenEvent,
+  type HoldOperation,
+  type Operation,
+  type Quota,
+  type RecordOperation,
+  type Rejection,
+  type ReleaseOperation,
+  type Result,
+  type SettleOperation,
+} from './usage-operations.js';
 import type { UsageQuota } from './usage-quotas.table.js';
 import type { EventIdKey, NewUsage, QuotaKey, Rollup } from './usage.repository.js';
 
 const HOUR_MS = 3_600_000;
 const MINUTE_MS = 60_000;
-
-export const OUTCOMES = ['inserted', 'duplicate', 'conflict', 'rejected'] as const;
-export type Outcome = (typeof OUTCOMES)[number];
-
-/** Why an event, or a hold, was not taken. */
-export const REJECTIONS = [
-  'invalid',
-  'in_the_future',
-  'too_old',
-  'unknown_user',
-  'count_too_large',
-  'quota_exceeded',
-  'rate_limited',
-] as const;
-export type Rejection = (typeof REJECTIONS)[number];
-
-/** An event with what its request knows. */
-export interface GivenEvent extends UsageEvent {
-  occurredAt: Date;
-  actorUserId: string | null;
-  /** Whether it is still to be seen that this person belongs, or belonged, to the organization. */
-  isStranger: boolean;
-}
-
-interface Asked {
-  owner: Owner;
-}
-export type RecordOperation = Asked & { kind: 'record'; events: GivenEvent[] };
-export type HoldOperation = Asked & {
-  kind: 'hold';
-  hold: Pick<UsageHold, 'id' | 'tokens' | 'model' | 'actorUserId'> & { ttlMs: number; isStranger: boolean };
-};
-/** `hold` as it was before it was locked: its period and its tokens never change. */
-export type SettleOperation = Asked & { kind: 'settle'; hold: UsageHold; event: GivenEvent };
-export type ReleaseOperation = Asked & { kind: 'release'; hold: UsageHold };
-export type Operation = RecordOperation | HoldOperation | SettleOperation | ReleaseOperation;
-
-/** What is left of a period. */
-export interface Quota extends UsagePeriod {
-  used: number;
-  overrun: number;
-  held: number;
-  /** Null where there is no limit. */
-  limit: number | null;
-  /** Whether usage stops at the limit. */
-  isHard: boolean;
-  remaining: number | null;
-}
-
-export interface EventResult {
-  eventId: string;
-  outcome: Outcome;
-  reason?: Rejection;
-}
-
-/** What became of an operation. */
-export interface Result {
-  /** The owner's period of now, after it. */
-  quota: Quota;
-  /** Set where the operation as a whole was refused. */
-  refused?: Rejection | 'hold_conflict' | 'hold_settled';
-  /** Milliseconds until a minute's allowance has room again. */
-  waitMs?: number;
-  events: EventResult[];
-  hold?: UsageHold;
-}
-
-/** An owner, and what their plan is now. */
-export class Customer {
-  private readonly anchor: Date;
-  private latest?: UsagePeriod;
-
-  /** @param createdAt from when on the periods of the free plan are counted */
-  constructor(
-    readonly owner: Owner,
-    readonly entitlement: Entitlement,
-    private readonly createdAt: Date,
-  ) {
-    const { granting } = entitlement;
-    this.anchor = granting === undefined ? createdAt : (granting.startedAt ?? granting.currentPeriodStart ?? granting.createdAt);
-  }
-
-  /**
-   * The period that counts a moment: of the subscription that grants the plan, and before it began of the free plan.
-   * So a change of plan within one subscription changes the limit and keeps what was used, and another subscription,
-   * or none, counts in periods of its own.
-   */
-  periodAt(at: Date): UsagePeriod {
-    const [moment, anchor] = [at.getTime(), this.anchor.getTime()];
-    const isEarlier = moment < anchor;
-    const { latest } = this;
-    // Nearly every moment is of the same one.
-    if (latest !== undefined && isIn(latest, moment) && isEarlier === latest.start.getTime() < anchor) return latest;
-    return (this.latest = periodAt(isEarlier ? this.createdAt : this.anchor, at));
-  }
-}
-
-function isIn({ start, end }: UsagePeriod, moment: number): boolean {
-  return moment >= start.getTime() && moment < end.getTime();
-}
 
 /** What was read, under the locks of the quotas. */
 export interface Books {
@@ -265,8 +177,8 @@ export class UsageDecisions {
   }
 
   /** Never refused for what it counts: it has been used. */
-  private settle({ owner, hold: { id }, event }: SettleOperation): Pick<Result, 'refused' | 'hold'> & { events?: EventResult[] } {
-    const hold = this.holds.get(keyOf(owner.id, id))!;
+  private settle({ owner, hold: given, event }: SettleOperation): Pick<Result, 'refused' | 'hold'> & { events?: EventResult[] } {
+    const hold = this.lockedOf(given);
     const answer = (result: Omit<EventResult, 'eventId'>) => ({ hold, events: [{ eventId: event.eventId, ...result }] });
     const seen = this.seenBefore(owner, event);
     if (seen !== undefined) {
@@ -288,11 +200,16 @@ export class UsageDecisions {
     return answer({ outcome: 'inserted' });
   }
 
-  private release({ owner, hold: { id } }: ReleaseOperation): Pick<Result, 'refused' | 'hold'> {
-    const hold = this.holds.get(keyOf(owner.id, id))!;
+  private release({ hold: given }: ReleaseOperation): Pick<Result, 'refused' | 'hold'> {
+    const hold = this.lockedOf(given);
     if (hold.status === 'settled') return { refused: 'hold_settled', hold };
     if (hold.status === 'live') this.end(hold, 'released', null);
     return { hold };
+  }
+
+  /** As it was before the lock, where it was removed since: those that are removed ended long ago. */
+  private lockedOf(hold: UsageHold): UsageHold {
+    return this.holds.get(keyOf(hold.ownerId, hold.id)) ?? { ...hold };
   }
 
   private end(hold: UsageHold, status: 'settled' | 'released', eventId: string | null): void {
@@ -368,11 +285,6 @@ export function quotaKeysOf(operations: Operation[], { now, oldest, customers }:
     }
   }
   return [...keys.values()];
-}
-
-export function eventsOf(operation: Operation): GivenEvent[] {
-  if (operation.kind === 'record') return operation.events;
-  return operation.kind === 'settle' ? [operation.event] : [];
 }
 
 function rollUp(events: NewUsage[]): Rollup[] {

@@ -5,18 +5,11 @@ import { isDatabaseAway, isMissingPartition, isPassing, Overtaken } from '../dat
 import { type MeteredEvent, MetersService } from '../meters/meters.service.js';
 import { SubscriptionsService } from '../subscriptions/subscriptions.service.js';
 import { UsageAlerts } from './usage-alerts.js';
-import {
-  type Books,
-  type Changes,
-  Customer,
-  eventsOf,
-  type Operation,
-  quotaKeysOf,
-  type Result,
-  UsageDecisions,
-} from './usage-decisions.js';
+import { Customer } from './usage-customer.js';
+import { type Books, type Changes, quotaKeysOf, UsageDecisions } from './usage-decisions.js';
 import { FUTURE_MS } from './usage-event.js';
 import { Groups } from './usage-groups.js';
+import { eventsOf, type Operation, type Result } from './usage-operations.js';
 import { MonthIsSealed, UsagePartitions } from './usage-partitions.js';
 import { type NewUsage, type QuotaKey, UsageRepository } from './usage.repository.js';
 

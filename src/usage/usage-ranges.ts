@@ -1,8 +1,4 @@
-/** From a moment on, and before another. */
-export interface Range {
-  from: Date;
-  to: Date;
-}
+import type { Range } from '../common/moments.js';
 
 /**
  * Divides time so that no part has many more events than told, by what is known of each hour; one hour is never

@@ -7,6 +7,7 @@ import { ComparedUsageRepository } from './compared-usage.repository.js';
 import { PartitionedUsageRepository } from './partitioned-usage.repository.js';
 import { compareQuotas, describe, type Difference, type Findings, isRepairable, missingOf } from './usage-differences.js';
 import { rangesOf } from './usage-ranges.js';
+import { UsageRepository } from './usage.repository.js';
 
 interface Summary {
   /** How many of each kind. */
@@ -39,6 +40,7 @@ const WRITTEN_AT_ONCE = 5000;
 export class UsageVerification {
   constructor(
     private readonly repository: ComparedUsageRepository,
+    private readonly usage: UsageRepository,
     private readonly partitions: PartitionedUsageRepository,
     private readonly clock: Clock,
     @Inject(DATABASE) private readonly db: Database,
@@ -131,8 +133,10 @@ export class UsageVerification {
     const now = this.clock.now();
     for (const { periodStart, told, counted } of quotas)
       await this.repository.addToQuota(ownerId, periodStart, missingOf(told, counted), now, tx);
-    const added = hours.map(({ told, counted, ...key }) => ({ ...key, added: missingOf(told, counted) }));
-    for (const some of inParts(added)) await this.repository.addToRollups(ownerId, some, now, tx);
+    const missing = hours.map(({ told, counted, ...key }) => ({ ownerId, ...key, ...missingOf(told, counted) }));
+    for (const some of inParts(missing)) await this.usage.addToRollups(some, now, tx);
+    const touched = missing.map(({ hour }) => hour);
+    for (const some of inParts(touched)) await this.repository.deleteEmptyRollups(ownerId, some, tx);
     for (const some of inParts(missingIds)) await this.repository.insertIds(ownerId, some, now, tx);
   }
 }

@@ -6,7 +6,7 @@ import { whenGiven } from '../common/transforms.js';
 import { type Tier, TIERS } from '../plans/plans.js';
 import { ALERT_THRESHOLDS, MOST_TOKENS } from './usage-account.js';
 import type { UsageAlert } from './usage-alerts.table.js';
-import { type EventResult, type Outcome, OUTCOMES, type Quota, type Rejection, REJECTIONS } from './usage-decisions.js';
+import { type EventResult, type Outcome, OUTCOMES, type Quota, type Rejection, REJECTIONS } from './usage-operations.js';
 import { MOST_METADATA, MOST_METADATA_CHARACTERS, type Metadata } from './usage-event.js';
 import { HOLD_STATUSES, type HoldStatus, type UsageHold } from './usage-holds.table.js';
 import type { Answered, BatchResult } from './usage.service.js';

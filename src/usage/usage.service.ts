@@ -9,7 +9,7 @@ import type { Plan, PlanLimits } from '../plans/plans.js';
 import { PlansService } from '../plans/plans.service.js';
 import { UsageAccount } from './usage-account.js';
 import type { UsageAlert } from './usage-alerts.table.js';
-import type { EventResult, GivenEvent, HoldOperation, Quota, Result } from './usage-decisions.js';
+import type { EventResult, GivenEvent, HoldOperation, Quota, Result } from './usage-operations.js';
 import { readEvent, type UsageEvent } from './usage-event.js';
 import type { UsageHold } from './usage-holds.table.js';
 import { UsageLedger } from './usage-ledger.js';
