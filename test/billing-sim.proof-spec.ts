@@ -19,12 +19,12 @@ describe('whoever pays has what they pay for, and nobody else', () => {
 });
 
 describe('the simulation itself', () => {
-  it.each<[string, number, (app: NestExpressApplication) => void]>([
-    ['messages are kept as often as they come', 12, withoutDeduplication],
-    ['the order of events decides nothing', 10, withoutOrder],
-    ['no provider is asked when a date is over', 8, withoutQuestions],
-  ])('fails when %s', async (_, seed, sabotage) => {
-    await expect(simulate({ seed, months: 2, sabotage })).rejects.toBeInstanceOf(Violation);
+  it.each<[string, Parameters<typeof simulate>[0]]>([
+    ['messages are kept as often as they come', { seed: 4, months: 1, sabotage: withoutDeduplication }],
+    ['the order of events decides nothing', { seed: 10, months: 2, sabotage: withoutOrder }],
+    ['no provider is asked when a date is over', { seed: 2, months: 1, sabotage: withoutQuestions }],
+  ])('fails when %s', async (_, choices) => {
+    await expect(simulate(choices)).rejects.toBeInstanceOf(Violation);
   });
 
   function withoutDeduplication(app: NestExpressApplication): void {

@@ -38,7 +38,7 @@ export async function expectBillingConvergence(proof: BillingProof, runs: number
 }
 
 /** What these choices make happen, each with a mark of its own. */
-export function billingTellingsOf(all: Choices[]): BillingTelling[] {
+function billingTellingsOf(all: Choices[]): BillingTelling[] {
   return all.map((choices) => {
     const world = happened(choices, newMark());
     return { world, deliveries: rendered(shuffled(world.events, choices)), isLate: choices.rendering === 'latest' };

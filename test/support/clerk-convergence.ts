@@ -30,7 +30,7 @@ export async function expectConvergence(proof: Proof, { runs, ...options }: Hist
 }
 
 /** What these choices make happen, each with a prefix of its own. */
-export function tellingsOf(all: Choices[]): Telling[] {
+function tellingsOf(all: Choices[]): Telling[] {
   return all.map((choices) => {
     const history = tell(choices, newPrefix());
     return { history, deliveries: shuffled(history.events, choices) };
