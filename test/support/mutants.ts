@@ -5,6 +5,7 @@ import path from 'node:path';
 import pg from 'pg';
 import { onServer, type TestDatabase } from './database.js';
 import { locate, type Mutation, type Place } from './mutations.js';
+import { QUICK_IMPORTS } from './processes.js';
 
 const DIST = path.resolve('dist');
 const BUILD = readdirSync(DIST, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.js'));
@@ -12,7 +13,9 @@ const BUILD = readdirSync(DIST, { recursive: true, encoding: 'utf8' }).filter((f
 /** A process that runs builds with one thing changed in them. */
 export class MutantHost {
   private readonly directory = mkdtempSync(path.resolve('.mutants-'));
-  private readonly child: ChildProcess = fork(new URL('./mutant-host.ts', import.meta.url), { execArgv: ['--no-warnings'] });
+  private readonly child: ChildProcess = fork(new URL('./mutant-host.ts', import.meta.url), {
+    execArgv: ['--no-warnings', '--import', QUICK_IMPORTS],
+  });
   private count = 0;
 
   constructor() {

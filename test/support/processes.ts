@@ -8,6 +8,8 @@ import { testEnvironment } from './app.js';
 /** A third of what a start costs is compiling the same modules again. */
 const COMPILE_CACHE = path.resolve('node_modules/.cache/tenantry-compile');
 
+export const QUICK_IMPORTS = new URL('./quick-imports.mjs', import.meta.url).href;
+
 interface Ended {
   code: number | null;
   signal: NodeJS.Signals | null;
@@ -55,7 +57,7 @@ export async function endProcesses(): Promise<void> {
 }
 
 export function run(program: 'main.js' | 'cli.js', args: string[] = [], { env = {}, cwd, uid, gid }: Options = {}): Process {
-  const child = spawn(process.execPath, [path.join(cwd ?? '.', 'dist', program), ...args], {
+  const child = spawn(process.execPath, ['--import', QUICK_IMPORTS, path.join(cwd ?? '.', 'dist', program), ...args], {
     cwd,
     uid,
     gid,
