@@ -1,7 +1,10 @@
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, rmSync, statfsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import pg from 'pg';
+
+/** Several times what a whole run has used at once. */
+const ENOUGH_BYTES = 4 * 2 ** 30;
 
 /** One server for the whole run, and one migrated template that every test file's database is cloned from. */
 export default async function setUp(): Promise<void> {
@@ -13,7 +16,7 @@ export default async function setUp(): Promise<void> {
   const { migrate } = (await import(`${dist}/migrations.js`)) as typeof import('../../src/database/migrations.js');
   let serverUrl = process.env['DATABASE_URL'];
   if (serverUrl === undefined) {
-    const directory = mkdtempSync(path.join(tmpdir(), 'tenantry-test-'));
+    const directory = mkdtempSync(path.join(folder(), 'tenantry-test-'));
     // Root's server has an account of its own; without access it would have to be copied elsewhere.
     chmodSync(directory, 0o711);
     // Durability is not under test here; the tests that kill the server start their own.
@@ -35,6 +38,14 @@ export default async function setUp(): Promise<void> {
   process.env['TEST_SERVER_URL'] = url;
   process.env['TEST_TEMPLATE'] = template;
   delete process.env['DATABASE_URL'];
+}
+
+/** In memory, where there is enough of it: making and dropping a database for each test file is mostly files. */
+function folder(): string {
+  const memory = '/dev/shm';
+  if (!existsSync(memory)) return tmpdir();
+  const { bavail, bsize } = statfsSync(memory);
+  return bavail * bsize > ENOUGH_BYTES ? memory : tmpdir();
 }
 
 function withDatabase(url: string, name: string): string {
