@@ -29,5 +29,7 @@ export default {
   maxWorkers: 2,
   // Nothing is expected to take that long; a busy machine is no failure, though.
   testTimeout: 120_000,
+  // What a test file has loaded stays in its worker, which takes longer to end than Jest waits.
+  workerIdleMemoryLimit: '1GB',
   forceExit: false,
 };

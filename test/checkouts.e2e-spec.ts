@@ -12,6 +12,7 @@ import { settled } from './support/clerk-deliveries.js';
 import { newMessageId } from './support/clerk-events.js';
 import { type SignedInPerson, signUp } from './support/people.js';
 import { polarEvent, polarSubscription } from './support/polar-events.js';
+import { skipJob } from './support/tenant-world.js';
 import { addMember, auditOf, createOrganization } from './support/tenants.js';
 import { until } from './support/until.js';
 import { postSigned, standardKey } from './support/webhook-signing.js';
@@ -46,6 +47,8 @@ describe('checkout and portal', () => {
       BILLING_PRODUCTS: `polar:${pro}=pro,polar:${team}=business,dodo:${business}=business`,
       TRUSTED_ORIGINS: 'https://app.example.com',
     });
+    // The tests run it when it is time.
+    await skipJob(t.db, 'follow_seats', 300);
     const options = { secret: SECRET };
     polar = {
       account: polarAccount,

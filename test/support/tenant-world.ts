@@ -424,5 +424,7 @@ export async function skipJob(db: TestDatabase, job: string, everySeconds: numbe
   const runs = [turn, turn + 1].map((one) => new Date(one * everySeconds * 1000));
   await drizzle(db.pool)
     .insert(jobRuns)
-    .values(runs.map((tick) => ({ id: newId(), job, tick, holder: newId(), leasedUntil: new Date(), finishedAt: new Date() })));
+    .values(runs.map((tick) => ({ id: newId(), job, tick, holder: newId(), leasedUntil: new Date(), finishedAt: new Date() })))
+    // It has run already.
+    .onConflictDoNothing();
 }
