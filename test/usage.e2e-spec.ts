@@ -208,6 +208,17 @@ describe('recording usage', () => {
     expect(quota!.period_start <= late && late < quota!.period_end).toBe(true);
   });
 
+  it('goes on where the partition of a month was dropped behind its back', async () => {
+    const occurredAt = new Date(Date.now() - 100 * 86_400_000).toISOString();
+    await post(event({ occurredAt })).expect(201);
+    const [partition] = await t.db.rows<{ name: string }>('SELECT tableoid::regclass AS name FROM usage WHERE owner_id = $1', [
+      organization.id,
+    ]);
+    await t.db.rows(`DROP TABLE ${partition!.name}`);
+    await post(event({ eventId: 'after', occurredAt })).expect(201);
+    expect(await rowsOf(organization.id)).toEqual([expect.objectContaining({ event_id: 'after' })]);
+  });
+
   it('counts one’s own usage apart from an organization’s', async () => {
     const person = await signUp(t);
     await t.http.post('/v1/usage').set(person.auth).send(event()).expect(201);
