@@ -38,7 +38,7 @@ const targets = new Targets(ENVIRONMENT);
 afterAll(async () => targets.end());
 
 /** How many histories; a third of them with each misfortune. */
-const RUNS = Number(process.env['FC_RUNS'] ?? 30);
+const RUNS = Number(process.env['FC_RUNS'] ?? 21);
 
 const NOTHING: Mutation = { file: 'main.js', search: 'await start();', replace: 'await start();' };
 

@@ -79,7 +79,7 @@ describe('what Clerk tells', () => {
   });
 
   it('ends in the same rows in any order, with duplicates, many at a time, with two workers', async () => {
-    await expectConvergence(proof, { runs: Number(process.env['FC_RUNS'] ?? 150) });
+    await expectConvergence(proof, { runs: Number(process.env['FC_RUNS'] ?? 100) });
     const strangers = (await readRows(proof.otherwise.db, [])).get('')!;
     expect(Object.values(strangers).flatMap((kind) => Object.keys(kind))).toEqual([]);
   });
@@ -119,7 +119,7 @@ describe('what Clerk tells', () => {
   it('ends in the same rows when servers are killed all the time', async () => {
     const otherwise = await targets.startMortal();
     const tellThem = async (tellings: Telling[]) => otherwise.pour(tellings.flatMap(({ deliveries }) => deliveries));
-    await expectConvergence({ inOrder: proof.inOrder, otherwise, tellThem }, { runs: 40 });
+    await expectConvergence({ inOrder: proof.inOrder, otherwise, tellThem }, { runs: 30 });
   });
 
   it('brings nothing back that was purged, whatever is told again', async () => {
@@ -154,7 +154,7 @@ describe('what Clerk tells', () => {
       await http.post('/v1/webhook-events/replay').set(operator.auth).send({ provider: 'clerk', status: 'processed' }).expect(202);
       await settled(otherwise);
     };
-    await expectConvergence({ inOrder, otherwise, tellThem, atTheEnd: purge, compared: withoutTombstones }, { runs: 50 });
+    await expectConvergence({ inOrder, otherwise, tellThem, atTheEnd: purge, compared: withoutTombstones }, { runs: 30 });
   });
 
   it('ends in the same rows in any order of five events', async () => {

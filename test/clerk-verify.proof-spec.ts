@@ -94,7 +94,7 @@ describe('after any history of which any events were lost', () => {
   it('our users, organizations and memberships end as Clerk has them', async () => {
     const seed = Number(process.env['FC_SEED'] ?? (Date.now() ^ (Math.random() * 0x100000000)) | 0);
     // Nobody local: whose row they become may have been told by what was lost.
-    const samples = fc.sample(choicesArbitrary({ maxLocals: 0 }), { seed, numRuns: Number(process.env['FC_RUNS'] ?? 150) });
+    const samples = fc.sample(choicesArbitrary({ maxLocals: 0 }), { seed, numRuns: Number(process.env['FC_RUNS'] ?? 100) });
     // Nor where only their ids tell which of two memberships was the later one.
     const histories = samples.map((choices) => ({ choices, ...tell(choices, newPrefix()) })).filter(({ clerk: { tied } }) => !tied);
     const delivered = histories.map(({ choices, events, ...history }) => ({
