@@ -10,8 +10,8 @@ import { endProcesses, type Process, ready, startServer, until } from './support
 import { startTcpProxy } from './support/tcp-proxy.js';
 
 const ENVIRONMENT = { CLERK_WEBHOOK_SIGNING_SECRET: CLERK_WEBHOOK_SECRET };
-/** As many as a process takes at once: half of the connections it has. */
-const BATCH = 5;
+/** As many effects as a process brings about at once, at most: half of the connections it has. */
+const LANES = 5;
 
 interface StoredEvent {
   status: string;
@@ -53,12 +53,10 @@ async function holdEffects(): Promise<{ letGo(): Promise<void> }> {
   };
 }
 
-const isHeld = async () =>
-  (
-    await db.rows(
-      `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query ILIKE '%users%'`,
-    )
-  ).length > 0;
+/** Effects that wait to be let go. */
+const countHeld = async () =>
+  count(`pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query ILIKE '%users%'`);
+const isHeld = async () => (await countHeld()) > 0;
 
 /** What the killed process had open is over when the database has noticed. */
 async function kill(server: Process, held: { letGo(): Promise<void> }): Promise<void> {
@@ -153,10 +151,11 @@ it('two processes share the work, and each event has its effect once', async () 
   // All to one of them: the other finds what is left.
   const target = { db, urls: () => [servers[0]!.url] };
   await pour(target, events);
-  await until('both have taken what they can', async () => (await count('webhook_events WHERE attempts > 0')) === 2 * BATCH);
+  await until('both are at work', async () => (await countHeld()) > LANES);
   await held.letGo();
   await settled(target);
-  expect(await count(`webhook_events WHERE status = 'processed' AND attempts = 1`)).toBe(events.length);
+  // Not at the first attempt: a process that gets no time for a second has lost its claim.
+  expect(await count(`webhook_events WHERE status = 'processed'`)).toBe(events.length);
   expect(await count('users')).toBe(events.length);
   expect(await count(`audit_log WHERE action = 'user.created'`)).toBe(events.length);
   const shares = await Promise.all(
@@ -166,7 +165,7 @@ it('two processes share the work, and each event has its effect once', async () 
     }),
   );
   expect(shares[0]! + shares[1]!).toBe(events.length);
-  expect(Math.min(...shares)).toBeGreaterThanOrEqual(BATCH);
+  expect(Math.min(...shares)).toBeGreaterThan(0);
 });
 
 it('a database that is away is told with 503, and what comes again then lands', async () => {
