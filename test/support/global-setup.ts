@@ -1,8 +1,9 @@
-import { chmodSync, existsSync, mkdtempSync, rmSync, statfsSync } from 'node:fs';
+import { accessSync, chmodSync, constants, mkdtempSync, readdirSync, rmSync, statfsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import pg from 'pg';
 
+const MEMORY = '/dev/shm';
 /** Several times what a whole run has used at once. */
 const ENOUGH_BYTES = 4 * 2 ** 30;
 
@@ -16,7 +17,7 @@ export default async function setUp(): Promise<void> {
   const { migrate } = (await import(`${dist}/migrations.js`)) as typeof import('../../src/database/migrations.js');
   let serverUrl = process.env['DATABASE_URL'];
   if (serverUrl === undefined) {
-    const directory = mkdtempSync(path.join(folder(), 'tenantry-test-'));
+    const directory = makeDirectory();
     // Root's server has an account of its own; without access it would have to be copied elsewhere.
     chmodSync(directory, 0o711);
     // Durability is not under test here; the tests that kill the server start their own.
@@ -40,12 +41,35 @@ export default async function setUp(): Promise<void> {
   delete process.env['DATABASE_URL'];
 }
 
+/** Named after this process; what runs left behind that were broken off goes. */
+function makeDirectory(): string {
+  const folder = findFolder();
+  for (const name of readdirSync(folder)) {
+    const [, pid] = /^tenantry-test-(\d+)-/.exec(name) ?? [];
+    if (pid !== undefined && !isAlive(Number(pid))) rmSync(path.join(folder, name), { recursive: true, force: true });
+  }
+  return mkdtempSync(path.join(folder, `tenantry-test-${process.pid}-`));
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    // It is somebody else's.
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
 /** In memory, where there is enough of it: making and dropping a database for each test file is mostly files. */
-function folder(): string {
-  const memory = '/dev/shm';
-  if (!existsSync(memory)) return tmpdir();
-  const { bavail, bsize } = statfsSync(memory);
-  return bavail * bsize > ENOUGH_BYTES ? memory : tmpdir();
+function findFolder(): string {
+  try {
+    accessSync(MEMORY, constants.W_OK);
+    const { bavail, bsize } = statfsSync(MEMORY);
+    if (bavail * bsize > ENOUGH_BYTES) return MEMORY;
+  } catch {
+    // Not every system has it.
+  }
+  return tmpdir();
 }
 
 function withDatabase(url: string, name: string): string {
