@@ -192,6 +192,15 @@ describe('decisions', () => {
       expect(stateOf()).toEqual({ used: 20, overrun: 0, held: 0, status: 'settled' });
     });
 
+    it('settle and release one that was removed before it could be locked, as what it was', () => {
+      world.commit([release(world, 'h')]);
+      const late = [release(world, 'h'), settle(world, 'h', { tokens: 20 })];
+      world.holds.clear();
+      const [released, settled] = world.commit(late) as [Result, Result];
+      expect(released.hold!.status).toBe('released');
+      expect([outcomesOf(settled), settled.quota.used, settled.quota.overrun, settled.quota.held]).toEqual([['inserted'], 20, 20, 0]);
+    });
+
     it('settle one that was released or is past its time, as overrun', () => {
       world.commit([release(world, 'h'), release(world, 'h')]);
       world.commit([settle(world, 'h', { tokens: 20 })]);
