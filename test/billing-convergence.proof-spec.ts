@@ -20,7 +20,7 @@ import { CLERK_WEBHOOK_SECRET } from './support/clerk-events.js';
 import { ordersOfFive, someOrdersOfFive } from './support/clerk-stories.js';
 import { differences, mixed, withPrefix } from './support/convergence.js';
 import { createTestDatabase, type TestDatabase } from './support/database.js';
-import { MutantHost, nameOf } from './support/mutants.js';
+import { MutantHost, nameOf, NOTHING } from './support/mutants.js';
 import type { Mutation } from './support/mutations.js';
 import { Targets } from './support/targets.js';
 
@@ -39,8 +39,6 @@ afterAll(async () => targets.end());
 
 /** How many histories; a third of them with each misfortune. */
 const RUNS = Number(process.env['FC_RUNS'] ?? 21);
-
-const NOTHING: Mutation = { file: 'main.js', search: 'await start();', replace: 'await start();' };
 
 /** What holds all orders together, and a story in which it does; without it the proof must fail. */
 const MUTATIONS: (Mutation & { story: string })[] = [

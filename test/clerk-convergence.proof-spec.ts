@@ -8,13 +8,11 @@ import { ordersOfFive, someOrdersOfFive, STORIES, tellStory } from './support/cl
 import { againstTruth, truthOf } from './support/clerk-truth.js';
 import { differences, newPrefix, withPrefix } from './support/convergence.js';
 import { createTestDatabase, type TestDatabase } from './support/database.js';
-import { MutantHost, nameOf } from './support/mutants.js';
+import { MutantHost, nameOf, NOTHING } from './support/mutants.js';
 import type { Mutation } from './support/mutations.js';
 import { signUpOperator } from './support/people.js';
 import { Targets } from './support/targets.js';
 import { runJob } from './support/tenants.js';
-
-const NOTHING: Mutation = { file: 'main.js', search: 'await start();', replace: 'await start();' };
 
 const SYNC = 'webhooks/clerk/clerk-sync.js';
 

@@ -2,7 +2,7 @@ import { startTestApp, type TestApp, testEnvironment } from './support/app.js';
 import { type Operation, readOperations } from './support/api.js';
 import { type Crawl, crawl, createWorld, type Narrowed, type World } from './support/crawl.js';
 import { createTestDatabase, onServer, type TestDatabase } from './support/database.js';
-import { copyOf, MutantHost, nameOf, repositories, textOf } from './support/mutants.js';
+import { copyOf, MutantHost, nameOf, NOTHING, repositories, textOf } from './support/mutants.js';
 import { locate, type Mutation, MUTATIONS, PREDICATE, SECOND_LINES } from './support/mutations.js';
 
 const PROVIDER = { GOOGLE_CLIENT_ID: 'id', GOOGLE_CLIENT_SECRET: 'secret' };
@@ -69,9 +69,8 @@ describe('the crawl itself', () => {
   });
 
   it('finds nothing where nothing was taken out', async () => {
-    const nothing = { file: 'main.js', search: 'await start();', replace: 'await start();' };
     const looks = new Map(MUTATIONS.map(({ callers, operations: ids }) => [JSON.stringify([callers, ids]), { callers, operations: ids }]));
-    const findings = await onMutant(nothing, async (at) => {
+    const findings = await onMutant(NOTHING, async (at) => {
       const found: string[] = [];
       // Reads first: what later looks write comes back in lists.
       const inOrder = [...looks.values()].toSorted((a, b) => Number(onlyReads(b)) - Number(onlyReads(a)));

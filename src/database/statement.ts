@@ -42,6 +42,9 @@ export function namesOf(columns: object): SQL {
   );
 }
 
+/** The moment that the values tell as `now`. */
+export const NOW = sql`${sql.placeholder('now')}::timestamptz`;
+
 /** The values of `given`. */
 export function arraysOf<Row>(columns: Columns<Row>, rows: readonly Row[]): Record<string, string> {
   return Object.fromEntries(Object.entries(columns).map(([name, [, read]]) => [name, arrayOf(rows, read)]));

@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, asc, eq, isNotNull, isNull, type SQL, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
-import { arraysOf, type Columns, given, namesOf, statement } from '../database/statement.js';
+import { arraysOf, type Columns, given, namesOf, NOW, statement } from '../database/statement.js';
 import type { BillingProviderName } from '../plans/plans.js';
 import { type MeterExport, meterExports as rows } from './meter-exports.table.js';
 
@@ -58,7 +58,6 @@ const NEW_EXPORT: Columns<NewExport> = {
   values: ['jsonb', (row) => JSON.stringify(row.values)],
   tokens_used: ['bigint', (row) => row.tokensUsed],
 };
-const NOW = sql`${sql.placeholder('now')}::timestamptz`;
 const INSERT = statement(sql`INSERT INTO ${rows} (${namesOf(NEW_EXPORT)}, next_attempt_at, created_at, updated_at)
   SELECT given.*, ${NOW}, ${NOW}, ${NOW} FROM ${given(NEW_EXPORT)} ON CONFLICT DO NOTHING`);
 

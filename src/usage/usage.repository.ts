@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, desc, eq, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
-import { arraysOf, type Columns, columnsOf, given, namesOf, rowsOf, statement } from '../database/statement.js';
+import { arraysOf, type Columns, columnsOf, given, namesOf, NOW, rowsOf, statement } from '../database/statement.js';
 import { memberships } from '../memberships/organization-memberships.table.js';
 import { organizations } from '../organizations/organizations.table.js';
 import { users } from '../users/users.table.js';
@@ -22,8 +22,6 @@ export interface MemberKey {
 export type NewUsage = Omit<Usage, 'createdAt'> & { fingerprint: Buffer };
 export type Rollup = Omit<typeof usageRollups.$inferSelect, 'createdAt' | 'updatedAt'>;
 type EndedHold = HoldKey & Pick<UsageHold, 'status' | 'eventId'>;
-
-const NOW = sql`${sql.placeholder('now')}::timestamptz`;
 
 // Of tables that grow a few rows are wanted, by their keys. A plan that was made while they were small would go on to
 // read all of them until they are analyzed.

@@ -10,6 +10,9 @@ import { QUICK_IMPORTS } from './processes.js';
 const DIST = path.resolve('dist');
 const BUILD = readdirSync(DIST, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.js'));
 
+/** The build as it is. */
+export const NOTHING: Mutation = { file: 'main.js', search: 'await start();', replace: 'await start();' };
+
 /** A process that runs builds with one thing changed in them. */
 export class MutantHost {
   private readonly directory = mkdtempSync(path.resolve('.mutants-'));
