@@ -1,7 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from 'drizzle-orm';
+import type pg from 'pg';
 import { createDatabase, type Database } from '../src/database/database.js';
 import { isDatabaseAway } from '../src/database/database-errors.js';
+import { PipelinedPool } from '../src/database/pipelined-pool.js';
 import { createTestDatabase, type TestDatabase } from './support/database.js';
 
 describe('a transaction', () => {
@@ -102,6 +104,24 @@ describe('a transaction', () => {
       expect((await read()).rows).toEqual([{ kind: '2' }]);
     } finally {
       await single.$client.end();
+    }
+  });
+
+  it('keeps its connections after a statement that PostgreSQL never runs', async () => {
+    const pool = new PipelinedPool({ connectionString: test.url }, 1);
+    try {
+      const send = async (name: string, text: string) => (pool as pg.Pool).query<{ pid: number }>({ name, text });
+      const pid = async () => (await send('pid', 'SELECT pg_backend_pid() AS pid')).rows[0]!.pid;
+      const before = await pid();
+      const failure = await send('never', 'SELECT count(*) FROM notes FOR UPDATE').then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      expect(failure).toMatchObject({ code: '0A000' });
+      expect(isDatabaseAway(failure)).toBe(false);
+      expect(await pid()).toBe(before);
+    } finally {
+      await pool.end();
     }
   });
 });

@@ -35,6 +35,15 @@ describe('recording usage', () => {
       .send(body as object);
   const rowsOf = (ownerId: string) => t.db.rows('SELECT * FROM usage WHERE owner_id = $1 ORDER BY created_at, event_id', [ownerId]);
 
+  it('reports a key that no retry can get past as a fault of ours', async () => {
+    const broken = event({ occurredAt: new Date().toISOString() });
+    await post(broken).expect(201);
+    await t.db.rows('DELETE FROM usage_event_ids WHERE owner_id = $1', [organization.id]);
+    const { body } = await post(broken).expect(500);
+    expect(body.code).toBe('internal_error');
+    await t.db.rows('DELETE FROM usage WHERE owner_id = $1', [organization.id]);
+  });
+
   it('stores what was used, and answers what is left', async () => {
     const { status, body, headers } = await post(
       event({ eventId: 'a', cachedInputTokens: 3, reasoningTokens: 2, metadata: { chat: 'x' } }),

@@ -1,4 +1,5 @@
 import pg from 'pg';
+import { isStaleStatement } from './database-errors.js';
 
 /** How many statements of one turn take the same connection. */
 const TOGETHER = 8;
@@ -12,12 +13,6 @@ interface Slot {
 
 /** A shared connection that is silent for so long is given up, with everything on it. */
 const ANSWER_WITHIN_MS = 5000;
-
-/**
- * The connection does not know the statement (any more), or its result changed with a migration. Nothing
- * has run then, and every later use on that connection would fail the same way.
- */
-const STALE_STATEMENT = new Set(['26000', '0A000']);
 
 /**
  * A pool whose prepared (named) statements share a few pipelined connections: they are sent without
@@ -66,8 +61,9 @@ export class PipelinedPool extends pg.Pool {
       holdWrites(slot.client);
       return await slot.client.query(statement, values);
     } catch (error) {
-      const { severity, code = '' } = error as { severity?: string; code?: string };
-      const isStale = STALE_STATEMENT.has(code);
+      const { severity } = error as { severity?: string };
+      // Nothing has run then, and every later use on that connection would fail the same way.
+      const isStale = isStaleStatement(error);
       // After a FATAL the socket is still open for a moment and would fail whatever is sent next.
       if (severity === undefined || severity === 'FATAL' || isStale) this.retire(slot);
       // Every lane may be stale, and each try retires one: the last finds a fresh one.

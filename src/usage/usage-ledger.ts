@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Clock } from '../common/clock.js';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
-import { isDatabaseAway, isMissingPartition, isPassing, Overtaken } from '../database/database-errors.js';
+import { isDatabaseAway, isDeadlock, isMissingPartition, isPassing, isUniqueViolation, Overtaken } from '../database/database-errors.js';
 import { type MeteredEvent, MetersService } from '../meters/meters.service.js';
 import { SubscriptionsService } from '../subscriptions/subscriptions.service.js';
 import { UsageAlerts } from './usage-alerts.js';
@@ -84,7 +84,7 @@ export class UsageLedger {
         if (isMetered) this.meters.wake();
         return results;
       } catch (error) {
-        if (attempt === ATTEMPTS) throw isPassing(error) ? new Overtaken('Others were always first', { cause: error }) : error;
+        if (attempt === ATTEMPTS) throw isLostRace(error) ? new Overtaken('Others were always first', { cause: error }) : error;
         if (error instanceof QuotasMissing) await this.repository.insertQuotas(error.keys);
         else if (isMissingPartition(error) || error instanceof MonthIsSealed) this.partitions.forget();
         else if (!isPassing(error)) throw error;
@@ -159,6 +159,13 @@ export class UsageLedger {
     return () => written;
   }
 }
+
+/** Only keys that concurrent requests race for: any other violation is a fault of ours, which a retry repeats. */
+function isLostRace(error: unknown): boolean {
+  return isDeadlock(error) || RACED_KEYS.some((key) => isUniqueViolation(error, key));
+}
+
+const RACED_KEYS = ['usage_event_ids_pkey', 'usage_holds_pkey'];
 
 /** Those whose owner pays a provider by its meter. */
 function meteredOf(events: NewUsage[], customers: Map<string, Customer>): MeteredEvent[] {
