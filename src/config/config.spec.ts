@@ -148,6 +148,16 @@ describe('the configuration', () => {
     expect(mistakesOf({ ...REQUIRED, SESSION_ABSOLUTE_SECONDS: '3600', AUTH_SECRET: 'short' })).toContain(wrong);
   });
 
+  it('takes session lifetimes that are equal, and none where the idle one is a second longer', () => {
+    const lifetimes = (idle: number, absolute: number) => ({
+      ...REQUIRED,
+      SESSION_IDLE_SECONDS: String(idle),
+      SESSION_ABSOLUTE_SECONDS: String(absolute),
+    });
+    expect(mistakesOf(lifetimes(3600, 3600))).toEqual([]);
+    expect(mistakesOf(lifetimes(3601, 3600))).toEqual(['SESSION_IDLE_SECONDS must not exceed SESSION_ABSOLUTE_SECONDS']);
+  });
+
   it('switches providers on by their credentials', () => {
     const config = configOf({
       GOOGLE_CLIENT_ID: 'id',

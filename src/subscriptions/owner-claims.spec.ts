@@ -126,6 +126,17 @@ describe('whose the things of a customer are', () => {
     expect(ownersOf(books)).toEqual({ customer: 'ada', s1: 'acme', p1: 'acme', r1: 'acme', p2: 'bob', r2: 'bob', r3: 'ada' });
   });
 
+  it('is the subscription’s for a refund that names both a subscription and a payment of somebody else', () => {
+    const books = {
+      subscriptions: [subscriptionOf('s1', { ownerClaims: ['organization:acme'] })],
+      payments: [
+        paymentOf('p1', { ownerClaims: ['user:bob'] }),
+        paymentOf('r1', { ofProviderPaymentId: 'p1', providerSubscriptionId: 's1' }),
+      ],
+    };
+    expect(ownersOf(books)).toEqual({ s1: 'acme', p1: 'bob', r1: 'acme' });
+  });
+
   it('stays what somebody said for good, whatever is told', () => {
     const linked = { ownerLinked: true, ...ownedBy(BOB) };
     const books = {

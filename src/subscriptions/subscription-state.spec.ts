@@ -56,6 +56,16 @@ describe('the state of a subscription', () => {
       ['active, ends, and no period is known', { endsAt: DATE }, ['ends', 'ends', 'ends', 'lapsed']],
       ['active, ends some periods later', { currentPeriodEnd: DATE, endsAt: LATER }, ['active', 'active', 'active', 'unconfirmed']],
       [
+        'active, ends half an hour after its period',
+        { currentPeriodEnd: later(DATE, -HOUR / 2), endsAt: DATE },
+        ['ends', 'ends', 'ends', 'lapsed'],
+      ],
+      [
+        'active, ends as long after its period as the slack is',
+        { currentPeriodEnd: later(DATE, -SLACK_MS), endsAt: DATE },
+        ['ends', 'ends', 'ends', 'lapsed'],
+      ],
+      [
         'active, ends, and its period was over long ago',
         { currentPeriodEnd: EARLIER, endsAt: DATE },
         ['lapsed', 'lapsed', 'lapsed', 'lapsed'],
@@ -166,9 +176,21 @@ describe('the state of a subscription', () => {
       expect(stateAt(row, confirmedAt)).toMatchObject({ until: null, rule: `its provider said so on ${confirmedAt.toISOString()}` });
     });
 
-    it('is no longer confirmed by what was said before its period ended', () => {
-      const row = rowOf({ currentPeriodEnd: DATE, confirmedAt: later(DATE, -HOUR) });
+    it.each([
+      ['before', -HOUR],
+      ['at', 0],
+    ])('is no longer confirmed by what was said %s the end of its period', (_when, offset) => {
+      const row = rowOf({ currentPeriodEnd: DATE, confirmedAt: later(DATE, offset) });
       expect(reasonsAt(row, later(DATE, SLACK_MS), later(DATE, UNCONFIRMED))).toEqual(['unconfirmed', 'lapsed']);
+    });
+
+    it('is confirmed by what was said a millisecond after the end of its period', () => {
+      expect(reasonsAt(rowOf({ currentPeriodEnd: DATE, confirmedAt: later(DATE, 1) }), later(DATE, SLACK_MS))).toEqual(['active']);
+    });
+
+    it.each(LIVING)('and has no date is unconfirmed until the very moment that bounds it, if %s', (status) => {
+      const row = rowOf({ status, eventAt: DATE.toISOString() });
+      expect(reasonsAt(row, later(DATE, UNCONFIRMED - 1), later(DATE, UNCONFIRMED))).toEqual(['unconfirmed', 'lapsed']);
     });
 
     it.each<[string, Partial<StateRow>]>([

@@ -14,6 +14,9 @@ const DAY_MS = 86_400_000;
 const CREATED = new Date('2026-01-31T10:00:00Z');
 const BEGIN = new Date('2026-06-15T12:00:00Z');
 const OWNERS = ['01980a3e-7c1d-7f6a-b1c2-3d4e5f607181', '01980a3e-7c1d-7f6a-b1c2-3d4e5f607182'];
+const USERS = ['01980a3e-7c1d-7f6a-b1c2-3d4e5f607191', '01980a3e-7c1d-7f6a-b1c2-3d4e5f607192'] as const;
+const OLDEST_MS = 90 * DAY_MS;
+const FUTURE_MS = 5 * MINUTE_MS;
 const LIMITS = { tokensPerPeriod: 100 as number | null, tokenLimit: 'hard', requestsPerMinute: null, tokensPerMinute: null } as const;
 
 type Limits = Partial<Entitlement['plan']['limits']>;
@@ -45,7 +48,7 @@ class World {
   commit(group: Operation[]): Result[] {
     const { now } = this;
     const customers = new Map(group.map(({ owner: { id } }) => [id, this.customerOf(id)]));
-    const known = { now, oldest: new Date(now.getTime() - 90 * DAY_MS), customers, members: [] };
+    const known = { now, oldest: new Date(now.getTime() - OLDEST_MS), customers, members: [] };
     const rows = quotaKeysOf(group, known).map((key) => {
       const id = `${key.ownerId} ${key.periodStart.toISOString()}`;
       const none = { used: 0, overrun: 0, held: 0, alerted: 0, requestsOwed: 0, tokensOwed: 0, owedAt: 0 };
@@ -107,7 +110,8 @@ const [OWNER] = OWNERS as [string];
 function eventOf(given: object, now = BEGIN): GivenEvent {
   const answer = readEvent({ eventId: 'e', model: 'm', ...given }, 'body');
   if ('errors' in answer) throw new Error(JSON.stringify(answer.errors));
-  return { ...answer.event, occurredAt: answer.event.occurredAt ?? now, actorUserId: null, isStranger: false };
+  const { userId, occurredAt = now } = answer.event;
+  return { ...answer.event, occurredAt, actorUserId: userId ?? null, isStranger: false };
 }
 const owner = { kind: 'organization' as const, id: OWNER };
 const record = (...events: object[]): Operation => ({ kind: 'record', owner, events: events.map((one) => eventOf(one)) });
@@ -148,6 +152,30 @@ describe('decisions', () => {
     expect(outcomesOf(world.commit([record({ eventId: 'a', tokens: 41 })])[0]!)).toEqual(['quota_exceeded']);
     world.commit([release(world, 'h')]);
     expect(outcomesOf(world.commit([record({ eventId: 'a', tokens: 41 })])[0]!)).toEqual(['inserted']);
+  });
+
+  it('sum up a batch by user: two users in one hour and model share no rollup', () => {
+    const [ada, bob] = USERS;
+    world.commit([
+      record({ eventId: 'a', tokens: 1, userId: ada }, { eventId: 'b', tokens: 10, userId: bob }, { eventId: 'c', tokens: 20 }),
+      record({ eventId: 'd', tokens: 2, userId: ada }),
+    ]);
+    const hour = new Date('2026-06-15T12:00:00Z');
+    const tokensOf = (actorUserId: string | null) => world.rollups.get(keyOf({ ownerId: OWNER, hour, model: 'm', actorUserId }));
+    expect([tokensOf(ada), tokensOf(bob), tokensOf(null)]).toEqual([3, 10, 20]);
+  });
+
+  it('take the oldest and the latest event that may be recorded, and none a millisecond beyond', () => {
+    const at = (offsetMs: number) => ({ occurredAt: new Date(BEGIN.getTime() + offsetMs).toISOString(), tokens: 1 });
+    const [result] = world.commit([
+      record(
+        { eventId: 'too old', ...at(-OLDEST_MS - 1) },
+        { eventId: 'oldest', ...at(-OLDEST_MS) },
+        { eventId: 'latest', ...at(FUTURE_MS) },
+        { eventId: 'too late', ...at(FUTURE_MS + 1) },
+      ),
+    ]);
+    expect(outcomesOf(result!)).toEqual(['too_old', 'inserted', 'inserted', 'in_the_future']);
   });
 
   describe('about a hold', () => {
@@ -224,6 +252,17 @@ describe('decisions', () => {
       expect(world.commit([hold('h', 60)])[0]!.hold!.status).toBe('expired');
     });
 
+    it('say that one of an earlier period is live until the moment it expires, and expired from then on', () => {
+      const ofNow = world.customerOf(OWNER).periodAt(world.now);
+      const madeAt = ofNow.end.getTime() - 1000;
+      world.now = new Date(madeAt);
+      world.commit([hold('i', 10)]);
+      world.now = new Date(madeAt + MINUTE_MS - 1);
+      expect(world.commit([hold('i', 10)])[0]!.hold!.status).toBe('live');
+      world.now = new Date(madeAt + MINUTE_MS);
+      expect(world.commit([hold('i', 10)])[0]!.hold!.status).toBe('expired');
+    });
+
     it('give back what it held of its own period, and count the event where it happened', () => {
       const previous = world.now;
       world.now = new Date(previous.getTime() + 20 * DAY_MS);
@@ -244,6 +283,23 @@ describe('decisions', () => {
     world.commit([hold('h', MOST_TOKENS)]);
     expect(outcomesOf(world.commit([settle(world, 'h', { tokens: MOST_TOKENS })])[0]!)).toEqual(['inserted']);
     expect(outcomesOf(world.commit([record({ eventId: 'f', tokens: 1 })])[0]!)).toEqual(['count_too_large']);
+  });
+
+  describe('with an allowance of tokens a minute', () => {
+    const owedAfter = (tokens: number) => {
+      world.changePlan(OWNER, false, { tokensPerPeriod: null, tokensPerMinute: 100 });
+      world.commit([hold('h', 60)]);
+      world.commit([settle(world, 'h', { tokens })]);
+      return [...world.quotas.values()].map(({ tokensOwed }) => tokensOwed);
+    };
+
+    it.each([0, 20, 60])('take nothing more from the minute when a hold of 60 is settled with %d', (tokens) => {
+      expect(owedAfter(tokens)).toEqual([60]);
+    });
+
+    it('take from the minute only what a settle uses beyond its hold', () => {
+      expect(owedAfter(75)).toEqual([75]);
+    });
   });
 
   describe('by the rule of periods', () => {
@@ -291,7 +347,8 @@ describe('decisions', () => {
     const tokens = fc.constantFrom(0, 1, 10, 40, 60, 100, 150);
     // Some of last month and of the month before, some of the period to come.
     const ageMs = fc.constantFrom(0, 0, 0, 1000, DAY_MS, 20 * DAY_MS, 50 * DAY_MS, 200 * DAY_MS, -4 * MINUTE_MS, -10 * MINUTE_MS);
-    const event = fc.record({ id, tokens, ageMs });
+    const userId = fc.constantFrom(undefined, undefined, ...USERS);
+    const event = fc.record({ id, tokens, ageMs, userId });
     const choice = fc.oneof(
       fc.record({ kind: fc.constant('record' as const), events: fc.array(event, { minLength: 1, maxLength: 3 }) }),
       fc.record({ kind: fc.constant('hold' as const), id, tokens, ttlMs: fc.constantFrom(1000, 3 * MINUTE_MS, DAY_MS) }),
@@ -326,8 +383,8 @@ describe('decisions', () => {
     type Given = typeof choice extends fc.Arbitrary<infer T> ? T : never;
     function operationOf(one: World, ownerId: string, given: Given): Operation[] {
       const asked = { owner: { kind: 'organization' as const, id: ownerId } };
-      const eventFor = ({ id: eventId, tokens: count, ageMs: age }: typeof event extends fc.Arbitrary<infer T> ? T : never) =>
-        eventOf({ eventId, tokens: count, occurredAt: new Date(one.now.getTime() - age).toISOString() });
+      const eventFor = ({ id: eventId, tokens: count, ageMs: age, userId: by }: typeof event extends fc.Arbitrary<infer T> ? T : never) =>
+        eventOf({ eventId, tokens: count, occurredAt: new Date(one.now.getTime() - age).toISOString(), ...(by && { userId: by }) });
       if (given.kind === 'record') return [{ ...asked, kind: 'record', events: given.events.map(eventFor) }];
       if (given.kind === 'hold') {
         const { id: holdId, tokens: count, ttlMs } = given;
