@@ -172,6 +172,31 @@ describe('what Clerk tells', () => {
       }
     });
 
+    it.each([
+      [0, 1],
+      [1, 0],
+    ])('keeps of two events of one moment the later change, delivered as %d before %d', async (...order) => {
+      const [id, at] = [newClerkId('user'), clerk.tick()];
+      const named = (type: string, firstName: string, updatedAt: number) =>
+        clerk.event(type, userData({ id, firstName, createdAt: JOINED, updatedAt }), at);
+      // An update outranks a creation only where both tell of the same change.
+      const events = [named('user.updated', 'Earlier', at - 1), named('user.created', 'Later', at)];
+      for (const index of order) await clerk.deliver(events[index]!);
+      expect(await clerk.user(id)).toMatchObject({ name: 'Later' });
+    });
+
+    it.each([
+      [0, 1],
+      [1, 0],
+    ])('gives an address that two claim at one moment to the later change, delivered as %d before %d', async (...order) => {
+      const [earlier, later, email, at] = [newClerkId('user'), newClerkId('user'), newAddress(), clerk.tick()];
+      const claim = (type: string, id: string, updatedAt: number) =>
+        clerk.event(type, userData({ id, email: { email, verified: true }, createdAt: JOINED, updatedAt }), at);
+      const events = [claim('user.updated', earlier, at - 1), claim('user.created', later, at)];
+      for (const index of order) await clerk.deliver(events[index]!);
+      expect([(await clerk.user(earlier))!.email, (await clerk.user(later))!.email]).toEqual([null, email]);
+    });
+
     it('leaves an address that two claim with the newer one, and gives it back when that one goes', async () => {
       const [one, two] = [newClerkId('user'), newClerkId('user')];
       const email = newAddress();
