@@ -5,11 +5,12 @@ import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import helmet, { type HelmetOptions } from 'helmet';
 import { Logger } from 'nestjs-pino';
-import type { NextFunction, Request, Response } from 'express';
+import type { Express, NextFunction, Request, Response } from 'express';
 import { AppModule } from './app.module.js';
 import { refuseUncleanInput, requireJson } from './common/clean-input.js';
 import { shedLoad } from './common/load-shedding.js';
 import { Logs } from './common/logs.js';
+import { normalizeAddress } from './common/network-addresses.js';
 import { requestId } from './common/request-id.js';
 import { requestLog } from './common/request-log.js';
 import { Config } from './config/config.js';
@@ -28,8 +29,8 @@ export async function createApp(config: Config): Promise<NestExpressApplication>
   app.useLogger(new QuietStart(app.get(Logger)));
   app.flushLogs();
 
-  const express = app.getHttpAdapter().getInstance() as { set(name: string, value: unknown): void };
-  express.set('trust proxy', config.trustProxy);
+  const express = app.getHttpAdapter().getInstance();
+  trustProxies(express, config.trustProxy);
   // An ETag costs 20 us a request, and nothing here is cached by anybody.
   express.set('etag', false);
   express.set('x-powered-by', false);
@@ -56,6 +57,13 @@ export async function createApp(config: Config): Promise<NestExpressApplication>
   app.use(refuseUncleanInput);
   serveDocument(app);
   return app;
+}
+
+/** Express compares addresses as they are written; a proxy may write its port along. */
+function trustProxies(express: Express, trusted: Config['trustProxy']): void {
+  express.set('trust proxy', trusted);
+  const isTrusted = express.get('trust proxy fn') as (address: string, hop: number) => boolean;
+  express.set('trust proxy', (address: string, hop: number) => isTrusted(normalizeAddress(address) ?? address, hop));
 }
 
 function isForWebhooks({ url = '' }: IncomingMessage): boolean {

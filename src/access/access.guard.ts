@@ -4,6 +4,7 @@ import { Reflector } from '@nestjs/core';
 import type { Request, Response } from 'express';
 import { InvalidRequest } from '../common/common.errors.js';
 import { isId } from '../common/ids.js';
+import { clientAddressOf } from '../common/network-addresses.js';
 import { Config } from '../config/config.js';
 import { ACCESS, type Access, type Limit, LIMITS, SCOPES } from './access.decorators.js';
 import {
@@ -135,7 +136,7 @@ export class AccessGuard implements CanActivate {
   }
 
   private async meetClerkSession(identity: ClerkIdentity, { request, organizationId }: Visit) {
-    await this.clerkSignIn.admit(identity, { ipAddress: request.ip, userAgent: request.headers['user-agent'] });
+    await this.clerkSignIn.admit(identity, { ipAddress: clientAddressOf(request), userAgent: request.headers['user-agent'] });
     return this.repository.findClerkSession(identity, organizationId);
   }
 

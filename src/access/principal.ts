@@ -1,6 +1,7 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import type { Request } from 'express';
 import type { ActorKind } from '../audit/audit-log.table.js';
+import { clientAddressOf } from '../common/network-addresses.js';
 import { requestIdOf } from '../common/request-id.js';
 import type { Role } from '../memberships/organization-memberships.table.js';
 
@@ -15,7 +16,7 @@ export interface Actor {
 
 /** Which request caused something, and from where. */
 export function originOf(request: Request): Pick<Actor, 'requestId' | 'ipAddress'> {
-  return { requestId: requestIdOf(request), ipAddress: request.ip ?? null };
+  return { requestId: requestIdOf(request), ipAddress: clientAddressOf(request) ?? null };
 }
 
 /** What the system does by itself: jobs, commands, providers' events. */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import { isIPv6 } from 'node:net';
 import { Injectable } from '@nestjs/common';
 import type { Request, Response } from 'express';
+import { addressBlockOf, clientAddressOf } from '../common/network-addresses.js';
 import { sweepInBatches } from '../common/sweep.js';
 import { Config, type RateLimit } from '../config/config.js';
 import type { Limit } from './access.decorators.js';
@@ -35,7 +35,7 @@ export class RateLimiter {
   /** Sends one statement for each allowance; nothing is waited for before all are on their way. */
   async spend(limits: readonly Limit[], request: Request, caller: Omit<Spender, 'fallback'>): Promise<Spent[]> {
     if (limits.length === 0) return [];
-    const address = addressKey(request.ip);
+    const address = addressBlockOf(clientAddressOf(request));
     return Promise.all(
       limits.map(async (name) => {
         const policy = this.policies[name];
@@ -83,21 +83,6 @@ export function remaining({ policy: { limit, windowSeconds }, allowance }: Spent
 /** Whole seconds until a refused caller may call again. */
 export function secondsUntilNext({ policy: { limit, windowSeconds }, allowance }: Spent): number {
   return Math.max(1, Math.ceil(allowance.debt + windowSeconds / limit - windowSeconds));
-}
-
-/** One IPv6 subscriber has a whole /64 of addresses. */
-export function addressKey(address: string | undefined): string {
-  if (address === undefined) return 'unknown';
-  const plain = address.replace(/^::ffff:(?=\d+\.)/, '');
-  return plain.includes(':') && isIPv6(plain) ? `${expandIPv6(plain).slice(0, 4).join(':')}::/64` : plain;
-}
-
-function expandIPv6(address: string): string[] {
-  const [head = '', tail] = address.replace(/%.*$/, '').toLowerCase().split('::');
-  const before = head === '' ? [] : head.split(':');
-  const after = tail === undefined || tail === '' ? [] : tail.split(':');
-  const zeros = tail === undefined ? 0 : 8 - before.length - after.length;
-  return [...before, ...Array.from({ length: zeros }, () => '0'), ...after].map((group) => group.replace(/^0+(?=.)/, ''));
 }
 
 /** Hashed: a table of counters is no place for addresses. */

@@ -21,7 +21,7 @@ import type { User } from '../users/users.table.js';
 import { AuthMails } from './auth-mails.js';
 import type { MailRequest } from './auth.dto.js';
 import { COLLIDED } from './better-auth-adapter.js';
-import { AUTH_BASE_PATH, type BetterAuth, CLIENT_ADDRESS_HEADER, createBetterAuth } from './better-auth.js';
+import { AUTH_BASE_PATH, type BetterAuth, createBetterAuth } from './better-auth.js';
 import { toAuthProblem } from './better-auth-problems.js';
 import { Passwords } from './passwords.js';
 import { signInContext } from './sign-in-context.js';
@@ -183,7 +183,6 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
 
   private toWebRequest(request: Request, body: object | undefined): globalThis.Request {
     const headers = fromNodeHeaders(request.headers);
-    headers.set(CLIENT_ADDRESS_HEADER, request.ip ?? '');
     // An explicit header beats the ambient cookie, and a wrong one never falls through to it.
     if (headers.has('authorization')) headers.delete('cookie');
     headers.delete('content-length');

@@ -11,9 +11,6 @@ import { createAdapter } from './better-auth-adapter.js';
 import type { Passwords } from './passwords.js';
 import { signInContext } from './sign-in-context.js';
 
-/** Where we write the caller's address for Better Auth; what a client sends under this name is overwritten. */
-export const CLIENT_ADDRESS_HEADER = 'x-tenantry-client-address';
-
 export const AUTH_BASE_PATH = '/v1/auth';
 
 /** How long the links in our mails work. */
@@ -54,7 +51,8 @@ export function createBetterAuth({ config, db, providerTokens, audit, passwords,
     },
     advanced: {
       database: { generateId: () => newId() },
-      ipAddress: { ipAddressHeaders: [CLIENT_ADDRESS_HEADER] },
+      // It reads forwarding headers itself and keeps only the network of an IPv6 address; a session gets ours below.
+      ipAddress: { disableIpTracking: true },
       // Said aloud, because a mere TEST or NODE_ENV=test in the environment switches both off.
       disableOriginCheck: false,
       disableCSRFCheck: false,
@@ -145,7 +143,9 @@ export function createBetterAuth({ config, db, providerTokens, audit, passwords,
             const body: unknown = context?.body;
             const forget = typeof body === 'object' && body !== null && 'rememberMe' in body && body.rememberMe === false;
             const latest = new Date(session.createdAt.getTime() + config.sessionAbsoluteSeconds * 1000);
-            return { data: { ...session, sliding: !forget, expiresAt: session.expiresAt < latest ? session.expiresAt : latest } };
+            const expiresAt = session.expiresAt < latest ? session.expiresAt : latest;
+            const ipAddress = signInContext.getStore()?.ipAddress ?? null;
+            return { data: { ...session, sliding: !forget, expiresAt, ipAddress } };
           },
         },
       },

@@ -1,5 +1,6 @@
 import type { NextFunction, Request, Response } from 'express';
 import type { Logger } from 'pino';
+import { clientAddressOf } from './network-addresses.js';
 import { requestIdOf } from './request-id.js';
 
 const QUIET = new Set(['/health/live', '/health/ready', '/metrics']);
@@ -20,12 +21,14 @@ export function requestLog(logger: Logger) {
   return (request: Request, response: Response, next: NextFunction): void => {
     const start = performance.now();
     const path = pathOf(request);
+    // Read now: the socket forgets it when it closes.
+    const address = clientAddressOf(request);
     if (!QUIET.has(path)) {
       response.once('close', () => {
         const { method } = request;
         const [status, responseTime] = [response.statusCode, Math.round(performance.now() - start)];
         const outcome = response.writableFinished ? status : 'aborted';
-        const line = { reqId: requestIdOf(request), req: { method, path }, res: { status }, responseTime };
+        const line = { reqId: requestIdOf(request), req: { method, path, address }, res: { status }, responseTime };
         logger[status >= 500 ? 'error' : 'info'](line, `${method} ${path} ${outcome} ${responseTime}ms`);
       });
     }

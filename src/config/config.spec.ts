@@ -127,6 +127,22 @@ describe('the configuration', () => {
     expect(config.trustedOrigins).toEqual(['https://api.example.com', 'https://app.example.com']);
   });
 
+  it('takes proxies by their number, or by their addresses and subnets', () => {
+    expect(configOf({ TRUST_PROXY: '2' }).trustProxy).toBe(2);
+    expect(configOf({ TRUST_PROXY: '10' }).trustProxy).toBe(10);
+    expect(configOf({ TRUST_PROXY: '10.0.0.0/8, fd00::/8,192.0.2.1,2001:db8::1,loopback' }).trustProxy).toEqual([
+      '10.0.0.0/8',
+      'fd00::/8',
+      '192.0.2.1',
+      '2001:db8::1',
+      'loopback',
+    ]);
+    for (const TRUST_PROXY of ['true', '11', '-1', '0x2', '1e1', '0.0.0.0/0', '::/0', '10.0.0.0/33', '10.0.0', '10.0.0.0/8,all'])
+      expect(mistakesOf({ ...REQUIRED, TRUST_PROXY })).toEqual([
+        'TRUST_PROXY must be the number of proxies in front (0 to 10), or their addresses and subnets, for example 10.0.0.0/8',
+      ]);
+  });
+
   it('reads encryption keys newest first', () => {
     const { encryptionKeys } = configOf({ ENCRYPTION_KEYS: `new:${Buffer.alloc(32, 2).toString('base64')}, old:${KEY}` });
     expect(encryptionKeys.map(({ id, key }) => [id, key[0], key.length])).toEqual([

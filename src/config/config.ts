@@ -60,7 +60,8 @@ export class Config implements PlanSettings {
   /** Origin of this API as its users see it, without a trailing slash. */
   readonly publicUrl!: string;
   readonly trustedOrigins!: string[];
-  readonly trustProxy!: number;
+  /** How many proxies stand in front, or their addresses and subnets. */
+  readonly trustProxy!: number | string[];
   readonly databaseUrl!: string;
   /** Past a transaction pooler: migrations hold a lock on their connection. */
   readonly databaseDirectUrl!: string;
@@ -214,6 +215,23 @@ const polarSecrets = list.transform((secrets, context): KeyObject[] =>
   }),
 );
 
+/** Also the names that Express knows. A prefix of 0 would believe what every client says about itself. */
+const proxies = z
+  .union([z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6(), z.enum(['loopback', 'linklocal', 'uniquelocal'])])
+  .refine((text) => !text.endsWith('/0'));
+
+const trustProxy = list.transform((entries, context): number | string[] => {
+  const [first = ''] = entries;
+  if (entries.length === 1 && /^(\d|10)$/.test(first)) return Number(first);
+  if (!entries.every((entry) => proxies.safeParse(entry).success)) {
+    context.addIssue({
+      code: 'custom',
+      message: 'must be the number of proxies in front (0 to 10), or their addresses and subnets, for example 10.0.0.0/8',
+    });
+  }
+  return entries;
+});
+
 const meterEvent = z.string().trim().max(128, 'must be at most 128 characters');
 
 const postgresUrl = z.url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' });
@@ -224,7 +242,7 @@ const schema = z.object({
   PORT: z.coerce.number({ error: 'must be a port' }).int().min(0).max(65_535).default(3000),
   PUBLIC_URL: origin.optional(),
   TRUSTED_ORIGINS: list.pipe(z.array(origin)).default([]),
-  TRUST_PROXY: z.coerce.number({ error: 'must be the number of proxies in front' }).int().min(0).max(10).default(0),
+  TRUST_PROXY: trustProxy.default(0),
   DATABASE_URL: postgresUrl,
   DATABASE_DIRECT_URL: postgresUrl.optional(),
   DATABASE_POOL_SIZE: z.coerce.number({ error: 'must be a number of connections' }).int().min(2).max(500).default(10),

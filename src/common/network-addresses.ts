@@ -1,0 +1,59 @@
+import { isIPv4, isIPv6 } from 'node:net';
+import type { Request } from 'express';
+import ipaddr from 'ipaddr.js';
+
+/** An IPv6 address with brackets, zone and port is shorter. */
+const MAX_LENGTH = 100;
+
+/** Ranges of IPv6 whose last 32 bits are an IPv4 address: mapped, NAT64 (RFC 6052) and stateless translation (RFC 6145). */
+const EMBEDS_IPV4 = new Set(['ipv4Mapped', 'rfc6052', 'rfc6145']);
+
+/**
+ * Returns one spelling for each host: without port, brackets and zone, IPv6 in its shortest form, and the IPv4
+ * address where IPv6 only carries one. Returns undefined for text that is no address.
+ */
+export function normalizeAddress(text: string | undefined): string | undefined {
+  if (text === undefined || text.length > MAX_LENGTH) return undefined;
+  const host = withoutPort(text.trim());
+  if (isIPv4(host)) return host;
+  const address = parseIPv6(host);
+  if (address === undefined) return undefined;
+  return EMBEDS_IPV4.has(address.range()) ? ipv4In(address, 6) : address.toString();
+}
+
+/** Returns the normalized address of the client, as far as TRUST_PROXY lets us believe it. */
+export function clientAddressOf({ ip }: Pick<Request, 'ip'>): string | undefined {
+  return normalizeAddress(ip);
+}
+
+/**
+ * Returns the block of addresses that one subscriber has: an IPv4 address, or the /64 of an IPv6 address.
+ * A 6to4 address counts as the IPv4 address that it is made from, which has 65,536 blocks of its own.
+ */
+export function addressBlockOf(address: string | undefined): string {
+  if (address === undefined) return 'unknown';
+  const parsed = parseIPv6(address);
+  if (parsed === undefined) return address;
+  if (parsed.range() === '6to4') return ipv4In(parsed, 1);
+  const network = parsed.parts.slice(0, 4).map((part) => part.toString(16));
+  return `${network.join(':')}::/64`;
+}
+
+function withoutPort(text: string): string {
+  return /^\[([^\]]+)\](?::\d{1,5})?$/.exec(text)?.[1] ?? /^([\d.]+):\d{1,5}$/.exec(text)?.[1] ?? text;
+}
+
+function parseIPv6(text: string): ipaddr.IPv6 | undefined {
+  const [host = ''] = text.split('%', 1);
+  if (!isIPv6(host)) return undefined;
+  // As a URL writes it: ipaddr.js cannot read every address that ends in a dotted IPv4 address.
+  return ipaddr.IPv6.parse(new URL(`http://[${host}]`).hostname.slice(1, -1));
+}
+
+/** Reads the IPv4 address that stands in two of the eight parts. */
+function ipv4In({ parts }: ipaddr.IPv6, from: number): string {
+  return parts
+    .slice(from, from + 2)
+    .flatMap((part) => [part >> 8, part & 0xff])
+    .join('.');
+}
