@@ -14,6 +14,7 @@ import { normalizeAddress } from './common/network-addresses.js';
 import { requestId } from './common/request-id.js';
 import { requestLog } from './common/request-log.js';
 import { Config } from './config/config.js';
+import { isTrustedOrigin } from './config/trusted-origins.js';
 import { HealthService } from './health/health.service.js';
 import { serveDocument } from './openapi.js';
 
@@ -38,24 +39,36 @@ export async function createApp(config: Config): Promise<NestExpressApplication>
 
   const health = app.get(HealthService);
   app.use(requestId);
+  // First, so that every answer has them, a refusal under load included.
+  app.use(securityHeaders());
   app.use(shedLoad(config.maxConcurrentRequests));
   app.use(requestLog(app.get(Logs).requests));
   app.use((_request: Request, response: Response, next: NextFunction) => {
     if (health.isStopping) response.setHeader('connection', 'close');
     next();
   });
-  app.use(securityHeaders());
   app.enableCors({
-    origin: config.trustedOrigins,
+    // An empty list refuses the origin and still answers the preflight.
+    origin: (origin, decide) => decide(null, origin !== undefined && isTrustedOrigin(config.trustedOrigins, origin) ? true : []),
     credentials: true,
-    exposedHeaders: ['X-Request-Id', 'RateLimit', 'RateLimit-Policy', 'Retry-After', 'Set-Auth-Token', 'Idempotent-Replayed'],
+    // Chromium keeps a preflight for two hours at most.
+    maxAge: 7200,
+    exposedHeaders: [
+      'X-Request-Id',
+      'RateLimit',
+      'RateLimit-Policy',
+      'Retry-After',
+      'Set-Auth-Token',
+      'Idempotent-Replayed',
+      'Content-Disposition',
+    ],
   });
   // What is signed is bytes. Whatever they are is stored first and read afterwards.
   app.useBodyParser('raw', { type: isForWebhooks, limit: config.bodyLimitBytes, inflate: false });
   app.use(requireJson);
   app.useBodyParser('json', { limit: config.bodyLimitBytes, strict: false });
   app.use(refuseUncleanInput);
-  serveDocument(app);
+  if (config.apiDocs) serveDocument(app);
   return app;
 }
 
@@ -88,12 +101,13 @@ class QuietStart implements LoggerService {
   }
 }
 
-/** helmet's headers; Swagger UI alone may run its own scripts. */
+/** helmet's headers; Swagger UI alone may run its own scripts. Nothing but its files may be kept by a cache. */
 function securityHeaders() {
-  const api = headersOf({
+  const helmetForApi = headersOf({
     contentSecurityPolicy: { useDefaults: false, directives: { 'default-src': ["'none'"], 'frame-ancestors': ["'none'"] } },
     crossOriginResourcePolicy: { policy: 'cross-origin' },
   });
+  const api: [string, string][] = [...helmetForApi, ['cache-control', 'no-store']];
   const page = headersOf({
     contentSecurityPolicy: {
       useDefaults: false,

@@ -98,8 +98,7 @@ function welcome(config: Config, demo: Demo | undefined): void {
     '',
     `  Tenantry is listening on ${url}`,
     '',
-    `  API documentation   ${url}/docs`,
-    `  OpenAPI document    ${url}/openapi.json`,
+    ...(config.apiDocs ? [`  API documentation   ${url}/docs`, `  OpenAPI document    ${url}/openapi.json`] : []),
     `  Health, metrics     ${url}/health/ready  ${url}/metrics`,
   ];
   if (demo !== undefined) {

@@ -87,7 +87,8 @@ describe('the access table', () => {
     for (const caller of CALLERS) {
       const expected = ACCESS[id]![CALLERS.indexOf(caller)]!;
       const scene = operation.method === 'GET' || expected >= 400 ? shared : await createScene();
-      const { status, text } = await send(operation, valuesOf(scene.tenant), await headersOf(caller, operation, scene));
+      const { status, text, headers } = await send(operation, valuesOf(scene.tenant), await headersOf(caller, operation, scene));
+      expect(headers.get('cache-control')).toBe('no-store');
       answered[caller] = status === expected ? status : `${status} ${text.slice(0, 300)}`;
     }
     expect(answered).toEqual(Object.fromEntries(CALLERS.map((caller, index) => [caller, ACCESS[id]![index]])));

@@ -29,7 +29,11 @@ describe('signing in with Clerk', () => {
       return realFetch(input, init);
     };
     // One line with literal \n, as many dashboards store it.
-    t = await startTestApp({ CLERK_ISSUER, CLERK_JWT_KEY: key.pem.replaceAll('\n', '\\n'), CLERK_AUTHORIZED_PARTIES: PARTY });
+    t = await startTestApp({
+      CLERK_ISSUER,
+      CLERK_JWT_KEY: key.pem.replaceAll('\n', '\\n'),
+      CLERK_AUTHORIZED_PARTIES: `${PARTY},https://*.preview.example.com`,
+    });
   });
   afterAll(async () => {
     await t.close();
@@ -76,6 +80,8 @@ describe('signing in with Clerk', () => {
       ['no issuer', { iss: undefined }],
       ['another party', { azp: 'https://evil.example' }],
       ['a party that only begins like ours', { azp: `${PARTY}.evil.example` }],
+      ['a party two labels below a wildcard', { azp: 'https://a.b.preview.example.com' }],
+      ['the wildcard itself', { azp: 'https://*.preview.example.com' }],
       ['an empty party', { azp: '' }],
       ['a list of parties', { azp: [PARTY] }],
       ['a token that has expired', { exp: inSeconds(-10) }],
@@ -167,6 +173,10 @@ describe('signing in with Clerk', () => {
       expect(await meeting).toBeUndefined();
       expect(await userOf(sub)).toBeUndefined();
     });
+  });
+
+  it('takes a token of a party that a wildcard names', async () => {
+    expect((await me({ ...ids(), azp: 'https://pr-7.preview.example.com' })).status).toBe(200);
   });
 
   it('takes a token without a party, as native apps have it', async () => {

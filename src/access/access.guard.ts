@@ -6,6 +6,7 @@ import { InvalidRequest } from '../common/common.errors.js';
 import { isId } from '../common/ids.js';
 import { clientAddressOf } from '../common/network-addresses.js';
 import { Config } from '../config/config.js';
+import { isTrustedOrigin } from '../config/trusted-origins.js';
 import { ACCESS, type Access, type Limit, LIMITS, SCOPES } from './access.decorators.js';
 import {
   AccessUndeclared,
@@ -50,7 +51,6 @@ interface Visit extends Declared {
 export class AccessGuard implements CanActivate {
   private readonly cookieName: string;
   private readonly sessionKey: KeyObject;
-  private readonly trustedOrigins: ReadonlySet<string>;
   private readonly declared = new WeakMap<object, Declared>();
 
   constructor(
@@ -64,7 +64,6 @@ export class AccessGuard implements CanActivate {
     this.cookieName = sessionCookieName(config.publicUrl);
     // Made of text anew for each request, it would cost more than the check.
     this.sessionKey = createSecretKey(config.authSecret, 'utf8');
-    this.trustedOrigins = new Set(config.trustedOrigins);
   }
 
   async canActivate(context: ExecutionContext): Promise<boolean> {
@@ -186,7 +185,7 @@ export class AccessGuard implements CanActivate {
   private requireTrustedOrigin(request: Request): void {
     if (SAFE_METHODS.has(request.method)) return;
     const { origin } = request.headers;
-    if (origin === undefined || !this.trustedOrigins.has(origin)) throw new UntrustedOrigin();
+    if (origin === undefined || !isTrustedOrigin(this.config.trustedOrigins, origin)) throw new UntrustedOrigin();
   }
 
   /** The row lives longer now; so must the browser's cookie. */

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { createRemoteJWKSet, errors, importSPKI, jwtVerify, type JWTPayload, type JWTVerifyGetKey } from 'jose';
 import { ServiceUnavailable } from '../common/common.errors.js';
 import { type ClerkConfig, Config } from '../config/config.js';
+import { isTrustedOrigin } from '../config/trusted-origins.js';
 import { InvalidCredentials } from './access.errors.js';
 
 /** Who a Clerk session token speaks for. */
@@ -51,7 +52,7 @@ export class ClerkTokens {
 
   private identityOf({ sub, sid, azp, sts }: JWTPayload & { sid?: unknown; azp?: unknown; sts?: unknown }): ClerkIdentity {
     // Clerk leaves `azp` out where there is no Origin (native apps); where it stands it must be ours.
-    const partyIsOurs = azp === undefined || (typeof azp === 'string' && this.clerk!.authorizedParties.includes(azp));
+    const partyIsOurs = azp === undefined || (typeof azp === 'string' && isTrustedOrigin(this.clerk!.authorizedParties, azp));
     // A pending session still owes Clerk a task (choosing an organization, a second factor): not signed in.
     if (!partyIsOurs || sts === 'pending' || typeof sub !== 'string' || typeof sid !== 'string' || sub === '' || sid === '')
       throw new InvalidCredentials();

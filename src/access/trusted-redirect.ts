@@ -1,4 +1,5 @@
 import type { Config } from '../config/config.js';
+import { isTrustedOrigin } from '../config/trusted-origins.js';
 import { UntrustedRedirect } from './access.errors.js';
 
 /**
@@ -12,8 +13,12 @@ export function trustedRedirect(
 ): string | undefined {
   if (target === undefined || target === '') return undefined;
   if (!URL.canParse(target, publicUrl)) throw new UntrustedRedirect();
-  const { origin, protocol, href } = new URL(target, publicUrl);
+  const url = new URL(target, publicUrl);
+  if (!isTrustedUrl(trustedOrigins, url)) throw new UntrustedRedirect();
+  return url.href;
+}
+
+export function isTrustedUrl(trusted: readonly string[], { origin, protocol }: URL): boolean {
   // A blob: has the origin of its page.
-  if (!/^https?:$/.test(protocol) || !trustedOrigins.includes(origin)) throw new UntrustedRedirect();
-  return href;
+  return /^https?:$/.test(protocol) && isTrustedOrigin(trusted, origin);
 }

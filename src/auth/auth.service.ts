@@ -210,8 +210,8 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
   }
 }
 
-/** Cookies were passed on already; CORS is ours; the length may change. */
-const NOT_PASSED_ON = new Set(['set-cookie', 'content-length', 'access-control-expose-headers']);
+/** Cookies were passed on already; CORS and caching are ours; the length may change. */
+const NOT_PASSED_ON = new Set(['set-cookie', 'content-length', 'access-control-expose-headers', 'cache-control']);
 
 const ATTEMPTS = 3;
 

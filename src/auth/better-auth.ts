@@ -8,6 +8,7 @@ import type { Config } from '../config/config.js';
 import type { Database } from '../database/database.js';
 import type { AuthMails } from './auth-mails.js';
 import { createAdapter } from './better-auth-adapter.js';
+import { trustedOriginsOf } from './better-auth-origins.js';
 import type { Passwords } from './passwords.js';
 import { signInContext } from './sign-in-context.js';
 
@@ -33,7 +34,7 @@ export function createBetterAuth({ config, db, providerTokens, audit, passwords,
     baseURL: config.publicUrl,
     basePath: AUTH_BASE_PATH,
     secret: config.authSecret,
-    trustedOrigins: config.trustedOrigins,
+    trustedOrigins: trustedOriginsOf(config.trustedOrigins),
     database: createAdapter(db, providerTokens, audit),
     telemetry: { enabled: false },
     // Ours counts in the database for all replicas.

@@ -143,6 +143,20 @@ describe('the configuration', () => {
       ]);
   });
 
+  it('takes wildcards for one label below a domain, and no others', () => {
+    expect(configOf({ TRUSTED_ORIGINS: 'https://*.Example.com' }).trustedOrigins).toEqual([
+      'http://localhost:3000',
+      'https://*.example.com',
+    ]);
+    for (const wrong of ['*', 'https://*', 'https://*.com', 'http://*.example.com', 'https://*.*.example.com'])
+      expect(
+        mistakesOf({ ...REQUIRED, TRUSTED_ORIGINS: wrong, CLERK_ISSUER: 'https://clerk.test', CLERK_AUTHORIZED_PARTIES: wrong }),
+      ).toEqual([
+        expect.stringMatching(/^TRUSTED_ORIGINS must be/),
+        expect.stringMatching(/^CLERK_AUTHORIZED_PARTIES may have a wildcard only/),
+      ]);
+  });
+
   it('reads encryption keys newest first', () => {
     const { encryptionKeys } = configOf({ ENCRYPTION_KEYS: `new:${Buffer.alloc(32, 2).toString('base64')}, old:${KEY}` });
     expect(encryptionKeys.map(({ id, key }) => [id, key[0], key.length])).toEqual([

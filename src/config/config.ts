@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
+import { originPattern } from './trusted-origins.js';
 
 /** A secret that encrypts what is stored; `id` is written beside each ciphertext. */
 export interface EncryptionKey {
@@ -59,7 +60,10 @@ export class Config implements PlanSettings {
   readonly port!: number;
   /** Origin of this API as its users see it, without a trailing slash. */
   readonly publicUrl!: string;
+  /** Exact origins and `https://*.…` patterns, for `isTrustedOrigin` alone. */
   readonly trustedOrigins!: string[];
+  /** Whether `/docs` and the OpenAPI document are served. */
+  readonly apiDocs!: boolean;
   /** How many proxies stand in front, or their addresses and subnets. */
   readonly trustProxy!: number | string[];
   readonly databaseUrl!: string;
@@ -149,6 +153,18 @@ const list = z.string().transform((text) =>
 );
 
 const origin = z.url({ protocol: /^https?$/, error: 'must be an http(s) URL' }).transform((text) => new URL(text).origin);
+
+const trustedOrigin = z.string().transform((text, context) => {
+  const pattern = originPattern(text);
+  if (pattern === undefined)
+    context.addIssue({ code: 'custom', message: 'must be an http(s) URL, or https://*.example.com for every host one label below' });
+  return pattern ?? z.NEVER;
+});
+
+/** Clerk's `azp` is an origin for browsers and something else for extensions: only wildcards are checked. */
+const authorizedParty = z
+  .string()
+  .refine((text) => !text.includes('*') || originPattern(text) !== undefined, 'may have a wildcard only as in https://*.example.com');
 
 const seconds = (fallback: number) => z.coerce.number({ error: 'must be a number of seconds' }).int().positive().default(fallback);
 
@@ -241,7 +257,8 @@ const schema = z.object({
   HOST: z.string().optional(),
   PORT: z.coerce.number({ error: 'must be a port' }).int().min(0).max(65_535).default(3000),
   PUBLIC_URL: origin.optional(),
-  TRUSTED_ORIGINS: list.pipe(z.array(origin)).default([]),
+  TRUSTED_ORIGINS: list.pipe(z.array(trustedOrigin)).default([]),
+  API_DOCS: z.enum(['on', 'off']).default('on'),
   TRUST_PROXY: trustProxy.default(0),
   DATABASE_URL: postgresUrl,
   DATABASE_DIRECT_URL: postgresUrl.optional(),
@@ -257,7 +274,7 @@ const schema = z.object({
   CLERK_ISSUER: z.url({ protocol: /^https?$/, error: 'must be an http(s) URL' }).optional(),
   CLERK_JWT_KEY: publicKey.optional(),
   CLERK_JWKS_URL: z.url({ protocol: /^https?$/, error: 'must be an http(s) URL' }).optional(),
-  CLERK_AUTHORIZED_PARTIES: list.default([]),
+  CLERK_AUTHORIZED_PARTIES: list.pipe(z.array(authorizedParty)).default([]),
   CLERK_WEBHOOK_SIGNING_SECRET: webhookSecrets.default([]),
   CLERK_INSTANCE_ID: z.string().optional(),
   CLERK_SECRET_KEY: z
@@ -363,6 +380,7 @@ export function loadConfig(
     port: values.PORT,
     publicUrl,
     trustedOrigins,
+    apiDocs: values.API_DOCS === 'on',
     trustProxy: values.TRUST_PROXY,
     databaseUrl: values.DATABASE_URL,
     databaseDirectUrl: values.DATABASE_DIRECT_URL ?? values.DATABASE_URL,

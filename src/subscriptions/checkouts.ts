@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { Actor, Principal } from '../access/principal.js';
+import { isTrustedUrl } from '../access/trusted-redirect.js';
 import { AuditService } from '../audit/audit.service.js';
 import { InvalidRequest } from '../common/common.errors.js';
 import { newId } from '../common/ids.js';
@@ -127,7 +128,7 @@ export class Checkouts {
   private ownUrl(field: string, given: string | undefined): string {
     if (given === undefined) return this.config.publicUrl;
     const url = URL.parse(given);
-    if (url !== null && this.config.trustedOrigins.includes(url.origin)) return url.href;
+    if (url !== null && isTrustedUrl(this.config.trustedOrigins, url)) return url.href;
     throw new InvalidRequest({ errors: [{ path: `body.${field}`, message: `${field} must be an address of one of the trusted origins` }] });
   }
 

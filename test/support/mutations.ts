@@ -96,7 +96,7 @@ export const MUTATIONS: Mutation[] = [
   { file: GUARD, search: 'if (found.suspended)', replace: 'if (false)', callers: ['session of a suspended admin'], operations: READS },
   {
     file: GUARD,
-    search: 'origin === undefined || !this.trustedOrigins.has(origin)',
+    search: 'origin === undefined || !isTrustedOrigin(this.config.trustedOrigins, origin)',
     replace: 'false',
     callers: ['untrusted page'],
     operations: ['updateOrganization'],
