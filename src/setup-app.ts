@@ -7,7 +7,8 @@ import helmet, { type HelmetOptions } from 'helmet';
 import { Logger } from 'nestjs-pino';
 import type { Express, NextFunction, Request, Response } from 'express';
 import { AppModule } from './app.module.js';
-import { refuseUncleanInput, requireJson } from './common/clean-input.js';
+import { refuseUncleanInput } from './common/clean-input.js';
+import { parseJson, requireJson } from './common/json-body.js';
 import { shedLoad } from './common/load-shedding.js';
 import { Logs } from './common/logs.js';
 import { normalizeAddress } from './common/network-addresses.js';
@@ -23,7 +24,6 @@ export async function createApp(config: Config): Promise<NestExpressApplication>
   const app = await NestFactory.create<NestExpressApplication>(AppModule.register(config), {
     bufferLogs: true,
     bodyParser: false,
-    rawBody: true,
     forceCloseConnections: false,
     abortOnError: false,
   });
@@ -63,10 +63,10 @@ export async function createApp(config: Config): Promise<NestExpressApplication>
       'Content-Disposition',
     ],
   });
-  // What is signed is bytes. Whatever they are is stored first and read afterwards.
-  app.useBodyParser('raw', { type: isForWebhooks, limit: config.bodyLimitBytes, inflate: false });
   app.use(requireJson);
-  app.useBodyParser('json', { limit: config.bodyLimitBytes, strict: false });
+  // A few bytes of a compressed body can become a mebibyte, and no client of a JSON API needs compression.
+  app.useBodyParser('raw', { type: () => true, limit: config.bodyLimitBytes, inflate: false });
+  app.use(parseJson);
   app.use(refuseUncleanInput);
   if (config.apiDocs) serveDocument(app);
   return app;
@@ -77,10 +77,6 @@ function trustProxies(express: Express, trusted: Config['trustProxy']): void {
   express.set('trust proxy', trusted);
   const isTrusted = express.get('trust proxy fn') as (address: string, hop: number) => boolean;
   express.set('trust proxy', (address: string, hop: number) => isTrusted(normalizeAddress(address) ?? address, hop));
-}
-
-function isForWebhooks({ url = '' }: IncomingMessage): boolean {
-  return /^\/webhooks\//i.test(url);
 }
 
 /** Nest tells of every module and route it loads; that is no news. */

@@ -107,18 +107,16 @@ describe('the request pipeline', () => {
       expect(chunked.status).toBe(413);
     });
 
-    it('refuses a body that grows over the limit when it is unpacked', async () => {
-      const bomb = gzipSync(JSON.stringify({ name: 'x'.repeat(50 * 1024 * 1024) }));
-      expect(bomb.length).toBeLessThan(100 * 1024);
-      isProblem(await patch(bomb).set('content-encoding', 'gzip').expect(413), 413, 'body_too_large');
-    });
-
-    it('reads packed bodies, and refuses what only says it is packed', async () => {
+    it('refuses compressed bodies, and what only says it is compressed', async () => {
       const body = JSON.stringify({ name: 'Packed' });
-      expect((await patch(gzipSync(body)).set('content-encoding', 'gzip').expect(200)).body.name).toBe('Packed');
-      await patch(brotliCompressSync(body)).set('content-encoding', 'br').expect(200);
-      isProblem(await patch(body).set('content-encoding', 'gzip').expect(400), 400, 'malformed_body');
-      isProblem(await patch(body).set('content-encoding', 'compress').expect(415), 415, 'unsupported_media_type');
+      for (const [encoding, sent] of [
+        ['gzip', gzipSync(body)],
+        ['br', brotliCompressSync(body)],
+        ['gzip', body],
+        ['compress', body],
+      ] as const)
+        isProblem(await patch(sent).set('content-encoding', encoding).expect(415), 415, 'unsupported_media_type');
+      await patch(body).set('content-encoding', 'identity').expect(200);
     });
 
     it.each(['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'application/xml', 'application', 'x'])(
@@ -165,9 +163,10 @@ describe('the request pipeline', () => {
       await patch(`{"${text}":"x"}`).expect(400);
     });
 
-    it('refuses bytes that are no UTF-8 or stores what they stand for, and never fails', async () => {
-      const answer = await patch(Buffer.from([...Buffer.from('{"name":"'), 0xff, 0xfe, ...Buffer.from('"}')]));
-      expect([200, 400]).toContain(answer.status);
+    it('refuses bytes that are no UTF-8', async () => {
+      const answer = await patch(Buffer.from([...Buffer.from('{"name":"'), 0xff, 0xfe, ...Buffer.from('"}')])).expect(400);
+      isProblem(answer, 400, 'malformed_body');
+      await patch(Buffer.from('\ufeff{"name":"With a byte order mark"}')).expect(200);
     });
   });
 

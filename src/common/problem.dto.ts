@@ -30,6 +30,7 @@ export class ProblemResponse {
   /** Also in the header `X-Request-Id`. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   requestId!: string;
 
-  /** What is wrong with the request, field by field. */
+  /** What is wrong with the request, field by field; the first 20 mistakes. */
+  @ApiProperty({ type: [InvalidFieldResponse], maxItems: 20, required: false })
   errors?: InvalidFieldResponse[];
 }

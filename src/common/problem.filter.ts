@@ -58,13 +58,14 @@ function toProblem(error: unknown): Problem {
 /** body-parser and Express mark their errors with `type` or a status: https://github.com/expressjs/body-parser#errors */
 function fromBodyParser(error: unknown): Problem | undefined {
   if (!(error instanceof Error)) return undefined;
-  const { type, status, code } = error as Error & { type?: string; status?: number; code?: string };
+  const { type, status } = error as Error & { type?: string; status?: number };
   if (type === 'entity.too.large') return new BodyTooLarge();
-  if (type === 'encoding.unsupported' || type === 'charset.unsupported')
-    return new UnsupportedMediaType({ detail: `Send the body as application/json in UTF-8: ${error.message}.` });
+  if (type === 'encoding.unsupported')
+    return new UnsupportedMediaType({
+      detail: 'Send the body without Content-Encoding. Compressed bodies are not accepted.',
+      headers: { 'accept-encoding': 'identity' },
+    });
   if (type?.startsWith('entity.') === true || type?.startsWith('request.') === true) return new MalformedBody();
-  // Compressed, it says, but it is not.
-  if (status === 400 && code?.startsWith('Z_') === true) return new MalformedBody();
   // `%ff` in a path, and whatever else Express calls the client's fault.
   if (error instanceof URIError) return new RouteNotFound();
   if (status !== undefined && status >= 400 && status < 500) return new InvalidRequest({ detail: 'The request is not valid.' });

@@ -1,5 +1,11 @@
 import { type OutgoingHttpHeaders, STATUS_CODES } from 'node:http';
 
+/** A caller mends the first mistakes and sends again; more would only make the answer to a large mistake large. */
+export const MAX_ERRORS = 20;
+/** A path repeats names that the caller made up. */
+const MAX_PATH = 200;
+const MAX_MESSAGE = 500;
+
 /** One thing that is wrong with a request, and where. */
 export interface InvalidField {
   /** `body.name`, `query.limit`, `params.userId`. */
@@ -69,7 +75,16 @@ export function problemBody({ status, code, message, errors, extensions }: Probl
     detail: message,
     code,
     requestId,
-    errors,
+    errors: errors && bounded(errors),
     ...extensions,
   };
+}
+
+/** The first mistakes, with texts of bounded length. */
+export function bounded(errors: InvalidField[], max = MAX_ERRORS): InvalidField[] {
+  return errors.slice(0, max).map(({ path, message }) => ({ path: shortened(path, MAX_PATH), message: shortened(message, MAX_MESSAGE) }));
+}
+
+function shortened(text: string, max: number): string {
+  return text.length <= max ? text : `${text.slice(0, max)}…`.toWellFormed();
 }

@@ -1,5 +1,5 @@
 import { type ArgumentMetadata, Injectable, ValidationPipe } from '@nestjs/common';
-import type { ValidationError } from 'class-validator';
+import { getMetadataStorage, ValidationError, type ValidatorOptions, ValidationTypes } from 'class-validator';
 import { InvalidRequest } from './common.errors.js';
 import type { InvalidField } from './problem.js';
 
@@ -30,9 +30,50 @@ export class RequestValidationPipe extends ValidationPipe {
     }
   }
 
+  protected override validate(object: object, options?: ValidatorOptions): Promise<ValidationError[]> | ValidationError[] {
+    const misplaced = findMisplacedLists(object);
+    return misplaced.length > 0 ? misplaced : super.validate(object, options);
+  }
+
   override createExceptionFactory() {
     return (errors: ValidationError[] = []) => new InvalidFields(errors);
   }
+}
+
+/** By class: the fields that are validated as an object or as a list of objects. */
+const nestedFields = new WeakMap<object, Map<string, 'object' | 'list'>>();
+
+function nestedFieldsOf({ constructor }: object): Map<string, 'object' | 'list'> {
+  const known = nestedFields.get(constructor);
+  if (known !== undefined) return known;
+  const declared = getMetadataStorage().getTargetValidationMetadatas(constructor, '', false, false);
+  const nested = declared.filter(({ type }) => type === ValidationTypes.NESTED_VALIDATION);
+  const found = new Map(nested.map(({ propertyName, each }) => [propertyName, each ? ('list' as const) : ('object' as const)]));
+  nestedFields.set(constructor, found);
+  return found;
+}
+
+/** class-validator takes a list in place of an object, and reports every item of it. We report the list. */
+function findMisplacedLists(object: object): ValidationError[] {
+  return [...nestedFieldsOf(object)].flatMap(([property, wanted]) => {
+    const value = (object as Record<string, unknown>)[property];
+    const fail = (message: string) => [Object.assign(new ValidationError(), { property, constraints: { [property]: message } })];
+    if (wanted === 'object') {
+      if (Array.isArray(value)) return fail(`${property} must be an object`);
+      return isObject(value) ? wrap(property, findMisplacedLists(value)) : [];
+    }
+    if (!Array.isArray(value)) return [];
+    if (value.some((item) => Array.isArray(item))) return fail(`each value in ${property} must be an object`);
+    return value.flatMap((item: unknown, index) => (isObject(item) ? wrap(property, wrap(String(index), findMisplacedLists(item))) : []));
+  });
+}
+
+function wrap(property: string, children: ValidationError[]): ValidationError[] {
+  return children.length === 0 ? [] : [Object.assign(new ValidationError(), { property, children })];
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
 }
 
 /** Every body and query is an object. Names that all objects know are unknown fields too, which class-validator overlooks. */

@@ -2,7 +2,7 @@ import { hash } from 'node:crypto';
 import { z } from 'zod';
 import { uncleanFields } from '../common/clean-input.js';
 import { readTime } from '../common/is-time.js';
-import type { InvalidField } from '../common/problem.js';
+import { bounded, type InvalidField, MAX_ERRORS } from '../common/problem.js';
 import { isId } from '../common/ids.js';
 import { MOST_TOKENS } from './usage-account.js';
 
@@ -72,7 +72,7 @@ export function readEvent(given: unknown, path: string): { event: UsageEvent } |
   const unclean = uncleanFields(given, path);
   if (unclean.length > 0) return { errors: unclean };
   const { success, data, error } = schema.safeParse(given);
-  if (!success) return { errors: error.issues.flatMap((issue) => describe(issue, path)) };
+  if (!success) return { errors: bounded(error.issues.slice(0, MAX_ERRORS).flatMap((issue) => describe(issue, path))) };
   const { inputTokens = 0, outputTokens = 0, cachedInputTokens = 0, reasoningTokens = 0, tokens: total, ...rest } = data;
   const classes = { inputTokens, outputTokens, cachedInputTokens, reasoningTokens };
   const sum = inputTokens + outputTokens + cachedInputTokens + reasoningTokens;

@@ -209,7 +209,8 @@ export class UsageBatchItemResponse {
   @ApiProperty({ enum: REJECTIONS, required: false, example: 'quota_exceeded' })
   reason?: Rejection;
 
-  /** What is wrong with it, field by field. */
+  /** What is wrong with it, field by field; the first three mistakes. */
+  @ApiProperty({ type: [InvalidFieldResponse], maxItems: 3, required: false })
   errors?: InvalidFieldResponse[];
 }
 

@@ -4,7 +4,7 @@ import { InvalidRequest } from '../common/common.errors.js';
 import { Cursors, type Page } from '../common/cursors.js';
 import { newId } from '../common/ids.js';
 import type { Owner } from '../common/owner.js';
-import type { InvalidField } from '../common/problem.js';
+import { bounded, type InvalidField } from '../common/problem.js';
 import type { Plan, PlanLimits } from '../plans/plans.js';
 import { PlansService } from '../plans/plans.service.js';
 import { UsageAccount } from './usage-account.js';
@@ -17,8 +17,9 @@ import { HoldNotFound } from './usage.errors.js';
 import { UsageRepository } from './usage.repository.js';
 
 const MOST_EVENTS = 1000;
-/** That are told. */
-const MOST_UNKNOWN = 20;
+/** Mistakes that the answer to a batch names of one item. */
+const MAX_ITEM_ERRORS = 3;
+const MAX_EVENT_ID = 200;
 
 /** Whose usage it is, and who says so. */
 export interface UsageCaller {
@@ -185,16 +186,20 @@ function allows({ tokenLimit, tokensPerPeriod }: PlanLimits, tokens: number): bo
 
 function itemsOf(given: unknown): unknown[] {
   const { events, ...rest } = given as { events?: unknown };
-  const unknown = Object.keys(rest).slice(0, MOST_UNKNOWN);
-  const errors = unknown.map((name) => ({ path: `body.${name}`, message: `property ${name} should not exist` }));
+  const errors = Object.keys(rest).map((name) => ({ path: `body.${name}`, message: `property ${name} should not exist` }));
   if (errors.length > 0) throw new InvalidRequest({ errors });
   if (!Array.isArray(events) || events.length === 0 || events.length > MOST_EVENTS)
     throw new InvalidRequest({ errors: [{ path: 'body.events', message: `events must be a list of 1 to ${MOST_EVENTS}` }] });
   return events;
 }
 
-/** Named as far as it can be, for the caller to find it. */
+/** Repeats the event's id where it has one, so that the caller finds the event. */
 function invalid(item: unknown, errors: InvalidField[]): BatchResult {
   const eventId = typeof item === 'object' && item !== null && 'eventId' in item && typeof item.eventId === 'string' ? item.eventId : '';
-  return { eventId, outcome: 'rejected', reason: 'invalid', errors };
+  return {
+    eventId: eventId.slice(0, MAX_EVENT_ID).toWellFormed(),
+    outcome: 'rejected',
+    reason: 'invalid',
+    errors: bounded(errors, MAX_ITEM_ERRORS),
+  };
 }

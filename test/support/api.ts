@@ -6,6 +6,8 @@ export interface Operation {
   pathParameters: string[];
   queryParameters: string[];
   headerParameters: string[];
+  /** Names of the fields of its body. */
+  requestFields: string[];
   /** Statuses that the document tells of. */
   statuses: number[];
   /** Scopes with which an API key may call it; undefined where no key may. */
@@ -17,15 +19,23 @@ export interface Operation {
 interface DocumentedOperation {
   operationId: string;
   parameters?: { in: string; name: string }[];
+  requestBody?: { content: Record<string, { schema: { $ref?: string } }> };
   responses: Record<string, unknown>;
   security?: Record<string, string[]>[];
 }
 
 /** Every operation of the document that the application serves. */
 export async function readOperations(url: string): Promise<Operation[]> {
-  const document = (await (await fetch(`${url}/openapi.json`)).json()) as { paths: Record<string, Record<string, DocumentedOperation>> };
+  const document = (await (await fetch(`${url}/openapi.json`)).json()) as {
+    paths: Record<string, Record<string, DocumentedOperation>>;
+    components: { schemas: Record<string, { properties?: object }> };
+  };
+  const fieldsOf = (body: DocumentedOperation['requestBody']) => {
+    const name = body?.content['application/json']?.schema.$ref?.split('/').at(-1);
+    return name === undefined ? [] : Object.keys(document.components.schemas[name]?.properties ?? {});
+  };
   return Object.entries(document.paths).flatMap(([path, methods]) =>
-    Object.entries(methods).map(([method, { operationId, parameters = [], responses, security = [] }]) => {
+    Object.entries(methods).map(([method, { operationId, parameters = [], requestBody, responses, security = [] }]) => {
       const named = (place: string) => parameters.filter((parameter) => parameter.in === place).map(({ name }) => name);
       return {
         id: operationId,
@@ -34,6 +44,7 @@ export async function readOperations(url: string): Promise<Operation[]> {
         pathParameters: named('path'),
         queryParameters: named('query'),
         headerParameters: named('header'),
+        requestFields: fieldsOf(requestBody),
         statuses: Object.keys(responses).map(Number),
         scopes: security.find((scheme) => 'apiKey' in scheme)?.['apiKey'],
         isPublic: security.length === 0 || security.some((scheme) => Object.keys(scheme).length === 0),
