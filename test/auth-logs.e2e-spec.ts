@@ -65,6 +65,7 @@ describe('the log of signing in', () => {
     await http.get(`/v1/auth/verify-email?token=secret-in-a-link&callbackURL=/x`).expect(302);
     await http.get(`/v1/auth/callback/github?code=secret-in-a-code&state=secret-in-a-state`).expect(302);
     await http.get('/v1/auth/reset-password/secret-in-a-path?callbackURL=/x').expect(302);
+    await http.get('/V1/AUTH/Reset-Password/secret-in-a-path?callbackURL=/x').expect(302);
     await http.post('/v1/auth/request-password-reset').send({ email }).expect(200);
 
     // Statements that fail with everything in their parameters: our bug, as far as anybody can tell.

@@ -43,6 +43,9 @@ import { EmailChanges } from './email-changes.js';
 /** Where an answer that signs somebody in carries the token, too. */
 const TOKEN_HEADER = { 'set-auth-token': { $ref: '#/components/headers/set-auth-token' } };
 
+/** Parts of a path that go on to Better Auth; `forwardedPath` holds them to it. */
+const PLAIN_WORD = { type: 'string', pattern: '^[A-Za-z0-9_-]{1,200}$' };
+
 /** The door: what Better Auth does, one route each, so that nothing else of it can be reached. */
 @Controller('v1/auth')
 export class AuthController {
@@ -88,7 +91,7 @@ export class AuthController {
   @Get('callback/:provider')
   @Public()
   @Limited('auth')
-  @ApiParam({ name: 'provider', description: 'Which provider.', example: 'google' })
+  @ApiParam({ name: 'provider', description: 'Which provider.', schema: { ...PLAIN_WORD, example: 'google' } })
   @ApiResponse({ status: 302, description: 'To the `callbackURL`, signed in; or to the `errorCallbackURL` with `?error=`.' })
   async finishProviderSignIn(@Req() request: Request, @Res() response: Response, @Param('provider') _provider: string): Promise<void> {
     await this.auth.forward(request, response);
@@ -171,7 +174,7 @@ export class AuthController {
   @Get('reset-password/:token')
   @Public()
   @Limited('auth')
-  @ApiParam({ name: 'token', description: 'From the mail.', example: 'h5Jt0cZ1RkqYv8mWn3Xb7LpA' })
+  @ApiParam({ name: 'token', description: 'From the mail.', schema: { ...PLAIN_WORD, example: 'h5Jt0cZ1RkqYv8mWn3Xb7LpA' } })
   @ApiResponse({ status: 302, description: 'To your page, with `?token=`, or `?error=` if it did not work.' })
   @Problems(UntrustedRedirect)
   async openPasswordReset(

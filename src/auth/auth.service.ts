@@ -23,6 +23,7 @@ import type { MailRequest } from './auth.dto.js';
 import { COLLIDED } from './better-auth-adapter.js';
 import { AUTH_BASE_PATH, type BetterAuth, createBetterAuth } from './better-auth.js';
 import { toAuthProblem } from './better-auth-problems.js';
+import { forwardedPath } from './forwarded-path.js';
 import { Passwords } from './passwords.js';
 import { signInContext } from './sign-in-context.js';
 
@@ -174,14 +175,15 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
   }
 
   private async ask(request: Request, body: object | undefined): Promise<globalThis.Response> {
-    const about = { path: request.path.slice(AUTH_BASE_PATH.length), ...originOf(request) };
+    const path = forwardedPath(request, AUTH_BASE_PATH);
+    const about = { path, ...originOf(request) };
     for (let attempt = 1; ; attempt += 1) {
-      const answer = await signInContext.run({ ...about }, () => this.betterAuth.handler(this.toWebRequest(request, body)));
+      const answer = await signInContext.run({ ...about }, () => this.betterAuth.handler(this.toWebRequest(path, request, body)));
       if (attempt === ATTEMPTS || !(await hasCollided(answer))) return answer;
     }
   }
 
-  private toWebRequest(request: Request, body: object | undefined): globalThis.Request {
+  private toWebRequest(path: string, request: Request, body: object | undefined): globalThis.Request {
     const headers = fromNodeHeaders(request.headers);
     // An explicit header beats the ambient cookie, and a wrong one never falls through to it.
     if (headers.has('authorization')) headers.delete('cookie');
@@ -191,9 +193,10 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
     if (!headers.has('sec-fetch-site')) headers.delete('sec-fetch-mode');
     const hasBody = request.method !== 'GET' && request.method !== 'HEAD';
     if (hasBody) headers.set('content-type', 'application/json');
-    // Not the address as it was sent: that may name another host, or one that is none.
-    const search = /\?.*$/s.exec(request.originalUrl)?.[0] ?? '';
-    return new globalThis.Request(new URL(`${this.config.publicUrl}${request.path}${search}`), {
+    // Only the query is the caller's: the path that was sent may name another route, or another host.
+    const url = new URL(`${this.config.publicUrl}${AUTH_BASE_PATH}${path}`);
+    url.search = /\?.*$/s.exec(request.originalUrl)?.[0] ?? '';
+    return new globalThis.Request(url, {
       method: request.method,
       headers,
       body: hasBody ? JSON.stringify(body ?? {}) : undefined,

@@ -6,7 +6,7 @@ import { requestIdOf } from './request-id.js';
 const QUIET = new Set(['/health/live', '/health/ready', '/metrics']);
 
 /** The one address that carries a secret outside of its query. */
-const WITH_TOKEN = /^(\/v1\/auth\/reset-password\/).+/;
+const WITH_TOKEN = /^(\/v1\/auth\/reset-password\/).+/i;
 
 /** What of an address may be written down: no query (links carry tokens), no token. */
 export function pathOf(request: Request): string {
