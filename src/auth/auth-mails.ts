@@ -1,10 +1,12 @@
 import { Injectable } from '@nestjs/common';
 import type { Queryable } from '../database/database.js';
 import { MailService } from '../mail/mail.service.js';
+import { quoteUserText } from '../common/user-text.js';
 
-interface Addressee {
+interface Recipient {
   email: string;
   name: string;
+  emailVerified: boolean;
 }
 
 /** The mails around signing in. */
@@ -12,51 +14,53 @@ interface Addressee {
 export class AuthMails {
   constructor(private readonly mail: MailService) {}
 
-  async sendVerification({ email, name }: Addressee, url: string): Promise<void> {
+  async sendVerification({ email }: Pick<Recipient, 'email'>, url: string): Promise<void> {
     await this.mail.send({
       to: email,
       subject: 'Confirm your email address',
-      text: `${greeting(name)}\n\nconfirm that this address is yours:\n\n${withoutDefaultCallback(url)}\n\nThe link works for an hour. If you did not sign up, ignore this mail.\n`,
+      text: `Hello,\n\nconfirm that this address is yours:\n\n${withoutDefaultCallback(url)}\n\nThe link works for an hour. If you did not sign up, ignore this mail.\n`,
     });
   }
 
-  async sendPasswordReset({ email, name }: Addressee, url: string, token: string): Promise<void> {
+  async sendPasswordReset(recipient: Recipient, url: string, token: string): Promise<void> {
     const hasPage = new URL(url).searchParams.get('callbackURL') !== '';
     const how = hasPage
       ? `choose a new password here:\n\n${url}`
       : `send this token with your new password to POST /v1/auth/reset-password:\n\n${token}`;
     await this.mail.send({
-      to: email,
+      to: recipient.email,
       subject: 'Reset your password',
-      text: `${greeting(name)}\n\n${how}\n\nIt works once, for an hour. If you did not ask for it, ignore this mail: your password stays as it is.\n`,
+      text: `${greeting(recipient)}\n\n${how}\n\nIt works once, for an hour. If you did not ask for it, ignore this mail: your password stays as it is.\n`,
     });
   }
 
-  async sendEmailChange(email: string, name: string, url: string, db?: Queryable): Promise<void> {
+  async sendEmailChange(email: string, url: string, db?: Queryable): Promise<void> {
     await this.mail.send(
       {
         to: email,
         subject: 'Confirm your new email address',
-        text: `${greeting(name)}\n\nconfirm that this address is yours, and it becomes the one of your account:\n\n${url}\n\nThe link works once, for an hour. If you did not ask for it, ignore this mail.\n`,
+        text: `Hello,\n\nconfirm that this address is yours, and it becomes the one of your account:\n\n${url}\n\nThe link works once, for an hour. If you did not ask for it, ignore this mail.\n`,
       },
       db,
     );
   }
 
-  async sendEmailChanged(oldEmail: string, name: string, db?: Queryable): Promise<void> {
+  async sendEmailChanged(before: Recipient, db?: Queryable): Promise<void> {
     await this.mail.send(
       {
-        to: oldEmail,
+        to: before.email,
         subject: 'Your email address was changed',
-        text: `${greeting(name)}\n\nyour account now uses another email address. If that was not you, tell us at once.\n`,
+        text: `${greeting(before)}\n\nyour account now uses another email address. If that was not you, tell us at once.\n`,
       },
       db,
     );
   }
 }
 
-function greeting(name: string): string {
-  return name === '' ? 'Hello,' : `Hello ${name},`;
+/** Anybody may have chosen the name of an account whose address nobody proved. */
+function greeting({ name, emailVerified }: Recipient): string {
+  const quoted = emailVerified ? quoteUserText(name) : undefined;
+  return quoted === undefined ? 'Hello,' : `Hello ${quoted},`;
 }
 
 /** Better Auth sends people to "/" when nobody said where to; there is no page there. */

@@ -87,7 +87,8 @@ export class EmailChanges implements OnModuleInit {
       const change = { before: { email: before.email }, after: { email: newEmail } };
       await this.record('user.email_changed', userId, { kind: 'user', id: userId, ...origin }, change, tx);
       await this.sessions.endAll([userId], { except: sessionId }, tx);
-      if (before.email !== null && before.email !== newEmail) await this.mails.sendEmailChanged(before.email, before.name, tx);
+      if (before.email !== null && before.email !== newEmail)
+        await this.mails.sendEmailChanged({ name: before.name, email: before.email, emailVerified: before.emailVerified }, tx);
       return callbackURL;
     });
   }
@@ -95,13 +96,12 @@ export class EmailChanges implements OnModuleInit {
   private async send(change: EmailChange): Promise<void> {
     const holder = await this.users.findByEmail(change.newEmail);
     if (holder?.emailVerified === true && holder.id !== change.userId) return;
-    const name = (await this.users.find(change.userId))?.name;
-    if (name === undefined) return;
+    if ((await this.users.find(change.userId)) === undefined) return;
     const token = randomBytes(24).toString('base64url');
     const url = `${this.config.publicUrl}${AUTH_BASE_PATH}/change-email/confirm?token=${token}`;
     await this.db.transaction(async (tx) => {
       await this.accounts.keepVerification(identifierOf(token), JSON.stringify(change), LINK_LIFETIME_SECONDS, tx);
-      await this.mails.sendEmailChange(change.newEmail, name, url, tx);
+      await this.mails.sendEmailChange(change.newEmail, url, tx);
     });
   }
 

@@ -11,6 +11,7 @@ import { Config } from '../config/config.js';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { JobsService } from '../jobs/jobs.service.js';
 import { MailService } from '../mail/mail.service.js';
+import { quoteUserText } from '../common/user-text.js';
 import { MembershipsService } from '../memberships/memberships.service.js';
 import type { Role } from '../memberships/organization-memberships.table.js';
 import { OrganizationsService } from '../organizations/organizations.service.js';
@@ -198,6 +199,7 @@ export class InvitationsService implements OnModuleInit {
     page: string | undefined,
     db: Queryable,
   ): Promise<void> {
+    const organization = quoteUserText(organizationName) ?? 'an organization';
     const link = page === undefined ? undefined : new URL(page);
     link?.searchParams.set('token', token);
     const how =
@@ -207,8 +209,8 @@ export class InvitationsService implements OnModuleInit {
     await this.mail.send(
       {
         to: email,
-        subject: `You are invited to ${organizationName}`,
-        text: `Hello,\n\nyou are invited to join ${organizationName}. To do so, ${how}\n\nThe invitation works until ${expiresAt.toISOString()}. If you did not expect it, ignore this mail.\n`,
+        subject: `You are invited to ${organization}`,
+        text: `Hello,\n\nyou are invited to join ${organization}. To do so, ${how}\n\nThe invitation works until ${expiresAt.toISOString()}. If you did not expect it, ignore this mail.\n`,
       },
       db,
     );

@@ -44,7 +44,15 @@ export class MailService implements OnModuleInit {
   private async deliver(mail: Mail, id: string): Promise<void> {
     if (this.transport !== undefined) {
       // One message id for all attempts: mail clients fold a repetition away.
-      await this.transport.sendMail({ ...mail, from: this.config.mailFrom, messageId: `<${id}@tenantry>` });
+      const { to, subject, text } = mail;
+      await this.transport.sendMail({
+        // As an object: as text it would be read as a list of recipients.
+        to: { name: '', address: to },
+        subject,
+        text,
+        from: this.config.mailFrom,
+        messageId: `<${id}@tenantry>`,
+      });
       return;
     }
     if (this.config.isProduction) throw new Error('SMTP_URL is not set');

@@ -4,6 +4,8 @@ export interface ReceivedMail {
   to: string;
   subject: string;
   text: string;
+  /** As they came, each in one line. */
+  headers: string[];
 }
 
 /** A real SMTP server that keeps what it is sent. Pass its `url` as `SMTP_URL`. */
@@ -41,13 +43,34 @@ export async function startMailServer({ port: wanted = 0 } = {}): Promise<{
 
 function parse(raw: string): ReceivedMail {
   const [head = '', ...rest] = raw.split('\r\n\r\n');
-  const header = (name: string) => new RegExp(`^${name}: (.*)$`, 'im').exec(head)?.[1] ?? '';
+  // A long header goes on in lines that begin with white space.
+  const headers = head.replaceAll(/\r\n[ \t]+/g, ' ').split('\r\n');
+  const header = (name: string) => {
+    const line = headers.find((one) => one.toLowerCase().startsWith(`${name.toLowerCase()}: `)) ?? '';
+    return decodeWords(line.slice(name.length + 2));
+  };
   const body = rest.join('\r\n\r\n');
-  const quoted = /^content-transfer-encoding: quoted-printable/im.test(head);
-  const text = quoted
-    ? body.replaceAll(/=\r\n/g, '').replaceAll(/=([\dA-F]{2})/g, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)))
-    : body;
-  return { to: header('To'), subject: header('Subject'), text };
+  const encoding = header('Content-Transfer-Encoding').toLowerCase();
+  const text = encoding === 'base64' ? Buffer.from(body, 'base64').toString() : encoding === 'quoted-printable' ? unquote(body) : body;
+  return { to: header('To'), subject: header('Subject'), text, headers };
+}
+
+function unquote(text: string): string {
+  return decodeBytes(text.replaceAll(/=\r\n/g, ''));
+}
+
+/** `=C3=BC` is one letter: bytes, and not characters. */
+function decodeBytes(text: string): string {
+  return text.replaceAll(/(?:=[\dA-F]{2})+/g, (bytes) => Buffer.from(bytes.replaceAll('=', ''), 'hex').toString());
+}
+
+/** RFC 2047, as in a subject that is not plain ASCII. */
+function decodeWords(text: string): string {
+  return text
+    .replaceAll(/\?= +=\?/g, '?==?')
+    .replaceAll(/=\?utf-8\?([BQ])\?(.*?)\?=/gi, (_, kind: string, word: string) =>
+      kind.toUpperCase() === 'B' ? Buffer.from(word, 'base64').toString() : decodeBytes(word.replaceAll('_', ' ')),
+    );
 }
 
 /** The first link of a mail. */

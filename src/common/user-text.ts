@@ -1,0 +1,35 @@
+/** Names in our mails are at most this long, in characters. */
+const MAX_CHARACTERS = 64;
+
+/** Removed or replaced in this order; what a mail client makes a link of must not hide behind another spelling. */
+const REPLACEMENTS: [RegExp, string][] = [
+  // Characters that show nothing: zero width, bidi controls, fillers, private use, unassigned.
+  [/[\p{Default_Ignorable_Code_Point}\p{Cf}\p{Co}\p{Cn}]/gu, ''],
+  [/[\p{Cc}\p{Cs}\u2800]/gu, ' '],
+  [/(\p{M}{4})\p{M}+/gu, '$1'],
+  [/["“”„‟«»‹›<>]/gu, "'"],
+  // Phone numbers.
+  [/\+?\d(?:[\s().-]*\d){6,}/gu, '…'],
+  // Domains, schemes, paths of file servers, email addresses.
+  [/[.。](?=\S)/gu, ' '],
+  [/:(?=\S)/gu, ': '],
+  [/\/{2,}|\\/gu, ' '],
+  [/@(?=\S)/gu, '@ '],
+  [/\p{Z}+/gu, ' '],
+];
+
+/**
+ * Quotes text that a user wrote, such as a name, for a mail to somebody else: one line, bounded, without invisible
+ * characters and without anything that mail clients turn into a link. Returns undefined if nothing visible is left.
+ */
+export function quoteUserText(text: string): string | undefined {
+  const plain = REPLACEMENTS.reduce((rest, [pattern, replacement]) => rest.replace(pattern, replacement), text.normalize('NFKC')).trim();
+  if (plain === '') return undefined;
+  const characters = [...plain];
+  return characters.length > MAX_CHARACTERS
+    ? `"${characters
+        .slice(0, MAX_CHARACTERS - 1)
+        .join('')
+        .trimEnd()}…"`
+    : `"${plain}"`;
+}
