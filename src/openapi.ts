@@ -1,6 +1,6 @@
 import type { INestApplication } from '@nestjs/common';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
-import { sessionCookieName } from './access/session-tokens.js';
+import { sessionCookieNames } from './access/session-tokens.js';
 import { ProblemResponse } from './common/problem.dto.js';
 import { completeOperations } from './openapi-operations.js';
 import { completeSchemas } from './openapi-schemas.js';
@@ -59,12 +59,12 @@ export function createDocument(app: INestApplication): OpenAPIObject {
       'apiKey',
     )
     .addCookieAuth(
-      sessionCookieName('http://localhost'),
+      sessionCookieNames('http://localhost').current,
       {
         type: 'apiKey',
         in: 'cookie',
         description:
-          'Set by signing in; over https its name begins with `__Secure-`. Requests that change something need a trusted `Origin` with it.',
+          'Set by signing in; over https its name begins with `__Host-`. Requests that change something need a trusted `Origin` with it.',
       },
       'cookie',
     )

@@ -424,7 +424,7 @@ describe('short-lived sessions', () => {
         .send({ name: 'S', email: 'secure@example.com', password: PASSWORD })
         .expect(200);
       const [line] = answer.headers['set-cookie'] as unknown as string[];
-      expect(line).toMatch(/^__Secure-better-auth\.session_token=/);
+      expect(line).toMatch(/^__Host-better-auth\.session_token=/);
       expect(line).toMatch(/; Secure/i);
       await t.http.get('/v1/users/me').set('cookie', line!.split(';', 1)[0]!).expect(200);
     } finally {

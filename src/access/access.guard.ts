@@ -27,9 +27,11 @@ import { type ClerkIdentity, ClerkTokens } from './clerk-tokens.js';
 import { type Credential, readCredential } from './credentials.js';
 import { type Actor, type KeyPrincipal, originOf, type Principal, setPrincipal } from './principal.js';
 import { RateLimiter } from './rate-limiter.js';
-import { hashSessionToken, readSignedToken, sessionCookieName } from './session-tokens.js';
+import { expiredCookie, hashSessionToken, readSignedToken, type SessionCookieNames, sessionCookieNames } from './session-tokens.js';
 
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
+
+type SessionCredential = Extract<Credential, { kind: 'session' }>;
 
 interface Declared {
   access: Access | undefined;
@@ -49,7 +51,7 @@ interface Visit extends Declared {
 /** Stands before every route: who calls, may they, and not too fast. */
 @Injectable()
 export class AccessGuard implements CanActivate {
-  private readonly cookieName: string;
+  private readonly cookieNames: SessionCookieNames;
   private readonly sessionKey: KeyObject;
   private readonly declared = new WeakMap<object, Declared>();
 
@@ -61,7 +63,7 @@ export class AccessGuard implements CanActivate {
     private readonly clerkSignIn: ClerkSignIn,
     private readonly config: Config,
   ) {
-    this.cookieName = sessionCookieName(config.publicUrl);
+    this.cookieNames = sessionCookieNames(config.publicUrl);
     // Made of text anew for each request, it would cost more than the check.
     this.sessionKey = createSecretKey(config.authSecret, 'utf8');
   }
@@ -87,13 +89,13 @@ export class AccessGuard implements CanActivate {
   }
 
   private async authenticate(visit: Visit): Promise<Principal | KeyPrincipal> {
-    const credential = await this.orSpent(() => readCredential(visit.request, this.cookieName), visit);
+    const credential = await this.orSpent(() => readCredential(visit.request, this.cookieNames), visit);
     if (credential?.kind === 'clerk') return this.authenticateClerk(credential.token, visit);
     if (credential?.kind === 'api-key') return this.authenticateKey(credential.key, visit);
     return this.authenticateSession(credential, visit);
   }
 
-  private async authenticateSession(credential: Extract<Credential, { kind: 'session' }> | undefined, visit: Visit): Promise<Principal> {
+  private async authenticateSession(credential: SessionCredential | undefined, visit: Visit): Promise<Principal> {
     const { request, response, limits, organizationId } = visit;
     const token = credential && readSignedToken(credential.token, this.sessionKey);
     const tokenHash = token === undefined ? undefined : hashSessionToken(token);
@@ -105,8 +107,10 @@ export class AccessGuard implements CanActivate {
     this.limiter.report(spent, response);
     if (credential === undefined) throw new SignedOut();
     if (found === undefined) throw new InvalidCredentials();
+    // Another subdomain can plant a cookie of the legacy name: it counts for the sessions that have no other.
+    if (credential.hasLegacyName && !found.legacyCookie) throw new InvalidCredentials();
     if (credential.fromCookie) this.requireTrustedOrigin(request);
-    if (credential.fromCookie && found.prolongedTo !== null) this.renewCookie(credential.token, found.prolongedTo, response);
+    if (credential.fromCookie && found.prolongedTo !== null) this.renewCookie(credential, found.prolongedTo, response);
     return toPrincipal(found, visit);
   }
 
@@ -189,10 +193,11 @@ export class AccessGuard implements CanActivate {
   }
 
   /** The row lives longer now; so must the browser's cookie. */
-  private renewCookie(value: string, expiresAt: Date, response: Response): void {
+  private renewCookie({ token, hasLegacyName }: SessionCredential, expiresAt: Date, response: Response): void {
     const maxAge = Math.max(0, Math.floor((expiresAt.getTime() - Date.now()) / 1000));
     const secure = this.config.publicUrl.startsWith('https:') ? '; Secure' : '';
-    response.append('set-cookie', `${this.cookieName}=${value}; Max-Age=${maxAge}; Path=/; HttpOnly; SameSite=Lax${secure}`);
+    response.append('set-cookie', `${this.cookieNames.current}=${token}; Max-Age=${maxAge}; Path=/; HttpOnly; SameSite=Lax${secure}`);
+    if (hasLegacyName) response.append('set-cookie', expiredCookie(this.cookieNames.legacy!));
   }
 }
 

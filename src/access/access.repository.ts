@@ -13,6 +13,8 @@ export interface SessionAccess {
   userId: string;
   operator: boolean;
   suspended: boolean;
+  /** Whether its cookie may have the legacy name. Absent for a Clerk session, which has no cookie. */
+  legacyCookie?: boolean;
   /** Set when this very request prolonged the session. */
   prolongedTo: Date | null;
   /** Null for somebody who is no member; absent where no organization was asked for. */
@@ -81,7 +83,7 @@ const OUTSIDE = { columns: '', joins: '' };
 const session = (config: Config, { columns, joins } = OUTSIDE) => `
   WITH ${touch('token', config)}
   SELECT s.id AS "sessionId", u.id AS "userId", u.operator, u.suspended_at IS NOT NULL OR u.banned AS suspended,
-         (SELECT prolonged_to FROM touched) AS "prolongedTo"${columns}
+         s.legacy_cookie AS "legacyCookie", (SELECT prolonged_to FROM touched) AS "prolongedTo"${columns}
     FROM sessions s JOIN users u ON u.id = s.user_id ${joins}
    WHERE s.token = $1 AND s.expires_at > now() AND s.ended_at IS NULL AND u.deleted_at IS NULL`;
 

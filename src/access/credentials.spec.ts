@@ -2,7 +2,8 @@ import type { Request } from 'express';
 import { AmbiguousCredentials, InvalidCredentials } from './access.errors.js';
 import { readCookie, readCredential } from './credentials.js';
 
-const read = (headers: Record<string, string>) => readCredential({ headers } as Partial<Request> as Request, 'session');
+const read = (headers: Record<string, string>) =>
+  readCredential({ headers } as Partial<Request> as Request, { current: 'session', legacy: 'old' });
 
 describe('readCredential', () => {
   it('finds nothing where nothing is', () => {
@@ -18,6 +19,13 @@ describe('readCredential', () => {
   it('prefers the header to the cookie', () => {
     expect(read({ authorization: 'Bearer a.b', cookie: 'session=c.d' })).toMatchObject({ token: 'a.b', fromCookie: false });
     expect(read({ cookie: 'session=c.d' })).toEqual({ kind: 'session', token: 'c.d', fromCookie: true });
+  });
+
+  it('reads the legacy name only where the current one is missing', () => {
+    expect(read({ cookie: 'old=a.b' })).toEqual({ kind: 'session', token: 'a.b', fromCookie: true, hasLegacyName: true });
+    for (const cookie of ['old=a.b; session=c.d', 'session=c.d; old=a.b'])
+      expect(read({ cookie })).toEqual({ kind: 'session', token: 'c.d', fromCookie: true });
+    expect(read({ cookie: 'old=a.b; session=' })).toEqual({ kind: 'session', token: '', fromCookie: true });
   });
 
   it.each(['', 'Bearer', 'Bearer ', 'Basic YTpi', 'Bearer a b', 'token'])(

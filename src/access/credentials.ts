@@ -1,9 +1,13 @@
 import type { Request } from 'express';
 import { AmbiguousCredentials, InvalidCredentials } from './access.errors.js';
+import type { SessionCookieNames } from './session-tokens.js';
 
 /** What a request shows to say who sends it. */
 export type Credential =
-  { kind: 'session'; token: string; fromCookie: boolean } | { kind: 'clerk'; token: string } | { kind: 'api-key'; key: string } | undefined;
+  | { kind: 'session'; token: string; fromCookie: boolean; hasLegacyName?: boolean }
+  | { kind: 'clerk'; token: string }
+  | { kind: 'api-key'; key: string }
+  | undefined;
 
 /**
  * An explicit header beats the ambient cookie, and a wrong one never falls through to it.
@@ -11,7 +15,7 @@ export type Credential =
  * @throws {AmbiguousCredentials} for two headers at once
  * @throws {InvalidCredentials} for a header we cannot read
  */
-export function readCredential(request: Request, cookieName: string): Credential {
+export function readCredential(request: Request, cookieNames: SessionCookieNames): Credential {
   const { authorization } = request.headers;
   const key = request.headers['x-api-key'];
   if (authorization !== undefined && key !== undefined) throw new AmbiguousCredentials();
@@ -25,8 +29,10 @@ export function readCredential(request: Request, cookieName: string): Credential
     // A JWT has three parts, our signed token two.
     return token.split('.').length === 3 ? { kind: 'clerk', token } : { kind: 'session', token, fromCookie: false };
   }
-  const cookie = readCookie(request.headers.cookie, cookieName);
-  return cookie === undefined ? undefined : { kind: 'session', token: cookie, fromCookie: true };
+  const cookie = readCookie(request.headers.cookie, cookieNames.current);
+  if (cookie !== undefined) return { kind: 'session', token: cookie, fromCookie: true };
+  const legacy = cookieNames.legacy === undefined ? undefined : readCookie(request.headers.cookie, cookieNames.legacy);
+  return legacy === undefined ? undefined : { kind: 'session', token: legacy, fromCookie: true, hasLegacyName: true };
 }
 
 export function readCookie(header: string | undefined, name: string): string | undefined {

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { hashSessionToken, readSignedToken, sessionCookieName, signSessionToken } from './session-tokens.js';
+import { hashSessionToken, readSignedToken, sessionCookieNames, signSessionToken } from './session-tokens.js';
 
 const SECRET = 'a secret that is long enough to be one';
 
@@ -39,8 +39,11 @@ describe('session tokens', () => {
     expect(hashSessionToken('token')).not.toBe(hashSessionToken('tokem'));
   });
 
-  it('travel in a cookie that browsers take over https only, where that is what we serve', () => {
-    expect(sessionCookieName('https://api.example.com')).toBe('__Secure-better-auth.session_token');
-    expect(sessionCookieName('http://localhost:3000')).toBe('better-auth.session_token');
+  it('travel in a cookie that only this host can set, where it is served over https', () => {
+    expect(sessionCookieNames('https://api.example.com')).toEqual({
+      current: '__Host-better-auth.session_token',
+      legacy: '__Secure-better-auth.session_token',
+    });
+    expect(sessionCookieNames('http://localhost:3000')).toEqual({ current: 'better-auth.session_token', legacy: undefined });
   });
 });

@@ -24,9 +24,31 @@ export function signSessionToken(token: string, secret: string): string {
   return `${token}.${createHmac('sha256', secret).update(token).digest('base64')}`;
 }
 
-/** Better Auth's name for the cookie: browsers take `__Secure-` ones over https only. */
-export function sessionCookieName(publicUrl: string): string {
-  return `${publicUrl.startsWith('https:') ? '__Secure-' : ''}better-auth.session_token`;
+/** What the names of Better Auth's cookies begin with. */
+export interface CookiePrefixes {
+  current: string;
+  /** Of versions before 0.2, over https only. Such a cookie is read for sessions of that time and never set. */
+  legacy?: string;
+}
+
+/** Browsers accept a `__Host-` cookie only from this very host over https; other subdomains cannot set one. */
+export function cookiePrefixes(publicUrl: string): CookiePrefixes {
+  return publicUrl.startsWith('https:') ? { current: '__Host-better-auth', legacy: '__Secure-better-auth' } : { current: 'better-auth' };
+}
+
+export interface SessionCookieNames {
+  current: string;
+  legacy?: string;
+}
+
+export function sessionCookieNames(publicUrl: string): SessionCookieNames {
+  const { current, legacy } = cookiePrefixes(publicUrl);
+  return { current: `${current}.session_token`, legacy: legacy && `${legacy}.session_token` };
+}
+
+/** The `Set-Cookie` line that removes a cookie of the legacy name. */
+export function expiredCookie(name: string): string {
+  return `${name}=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax; Secure`;
 }
 
 function decode(text: string): string {

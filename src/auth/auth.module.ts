@@ -13,6 +13,7 @@ import { AuthMails } from './auth-mails.js';
 import { AuthService } from './auth.service.js';
 import { ClerkFirstSight } from './clerk-first-sight.js';
 import { EmailChanges } from './email-changes.js';
+import { LegacyCookies } from './legacy-cookies.js';
 import { Passwords } from './passwords.js';
 
 /** Global only for `ClerkSignIn`, which the guard asks for without knowing us. */
@@ -20,7 +21,7 @@ import { Passwords } from './passwords.js';
 @Module({
   imports: [AccessModule, AuditModule, UsersModule, AccountsModule, SessionsModule, OutboxModule, MailModule, JobsModule],
   controllers: [AuthController],
-  providers: [AuthService, AuthMails, EmailChanges, Passwords, { provide: ClerkSignIn, useClass: ClerkFirstSight }],
+  providers: [AuthService, AuthMails, EmailChanges, LegacyCookies, Passwords, { provide: ClerkSignIn, useClass: ClerkFirstSight }],
   exports: [ClerkSignIn, AuthService],
 })
 export class AuthModule {}

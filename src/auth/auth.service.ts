@@ -6,7 +6,7 @@ import { originOf, type Principal } from '../access/principal.js';
 import { readCredential } from '../access/credentials.js';
 import { RateLimiter } from '../access/rate-limiter.js';
 import { trustedRedirect } from '../access/trusted-redirect.js';
-import { sessionCookieName, signSessionToken } from '../access/session-tokens.js';
+import { sessionCookieNames, signSessionToken } from '../access/session-tokens.js';
 import { AccountsService } from '../accounts/accounts.service.js';
 import { ProviderTokens } from '../accounts/provider-tokens.js';
 import { AuditService } from '../audit/audit.service.js';
@@ -24,6 +24,7 @@ import { COLLIDED } from './better-auth-adapter.js';
 import { AUTH_BASE_PATH, type BetterAuth, createBetterAuth } from './better-auth.js';
 import { toAuthProblem } from './better-auth-problems.js';
 import { forwardedPath } from './forwarded-path.js';
+import { LegacyCookies } from './legacy-cookies.js';
 import { Passwords } from './passwords.js';
 import { signInContext } from './sign-in-context.js';
 
@@ -50,6 +51,7 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
     private readonly sessions: SessionsService,
     private readonly limiter: RateLimiter,
     private readonly jobs: JobsService,
+    private readonly legacyCookies: LegacyCookies,
     audit: AuditService,
     providerTokens: ProviderTokens,
     @Inject(DATABASE) private readonly db: Database,
@@ -92,7 +94,9 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
    */
   async forward(request: Request, response: Response, body?: object): Promise<void> {
     const answer = await this.ask(request, body);
-    for (const cookie of answer.headers.getSetCookie()) response.append('set-cookie', cookie);
+    const cookies = answer.headers.getSetCookie();
+    for (const cookie of [...cookies, ...this.legacyCookies.expiredBy(cookies, request.headers.cookie)])
+      response.append('set-cookie', cookie);
     if (answer.status >= 400) throw await toAuthProblem(answer);
     for (const [name, value] of answer.headers) {
       if (name === 'set-auth-token') response.setHeader(name, decodeURIComponent(value));
@@ -117,7 +121,7 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
    * @throws {ManagedByClerk} for a Clerk token: its session is ended over there, or with `DELETE /v1/sessions`
    */
   async signOut(request: Request, response: Response): Promise<void> {
-    if (readCredential(request, sessionCookieName(this.config.publicUrl))?.kind === 'clerk') throw new ManagedByClerk();
+    if (readCredential(request, sessionCookieNames(this.config.publicUrl))?.kind === 'clerk') throw new ManagedByClerk();
     await this.forward(request, response);
   }
 
@@ -177,20 +181,27 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
   private async ask(request: Request, body: object | undefined): Promise<globalThis.Response> {
     const path = forwardedPath(request, AUTH_BASE_PATH);
     const about = { path, ...originOf(request) };
+    const headers = await this.headersFor(request);
     for (let attempt = 1; ; attempt += 1) {
-      const answer = await signInContext.run({ ...about }, () => this.betterAuth.handler(this.toWebRequest(path, request, body)));
+      const answer = await signInContext.run({ ...about }, () => this.betterAuth.handler(this.toWebRequest(path, request, headers, body)));
       if (attempt === ATTEMPTS || !(await hasCollided(answer))) return answer;
     }
   }
 
-  private toWebRequest(path: string, request: Request, body: object | undefined): globalThis.Request {
+  private async headersFor(request: Request): Promise<Headers> {
     const headers = fromNodeHeaders(request.headers);
     // An explicit header beats the ambient cookie, and a wrong one never falls through to it.
     if (headers.has('authorization')) headers.delete('cookie');
+    const cookie = headers.get('cookie');
+    if (cookie !== null) headers.set('cookie', await this.legacyCookies.withCurrentNames(cookie));
     headers.delete('content-length');
     headers.delete('transfer-encoding');
     // Node's fetch sends the mode alone, browsers never do; Better Auth would take a server for a browser without an Origin.
     if (!headers.has('sec-fetch-site')) headers.delete('sec-fetch-mode');
+    return headers;
+  }
+
+  private toWebRequest(path: string, request: Request, headers: Headers, body: object | undefined): globalThis.Request {
     const hasBody = request.method !== 'GET' && request.method !== 'HEAD';
     if (hasBody) headers.set('content-type', 'application/json');
     // Only the query is the caller's: the path that was sent may name another route, or another host.

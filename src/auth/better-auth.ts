@@ -1,6 +1,7 @@
 import { betterAuth, type BetterAuthPlugin } from 'better-auth';
 import { APIError, createAuthMiddleware, getOAuthState } from 'better-auth/api';
 import { bearer } from 'better-auth/plugins';
+import { cookiePrefixes } from '../access/session-tokens.js';
 import type { ProviderTokens } from '../accounts/provider-tokens.js';
 import type { AuditService } from '../audit/audit.service.js';
 import { newId } from '../common/ids.js';
@@ -57,7 +58,10 @@ export function createBetterAuth({ config, db, providerTokens, audit, passwords,
       // Said aloud, because a mere TEST or NODE_ENV=test in the environment switches both off.
       disableOriginCheck: false,
       disableCSRFCheck: false,
-      useSecureCookies: config.publicUrl.startsWith('https:'),
+      // It knows no `__Host-`, so the prefix stands in the name and the attribute is set here.
+      useSecureCookies: false,
+      cookiePrefix: cookiePrefixes(config.publicUrl).current,
+      defaultCookieAttributes: { secure: config.publicUrl.startsWith('https:') },
     },
     user: {
       modelName: 'users',
@@ -72,7 +76,10 @@ export function createBetterAuth({ config, db, providerTokens, audit, passwords,
     session: {
       modelName: 'sessions',
       fields: { token: 'tokenHash' },
-      additionalFields: { sliding: { type: 'boolean', required: false, input: false, returned: false } },
+      additionalFields: {
+        sliding: { type: 'boolean', required: false, input: false, returned: false },
+        legacyCookie: { type: 'boolean', required: false, input: false, returned: false },
+      },
       expiresIn: config.sessionIdleSeconds,
       // The guard slides sessions.
       disableSessionRefresh: true,
@@ -146,7 +153,7 @@ export function createBetterAuth({ config, db, providerTokens, audit, passwords,
             const latest = new Date(session.createdAt.getTime() + config.sessionAbsoluteSeconds * 1000);
             const expiresAt = session.expiresAt < latest ? session.expiresAt : latest;
             const ipAddress = signInContext.getStore()?.ipAddress ?? null;
-            return { data: { ...session, sliding: !forget, expiresAt, ipAddress } };
+            return { data: { ...session, sliding: !forget, legacyCookie: false, expiresAt, ipAddress } };
           },
         },
       },

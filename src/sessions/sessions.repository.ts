@@ -48,6 +48,14 @@ export class SessionsRepository {
     return session;
   }
 
+  async hasLegacyCookie(tokenHash: string, db: Queryable = this.db): Promise<boolean> {
+    const rows = await db
+      .select({ id: sessions.id })
+      .from(sessions)
+      .where(and(eq(sessions.tokenHash, tokenHash), sessions.legacyCookie));
+    return rows.length > 0;
+  }
+
   async insertClerkSession(session: typeof sessions.$inferInsert, db: Queryable = this.db): Promise<void> {
     await db.insert(sessions).values(session).onConflictDoNothing({ target: sessions.clerkSessionId });
   }

@@ -52,6 +52,11 @@ export class SessionsService implements OnModuleInit {
     });
   }
 
+  /** Whether the cookie of this session may have the name that versions before 0.2 set. */
+  async hasLegacyCookie(tokenHash: string): Promise<boolean> {
+    return this.repository.hasLegacyCookie(tokenHash);
+  }
+
   async list(userId: string, { limit, cursor }: { limit: number; cursor?: string }): Promise<Page<Session>> {
     const list = ['sessions', userId];
     const after = this.cursors.readTimeAndId(cursor, list);

@@ -18,6 +18,8 @@ export const sessions = pgTable(
     clerkSessionId: text('clerk_session_id').unique('sessions_clerk_session_id_key'),
     /** Whether use prolongs it; not so when the person did not ask to be remembered. */
     sliding: boolean('sliding').notNull().default(true),
+    /** Whether a version before 0.2 set its cookie, under the legacy name. Those leave the column out: hence the default. */
+    legacyCookie: boolean('legacy_cookie').notNull().default(true),
     expiresAt: time('expires_at').notNull(),
     ipAddress: text('ip_address'),
     userAgent: text('user_agent'),

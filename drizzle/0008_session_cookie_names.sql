@@ -1,0 +1,1 @@
+ALTER TABLE "sessions" ADD COLUMN "legacy_cookie" boolean DEFAULT true NOT NULL;
