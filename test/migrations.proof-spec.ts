@@ -47,6 +47,17 @@ describe('migrations', () => {
     return directory;
   }
 
+  /** The project's migrations as far as this one. */
+  function directoryUpTo(tag: string): string {
+    const directory = mkdtempSync(path.join(tmpdir(), 'tenantry-drizzle-'));
+    temporary.push(directory);
+    cpSync('drizzle', directory, { recursive: true });
+    const journal = readJournal(directory);
+    const last = journal.entries.findIndex((entry) => entry.tag === tag);
+    writeFileSync(journalFile(directory), JSON.stringify({ ...journal, entries: journal.entries.slice(0, last + 1) }));
+    return directory;
+  }
+
   const recorded = async () => (await db.rows<{ created_at: string }>('SELECT created_at FROM drizzle.__drizzle_migrations')).length;
 
   it('are applied once by five replicas that start together on an empty database', async () => {
@@ -105,6 +116,25 @@ describe('migrations', () => {
     await t.http.get('/health/ready').expect(200);
     await t.close();
     await migrated.drop();
+  });
+
+  it('keep the addresses that were stored before only ASCII letters folded', async () => {
+    const older = directoryUpTo('0007_usage');
+    await migrate(db.url, older);
+    const emails = ['ada@example.com', 'jörg@bücher.test', 'ß@example.com'];
+    await db.rows(`INSERT INTO users (id, name, email) SELECT gen_random_uuid(), '', unnest($1::text[])`, [emails]);
+    await migrate(db.url);
+    expect((await db.rows<{ email: string }>('SELECT email FROM users ORDER BY email')).map(({ email }) => email)).toEqual(emails);
+    const checks = await db.rows(
+      `SELECT conname, convalidated FROM pg_constraint WHERE contype = 'c' AND conname LIKE '%\\_email\\_%lower\\_case' ORDER BY conname`,
+    );
+    expect(checks).toEqual([
+      { conname: 'invitations_email_ascii_lower_case', convalidated: true },
+      { conname: 'users_email_ascii_lower_case', convalidated: true },
+    ]);
+    const insert = (email: string) => db.rows(`INSERT INTO users (id, name, email) VALUES (gen_random_uuid(), '', $1)`, [email]);
+    await insert('\u212AÖrg@example.com');
+    await expect(insert('Kate@example.com')).rejects.toThrow('users_email_ascii_lower_case');
   });
 
   it('agree with drizzle-kit about what has run, and with the tables in the code', async () => {

@@ -1,30 +1,8 @@
 import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 import { Transform, Type } from 'class-transformer';
-import {
-  IsBoolean,
-  IsEmail,
-  IsIn,
-  IsOptional,
-  IsString,
-  IsUrl,
-  Length,
-  MaxLength,
-  MinLength,
-  ValidateBy,
-  ValidateNested,
-} from 'class-validator';
-import { z } from 'zod';
-import { lowered, trimmed } from '../common/transforms.js';
-
-/** It takes fewer addresses than `IsEmail`: what it would refuse later, and namelessly, is refused here. */
-const IsTakenByBetterAuth = () =>
-  ValidateBy({
-    name: 'isTakenByBetterAuth',
-    validator: {
-      validate: (value) => typeof value === 'string' && z.regexes.email.test(value),
-      defaultMessage: () => "$property must be an email of plain letters, digits and any of . _ + - '",
-    },
-  });
+import { IsBoolean, IsIn, IsOptional, IsString, IsUrl, Length, MaxLength, MinLength, ValidateNested } from 'class-validator';
+import { IsEmailAddress } from '../common/emails.js';
+import { trimmed } from '../common/transforms.js';
 
 @ApiSchema({ description: 'Who signs up, with email and password.' })
 export class SignUpRequest {
@@ -34,11 +12,8 @@ export class SignUpRequest {
   @Length(1, 200)
   name!: string;
 
-  /** The address, in any case; it is kept in lower case. @example "ada@example.com" */
-  @Transform(lowered)
-  @IsEmail()
-  @IsTakenByBetterAuth()
-  @MaxLength(254)
+  /** The address; ASCII letters in any case. International addresses are not supported. @example "ada@example.com" */
+  @IsEmailAddress()
   email!: string;
 
   /** 8 to 128 characters of any kind. @example "correct horse battery staple" */
@@ -68,11 +43,8 @@ export class SignUpRequest {
 
 @ApiSchema({ description: 'Email and password.' })
 export class SignInRequest {
-  /** The address, in any case; it is kept in lower case. @example "ada@example.com" */
-  @Transform(lowered)
-  @IsEmail()
-  @IsTakenByBetterAuth()
-  @MaxLength(254)
+  /** The address; ASCII letters in any case. International addresses are not supported. @example "ada@example.com" */
+  @IsEmailAddress()
   email!: string;
 
   /** The password. @example "correct horse battery staple" */
@@ -155,11 +127,8 @@ export class SocialSignInRequest {
 
 @ApiSchema({ description: 'Whose address the mail verifies.' })
 export class VerificationMailRequest {
-  /** The address, in any case; it is kept in lower case. @example "ada@example.com" */
-  @Transform(lowered)
-  @IsEmail()
-  @IsTakenByBetterAuth()
-  @MaxLength(254)
+  /** The address; ASCII letters in any case. International addresses are not supported. @example "ada@example.com" */
+  @IsEmailAddress()
   email!: string;
 
   /** Where the link leads afterwards. @example "https://app.example.com/welcome" */
@@ -172,11 +141,8 @@ export class VerificationMailRequest {
 
 @ApiSchema({ description: 'Whose password is reset.' })
 export class PasswordResetMailRequest {
-  /** The address, in any case; it is kept in lower case. @example "ada@example.com" */
-  @Transform(lowered)
-  @IsEmail()
-  @IsTakenByBetterAuth()
-  @MaxLength(254)
+  /** The address; ASCII letters in any case. International addresses are not supported. @example "ada@example.com" */
+  @IsEmailAddress()
   email!: string;
 
   /** Your page for choosing a new password; it gets `?token=`. @example "https://app.example.com/reset" */
@@ -220,11 +186,8 @@ export class ChangePasswordRequest {
 
 @ApiSchema({ description: 'The new address.' })
 export class ChangeEmailRequest {
-  /** The address it becomes. @example "ada@example.org" */
-  @Transform(lowered)
-  @IsEmail()
-  @IsTakenByBetterAuth()
-  @MaxLength(254)
+  /** The address it becomes. International addresses are not supported. @example "ada@example.org" */
+  @IsEmailAddress()
   newEmail!: string;
 
   /** Needed when you have a password. @example "correct horse battery staple" */
@@ -293,7 +256,7 @@ export class AuthUserResponse {
   @ApiProperty({ format: 'uuid' })
   id!: string;
 
-  /** The address, in any case; it is kept in lower case. @example "ada@example.com" */
+  /** The address. @example "ada@example.com" */
   @ApiProperty({ format: 'email' })
   email!: string;
 

@@ -171,11 +171,11 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
   private async sendPasswordReset({ email, redirectTo }: MailRequest): Promise<void> {
     // Clerk owns how its users sign in.
     if ((await this.users.findByEmail(email))?.clerkUserId != null) return;
-    await this.betterAuth.api.requestPasswordReset({ body: { email: email.toLowerCase(), redirectTo } });
+    await this.betterAuth.api.requestPasswordReset({ body: { email, redirectTo } });
   }
 
   private async sendVerification({ email, callbackURL }: MailRequest): Promise<void> {
-    await this.betterAuth.api.sendVerificationEmail({ body: { email: email.toLowerCase(), callbackURL }, headers: new Headers() });
+    await this.betterAuth.api.sendVerificationEmail({ body: { email, callbackURL }, headers: new Headers() });
   }
 
   private async ask(request: Request, body: object | undefined): Promise<globalThis.Response> {

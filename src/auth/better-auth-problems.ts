@@ -46,6 +46,7 @@ const PROBLEMS: Record<string, ProblemClass> = {
   SOCIAL_ACCOUNT_ALREADY_LINKED: ProviderSignInFailed,
   FAILED_TO_GET_USER_INFO: ProviderSignInFailed,
   USER_EMAIL_NOT_FOUND: ProviderSignInFailed,
+  email_not_supported: ProviderSignInFailed,
   FAILED_TO_CREATE_USER: InternalError,
   FAILED_TO_CREATE_SESSION: InternalError,
   FAILED_TO_GET_SESSION: InternalError,

@@ -1,9 +1,10 @@
-import { betterAuth, type BetterAuthPlugin } from 'better-auth';
+import { betterAuth } from 'better-auth';
 import { APIError, createAuthMiddleware, getOAuthState } from 'better-auth/api';
 import { bearer } from 'better-auth/plugins';
 import { cookiePrefixes } from '../access/session-tokens.js';
 import type { ProviderTokens } from '../accounts/provider-tokens.js';
 import type { AuditService } from '../audit/audit.service.js';
+import { isEmail } from '../common/emails.js';
 import { newId } from '../common/ids.js';
 import type { Config } from '../config/config.js';
 import type { Database } from '../database/database.js';
@@ -11,6 +12,7 @@ import type { AuthMails } from './auth-mails.js';
 import { createAdapter } from './better-auth-adapter.js';
 import { trustedOriginsOf } from './better-auth-origins.js';
 import type { Passwords } from './passwords.js';
+import { providerProfiles } from './provider-profiles.js';
 import { signInContext } from './sign-in-context.js';
 
 export const AUTH_BASE_PATH = '/v1/auth';
@@ -120,7 +122,13 @@ export function createBetterAuth({ config, db, providerTokens, audit, passwords,
     },
     databaseHooks: {
       user: {
-        create: { before: async (user) => ({ data: { ...user, ...(user.emailVerified && { emailVerifiedAt: new Date() }) } }) },
+        create: {
+          before: async (user) => {
+            if (!isEmail(user.email))
+              throw new APIError('FORBIDDEN', { code: 'email_not_supported', message: 'This address is not supported' });
+            return { data: { ...user, ...(user.emailVerified && { emailVerifiedAt: new Date() }) } };
+          },
+        },
         update: { before: async (user) => ({ data: { ...user, ...(user.emailVerified === true && { emailVerifiedAt: new Date() }) } }) },
       },
       account: {
@@ -165,23 +173,8 @@ export function createBetterAuth({ config, db, providerTokens, audit, passwords,
         if (path === '/sign-out' && failure !== undefined) throw failure;
       }),
     },
-    plugins: [bearer({ requireSignature: true }), providerAwayIsNoUser],
+    plugins: [bearer({ requireSignature: true }), providerProfiles],
   });
 }
-
-/** A provider that cannot be reached after the exchange of the code: a redirect with `?error=`, as before it, not a failure. */
-const providerAwayIsNoUser: BetterAuthPlugin = {
-  id: 'provider-away-is-no-user',
-  init: ({ socialProviders, logger }) => {
-    for (const provider of socialProviders) {
-      const getUserInfo = provider.getUserInfo.bind(provider);
-      provider.getUserInfo = (token) =>
-        getUserInfo(token).catch((error: unknown) => {
-          logger.error(`${provider.name} could not be asked who signs in`, error);
-          return null;
-        });
-    }
-  },
-};
 
 export type BetterAuth = ReturnType<typeof createBetterAuth>;

@@ -1,9 +1,6 @@
 /** For `@Transform()`: what is not text is left for the validators to refuse. */
 export const trimmed = ({ value }: { value: unknown }) => (typeof value === 'string' ? value.trim() : value);
 
-/** For an email, which we keep in lower case. */
-export const lowered = ({ value }: { value: unknown }) => (typeof value === 'string' ? value.trim().toLowerCase() : value);
-
 /** For `@Transform()`: `true` and `false` of a query string; the rest is left for the validators to refuse. */
 export const booleanOf = ({ value }: { value: unknown }) => (value === 'true' ? true : value === 'false' ? false : value);
 

@@ -1,19 +1,17 @@
 import { ApiProperty, ApiSchema } from '@nestjs/swagger';
-import { Transform } from 'class-transformer';
-import { IsEmail, IsIn, IsOptional, IsString, Length, MaxLength, ValidateIf } from 'class-validator';
+import { IsIn, IsOptional, IsString, Length, MaxLength, ValidateIf } from 'class-validator';
 import type { Page } from '../common/cursors.js';
+import { IsEmailAddress } from '../common/emails.js';
 import { ListQuery } from '../common/list.dto.js';
-import { lowered, whenGiven } from '../common/transforms.js';
+import { whenGiven } from '../common/transforms.js';
 import { type Role, ROLES } from '../memberships/organization-memberships.table.js';
 import type { InvitationWithOrganization } from './invitations.repository.js';
 import { type Invitation, INVITATION_STATUSES, type InvitationStatus } from './invitations.table.js';
 
 @ApiSchema({ description: 'Whom to invite, and as what.' })
 export class CreateInvitationRequest {
-  /** Who is invited. @example "grace@example.com" */
-  @Transform(lowered)
-  @IsEmail()
-  @MaxLength(254)
+  /** Who is invited; any address that can sign up. @example "grace@example.com" */
+  @IsEmailAddress()
   email!: string;
 
   /** What they may do. */

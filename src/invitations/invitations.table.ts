@@ -18,7 +18,7 @@ export const invitations = pgTable(
     organizationId: uuid('organization_id')
       .notNull()
       .references(() => organizations.id, { onDelete: 'cascade' }),
-    /** Lower case. */
+    /** As `normaliseEmail` writes it. */
     email: text('email').notNull(),
     role: membershipRole('role').notNull(),
     /** The role as Clerk calls it. */
@@ -43,7 +43,7 @@ export const invitations = pgTable(
     index('invitations_expires_at_idx')
       .on(table.expiresAt)
       .where(sql`${table.status} = 'pending'`),
-    check('invitations_email_lower_case', sql`${table.email} = lower(${table.email})`),
+    check('invitations_email_ascii_lower_case', sql`${table.email} = lower(${table.email} COLLATE "C")`),
   ],
 );
 

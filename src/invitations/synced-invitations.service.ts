@@ -14,7 +14,7 @@ import { SyncedInvitationsRepository } from './synced-invitations.repository.js'
 export interface InvitationSnapshot {
   clerkInvitationId: string;
   organizationId: string;
-  /** Lower case. */
+  /** As `normaliseEmail` writes it. */
   email: string;
   role: Role;
   /** As the provider calls it. */

@@ -4,6 +4,7 @@ import type { Actor, Principal } from '../access/principal.js';
 import { isTrustedUrl } from '../access/trusted-redirect.js';
 import { AuditService } from '../audit/audit.service.js';
 import { InvalidRequest } from '../common/common.errors.js';
+import { isEmail } from '../common/emails.js';
 import { newId } from '../common/ids.js';
 import type { Owner } from '../common/owner.js';
 import { Config } from '../config/config.js';
@@ -74,7 +75,8 @@ export class Checkouts {
         productId,
         seats: plan.limits.perSeat ? Math.max(1, seats.used) : undefined,
         providerCustomerId: customers.find((customer) => customer.provider === provider.name)?.providerCustomerId,
-        email,
+        // To fill in the form: a provider would refuse an address of Clerk's that is outside our rule.
+        email: email !== undefined && isEmail(email) ? email : undefined,
         successUrl: url,
         // Theirs are of one name space: nobody else can have named one of ours.
         idempotencyKey: identity === undefined ? newId() : createHash('sha256').update(JSON.stringify(identity)).digest('hex'),

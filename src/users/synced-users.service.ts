@@ -20,7 +20,7 @@ export interface UserSnapshot {
   name: string;
   username: string | null;
   imageUrl: string | null;
-  /** Lower case. */
+  /** As `normaliseEmail` writes it. */
   email: string | null;
   emailVerified: boolean;
   banned: boolean;

@@ -1,10 +1,11 @@
 import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 import { Transform } from 'class-transformer';
-import { IsEmail, IsOptional, IsString, IsUrl, Length, Matches, MaxLength, ValidateIf } from 'class-validator';
+import { IsOptional, IsString, IsUrl, Length, Matches, MaxLength, ValidateIf } from 'class-validator';
 import type { Page } from '../common/cursors.js';
+import { normalisedEmail } from '../common/emails.js';
 import { IsTime } from '../common/is-time.js';
 import { ListQuery } from '../common/list.dto.js';
-import { lowered, trimmed, whenGiven, whenNotNull } from '../common/transforms.js';
+import { trimmed, whenGiven, whenNotNull } from '../common/transforms.js';
 import type { User } from './users.table.js';
 
 @ApiSchema({ description: 'What changes; the rest stays.' })
@@ -30,10 +31,11 @@ export class UpdateProfileRequest {
 }
 
 export class ListUsersQuery extends ListQuery {
-  /** The whole address. @example "ada@example.com" */
+  /** The whole address; only ASCII letters are compared without case. @example "ada@example.com" */
   @IsOptional()
-  @Transform(lowered)
-  @IsEmail()
+  @Transform(normalisedEmail)
+  @Matches(/.@./, { message: 'email must be an address' })
+  @MaxLength(320)
   email?: string;
 
   /** Clerk's id. @example "user_2g7np7Hrk0SN6kj5EDMLDaKNL0S" */

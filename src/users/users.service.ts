@@ -4,6 +4,7 @@ import { AccountsService } from '../accounts/accounts.service.js';
 import { AuditService } from '../audit/audit.service.js';
 import { ManagedByClerk } from '../common/common.errors.js';
 import { Cursors, type Page } from '../common/cursors.js';
+import { normaliseEmail } from '../common/emails.js';
 import { newId } from '../common/ids.js';
 import { PurgedIds } from '../common/purged-ids.js';
 import { sweepInBatches } from '../common/sweep.js';
@@ -70,7 +71,7 @@ export class UsersService implements OnModuleInit {
   }
 
   async findByEmail(email: string): Promise<User | undefined> {
-    return this.repository.findByEmail(email.trim().toLowerCase());
+    return this.repository.findByEmail(normaliseEmail(email));
   }
 
   async list({ limit, cursor, ...filters }: UserFilters & { limit: number; cursor?: string }): Promise<Page<User>> {

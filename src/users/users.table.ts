@@ -9,14 +9,14 @@ export const users = pgTable(
     id: uuid('id').primaryKey(),
     /** Unique over all rows, tombstones included: a replayed event must find the dead. */
     clerkUserId: text('clerk_user_id').unique('users_clerk_user_id_key'),
-    /** Lower case. A Clerk user may have none; a deleted user has none, so that a new sign-up can take it. */
+    /** As `normaliseEmail` writes it. A Clerk user may have none; a deleted user has none, so that a new sign-up can take it. */
     email: text('email').unique('users_email_key'),
     emailVerified: boolean('email_verified').notNull().default(false),
     emailVerifiedAt: time('email_verified_at'),
     name: text('name').notNull(),
     username: text('username'),
     imageUrl: text('image_url'),
-    /** What Clerk says the address is. Of several who claim one, only one has it as `email`. Lower case. */
+    /** What Clerk says the address is. Of several who claim one, only one has it as `email`. */
     clerkEmail: text('clerk_email'),
     clerkEmailVerified: boolean('clerk_email_verified').notNull().default(false),
     /** At Clerk; our own word is `suspended_at`. */
@@ -36,7 +36,7 @@ export const users = pgTable(
     index('users_deleted_at_idx')
       .on(table.deletedAt)
       .where(sql`${table.deletedAt} IS NOT NULL`),
-    check('users_email_lower_case', sql`${table.email} = lower(${table.email})`),
+    check('users_email_ascii_lower_case', sql`${table.email} = lower(${table.email} COLLATE "C")`),
     check('users_deleted_has_no_email', sql`${table.deletedAt} IS NULL OR ${table.email} IS NULL`),
   ],
 );

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { normaliseEmail } from '../../common/emails.js';
 import { LAST_MOMENT } from '../../common/moments.js';
 import { INVITATION_STATUSES } from '../../invitations/invitations.table.js';
 import type { Role } from '../../memberships/organization-memberships.table.js';
@@ -6,14 +7,14 @@ import { id, isStorable, MAX_TEXT_LENGTH, orUnknown, text, type } from '../objec
 
 /* Clerk's objects, as far as we use them. */
 
-const MAX_EMAIL_LENGTH = 320;
+const MAX_ADDRESS_LENGTH = 320;
 const MAX_URL_LENGTH = 2000;
 
 /** Before it, a number of milliseconds would be in early 1973: then it is seconds, which Clerk's examples have. */
 const FIRST_MILLISECONDS = 1e11;
 
-/** An address is whole or none. */
-const address = z.string().trim().toLowerCase().min(3).max(MAX_EMAIL_LENGTH).refine(isStorable);
+/** Kept as Clerk has it, also where no local account could have it (docs/decisions/0028); whole or not at all. */
+const address = z.string().transform(normaliseEmail).pipe(z.string().min(3).max(MAX_ADDRESS_LENGTH).refine(isStorable));
 
 const moment = z
   .number()
