@@ -4,6 +4,7 @@ import { DATABASE, type Database } from '../src/database/database.js';
 import { UsersService } from '../src/users/users.service.js';
 import { startTestApp, type TestApp } from './support/app.js';
 import { PASSWORD, signUp } from './support/people.js';
+import { untilLocked } from './support/until.js';
 
 const PARTY = 'https://app.example.com';
 const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
@@ -166,8 +167,7 @@ describe('signing in with Clerk', () => {
       await purge.query(`INSERT INTO purged_ids (provider, kind, external_id) VALUES ('clerk', 'user', $1)`, [sub]);
       await purge.query('DELETE FROM users WHERE clerk_user_id = $1', [sub]);
       const meeting = t.app.get<Database>(DATABASE).transaction((tx) => t.app.get(UsersService).meetClerkUser(sub, tx));
-      const waiting = `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`;
-      for (const deadline = Date.now() + 10_000; (await t.db.rows(waiting)).length === 0 && Date.now() < deadline;);
+      await untilLocked(t.db);
       await purge.query('COMMIT');
       purge.release();
       expect(await meeting).toBeUndefined();

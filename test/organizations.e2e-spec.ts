@@ -2,6 +2,7 @@ import { v7 } from 'uuid';
 import { startTestApp, type TestApp } from './support/app.js';
 import { type SignedInPerson, signUp, signUpOperator } from './support/people.js';
 import { addMember, allPages, auditOf, bytesOf, createOrganization, membershipOf, runJob, verifyEmail } from './support/tenants.js';
+import { untilLocked } from './support/until.js';
 
 interface Problem {
   code: string;
@@ -141,7 +142,7 @@ describe('organizations', () => {
           t.http.post('/v1/organizations').set(ada.auth).send({ name: 'x', slug: 'contested' }),
         );
         const answers = Promise.all(losers);
-        await untilWaiting(10);
+        await untilLocked(t.db, 10);
         await holder.query('COMMIT');
         expect((await answers).map(({ status, body }) => `${status} ${body.code}`)).toEqual(Array(30).fill('409 slug_taken'));
       } finally {
@@ -546,19 +547,6 @@ describe('organizations', () => {
       [organizationId],
     );
     return row!.count;
-  }
-
-  /** Waits until so many statements of the application wait for a lock. */
-  async function untilWaiting(wanted: number): Promise<void> {
-    const deadline = Date.now() + 15_000;
-    for (;;) {
-      const [row] = await t.db.rows<{ count: number }>(
-        `SELECT count(*)::int AS count FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
-      );
-      if (row!.count >= wanted) return;
-      if (Date.now() > deadline) throw new Error(`Only ${row!.count} statements wait for a lock`);
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
   }
 });
 

@@ -1,3 +1,5 @@
+import { until } from './until.js';
+
 /** One kind of request that a load sends over and over. */
 export interface LoadedRequest {
   url: string;
@@ -58,9 +60,5 @@ export function startLoad(requests: LoadedRequest[], { callers = 16, giveUpMs = 
 
 /** Waits until something holds, and fails when it does not in time. */
 export async function eventually(what: string, holds: () => Promise<boolean> | boolean, withinMs = 20_000): Promise<void> {
-  const deadline = Date.now() + withinMs;
-  while (!(await holds())) {
-    if (Date.now() > deadline) throw new Error(`It never came true that ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+  await until(holds, () => what, withinMs);
 }

@@ -1,4 +1,5 @@
 import { SMTPServer } from 'smtp-server';
+import { until } from './until.js';
 
 export interface ReceivedMail {
   to: string;
@@ -31,12 +32,11 @@ export async function startMailServer({ port: wanted = 0 } = {}): Promise<{
   await new Promise<void>((resolve) => server.listen(wanted, '127.0.0.1', resolve));
   const { port } = server.server.address() as { port: number };
   const next = async (to: string, subject = /./): Promise<ReceivedMail> => {
-    for (let waited = 0; waited < 15_000; waited += 20) {
-      const index = mails.findIndex((mail) => mail.to === to && subject.test(mail.subject));
-      if (index !== -1) return mails.splice(index, 1)[0]!;
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-    throw new Error(`No mail to ${to} came; there are: ${mails.map((mail) => `${mail.to} ${mail.subject}`).join(', ')}`);
+    const isIt = (mail: ReceivedMail) => mail.to === to && subject.test(mail.subject);
+    const others = () => `no mail to ${to} came; there are: ${mails.map((mail) => `${mail.to} ${mail.subject}`).join(', ')}`;
+    const found = await until(() => mails.find(isIt), others);
+    mails.splice(mails.indexOf(found), 1);
+    return found;
   };
   return { url: `smtp://127.0.0.1:${port}`, mails, next, close: () => new Promise((resolve) => server.close(() => resolve())) };
 }

@@ -2,8 +2,8 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { testEnvironment } from './app.js';
+import { until as untilSo } from './until.js';
 
 /** A third of what a start costs is compiling the same modules again. */
 const COMPILE_CACHE = path.resolve('node_modules/.cache/tenantry-compile');
@@ -131,12 +131,7 @@ export async function until<T>(
   condition: () => T | Promise<T>,
   { withinMs = 60_000 } = {},
 ): Promise<Exclude<T, undefined | false>> {
-  for (const deadline = Date.now() + withinMs; ;) {
-    const given = await condition();
-    if (given !== undefined && given !== false) return given as Exclude<T, undefined | false>;
-    if (Date.now() > deadline) throw new Error(`Waited in vain until ${what}`);
-    await sleep(20);
-  }
+  return untilSo(condition, () => what, withinMs);
 }
 
 export async function freePort(): Promise<number> {

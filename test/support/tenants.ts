@@ -2,6 +2,7 @@ import type { Response } from 'supertest';
 import { v7 } from 'uuid';
 import type { TestApp } from './app.js';
 import type { SignedInPerson } from './people.js';
+import { until } from './until.js';
 
 export type Role = 'admin' | 'member';
 
@@ -75,23 +76,22 @@ export async function allPages<T>({ http }: TestApp, { auth }: SignedInPerson, p
   }
 }
 
-/** Runs a job now and waits for its end. */
-export async function runJob({ http, db }: Pick<TestApp, 'http' | 'db'>, operator: SignedInPerson, job: string): Promise<void> {
-  const deadline = Date.now() + 20_000;
-  let tick: string | undefined;
-  while (Date.now() < deadline) {
-    if (tick === undefined) {
-      const { status, body } = await http.post(`/v1/jobs/${job}/run`).set(operator.auth);
-      // 409: the schedule's own run is at work.
-      if (status !== 202 && status !== 409) throw new Error(`Job ${job} could not be started: ${status}`);
-      tick = (body as { lastRun?: { tick: string } }).lastRun?.tick;
-    } else {
-      const text = 'SELECT error FROM job_runs WHERE job = $1 AND tick = $2 AND finished_at IS NOT NULL';
-      const [run] = await db.rows<{ error: string | null }>(text, [job, tick]);
-      if (run?.error != null) throw new Error(`Job ${job} failed: ${run.error}`);
-      if (run !== undefined) return;
-    }
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  throw new Error(`Job ${job} did not finish`);
+/** Runs a job now, waits for its end, and returns how many rows it dealt with. */
+export async function runJob(
+  { http, db }: Pick<TestApp, 'http' | 'db'>,
+  operator: Pick<SignedInPerson, 'auth'>,
+  job: string,
+): Promise<number> {
+  const start = async (): Promise<string | undefined> => {
+    const { status, body } = await http.post(`/v1/jobs/${job}/run`).set(operator.auth);
+    // 409: the schedule's own run is at work.
+    if (status !== 202 && status !== 409) throw new Error(`Job ${job} could not be started: ${status}`);
+    return (body as { lastRun?: { tick: string } }).lastRun?.tick;
+  };
+  const tick = await until(start, () => `job ${job} could not be started`);
+  const text = 'SELECT error, count FROM job_runs WHERE job = $1 AND tick = $2 AND finished_at IS NOT NULL';
+  const findEnd = async () => (await db.rows<{ error: string | null; count: number | null }>(text, [job, tick]))[0];
+  const { error, count } = await until(findEnd, () => `job ${job} did not finish`);
+  if (error !== null) throw new Error(`Job ${job} failed: ${error}`);
+  return count!;
 }
