@@ -1,11 +1,9 @@
 import { drizzle } from 'drizzle-orm/node-postgres';
 import pg from 'pg';
 import supertest from 'supertest';
-import { JobsService } from '../src/jobs/jobs.service.js';
 import { SessionsRepository } from '../src/sessions/sessions.repository.js';
-import { startTestApp, type TestApp } from './support/app.js';
 import { createTestDatabase, type TestDatabase } from './support/database.js';
-import { type SignedInPerson, signUp, signUpOperator } from './support/people.js';
+import { type SignedInPerson, signUp } from './support/people.js';
 import { endProcesses, ready, startServer, type Process, until } from './support/processes.js';
 
 const SWEEP = 'expire_sessions';
@@ -175,90 +173,3 @@ async function planOfSweep(db: TestDatabase): Promise<string> {
     client.release();
   }
 }
-
-describe('jobs', () => {
-  let t: TestApp;
-  let operator: SignedInPerson;
-  beforeAll(async () => {
-    t = await startTestApp({ PURGE_AFTER_DAYS: '30' });
-    operator = await signUpOperator(t);
-  });
-  afterAll(() => t.close());
-
-  const runNow = async (job: string): Promise<Run> => {
-    // Its scheduled tick may be at work just now.
-    await until(`${job} was started`, async () => (await t.http.post(`/v1/jobs/${job}/run`).set(operator.auth)).status === 202);
-    return until(
-      `${job} is done`,
-      async () => (await runsOf(t.db, job)).every(({ finished }) => finished) && (await runsOf(t.db, job)).at(-1),
-    );
-  };
-
-  it('are listed with their last run', async () => {
-    await runNow('prune_outbox');
-    const { body } = await t.http.get('/v1/jobs').set(operator.auth).expect(200);
-    const named = (name: string) => (body.data as { name: string }[]).find((job) => job.name === name);
-    for (const name of ['expire_sessions', 'expire_verifications', 'purge_users', 'prune_job_runs', 'sweep_rate_limits'])
-      expect(named(name)).toMatchObject({ everySeconds: expect.any(Number), description: expect.any(String) });
-    expect(named('prune_outbox')).toMatchObject({ lastRun: { count: 0, error: null, attempts: 1, finishedAt: expect.any(String) } });
-  });
-
-  it('are run by hand by operators only, and only those that exist', async () => {
-    const other = await signUp(t);
-    await t.http.post('/v1/jobs/expire_sessions/run').expect(401);
-    await t.http.post('/v1/jobs/expire_sessions/run').set(other.auth).expect(403);
-    await t.http.get('/v1/jobs').set(other.auth).expect(403);
-    const { body } = await t.http.post('/v1/jobs/no_such_job/run').set(operator.auth).expect(404);
-    expect(body.code).toBe('job_not_found');
-  });
-
-  it('remove expired one-time tokens and leave the others', async () => {
-    await t.db.rows(
-      `INSERT INTO verifications (id, identifier, value, expires_at)
-       SELECT gen_random_uuid(), 'test-' || n, 'v', now() + CASE WHEN n <= 1500 THEN interval '-1 second' ELSE interval '1 hour' END
-         FROM generate_series(1, 1507) n`,
-    );
-    await runNow('expire_verifications');
-    const counts = (await runsOf(t.db, 'expire_verifications')).map(({ count }) => count!);
-    expect(counts.reduce((sum, count) => sum + count, 0)).toBe(1500);
-    expect(await t.db.rows(`SELECT FROM verifications WHERE identifier LIKE 'test-%'`)).toHaveLength(7);
-  });
-
-  it('purge users whose deletion is old enough', async () => {
-    const [old, recent] = [await signUp(t), await signUp(t)];
-    for (const { auth } of [old, recent]) await t.http.delete('/v1/users/me').set(auth).expect(204);
-    await t.db.rows(`UPDATE users SET deleted_at = now() - interval '31 days' WHERE id = $1`, [old.id]);
-    await runNow('purge_users');
-    expect(await t.db.rows('SELECT id FROM users WHERE id = ANY ($1)', [[old.id, recent.id]])).toEqual([{ id: recent.id }]);
-  });
-
-  it('record why they failed and come back at the next tick', async () => {
-    await t.db.rows(`INSERT INTO verifications (id, identifier, value, expires_at) VALUES (gen_random_uuid(), 'stuck', 'v', now())`);
-    await t.db.rows(
-      `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'nothing is deleted today'; END $$`,
-    );
-    await t.db.rows('CREATE TRIGGER refuse BEFORE DELETE ON verifications EXECUTE FUNCTION refuse()');
-    expect(await runNow('expire_verifications')).toMatchObject({ count: null, error: 'nothing is deleted today' });
-    await t.db.rows('DROP TRIGGER refuse ON verifications');
-
-    let fails = 2;
-    t.app.get(JobsService).register({
-      name: 'fails_at_first',
-      description: 'Fails twice',
-      everySeconds: 1,
-      run: async () => {
-        await t.db.rows(fails-- > 0 ? 'SELECT 1 / 0' : 'SELECT 1');
-        return 7;
-      },
-    });
-    await until('it has worked at last', async () => (await runsOf(t.db, 'fails_at_first')).some(({ count }) => count === 7));
-    const runs = await runsOf(t.db, 'fails_at_first');
-    expect(runs.slice(0, 2)).toMatchObject([
-      { error: 'division by zero', count: null, finished: true },
-      { error: 'division by zero', count: null, finished: true },
-    ]);
-    expect(runs[2]).toMatchObject({ error: null, count: 7 });
-    const { text } = await t.http.get('/metrics').expect(200);
-    expect(text).toContain('tenantry_job_runs_total{job="fails_at_first",outcome="failed"} 2');
-  });
-});

@@ -33,7 +33,8 @@ const KEEP_RUNS_DAYS = 30;
 @Injectable()
 export class JobsService implements OnModuleInit, OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly logger = new Logger(JobsService.name);
-  private readonly holder = { holder: newId(), leaseSeconds: LEASE_SECONDS };
+  /** Tests shorten it. */
+  readonly lease = { holder: newId(), leaseSeconds: LEASE_SECONDS };
   private readonly jobs = new Map<string, Job>();
   /** The last tick of each job that this replica has looked at. */
   private readonly seen = new Map<string, number>();
@@ -110,7 +111,7 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
     const job = this.jobs.get(name);
     if (job === undefined) throw new JobNotFound();
     const run = await this.db.transaction(async (tx) => {
-      const claimed = await this.repository.claim(name, new Date(), this.holder, tx);
+      const claimed = await this.repository.claim(name, new Date(), this.lease, tx);
       if (claimed === undefined) throw new JobAlreadyRunning();
       await this.audit.record({ actor, action: 'job.started', target: { type: 'job', id: name } }, tx);
       return claimed;
@@ -121,7 +122,7 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
 
   private async tick(): Promise<void> {
     try {
-      const abandoned = await this.repository.takeOver([...this.jobs.keys()], this.holder);
+      const abandoned = await this.repository.takeOver([...this.jobs.keys()], this.lease);
       if (abandoned !== undefined) {
         this.logger.warn({ job: abandoned.job, tick: abandoned.tick }, 'Taking over a run whose holder is gone');
         this.execute(this.jobs.get(abandoned.job)!, abandoned);
@@ -136,7 +137,7 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
     const period = job.everySeconds * 1000;
     const due = Math.floor(Date.now() / period) * period;
     if (this.seen.get(job.name) === due || this.stopping.signal.aborted) return;
-    const run = await this.db.transaction((tx) => this.repository.claim(job.name, new Date(due), this.holder, tx));
+    const run = await this.db.transaction((tx) => this.repository.claim(job.name, new Date(due), this.lease, tx));
     this.seen.set(job.name, due);
     if (run !== undefined) this.execute(job, run);
   }
@@ -150,25 +151,25 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
     const lost = new AbortController();
     const heartbeat = setInterval(
       () => {
-        this.repository.renewLease(run.id, this.holder).then(
+        this.repository.renewLease(run.id, this.lease).then(
           (held) => held || lost.abort(),
           (error: unknown) => this.logger.warn({ err: error, job: job.name }, 'A lease could not be renewed'),
         );
       },
-      (LEASE_SECONDS * 1000) / 3,
+      (this.lease.leaseSeconds * 1000) / 3,
     );
     const stopTimer = this.seconds.startTimer({ job: job.name });
     try {
       const count = await job.run(AbortSignal.any([this.stopping.signal, lost.signal]));
       this.runs.inc({ job: job.name, outcome: 'done' });
       this.rows.inc({ job: job.name }, count);
-      await this.repository.finish(run.id, this.holder.holder, { count });
+      await this.repository.finish(run.id, this.lease.holder, { count });
       this.logger.log({ job: job.name, count, tick: run.tick }, `Job ${job.name} done: ${count}`);
     } catch (error) {
       this.runs.inc({ job: job.name, outcome: 'failed' });
       this.logger.error({ err: error, job: job.name }, `Job ${job.name} failed`);
       await this.repository
-        .finish(run.id, this.holder.holder, { error: reasonOf(error) })
+        .finish(run.id, this.lease.holder, { error: reasonOf(error) })
         .catch((failure: unknown) => this.logger.error({ err: failure, job: job.name }, 'A run could not be recorded; its lease will end'));
     } finally {
       clearInterval(heartbeat);
