@@ -5,6 +5,7 @@ import { AccountsModule } from './accounts/accounts.module.js';
 import { ApiKeysModule } from './api-keys/api-keys.module.js';
 import { AuditLogModule } from './audit/audit-log.module.js';
 import { AuthModule } from './auth/auth.module.js';
+import { AllowedMethods } from './common/allowed-methods.js';
 import { CommonModule } from './common/common.module.js';
 import { LoggingModule } from './common/logging.module.js';
 import { ProblemFilter } from './common/problem.filter.js';
@@ -64,10 +65,7 @@ export class AppModule {
         JobsModule,
         HealthModule,
       ],
-      providers: [
-        { provide: APP_FILTER, useClass: ProblemFilter },
-        { provide: APP_PIPE, useClass: RequestValidationPipe },
-      ],
+      providers: [{ provide: APP_FILTER, useClass: ProblemFilter }, AllowedMethods, { provide: APP_PIPE, useClass: RequestValidationPipe }],
     };
   }
 }

@@ -1,19 +1,20 @@
-import { IncomingMessage, ServerResponse } from 'node:http';
-import { Socket } from 'node:net';
 import type { LoggerService } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
-import helmet, { type HelmetOptions } from 'helmet';
 import { Logger } from 'nestjs-pino';
 import type { Express, NextFunction, Request, Response } from 'express';
 import { AppModule } from './app.module.js';
 import { refuseUncleanInput } from './common/clean-input.js';
+import { HttpAdapter } from './common/http-adapter.js';
 import { parseJson, requireJson } from './common/json-body.js';
 import { shedLoad } from './common/load-shedding.js';
 import { Logs } from './common/logs.js';
 import { normalizeAddress } from './common/network-addresses.js';
 import { requestId } from './common/request-id.js';
 import { requestLog } from './common/request-log.js';
+import { requireReadable } from './common/request-target.js';
+import { securityHeaders } from './common/security-headers.js';
+import { answerUnreadable } from './common/unreadable-requests.js';
 import { Config } from './config/config.js';
 import { isTrustedOrigin } from './config/trusted-origins.js';
 import { HealthService } from './health/health.service.js';
@@ -21,7 +22,7 @@ import { serveDocument } from './openapi.js';
 
 /** The application as it is served and tested, not yet listening. */
 export async function createApp(config: Config): Promise<NestExpressApplication> {
-  const app = await NestFactory.create<NestExpressApplication>(AppModule.register(config), {
+  const app = await NestFactory.create<NestExpressApplication>(AppModule.register(config), new HttpAdapter(), {
     bufferLogs: true,
     bodyParser: false,
     forceCloseConnections: false,
@@ -40,13 +41,16 @@ export async function createApp(config: Config): Promise<NestExpressApplication>
   const health = app.get(HealthService);
   app.use(requestId);
   // First, so that every answer has them, a refusal under load included.
-  app.use(securityHeaders());
+  app.use(securityHeaders);
   app.use(shedLoad(config.maxConcurrentRequests));
-  app.use(requestLog(app.get(Logs).requests));
+  const { requests: logger } = app.get(Logs);
+  answerUnreadable(app.getHttpServer(), logger);
+  app.use(requestLog(logger));
   app.use((_request: Request, response: Response, next: NextFunction) => {
     if (health.isStopping) response.setHeader('connection', 'close');
     next();
   });
+  app.use(requireReadable);
   app.enableCors({
     // An empty list refuses the origin and still answers the preflight.
     origin: (origin, decide) => decide(null, origin !== undefined && isTrustedOrigin(config.trustedOrigins, origin) ? true : []),
@@ -95,38 +99,4 @@ class QuietStart implements LoggerService {
   log(message: unknown, ...optional: unknown[]): void {
     if (!QuietStart.contexts.includes(optional.at(-1))) this.logger.log(message, ...optional);
   }
-}
-
-/** helmet's headers; Swagger UI alone may run its own scripts. Nothing but its files may be kept by a cache. */
-function securityHeaders() {
-  const helmetForApi = headersOf({
-    contentSecurityPolicy: { useDefaults: false, directives: { 'default-src': ["'none'"], 'frame-ancestors': ["'none'"] } },
-    crossOriginResourcePolicy: { policy: 'cross-origin' },
-  });
-  const api: [string, string][] = [...helmetForApi, ['cache-control', 'no-store']];
-  const page = headersOf({
-    contentSecurityPolicy: {
-      useDefaults: false,
-      directives: {
-        'default-src': ["'self'"],
-        'style-src': ["'self'", "'unsafe-inline'"],
-        'script-src': ["'self'"],
-        'img-src': ["'self'", 'data:'],
-        'frame-ancestors': ["'none'"],
-      },
-    },
-  });
-  return (request: Request, response: Response, next: NextFunction) => {
-    for (const [name, value] of request.path.startsWith('/docs') ? page : api) response.setHeader(name, value);
-    next();
-  };
-}
-
-/** They are the same for every answer: helmet is asked once. */
-function headersOf(options: HelmetOptions): [string, string][] {
-  const response = new ServerResponse(new IncomingMessage(new Socket()));
-  helmet(options)(response.req, response, (error) => {
-    if (error !== undefined) throw new Error('helmet could not make its headers', { cause: error });
-  });
-  return Object.entries(response.getHeaders()).map(([name, value]) => [name, String(value)]);
 }

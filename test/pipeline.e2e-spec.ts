@@ -171,14 +171,14 @@ describe('the request pipeline', () => {
   });
 
   describe('addresses', () => {
-    it('answers 404 for a route or a method that does not exist, signed in or not', async () => {
+    it('answers 404 for a route and 405 for a method that does not exist, signed in or not', async () => {
       for (const path of ['/', '/v1', '/v1/', '/v2/users', '/v1/users/me/nothing', '/nothing', '/v1/auth', '/v1/auth/get-session'])
         isProblem(await t.http.get(path).expect(404), 404, 'route_not_found');
       for (const path of ['/v1/auth/list-sessions', '/v1/auth/ok', '/v1/auth/token', '/v1/auth/../auth/get-session'])
         expect(statusOf(await rawRequest(`GET ${path}`, person.auth))).toBe(404);
-      for (const method of ['put', 'post'] as const) isProblem(await t.http[method]('/v1/users/me').expect(404), 404, 'route_not_found');
-      expect(statusOf(await rawRequest('PROPFIND /v1/users/me', person.auth))).toBe(404);
-      expect(statusOf(await rawRequest('TRACE /v1/users/me', person.auth))).toBe(404);
+      for (const method of ['put', 'post'] as const) isProblem(await t.http[method]('/v1/users/me').expect(405), 405, 'method_not_allowed');
+      expect(statusOf(await rawRequest('PROPFIND /v1/users/me', person.auth))).toBe(405);
+      expect(statusOf(await rawRequest('TRACE /v1/users/me', person.auth))).toBe(405);
     });
 
     it('answers HEAD as GET without a body', async () => {

@@ -5,12 +5,20 @@ import { requestIdOf } from './request-id.js';
 
 const QUIET = new Set(['/health/live', '/health/ready', '/metrics']);
 
-/** The one address that carries a secret outside of its query. */
-const WITH_TOKEN = /^(\/v1\/auth\/reset-password\/).+/i;
+/** Addresses that carry a secret in their path, in any spelling that a client might try. */
+const WITH_TOKEN = /(\/reset-password\/).+/is;
+const MAX_PATH = 500;
 
-/** What of an address may be written down: no query (links carry tokens), no token. */
-export function pathOf(request: Request): string {
-  return request.originalUrl.split('?', 1)[0]!.replace(WITH_TOKEN, '$1[redacted]');
+/** The part of an address that may be logged: no query (links carry tokens), no token. */
+export function pathOf({ originalUrl }: Pick<Request, 'originalUrl'>): string {
+  const path = originalUrl.split(/[?#]/, 1)[0]!.slice(0, MAX_PATH);
+  const readable = path.includes('%') ? decoded(path) : path;
+  return WITH_TOKEN.test(readable) ? readable.replace(WITH_TOKEN, '$1[redacted]') : path;
+}
+
+function decoded(path: string): string {
+  // Byte by byte: decodeURIComponent refuses what is not UTF-8.
+  return path.replaceAll(/%([\da-f]{2})/gi, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)));
 }
 
 /**
