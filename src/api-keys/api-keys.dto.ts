@@ -1,9 +1,8 @@
 import { ApiProperty, ApiSchema } from '@nestjs/swagger';
-import { Transform } from 'class-transformer';
-import { ArrayMaxSize, ArrayNotEmpty, IsArray, IsIn, IsInt, IsOptional, IsString, Length, Max, Min } from 'class-validator';
+import { ArrayMaxSize, ArrayNotEmpty, IsArray, IsIn, IsInt, IsOptional, Max, Min } from 'class-validator';
 import type { Page } from '../common/cursors.js';
+import { IsDisplayName } from '../common/display-names.js';
 import { IsTime } from '../common/is-time.js';
-import { trimmed } from '../common/transforms.js';
 import { type ApiKey, API_KEY_SCOPES, type ApiKeyScope } from './api-keys.table.js';
 import type { FreshApiKey } from './api-keys.service.js';
 
@@ -12,9 +11,7 @@ const WEEK_SECONDS = 7 * 86_400;
 @ApiSchema({ description: 'A key to make.' })
 export class CreateApiKeyRequest {
   /** To recognise it by. @example "Billing worker" */
-  @Transform(trimmed)
-  @IsString()
-  @Length(1, 100)
+  @IsDisplayName(100)
   name!: string;
 
   /** What it may do. */

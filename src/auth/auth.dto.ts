@@ -1,15 +1,13 @@
 import { ApiProperty, ApiSchema } from '@nestjs/swagger';
-import { Transform, Type } from 'class-transformer';
+import { Type } from 'class-transformer';
 import { IsBoolean, IsIn, IsOptional, IsString, IsUrl, Length, MaxLength, MinLength, ValidateNested } from 'class-validator';
+import { IsDisplayName } from '../common/display-names.js';
 import { IsEmailAddress } from '../common/emails.js';
-import { trimmed } from '../common/transforms.js';
 
 @ApiSchema({ description: 'Who signs up, with email and password.' })
 export class SignUpRequest {
   /** What to call the person. @example "Ada Lovelace" */
-  @Transform(trimmed)
-  @IsString()
-  @Length(1, 200)
+  @IsDisplayName(200)
   name!: string;
 
   /** The address; ASCII letters in any case. International addresses are not supported. @example "ada@example.com" */

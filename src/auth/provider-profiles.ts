@@ -1,4 +1,5 @@
 import type { BetterAuthPlugin } from 'better-auth';
+import { cleanDisplayName } from '../common/display-names.js';
 import { isEmail, normaliseEmail } from '../common/emails.js';
 
 /** Stands for an address that no local account may have: it matches no row, and creating a user with it is refused. */
@@ -19,7 +20,7 @@ export const providerProfiles: BetterAuthPlugin = {
           logger.error(`${provider.name} could not be asked who signs in`, error);
           return null;
         });
-        return info && { ...info, user: { ...info.user, ...supportedEmail(info.user) } };
+        return info && { ...info, user: { ...info.user, ...supportedEmail(info.user), name: cleanDisplayName(info.user.name ?? '', 200) } };
       };
     }
   },

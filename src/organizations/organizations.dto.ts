@@ -1,8 +1,8 @@
 import { ApiProperty, ApiSchema } from '@nestjs/swagger';
-import { Transform } from 'class-transformer';
 import { IsString, IsUrl, Length, MaxLength, ValidateIf } from 'class-validator';
 import type { Page } from '../common/cursors.js';
-import { trimmed, whenGiven, whenNotNull } from '../common/transforms.js';
+import { IsDisplayName } from '../common/display-names.js';
+import { whenGiven, whenNotNull } from '../common/transforms.js';
 import { type Role, ROLES } from '../memberships/organization-memberships.table.js';
 import type { OwnOrganization } from './organizations.repository.js';
 import type { Organization } from './organizations.table.js';
@@ -10,9 +10,7 @@ import type { Organization } from './organizations.table.js';
 @ApiSchema({ description: 'An organization to make.' })
 export class CreateOrganizationRequest {
   /** What it is called. @example "Acme Inc." */
-  @Transform(trimmed)
-  @IsString()
-  @Length(1, 200)
+  @IsDisplayName(200)
   name!: string;
 
   /** Normalised to lower case letters, digits and dashes; without one it is made from the name. @example "acme" */
@@ -32,9 +30,7 @@ export class CreateOrganizationRequest {
 export class UpdateOrganizationRequest {
   /** What it is called. @example "Acme Inc." */
   @ValidateIf(whenGiven)
-  @Transform(trimmed)
-  @IsString()
-  @Length(1, 200)
+  @IsDisplayName(200)
   name?: string;
 
   /** Normalised to lower case letters, digits and dashes. @example "acme" */

@@ -17,6 +17,7 @@ import {
   ValidateNested,
 } from 'class-validator';
 import type { Page } from '../common/cursors.js';
+import { IsIdentifierText } from '../common/display-names.js';
 import { IsTime } from '../common/is-time.js';
 import { ListQuery } from '../common/list.dto.js';
 import { whenGiven } from '../common/transforms.js';
@@ -52,6 +53,7 @@ export class PriceRequest {
   /** The model as usage names it. @example "gpt-5-mini" */
   @IsString()
   @Length(1, 200)
+  @IsIdentifierText()
   model!: string;
 
   /** Which tokens; `total` are those of which only a plain total is known. */

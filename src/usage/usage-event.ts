@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import { z } from 'zod';
 import { uncleanFields } from '../common/clean-input.js';
+import { IDENTIFIER_TEXT, isIdentifierText } from '../common/display-names.js';
 import { readTime } from '../common/is-time.js';
 import { bounded, type InvalidField, MAX_ERRORS } from '../common/problem.js';
 import { isId } from '../common/ids.js';
@@ -44,7 +45,7 @@ const tokens = z.int('must be a whole number up to 2^53 - 1').min(0, 'must not b
 const schema = z.strictObject({
   eventId: text(200),
   userId: z.string('must be a UUID').refine(isId, 'must be a UUID').optional(),
-  model: text(200),
+  model: text(200).refine(isIdentifierText, IDENTIFIER_TEXT),
   inputTokens: tokens,
   outputTokens: tokens,
   cachedInputTokens: tokens,

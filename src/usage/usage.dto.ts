@@ -1,6 +1,7 @@
 import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 import { IsInt, IsString, IsUUID, Length, Max, Min, ValidateIf } from 'class-validator';
 import type { Page } from '../common/cursors.js';
+import { IsIdentifierText } from '../common/display-names.js';
 import { InvalidFieldResponse } from '../common/problem.dto.js';
 import { whenGiven } from '../common/transforms.js';
 import { type Tier, TIERS } from '../plans/plans.js';
@@ -28,7 +29,7 @@ export class RecordUsageRequest {
   @ApiProperty({ format: 'uuid', required: false, example: '01980a3e-7c1d-7f6a-b1c2-3d4e5f607182' })
   userId?: string;
 
-  /** As the provider calls it. @example "gpt-5-mini" */
+  /** As the provider calls it; without white space at its ends and without invisible characters. @example "gpt-5-mini" */
   @ApiProperty({ minLength: 1, maxLength: 200 })
   model!: string;
 
@@ -91,6 +92,7 @@ export class HoldRequest {
   @ValidateIf(whenGiven)
   @IsString()
   @Length(1, 200)
+  @IsIdentifierText()
   model?: string;
 
   /** Who needs them; you when left out. */

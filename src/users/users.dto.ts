@@ -1,7 +1,8 @@
 import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 import { Transform } from 'class-transformer';
-import { IsOptional, IsString, IsUrl, Length, Matches, MaxLength, ValidateIf } from 'class-validator';
+import { IsOptional, IsString, IsUrl, Matches, MaxLength, ValidateIf } from 'class-validator';
 import type { Page } from '../common/cursors.js';
+import { IsDisplayName } from '../common/display-names.js';
 import { normalisedEmail } from '../common/emails.js';
 import { IsTime } from '../common/is-time.js';
 import { ListQuery } from '../common/list.dto.js';
@@ -12,9 +13,7 @@ import type { User } from './users.table.js';
 export class UpdateProfileRequest {
   /** What to call the person. @example "Ada Lovelace" */
   @ValidateIf(whenGiven)
-  @Transform(trimmed)
-  @IsString()
-  @Length(1, 200)
+  @IsDisplayName(200)
   name?: string;
 
   /** Null removes it. @example "ada" */

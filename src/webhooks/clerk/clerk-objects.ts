@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { cleanDisplayName } from '../../common/display-names.js';
 import { normaliseEmail } from '../../common/emails.js';
 import { LAST_MOMENT } from '../../common/moments.js';
 import { INVITATION_STATUSES } from '../../invitations/invitations.table.js';
@@ -15,6 +16,9 @@ const FIRST_MILLISECONDS = 1e11;
 
 /** Kept as Clerk has it, also where no local account could have it (docs/decisions/0028); whole or not at all. */
 const address = z.string().transform(normaliseEmail).pipe(z.string().min(3).max(MAX_ADDRESS_LENGTH).refine(isStorable));
+
+/** Cleaned rather than refused (docs/decisions/0029); null where nothing of it shows. */
+const displayName = orUnknown(z.string().transform((value) => cleanDisplayName(value, MAX_TEXT_LENGTH) || null));
 
 const moment = z
   .number()
@@ -36,9 +40,9 @@ export const userObject = z.object({
   id,
   primary_email_address_id: orUnknown(z.string()),
   email_addresses: z.array(z.unknown()).catch([]),
-  username: text(),
-  first_name: text(),
-  last_name: text(),
+  username: displayName,
+  first_name: displayName,
+  last_name: displayName,
   image_url: text(MAX_URL_LENGTH),
   banned: z.boolean().catch(false),
   created_at: moment,
@@ -53,7 +57,7 @@ const emailObject = z.object({
 
 export const organizationObject = z.object({
   id,
-  name: text(),
+  name: displayName,
   slug: text(),
   image_url: text(MAX_URL_LENGTH),
   created_at: moment,
@@ -64,7 +68,7 @@ export const membershipObject = z.object({
   id,
   role: text(),
   organization: organizationObject,
-  public_user_data: z.object({ user_id: id, first_name: text(), last_name: text(), image_url: text(MAX_URL_LENGTH) }),
+  public_user_data: z.object({ user_id: id, first_name: displayName, last_name: displayName, image_url: text(MAX_URL_LENGTH) }),
   created_at: moment,
   updated_at: moment,
 });
@@ -102,10 +106,7 @@ export function primaryEmailOf(user: z.infer<typeof userObject>): { email: strin
 }
 
 export function nameOf({ first_name: first, last_name: last }: { first_name: string | null; last_name: string | null }): string {
-  return [first, last]
-    .filter((part) => part !== null)
-    .join(' ')
-    .slice(0, MAX_TEXT_LENGTH);
+  return cleanDisplayName([first, last].filter((part) => part !== null).join(' '), MAX_TEXT_LENGTH);
 }
 
 /** Clerk's customers make roles of their own; what we do not know may do least. */
