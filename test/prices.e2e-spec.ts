@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from 'node:fs';
 import { startTestApp, type TestApp } from './support/app.js';
 import { signUp, signUpOperator, type SignedInPerson } from './support/people.js';
 import { allPages } from './support/tenants.js';
@@ -35,6 +36,26 @@ describe('prices', () => {
 
   const JANUARY = '2026-01-01T00:00:00.000Z';
   const price = (given: object = {}) => ({ model: 'm', tokenClass: 'input', microsPerMillion: 1000, effectiveFrom: JANUARY, ...given });
+
+  it('of before 1970 are in force from 1970 on since the upgrade', async () => {
+    const insert = async (model: string, from: string, micros: number) =>
+      t.db.rows(
+        `INSERT INTO prices (model, token_class, effective_from, micros_per_million, currency) VALUES ($1, 'input', $2, $3, 'USD')`,
+        [...[model, from, micros]],
+      );
+    await insert('a', '0001-01-01T00:00:00Z', 1);
+    await insert('a', '0099-01-01T00:00:00Z', 2);
+    await insert('a', '2026-01-01T00:00:00Z', 3);
+    await insert('b', '1969-01-01T00:00:00Z', 4);
+    await insert('b', '1970-01-01T00:00:00Z', 5);
+    const file = readdirSync('drizzle').find((name) => name.endsWith('_prices_from_1970.sql'))!;
+    await t.db.rows(readFileSync(`drizzle/${file}`, 'utf8'));
+    expect((await list()).map(({ model, effectiveFrom, microsPerMillion }) => [model, effectiveFrom, microsPerMillion])).toEqual([
+      ['a', '1970-01-01T00:00:00.000Z', 2],
+      ['a', '2026-01-01T00:00:00.000Z', 3],
+      ['b', '1970-01-01T00:00:00.000Z', 5],
+    ]);
+  });
 
   it('are set by operators, shown to everybody who is signed in, and audited', async () => {
     const input = { model: 'm', tokenClass: 'input', microsPerMillion: 2_500_000, currency: 'EUR', effectiveFrom: JANUARY };

@@ -352,15 +352,15 @@ describe('the plans of lists over many rows', () => {
       expect(readBy(plans, /Seq Scan/)).toEqual(new Set());
     });
 
-    it.each(['from=2025-03-01T00:10:00Z&to=2025-03-31T23:50:00Z&groupBy=month', 'from=2025-03-01&to=2025-04-01&timeZone=Asia/Kolkata'])(
-      'read events of the hours that are cut, by an index, for ?%s',
-      async (query) => {
-        const plans = await plansOfSums(query);
-        expect(plans).toHaveLength(1);
-        expect(readBy(plans, /./)).toEqual(new Set(['usage_rollups', 'usage_seals', 'usage_2025_03']));
-        expect(readBy(plans, /Seq Scan/)).toEqual(new Set(['usage_seals']));
-      },
-    );
+    it.each([
+      'from=2025-03-01T00:10:00Z&to=2025-03-31T23:50:00Z&groupBy=month',
+      'from=2025-03-01T00:00:00Z&to=2025-04-01T00:00:00Z&timeZone=Asia/Kolkata',
+    ])('read events of the hours that are cut, by an index, for ?%s', async (query) => {
+      const plans = await plansOfSums(query);
+      expect(plans).toHaveLength(1);
+      expect(readBy(plans, /./)).toEqual(new Set(['usage_rollups', 'usage_seals', 'usage_2025_03']));
+      expect(readBy(plans, /Seq Scan/)).toEqual(new Set(['usage_seals']));
+    });
 
     it.each(['', '?from=2025-03-01&to=2025-04-01', '?limit=100', '?model=m3'])('read records %s by an index', async (query) => {
       await expectIndexed(pathOf(query), owner.admin, 'usage');

@@ -155,8 +155,6 @@ describe('what nobody should send as usage', () => {
   describe('a time', () => {
     it.each([
       ['9999-12-31T23:59:59.999Z', 'ahead'],
-      ['0001-01-01T00:00:00Z', 'before'],
-      ['0099-01-01T00:00:00Z', 'before'],
       ['1970-01-01T00:00:00Z', 'before'],
       [new Date(Date.now() - 101 * DAY_MS).toISOString(), 'before'],
       [new Date(Date.now() + 6 * 60_000).toISOString(), 'ahead'],
@@ -168,13 +166,16 @@ describe('what nobody should send as usage', () => {
 
     it.each([
       '0000-01-01T00:00:00Z',
+      '0001-01-01T00:00:00Z',
+      '0099-01-01T00:00:00Z',
+      '1969-12-31T23:59:59Z',
       '10000-01-01T00:00:00Z',
       '+275760-09-13T00:00:00.000Z',
       '2026-02-29T00:00:00Z',
       '2016-12-31T23:59:60Z',
     ])('of %s is none', async (occurredAt) => {
       expect((await send(organizationId, { tokens: 1, occurredAt })).body.errors).toEqual([
-        { path: 'body.occurredAt', message: 'occurredAt must be a time as in 2026-01-01T00:00:00Z' },
+        { path: 'body.occurredAt', message: 'occurredAt must be a time as in 2026-01-01T00:00:00Z, from 1970 to 9999' },
       ]);
     });
 

@@ -300,7 +300,7 @@ describe('usage reports', () => {
 
     it('are refused in more than 1,000 groups', async () => {
       const person = await createPerson(t.db);
-      const range = { from: '0001-01-01', to: '9999-12-31' };
+      const range = { from: '1970-01-01', to: '9999-12-31' };
       for (const groupBy of ['hour', 'day', 'week', 'month'])
         expect((await refusal(person, '/summary', { ...range, groupBy, timeZone: 'America/New_York' })).code).toBe('too_many_groups');
       const names = Array.from({ length: 1001 }, (_, index) => ({ occurredAt: '2026-01-01T00:00:00Z', model: `model ${index}` }));
@@ -309,6 +309,26 @@ describe('usage reports', () => {
       await useOwn(person, names[0]!);
       expect((await refusal(person, '/summary', { ...range, groupBy: 'model' })).code).toBe('too_many_groups');
       expect((await summaryOf(person, { ...range, groupBy: 'user' })).total.events).toBe(1001);
+    });
+
+    it('take a day alone as a day of the time zone', async () => {
+      const person = await createPerson(t.db);
+      await useOwn(
+        person,
+        { occurredAt: '2026-11-09T23:30:00Z', inputTokens: 1 },
+        { occurredAt: '2026-11-10T12:00:00Z', inputTokens: 10 },
+        { occurredAt: '2026-11-10T22:30:00Z', inputTokens: 100 },
+        { occurredAt: '2026-11-10T23:30:00Z', inputTokens: 1000 },
+      );
+      const berlin = { from: '2026-11-10', to: '2026-11-11', timeZone: 'Europe/Berlin' };
+      expect(tokensBy(await summaryOf(person, berlin))).toEqual([['2026-11-10', 111]]);
+      expect((await summaryOf(person, berlin)).data).toHaveLength(1);
+      expect(tokensBy(await summaryOf(person, { ...berlin, timeZone: 'UTC' }))).toEqual([['2026-11-10', 1110]]);
+      expect(tokensBy(await summaryOf(person, { ...berlin, from: '2026-11-10T00:00:00Z' }))).toEqual([['2026-11-10', 110]]);
+      const { body } = await t.http.get('/v1/usage').query(berlin).set(person.auth).expect(200);
+      expect((body.data as Listed[]).map(({ tokens }) => tokens)).toEqual([100, 10, 1]);
+      const csv = await t.http.get('/v1/usage/export.csv').query(berlin).set(person.auth).expect(200);
+      expect(csv.text.trim().split('\r\n')).toHaveLength(4);
     });
 
     it('count an hour whose events are gone where it starts, and lose nothing of it', async () => {

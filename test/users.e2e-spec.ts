@@ -352,7 +352,7 @@ describe('users', () => {
     });
 
     it('takes the limits of what it takes', async () => {
-      for (const query of ['limit=1', 'limit=100', 'createdFrom=0001-01-01', 'createdBefore=9999-12-31T23:59:59.999Z', 'search='])
+      for (const query of ['limit=1', 'limit=100', 'createdFrom=1970-01-01', 'createdBefore=9999-12-31T23:59:59.999Z', 'search='])
         await get(`/v1/users?${query}`, operator).expect(200);
     });
 

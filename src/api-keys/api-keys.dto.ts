@@ -2,7 +2,7 @@ import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 import { ArrayMaxSize, ArrayNotEmpty, IsArray, IsIn, IsInt, IsOptional, Max, Min } from 'class-validator';
 import type { Page } from '../common/cursors.js';
 import { IsDisplayName } from '../common/display-names.js';
-import { IsTime } from '../common/is-time.js';
+import { IsEndTime } from '../common/is-time.js';
 import { type ApiKey, API_KEY_SCOPES, type ApiKeyScope } from './api-keys.table.js';
 import type { FreshApiKey } from './api-keys.service.js';
 
@@ -22,9 +22,9 @@ export class CreateApiKeyRequest {
   @IsIn(API_KEY_SCOPES, { each: true })
   scopes!: ApiKeyScope[];
 
-  /** When it ends by itself; without it never. @example "2027-01-01T00:00:00Z" */
+  /** When the key expires; never when left out or null. A time with a zone: a day alone is refused. @example "2027-01-01T00:00:00Z" */
   @IsOptional()
-  @IsTime()
+  @IsEndTime()
   expiresAt?: Date | null;
 }
 

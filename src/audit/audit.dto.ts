@@ -23,12 +23,12 @@ export class ListAuditLogQuery extends ListQuery {
   @MaxLength(200)
   targetId?: string;
 
-  /** At this time or later. @example "2026-01-01T00:00:00Z" */
+  /** At this time or later. A day alone starts at midnight UTC. @example "2026-01-01T00:00:00Z" */
   @IsOptional()
   @IsTime()
   createdFrom?: Date;
 
-  /** Before this time. @example "2027-01-01T00:00:00Z" */
+  /** Before this time. A day alone starts at midnight UTC. @example "2027-01-01T00:00:00Z" */
   @IsOptional()
   @IsTime()
   createdBefore?: Date;

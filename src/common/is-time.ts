@@ -1,23 +1,50 @@
 import { applyDecorators } from '@nestjs/common';
 import { Transform } from 'class-transformer';
-import { IsDate } from 'class-validator';
-import { isDay } from './moments.js';
+import { IsDate, isTimeZone } from 'class-validator';
+import { FIRST_MOMENT, isDay, LAST_MOMENT } from './moments.js';
+import { DAY_MS, LocalCalendar } from './time-zones.js';
 
-/** ISO 8601 with a zone, or a day; four digits a year, as in what PostgreSQL and RFC 3339 can hold. */
-const TIME = /^(?!0000)\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2}))?$/i;
+/** RFC 3339 with a zone (seconds may be left out), or a day alone. */
+const TIME = /^\d{4}-\d{2}-\d{2}(T([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2}))?$/i;
+const DAY = /^\d{4}-\d{2}-\d{2}$/;
 
-/** A time in a query: `new Date()` alone would take "1" and years that the database refuses. */
-export const IsTime = (): PropertyDecorator =>
+export const TIME_RULE = 'must be a time as in 2026-01-01T00:00:00Z, from 1970 to 9999';
+
+/**
+ * A time in a query or a body; a day alone is its first moment.
+ *
+ * @param options.zoneIn the property with the time zone of a day alone; without it, UTC
+ */
+export const IsTime = ({ zoneIn }: { zoneIn?: string } = {}): PropertyDecorator =>
   applyDecorators(
-    Transform(({ value }: { value: unknown }) => (typeof value === 'string' ? (readTime(value) ?? value) : value)),
-    IsDate({ message: '$property must be a time as in 2026-01-01T00:00:00Z' }),
+    Transform(({ value, obj }: { value: unknown; obj: Record<string, unknown> }) => {
+      const zone = zoneIn === undefined ? undefined : obj[zoneIn];
+      // What is no time zone is refused by its own property.
+      const timeZone = typeof zone === 'string' && isTimeZone(zone) ? zone : 'UTC';
+      return typeof value === 'string' ? (readTime(value, timeZone) ?? value) : value;
+    }),
+    IsDate({ message: `$property ${TIME_RULE}` }),
   );
 
-/** Undefined for what is no time, or one of a year that has not four digits in UTC. */
-export function readTime(text: string): Date | undefined {
+/** A time at which something ends. A day alone is refused: it could mean the start or the end of the day. */
+export const IsEndTime = (): PropertyDecorator =>
+  applyDecorators(
+    Transform(({ value }: { value: unknown }) => (typeof value === 'string' && !DAY.test(value) ? (readTime(value) ?? value) : value)),
+    IsDate({ message: `$property ${TIME_RULE}, and not a day alone` }),
+  );
+
+/** Undefined for text that is no time, or one outside of the years 1970 to 9999 in UTC. */
+export function readTime(text: string, timeZone = 'UTC'): Date | undefined {
   if (!TIME.test(text) || !isDay(text.slice(0, 10))) return undefined;
-  const time = new Date(text);
-  // In UTC it may be a day earlier or later than where it was written; NaN is no year.
-  const year = time.getUTCFullYear();
-  return year >= 1 && year <= 9999 ? time : undefined;
+  if (DAY.test(text)) return startOfDay(text, timeZone);
+  const time = new Date(text.toUpperCase());
+  return time.getTime() >= FIRST_MOMENT && time.getTime() <= LAST_MOMENT ? time : undefined;
+}
+
+function startOfDay(text: string, timeZone: string): Date | undefined {
+  const midnight = Date.parse(text);
+  if (midnight < FIRST_MOMENT) return undefined;
+  const start = timeZone === 'UTC' ? midnight : new LocalCalendar(timeZone).startOf(midnight / DAY_MS);
+  // East of Greenwich 1970-01-01 starts in 1969, of which there is nothing.
+  return new Date(Math.max(start, FIRST_MOMENT));
 }

@@ -1,3 +1,6 @@
+/** PostgreSQL, JavaScript and `pg` disagree about early years (`pg` reads year 1 as 2001); we store nothing before 1970. */
+export const FIRST_MOMENT = 0;
+
 /** The last moment of the year 9999: RFC 3339 and PostgreSQL's way of writing it end there. */
 export const LAST_MOMENT = 253_402_300_799_999;
 

@@ -42,7 +42,7 @@ export class ListPricesQuery extends ListQuery {
   @Length(1, 200)
   model?: string;
 
-  /** Only what is in force at this time; all that ever were or will be, without it. @example "2026-01-01T00:00:00Z" */
+  /** Only prices in force at this time; all prices when left out. A day alone starts at midnight UTC. @example "2026-01-01T00:00:00Z" */
   @IsOptional()
   @IsTime()
   at?: Date;
@@ -73,7 +73,7 @@ export class PriceRequest {
   @Matches(/^[A-Z]{3}$/, { message: '$property must be three capital letters, as in USD' })
   currency?: string;
 
-  /** From when on, on the hour in UTC; from the start of this hour on, when it is left out. @example "2026-01-01T00:00:00Z" */
+  /** In force from this hour in UTC; from this hour on when left out. A day alone starts at midnight UTC. @example "2026-01-01T00:00:00Z" */
   @ValidateIf(whenGiven)
   @IsTime()
   effectiveFrom?: Date;

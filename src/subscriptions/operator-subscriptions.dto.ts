@@ -2,7 +2,7 @@ import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 import { Transform } from 'class-transformer';
 import { IsBoolean, IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Max, MaxLength, Min, ValidateIf } from 'class-validator';
 import type { Page } from '../common/cursors.js';
-import { IsTime } from '../common/is-time.js';
+import { IsEndTime } from '../common/is-time.js';
 import { ListQuery } from '../common/list.dto.js';
 import { OWNER_KINDS, type OwnerKind } from '../common/owner.js';
 import { booleanOf, whenGiven } from '../common/transforms.js';
@@ -61,9 +61,9 @@ export class GrantSubscriptionRequest extends OwnerRequest {
   @Length(1, 100)
   tier!: string;
 
-  /** When it ends; without it, never. */
+  /** When it ends; never when left out. A time with a zone: a day alone is refused. @example "2027-01-01T00:00:00Z" */
   @IsOptional()
-  @IsTime()
+  @IsEndTime()
   endsAt?: Date;
 
   /** How many people it is for, where the plan is by the seat. @example 10 */

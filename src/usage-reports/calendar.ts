@@ -1,7 +1,7 @@
 import type { Range } from '../common/moments.js';
+import { DAY_MS, LocalCalendar } from '../common/time-zones.js';
 
 const HOUR_MS = 3_600_000;
-const DAY_MS = 24 * HOUR_MS;
 
 export const CALENDAR_UNITS = ['hour', 'day', 'week', 'month'] as const;
 export type CalendarUnit = (typeof CALENDAR_UNITS)[number];
@@ -21,7 +21,7 @@ export interface Bucket {
  * @param most no more parts than this: then undefined
  */
 export function cutByCalendar(unit: CalendarUnit, { from, to }: Range, timeZone: string, most: number): Bucket[] | undefined {
-  const steps = unit === 'hour' ? calendarHours(from) : calendarDays(unit, from, new LocalTime(timeZone));
+  const steps = unit === 'hour' ? calendarHours(from) : calendarDays(unit, from, new LocalCalendar(timeZone));
   const starts: Omit<Bucket, 'end'>[] = [];
   for (const { key, start } of steps) {
     if (start >= to.getTime()) break;
@@ -46,7 +46,7 @@ function* calendarHours(from: Date): Generator<Step> {
 }
 
 /** Days are counted since 1970 here, which began on a Thursday. */
-function* calendarDays(unit: Exclude<CalendarUnit, 'hour'>, from: Date, local: LocalTime): Generator<Step> {
+function* calendarDays(unit: Exclude<CalendarUnit, 'hour'>, from: Date, local: LocalCalendar): Generator<Step> {
   let day = local.dayOf(from.getTime());
   if (unit === 'week') day -= modulo(day + 3, 7);
   if (unit === 'month') day -= new Date(day * DAY_MS).getUTCDate() - 1;
@@ -55,40 +55,6 @@ function* calendarDays(unit: Exclude<CalendarUnit, 'hour'>, from: Date, local: L
     yield { key: date.toISOString().slice(0, unit === 'month' ? 7 : 10), start: local.startOf(day) };
     if (unit === 'month') day = date.setUTCMonth(date.getUTCMonth() + 1) / DAY_MS;
     else day += unit === 'week' ? 7 : 1;
-  }
-}
-
-/** `GMT+05:30` at the end of a date; `GMT` alone is UTC. */
-const OFFSET = /GMT(?:(?<sign>[+-])(?<hours>\d+):(?<minutes>\d+)(?::(?<seconds>\d+))?)?$/;
-
-/** What clocks show in a time zone. */
-class LocalTime {
-  private readonly format: Intl.DateTimeFormat;
-
-  constructor(timeZone: string) {
-    this.format = new Intl.DateTimeFormat('en-US', { timeZone, timeZoneName: 'longOffset' });
-  }
-
-  /** Days since 1970 on the calendar there. */
-  dayOf(moment: number): number {
-    return Math.floor((moment + this.offsetAt(moment)) / DAY_MS);
-  }
-
-  /** The first moment of a day: not always midnight, which a change of the clocks may leave out or repeat. */
-  startOf(day: number): number {
-    const midnight = day * DAY_MS;
-    const before = midnight - this.offsetAt(midnight - DAY_MS);
-    if (before + this.offsetAt(before) === midnight) return before;
-    const after = midnight - this.offsetAt(midnight + DAY_MS);
-    if (after + this.offsetAt(after) === midnight) return after;
-    // Midnight is left out: the clocks are put forward then.
-    return before;
-  }
-
-  /** How far clocks are ahead of UTC, in milliseconds. Before the time of zones there are seconds in it. */
-  private offsetAt(moment: number): number {
-    const { sign = '+', hours = 0, minutes = 0, seconds = 0 } = OFFSET.exec(this.format.format(moment))?.groups ?? {};
-    return (sign === '+' ? 1 : -1) * (Number(hours) * HOUR_MS + Number(minutes) * 60_000 + Number(seconds) * 1000);
   }
 }
 

@@ -11,15 +11,20 @@ import type { UsageCost, UsageGroup, UsageTotal } from './usage-summary.js';
 
 /** Which records are meant. */
 export class ExportUsageQuery {
-  /** Used at this time or later. @example "2026-11-01T00:00:00Z" */
+  /** Used at this time or later. A day alone, as in 2026-11-01, starts at midnight in `timeZone`. @example "2026-11-01T00:00:00Z" */
   @IsOptional()
-  @IsTime()
+  @IsTime({ zoneIn: 'timeZone' })
   from?: Date;
 
-  /** Used before this time. @example "2026-12-01T00:00:00Z" */
+  /** Used before this time. A day alone, as in 2026-12-01, starts at midnight in `timeZone`. @example "2026-12-01T00:00:00Z" */
   @IsOptional()
-  @IsTime()
+  @IsTime({ zoneIn: 'timeZone' })
   to?: Date;
+
+  /** The IANA time zone of days alone in `from` and `to`. @example "Asia/Kolkata" */
+  @MaxLength(100)
+  @IsTimeZone({ message: '$property must be a time zone as in Europe/Berlin' })
+  timeZone: string = 'UTC';
 
   /** Only of this model. @example "gpt-5-mini" */
   @IsOptional()
@@ -36,14 +41,14 @@ export class ExportUsageQuery {
 export class ListUsageQuery extends IntersectionType(ListQuery, ExportUsageQuery) {}
 
 export class SummarizeUsageQuery {
-  /** Used at this time or later; 30 days before `to`, when it is left out. @example "2026-11-01T00:00:00Z" */
+  /** Used at this time or later; 30 days before `to` when left out. A day alone starts at midnight in `timeZone`. @example "2026-11-01T00:00:00Z" */
   @IsOptional()
-  @IsTime()
+  @IsTime({ zoneIn: 'timeZone' })
   from?: Date;
 
-  /** Used before this time; the end of this hour, when it is left out. @example "2026-12-01T00:00:00Z" */
+  /** Used before this time; the end of this hour when left out. A day alone starts at midnight in `timeZone`. @example "2026-12-01T00:00:00Z" */
   @IsOptional()
-  @IsTime()
+  @IsTime({ zoneIn: 'timeZone' })
   to?: Date;
 
   /** Days, weeks (from Monday on) and months are those of the time zone; hours are those of UTC. */
@@ -51,7 +56,7 @@ export class SummarizeUsageQuery {
   @IsIn(GROUPINGS)
   groupBy: UsageGrouping = 'day';
 
-  /** Whose calendar counts, by its IANA name. @example "Asia/Kolkata" */
+  /** The IANA time zone whose calendar cuts days, weeks and months, and of days alone in `from` and `to`. @example "Asia/Kolkata" */
   @MaxLength(100)
   @IsTimeZone({ message: '$property must be a time zone as in Europe/Berlin' })
   timeZone: string = 'UTC';

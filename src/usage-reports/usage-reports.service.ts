@@ -65,7 +65,11 @@ export class UsageReportsService {
   ) {}
 
   /** The newest first. */
-  async list(owner: Owner, { limit, cursor, ...filters }: UsageFilters & { limit: number; cursor?: string }): Promise<Page<UsageRecord>> {
+  async list(
+    owner: Owner,
+    { limit, cursor, from, to, model, userId }: UsageFilters & { limit: number; cursor?: string },
+  ): Promise<Page<UsageRecord>> {
+    const filters = { from, to, model, userId };
     const list = ['usage', owner, filters];
     const [occurredAt, eventId, ownerId] = (this.cursors.read(cursor, list) ?? []).map(String);
     const after = occurredAt === undefined ? undefined : { occurredAt, eventId: eventId!, ownerId: ownerId! };

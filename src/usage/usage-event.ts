@@ -2,7 +2,7 @@ import { hash } from 'node:crypto';
 import { z } from 'zod';
 import { uncleanFields } from '../common/clean-input.js';
 import { IDENTIFIER_TEXT, isIdentifierText } from '../common/display-names.js';
-import { readTime } from '../common/is-time.js';
+import { readTime, TIME_RULE } from '../common/is-time.js';
 import { bounded, type InvalidField, MAX_ERRORS } from '../common/problem.js';
 import { isId } from '../common/ids.js';
 import { MOST_TOKENS } from './usage-account.js';
@@ -52,10 +52,10 @@ const schema = z.strictObject({
   reasoningTokens: tokens,
   tokens,
   occurredAt: z
-    .string('must be a time as in 2026-01-01T00:00:00Z')
+    .string(TIME_RULE)
     .transform((value, context) => {
       const time = readTime(value);
-      if (time === undefined) context.addIssue({ code: 'custom', message: 'must be a time as in 2026-01-01T00:00:00Z' });
+      if (time === undefined) context.addIssue({ code: 'custom', message: TIME_RULE });
       return time;
     })
     .optional(),

@@ -53,7 +53,7 @@ export class RecordUsageRequest {
   @ApiProperty({ ...tokens, required: false })
   tokens?: number;
 
-  /** When it happened; now when left out. At most 5 minutes ahead. @example "2026-01-01T00:00:00.000Z" */
+  /** When it happened; now when left out. At most 5 minutes ahead. A day alone starts at midnight UTC. @example "2026-01-01T00:00:00.000Z" */
   @ApiProperty({ format: 'date-time', required: false })
   occurredAt?: string;
 

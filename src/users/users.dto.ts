@@ -43,12 +43,12 @@ export class ListUsersQuery extends ListQuery {
   @MaxLength(200)
   clerkUserId?: string;
 
-  /** Created at this time or later. @example "2026-01-01T00:00:00Z" */
+  /** Created at this time or later. A day alone starts at midnight UTC. @example "2026-01-01T00:00:00Z" */
   @IsOptional()
   @IsTime()
   createdFrom?: Date;
 
-  /** Created before this time. @example "2027-01-01T00:00:00Z" */
+  /** Created before this time. A day alone starts at midnight UTC. @example "2027-01-01T00:00:00Z" */
   @IsOptional()
   @IsTime()
   createdBefore?: Date;

@@ -28,12 +28,12 @@ class WebhookEventFilters {
   @MaxLength(200)
   type?: string;
 
-  /** Received at this time or later. @example "2026-01-01T00:00:00Z" */
+  /** Received at this time or later. A day alone starts at midnight UTC. @example "2026-01-01T00:00:00Z" */
   @IsOptional()
   @IsTime()
   receivedFrom?: Date;
 
-  /** Received before this time. @example "2027-01-01T00:00:00Z" */
+  /** Received before this time. A day alone starts at midnight UTC. @example "2027-01-01T00:00:00Z" */
   @IsOptional()
   @IsTime()
   receivedBefore?: Date;

@@ -1,0 +1,40 @@
+const HOUR_MS = 3_600_000;
+export const DAY_MS = 24 * HOUR_MS;
+
+/** `GMT+05:30` at the end of a date; `GMT` alone is UTC. */
+const OFFSET = /GMT(?:(?<sign>[+-])(?<hours>\d+):(?<minutes>\d+)(?::(?<seconds>\d+))?)?$/;
+
+/** The calendar of a time zone. Days are counted since 1970-01-01. */
+export class LocalCalendar {
+  private readonly format: Intl.DateTimeFormat;
+
+  /** @throws {RangeError} for a name that is no time zone */
+  constructor(timeZone: string) {
+    this.format = new Intl.DateTimeFormat('en-US', { timeZone, timeZoneName: 'longOffset' });
+  }
+
+  /** The day on which a moment falls. */
+  dayOf(moment: number): number {
+    return Math.floor((moment + this.offsetAt(moment)) / DAY_MS);
+  }
+
+  /**
+   * The first moment of a day: not always midnight, which a change of the clocks may skip or repeat. A day that the
+   * zone skipped as a whole starts where the next one does. Luxon returns the second of two midnights (decision 0033).
+   */
+  startOf(day: number): number {
+    const midnight = day * DAY_MS;
+    const before = midnight - this.offsetAt(midnight - DAY_MS);
+    if (before + this.offsetAt(before) === midnight) return before;
+    const after = midnight - this.offsetAt(midnight + DAY_MS);
+    if (after + this.offsetAt(after) === midnight) return after;
+    // Midnight is skipped: the clocks are put forward then.
+    return before;
+  }
+
+  /** How far clocks are ahead of UTC, in milliseconds. Before standard time the offset has seconds. */
+  private offsetAt(moment: number): number {
+    const { sign = '+', hours = 0, minutes = 0, seconds = 0 } = OFFSET.exec(this.format.format(moment))?.groups ?? {};
+    return (sign === '+' ? 1 : -1) * (Number(hours) * HOUR_MS + Number(minutes) * 60_000 + Number(seconds) * 1000);
+  }
+}
