@@ -95,6 +95,7 @@ describe('text of users in mails', () => {
   it('cannot add headers, recipients or text through any field of a mail', async () => {
     const to = newEmail();
     await t.app.get(MailService).send({
+      kind: 'password_changed',
       to,
       subject: 'One line\r\nBcc: bcc@example.org\r\nX-Evil: yes\r\n\r\nand a body',
       text: 'The text.\n.\nStill the text.\n',

@@ -74,11 +74,11 @@ describe('the outbox', () => {
     const mailServer = await startMailServer({ port: smtpPort });
     const [mail, db] = [t.app.get(MailService), t.app.get<Database>(DATABASE)];
     const changeOfMind = db.transaction(async (tx) => {
-      await mail.send({ to: 'never@example.com', subject: 'Never', text: 'Never' }, tx);
+      await mail.send({ kind: 'password_changed', to: 'never@example.com', subject: 'Never', text: 'Never' }, tx);
       throw new Error('rolled back');
     });
     await expect(changeOfMind).rejects.toThrow('rolled back');
-    await db.transaction((tx) => mail.send({ to: 'later@example.com', subject: 'Later', text: 'Later' }, tx));
+    await db.transaction((tx) => mail.send({ kind: 'password_changed', to: 'later@example.com', subject: 'Later', text: 'Later' }, tx));
     await mailServer.next('later@example.com');
     expect(mailServer.mails).toEqual([]);
     expect(await entriesOf(t.db)).toHaveLength(1);
@@ -96,7 +96,7 @@ describe('the outbox', () => {
       return Promise.resolve();
     });
     for (let n = 0; n < 25; n += 1) await outbox.enqueue('test.broken', { n });
-    await mail.send({ to: 'unharmed@example.com', subject: 'Unharmed', text: 'Unharmed' });
+    await mail.send({ kind: 'password_changed', to: 'unharmed@example.com', subject: 'Unharmed', text: 'Unharmed' });
     await mailServer.next('unharmed@example.com');
     await mailServer.close();
 
@@ -149,7 +149,7 @@ describe('the outbox of two processes', () => {
     const recipients = Array.from({ length: 200 }, (_, n) => `recipient-${n}@example.com`);
     // In one transaction: both see all of them at the same moment.
     await here.app.get<Database>(DATABASE).transaction(async (tx) => {
-      for (const to of recipients) await mail.send({ to, subject: 'Once', text: 'Once' }, tx);
+      for (const to of recipients) await mail.send({ kind: 'password_changed', to, subject: 'Once', text: 'Once' }, tx);
     });
     await until('all are sent', () => allDone(db));
     expect(mailServer.mails.map(({ to }) => to).sort()).toEqual(recipients.sort());

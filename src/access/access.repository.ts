@@ -3,7 +3,7 @@ import { sql } from 'drizzle-orm';
 import { auditLog } from '../audit/audit-log.table.js';
 import { newId } from '../common/ids.js';
 import { Config, type RateLimit } from '../config/config.js';
-import { DATABASE, type Database } from '../database/database.js';
+import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import type { Role } from '../memberships/organization-memberships.table.js';
 import type { ClerkIdentity } from './clerk-tokens.js';
 
@@ -110,18 +110,12 @@ const API_KEY = `
  * GCRA: one row an allowance, one statement a call; the row's lock makes it exact over all replicas. A
  * refused call holds that lock already: asking for it again reads what others wrote after it began.
  */
-const SPEND = `
-  WITH spender AS (
-    SELECT $1 || ':' || coalesce(
-      (SELECT user_id::text FROM sessions WHERE token = $2 AND expires_at > now()),
-      (SELECT id::text FROM users WHERE clerk_user_id = $3),
-      (SELECT organization_id::text FROM api_keys WHERE hash = $7 AND (revoked_at IS NULL OR revoked_at > now()) AND (expires_at IS NULL OR expires_at > now())),
-      $4) AS key),
+const gcra = ({ microseconds, seconds }: { microseconds: string | number; seconds: string | number }) => `
   spent AS (
     INSERT INTO rate_limits AS r (key, whole_at)
-    SELECT key, clock_timestamp() + $5 * interval '1 microsecond' FROM spender
-    ON CONFLICT (key) DO UPDATE SET whole_at = greatest(r.whole_at, clock_timestamp()) + $5 * interval '1 microsecond'
-      WHERE greatest(r.whole_at, clock_timestamp()) + $5 * interval '1 microsecond' <= clock_timestamp() + $6 * interval '1 second'
+    SELECT key, clock_timestamp() + ${microseconds} * interval '1 microsecond' FROM spender
+    ON CONFLICT (key) DO UPDATE SET whole_at = greatest(r.whole_at, clock_timestamp()) + ${microseconds} * interval '1 microsecond'
+      WHERE greatest(r.whole_at, clock_timestamp()) + ${microseconds} * interval '1 microsecond' <= clock_timestamp() + ${seconds} * interval '1 second'
     RETURNING whole_at),
   refused AS (
     SELECT r.whole_at FROM rate_limits r JOIN spender ON r.key = spender.key
@@ -129,6 +123,20 @@ const SPEND = `
   SELECT true AS allowed, extract(epoch FROM whole_at - clock_timestamp())::float8 AS debt FROM spent
   UNION ALL
   SELECT false, extract(epoch FROM whole_at - clock_timestamp())::float8 FROM refused`;
+
+const SPEND = `
+  WITH spender AS (
+    SELECT $1 || ':' || coalesce(
+      (SELECT user_id::text FROM sessions WHERE token = $2 AND expires_at > now()),
+      (SELECT id::text FROM users WHERE clerk_user_id = $3),
+      (SELECT organization_id::text FROM api_keys WHERE hash = $7 AND (revoked_at IS NULL OR revoked_at > now()) AND (expires_at IS NULL OR expires_at > now())),
+      $4) AS key),
+  ${gcra({ microseconds: '$5', seconds: '$6' })}`;
+
+/** Rounded down: a whole allowance must fit its window to the microsecond. */
+function intervalOf({ limit, windowSeconds }: RateLimit): number {
+  return Math.floor((windowSeconds * 1e6) / limit);
+}
 
 /** The statements that every request waits for: prepared, pipelined, one round trip. */
 @Injectable()
@@ -187,12 +195,20 @@ export class AccessRepository {
   }
 
   async spend(name: string, { limit, windowSeconds }: RateLimit, spender: Spender): Promise<Allowance> {
-    // Rounded down: a whole allowance must fit its window to the microsecond.
-    const interval = Math.floor((windowSeconds * 1e6) / limit);
+    const interval = intervalOf({ limit, windowSeconds });
     const { tokenHash = null, clerkUserId = null, apiKeyHash = null, fallback } = spender;
     const values = [name, tokenHash, clerkUserId, fallback, interval, windowSeconds, apiKeyHash];
     // No row: refused by one that another call is just writing for the first time.
     return (await this.one<Allowance>('access_spend', SPEND, values)) ?? { allowed: false, debt: windowSeconds };
+  }
+
+  /** Spends from an allowance in the transaction of what it allows: a rollback gives it back. */
+  async spendIn(db: Queryable, key: string, policy: RateLimit): Promise<Allowance> {
+    const numbers = { microseconds: intervalOf(policy), seconds: policy.windowSeconds };
+    const { rows } = await db.execute<Allowance & Record<string, unknown>>(
+      sql`WITH spender AS (SELECT ${key}::text AS key), ${sql.raw(gcra(numbers))}`,
+    );
+    return rows[0] ?? { allowed: false, debt: policy.windowSeconds };
   }
 
   /** Removes some allowances that are whole again: no row means the same. Answers how many. */

@@ -4,6 +4,7 @@ import type { Request, Response } from 'express';
 import { addressBlockOf, clientAddressOf } from '../common/network-addresses.js';
 import { sweepInBatches } from '../common/sweep.js';
 import { Config, type RateLimit } from '../config/config.js';
+import type { Queryable } from '../database/database.js';
 import type { Limit } from './access.decorators.js';
 import { RateLimited } from './access.errors.js';
 import { AccessRepository, type Allowance, type Spender } from './access.repository.js';
@@ -40,10 +41,22 @@ export class RateLimiter {
       limits.map(async (name) => {
         const policy = this.policies[name];
         const isCallers = name === 'api' || name === 'usage';
-        const spender = isCallers ? { ...caller, fallback: address } : { fallback: name === 'auth' ? address : emailKey(request.body) };
+        const spender = isCallers
+          ? { ...caller, fallback: address }
+          : { fallback: name === 'auth' ? address : emailKey(emailIn(request.body)) };
         return { name, policy, allowance: await this.access.spend(name, policy, spender) };
       }),
     );
+  }
+
+  /**
+   * Spends from one allowance in the transaction of what it allows; a rollback gives it back.
+   *
+   * @returns undefined, or how many seconds to wait when it is used up
+   */
+  async spendIn(db: Queryable, key: string, policy: RateLimit): Promise<number | undefined> {
+    const allowance = await this.access.spendIn(db, key, policy);
+    return allowance.allowed ? undefined : secondsUntilNext({ name: key, policy, allowance });
   }
 
   /**
@@ -86,9 +99,12 @@ export function secondsUntilNext({ policy: { limit, windowSeconds }, allowance }
 }
 
 /** Hashed: a table of counters is no place for addresses. */
-function emailKey(body: unknown): string {
+export function emailKey(email: string): string {
+  return createHash('sha256').update(email.trim().toLowerCase()).digest('base64url');
+}
+
+function emailIn(body: unknown): string {
   const { email, newEmail } = typeof body === 'object' && body !== null ? (body as { email?: unknown; newEmail?: unknown }) : {};
   const given = email ?? newEmail;
-  const text = typeof given === 'string' ? given.trim().toLowerCase() : '';
-  return createHash('sha256').update(text).digest('base64url');
+  return typeof given === 'string' ? given : '';
 }

@@ -16,6 +16,7 @@ export class AuthMails {
 
   async sendVerification({ email }: Pick<Recipient, 'email'>, url: string): Promise<void> {
     await this.mail.send({
+      kind: 'verification',
       to: email,
       subject: 'Confirm your email address',
       text: `Hello,\n\nconfirm that this address is yours:\n\n${withoutDefaultCallback(url)}\n\nThe link works for an hour. If you did not sign up, ignore this mail.\n`,
@@ -28,15 +29,18 @@ export class AuthMails {
       ? `choose a new password here:\n\n${url}`
       : `send this token with your new password to POST /v1/auth/reset-password:\n\n${token}`;
     await this.mail.send({
+      kind: 'password_reset',
       to: recipient.email,
       subject: 'Reset your password',
       text: `${greeting(recipient)}\n\n${how}\n\nIt works once, for an hour. If you did not ask for it, ignore this mail: your password stays as it is.\n`,
     });
   }
 
-  async sendEmailChange(email: string, url: string, db?: Queryable): Promise<void> {
+  async sendEmailChange(email: string, url: string, userId: string, db?: Queryable): Promise<void> {
     await this.mail.send(
       {
+        kind: 'email_change',
+        sender: { userId },
         to: email,
         subject: 'Confirm your new email address',
         text: `Hello,\n\nconfirm that this address is yours, and it becomes the one of your account:\n\n${url}\n\nThe link works once, for an hour. If you did not ask for it, ignore this mail.\n`,
@@ -48,6 +52,7 @@ export class AuthMails {
   async sendEmailChanged(before: Recipient, db?: Queryable): Promise<void> {
     await this.mail.send(
       {
+        kind: 'email_changed',
         to: before.email,
         subject: 'Your email address was changed',
         text: `${greeting(before)}\n\nyour account now uses another email address. If that was not you, tell us at once.\n`,

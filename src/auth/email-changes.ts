@@ -101,7 +101,7 @@ export class EmailChanges implements OnModuleInit {
     const url = `${this.config.publicUrl}${AUTH_BASE_PATH}/change-email/confirm?token=${token}`;
     await this.db.transaction(async (tx) => {
       await this.accounts.keepVerification(identifierOf(token), JSON.stringify(change), LINK_LIFETIME_SECONDS, tx);
-      await this.mails.sendEmailChange(change.newEmail, url, tx);
+      await this.mails.sendEmailChange(change.newEmail, url, change.userId, tx);
     });
   }
 

@@ -111,7 +111,10 @@ export class Config implements PlanSettings {
   readonly usageRateLimit!: RateLimit;
   readonly authRateLimit!: RateLimit;
   readonly signInRateLimit!: RateLimit;
+  /** Of mails of one kind to one recipient. */
   readonly mailRateLimit!: RateLimit;
+  /** Of mails to others that one user, or one organization, causes. */
+  readonly mailSenderRateLimit!: RateLimit;
   readonly bodyLimitBytes!: number;
   /** More at a time are refused with 503, by each process. */
   readonly maxConcurrentRequests!: number;
@@ -305,6 +308,7 @@ const schema = z.object({
   RATE_LIMIT_AUTH: rateLimit('60/60'),
   RATE_LIMIT_SIGN_IN: rateLimit('10/300'),
   RATE_LIMIT_MAIL: rateLimit('5/3600'),
+  RATE_LIMIT_MAIL_SENDER: rateLimit('50/3600'),
   BODY_LIMIT_BYTES: z.coerce
     .number({ error: 'must be a number of bytes' })
     .int()
@@ -425,6 +429,7 @@ export function loadConfig(
     authRateLimit: values.RATE_LIMIT_AUTH,
     signInRateLimit: values.RATE_LIMIT_SIGN_IN,
     mailRateLimit: values.RATE_LIMIT_MAIL,
+    mailSenderRateLimit: values.RATE_LIMIT_MAIL_SENDER,
     bodyLimitBytes: values.BODY_LIMIT_BYTES,
     maxConcurrentRequests: values.MAX_CONCURRENT_REQUESTS,
     purgeAfterDays: values.PURGE_AFTER_DAYS,

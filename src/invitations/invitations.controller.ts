@@ -24,7 +24,7 @@ export class InvitationsController {
     private readonly idempotency: IdempotencyService,
   ) {}
 
-  /** Invites an email; a mail goes out. */
+  /** Invites an email; a mail goes out. Too many of them, for the email, you or the organization, are refused with 429. */
   @Post()
   @Roles('admin')
   @Idempotent()
@@ -65,7 +65,7 @@ export class InvitationsController {
     await this.invitations.revoke(organizationId, invitationId, actor);
   }
 
-  /** Mails a pending invitation again, with a new token and a new term. */
+  /** Mails a pending invitation again, with a new token and a new term. Too many of them are refused with 429. */
   @Post(':invitationId/resend')
   @HttpCode(200)
   @Roles('admin')

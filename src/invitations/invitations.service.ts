@@ -83,6 +83,7 @@ export class InvitationsService implements OnModuleInit {
    * Invites an email, and mails it.
    *
    * @throws {InvitationPending} @throws {AlreadyMember} @throws {ManagedByClerk} @throws {UntrustedRedirect}
+   * @throws {RateLimited} when too many mails go to this email, or from this user or organization
    */
   async create(
     organizationId: string,
@@ -102,14 +103,14 @@ export class InvitationsService implements OnModuleInit {
     );
     if (invitation === undefined) throw new InvitationPending();
     await this.record('invitation.created', invitation, actor, { after: { email, role } }, db);
-    await this.sendMail(invitation, organization.name, token.raw, page, db);
+    await this.sendMail(invitation, { organizationName: organization.name, token: token.raw, page, userId }, db);
     return invitation;
   }
 
   /**
    * Mails it again with a new token and a new term; the old token is worthless.
    *
-   * @throws {InvitationNotFound} @throws {InvitationNotPending} @throws {ManagedByClerk}
+   * @throws {InvitationNotFound} @throws {InvitationNotPending} @throws {ManagedByClerk} @throws {RateLimited}
    */
   async resend(organizationId: string, invitationId: string, acceptUrl: string | undefined, actor: Actor): Promise<Invitation> {
     const page = trustedRedirect(this.config, acceptUrl);
@@ -124,7 +125,8 @@ export class InvitationsService implements OnModuleInit {
         { before: { expiresAt: before.expiresAt }, after: { expiresAt: after.expiresAt } },
         tx,
       );
-      await this.sendMail(after, before.organization.name, token.raw, page, tx);
+      const { name: organizationName } = before.organization;
+      await this.sendMail(after, { organizationName, token: token.raw, page, userId: actor.id ?? undefined }, tx);
       return after;
     });
   }
@@ -193,10 +195,8 @@ export class InvitationsService implements OnModuleInit {
   }
 
   private async sendMail(
-    { email, expiresAt }: Invitation,
-    organizationName: string,
-    token: string,
-    page: string | undefined,
+    { email, expiresAt, organizationId }: Invitation,
+    { organizationName, token, page, userId }: { organizationName: string; token: string; page?: string; userId?: string },
     db: Queryable,
   ): Promise<void> {
     const organization = quoteUserText(organizationName) ?? 'an organization';
@@ -208,6 +208,8 @@ export class InvitationsService implements OnModuleInit {
         : `accept here:\n\n${link.href}`;
     await this.mail.send(
       {
+        kind: 'invitation',
+        sender: { userId, organizationId },
         to: email,
         subject: `You are invited to ${organization}`,
         text: `Hello,\n\nyou are invited to join ${organization}. To do so, ${how}\n\nThe invitation works until ${expiresAt.toISOString()}. If you did not expect it, ignore this mail.\n`,

@@ -1,6 +1,8 @@
 import { Module } from '@nestjs/common';
+import { AccessModule } from '../access/access.module.js';
 import { OutboxModule } from '../outbox/outbox.module.js';
+import { MailLimits } from './mail-limits.js';
 import { MailService } from './mail.service.js';
 
-@Module({ imports: [OutboxModule], providers: [MailService], exports: [MailService] })
+@Module({ imports: [AccessModule, OutboxModule], providers: [MailLimits, MailService], exports: [MailService] })
 export class MailModule {}

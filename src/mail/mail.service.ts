@@ -1,28 +1,38 @@
 import { Injectable, Logger, type OnModuleInit } from '@nestjs/common';
 import { createTransport, type Transporter } from 'nodemailer';
+import { Counter } from 'prom-client';
+import { RateLimited } from '../access/access.errors.js';
+import { Metrics } from '../common/metrics.js';
 import { Config } from '../config/config.js';
 import type { Queryable } from '../database/database.js';
 import { OutboxService } from '../outbox/outbox.service.js';
+import { MailLimits } from './mail-limits.js';
+import { type Mail, MAIL_KINDS } from './mail.js';
 
-export interface Mail {
-  to: string;
-  subject: string;
-  text: string;
-}
+type Content = Pick<Mail, 'to' | 'subject' | 'text'>;
 
 const KIND = 'mail';
 const TIMEOUT_MS = 20_000;
 
-/** Sends mail through the outbox, so that a mail server that is away delays it and loses nothing. */
+/** Counts mail, and sends it through the outbox: a mail server that is unavailable delays it and loses nothing. */
 @Injectable()
 export class MailService implements OnModuleInit {
   private readonly logger = new Logger(MailService.name);
   private readonly transport?: Transporter;
+  private readonly counter: Counter<'kind' | 'outcome'>;
 
   constructor(
     private readonly outbox: OutboxService,
+    private readonly limits: MailLimits,
     private readonly config: Config,
+    metrics: Metrics,
   ) {
+    this.counter = new Counter({
+      name: 'tenantry_mails_total',
+      help: 'Mails by kind: queued, refused (the caller is told), or dropped because a limit was reached',
+      labelNames: ['kind', 'outcome'],
+      registers: [metrics.registry],
+    });
     if (config.smtpUrl === undefined) return;
     this.transport = createTransport({
       url: config.smtpUrl,
@@ -33,15 +43,30 @@ export class MailService implements OnModuleInit {
   }
 
   onModuleInit(): void {
-    this.outbox.handle(KIND, (payload, { id }) => this.deliver(payload as Mail, id));
+    this.outbox.handle(KIND, (payload, { id }) => this.deliver(payload as Content, id));
   }
 
-  /** Pass the transaction of the cause: no mail leaves for what was rolled back. */
+  /**
+   * Pass the transaction of the cause: no mail leaves, and none is counted, for what was rolled back.
+   *
+   * @throws {RateLimited} for a kind whose sender may learn that a limit was reached; others are dropped
+   */
   async send(mail: Mail, db?: Queryable): Promise<void> {
-    await this.outbox.enqueue(KIND, mail, db);
+    const { kind, to, subject, text } = mail;
+    const wait = await this.limits.count(mail, db);
+    if (wait === undefined) {
+      this.counter.inc({ kind, outcome: 'queued' });
+      await this.outbox.enqueue(KIND, { to, subject, text } satisfies Content, db);
+      return;
+    }
+    const outcome = MAIL_KINDS[kind] === 'refused' ? 'refused' : 'dropped';
+    this.counter.inc({ kind, outcome });
+    if (outcome === 'refused')
+      throw new RateLimited({ detail: 'Too many mails. Wait for the time in Retry-After.', headers: { 'retry-after': String(wait) } });
+    this.logger.warn({ kind, retryAfterSeconds: wait }, 'A mail was dropped: its limit is reached');
   }
 
-  private async deliver(mail: Mail, id: string): Promise<void> {
+  private async deliver(mail: Content, id: string): Promise<void> {
     if (this.transport !== undefined) {
       // One message id for all attempts: mail clients fold a repetition away.
       const { to, subject, text } = mail;

@@ -27,6 +27,7 @@ export function testEnvironment(databaseUrl: string): Record<string, string> {
     RATE_LIMIT_AUTH: '1000000/1',
     RATE_LIMIT_SIGN_IN: '1000000/1',
     RATE_LIMIT_MAIL: '1000000/1',
+    RATE_LIMIT_MAIL_SENDER: '1000000/1',
     LOG_LEVEL: 'silent',
     SHUTDOWN_DELAY_SECONDS: '0',
   };

@@ -1,0 +1,24 @@
+/**
+ * What happens to a mail that passes a bound. `refused`: whoever asked for it is told (429). `dropped`: the one who
+ * asked must not learn whether there is such a recipient. `notice`: dropped too, by a bound of its own.
+ */
+export const MAIL_KINDS = {
+  invitation: 'refused',
+  verification: 'dropped',
+  password_reset: 'dropped',
+  email_change: 'dropped',
+  email_changed: 'notice',
+  password_changed: 'notice',
+  account_recovered: 'notice',
+} as const;
+
+export type MailKind = keyof typeof MAIL_KINDS;
+
+export interface Mail {
+  kind: MailKind;
+  to: string;
+  subject: string;
+  text: string;
+  /** Who causes a mail to somebody else. */
+  sender?: { userId?: string; organizationId?: string };
+}
