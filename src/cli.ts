@@ -6,6 +6,7 @@ import { AccountsService } from './accounts/accounts.service.js';
 import { AppModule } from './app.module.js';
 import { isId } from './common/ids.js';
 import { loadConfig } from './config/config.js';
+import { AppRoleRefused, grantAppRole } from './database/app-role.js';
 import { migrate } from './database/migrations.js';
 import { seedDemo } from './demo.js';
 import { IdempotencyService } from './idempotency/idempotency.service.js';
@@ -202,6 +203,16 @@ const COMMANDS: Record<string, Command> = {
       return applied.length === 0 ? 'Nothing to apply' : `Applied ${applied.join(', ')}`;
     }),
   },
+  'db grant-app': {
+    usage: 'db grant-app <role>',
+    summary: 'let the role of DATABASE_URL read and write rows, but own no table and change no audit entry',
+    run: withDatabase(async ({ config }, [role]) => {
+      if (role === undefined) throw new UsageError('Which role? db grant-app <role>');
+      await migrate(config.databaseDirectUrl);
+      const isNew = await grantAppRole(config.databaseDirectUrl, role);
+      return isNew ? `Created the role ${role} without a password: set one. It has its privileges` : `The role ${role} has its privileges`;
+    }),
+  },
   'demo seed': {
     usage: 'demo seed',
     summary: "make the demo's users in the configured database; never in production",
@@ -240,7 +251,7 @@ async function main(words: string[]): Promise<void> {
 }
 
 function isMistake(error: unknown): error is Error {
-  return [UsageError, CannotSend, CannotReconcile, ClerkApiFailed, CannotReconcileBilling, BillingProviderFailed].some(
+  return [UsageError, AppRoleRefused, CannotSend, CannotReconcile, ClerkApiFailed, CannotReconcileBilling, BillingProviderFailed].some(
     (kind) => error instanceof kind,
   );
 }

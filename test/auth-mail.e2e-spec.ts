@@ -111,7 +111,7 @@ describe('signing in, by mail', () => {
       const person = await signUp(t);
       const link = linkIn(await mail.next(person.email, VERIFY));
       const token = link.searchParams.get('token')!;
-      const secret = new TextEncoder().encode(testEnvironment('')['AUTH_SECRET']);
+      const secret = new TextEncoder().encode(testEnvironment('postgres://none/none')['AUTH_SECRET']);
       const forge = (claims: Record<string, unknown>, key: Uint8Array, expiry: string) =>
         new SignJWT(claims).setProtectedHeader({ alg: 'HS256' }).setIssuedAt().setExpirationTime(expiry).sign(key);
       const bad = [

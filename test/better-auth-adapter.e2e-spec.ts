@@ -11,7 +11,7 @@ import { newId } from '../src/common/ids.js';
 import { loadConfig } from '../src/config/config.js';
 import { createDatabase, type Database } from '../src/database/database.js';
 import { testEnvironment } from './support/app.js';
-import { createTestDatabase, type TestDatabase } from './support/database.js';
+import { asAppRole, createTestDatabase, type TestDatabase } from './support/database.js';
 
 /** What our own `betterAuth()` is told about names, as far as the adapter reads it. */
 const NAMES = {
@@ -27,7 +27,7 @@ describe('the adapter under Better Auth', () => {
   let adapter: DBAdapter;
   beforeAll(async () => {
     db = await createTestDatabase();
-    database = createDatabase({ databaseUrl: db.url, databasePoolSize: 4 });
+    database = createDatabase({ databaseUrl: asAppRole(db.url), databasePoolSize: 4 });
     adapter = createAdapter(database, ...rules(database))({ ...NAMES, advanced: { database: { generateId: () => newId() } } });
   });
   afterAll(async () => {
@@ -37,7 +37,7 @@ describe('the adapter under Better Auth', () => {
 
   const rules = (over: Database): [ProviderTokens, AuditService] => {
     const config = loadConfig(testEnvironment(db.url));
-    return [new ProviderTokens(new Keyring(config)), new AuditService(new AuditRepository(over), new Cursors(config), over)];
+    return [new ProviderTokens(new Keyring(config)), new AuditService(new AuditRepository(over), new Cursors(config))];
   };
   const makeUser = async () => {
     const id = newId();

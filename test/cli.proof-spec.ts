@@ -38,6 +38,17 @@ describe('the command line', () => {
     await t.http.get('/v1/jobs').set(person.auth).expect(403);
   });
 
+  it("gives the application's role what it needs, as often as it is asked to", async () => {
+    const { username } = new URL(env['DATABASE_URL']!);
+    for (let round = 0; round < 2; round += 1)
+      expect(await cli(['db', 'grant-app', username])).toEqual({ code: 0, output: `The role ${username} has its privileges\n` });
+    expect(await cli(['db', 'grant-app'])).toEqual({ code: 1, output: 'Which role? db grant-app <role>\n' });
+    expect(await cli(['db', 'grant-app', 'pg_monitor'])).toMatchObject({
+      code: 1,
+      output: expect.stringMatching(/^The name of the role must/),
+    });
+  });
+
   it('says what is wrong with a command in a line, and exits with 1', async () => {
     const [unknownPerson, unknownCommand] = await Promise.all([
       cli(['operator', 'grant', 'nobody@example.com']),
@@ -46,7 +57,15 @@ describe('the command line', () => {
     expect(unknownPerson).toEqual({ code: 1, output: 'There is no such user.\n' });
     expect(unknownCommand.code).toBe(1);
     expect(unknownCommand.output).toContain('Usage: npm run cli -- <command>');
-    for (const usage of ['operator grant <email>', 'operator revoke <email>', 'keys rotate', 'outbox retry', 'db migrate', 'demo seed'])
+    for (const usage of [
+      'operator grant <email>',
+      'operator revoke <email>',
+      'keys rotate',
+      'outbox retry',
+      'db migrate',
+      'db grant-app <role>',
+      'demo seed',
+    ])
       expect(unknownCommand.output).toContain(`  ${usage} `);
   });
 

@@ -10,8 +10,8 @@ export const actorKind = pgEnum('actor_kind', ACTOR_KINDS);
 export type Changes = Record<string, { before?: unknown; after?: unknown }>;
 
 /**
- * Who did what. A trigger refuses UPDATE and DELETE; retention and erasure set `tenantry.audit_maintenance`
- * for their transaction. Plain ids without foreign keys: the log outlives what it tells of.
+ * Who did what. A trigger refuses UPDATE and DELETE but from the two functions of retention and erasure, and the
+ * application's role has neither privilege (docs/decisions/0036). Plain ids without foreign keys: the log outlives what it tells of.
  */
 export const auditLog = pgTable(
   'audit_log',

@@ -1,7 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, desc, eq, gte, inArray, lt, sql } from 'drizzle-orm';
+import { and, desc, eq, gte, lt, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
-import { invitations } from '../invitations/invitations.table.js';
 import { type AuditEntry, auditLog } from './audit-log.table.js';
 
 export interface AuditFilters {
@@ -45,39 +44,16 @@ export class AuditRepository {
       .limit(limit);
   }
 
-  /** Lets the rest of this transaction change what is otherwise append-only. */
-  async allowMaintenance(db: Queryable): Promise<void> {
-    await db.execute(sql`SELECT set_config('tenantry.audit_maintenance', 'on', true)`);
+  /** Through functions of the tables' owner: the application's role may only insert here. The last 30 days always stay. */
+  async deleteBefore(before: Date, limit: number, db: Queryable = this.db): Promise<number> {
+    const { rows } = await db.execute<{ removed: string }>(
+      sql`SELECT prune_audit_log(${before.toISOString()}::timestamptz, ${limit}) AS removed`,
+    );
+    return Number(rows[0]!.removed);
   }
 
-  async deleteBefore(before: Date, limit: number, db: Queryable): Promise<number> {
-    const old = db
-      .select({ id: auditLog.id })
-      .from(auditLog)
-      .where(lt(auditLog.createdAt, before))
-      .orderBy(auditLog.createdAt)
-      .limit(limit);
-    const { rowCount } = await db.delete(auditLog).where(sql`${auditLog.id} IN (${old})`);
-    return rowCount ?? 0;
-  }
-
-  /** Forgets what the entries about these users, their accounts and their invitations told of them; that they happened stays. */
+  /** Forgets what the entries about these deleted users, their accounts and their invitations told of them; that they happened stays. */
   async erase(userIds: string[], db: Queryable): Promise<void> {
-    const ownInvitations = db
-      .select({ id: sql`${invitations.id}::text` })
-      .from(invitations)
-      .where(inArray(invitations.answeredBy, userIds));
-    const byThem = inArray(auditLog.actorId, userIds);
-    const forget = { changes: null };
-    await db.update(auditLog).set(forget).where(inArray(auditLog.targetId, userIds));
-    await db
-      .update(auditLog)
-      .set(forget)
-      .where(and(byThem, eq(auditLog.targetType, 'account')));
-    await db
-      .update(auditLog)
-      .set(forget)
-      .where(sql`${auditLog.targetId} IN (${ownInvitations})`);
-    await db.update(auditLog).set({ ipAddress: null }).where(byThem);
+    await db.execute(sql`SELECT erase_from_audit_log(${sql.param(userIds)}::uuid[])`);
   }
 }

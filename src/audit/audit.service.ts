@@ -1,8 +1,8 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Injectable } from '@nestjs/common';
 import type { Actor } from '../access/principal.js';
 import { Cursors, type Page } from '../common/cursors.js';
 import { newId } from '../common/ids.js';
-import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import type { Queryable } from '../database/database.js';
 import type { AuditEntry, Changes } from './audit-log.table.js';
 import { type AuditFilters, AuditRepository } from './audit.repository.js';
 
@@ -23,7 +23,6 @@ export class AuditService {
   constructor(
     private readonly repository: AuditRepository,
     private readonly cursors: Cursors,
-    @Inject(DATABASE) private readonly db: Database,
   ) {}
 
   /** Writes one entry in the transaction of what it tells of. */
@@ -58,16 +57,12 @@ export class AuditService {
   /** Takes what entries tell of purged people out of them. */
   async erase(userIds: string[], db: Queryable): Promise<void> {
     if (userIds.length === 0) return;
-    await this.repository.allowMaintenance(db);
     await this.repository.erase(userIds, db);
   }
 
   /** Removes some entries from before a time; answers how many. */
   async removeBefore(before: Date, limit: number): Promise<number> {
-    return this.db.transaction(async (tx) => {
-      await this.repository.allowMaintenance(tx);
-      return this.repository.deleteBefore(before, limit, tx);
-    });
+    return this.repository.deleteBefore(before, limit);
   }
 }
 

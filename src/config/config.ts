@@ -120,7 +120,7 @@ export class Config implements PlanSettings {
   readonly maxConcurrentRequests!: number;
   /** How long a soft-deleted user stays before the purge. */
   readonly purgeAfterDays!: number;
-  /** 0 keeps the audit log for ever. */
+  /** 0 keeps the audit log for ever; otherwise at least 30, which the database sees to as well. */
   readonly auditRetentionDays!: number;
   /** How old an event of usage may be that is recorded, and how long it stays: by whole months. */
   readonly usageRetentionDays!: number;
@@ -316,7 +316,11 @@ const schema = z.object({
     .default(1024 * 1024),
   MAX_CONCURRENT_REQUESTS: z.coerce.number({ error: 'must be a number of requests' }).int().min(1).default(1000),
   PURGE_AFTER_DAYS: z.coerce.number({ error: 'must be a number of days' }).min(0).default(30),
-  AUDIT_RETENTION_DAYS: z.coerce.number({ error: 'must be a number of days' }).int().min(0).default(400),
+  AUDIT_RETENTION_DAYS: z.coerce
+    .number({ error: 'must be a number of days' })
+    .int()
+    .refine((days) => days === 0 || days >= 30, 'must be 0, or at least 30 days')
+    .default(400),
   USAGE_RETENTION_DAYS: z.coerce.number({ error: 'must be a number of days' }).int().min(62).max(36_500).default(400),
   INVITATION_DAYS: z.coerce.number({ error: 'must be a number of days' }).int().min(1).max(365).default(7),
   WEBHOOK_BODY_DAYS: z.coerce.number({ error: 'must be a number of days' }).int().min(1).default(30),

@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
-import { type Month, monthOfPartition, partitionOf, startOf } from './usage-months.js';
+import { type Month, monthOfPartition, startOf } from './usage-months.js';
 import { usageSeals } from './usage-seals.table.js';
 import { usage } from './usage.table.js';
 
@@ -32,16 +32,13 @@ export class PartitionedUsageRepository {
     return rows.map(({ name }) => monthOfPartition(name));
   }
 
-  /** Made apart and then attached: CREATE TABLE … PARTITION OF would stop every reader and writer of `usage`. */
+  /** By a function of the tables' owner: the application's role may create and drop no table. */
   async create(month: Month, db: Queryable): Promise<void> {
-    const partition = sql.identifier(partitionOf(month));
-    const [from, to] = [startOf(month), startOf(month + 1)].map((moment) => sql.raw(`'${moment.toISOString()}'`));
-    await db.execute(sql`CREATE TABLE ${partition} (LIKE ${usage} INCLUDING ALL)`);
-    await db.execute(sql`ALTER TABLE ${usage} ATTACH PARTITION ${partition} FOR VALUES FROM (${from}) TO (${to})`);
+    await db.execute(sql`SELECT create_usage_partition(${startOf(month).toISOString()}::date)`);
   }
 
   async drop(month: Month, db: Queryable): Promise<void> {
-    await db.execute(sql`DROP TABLE ${sql.identifier(partitionOf(month))}`);
+    await db.execute(sql`SELECT drop_usage_partition(${startOf(month).toISOString()}::date)`);
   }
 
   async findSealedBefore(db: Queryable = this.db): Promise<Date | undefined> {

@@ -3,7 +3,7 @@ import type { NestExpressApplication } from '@nestjs/platform-express';
 import supertest from 'supertest';
 import { loadConfig } from '../../src/config/config.js';
 import { createApp } from '../../src/setup-app.js';
-import { createTestDatabase, type TestDatabase } from './database.js';
+import { asAppRole, createTestDatabase, type TestDatabase } from './database.js';
 
 export interface TestApp {
   app: NestExpressApplication;
@@ -18,7 +18,8 @@ export interface TestApp {
 export function testEnvironment(databaseUrl: string): Record<string, string> {
   return {
     NODE_ENV: 'test',
-    DATABASE_URL: databaseUrl,
+    DATABASE_URL: asAppRole(databaseUrl),
+    DATABASE_DIRECT_URL: databaseUrl,
     PUBLIC_URL: 'http://localhost:3000',
     AUTH_SECRET: 'a test secret that is long enough to be one',
     ENCRYPTION_KEYS: `test:${Buffer.alloc(32, 7).toString('base64')}`,

@@ -19,6 +19,13 @@ export async function createEmptyDatabase(): Promise<TestDatabase> {
   return createDatabaseFrom('template0');
 }
 
+/** The address of a test database for the role that the application has in production: it owns nothing. */
+export function asAppRole(databaseUrl: string): string {
+  const url = new URL(databaseUrl);
+  const { username, password } = new URL(process.env['TEST_APP_URL']!);
+  return Object.assign(url, { username, password }).href;
+}
+
 async function createDatabaseFrom(template: string): Promise<TestDatabase> {
   const name = `tenantry_test_${randomBytes(6).toString('hex')}`;
   // Cloning needs the template to itself; two test files may start together.

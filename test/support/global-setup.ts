@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { accessSync, chmodSync, constants, mkdtempSync, readdirSync, rmSync, statfsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -15,6 +16,7 @@ export default async function setUp(): Promise<void> {
     `${dist}/embedded-postgres.js`
   )) as typeof import('../../src/database/embedded-postgres.js');
   const { migrate } = (await import(`${dist}/migrations.js`)) as typeof import('../../src/database/migrations.js');
+  const { grantAppRole } = (await import(`${dist}/app-role.js`)) as typeof import('../../src/database/app-role.js');
   let serverUrl = process.env['DATABASE_URL'];
   if (serverUrl === undefined) {
     const directory = makeDirectory();
@@ -31,14 +33,23 @@ export default async function setUp(): Promise<void> {
   }
   const url: string = serverUrl;
   const template = `tenantry_template_${process.pid}`;
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  await client.query(`CREATE DATABASE ${template}`);
-  await client.end();
+  await run(url, `CREATE DATABASE ${template}`);
   await migrate(withDatabase(url, template));
+  const role = `tenantry_test_app_${process.pid}`;
+  const password = randomBytes(12).toString('hex');
+  await grantAppRole(withDatabase(url, template), role);
+  await run(url, `ALTER ROLE ${role} PASSWORD '${password}'`);
+  process.env['TEST_APP_URL'] = Object.assign(new URL(url), { username: role, password }).href;
   process.env['TEST_SERVER_URL'] = url;
   process.env['TEST_TEMPLATE'] = template;
   delete process.env['DATABASE_URL'];
+}
+
+async function run(connectionString: string, statement: string): Promise<void> {
+  const client = new pg.Client({ connectionString });
+  await client.connect();
+  await client.query(statement);
+  await client.end();
 }
 
 /** Named after this process; what runs left behind that were broken off goes. */

@@ -13,7 +13,7 @@ export async function openSessions({ rows }: TestDatabase, userIds: string[]): P
        FROM jsonb_to_recordset($1) AS row (id uuid, user_id uuid, token text) WHERE user_id IN (SELECT id FROM users)`,
     [JSON.stringify(all)],
   );
-  const secret = testEnvironment('')['AUTH_SECRET']!;
+  const secret = testEnvironment('postgres://none/none')['AUTH_SECRET']!;
   return (userId) => ({ authorization: `Bearer ${signSessionToken(tokens.get(userId)!, secret)}` });
 }
 

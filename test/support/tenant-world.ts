@@ -29,7 +29,7 @@ import type { SignedInPerson } from './people.js';
 import { type GivenUsage, insertUsage } from './usage-rows.js';
 
 const HOUR = 3_600_000;
-const { AUTH_SECRET } = testEnvironment('') as { AUTH_SECRET: string };
+const { AUTH_SECRET } = testEnvironment('postgres://none/none') as { AUTH_SECRET: string };
 const KEYRING = new Keyring(loadConfig(testEnvironment('postgres://localhost/none')));
 
 export interface Person extends SignedInPerson {
