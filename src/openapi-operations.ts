@@ -18,6 +18,7 @@ import {
   InternalError,
   InvalidRequest,
   MalformedBody,
+  RequestTimeout,
   ServiceUnavailable,
   UnsupportedMediaType,
 } from './common/common.errors.js';
@@ -122,7 +123,7 @@ function declarationOf({ handler, controller }: Route, operation: OperationObjec
   const problems = new Set<ProblemClass>([
     // Text that cannot be stored is refused on every route.
     InvalidRequest,
-    ...(operation.requestBody === undefined ? [] : [MalformedBody, BodyTooLarge, UnsupportedMediaType]),
+    ...(operation.requestBody === undefined ? [] : [MalformedBody, RequestTimeout, BodyTooLarge, UnsupportedMediaType]),
     ...(isLimited ? [RateLimited, ServiceUnavailable] : []),
     ...problemsOf(handler),
   ]);

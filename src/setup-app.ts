@@ -3,11 +3,14 @@ import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { Logger } from 'nestjs-pino';
 import type { Express, NextFunction, Request, Response } from 'express';
+import { spendBeforeBody } from './access/early-allowance.js';
+import { RateLimiter } from './access/rate-limiter.js';
 import { AppModule } from './app.module.js';
+import { Arrivals } from './common/arrivals.js';
 import { refuseUncleanInput } from './common/clean-input.js';
 import { HttpAdapter } from './common/http-adapter.js';
-import { parseJson, requireJson } from './common/json-body.js';
-import { shedLoad } from './common/load-shedding.js';
+import { limitBody, parseJson, requireJson } from './common/json-body.js';
+import { LoadShedding } from './common/load-shedding.js';
 import { Logs } from './common/logs.js';
 import { normalizeAddress } from './common/network-addresses.js';
 import { requestId } from './common/request-id.js';
@@ -22,12 +25,17 @@ import { serveDocument } from './openapi.js';
 
 /** The application as it is served and tested, not yet listening. */
 export async function createApp(config: Config): Promise<NestExpressApplication> {
-  const app = await NestFactory.create<NestExpressApplication>(AppModule.register(config), new HttpAdapter(), {
-    bufferLogs: true,
-    bodyParser: false,
-    forceCloseConnections: false,
-    abortOnError: false,
-  });
+  const requestTimeoutMs = config.requestTimeoutSeconds * 1000;
+  const app = await NestFactory.create<NestExpressApplication>(
+    AppModule.register(config),
+    new HttpAdapter({ requestTimeoutMs, isBehindProxy: config.trustProxy !== 0 }),
+    {
+      bufferLogs: true,
+      bodyParser: false,
+      forceCloseConnections: false,
+      abortOnError: false,
+    },
+  );
   app.useLogger(new QuietStart(app.get(Logger)));
   app.flushLogs();
 
@@ -42,9 +50,12 @@ export async function createApp(config: Config): Promise<NestExpressApplication>
   app.use(requestId);
   // First, so that every answer has them, a refusal under load included.
   app.use(securityHeaders);
-  app.use(shedLoad(config.maxConcurrentRequests));
+  const arrivals = new Arrivals(config.maxConcurrentRequests, config.bodyLimitBytes);
+  app.use(arrivals.admit);
+  const load = new LoadShedding({ limit: config.maxConcurrentRequests, readTimeoutMs: requestTimeoutMs });
+  app.use(load.refuse);
   const { requests: logger } = app.get(Logs);
-  answerUnreadable(app.getHttpServer(), logger);
+  answerUnreadable(app.getHttpServer(), arrivals, logger);
   app.use(requestLog(logger));
   app.use((_request: Request, response: Response, next: NextFunction) => {
     if (health.isStopping) response.setHeader('connection', 'close');
@@ -68,10 +79,14 @@ export async function createApp(config: Config): Promise<NestExpressApplication>
     ],
   });
   app.use(requireJson);
+  app.use(limitBody(config.bodyLimitBytes));
+  app.use(spendBeforeBody(app.get(RateLimiter)));
   // A few bytes of a compressed body can become a mebibyte, and no client of a JSON API needs compression.
   app.useBodyParser('raw', { type: () => true, limit: config.bodyLimitBytes, inflate: false });
+  app.use(load.begin);
   app.use(parseJson);
   app.use(refuseUncleanInput);
+  app.getHttpServer().once('close', load.start());
   if (config.apiDocs) serveDocument(app);
   return app;
 }

@@ -19,6 +19,8 @@ export interface Spent {
 @Injectable()
 export class RateLimiter {
   private readonly policies: Record<Limit, RateLimit>;
+  /** Spent before the body was read; the guard does not spend it again. */
+  private readonly prepaid = new WeakMap<Request, Spent>();
 
   constructor(
     private readonly access: AccessRepository,
@@ -39,6 +41,8 @@ export class RateLimiter {
     const address = addressBlockOf(clientAddressOf(request));
     return Promise.all(
       limits.map(async (name) => {
+        const prepaid = this.prepaid.get(request);
+        if (prepaid?.name === name) return prepaid;
         const policy = this.policies[name];
         const isCallers = name === 'api' || name === 'usage';
         const spender = isCallers
@@ -47,6 +51,13 @@ export class RateLimiter {
         return { name, policy, allowance: await this.access.spend(name, policy, spender) };
       }),
     );
+  }
+
+  /** Spends an allowance that depends on the address alone, ahead of the guard. */
+  async prepay(limit: 'auth', request: Request): Promise<Spent[]> {
+    const spent = await this.spend([limit], request, {});
+    this.prepaid.set(request, spent[0]!);
+    return spent;
   }
 
   /**

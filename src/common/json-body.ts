@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import type { NextFunction, Request, Response } from 'express';
-import { InvalidRequest, MalformedBody, UnsupportedMediaType } from './common.errors.js';
+import { BodyTooLarge, InvalidRequest, MalformedBody, UnsupportedMediaType } from './common.errors.js';
 
 /** The largest body of an ordinary route is 200 prices: 1,201 values. */
 const MAX_VALUES = 2000;
@@ -20,17 +20,28 @@ export function isBatch({ url = '' }: Pick<IncomingMessage, 'url'>): boolean {
   return /\/usage\/batch\/?(?:$|[?#])/i.test(url);
 }
 
+export function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}
+
 /** Refuses a body that is not JSON in UTF-8, before it is read. */
 export function requireJson(request: Request, _response: Response, next: NextFunction): void {
   const { headers } = request;
-  const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
-  if (hasBody && !isForWebhooks(request)) {
+  if (hasBody(request) && !isForWebhooks(request)) {
     if (request.is('application/json') === false) throw new UnsupportedMediaType();
     const [, charset = 'utf-8'] = /;\s*charset\s*=\s*"?([^\s";]*)/i.exec(headers['content-type'] ?? '') ?? [];
     // RFC 8259, 8.1. The bounds below count bytes, which mean something else in another encoding.
     if (!/^utf-?8$/i.test(charset)) throw new UnsupportedMediaType({ detail: 'Send the body as application/json in UTF-8.' });
   }
   next();
+}
+
+/** Refuses a body by its announced length. body-parser would answer only after all of it was sent. */
+export function limitBody(bytes: number) {
+  return ({ headers }: Request, _response: Response, next: NextFunction): void => {
+    if (Number(headers['content-length'] ?? 0) > bytes) throw new BodyTooLarge();
+    next();
+  };
 }
 
 /**

@@ -3,18 +3,19 @@ import { type Server, STATUS_CODES } from 'node:http';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
+import type { Arrivals } from './arrivals.js';
 import { BodyTooLarge, HeadersTooLarge, MalformedRequest, RequestTimeout } from './common.errors.js';
 import { normalizeAddress } from './network-addresses.js';
 import { type Problem, problemBody } from './problem.js';
 import { API_HEADERS } from './security-headers.js';
 
 /** Answers what Node's parser refuses, as any other failure: a problem with a request id and our headers, and a line in the log. */
-export function answerUnreadable(server: Server, logger: Logger): void {
+export function answerUnreadable(server: Server, arrivals: Arrivals, logger: Logger): void {
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     // Nothing was sent: a browser that connected ahead of need, or a port scan.
     const isSilent = socket instanceof Socket && socket.bytesRead === 0;
     if (!socket.writable || isSilent || error.code === 'ECONNRESET') socket.destroy();
-    else refuse(socket, problemOf(error.code), logger, error.code);
+    else if (!arrivals.fail(socket, problemOf(error.code))) refuse(socket, problemOf(error.code), logger, error.code);
   });
   server.on('connect', (_request, socket) => {
     refuse(socket, new MalformedRequest({ detail: 'This server is not a proxy.' }), logger, 'CONNECT');

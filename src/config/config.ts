@@ -118,6 +118,8 @@ export class Config implements PlanSettings {
   readonly bodyLimitBytes!: number;
   /** More at a time are refused with 503, by each process. */
   readonly maxConcurrentRequests!: number;
+  /** How long a request may take to arrive, and how long an answer may wait for its reader. */
+  readonly requestTimeoutSeconds!: number;
   /** How long a soft-deleted user stays before the purge. */
   readonly purgeAfterDays!: number;
   /** 0 keeps the audit log for ever; otherwise at least 30, which the database sees to as well. */
@@ -315,6 +317,7 @@ const schema = z.object({
     .min(1024)
     .default(1024 * 1024),
   MAX_CONCURRENT_REQUESTS: z.coerce.number({ error: 'must be a number of requests' }).int().min(1).default(1000),
+  REQUEST_TIMEOUT_SECONDS: seconds(30),
   PURGE_AFTER_DAYS: z.coerce.number({ error: 'must be a number of days' }).min(0).default(30),
   AUDIT_RETENTION_DAYS: z.coerce
     .number({ error: 'must be a number of days' })
@@ -436,6 +439,7 @@ export function loadConfig(
     mailSenderRateLimit: values.RATE_LIMIT_MAIL_SENDER,
     bodyLimitBytes: values.BODY_LIMIT_BYTES,
     maxConcurrentRequests: values.MAX_CONCURRENT_REQUESTS,
+    requestTimeoutSeconds: values.REQUEST_TIMEOUT_SECONDS,
     purgeAfterDays: values.PURGE_AFTER_DAYS,
     auditRetentionDays: values.AUDIT_RETENTION_DAYS,
     usageRetentionDays: values.USAGE_RETENTION_DAYS,

@@ -3,7 +3,7 @@ import { ApiHeader, ApiParam } from '@nestjs/swagger';
 import type { Request } from 'express';
 import { Limited, Public } from '../access/access.decorators.js';
 import { Problems } from '../common/api-problems.js';
-import { BodyTooLarge, RouteNotFound, ServiceUnavailable, UnsupportedMediaType } from '../common/common.errors.js';
+import { BodyTooLarge, RequestTimeout, RouteNotFound, ServiceUnavailable, UnsupportedMediaType } from '../common/common.errors.js';
 import { WebhookReceiptResponse } from './webhooks.dto.js';
 import { InvalidSignature } from './webhooks.errors.js';
 import { WebhooksService } from './webhooks.service.js';
@@ -35,7 +35,7 @@ export class WebhooksController {
     required: false,
     schema: { type: 'string', maxLength: 2000 },
   })
-  @Problems(InvalidSignature, RouteNotFound, BodyTooLarge, ServiceUnavailable, UnsupportedMediaType)
+  @Problems(InvalidSignature, RouteNotFound, RequestTimeout, BodyTooLarge, ServiceUnavailable, UnsupportedMediaType)
   async receiveWebhook(@Param('provider') provider: string, @Req() { headers, body }: Request): Promise<WebhookReceiptResponse> {
     return { outcome: await this.webhooks.receive(provider, headers, Buffer.isBuffer(body) ? body : Buffer.alloc(0)) };
   }
