@@ -254,6 +254,21 @@ describe('the inbox, as operators see it', () => {
       expect((await post(`${PATH}/replay`, { ...filter, provider: 'polar' }).expect(202)).body).toEqual({ replayed: 0 });
     });
 
+    it('by a filter are those that had come when it was asked for, and none that came since', async () => {
+      const [before, since] = await Promise.all(
+        [newClerkId('user'), newClerkId('user')].map((id) => clerk.tell('user.created', userData({ id }))),
+      );
+      // Two that nothing else is about; the second comes while the first is replayed.
+      await clerk.t.db.rows(
+        `UPDATE webhook_events SET type = 'user.lately', attempts = 5,
+                received_at = CASE message_id WHEN $1 THEN received_at ELSE now() + interval '1 minute' END WHERE message_id IN ($1, $2)`,
+        [before, since],
+      );
+      expect((await post(`${PATH}/replay`, { type: 'user.lately', status: 'processed' }).expect(202)).body).toEqual({ replayed: 1 });
+      await done();
+      expect([(await eventOf(before!)).attempts, (await eventOf(since!)).attempts]).toEqual([1, 5]);
+    });
+
     it.each([
       {},
       { status: 'lost' },
@@ -303,7 +318,12 @@ describe('the inbox, as operators see it', () => {
       const [user, other] = [newClerkId('user'), newClerkId('user')];
       await clerk.t.db.rows(`
         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'broken for a test'; END $$;
-        CREATE TRIGGER refuse BEFORE INSERT ON users FOR EACH ROW WHEN (NEW.clerk_user_id = '${user}') EXECUTE FUNCTION refuse()`);
+        CREATE TRIGGER refuse BEFORE INSERT ON users FOR EACH ROW WHEN (NEW.clerk_user_id = '${user}') EXECUTE FUNCTION refuse();
+        CREATE TABLE failures (attempts int, seconds float8);
+        CREATE FUNCTION note_failure() RETURNS trigger LANGUAGE plpgsql AS $$
+          BEGIN INSERT INTO failures VALUES (NEW.attempts, extract(epoch FROM NEW.next_attempt_at - now())); RETURN NULL; END $$;
+        CREATE TRIGGER note_failure AFTER UPDATE OF last_error ON webhook_events FOR EACH ROW
+          WHEN (NEW.last_error IS NOT NULL AND NEW.status = 'pending') EXECUTE FUNCTION note_failure()`);
       const logged: unknown[] = [];
       const spies = (['warn', 'error'] as const).map((level) =>
         jest.spyOn(Logger.prototype, level).mockImplementation((...all: unknown[]) => void logged.push(all)),
@@ -321,13 +341,20 @@ describe('the inbox, as operators see it', () => {
       const next = await send(clerk.event('user.created', userData({ id: other })));
       await until(async () => (await eventOf(next)).status === 'processed');
 
-      // Doubles from half a second on; how long the database took to write it down is not known.
-      const [planned] = await clerk.t.db.rows<{ attempts: number; seconds: number }>(
-        'SELECT attempts, extract(epoch FROM next_attempt_at - updated_at)::float8 AS seconds FROM webhook_events WHERE message_id = $1',
-        [message],
-      );
-      expect(planned!.seconds).toBeGreaterThan(0.4 * 2 ** (planned!.attempts - 1));
-      expect(planned!.seconds).toBeLessThan(0.6 * 2 ** (planned!.attempts - 1) + 5);
+      // Doubles from half a second on, to an hour.
+      await clerk.t.db.rows('UPDATE webhook_events SET attempts = 20, next_attempt_at = now() WHERE message_id = $1', [message]);
+      const delays = await until(async () => {
+        const all = await clerk.t.db.rows<{ attempts: number; seconds: number }>(
+          'SELECT attempts, seconds FROM failures ORDER BY attempts',
+        );
+        return all.at(-1)?.attempts === 21 && all;
+      });
+      expect(delays[0]!.attempts).toBe(1);
+      for (const { attempts, seconds } of delays) {
+        const delay = Math.min(0.5 * 2 ** (attempts - 1), 3600);
+        expect(seconds).toBeGreaterThanOrEqual(0.87 * delay);
+        expect(seconds).toBeLessThanOrEqual(1.13 * delay);
+      }
 
       await clerk.t.db.rows('UPDATE webhook_events SET attempts = 29, next_attempt_at = now() WHERE message_id = $1', [message]);
       await until(async () => (await eventOf(message)).status === 'dead');
@@ -346,7 +373,7 @@ describe('the inbox, as operators see it', () => {
       expect(text).toMatch(/tenantry_webhook_attempts_total\{provider="clerk",type="user.created",outcome="dead"\} 1\n/);
       expect(text).toMatch(/tenantry_webhook_attempts_total\{provider="clerk",type="user.created",outcome="failed"\} [1-9]/);
 
-      await clerk.t.db.rows('DROP TRIGGER refuse ON users; DROP FUNCTION refuse()');
+      await clerk.t.db.rows('DROP TRIGGER refuse ON users; DROP FUNCTION refuse(); DROP TRIGGER note_failure ON webhook_events');
       expect((await post(`${PATH}/replay`, { status: 'dead', type: 'user.created' }).expect(202)).body).toEqual({ replayed: 1 });
       await done();
       expect(await eventOf(message)).toMatchObject({ status: 'processed', attempts: 1, lastError: null });
