@@ -144,6 +144,16 @@ describe('API keys', () => {
     expect(await statusesOf(key)).toEqual([401, 401]);
   });
 
+  it('are neither rotated nor revoked when their time is over: they are not found', async () => {
+    const { id } = await make({ expiresAt: new Date(Date.now() + 3_600_000).toISOString() });
+    await t.db.rows(`UPDATE api_keys SET expires_at = now() WHERE id = $1`, [id]);
+    const answers = [
+      await t.http.post(`${base}/api-keys/${id}/rotate`).set(tenant.admin.auth).send({ overlapSeconds: 3600 }),
+      await t.http.delete(`${base}/api-keys/${id}`).set(tenant.admin.auth),
+    ];
+    for (const { status, body } of answers) expect([status, body.code]).toEqual([404, 'api_key_not_found']);
+  });
+
   it('overlap when they are rotated, for as long as was asked', async () => {
     const old = await make({ expiresAt: '2099-01-01T00:00:00Z', scopes: ['members:read', 'audit:read'] });
     const fresh = await rotate(old.id, 3600);

@@ -2,6 +2,7 @@ import { ClerkApp, newAddress, newClerkId } from './support/clerk-app.js';
 import { deletedData, membershipData, organizationData, userData } from './support/clerk-events.js';
 import { PASSWORD, signIn, type SignedInPerson, signUp } from './support/people.js';
 import { addMember, createOrganization, verifyEmail } from './support/tenants.js';
+import { untilLocked } from './support/until.js';
 
 const HOUR = 3_600_000;
 
@@ -95,6 +96,52 @@ describe('a Clerk user and a local one with the same address', () => {
         ['Clerk', 'admin'],
         ['Local', 'admin'],
       ]);
+    });
+
+    it.each(['admin', 'member'] as const)('keep of two memberships as %s the older one', async (role) => {
+      for (const older of ['local', 'clerk'] as const) {
+        const [local, founder] = [await newLocal(), await newLocal()];
+        const organization = await createOrganization(clerk.t, founder);
+        const id = newClerkId('user');
+        await clerk.tell('user.created', userData({ id, firstName: 'Clerk' }));
+        const user = (await clerk.user(id))!;
+        const ids = {
+          clerk: await addMember(clerk.t, organization.id, user, role),
+          local: await addMember(clerk.t, organization.id, local, role),
+        };
+        await clerk.t.db.rows(`UPDATE organization_memberships SET created_at = created_at - interval '1 hour' WHERE id = $1`, [
+          ids[older],
+        ]);
+        await clerk.tell('user.updated', claimOf(id, local));
+        const live = 'SELECT id FROM organization_memberships WHERE organization_id = $1 AND user_id = $2 AND deleted_at IS NULL';
+        expect(await clerk.t.db.rows(live, [organization.id, user.id])).toEqual([{ id: ids[older] }]);
+      }
+    });
+
+    it('leave an admin where the one that goes on is demoted at that moment', async () => {
+      const local = await newLocal();
+      const organization = await createOrganization(clerk.t, local);
+      const id = newClerkId('user');
+      await clerk.tell('user.created', userData({ id, firstName: 'Clerk' }));
+      const membership = await addMember(clerk.t, organization.id, (await clerk.user(id))!, 'admin');
+      await clerk.t.db.rows(`UPDATE organization_memberships SET created_at = created_at - interval '1 hour' WHERE id = $1`, [membership]);
+      expect(await clerk.knock(id)).toEqual([200, undefined]);
+      const holder = await clerk.t.db.pool.connect();
+      // Both have done all but their last entry when they are let go.
+      await holder.query('BEGIN; LOCK TABLE audit_log IN EXCLUSIVE MODE');
+      const merging = clerk.tell('user.updated', claimOf(id, local));
+      await untilLocked(clerk.t.db);
+      const demoting = clerk.t.http
+        .patch(`/v1/organizations/${organization.id}/memberships/${membership}`)
+        .set(await clerk.as(id))
+        .send({ role: 'member' })
+        .then(({ status, body }) => [status, body.code as string]);
+      await untilLocked(clerk.t.db, 2);
+      await holder.query('ROLLBACK');
+      holder.release();
+      await merging;
+      expect(await demoting).toEqual([409, 'last_admin']);
+      expect(await clerk.members(organization.id)).toEqual([['Clerk', 'admin']]);
     });
 
     it('keep out whom an operator has shut out', async () => {

@@ -9,7 +9,7 @@ import {
   userData,
 } from './support/clerk-events.js';
 import { signUp } from './support/people.js';
-import { addMember, auditOf, createOrganization } from './support/tenants.js';
+import { addMember, auditOf, createOrganization, runJob } from './support/tenants.js';
 
 const JOINED = Date.UTC(2024, 5, 1);
 
@@ -205,6 +205,22 @@ describe('what Clerk tells', () => {
       expect([(await clerk.user(one))!.email, (await clerk.user(two))!.email]).toEqual([null, email]);
       await clerk.tell('user.deleted', deletedData('user', two));
       expect(await clerk.user(one)).toMatchObject({ email, emailVerified: true });
+    });
+
+    it('leaves no way back to the memberships of one who was purged', async () => {
+      const { user, membership, organizationId } = await newMember();
+      await clerk.tell('user.deleted', deletedData('user', user));
+      await clerk.t.db.rows(`UPDATE users SET deleted_at = now() - interval '900 days' WHERE clerk_user_id = $1`, [user]);
+      await runJob(clerk.t, clerk.operator, 'purge_users');
+      expect(await clerk.t.db.rows('SELECT 1 FROM users WHERE clerk_user_id = $1', [user])).toEqual([]);
+      // The same membership, told of somebody who lives.
+      const other = newClerkId('user');
+      await clerk.tell('user.created', userData({ id: other, firstName: other }));
+      await clerk.tell('organizationMembership.created', membershipData({ ...membership, user: { id: other, firstName: other } }));
+      expect(await clerk.members(organizationId)).toEqual([]);
+      const another = { ...membership, id: newClerkId('orgmem'), user: { id: other, firstName: other } };
+      await clerk.tell('organizationMembership.created', membershipData(another));
+      expect(await clerk.members(organizationId)).toEqual([[other, 'member']]);
     });
 
     it('that was purged brings nobody back', async () => {
@@ -494,6 +510,23 @@ describe('what Clerk tells', () => {
       await clerk.tell('session.created', sessionData(data));
       expect(await clerk.knock(user, sess)).toEqual([401, 'invalid_credentials']);
       expect(await clerk.knock(user, newClerkId('sess'))).toEqual([200, undefined]);
+    });
+
+    it('ends once: a second end, told or asked for, does not move the first', async () => {
+      const [user, sess] = [newClerkId('user'), newClerkId('sess')];
+      const data = { id: sess, userId: user };
+      await clerk.tell('user.created', userData({ id: user }));
+      await clerk.tell('session.created', sessionData(data));
+      await clerk.tell('session.ended', sessionData({ ...data, status: 'ended' }));
+      await clerk.t.db.rows(`UPDATE sessions SET ended_at = ended_at - interval '1 day' WHERE clerk_session_id = $1`, [sess]);
+      const ends = () => clerk.t.db.rows('SELECT ended_at, expires_at FROM sessions WHERE clerk_session_id = $1', [sess]);
+      const first = await ends();
+      expect(first).toEqual([{ ended_at: expect.any(Date), expires_at: expect.any(Date) }]);
+      await clerk.tell('session.removed', sessionData({ ...data, status: 'removed' }));
+      expect(await ends()).toEqual(first);
+      const { id } = (await clerk.user(user))!;
+      await clerk.t.http.delete(`/v1/users/${id}/sessions`).set(clerk.operator.auth).expect(200, { revoked: 0 });
+      expect(await ends()).toEqual(first);
     });
 
     it('refuses a session whose end is the first that is heard of it, and of its user', async () => {

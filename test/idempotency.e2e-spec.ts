@@ -1,11 +1,15 @@
 import { randomUUID } from 'node:crypto';
+import { jest } from '@jest/globals';
 import pg from 'pg';
+import { OrganizationNotFound } from '../src/access/access.errors.js';
+import { IdempotencyRepository } from '../src/idempotency/idempotency.repository.js';
+import { IdempotencyService } from '../src/idempotency/idempotency.service.js';
 import { type Operation, readOperations } from './support/api.js';
 import { startTestApp, type TestApp } from './support/app.js';
 import { dumpOf } from './support/dump.js';
 import { endProcesses, ready, startServer } from './support/processes.js';
 import { createPerson, createTenant, type Person, type Tenant } from './support/tenant-world.js';
-import { until } from './support/until.js';
+import { until, untilLocked } from './support/until.js';
 
 describe('idempotency keys', () => {
   let t: TestApp;
@@ -119,6 +123,39 @@ describe('idempotency keys', () => {
     expect({ ...again.body, requestId: '' }).toEqual({ ...first.body, requestId: '' });
     expect(again.headers['content-type']).toMatch(/^application\/problem\+json/);
     await post('/v1/organizations', randomUUID(), body).expect(201);
+  });
+
+  it('of two people do not wait for each other, though they are the same', async () => {
+    const key = randomUUID();
+    const holder = await holdAuditLog();
+    const both = [tenant.admin, tenant.coAdmin].map(async (person) => post('/v1/organizations', key, { name: 'The same' }, person));
+    // Neither is refused for the other: both are at work.
+    await untilLocked(t.db, 2);
+    await holder.release();
+    expect((await Promise.all(both)).map(({ status }) => status)).toEqual([201, 201]);
+  });
+
+  it('keep the first answer when a refusal comes after it, which is neither lost nor a failure', async () => {
+    const repository = t.app.get(IdempotencyRepository);
+    const [service, key] = [t.app.get(IdempotencyService), randomUUID()];
+    const call = {
+      ...{ identity: { principal: 'user:somebody', method: 'POST', route: '/v1/things', key }, requestHash: 'a request' },
+      markReplayed: () => undefined,
+    };
+    const tryLock = repository.tryLock.bind(repository);
+    let looks = 0;
+    const spy = jest.spyOn(repository, 'tryLock').mockImplementation(async (identity, db) => {
+      // The refused one has let go of the key, and is about to store its answer: another one is quicker.
+      if ((looks += 1) === 2) await service.once(call, async () => Promise.resolve('done'));
+      return tryLock(identity, db);
+    });
+    try {
+      await expect(service.once(call, async () => Promise.reject(new OrganizationNotFound()))).rejects.toThrow(OrganizationNotFound);
+    } finally {
+      spy.mockRestore();
+    }
+    expect(looks).toBe(3);
+    expect(await service.once(call, async () => Promise.resolve('done again'))).toBe('done');
   });
 
   it('do not remember a request that came too soon', async () => {

@@ -1,5 +1,7 @@
+import { sql } from 'drizzle-orm';
 import { newId } from '../src/common/ids.js';
 import { DATABASE, type Database } from '../src/database/database.js';
+import { MetersRepository } from '../src/meters/meters.repository.js';
 import { type MeteredEvent, MetersService } from '../src/meters/meters.service.js';
 import { VirtualClock } from './simulators/virtual-time.js';
 import { startTestApp, type TestApp } from './support/app.js';
@@ -231,6 +233,53 @@ describe('usage at the billing providers', () => {
       ]);
     },
   );
+
+  it('is taken by one worker at a time: two that look at once take different rows', async () => {
+    const repository = t.app.get(MetersRepository);
+    const database = t.app.get<Database>(DATABASE);
+    await t.db.rows(
+      `INSERT INTO meter_exports (provider, owner_id, event_id, provider_customer_id, occurred_at, "values", tokens_used, next_attempt_at, created_at)
+       SELECT 'polar', gen_random_uuid(), 'event-' || n, 'customer', $1, '{}', n, $1::timestamptz + interval '1 day', $1 FROM generate_series(1, 4) n`,
+      [clock.now()],
+    );
+    const now = new Date(clock.now().getTime() + 2 * 86_400_000);
+    const claim = { now, until: new Date(now.getTime() + 60_000), limit: 2 };
+    await database.transaction(async (one) => {
+      const first = await repository.claim('polar', claim, one);
+      const second = await database.transaction(async (other) => {
+        // It passes over what the first has locked, and waits for nobody.
+        await other.execute(sql`SET LOCAL lock_timeout = '5s'`);
+        return repository.claim('polar', claim, other);
+      });
+      const taken = [...first, ...second].map(({ eventId }) => eventId);
+      expect(taken.toSorted()).toEqual(['event-1', 'event-2', 'event-3', 'event-4']);
+    });
+  });
+
+  it('is retried once in one call, also where the provider refuses it again at once', async () => {
+    const count = 501;
+    await t.db.rows(
+      `INSERT INTO meter_exports (provider, owner_id, event_id, provider_customer_id, occurred_at, "values", tokens_used, next_attempt_at, created_at, last_error)
+       SELECT 'polar', gen_random_uuid(), 'event-' || n, 'customer', $1, '{}', n, NULL, $1, 'no' FROM generate_series(1, ${count}) n`,
+      [clock.now()],
+    );
+    // As a provider that answers before the call is over; a call that does not end is ended.
+    await t.db.rows(`
+      CREATE SEQUENCE retries;
+      CREATE FUNCTION refuse_at_once() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+          IF nextval('retries') > 2 * ${count} THEN RAISE 'retried again and again'; END IF;
+          NEW.next_attempt_at = NULL;
+          RETURN NEW;
+        END $$;
+      CREATE TRIGGER refuse_at_once BEFORE UPDATE OF next_attempt_at ON meter_exports FOR EACH ROW
+        WHEN (NEW.next_attempt_at IS NOT NULL) EXECUTE FUNCTION refuse_at_once()`);
+    try {
+      await t.http.post(`${PATH}/retry`).set(operator.auth).send({ provider: 'polar' }).expect(202, { retried: count });
+    } finally {
+      await t.db.rows('DROP TRIGGER refuse_at_once ON meter_exports; DROP FUNCTION refuse_at_once; DROP SEQUENCE retries');
+    }
+  });
 
   describe('in the list', () => {
     beforeEach(async () => {

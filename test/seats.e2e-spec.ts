@@ -5,6 +5,7 @@ import { newId } from '../src/common/ids.js';
 import { startTestApp, type TestApp } from './support/app.js';
 import { type SignedInPerson, signUp, signUpOperator } from './support/people.js';
 import { createOrganization, verifyEmail } from './support/tenants.js';
+import { PlanFile } from './support/usage-books.js';
 
 const FREE_SEATS = 5;
 
@@ -43,8 +44,8 @@ describe('seats', () => {
     );
   }
 
-  async function seatsOf(organizationId: string): Promise<{ used: number; limit: number | null }> {
-    const { body } = await t.http.get(`/v1/organizations/${organizationId}/subscription`).set(ada.auth).expect(200);
+  async function seatsOf(organizationId: string, { http } = t): Promise<{ used: number; limit: number | null }> {
+    const { body } = await http.get(`/v1/organizations/${organizationId}/subscription`).set(ada.auth).expect(200);
     return body.seats;
   }
 
@@ -63,6 +64,21 @@ describe('seats', () => {
     await t.http.post('/v1/subscriptions').set(operator.auth).send({ organizationId: id, tier: 'pro' }).expect(201);
     await t.http.post(refused.accept).set(refused.person.auth).send({}).expect(200);
     expect(await seatsOf(id)).toEqual({ used: FREE_SEATS + 1, limit: 500 });
+  });
+
+  it('are one where a plan has none: somebody has to be there who can buy more', async () => {
+    const plans = new PlanFile({ free: { seats: 0 } });
+    const none = await startTestApp({ PLANS_FILE: plans.path }, t.db);
+    try {
+      const { id } = await createOrganization(none, ada);
+      expect(await seatsOf(id, none)).toEqual({ used: 1, limit: 0 });
+      const [guest] = await invited(id, 1);
+      const { body } = await none.http.post(guest!.accept).set(guest!.person.auth).send({}).expect(402);
+      expect(body.code).toBe('seat_limit_reached');
+    } finally {
+      await none.close();
+      plans.remove();
+    }
   });
 
   it('that an operator granted are a cap, too', async () => {

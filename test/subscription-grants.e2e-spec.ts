@@ -1,5 +1,5 @@
 import { BillingApp, inDays, PRODUCT } from './support/billing-app.js';
-import { polarCustomer, polarOrder } from './support/polar-events.js';
+import { polarCustomer, polarOrder, polarSubscription } from './support/polar-events.js';
 import { type SignedInPerson, signUp } from './support/people.js';
 import { createOrganization } from './support/tenants.js';
 
@@ -143,6 +143,10 @@ describe('what operators do with subscriptions', () => {
       expect((await link(first.id, { userId: other.admin.id })).status).toBe(200);
       expect(await billing.ownerOf(first.id)).toEqual(['user', other.admin.id]);
       expect(await billing.ownerOf(second.id)).toEqual(['organization', one.id]);
+      // One that says nothing itself is the customer's.
+      const bare = polarSubscription({ product_id: PRODUCT.pro, customer });
+      await billing.tellPolar('subscription.created', { ...bare, customer: undefined });
+      expect(await billing.ownerOf(bare.id)).toEqual(['organization', one.id]);
     });
 
     it('is refused for nobody, for two, and for who does not exist', async () => {
