@@ -1,5 +1,6 @@
 import { v7 } from 'uuid';
 import { DATABASE, type Database } from '../src/database/database.js';
+import { SYSTEM } from '../src/access/principal.js';
 import { MembershipsService } from '../src/memberships/memberships.service.js';
 import { startTestApp, type TestApp } from './support/app.js';
 import { type SignedInPerson, signUp, signUpOperator } from './support/people.js';
@@ -31,6 +32,7 @@ describe('memberships', () => {
     // More connections than the default: more of what races meets in the database, not in the queue before it.
     t = await startTestApp({ DATABASE_POOL_SIZE: '30' });
     [ada, bob, outsider] = await Promise.all([signUp(t), signUp(t), signUp(t)]);
+    await verifyEmail(t, ada);
   });
   afterAll(() => t.close());
 
@@ -481,7 +483,7 @@ describe('memberships', () => {
       await t.db.rows('UPDATE organizations SET clerk_organization_id = $2 WHERE id = $1', [clerks.id, `org_${clerks.id}`]);
 
       const memberships = t.app.get(MembershipsService);
-      await t.app.get<Database>(DATABASE).transaction((tx) => memberships.endAllOfDeletedUser(carl.id, tx));
+      await t.app.get<Database>(DATABASE).transaction((tx) => memberships.endAllOfDeletedUser(carl.id, SYSTEM, tx));
 
       expect((await membershipOf(t, lost.id, bob))!.role).toBe('admin');
       expect((await membershipOf(t, lost.id, ada))!.role).toBe('member');
@@ -512,7 +514,7 @@ describe('memberships', () => {
           .delete(`${path}/memberships/${(await membershipOf(t, id, ada))!.id}`)
           .set(ada.auth)
           .expect(204);
-        await Promise.all([one, two].map((user) => db.transaction((tx) => memberships.endAllOfDeletedUser(user, tx))));
+        await Promise.all([one, two].map((user) => db.transaction((tx) => memberships.endAllOfDeletedUser(user, SYSTEM, tx))));
         expect((await membershipOf(t, id, bob))!.role).toBe('admin');
         expect(await auditOf(t, id, 'membership.promoted')).toHaveLength(1);
       }

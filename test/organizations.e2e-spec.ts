@@ -487,7 +487,7 @@ describe('organizations', () => {
       const fresh = await createOrganization(t, ada);
       const living = await createOrganization(t, ada);
       const bobs = await addMember(t, old.id, bob);
-      await verifyEmail(t, outsider);
+      await verifyEmail(t, ada, outsider);
       await t.http.post(`${old.path}/invitations`).set(ada.auth).send({ email: 'late@example.com', role: 'member' }).expect(201);
       await t.http
         .post(`${old.path}/api-keys`)

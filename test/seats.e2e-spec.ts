@@ -22,14 +22,22 @@ describe('seats', () => {
     writeFileSync(file, JSON.stringify(plans));
     t = await startTestApp({ PLANS_FILE: file, BILLING_PRODUCTS: 'dodo:pdt_business=business' });
     [ada, operator] = await Promise.all([signUp(t), signUpOperator(t)]);
+    await verifyEmail(t, ada);
   });
   afterAll(async () => {
     await t.close();
     rmSync(folder, { recursive: true });
   });
 
-  /** People with an invitation each, who have not answered yet. */
+  /** People with an invitation each, who have not answered yet; for a while the organization had seats for all. */
   async function invited(organizationId: string, count: number): Promise<{ person: SignedInPerson; accept: string }[]> {
+    const { body: grant } = await t.http.post('/v1/subscriptions').set(operator.auth).send({ organizationId, tier: 'pro' }).expect(201);
+    const guests = await invite(organizationId, count);
+    await t.http.delete(`/v1/subscriptions/${grant.id}`).set(operator.auth).expect(204);
+    return guests;
+  }
+
+  async function invite(organizationId: string, count: number): Promise<{ person: SignedInPerson; accept: string }[]> {
     const people = await Promise.all(Array.from({ length: count }, () => signUp(t)));
     await verifyEmail(t, ...people);
     return Promise.all(
@@ -83,8 +91,8 @@ describe('seats', () => {
 
   it('that an operator granted are a cap, too', async () => {
     const { id } = await createOrganization(t, ada);
-    await t.http.post('/v1/subscriptions').set(operator.auth).send({ organizationId: id, tier: 'business', seats: 2 }).expect(201);
     const [first, second] = await invited(id, 2);
+    await t.http.post('/v1/subscriptions').set(operator.auth).send({ organizationId: id, tier: 'business', seats: 2 }).expect(201);
     await t.http.post(first!.accept).set(first!.person.auth).send({}).expect(200);
     await t.http.post(second!.accept).set(second!.person.auth).send({}).expect(402);
   });
@@ -96,7 +104,7 @@ describe('seats', () => {
        VALUES ($1, 'dodo', $2, 'organization', $3, 'pdt_business', 'active', now() + interval '1 month', 1)`,
       [newId(), `sub_${newId()}`, id],
     );
-    const [guest] = await invited(id, 1);
+    const [guest] = await invite(id, 1);
     await t.http.post(guest!.accept).set(guest!.person.auth).send({}).expect(200);
     expect(await seatsOf(id)).toEqual({ used: 2, limit: 1 });
   });

@@ -273,7 +273,7 @@ describe('with a million memberships', () => {
         await addMember(t, organizationId, ada);
       }
       await client.query(
-        `INSERT INTO invitations (id, organization_id, email, role, expires_at) SELECT ${id(7, 'n')}, ${id(0, 'n')}, $1, 'member', now() + interval '7 days' FROM generate_series(400, 600) n`,
+        `INSERT INTO invitations (id, organization_id, email, role, expires_at, invited_by) SELECT ${id(7, 'n')}, ${id(0, 'n')}, $1, 'member', now() + interval '7 days', ${id(1, `n * 193 % ${USERS}`)} FROM generate_series(400, 600) n`,
         [ada.email],
       );
       for (const { definition } of indexes) await client.query(definition);

@@ -7,6 +7,7 @@ import { InvalidCursor, ManagedByClerk } from '../common/common.errors.js';
 import { IdPipe } from '../common/id.pipe.js';
 import { Idempotent, type IdempotentCall, IdempotentRequest } from '../idempotency/idempotency.decorators.js';
 import { IdempotencyService } from '../idempotency/idempotency.service.js';
+import { SeatLimitReached } from '../memberships/memberships.errors.js';
 import {
   CreateInvitationRequest,
   InvitationListResponse,
@@ -14,7 +15,7 @@ import {
   ListInvitationsQuery,
   ResendInvitationRequest,
 } from './invitations.dto.js';
-import { AlreadyMember, InvitationNotFound, InvitationNotPending, InvitationPending } from './invitations.errors.js';
+import { AlreadyMember, EmailNotVerified, InvitationNotFound, InvitationNotPending, InvitationPending } from './invitations.errors.js';
 import { InvitationsService } from './invitations.service.js';
 
 @Controller('v1/organizations/:organizationId/invitations')
@@ -24,11 +25,14 @@ export class InvitationsController {
     private readonly idempotency: IdempotencyService,
   ) {}
 
-  /** Invites an email; a mail goes out. Too many of them, for the email, you or the organization, are refused with 429. */
+  /**
+   * Invites an email; a mail goes out. Your own email must be verified, and members and open invitations share the
+   * plan's seats. Too many mails, for the email, you or the organization, are refused with 429.
+   */
   @Post()
   @Roles('admin')
   @Idempotent()
-  @Problems(InvitationPending, AlreadyMember, ManagedByClerk, UntrustedRedirect)
+  @Problems(InvitationPending, AlreadyMember, EmailNotVerified, SeatLimitReached, ManagedByClerk, UntrustedRedirect)
   async createInvitation(
     @Caller() caller: Principal,
     @IdempotentRequest() call: IdempotentCall,
@@ -69,13 +73,13 @@ export class InvitationsController {
   @Post(':invitationId/resend')
   @HttpCode(200)
   @Roles('admin')
-  @Problems(InvitationNotFound, InvitationNotPending, ManagedByClerk, UntrustedRedirect)
+  @Problems(InvitationNotFound, InvitationNotPending, EmailNotVerified, SeatLimitReached, ManagedByClerk, UntrustedRedirect)
   async resendInvitation(
-    @Caller() { actor }: Principal,
+    @Caller() caller: Principal,
     @Param('organizationId', IdPipe) organizationId: string,
     @Param('invitationId', IdPipe) invitationId: string,
     @Body() { acceptUrl }: ResendInvitationRequest,
   ): Promise<InvitationResponse> {
-    return InvitationResponse.of(await this.invitations.resend(organizationId, invitationId, acceptUrl, actor));
+    return InvitationResponse.of(await this.invitations.resend(organizationId, invitationId, acceptUrl, caller));
   }
 }

@@ -1,8 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, desc, eq, gt, isNull, lt, lte, or, sql } from 'drizzle-orm';
+import { and, count, desc, eq, gt, isNull, lt, lte, or, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { memberships } from '../memberships/organization-memberships.table.js';
 import { organizations } from '../organizations/organizations.table.js';
+import { userMerges } from '../users/user-merges.table.js';
 import { users } from '../users/users.table.js';
 import { type Invitation, invitations, type InvitationStatus } from './invitations.table.js';
 
@@ -10,6 +11,8 @@ import { type Invitation, invitations, type InvitationStatus } from './invitatio
 export interface InvitationWithOrganization extends Invitation {
   organization: { id: string; name: string; slug: string | null; imageUrl: string | null; clerkOrganizationId: string | null };
 }
+
+type InvitationKey = { id: string } | { tokenHash: string };
 
 interface Window {
   limit: number;
@@ -26,6 +29,13 @@ const withStatus = (status: InvitationStatus) => {
   if (status === 'expired') return or(eq(invitations.status, 'expired'), and(pending, lte(invitations.expiresAt, sql`now()`)));
   return eq(invitations.status, status);
 };
+
+/** Whether the person who sent an invitation, or the user that account was merged into, may still invite. Clerk's are Clerk's. */
+const mayStillInvite = sql`(${invitations.clerkInvitationId} IS NOT NULL OR EXISTS (
+  SELECT 1 FROM ${memberships} JOIN ${users} ON ${users.id} = ${memberships.userId}
+   WHERE ${memberships.organizationId} = ${invitations.organizationId} AND ${memberships.role} = 'admin' AND ${memberships.deletedAt} IS NULL
+     AND ${users.id} = coalesce((SELECT ${userMerges.intoUserId} FROM ${userMerges} WHERE ${userMerges.id} = ${invitations.invitedBy}), ${invitations.invitedBy})
+     AND ${users.deletedAt} IS NULL AND ${users.suspendedAt} IS NULL AND NOT ${users.banned}))`;
 
 const ORGANIZATION = {
   id: organizations.id,
@@ -65,6 +75,7 @@ export class InvitationsRepository {
           eq(invitations.status, 'pending'),
           gt(invitations.expiresAt, sql`now()`),
           isNull(organizations.deletedAt),
+          mayStillInvite,
           beyond(after),
         ),
       )
@@ -73,15 +84,33 @@ export class InvitationsRepository {
     return rows.map(({ invitation, organization }) => ({ ...invitation, organization }));
   }
 
-  /** Locks an invitation of a living organization, found by its id or by its token. */
-  async lock(by: { id: string } | { tokenHash: string }, db: Queryable): Promise<InvitationWithOrganization | undefined> {
-    const [row] = await db
-      .select({ invitation: invitations, organization: ORGANIZATION })
-      .from(invitations)
-      .innerJoin(organizations, eq(organizations.id, invitations.organizationId))
-      .where(and('id' in by ? eq(invitations.id, by.id) : eq(invitations.tokenHash, by.tokenHash), isNull(organizations.deletedAt)))
-      .for('update', { of: invitations });
+  /** An invitation of a living organization, found by its id or by its token. */
+  async find(by: InvitationKey, db: Queryable): Promise<InvitationWithOrganization | undefined> {
+    const [row] = await this.select(by, db);
     return row && { ...row.invitation, organization: row.organization };
+  }
+
+  /** As `find`, and locks it. */
+  async lock(by: InvitationKey, db: Queryable): Promise<InvitationWithOrganization | undefined> {
+    const [row] = await this.select(by, db).for('update', { of: invitations });
+    return row && { ...row.invitation, organization: row.organization };
+  }
+
+  /** Whether whoever sent an invitation may still send it; final under the lock of the organization's row. */
+  async mayStillInvite(id: string, db: Queryable): Promise<boolean> {
+    const [row] = await db
+      .select({ id: invitations.id })
+      .from(invitations)
+      .where(and(eq(invitations.id, id), mayStillInvite));
+    return row !== undefined;
+  }
+
+  async countOpen(organizationId: string, db: Queryable): Promise<number> {
+    const [row] = await db
+      .select({ open: count() })
+      .from(invitations)
+      .where(and(eq(invitations.organizationId, organizationId), withStatus('pending')));
+    return row!.open;
   }
 
   async isMember(organizationId: string, email: string, db: Queryable): Promise<boolean> {
@@ -127,6 +156,14 @@ export class InvitationsRepository {
           lte(invitations.expiresAt, sql`now()`),
         ),
       );
+  }
+
+  private select(by: InvitationKey, db: Queryable) {
+    return db
+      .select({ invitation: invitations, organization: ORGANIZATION })
+      .from(invitations)
+      .innerJoin(organizations, eq(organizations.id, invitations.organizationId))
+      .where(and('id' in by ? eq(invitations.id, by.id) : eq(invitations.tokenHash, by.tokenHash), isNull(organizations.deletedAt)));
   }
 
   async expire(limit: number, db: Queryable = this.db): Promise<number> {

@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
+import { RoleRequired } from '../access/access.errors.js';
 import type { Actor, Principal } from '../access/principal.js';
 import { trustedRedirect } from '../access/trusted-redirect.js';
 import { AuditService } from '../audit/audit.service.js';
@@ -82,6 +83,8 @@ export class InvitationsService implements OnModuleInit {
   /**
    * Invites an email, and mails it.
    *
+   * @throws {EmailNotVerified} when the caller has not proved their own address
+   * @throws {SeatLimitReached} when members and open invitations take every seat
    * @throws {InvitationPending} @throws {AlreadyMember} @throws {ManagedByClerk} @throws {UntrustedRedirect}
    * @throws {RateLimited} when too many mails go to this email, or from this user or organization
    */
@@ -94,6 +97,8 @@ export class InvitationsService implements OnModuleInit {
     const page = trustedRedirect(this.config, acceptUrl);
     const organization = await this.organizations.get(organizationId);
     if (organization.clerkOrganizationId !== null) throw new ManagedByClerk();
+    await this.requireProvedEmail(userId);
+    await this.memberships.lockForJoining(userId, organizationId, db);
     if (await this.repository.isMember(organizationId, email, db)) throw new AlreadyMember();
     await this.repository.expirePendingOf(organizationId, email, db);
     const token = newToken();
@@ -102,6 +107,9 @@ export class InvitationsService implements OnModuleInit {
       db,
     );
     if (invitation === undefined) throw new InvitationPending();
+    // The guard read the role before the lock.
+    if (!(await this.repository.mayStillInvite(invitation.id, db))) throw new RoleRequired();
+    await this.requireSeats(organizationId, db);
     await this.record('invitation.created', invitation, actor, { after: { email, role } }, db);
     await this.sendMail(invitation, { organizationName: organization.name, token: token.raw, page, userId }, db);
     return invitation;
@@ -111,11 +119,20 @@ export class InvitationsService implements OnModuleInit {
    * Mails it again with a new token and a new term; the old token is worthless.
    *
    * @throws {InvitationNotFound} @throws {InvitationNotPending} @throws {ManagedByClerk} @throws {RateLimited}
+   * @throws {EmailNotVerified} @throws {SeatLimitReached} as `create`
    */
-  async resend(organizationId: string, invitationId: string, acceptUrl: string | undefined, actor: Actor): Promise<Invitation> {
+  async resend(
+    organizationId: string,
+    invitationId: string,
+    acceptUrl: string | undefined,
+    { userId, actor }: Pick<Principal, 'userId' | 'actor'>,
+  ): Promise<Invitation> {
     const page = trustedRedirect(this.config, acceptUrl);
     return this.db.transaction(async (tx) => {
+      await this.requireProvedEmail(userId);
+      await this.memberships.lockForJoining(userId, organizationId, tx);
       const before = await this.lockPending(organizationId, invitationId, tx);
+      await this.requireSeats(organizationId, tx);
       const token = newToken();
       const after = await this.repository.update(before.id, { tokenHash: token.hash, expiresAt: this.expiry() }, tx);
       await this.record(
@@ -126,7 +143,7 @@ export class InvitationsService implements OnModuleInit {
         tx,
       );
       const { name: organizationName } = before.organization;
-      await this.sendMail(after, { organizationName, token: token.raw, page, userId: actor.id ?? undefined }, tx);
+      await this.sendMail(after, { organizationName, token: token.raw, page, userId }, tx);
       return after;
     });
   }
@@ -141,12 +158,12 @@ export class InvitationsService implements OnModuleInit {
   }
 
   /**
-   * Makes the invited a member. Accepting again answers the same and changes nothing: whoever was removed
-   * meanwhile stays removed.
+   * Makes the invited a member. A member who accepts again gets the same answer, and nothing changes.
    *
    * @throws {InvitationNotFound} for one that is not the caller's, too
    * @throws {EmailNotVerified}
-   * @throws {InvitationGone} when it expired, was revoked or declined
+   * @throws {InvitationGone} when it expired, was revoked or declined, when its sender may not invite any more, and
+   * for somebody who accepted it and was a member until they left or were removed
    * @throws {ManagedByClerk}
    * @throws {SeatLimitReached}
    */
@@ -173,17 +190,37 @@ export class InvitationsService implements OnModuleInit {
   ): Promise<InvitationWithOrganization> {
     const { email, emailVerified } = await this.users.get(userId);
     return this.db.transaction(async (tx) => {
-      const invitation = await this.repository.lock('id' in ref ? ref : { tokenHash: hashToken(ref.token) }, tx);
-      if (invitation === undefined || invitation.email !== email) throw new InvitationNotFound();
+      const key = 'id' in ref ? ref : { tokenHash: hashToken(ref.token) };
+      const seen = await this.repository.find(key, tx);
+      if (seen === undefined || seen.email !== email) throw new InvitationNotFound();
+      // Locks are taken in one order: user, organization, invitation (docs/decisions/0030).
+      await this.memberships.lockForJoining(userId, seen.organizationId, tx);
+      const invitation = await this.repository.lock(key, tx);
+      if (invitation === undefined) throw new InvitationNotFound();
       // A stranger who merely typed this address into a sign-up form must not see or take what was meant for its owner.
       if (!emailVerified) throw 'token' in ref ? new EmailNotVerified() : new InvitationNotFound();
       requireLocal(invitation);
-      if (invitation.status === status && invitation.answeredBy === userId) return invitation;
-      if (!isOpen(invitation)) throw new InvitationGone();
+      if (invitation.status === status && invitation.answeredBy === userId) {
+        const isOver = status === 'accepted' && !(await this.memberships.isMember(invitation.organizationId, userId, tx));
+        if (isOver) throw new InvitationGone();
+        return invitation;
+      }
+      if (!isOpen(invitation) || !(await this.repository.mayStillInvite(invitation.id, tx))) throw new InvitationGone();
       await effect(invitation, tx);
       const updated = await this.repository.update(invitation.id, { status, answeredBy: userId }, tx);
       return { ...updated, organization: invitation.organization };
     });
+  }
+
+  /** Members and open invitations share the plan's seats. The caller holds the lock of the organization's row. */
+  private async requireSeats(organizationId: string, db: Queryable): Promise<void> {
+    await this.memberships.requireSeats(organizationId, db, await this.repository.countOpen(organizationId, db));
+  }
+
+  /** Clerk proves its users itself. */
+  private async requireProvedEmail(userId: string): Promise<void> {
+    const { emailVerified, clerkUserId } = await this.users.get(userId);
+    if (!emailVerified && clerkUserId === null) throw new EmailNotVerified();
   }
 
   private async lockPending(organizationId: string, invitationId: string, db: Queryable): Promise<InvitationWithOrganization> {

@@ -23,7 +23,7 @@ export class OwnInvitationsController {
     return OwnInvitationListResponse.of(await this.invitations.listOwn(caller.userId, query));
   }
 
-  /** Accepts with the token from the mail. Doing so again answers the same. */
+  /** Accepts with the token from the mail. A member who accepts again gets the same answer; one who left or was removed gets 410. */
   @Post('accept')
   @HttpCode(200)
   @SignedIn()
@@ -32,7 +32,7 @@ export class OwnInvitationsController {
     return OwnInvitationResponse.of(await this.invitations.accept({ token }, caller));
   }
 
-  /** Accepts one from your list. Doing so again answers the same. */
+  /** Accepts one from your list. A member who accepts again gets the same answer; one who left or was removed gets 410. */
   @Post(':invitationId/accept')
   @HttpCode(200)
   @SignedIn()

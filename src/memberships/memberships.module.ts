@@ -1,5 +1,6 @@
 import { Module } from '@nestjs/common';
 import { AuditModule } from '../audit/audit.module.js';
+import { InvitationEndsModule } from '../invitations/invitation-ends.module.js';
 import { SubscriptionsModule } from '../subscriptions/subscriptions.module.js';
 import { MembershipsController } from './memberships.controller.js';
 import { MembershipsRepository } from './memberships.repository.js';
@@ -8,7 +9,7 @@ import { SyncedMembershipsRepository } from './synced-memberships.repository.js'
 import { SyncedMembershipsService } from './synced-memberships.service.js';
 
 @Module({
-  imports: [AuditModule, SubscriptionsModule],
+  imports: [AuditModule, InvitationEndsModule, SubscriptionsModule],
   controllers: [MembershipsController],
   providers: [MembershipsRepository, MembershipsService, SyncedMembershipsRepository, SyncedMembershipsService],
   exports: [MembershipsService, SyncedMembershipsService],

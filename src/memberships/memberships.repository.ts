@@ -137,6 +137,14 @@ export class MembershipsRepository {
     return user !== undefined;
   }
 
+  async isMember(organizationId: string, userId: string, db: Queryable): Promise<boolean> {
+    const [member] = await db
+      .select({ id: memberships.id })
+      .from(memberships)
+      .where(and(eq(memberships.organizationId, organizationId), eq(memberships.userId, userId), isNull(memberships.deletedAt)));
+    return member !== undefined;
+  }
+
   /** @param except a membership that does not count */
   async hasAdmin(organizationId: string, { except }: { except?: string }, db: Queryable): Promise<boolean> {
     const [admin] = await db

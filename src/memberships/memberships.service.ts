@@ -7,6 +7,7 @@ import { Cursors, type Page } from '../common/cursors.js';
 import { newId } from '../common/ids.js';
 import { PurgedIds } from '../common/purged-ids.js';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { InvitationEnds } from '../invitations/invitation-ends.js';
 import { SubscriptionsService } from '../subscriptions/subscriptions.service.js';
 import { LastAdmin, MembershipNotFound, SeatLimitReached } from './memberships.errors.js';
 import { type Member, type MemberFilters, type MemberSort, MembershipsRepository } from './memberships.repository.js';
@@ -23,6 +24,7 @@ export class MembershipsService {
   constructor(
     private readonly repository: MembershipsRepository,
     private readonly subscriptions: SubscriptionsService,
+    private readonly invitationEnds: InvitationEnds,
     private readonly audit: AuditService,
     private readonly purgedIds: PurgedIds,
     private readonly cursors: Cursors,
@@ -54,11 +56,25 @@ export class MembershipsService {
     { organizationId, userId, role }: { organizationId: string; userId: string; role: Role },
     db: Queryable,
   ): Promise<Membership | undefined> {
-    if (!(await this.repository.lockUser(userId, db))) throw new InvalidCredentials();
-    await this.repository.lockOrganization(organizationId, db);
+    await this.lockForJoining(userId, organizationId, db);
     const membership = await this.repository.insert({ id: newId(), organizationId, userId, role }, db);
     if (membership !== undefined) await this.requireSeats(organizationId, db);
     return membership;
+  }
+
+  /**
+   * Takes the locks of joining in their order, the user first. Until the transaction ends, nobody can delete the
+   * user or take away an admin of the organization.
+   *
+   * @throws {InvalidCredentials} for a user who was deleted meanwhile
+   */
+  async lockForJoining(userId: string, organizationId: string, db: Queryable): Promise<void> {
+    if (!(await this.repository.lockUser(userId, db))) throw new InvalidCredentials();
+    await this.repository.lockOrganization(organizationId, db);
+  }
+
+  async isMember(organizationId: string, userId: string, db: Queryable): Promise<boolean> {
+    return this.repository.isMember(organizationId, userId, db);
   }
 
   /**
@@ -73,6 +89,7 @@ export class MembershipsService {
       if (member.role === 'admin') await this.requireOtherAdmin(member, tx);
       const after = await this.repository.updateRole(membershipId, role, tx);
       await this.record('membership.role_changed', member, actor, { before: { role: member.role }, after: { role } }, tx);
+      if (role !== 'admin') await this.invitationEnds.endSentBy(member.userId, [organizationId], actor, tx);
       return { ...after, user: member.user };
     });
   }
@@ -93,6 +110,7 @@ export class MembershipsService {
       await this.repository.end([membershipId], tx);
       const action = member.userId === userId ? 'membership.left' : 'membership.removed';
       await this.record(action, member, actor, { before: { userId: member.userId, role: member.role } }, tx);
+      await this.invitationEnds.endSentBy(member.userId, [organizationId], actor, tx);
     });
   }
 
@@ -102,17 +120,14 @@ export class MembershipsService {
    *
    * @throws {LastAdmin} when an organization of ours would be left without an admin
    */
-  async endAllOfUser(userId: string, db: Queryable): Promise<void> {
+  async endAllOfUser(userId: string, actor: Actor, db: Queryable): Promise<void> {
     const locked = await this.repository.lockOrganizationsOfUser(userId, db);
     const own = await this.repository.listOfUser(userId, db);
     for (const membership of own) {
       const organization = locked.find(({ id }) => id === membership.organizationId);
       if (isLocal(organization) && membership.role === 'admin') await this.requireOtherAdmin(membership, db);
     }
-    await this.repository.end(
-      own.map(({ id }) => id),
-      db,
-    );
+    await this.endAll(userId, own, actor, db);
   }
 
   /**
@@ -120,13 +135,10 @@ export class MembershipsService {
    * the last admin of an organization of ours, the oldest member becomes admin, and an operator hears of it.
    * Whoever calls holds the lock of the user's row.
    */
-  async endAllOfDeletedUser(userId: string, db: Queryable): Promise<void> {
+  async endAllOfDeletedUser(userId: string, actor: Actor, db: Queryable): Promise<void> {
     const locked = await this.repository.lockOrganizationsOfUser(userId, db);
     const own = await this.repository.listOfUser(userId, db);
-    await this.repository.end(
-      own.map(({ id }) => id),
-      db,
-    );
+    await this.endAll(userId, own, actor, db);
     for (const { organizationId, role } of own) {
       const organization = locked.find(({ id }) => id === organizationId);
       if (isLocal(organization) && role === 'admin') await this.ensureAdmin(organizationId, db);
@@ -163,14 +175,46 @@ export class MembershipsService {
     await this.purgedIds.add('clerk', 'membership', await this.repository.listProviderIds(by, db), db);
   }
 
-  /** Whoever calls holds the lock of the organization's row. */
-  private async requireSeats(id: string, db: Queryable): Promise<void> {
+  /**
+   * Ends the open invitations of somebody who is shut out, as a suspended user is. The caller holds the lock of
+   * the user's row.
+   */
+  async endInvitationsOf(userId: string, actor: Actor, db: Queryable): Promise<void> {
+    const locked = await this.repository.lockOrganizationsOfUser(userId, db);
+    await this.invitationEnds.endSentBy(
+      userId,
+      locked.map(({ id }) => id),
+      actor,
+      db,
+    );
+  }
+
+  /**
+   * The caller holds the lock of the organization's row.
+   *
+   * @param invited how many open invitations count besides the members
+   * @throws {SeatLimitReached}
+   */
+  async requireSeats(id: string, db: Queryable, invited = 0): Promise<void> {
     const { plan, seats } = await this.subscriptions.effectiveOf({ kind: 'organization', id }, db);
-    // Somebody has to be there who can buy more.
-    if (seats.cap === null || seats.used <= Math.max(1, seats.cap)) return;
-    throw new SeatLimitReached({
-      detail: `All ${seats.cap} seats of the plan ${plan.name} are taken. A larger plan, or somebody who leaves, makes room.`,
-    });
+    // An organization needs one member who can buy more.
+    if (seats.cap === null || seats.used + invited <= Math.max(1, seats.cap)) return;
+    const larger = this.subscriptions.plansWithMoreSeats(seats.cap);
+    const help = larger.length === 0 ? '' : ` More seats come with ${larger.join(' or ')}.`;
+    const [taken, free] =
+      invited === 0
+        ? ['are taken', 'A member who leaves makes room.']
+        : ['are taken by members and open invitations', 'A member who leaves or an invitation that is revoked makes room.'];
+    throw new SeatLimitReached({ detail: `All ${seats.cap} seats of the plan ${plan.name} ${taken}. ${free}${help}` });
+  }
+
+  private async endAll(userId: string, own: Membership[], actor: Actor, db: Queryable): Promise<void> {
+    await this.repository.end(
+      own.map(({ id }) => id),
+      db,
+    );
+    const organizationIds = own.map(({ organizationId }) => organizationId);
+    await this.invitationEnds.endSentBy(userId, organizationIds, actor, db);
   }
 
   private async promoteOldest(organizationId: string, db: Queryable): Promise<void> {

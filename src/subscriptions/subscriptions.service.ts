@@ -113,6 +113,12 @@ export class SubscriptionsService {
     throw new PlanRequired({ detail: `The plan ${plan.name} does not include "${feature}". ${help}` });
   }
 
+  /** Names of the plans that let more people in than this many. */
+  plansWithMoreSeats(cap: number): string[] {
+    const larger = this.plans.list().filter(({ limits: { perSeat, seats } }) => perSeat || seats === null || seats > cap);
+    return larger.map(({ name }) => name);
+  }
+
   async listPayments(
     owner: Owner,
     { limit, cursor }: { limit: number; cursor?: string },

@@ -100,7 +100,10 @@ export class SyncedUsersService {
       known !== undefined && isNews === true && hasSettled(known, fields)
         ? await this.writeSettled(known, fields, key, db)
         : await this.write(known, fields, key, actor, db);
-    if (written !== undefined) await this.recordChange(written, actor, db);
+    if (written === undefined) return;
+    await this.recordChange(written, actor, db);
+    const isShutOut = written.after.banned && written.before?.banned !== true;
+    if (isShutOut) await this.memberships.endInvitationsOf(written.after.id, actor, db);
   }
 
   /** Deletes for good, as the provider did; also one who was never seen, so that nothing brings them to life. */
@@ -117,7 +120,7 @@ export class SyncedUsersService {
       await this.holdClaimOf(user, [known?.clerkEmail], db);
       // One may have been opened before the row was locked.
       await this.merges.endWaysIn(user.id, db);
-      await this.memberships.endAllOfDeletedUser(user.id, db);
+      await this.memberships.endAllOfDeletedUser(user.id, actor, db);
       await this.subscriptions.release({ id: user.id, clerkId: clerkUserId }, { cancel: true }, db);
       await this.repository.update(user.id, { ...NOBODY, deletedAt: new Date() }, db);
       if (user.clerkEmail !== null) await this.settle(user.clerkEmail, db);

@@ -99,9 +99,11 @@ export class UserMerges {
   /** What follows for whoever has got what was a local user's. */
   private async receive(local: Pick<User, 'id' | 'suspendedAt'>, { user, email, actor }: Proof, db: Queryable): Promise<void> {
     // Whom an operator has shut out stays out.
-    if (local.suspendedAt !== null && user.suspendedAt === null)
+    if (local.suspendedAt !== null && user.suspendedAt === null) {
       await this.repository.update(user.id, { suspendedAt: local.suspendedAt }, db);
-    if (user.deletedAt !== null) await this.bury(user.id, db);
+      await this.memberships.endInvitationsOf(user.id, actor, db);
+    }
+    if (user.deletedAt !== null) await this.bury(user.id, actor, db);
     await this.audit.record(
       { actor, action: 'user.merged', target: { type: 'user', id: user.id }, after: { mergedUserId: local.id, email } },
       db,
@@ -114,8 +116,8 @@ export class UserMerges {
     await this.repository.update(local.id, { email: null }, db);
   }
 
-  private async bury(userId: string, db: Queryable): Promise<void> {
+  private async bury(userId: string, actor: Actor, db: Queryable): Promise<void> {
     await this.endWaysIn(userId, db);
-    await this.memberships.endAllOfDeletedUser(userId, db);
+    await this.memberships.endAllOfDeletedUser(userId, actor, db);
   }
 }

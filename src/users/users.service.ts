@@ -157,7 +157,7 @@ export class UsersService implements OnModuleInit {
       if (before === undefined) return;
       if (before.clerkUserId !== null) throw new ManagedByClerk();
       await this.subscriptions.release({ id: userId, clerkId: null }, { cancel: cancelSubscription }, tx);
-      await this.memberships.endAllOfUser(userId, tx);
+      await this.memberships.endAllOfUser(userId, actor, tx);
       await this.repository.markDeleted(userId, tx);
       await this.record('user.deleted', userId, actor, {}, tx);
     });
@@ -191,6 +191,7 @@ export class UsersService implements OnModuleInit {
       const after = found(await this.repository.update(userId, { suspendedAt: suspended ? new Date() : null }, tx));
       const change = { before: { suspendedAt: before.suspendedAt }, after: { suspendedAt: after.suspendedAt } };
       await this.record(suspended ? 'user.suspended' : 'user.unsuspended', userId, actor, change, tx);
+      if (suspended) await this.memberships.endInvitationsOf(userId, actor, tx);
       return after;
     });
   }

@@ -342,7 +342,7 @@ export const MUTATIONS: Mutation[] = [
   },
   {
     file: INVITATIONS,
-    within: 'async lock(',
+    within: 'select(by, db)',
     search: 'isNull(organizations.deletedAt)',
     replace: GONE,
     callers: ['invited to a deleted organization'],
@@ -375,7 +375,7 @@ export const MUTATIONS: Mutation[] = [
   {
     file: INVITATION_RULES,
     within: 'async answer',
-    search: 'invitation.email !== email',
+    search: 'seen.email !== email',
     replace: 'false',
     callers: ['outsider'],
     operations: ['acceptInvitation'],

@@ -1,0 +1,8 @@
+import { Module } from '@nestjs/common';
+import { AuditModule } from '../audit/audit.module.js';
+import { EndedInvitationsRepository } from './ended-invitations.repository.js';
+import { InvitationEnds } from './invitation-ends.js';
+
+/** Apart from `InvitationsModule`, which needs memberships, which need this. */
+@Module({ imports: [AuditModule], providers: [EndedInvitationsRepository, InvitationEnds], exports: [InvitationEnds] })
+export class InvitationEndsModule {}
