@@ -97,6 +97,8 @@ describe('what operators do with subscriptions', () => {
       ['no plan', { organizationId: NOBODY }],
       ['an unknown plan', { tier: 'platinum', organizationId: NOBODY }],
       ['no seats', { tier: 'pro', organizationId: NOBODY, seats: 0 }],
+      ['seats of a plan that is not per seat', { tier: 'pro', organizationId: NOBODY, seats: 2 }],
+      ['seats of one by another name', { tier: 'starter', organizationId: NOBODY, seats: 1 }],
       ['half a seat', { tier: 'pro', organizationId: NOBODY, seats: 1.5 }],
       ['a day that is none', { tier: 'pro', organizationId: NOBODY, endsAt: '2026-02-30' }],
       ['a year that nothing can hold', { tier: 'pro', organizationId: NOBODY, endsAt: '+275760-09-13T00:00:00.000Z' }],

@@ -49,7 +49,7 @@ describe('what an owner may use', () => {
       reason: 'active',
       until: end,
       limits: { seats: 500, features: ['usage_export'] },
-      // The plan is not by the seat: what the provider says of seats changes nothing.
+      // The plan is not per seat, so the provider's quantity changes nothing.
       seats: { used: 1, limit: 500 },
       currentPeriodStart: start,
       currentPeriodEnd: end,
@@ -188,6 +188,39 @@ describe('what an owner may use', () => {
     await billing.tellPolar('subscription.revoked', { ...bought, status: 'canceled' }, later);
     await billing.tellPolar('subscription.active', bought, earlier);
     expect(await billing.stateOf(id)).toMatchObject({ reason: 'lapsed' });
+  });
+
+  describe('a quantity on a plan that is not per seat', () => {
+    it('is neither shown as seats nor a limit, whoever gave it', async () => {
+      const { id } = await billing.newTenant();
+      const metadata = { organizationId: id };
+      const polar = await billing.buyAtPolar({ metadata, seats: 3 });
+      const dodo = await billing.buyAtDodo({ metadata, quantity: 1 });
+      // A grant of before they were refused.
+      const granted = await billing.t.http
+        .post('/v1/subscriptions')
+        .set(billing.operator.auth)
+        .send({ organizationId: id, tier: 'pro' })
+        .expect(201);
+      await billing.t.db.rows('UPDATE subscriptions SET seats = 2 WHERE id = $1', [granted.body.id]);
+      expect((await billing.stateOf(id)).seats).toEqual({ used: 1, limit: 500 });
+      const rows = await billing.list({ ownerId: id });
+      expect(rows.map(({ id: one, seats }) => [one, seats])).toEqual(
+        expect.arrayContaining([
+          [await billing.idOf(polar.id), null],
+          [await billing.idOf(dodo.subscription_id), null],
+          [granted.body.id, null],
+        ]),
+      );
+    });
+
+    it('does not decide which of several counts', async () => {
+      const { id } = await billing.newTenant();
+      const metadata = { organizationId: id };
+      const longer = await billing.buyAtPolar({ metadata, current_period_end: inDays(20), seats: null });
+      await billing.buyAtPolar({ metadata, current_period_end: inDays(10), seats: 50 });
+      expect((await billing.stateOf(id)).explain.subscriptionId).toBe(await billing.idOf(longer.id));
+    });
   });
 
   describe('of several subscriptions', () => {

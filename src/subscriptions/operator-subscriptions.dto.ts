@@ -66,7 +66,7 @@ export class GrantSubscriptionRequest extends OwnerRequest {
   @IsEndTime()
   endsAt?: Date;
 
-  /** How many people it is for, where the plan is by the seat. @example 10 */
+  /** How many people it is for. Only for a plan that is per seat; refused for others. @example 10 */
   @ApiProperty({ type: 'integer', required: false })
   @IsOptional()
   @IsInt()
@@ -112,7 +112,7 @@ export class SubscriptionResponse extends ConsideredSubscriptionResponse {
   /** When its trial ends, or ended. */
   trialEnd!: Date | null;
 
-  /** How many it is for. @example 10 */
+  /** How many it is for; null where its plan is not per seat, whatever quantity its provider gives. @example 10 */
   @ApiProperty({ type: 'integer', nullable: true })
   seats!: number | null;
 
@@ -133,9 +133,9 @@ export class SubscriptionResponse extends ConsideredSubscriptionResponse {
   createdAt!: Date;
 
   static override of(judged: JudgedSubscription): SubscriptionResponse {
-    const { row } = judged;
+    const { row, seats } = judged;
     const { ownerKind, ownerId, providerCustomerId, currentPeriodStart, currentPeriodEnd, cancelAtPeriodEnd, endsAt, endedAt } = row;
-    const { trialEnd, seats, amount, currency, note, startedAt, createdAt } = row;
+    const { trialEnd, amount, currency, note, startedAt, createdAt } = row;
     return {
       ...ConsideredSubscriptionResponse.of(judged),
       ownerKind,

@@ -342,14 +342,17 @@ describe('the best of several', () => {
     id: string;
     provider: StateRow['provider'];
     providerSubscriptionId: string | null;
-    seats: number | null;
     startedAt: Date | null;
   }
-  const judged = (id: string, given: Partial<Row> & { tier?: Tier; grants?: boolean; until?: Date | null } = {}): Judged<Row> => {
-    const { tier = 'pro', grants = true, until = DATE, ...row } = given;
+  const judged = (
+    id: string,
+    given: Partial<Row> & { tier?: Tier; seats?: number | null; grants?: boolean; until?: Date | null } = {},
+  ): Judged<Row> => {
+    const { tier = 'pro', grants = true, until = DATE, seats = null, ...row } = given;
     return {
-      row: { id, provider: 'polar', providerSubscriptionId: `sub_${id}`, seats: null, startedAt: TOLD, ...row },
+      row: { id, provider: 'polar', providerSubscriptionId: `sub_${id}`, startedAt: TOLD, ...row },
       tier,
+      seats,
       state: { grants, reason: grants ? 'active' : 'lapsed', until: grants ? until : null, rule: '' },
     };
   };

@@ -169,10 +169,12 @@ function refused(reason: Reason, rule: string): SubscriptionState {
 export interface Judged<Row> {
   row: Row;
   tier: Tier | undefined;
+  /** How many it is for. Null where its plan is not per seat: a quantity means nothing there. */
+  seats: number | null;
   state: SubscriptionState;
 }
 
-type Comparable = Pick<Subscription, 'id' | 'provider' | 'providerSubscriptionId' | 'seats' | 'startedAt'>;
+type Comparable = Pick<Subscription, 'id' | 'provider' | 'providerSubscriptionId' | 'startedAt'>;
 
 /**
  * The one of several that counts: of those that grant the best plan, then the most seats, then the longest; where
@@ -184,7 +186,7 @@ export function bestOf<Row extends Comparable>(all: Judged<Row>[]): Judged<Row> 
   const granting = all.filter(({ state }) => state.grants);
   if (granting.length === 0) return all.toSorted((a, b) => newerFirst(a.row, b.row))[0];
   return granting.toSorted(
-    (a, b) => rank(b) - rank(a) || (b.row.seats ?? 0) - (a.row.seats ?? 0) || time(b) - time(a) || newerFirst(a.row, b.row),
+    (a, b) => rank(b) - rank(a) || (b.seats ?? 0) - (a.seats ?? 0) || time(b) - time(a) || newerFirst(a.row, b.row),
   )[0];
 }
 

@@ -88,7 +88,7 @@ export class SubscriptionsService {
       access: granting !== undefined,
       reason: chosen?.state.reason ?? 'none',
       until: granting?.state.until ?? null,
-      seats: { used, ...seatsOf(plan, granting?.row) },
+      seats: { used, ...seatsOf(plan, granting) },
       chosen,
       considered: considered.toSorted((a, b) => Number(b === chosen) - Number(a === chosen)),
     };
@@ -143,8 +143,10 @@ export class SubscriptionsService {
    * @throws {InvalidRequest} @throws {OwnerNotFound}
    */
   async grant({ tier: name, endsAt, seats, note, ...ids }: Grant, actor: Actor, db: Queryable): Promise<JudgedSubscription> {
-    const { tier } = this.planNamed(name);
+    const { tier, limits } = this.planNamed(name);
     if (tier === 'free') throw new InvalidRequest({ errors: [{ path: 'body.tier', message: 'tier free is what everybody has' }] });
+    if (seats !== undefined && !limits.perSeat)
+      throw new InvalidRequest({ errors: [{ path: 'body.seats', message: `seats cannot be given: the plan ${tier} is not per seat` }] });
     const owner = await this.keepOwner(ids, db);
     const now = this.clock.now();
     const row = await this.repository.insert(
@@ -238,7 +240,8 @@ export class SubscriptionsService {
 
   private async judge(row: Subscription, db?: Queryable): Promise<JudgedSubscription> {
     const tier = await this.tierOf(row, db);
-    return { row, tier, state: stateOf(row, tier, this.clock.now(), this.policy) };
+    const isPerSeat = tier !== undefined && this.plans.get(tier).limits.perSeat;
+    return { row, tier, seats: isPerSeat ? row.seats : null, state: stateOf(row, tier, this.clock.now(), this.policy) };
   }
 
   /** A payer who changed to a product that nobody has mapped keeps the last plan that is known. */
@@ -251,9 +254,12 @@ export class SubscriptionsService {
   }
 }
 
-function seatsOf({ limits: { perSeat, seats } }: Plan, row: Subscription | undefined): { limit: number | null; cap: number | null } {
-  const limit = perSeat ? (row?.seats ?? seats) : seats;
-  const follow = perSeat && row !== undefined && row.provider !== 'manual';
+function seatsOf(
+  { limits: { perSeat, seats } }: Plan,
+  granting: JudgedSubscription | undefined,
+): { limit: number | null; cap: number | null } {
+  const limit = granting?.seats ?? seats;
+  const follow = perSeat && granting !== undefined && granting.row.provider !== 'manual';
   return { limit, cap: follow ? null : limit };
 }
 
