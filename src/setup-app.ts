@@ -22,6 +22,7 @@ import { Config } from './config/config.js';
 import { isTrustedOrigin } from './config/trusted-origins.js';
 import { HealthService } from './health/health.service.js';
 import { serveDocument } from './openapi.js';
+import { FailedDeliveries } from './webhooks/failed-deliveries.js';
 
 /** The application as it is served and tested, not yet listening. */
 export async function createApp(config: Config): Promise<NestExpressApplication> {
@@ -78,6 +79,7 @@ export async function createApp(config: Config): Promise<NestExpressApplication>
       'Content-Disposition',
     ],
   });
+  app.use(app.get(FailedDeliveries).refuse);
   app.use(requireJson);
   app.use(limitBody(config.bodyLimitBytes));
   app.use(spendBeforeBody(app.get(RateLimiter)));

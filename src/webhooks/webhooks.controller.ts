@@ -2,13 +2,14 @@ import { Controller, HttpCode, Param, Post, Req } from '@nestjs/common';
 import { ApiHeader, ApiParam } from '@nestjs/swagger';
 import type { Request } from 'express';
 import { Limited, Public } from '../access/access.decorators.js';
+import { RateLimited } from '../access/access.errors.js';
 import { Problems } from '../common/api-problems.js';
 import { BodyTooLarge, RequestTimeout, RouteNotFound, ServiceUnavailable, UnsupportedMediaType } from '../common/common.errors.js';
 import { WebhookReceiptResponse } from './webhooks.dto.js';
 import { InvalidSignature } from './webhooks.errors.js';
 import { WebhooksService } from './webhooks.service.js';
 
-/** Where providers send to. The signature is what lets them in; an allowance would only lose us events. */
+/** Providers send here, and the signature lets them in. Only failed deliveries are counted: an allowance for good ones would lose events. */
 @Controller('webhooks')
 @Limited()
 export class WebhooksController {
@@ -35,7 +36,7 @@ export class WebhooksController {
     required: false,
     schema: { type: 'string', maxLength: 2000 },
   })
-  @Problems(InvalidSignature, RouteNotFound, RequestTimeout, BodyTooLarge, ServiceUnavailable, UnsupportedMediaType)
+  @Problems(InvalidSignature, RateLimited, RouteNotFound, RequestTimeout, BodyTooLarge, ServiceUnavailable, UnsupportedMediaType)
   async receiveWebhook(@Param('provider') provider: string, @Req() { headers, body }: Request): Promise<WebhookReceiptResponse> {
     return { outcome: await this.webhooks.receive(provider, headers, Buffer.isBuffer(body) ? body : Buffer.alloc(0)) };
   }
