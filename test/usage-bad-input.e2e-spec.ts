@@ -256,6 +256,45 @@ describe('what nobody should send as usage', () => {
       expect((await hold(organizationId, { estimatedTokens: 0, expiresInSeconds })).status).toBe(status);
   });
 
+  describe('numbers and names that would change', () => {
+    const texts: [string, string][] = [
+      ...['12345678901234567890', '9007199254740993', '1e400', '-1e400', '1e-400', '0.1234567890123456789'].map(
+        (number): [string, string] => [`"metadata":{"order":${number}}`, 'metadata.order'],
+      ),
+      ['"metadata":{"__proto__":"a"}', 'metadata.__proto__'],
+      ['"inputTokens":9007199254740993', 'inputTokens'],
+      ['"inputTokens":1.00000000000000000001', 'inputTokens'],
+    ];
+    it.each(texts)('are refused: %s', async (field, name) => {
+      const text = (eventId: string) => `{"eventId":"${eventId}","model":"m","outputTokens":1,${field}}`;
+      const { status, body } = await sendText(text('changed'));
+      expect([status, body.errors?.map(({ path }) => path)]).toEqual([400, [`body.${name}`]]);
+      const { body: batched } = await sendText(`{"events":[${text('changed')},{"eventId":"${newId()}","model":"m","tokens":1}]}`, '/batch');
+      expect(batched.results).toMatchObject([
+        { outcome: 'rejected', reason: 'invalid', errors: [{ path: `body.events.0.${name}` }] },
+        { outcome: 'inserted' },
+      ]);
+    });
+
+    it('are kept where nothing is lost', async () => {
+      const id = await newOrganization();
+      const metadata =
+        '{"a":0.30000000000000004,"b":12345678901234567000,"constructor":"c","prototype":1,"toString":true,"id":"12345678901234567890"}';
+      const answer = await request(`/v1/organizations/${id}/usage`, `{"eventId":"kept","model":"m","tokens":1,"metadata":${metadata}}`);
+      expect(answer.status).toBe(201);
+      const [row] = await t.db.rows<{ metadata: object }>('SELECT metadata FROM usage WHERE owner_id = $1', [id]);
+      expect(row!.metadata).toEqual(JSON.parse(metadata));
+      const records = await fetch(`${t.url}/v1/organizations/${id}/usage`, { headers: ada.auth });
+      expect(((await records.json()) as { data: { metadata: object }[] }).data[0]!.metadata).toEqual(JSON.parse(metadata));
+    });
+
+    it('of a name that stands twice, the last one counts', async () => {
+      const id = await newOrganization();
+      await request(`/v1/organizations/${id}/usage`, '{"eventId":"twice","model":"m","tokens":1,"metadata":{"a":1,"a":2}}');
+      expect(await t.db.rows('SELECT metadata FROM usage WHERE owner_id = $1', [id])).toEqual([{ metadata: { a: 2 } }]);
+    });
+  });
+
   it('keeps metadata as it came', async () => {
     const id = await newOrganization();
     const metadata = { 'a"b\\c': "d'e,{}\n\t", NULL: 'NULL', ö: '\u{1f600}', n: -1.5e-7, big: 1e308, yes: true, '': undefined };

@@ -188,6 +188,48 @@ describe('recording usage', () => {
     }
   });
 
+  it('takes the same event of two people for two, and oneself spelled out for oneself left out', async () => {
+    const given = event();
+    expect((await post(given, ada.auth)).body.outcome).toBe('inserted');
+    const byBob = await post(given, bob.auth);
+    expect([byBob.status, byBob.body.code]).toEqual([409, 'usage_conflict']);
+    expect((await post(given)).status).toBe(409);
+    const batch = { events: [{ ...given, userId: ada.id.toUpperCase() }, { ...given, userId: bob.id }, given] };
+    const { body } = await post(batch, ada.auth, '/batch');
+    expect(body.results.map(({ outcome }: { outcome: string }) => outcome)).toEqual(['duplicate', 'conflict', 'duplicate']);
+    expect((await post({ ...given, userId: ada.id })).body.outcome).toBe('duplicate');
+    expect(await rowsOf(organization.id)).toHaveLength(1);
+  });
+
+  it('takes an event of before the upgrade for a duplicate', async () => {
+    const fields = { model: 'gpt-5-mini', inputTokens: 10, outputTokens: 5, metadata: { b: 'é"', a: 1.5 } };
+    // As the revision 88311cb wrote it; its fingerprint had no user where none was sent.
+    await t.db.rows('INSERT INTO usage_event_ids (owner_id, event_id, fingerprint) VALUES ($1, $2, $3)', [
+      ...[organization.id, 'old', Buffer.from('218bc8250a62ee72fb39905078514302', 'hex')],
+    ]);
+    const retries: [object, Record<string, string>, string][] = [
+      [fields, ada.auth, 'duplicate'],
+      [{ ...fields, userId: ada.id }, ada.auth, 'duplicate'],
+      [fields, writer, 'duplicate'],
+      [{ ...fields, inputTokens: 11 }, ada.auth, 'conflict'],
+    ];
+    for (const [given, caller, outcome] of retries) {
+      const { body } = await post({ events: [{ eventId: 'old', ...given }] }, caller, '/batch');
+      expect(body.results[0].outcome).toBe(outcome);
+    }
+    expect((await post({ eventId: 'old', ...fields }, ada.auth)).status).toBe(200);
+  });
+
+  it('takes a hold of somebody else for another', async () => {
+    const holdId = newId();
+    const hold = async (caller: Record<string, string>, fields: object = {}) =>
+      (await post({ estimatedTokens: 10, holdId, ...fields }, caller, '/holds')).status;
+    expect([await hold(ada.auth), await hold(ada.auth, { userId: ada.id }), await hold(bob.auth), await hold(writer)]).toEqual([
+      201, 201, 409, 409,
+    ]);
+    expect(await hold(writer, { userId: ada.id })).toBe(201);
+  });
+
   it('stops at a hard limit with 402, names the plan that would help, and stores nothing', async () => {
     await post(event({ inputTokens: 99_990, outputTokens: 0 }));
     const { status, body, headers } = await post(event({ eventId: 'over' }));

@@ -1,5 +1,6 @@
 import type { NextFunction, Request, Response } from 'express';
 import { InvalidRequest, RouteNotFound } from './common.errors.js';
+import { INEXACT_NUMBER } from './exact-numbers.js';
 import { isBatch } from './json-body.js';
 import { type InvalidField, MAX_ERRORS } from './problem.js';
 
@@ -36,14 +37,17 @@ function inspect(value: unknown, path: string, depth: number, errors: InvalidFie
   if (errors.length >= MAX_ERRORS) return;
   const refuse = (message: string) => void errors.push({ path, message });
   if (typeof value === 'string') {
-    if (value.length > MAX_TEXT) refuse(`must not be longer than ${MAX_TEXT} characters`);
+    if (value === INEXACT_NUMBER) refuse('must be a number that a 64-bit float holds exactly');
+    else if (value.length > MAX_TEXT) refuse(`must not be longer than ${MAX_TEXT} characters`);
     else if (!isStorable(value)) refuse('must not contain NUL characters or lone surrogates');
   } else if (typeof value === 'object' && value !== null) {
     if (depth >= MAX_DEPTH) return refuse(`must not be nested deeper than ${MAX_DEPTH} levels`);
     const entries = Object.entries(value);
     if (entries.length > MAX_ENTRIES) return refuse(`must not have more than ${MAX_ENTRIES} ${Array.isArray(value) ? 'items' : 'names'}`);
     for (const [key, child] of entries) {
-      if (key.length > MAX_NAME) refuse(`must not have names longer than ${MAX_NAME} characters`);
+      // Copying an object loses this name.
+      if (key === '__proto__') errors.push({ path: `${path}.${key}`, message: 'property __proto__ should not exist' });
+      else if (key.length > MAX_NAME) refuse(`must not have names longer than ${MAX_NAME} characters`);
       else if (!isStorable(key)) refuse('must not have names with NUL characters or lone surrogates');
       else inspect(child, `${path}.${key}`, depth + 1, errors);
     }

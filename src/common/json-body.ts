@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import type { NextFunction, Request, Response } from 'express';
 import { BodyTooLarge, InvalidRequest, MalformedBody, UnsupportedMediaType } from './common.errors.js';
+import { markInexactNumbers } from './exact-numbers.js';
 
 /** The largest body of an ordinary route is 200 prices: 1,201 values. */
 const MAX_VALUES = 2000;
@@ -80,7 +81,7 @@ function parse(body: Buffer): unknown {
   // Decoding would replace what is not UTF-8 without a word.
   if (!isUtf8(body)) throw new MalformedBody({ detail: 'The body is not valid UTF-8.' });
   try {
-    return JSON.parse(body.toString('utf8').replace(/^\uFEFF/, ''));
+    return JSON.parse(markInexactNumbers(body.toString('utf8').replace(/^\uFEFF/, '')));
   } catch (error) {
     if (error instanceof SyntaxError) throw new MalformedBody();
     throw error;

@@ -5,6 +5,7 @@ import { Customer } from './usage-customer.js';
 import { quotaKeysOf, UsageDecisions } from './usage-decisions.js';
 import type { GivenEvent, Operation, Result } from './usage-operations.js';
 import { readEvent } from './usage-event.js';
+import { fingerprintOf } from './usage-fingerprint.js';
 import type { UsageHold } from './usage-holds.table.js';
 import type { UsageQuota } from './usage-quotas.table.js';
 import type { NewUsage, Rollup } from './usage.repository.js';
@@ -111,7 +112,9 @@ function eventOf(given: object, now = BEGIN): GivenEvent {
   const answer = readEvent({ eventId: 'e', model: 'm', ...given }, 'body');
   if ('errors' in answer) throw new Error(JSON.stringify(answer.errors));
   const { userId, occurredAt = now } = answer.event;
-  return { ...answer.event, occurredAt, actorUserId: userId ?? null, isStranger: false };
+  const actorUserId = userId ?? null;
+  const fingerprint = fingerprintOf(answer.event.content, actorUserId);
+  return { ...answer.event, occurredAt, actorUserId, fingerprint, isStranger: false };
 }
 const owner = { kind: 'organization' as const, id: OWNER };
 const record = (...events: object[]): Operation => ({ kind: 'record', owner, events: events.map((one) => eventOf(one)) });

@@ -3,6 +3,7 @@ import type { UsageAlert } from './usage-alerts.table.js';
 import { UsageAccount } from './usage-account.js';
 import type { Customer } from './usage-customer.js';
 import { FUTURE_MS } from './usage-event.js';
+import { isSameEvent } from './usage-fingerprint.js';
 import type { UsageHold } from './usage-holds.table.js';
 import {
   type EventResult,
@@ -151,8 +152,7 @@ export class UsageDecisions {
     const { now } = this.books;
     const existing = this.holds.get(keyOf(owner.id, asked.id));
     if (existing !== undefined) {
-      const isSame = existing.tokens === asked.tokens && existing.model === asked.model;
-      if (!isSame) return { refused: 'hold_conflict' };
+      if (!isSameHold(existing, asked)) return { refused: 'hold_conflict' };
       // One of an earlier period was not looked at for its end.
       const isPast = existing.status === 'live' && existing.expiresAt <= now;
       return { hold: isPast ? { ...existing, status: 'expired' } : existing };
@@ -219,12 +219,9 @@ export class UsageDecisions {
     if (!this.newHolds.includes(hold)) this.endedHolds.set(keyOf(hold.ownerId, hold.id), hold);
   }
 
-  private seenBefore(owner: Owner, { eventId, fingerprint }: GivenEvent): Omit<EventResult, 'eventId'> | undefined {
-    const known = this.known.get(keyOf(owner.id, eventId));
-    if (known === undefined) return undefined;
-    // Of an id that was restored nobody knows what it came with.
-    const isSame = known.length === 0 || known.equals(fingerprint);
-    return { outcome: isSame ? 'duplicate' : 'conflict' };
+  private seenBefore(owner: Owner, event: GivenEvent): Omit<EventResult, 'eventId'> | undefined {
+    const known = this.known.get(keyOf(owner.id, event.eventId));
+    return known && { outcome: isSameEvent(known, event) ? 'duplicate' : 'conflict' };
   }
 
   private refusalOf(owner: Owner, { occurredAt, actorUserId, isStranger }: GivenEvent): Omit<EventResult, 'eventId'> | undefined {
@@ -306,6 +303,10 @@ const COUNTED = Object.keys(NOTHING) as (keyof typeof NOTHING)[];
 
 function isChanged({ account: { state }, row }: Account): boolean {
   return (Object.keys(state) as (keyof typeof state)[]).some((name) => state[name] !== row[name]);
+}
+
+function isSameHold(existing: UsageHold, asked: Pick<UsageHold, 'tokens' | 'model' | 'actorUserId'>): boolean {
+  return existing.tokens === asked.tokens && existing.model === asked.model && existing.actorUserId === asked.actorUserId;
 }
 
 function rejected(reason: Rejection): Omit<EventResult, 'eventId'> {

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { readEvent } from './usage-event.js';
+import { fingerprintOf as fingerprint } from './usage-fingerprint.js';
 
 const MOST = Number.MAX_SAFE_INTEGER;
 const PERSON = '01980a3e-7c1d-7f6a-b1c2-3d4e5f607182';
@@ -16,13 +17,16 @@ const errorsOf = (given: unknown) => {
 };
 /** As it comes over the wire. */
 const parsed = (text: string) => JSON.parse(text) as unknown;
-const fingerprintOf = (given: unknown) => read(given).fingerprint.toString('hex');
+const fingerprintOf = (given: unknown) => {
+  const { content, userId } = read(given);
+  return fingerprint(content, userId ?? null).toString('hex');
+};
 
 describe('an event', () => {
   it('is read as it is meant', () => {
     expect(read({ ...EVENT, cachedInputTokens: 3, reasoningTokens: 2 })).toMatchObject({
       ...{ eventId: 'e', model: 'gpt-5-mini', inputTokens: 10, outputTokens: 5, cachedInputTokens: 3, reasoningTokens: 2 },
-      ...{ tokensUsed: 20, fingerprint: expect.any(Buffer) },
+      ...{ tokensUsed: 20, content: expect.any(String) },
     });
     const { occurredAt, userId, tokensUsed } = read({
       ...{ eventId: 'e', model: 'm', tokens: 7, userId: PERSON.toUpperCase(), occurredAt: '2026-03-01T01:00:00+01:00' },
@@ -140,7 +144,10 @@ describe('an event', () => {
 
   it('takes no name for what it means to JavaScript', () => {
     expect(errorsOf(parsed('{"eventId":"e","model":"m","tokens":1,"__proto__":{"a":1}}'))).toEqual([expect.stringMatching(/__proto__/)]);
-    const { metadata } = read(parsed('{"eventId":"e","model":"m","tokens":1,"metadata":{"__proto__":1,"constructor":2,"toString":3}}'));
+    expect(errorsOf(parsed('{"eventId":"e","model":"m","tokens":1,"metadata":{"__proto__":1}}'))).toEqual([
+      'body.metadata.__proto__: property __proto__ should not exist',
+    ]);
+    const { metadata } = read(parsed('{"eventId":"e","model":"m","tokens":1,"metadata":{"constructor":2,"toString":3}}'));
     expect(Object.entries(metadata!)).toEqual(Object.entries({ constructor: 2, toString: 3 }));
     expect(Object.getPrototypeOf(metadata)).toBe(Object.prototype);
   });

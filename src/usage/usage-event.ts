@@ -1,4 +1,3 @@
-import { hash } from 'node:crypto';
 import { z } from 'zod';
 import { uncleanFields } from '../common/clean-input.js';
 import { IDENTIFIER_TEXT, isIdentifierText } from '../common/display-names.js';
@@ -30,8 +29,8 @@ export interface UsageEvent {
   /** Undefined for now. */
   occurredAt?: Date;
   metadata?: Metadata;
-  /** Tells whether two events of one id say the same. */
-  fingerprint: Buffer;
+  /** What its fingerprint covers besides who caused it. */
+  content: string;
 }
 
 const text = (most: number) => {
@@ -88,24 +87,22 @@ export function readEvent(given: unknown, path: string): { event: UsageEvent } |
       ...(rest.userId !== undefined && { userId: rest.userId.toLowerCase() }),
       ...classes,
       tokensUsed: total ?? sum,
-      fingerprint: fingerprintOf(data),
+      content: contentOf(data),
     },
   };
 }
 
 const CLASSES = ['inputTokens', 'outputTokens', 'cachedInputTokens', 'reasoningTokens'] as const;
 
-/** What is left out is the same as its default; the order of names says nothing. */
-function fingerprintOf({ userId, model, occurredAt, metadata = {}, tokens: total, ...classes }: z.output<typeof schema>): Buffer {
-  const content = [
-    userId?.toLowerCase() ?? null,
+/** A field that was left out is the same as its default; the order of names does not matter. */
+function contentOf({ model, occurredAt, metadata = {}, tokens: total, ...classes }: z.output<typeof schema>): string {
+  return JSON.stringify([
     model,
     CLASSES.map((name) => classes[name] ?? 0),
     total ?? null,
     occurredAt?.getTime() ?? null,
     Object.entries(metadata).sort(([a], [b]) => (a < b ? -1 : 1)),
-  ];
-  return hash('sha256', JSON.stringify(content), 'buffer').subarray(0, 16);
+  ]);
 }
 
 function describe(issue: z.core.$ZodIssue, path: string): InvalidField[] {

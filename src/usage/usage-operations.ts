@@ -21,6 +21,8 @@ export type Rejection = (typeof REJECTIONS)[number];
 /** An event with what its request knows. */
 export interface GivenEvent extends UsageEvent {
   occurredAt: Date;
+  /** Of its content and of who caused it. */
+  fingerprint: Buffer;
   actorUserId: string | null;
   /** Whether it is still to be seen that this person belongs, or belonged, to the organization. */
   isStranger: boolean;

@@ -21,7 +21,7 @@ const LONGEST_HOLD_SECONDS = 86_400;
     'What was used. Give the tokens of each class, or only `tokens`. The classes are disjoint: a cached input token is not an input token as well, a reasoning token not an output token.',
 })
 export class RecordUsageRequest {
-  /** Yours; recorded once for ever, so that it can be sent again. @example "chat-7f3a-42" */
+  /** Your id of the event, recorded once for ever: sending the same event again is a `duplicate`; another event, or the same of another person, is a conflict. @example "chat-7f3a-42" */
   @ApiProperty({ minLength: 1, maxLength: 200 })
   eventId!: string;
 
@@ -57,7 +57,7 @@ export class RecordUsageRequest {
   @ApiProperty({ format: 'date-time', required: false })
   occurredAt?: string;
 
-  /** Whatever helps you to find it again. */
+  /** Data of yours, to find the event again. Send numbers that a 64-bit float does not hold exactly, such as long ids, as text. */
   @ApiProperty({
     ...{ type: 'object', maxProperties: MOST_METADATA, example: { conversation: '7f3a' } },
     additionalProperties: { oneOf: [{ type: 'string', maxLength: MOST_METADATA_CHARACTERS }, { type: 'number' }, { type: 'boolean' }] },
@@ -82,7 +82,7 @@ export class HoldRequest {
   @Max(MOST_TOKENS)
   estimatedTokens!: number;
 
-  /** Yours, so that asking again makes no second hold; made here when left out. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  /** Your id of the hold: asking again for the same, by the same person, makes no second one. Made here when left out. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   @ApiProperty({ format: 'uuid', required: false })
   @ValidateIf(whenGiven)
   @IsUUID('all', { message: '$property must be a UUID' })

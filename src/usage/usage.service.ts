@@ -12,6 +12,7 @@ import type { UsageAlert } from './usage-alerts.table.js';
 import type { EventResult, GivenEvent, HoldOperation, Quota, Result } from './usage-operations.js';
 import { readEvent, type UsageEvent } from './usage-event.js';
 import type { UsageHold } from './usage-holds.table.js';
+import { fingerprintOf } from './usage-fingerprint.js';
 import { UsageLedger } from './usage-ledger.js';
 import { HoldNotFound } from './usage.errors.js';
 import { UsageRepository } from './usage.repository.js';
@@ -151,7 +152,9 @@ export class UsageService {
   }
 
   private complete(caller: UsageCaller, event: UsageEvent): GivenEvent {
-    return { ...event, occurredAt: event.occurredAt ?? this.clock.now(), ...this.actorOf(caller, event.userId) };
+    const actor = this.actorOf(caller, event.userId);
+    const fingerprint = fingerprintOf(event.content, actor.actorUserId);
+    return { ...event, ...actor, fingerprint, occurredAt: event.occurredAt ?? this.clock.now() };
   }
 
   private actorOf({ userId: self, owner }: UsageCaller, userId: string | undefined): Pick<GivenEvent, 'actorUserId' | 'isStranger'> {

@@ -1,0 +1,43 @@
+import fc from 'fast-check';
+import { INEXACT_NUMBER, markInexactNumbers } from './exact-numbers.js';
+
+const parsed = (number: string) => (JSON.parse(markInexactNumbers(`{"a": [${number}]}`)) as { a: [unknown] }).a[0];
+
+describe('numbers in JSON', () => {
+  it.each([
+    ...['0', '-0', '0.0', '0e0', '0.000e-400', '1', '-1', '1.0', '1.50', '0.1', '1e5', '1E+5', '1e-7', '5e-324', '1.7976931348623157e308'],
+    ...['9007199254740991', '9007199254740992', '-9007199254740991', '12345678901234567000', '100000000000000000000000', '1e21', '1e22'],
+    ...['0.30000000000000004', '0.12345678901234568', '1.000000000000000000', '123456789012345.0', '0.0000000000000000001', '120e-2'],
+  ])('keep %s', (number) => expect(parsed(number)).toBe(JSON.parse(number)));
+
+  it.each([
+    ...['9007199254740993', '12345678901234567890', '-12345678901234567890', '1e400', '-1e400', '1e-400', '1e99999999999', '1e308999'],
+    ...['0.1234567890123456789', '1.0000000000000000001', '0.10000000000000000000001', '1234567890.123456789', '4.9e-324', '1e-324'],
+  ])('mark %s', (number) => expect(parsed(number)).toBe(INEXACT_NUMBER));
+
+  it('leave every document alone that JavaScript wrote', () => {
+    fc.assert(
+      fc.property(fc.jsonValue({ maxDepth: 4 }), (value) => {
+        for (const json of [JSON.stringify(value), JSON.stringify(value, undefined, 2)]) expect(markInexactNumbers(json)).toBe(json);
+      }),
+    );
+  });
+
+  it('leave texts and names alone, whatever stands in them', () => {
+    const json =
+      '{"12345678901234567890": "12345678901234567890", "a\\"": "b\\\\", "c": ": 12345678901234567890,", "d": ["\\u0022 ,1e999 "]}';
+    expect(markInexactNumbers(json)).toBe(json);
+    expect(markInexactNumbers(json.replace('"d": [', '"d": [1e999, '))).toBe(json.replace('"d": [', '"d": ["\\u0000inexact number", '));
+  });
+
+  it('leave what is no JSON for the parser to refuse', () => {
+    for (const json of [
+      '{"a": 1e}',
+      '{"a": 1.2.3444444444444444}',
+      '{"a": 00000000000000000000001}',
+      '{"a": 1-2345678901234567890}',
+      '{"a": "x',
+    ])
+      expect(() => JSON.parse(markInexactNumbers(json)) as unknown).toThrow(SyntaxError);
+  });
+});

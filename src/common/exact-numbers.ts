@@ -1,0 +1,29 @@
+/** A number of up to 15 digits, with an exponent of up to two, is always exact. In nearly all bodies there is no other. */
+const LONG_NUMBER = /[:,[\s]-?(?:[\d.]{16}|[\d.]+[eE][+-]?\d{3})/;
+const TEXT_OR_NUMBER = /"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*/gs;
+
+/** Stands in a parsed body for a number that changed when it was parsed. It has a NUL, so no text that we take is equal to it. */
+export const INEXACT_NUMBER = '\0inexact number';
+
+/** Marks numbers in JSON that a double does not hold as they are written: 12345678901234567890, 1e400, 0.1234567890123456789. */
+export function markInexactNumbers(json: string): string {
+  if (!LONG_NUMBER.test(json)) return json;
+  return json.replace(TEXT_OR_NUMBER, (token) => (token.startsWith('"') || isExact(token) ? token : JSON.stringify(INEXACT_NUMBER)));
+}
+
+/** Whether a double that is read from this text is written the same again, but for zeros and the exponent's form. */
+function isExact(written: string): boolean {
+  const number = Number(written);
+  // What is no JSON number is left for the parser to refuse.
+  return Number.isNaN(number) || (Number.isFinite(number) && decimalOf(written) === decimalOf(String(number)));
+}
+
+/** Significant digits and the exponent of the last one: `1.50e3` is `15e2`. */
+function decimalOf(text: string): string {
+  const [mantissa = '', exponent = '0'] = text.replace(/^-/, '').toLowerCase().split('e');
+  const [whole = '', fraction = ''] = mantissa.split('.');
+  const digits = (whole + fraction).replace(/^0+/, '');
+  const significant = digits.replace(/0+$/, '');
+  if (significant === '') return '0';
+  return `${significant}e${Number(exponent) - fraction.length + digits.length - significant.length}`;
+}
