@@ -25,8 +25,8 @@ export const LIMITS = 'limits';
 /** Who may call a route. A route that declares none is refused. */
 export type Access = 'public' | 'signed-in' | 'operator' | readonly Role[];
 
-/** Which allowances a call spends: `api` and `usage` count by the caller; `signIn` and `mail` by the email in the body besides the address. */
-export type Limit = 'api' | 'usage' | 'auth' | 'signIn' | 'mail';
+/** Which allowances a call spends: `api` and `usage` count by the caller, `auth` by the address, `mail` by the address and the email in the body. */
+export type Limit = 'api' | 'usage' | 'auth' | 'mail';
 
 /** Anybody, signed in or not. */
 export const Public = (): MethodDecorator => SetMetadata(ACCESS, 'public' satisfies Access);

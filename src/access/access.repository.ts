@@ -133,6 +133,10 @@ const SPEND = `
       $4) AS key),
   ${gcra({ microseconds: '$5', seconds: '$6' })}`;
 
+const SPEND_KEY = `WITH spender AS (SELECT $1::text AS key), ${gcra({ microseconds: '$2', seconds: '$3' })}`;
+
+const REFUND = `UPDATE rate_limits SET whole_at = whole_at - $2 * interval '1 microsecond' WHERE key = $1`;
+
 /** Rounded down: a whole allowance must fit its window to the microsecond. */
 function intervalOf({ limit, windowSeconds }: RateLimit): number {
   return Math.floor((windowSeconds * 1e6) / limit);
@@ -200,6 +204,17 @@ export class AccessRepository {
     const values = [name, tokenHash, clerkUserId, fallback, interval, windowSeconds, apiKeyHash];
     // No row: refused by one that another call is just writing for the first time.
     return (await this.one<Allowance>('access_spend', SPEND, values)) ?? { allowed: false, debt: windowSeconds };
+  }
+
+  /** Spends from an allowance by its key. */
+  async spendKey(key: string, policy: RateLimit): Promise<Allowance> {
+    const values = [key, intervalOf(policy), policy.windowSeconds];
+    return (await this.one<Allowance>('access_spend_key', SPEND_KEY, values)) ?? { allowed: false, debt: policy.windowSeconds };
+  }
+
+  /** Gives back what one call spent. */
+  async refund(key: string, policy: RateLimit): Promise<void> {
+    await this.one('access_refund', REFUND, [key, intervalOf(policy)]);
   }
 
   /** Spends from an allowance in the transaction of what it allows: a rollback gives it back. */

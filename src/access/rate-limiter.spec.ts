@@ -43,9 +43,9 @@ describe('whose allowance a call spends', () => {
     expect((await spendersOf(['auth'], { ip: '192.0.2.1' }))['auth']).toEqual({ fallback: '192.0.2.1' });
   });
 
-  it('is the email’s for sign-in and mails, however it is written, and not in the clear', async () => {
+  it('is the email’s and the address’s together for mails, however the email is written, and not in the clear', async () => {
     const key = await emailKey({ email: 'ada@example.com' });
-    expect(key).toMatch(/^[\w-]{43}$/);
+    expect(key).toMatch(/^[\w-]{43}:192\.0\.2\.1$/);
     expect(await emailKey({ email: ' ADA@Example.com ' })).toBe(key);
     expect(await emailKey({ newEmail: 'ada@example.com' })).toBe(key);
     expect(await emailKey({ email: 'bob@example.com' })).not.toBe(key);

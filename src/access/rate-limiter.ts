@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import type { Request, Response } from 'express';
+import { normaliseEmail } from '../common/emails.js';
 import { addressBlockOf, clientAddressOf } from '../common/network-addresses.js';
 import { sweepInBatches } from '../common/sweep.js';
 import { Config, type RateLimit } from '../config/config.js';
@@ -13,6 +14,12 @@ export interface Spent {
   name: string;
   policy: RateLimit;
   allowance: Allowance;
+}
+
+/** An allowance by the name of its row. */
+export interface Bound {
+  key: string;
+  policy: RateLimit;
 }
 
 /** Counts calls in the database, so that replicas share one count. */
@@ -30,7 +37,6 @@ export class RateLimiter {
       api: config.apiRateLimit,
       usage: config.usageRateLimit,
       auth: config.authRateLimit,
-      signIn: config.signInRateLimit,
       mail: config.mailRateLimit,
     };
   }
@@ -45,9 +51,9 @@ export class RateLimiter {
         if (prepaid?.name === name) return prepaid;
         const policy = this.policies[name];
         const isCallers = name === 'api' || name === 'usage';
-        const spender = isCallers
-          ? { ...caller, fallback: address }
-          : { fallback: name === 'auth' ? address : emailKey(emailIn(request.body)) };
+        // By address too: nobody can use up what the owner of the email may ask for.
+        const byAddress = name === 'auth' ? address : `${emailKey(emailIn(request.body))}:${address}`;
+        const spender = isCallers ? { ...caller, fallback: address } : { fallback: byAddress };
         return { name, policy, allowance: await this.access.spend(name, policy, spender) };
       }),
     );
@@ -68,6 +74,26 @@ export class RateLimiter {
   async spendIn(db: Queryable, key: string, policy: RateLimit): Promise<number | undefined> {
     const allowance = await this.access.spendIn(db, key, policy);
     return allowance.allowed ? undefined : secondsUntilNext({ name: key, policy, allowance });
+  }
+
+  /**
+   * Spends from several allowances, or from none.
+   *
+   * @returns undefined, or how many seconds to wait for the one that is used up
+   */
+  async spendAll(bounds: readonly Bound[]): Promise<number | undefined> {
+    for (const [index, { key, policy }] of bounds.entries()) {
+      const allowance = await this.access.spendKey(key, policy);
+      if (allowance.allowed) continue;
+      await this.refund(bounds.slice(0, index));
+      return secondsUntilNext({ name: key, policy, allowance });
+    }
+    return undefined;
+  }
+
+  /** Gives back what `spendAll` spent. */
+  async refund(bounds: readonly Bound[]): Promise<void> {
+    for (const { key, policy } of bounds) await this.access.refund(key, policy);
   }
 
   /**
@@ -111,7 +137,7 @@ export function secondsUntilNext({ policy: { limit, windowSeconds }, allowance }
 
 /** Hashed: a table of counters is no place for addresses. */
 export function emailKey(email: string): string {
-  return createHash('sha256').update(email.trim().toLowerCase()).digest('base64url');
+  return createHash('sha256').update(normaliseEmail(email)).digest('base64url');
 }
 
 function emailIn(body: unknown): string {

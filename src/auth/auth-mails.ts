@@ -23,13 +23,14 @@ export class AuthMails {
     });
   }
 
-  async sendPasswordReset(recipient: Recipient, url: string, token: string): Promise<void> {
+  async sendPasswordReset(recipient: Recipient, { url, token, isKnown }: { url: string; token: string; isKnown?: boolean }): Promise<void> {
     const hasPage = new URL(url).searchParams.get('callbackURL') !== '';
     const how = hasPage
       ? `choose a new password here:\n\n${url}`
       : `send this token with your new password to POST /v1/auth/reset-password:\n\n${token}`;
     await this.mail.send({
       kind: 'password_reset',
+      isKnown,
       to: recipient.email,
       subject: 'Reset your password',
       text: `${greeting(recipient)}\n\n${how}\n\nIt works once, for an hour. If you did not ask for it, ignore this mail: your password stays as it is.\n`,

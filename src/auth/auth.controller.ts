@@ -69,11 +69,11 @@ export class AuthController {
   @Post('sign-in/email')
   @HttpCode(200)
   @Public()
-  @Limited('auth', 'signIn')
+  @Limited('auth')
   @ApiOkResponse({ type: SignInResponse, headers: TOKEN_HEADER })
   @Problems(WrongCredentials, UserSuspended, UntrustedOrigin, UntrustedRedirect)
   async signIn(@Req() request: Request, @Res() response: Response, @Body() body: SignInRequest): Promise<void> {
-    await this.auth.forward(request, response, body);
+    await this.auth.signInWithPassword(request, response, body);
   }
 
   /** Starts signing in with Google or GitHub. */
@@ -165,8 +165,8 @@ export class AuthController {
   @Public()
   @Limited('auth', 'mail')
   @Problems(UntrustedRedirect)
-  async requestPasswordReset(@Body() body: PasswordResetMailRequest): Promise<StatusResponse> {
-    await this.auth.requestPasswordReset(body);
+  async requestPasswordReset(@Req() request: Request, @Body() body: PasswordResetMailRequest): Promise<StatusResponse> {
+    await this.auth.requestPasswordReset(body, request);
     return { status: true };
   }
 
@@ -216,7 +216,7 @@ export class AuthController {
     @Res() response: Response,
     @Body() body: ChangePasswordRequest,
   ): Promise<void> {
-    await this.auth.forwardForCaller(caller, request, response, { ...body, revokeOtherSessions: true });
+    await this.auth.changePassword(caller, request, response, body);
   }
 
   /** Sends a link to your new email. Only following it, while you stay signed in here, changes anything; all other sessions end then. */
@@ -225,8 +225,8 @@ export class AuthController {
   @SignedIn()
   @Limited('auth', 'mail')
   @Problems(WrongPassword, ManagedByClerk, UntrustedRedirect)
-  async changeEmail(@Caller() caller: Principal, @Body() body: ChangeEmailRequest): Promise<StatusResponse> {
-    await this.emailChanges.request(caller, body);
+  async changeEmail(@Caller() caller: Principal, @Req() request: Request, @Body() body: ChangeEmailRequest): Promise<StatusResponse> {
+    await this.emailChanges.request(caller, body, request);
     return { status: true };
   }
 

@@ -9,11 +9,14 @@ import { OutboxModule } from '../outbox/outbox.module.js';
 import { SessionsModule } from '../sessions/sessions.module.js';
 import { UsersModule } from '../users/users.module.js';
 import { AuthController } from './auth.controller.js';
+import { AuthRepository } from './auth.repository.js';
 import { AuthMails } from './auth-mails.js';
 import { AuthService } from './auth.service.js';
 import { ClerkFirstSight } from './clerk-first-sight.js';
 import { EmailChanges } from './email-changes.js';
 import { LegacyCookies } from './legacy-cookies.js';
+import { KnownDevices } from './known-devices.js';
+import { PasswordAttempts } from './password-attempts.js';
 import { Passwords } from './passwords.js';
 
 /** Global only for `ClerkSignIn`, which the guard asks for without knowing us. */
@@ -21,7 +24,17 @@ import { Passwords } from './passwords.js';
 @Module({
   imports: [AccessModule, AuditModule, UsersModule, AccountsModule, SessionsModule, OutboxModule, MailModule, JobsModule],
   controllers: [AuthController],
-  providers: [AuthService, AuthMails, EmailChanges, LegacyCookies, Passwords, { provide: ClerkSignIn, useClass: ClerkFirstSight }],
+  providers: [
+    AuthService,
+    AuthMails,
+    AuthRepository,
+    KnownDevices,
+    PasswordAttempts,
+    EmailChanges,
+    LegacyCookies,
+    Passwords,
+    { provide: ClerkSignIn, useClass: ClerkFirstSight },
+  ],
   exports: [ClerkSignIn, AuthService],
 })
 export class AuthModule {}

@@ -19,20 +19,27 @@ import { SessionsService } from '../sessions/sessions.service.js';
 import { UsersService } from '../users/users.service.js';
 import type { User } from '../users/users.table.js';
 import { AuthMails } from './auth-mails.js';
-import type { MailRequest } from './auth.dto.js';
+import type { ChangePasswordRequest, MailRequest, SignInRequest } from './auth.dto.js';
 import { COLLIDED } from './better-auth-adapter.js';
 import { AUTH_BASE_PATH, type BetterAuth, createBetterAuth } from './better-auth.js';
+import { KnownDevices } from './known-devices.js';
 import { toAuthProblem } from './better-auth-problems.js';
 import { forwardedPath } from './forwarded-path.js';
 import { LegacyCookies } from './legacy-cookies.js';
+import { PasswordAttempts } from './password-attempts.js';
 import { Passwords } from './passwords.js';
-import { signInContext } from './sign-in-context.js';
+import { type SignInContext, signInContext } from './sign-in-context.js';
 
 /** Better Auth hashes inside its transactions: it must not hold the connections of everybody else. */
 const POOL_SIZE = 5;
 
 const RESET_REQUESTED = 'auth.password_reset_requested';
 const VERIFICATION_REQUESTED = 'auth.verification_requested';
+
+interface ResetRequest extends MailRequest {
+  /** Whether it came from a device or network of the owner. Absent in entries of version 0.1. */
+  isKnown?: boolean;
+}
 
 /** Everything around signing in that is not a rule about users, accounts or sessions themselves. */
 @Injectable()
@@ -50,6 +57,8 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
     private readonly accounts: AccountsService,
     private readonly sessions: SessionsService,
     private readonly limiter: RateLimiter,
+    private readonly attempts: PasswordAttempts,
+    private readonly devices: KnownDevices,
     private readonly jobs: JobsService,
     private readonly legacyCookies: LegacyCookies,
     audit: AuditService,
@@ -73,7 +82,7 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
   }
 
   onModuleInit(): void {
-    this.outbox.handle(RESET_REQUESTED, (payload) => this.sendPasswordReset(payload as MailRequest));
+    this.outbox.handle(RESET_REQUESTED, (payload) => this.sendPasswordReset(payload as ResetRequest));
     this.outbox.handle(VERIFICATION_REQUESTED, (payload) => this.sendVerification(payload as MailRequest));
     this.jobs.register({
       name: 'sweep_rate_limits',
@@ -93,11 +102,39 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
    * @throws {Problem} for every answer of 400 and above
    */
   async forward(request: Request, response: Response, body?: object): Promise<void> {
-    const answer = await this.ask(request, body);
+    await this.reply(await this.ask(request, response, body), response);
+  }
+
+  /**
+   * As `forward`, under the limits for guessing a password.
+   *
+   * @throws {RateLimited}
+   */
+  async signInWithPassword(request: Request, response: Response, body: SignInRequest): Promise<void> {
+    const check = () => this.ask(request, response, body);
+    await this.reply(await this.attempts.run({ email: body.email }, request, check), response);
+  }
+
+  /** @throws {ManagedByClerk} @throws {RateLimited} for too many wrong passwords */
+  async changePassword(caller: Principal, request: Request, response: Response, body: ChangePasswordRequest): Promise<void> {
+    await this.requireOwn(caller);
+    const check = () => this.ask(request, response, { ...body, revokeOtherSessions: true });
+    await this.reply(await this.attempts.run({ sessionId: caller.sessionId }, request, check), response);
+  }
+
+  /** Asks Better Auth; its cookies go out in any case. */
+  private async ask(request: Request, response: Response, body: object | undefined): Promise<globalThis.Response> {
+    const { answer, passwordHash } = await this.askBetterAuth(request, body);
     const cookies = answer.headers.getSetCookie();
     for (const cookie of [...cookies, ...this.legacyCookies.expiredBy(cookies, request.headers.cookie)])
       response.append('set-cookie', cookie);
     if (answer.status >= 400) throw await toAuthProblem(answer);
+    const isForgotten = body !== undefined && 'rememberMe' in body && body.rememberMe === false;
+    if (passwordHash !== undefined && !isForgotten) this.devices.remember(passwordHash, request, response);
+    return answer;
+  }
+
+  private async reply(answer: globalThis.Response, response: Response): Promise<void> {
     for (const [name, value] of answer.headers) {
       if (name === 'set-auth-token') response.setHeader(name, decodeURIComponent(value));
       else if (!NOT_PASSED_ON.has(name)) response.setHeader(name, value);
@@ -111,8 +148,12 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
    * @throws {ManagedByClerk} for a user who signs in over there
    */
   async forwardForCaller(caller: Principal, request: Request, response: Response, body: object): Promise<void> {
-    if ((await this.users.get(caller.userId)).clerkUserId !== null) throw new ManagedByClerk();
+    await this.requireOwn(caller);
     await this.forward(request, response, body);
+  }
+
+  private async requireOwn({ userId }: Principal): Promise<void> {
+    if ((await this.users.get(userId)).clerkUserId !== null) throw new ManagedByClerk();
   }
 
   /**
@@ -126,9 +167,10 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
   }
 
   /** Answers at once, and the same, whoever asks: whether there is such a user is found out afterwards. */
-  async requestPasswordReset(request: MailRequest): Promise<void> {
-    const redirectTo = trustedRedirect(this.config, request.redirectTo);
-    await this.outbox.enqueue(RESET_REQUESTED, { email: request.email, redirectTo } satisfies MailRequest);
+  async requestPasswordReset({ email, ...given }: MailRequest, request: Request): Promise<void> {
+    const redirectTo = trustedRedirect(this.config, given.redirectTo);
+    const isKnown = (await this.devices.recognize(email, request)) !== undefined;
+    await this.outbox.enqueue(RESET_REQUESTED, { email, redirectTo, isKnown } satisfies ResetRequest);
   }
 
   /** As `requestPasswordReset`. */
@@ -168,23 +210,27 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
     });
   }
 
-  private async sendPasswordReset({ email, redirectTo }: MailRequest): Promise<void> {
+  private async sendPasswordReset({ email, redirectTo, isKnown }: ResetRequest): Promise<void> {
     // Clerk owns how its users sign in.
     if ((await this.users.findByEmail(email))?.clerkUserId != null) return;
-    await this.betterAuth.api.requestPasswordReset({ body: { email, redirectTo } });
+    const context = { path: '/request-password-reset', requestId: null, ipAddress: null, isKnown };
+    await signInContext.run(context, () => this.betterAuth.api.requestPasswordReset({ body: { email, redirectTo } }));
   }
 
   private async sendVerification({ email, callbackURL }: MailRequest): Promise<void> {
     await this.betterAuth.api.sendVerificationEmail({ body: { email, callbackURL }, headers: new Headers() });
   }
 
-  private async ask(request: Request, body: object | undefined): Promise<globalThis.Response> {
+  /** @returns the answer, and the hash of the password that was given or set */
+  private async askBetterAuth(request: Request, body?: object): Promise<{ answer: globalThis.Response; passwordHash?: string }> {
     const path = forwardedPath(request, AUTH_BASE_PATH);
     const about = { path, ...originOf(request) };
     const headers = await this.headersFor(request);
     for (let attempt = 1; ; attempt += 1) {
-      const answer = await signInContext.run({ ...about }, () => this.betterAuth.handler(this.toWebRequest(path, request, headers, body)));
-      if (attempt === ATTEMPTS || !(await hasCollided(answer))) return answer;
+      const context: SignInContext = { ...about };
+      const answer = await signInContext.run(context, () => this.betterAuth.handler(this.toWebRequest(path, request, headers, body)));
+      const passwordHash = context.wayIn?.field === 'password' ? context.wayIn.value : undefined;
+      if (attempt === ATTEMPTS || !(await hasCollided(answer))) return { answer, passwordHash };
     }
   }
 

@@ -100,7 +100,8 @@ export function createBetterAuth({ config, db, providerTokens, audit, passwords,
       autoSignIn: true,
       resetPasswordTokenExpiresIn: LINK_LIFETIME_SECONDS,
       revokeSessionsOnPasswordReset: true,
-      sendResetPassword: ({ user, url, token }) => mails.sendPasswordReset(user, url, token),
+      sendResetPassword: ({ user, url, token }) =>
+        mails.sendPasswordReset(user, { url, token, isKnown: signInContext.getStore()?.isKnown }),
       password: {
         hash: (password) => passwords.hash(password),
         verify: async ({ hash, password }) => {

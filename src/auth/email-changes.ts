@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
+import type { Request } from 'express';
 import type { Actor, Principal } from '../access/principal.js';
 import { trustedRedirect } from '../access/trusted-redirect.js';
 import { AccountsService } from '../accounts/accounts.service.js';
@@ -14,6 +15,7 @@ import { AuthMails } from './auth-mails.js';
 import type { ChangeEmailRequest } from './auth.dto.js';
 import { InvalidToken, WrongPassword } from './auth.errors.js';
 import { AUTH_BASE_PATH, LINK_LIFETIME_SECONDS } from './better-auth.js';
+import { PasswordAttempts } from './password-attempts.js';
 import { Passwords } from './passwords.js';
 
 const KIND = 'auth.email_change_requested';
@@ -32,6 +34,7 @@ export class EmailChanges implements OnModuleInit {
   constructor(
     private readonly config: Config,
     private readonly passwords: Passwords,
+    private readonly attempts: PasswordAttempts,
     private readonly mails: AuthMails,
     private readonly outbox: OutboxService,
     private readonly users: UsersService,
@@ -50,14 +53,18 @@ export class EmailChanges implements OnModuleInit {
    * found out afterwards, so that the answer tells nobody who has an account.
    *
    * @throws {WrongPassword} for a user with a password who did not give it
+   * @throws {RateLimited} for too many wrong passwords
    * @throws {ManagedByClerk}
    */
-  async request(caller: Principal, { newEmail, currentPassword, ...request }: ChangeEmailRequest): Promise<void> {
-    const callbackURL = trustedRedirect(this.config, request.callbackURL);
+  async request(caller: Principal, { newEmail, currentPassword, ...given }: ChangeEmailRequest, request: Request): Promise<void> {
+    const callbackURL = trustedRedirect(this.config, given.callbackURL);
     const user = await this.users.get(caller.userId);
     if (user.clerkUserId !== null) throw new ManagedByClerk();
     const hash = (await this.accounts.list(user.id)).find(({ provider }) => provider === 'credential')?.passwordHash;
-    if (hash != null && !(await this.passwords.verify(hash, currentPassword ?? ''))) throw new WrongPassword();
+    if (hash != null)
+      await this.attempts.run({ sessionId: caller.sessionId }, request, async () => {
+        if (!(await this.passwords.verify(hash, currentPassword ?? ''))) throw new WrongPassword();
+      });
     const change: EmailChange = { userId: user.id, sessionId: caller.sessionId, newEmail, callbackURL };
     await this.db.transaction(async (tx) => {
       await this.outbox.enqueue(KIND, change, tx);

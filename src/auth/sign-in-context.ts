@@ -8,6 +8,8 @@ export interface SignInContext {
   ipAddress: string | null;
   /** What of an account let the caller in: it must still be there once the session is. */
   wayIn?: { field: 'password' | 'id'; value: string };
+  /** Whether a reset was asked for from a device or network of the owner. */
+  isKnown?: boolean;
   /** The last failure of the database. */
   failure?: Error;
 }

@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { emailKey, RateLimiter } from '../access/rate-limiter.js';
+import { type Bound, emailKey, RateLimiter } from '../access/rate-limiter.js';
 import { Config, type RateLimit } from '../config/config.js';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { type Mail, MAIL_KINDS } from './mail.js';
@@ -8,11 +8,6 @@ import { type Mail, MAIL_KINDS } from './mail.js';
 const MAILBOX_FACTOR = 10;
 /** Notices have an allowance of their own, so that nobody can suppress one by exhausting another. */
 const NOTICE_FACTOR = 4;
-
-interface Bound {
-  key: string;
-  policy: RateLimit;
-}
 
 /** Bounds mails by recipient, and by the user and the organization that cause them (docs/mail.md). */
 @Injectable()
@@ -38,11 +33,13 @@ export class MailLimits {
   }
 
   /** Always in this order, in which transactions take the locks of the rows. */
-  private boundsOf({ kind, to, sender = {} }: Mail): Bound[] {
+  private boundsOf({ kind, to, isKnown = false, sender = {} }: Mail): Bound[] {
     const { mailRateLimit: recipient, mailSenderRateLimit: bySender } = this.config;
     const isNotice = MAIL_KINDS[kind] === 'notice';
-    const bounds: Bound[] = [{ key: `mail:${kind}:to:${emailKey(to)}`, policy: times(recipient, isNotice ? NOTICE_FACTOR : 1) }];
-    if (!isNotice) bounds.push({ key: `mail:to:${emailKey(mailboxOf(to))}`, policy: times(recipient, MAILBOX_FACTOR) });
+    const bounds: Bound[] = [
+      { key: `mail:${kind}:${isKnown ? 'known' : 'to'}:${emailKey(to)}`, policy: times(recipient, isNotice ? NOTICE_FACTOR : 1) },
+    ];
+    if (!isNotice && !isKnown) bounds.push({ key: `mail:to:${emailKey(mailboxOf(to))}`, policy: times(recipient, MAILBOX_FACTOR) });
     if (sender.userId !== undefined) bounds.push({ key: `mail:by:${sender.userId}`, policy: bySender });
     if (sender.organizationId !== undefined) bounds.push({ key: `mail:of:${sender.organizationId}`, policy: bySender });
     return bounds;

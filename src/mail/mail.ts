@@ -19,6 +19,8 @@ export interface Mail {
   to: string;
   subject: string;
   text: string;
+  /** Asked for by a device or network of the recipient: strangers cannot use up its allowance. */
+  isKnown?: boolean;
   /** Who causes a mail to somebody else. */
   sender?: { userId?: string; organizationId?: string };
 }
