@@ -5,7 +5,7 @@ import { AuditService } from '../src/audit/audit.service.js';
 import { Cursors } from '../src/common/cursors.js';
 import { Keyring } from '../src/common/keyring.js';
 import { ProviderTokens } from '../src/accounts/provider-tokens.js';
-import { createAdapter } from '../src/auth/better-auth-adapter.js';
+import { type AdapterServices, createAdapter } from '../src/auth/better-auth-adapter.js';
 import { signInContext } from '../src/auth/sign-in-context.js';
 import { newId } from '../src/common/ids.js';
 import { loadConfig } from '../src/config/config.js';
@@ -28,16 +28,21 @@ describe('the adapter under Better Auth', () => {
   beforeAll(async () => {
     db = await createTestDatabase();
     database = createDatabase({ databaseUrl: asAppRole(db.url), databasePoolSize: 4 });
-    adapter = createAdapter(database, ...rules(database))({ ...NAMES, advanced: { database: { generateId: () => newId() } } });
+    adapter = createAdapter(database, services(database))({ ...NAMES, advanced: { database: { generateId: () => newId() } } });
   });
   afterAll(async () => {
     await database.$client.end();
     await db.drop();
   });
 
-  const rules = (over: Database): [ProviderTokens, AuditService] => {
+  const services = (over: Database): AdapterServices => {
     const config = loadConfig(testEnvironment(db.url));
-    return [new ProviderTokens(new Keyring(config)), new AuditService(new AuditRepository(over), new Cursors(config))];
+    return {
+      providerTokens: new ProviderTokens(new Keyring(config)),
+      audit: new AuditService(new AuditRepository(over), new Cursors(config)),
+      // What a take-over ends has tests of its own, over HTTP.
+      takeovers: { endMadeByUnproved: async () => undefined },
+    };
   };
   const makeUser = async () => {
     const id = newId();
@@ -179,7 +184,7 @@ describe('the adapter under Better Auth', () => {
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const { port } = server.address() as AddressInfo;
     const nowhere = createDatabase({ databaseUrl: `postgres://127.0.0.1:${port}/none`, databasePoolSize: 2 });
-    const broken = createAdapter(nowhere, ...rules(nowhere))({ ...NAMES });
+    const broken = createAdapter(nowhere, services(nowhere))({ ...NAMES });
     await expect(work(broken)).rejects.toMatchObject({ statusCode: 503, body: { code: 'SERVICE_UNAVAILABLE' } });
     await nowhere.$client.end();
     await new Promise((resolve) => server.close(resolve));

@@ -42,6 +42,15 @@ export class ApiKeysRepository {
     return key;
   }
 
+  async revokeMadeBy(organizationId: string, userId: string, db: Queryable): Promise<ApiKey[]> {
+    const isLive = or(isNull(apiKeys.revokedAt), gt(apiKeys.revokedAt, sql`now()`));
+    return db
+      .update(apiKeys)
+      .set({ revokedAt: sql`now()` })
+      .where(and(eq(apiKeys.organizationId, organizationId), eq(apiKeys.createdBy, userId), isLive))
+      .returning();
+  }
+
   /** Revokes a key by the database's clock, which the guard reads too; an earlier end stays. Answers when it ends. */
   async revokeAfter(apiKeyId: string, seconds: number, db: Queryable): Promise<Date | null> {
     const [key] = await db

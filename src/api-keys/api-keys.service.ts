@@ -80,6 +80,18 @@ export class ApiKeysService {
     });
   }
 
+  /** Ends every key that one of these people made in their organization. Returns how many. */
+  async revokeMadeBy(people: { organizationId: string; userId: string }[], actor: Actor, db: Queryable): Promise<number> {
+    let revoked = 0;
+    for (const { organizationId, userId } of people) {
+      for (const key of await this.repository.revokeMadeBy(organizationId, userId, db)) {
+        revoked += 1;
+        await this.record('api_key.revoked', key, actor, { after: { revokedAt: key.revokedAt, reason: 'unproved_account' } }, db);
+      }
+    }
+    return revoked;
+  }
+
   private async insert(
     given: Pick<ApiKey, 'organizationId' | 'name' | 'scopes' | 'expiresAt' | 'createdBy'>,
     db: Queryable,

@@ -1,7 +1,8 @@
 import { getOAuthState } from 'better-auth/api';
+import type { Actor } from '../access/principal.js';
 import type { AuditService } from '../audit/audit.service.js';
 import type { Queryable } from '../database/database.js';
-import { signInContext } from './sign-in-context.js';
+import { type SignInContext, signInContext } from './sign-in-context.js';
 
 /** What Better Auth just wrote, as far as the audit log wants to know. */
 export type Written = 'session' | 'account' | 'password' | 'verified-email' | 'ended-session';
@@ -14,8 +15,12 @@ export async function recordWrite(audit: AuditService, written: Written, userId:
   const context = signInContext.getStore();
   const action = context && (await actionOf(written, context.path));
   if (context === undefined || action === undefined) return;
-  const { requestId, ipAddress } = context;
-  await audit.record({ actor: { kind: 'user', id: userId, requestId, ipAddress }, action, target: { type: 'user', id: userId } }, db);
+  await audit.record({ actor: actorOf(userId, context), action, target: { type: 'user', id: userId } }, db);
+}
+
+/** The user who signs in, or proves an address, with a request. */
+export function actorOf(userId: string, { requestId, ipAddress }: SignInContext): Actor {
+  return { kind: 'user', id: userId, requestId, ipAddress };
 }
 
 async function actionOf(written: Written, path: string): Promise<string | undefined> {

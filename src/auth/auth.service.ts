@@ -16,6 +16,7 @@ import { createDatabase, DATABASE, type Database } from '../database/database.js
 import { JobsService } from '../jobs/jobs.service.js';
 import { OutboxService } from '../outbox/outbox.service.js';
 import { SessionsService } from '../sessions/sessions.service.js';
+import { Takeovers } from '../users/takeovers.js';
 import { UsersService } from '../users/users.service.js';
 import type { User } from '../users/users.table.js';
 import { AuthMails } from './auth-mails.js';
@@ -62,6 +63,7 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
     private readonly jobs: JobsService,
     private readonly legacyCookies: LegacyCookies,
     audit: AuditService,
+    takeovers: Takeovers,
     providerTokens: ProviderTokens,
     @Inject(DATABASE) private readonly db: Database,
   ) {
@@ -71,6 +73,7 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
       db: this.ownDb,
       providerTokens,
       audit,
+      takeovers,
       passwords,
       mails,
       onError: (message, error) =>

@@ -1,5 +1,5 @@
 import type { BetterAuthOptions, DBAdapter, Where } from 'better-auth';
-import { APIError } from 'better-auth/api';
+import { APIError, getOAuthState } from 'better-auth/api';
 import { drizzleAdapter } from 'better-auth/adapters/drizzle';
 import { hashSessionToken } from '../access/session-tokens.js';
 import type { ProviderTokens } from '../accounts/provider-tokens.js';
@@ -9,12 +9,20 @@ import type { AuditService } from '../audit/audit.service.js';
 import type { Database, Queryable } from '../database/database.js';
 import { isDatabaseAway, isDeadlock, isUniqueViolation } from '../database/database-errors.js';
 import { sessions } from '../sessions/sessions.table.js';
+import type { Takeovers } from '../users/takeovers.js';
 import { users } from '../users/users.table.js';
-import { recordWrite, type Written } from './auth-audit.js';
+import { actorOf, recordWrite, type Written } from './auth-audit.js';
 import { signInContext } from './sign-in-context.js';
 
 /** Code of an answer to a request that lost to another one and left nothing behind: it may run again. */
 export const COLLIDED = 'COLLIDED';
+
+/** What the adapter needs of other modules. */
+export interface AdapterServices {
+  providerTokens: ProviderTokens;
+  audit: AuditService;
+  takeovers: Pick<Takeovers, 'endMadeByUnproved'>;
+}
 
 type Row = Record<string, unknown>;
 type Operations = Omit<DBAdapter, 'transaction'>;
@@ -32,15 +40,16 @@ type Operations = Omit<DBAdapter, 'transaction'>;
  *
  * The adapter is patched in place: Better Auth recognises the object for its schema check.
  */
-export function createAdapter(db: Database, providerTokens: ProviderTokens, audit: AuditService) {
+export function createAdapter(db: Database, { providerTokens, audit, takeovers }: AdapterServices) {
+  const services = { providerTokens, audit, takeovers };
   const create = (over: object) =>
     drizzleAdapter(over, { provider: 'pg', schema: { users, sessions, accounts, verifications }, transaction: true });
   return (options: BetterAuthOptions): DBAdapter => {
     const adapter = create(db)(options) as DBAdapter;
     // Our own rather than the library's: the rules below write through the transaction too.
     const transaction: DBAdapter['transaction'] = (work) =>
-      known(() => db.transaction((tx) => work(protect(create(tx)(options) as DBAdapter, providerTokens, audit, tx))));
-    return Object.assign(adapter, protect(adapter, providerTokens, audit), inTransactions(transaction), { transaction });
+      known(() => db.transaction((tx) => work(protect(create(tx)(options) as DBAdapter, services, tx))));
+    return Object.assign(adapter, protect(adapter, services), inTransactions(transaction), { transaction });
   };
 }
 
@@ -55,7 +64,7 @@ function inTransactions(transaction: DBAdapter['transaction']) {
 }
 
 /** @param db the transaction that the adapter runs in, if it does */
-function protect<T extends Operations>(adapter: T, providerTokens: ProviderTokens, audit: AuditService, db?: Queryable): T {
+function protect<T extends Operations>(adapter: T, { providerTokens, audit, takeovers }: AdapterServices, db?: Queryable): T {
   const plain = {
     create: adapter.create.bind(adapter),
     findOne: adapter.findOne.bind(adapter),
@@ -96,6 +105,7 @@ function protect<T extends Operations>(adapter: T, providerTokens: ProviderToken
     if (context === undefined) return;
     context.wayIn = { field: 'password', value: passwordHash };
     if (context.path !== '/reset-password') return;
+    if (db !== undefined) await takeovers.endMadeByUnproved(userId, actorOf(userId, context), db);
     // The reset link came by mail, so the address is theirs; if nobody had proved that before, all other ways in go.
     const unproved = [
       { field: 'id', value: userId },
@@ -108,6 +118,15 @@ function protect<T extends Operations>(adapter: T, providerTokens: ProviderToken
       { field: 'providerId', value: 'credential', operator: 'ne' },
     ];
     await run('deleteMany', { model: 'account', where: others });
+  };
+
+  /** A provider that signs somebody in proves the address, which ends what an unproved account made. */
+  const afterAccountCreated = async ({ userId, providerId }: Row): Promise<void> => {
+    const context = signInContext.getStore();
+    if (context === undefined || db === undefined || providerId === 'credential') return;
+    const isCallback = context.path.startsWith('/callback/');
+    const isLinkBySignedIn = context.path === '/link-social' || (isCallback && (await getOAuthState())?.link !== undefined);
+    if (!isLinkBySignedIn) await takeovers.endMadeByUnproved(String(userId), actorOf(String(userId), context), db);
   };
 
   const rememberWayIn = (account: Row): void => {
@@ -136,6 +155,7 @@ function protect<T extends Operations>(adapter: T, providerTokens: ProviderToken
       if (model === 'account') {
         rememberWayIn(row as Row);
         await record('account', data['userId']);
+        await afterAccountCreated(data);
       }
       if (model === 'account' && typeof data['password'] === 'string') await afterPasswordWritten(String(data['userId']), data['password']);
       return read(model, row as Row | null, new Map([[String(kept['token']), String(data['token'])]]));

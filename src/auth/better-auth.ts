@@ -8,6 +8,7 @@ import { isEmail } from '../common/emails.js';
 import { newId } from '../common/ids.js';
 import type { Config } from '../config/config.js';
 import type { Database } from '../database/database.js';
+import type { Takeovers } from '../users/takeovers.js';
 import type { AuthMails } from './auth-mails.js';
 import { createAdapter } from './better-auth-adapter.js';
 import { trustedOriginsOf } from './better-auth-origins.js';
@@ -25,20 +26,21 @@ interface Dependencies {
   db: Database;
   providerTokens: ProviderTokens;
   audit: AuditService;
+  takeovers: Takeovers;
   passwords: Passwords;
   mails: AuthMails;
   onError: (message: string, error: unknown) => void;
 }
 
 /** Better Auth with everything switched off that we do ourselves (docs/decisions/0003). */
-export function createBetterAuth({ config, db, providerTokens, audit, passwords, mails, onError }: Dependencies) {
+export function createBetterAuth({ config, db, providerTokens, audit, takeovers, passwords, mails, onError }: Dependencies) {
   return betterAuth({
     appName: 'Tenantry',
     baseURL: config.publicUrl,
     basePath: AUTH_BASE_PATH,
     secret: config.authSecret,
     trustedOrigins: trustedOriginsOf(config.trustedOrigins),
-    database: createAdapter(db, providerTokens, audit),
+    database: createAdapter(db, { providerTokens, audit, takeovers }),
     telemetry: { enabled: false },
     // Ours counts in the database for all replicas.
     rateLimit: { enabled: false },

@@ -90,9 +90,10 @@ export class EmailChanges implements OnModuleInit {
       await this.accounts.cancelVerifications(userId, tx);
       if (!(await this.sessions.holdLive(userId, sessionId, tx))) throw new InvalidToken();
       const before = await this.users.get(userId);
-      await this.users.changeEmail(userId, newEmail, tx);
+      const actor: Actor = { kind: 'user', id: userId, ...origin };
+      await this.users.changeEmail(userId, newEmail, actor, tx);
       const change = { before: { email: before.email }, after: { email: newEmail } };
-      await this.record('user.email_changed', userId, { kind: 'user', id: userId, ...origin }, change, tx);
+      await this.record('user.email_changed', userId, actor, change, tx);
       await this.sessions.endAll([userId], { except: sessionId }, tx);
       if (before.email !== null && before.email !== newEmail)
         await this.mails.sendEmailChanged({ name: before.name, email: before.email, emailVerified: before.emailVerified }, tx);

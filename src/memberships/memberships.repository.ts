@@ -137,12 +137,16 @@ export class MembershipsRepository {
     return user !== undefined;
   }
 
-  async isMember(organizationId: string, userId: string, db: Queryable): Promise<boolean> {
-    const [member] = await db
-      .select({ id: memberships.id })
+  async findOfPair(organizationId: string, userId: string, db: Queryable): Promise<Membership | undefined> {
+    const [membership] = await db
+      .select()
       .from(memberships)
       .where(and(eq(memberships.organizationId, organizationId), eq(memberships.userId, userId), isNull(memberships.deletedAt)));
-    return member !== undefined;
+    return membership;
+  }
+
+  async isMember(organizationId: string, userId: string, db: Queryable): Promise<boolean> {
+    return (await this.findOfPair(organizationId, userId, db)) !== undefined;
   }
 
   /** @param except a membership that does not count */

@@ -189,6 +189,36 @@ export class MembershipsService {
     );
   }
 
+  /** Two who lock several do not wait for each other. */
+  async lockOrganizations(organizationIds: string[], db: Queryable): Promise<void> {
+    await this.repository.lockOrganizations(organizationIds, db);
+  }
+
+  /** The caller holds the locks of the organizations' rows. Returns how many ended. */
+  async endInvitationsSentBy(people: { organizationId: string; userId: string }[], actor: Actor, db: Queryable): Promise<number> {
+    let ended = 0;
+    for (const { organizationId, userId } of people) ended += await this.invitationEnds.endSentBy(userId, [organizationId], actor, db);
+    return ended;
+  }
+
+  /**
+   * Ends memberships that an account gave whose address it never proved. The caller holds the locks of the
+   * organizations' rows. Returns how many ended.
+   */
+  async endUnproved(people: { organizationId: string; userId: string }[], actor: Actor, db: Queryable): Promise<number> {
+    let ended = 0;
+    for (const { organizationId, userId } of people) {
+      const membership = await this.repository.findOfPair(organizationId, userId, db);
+      if (membership === undefined || membership.clerkMembershipId !== null) continue;
+      await this.repository.end([membership.id], db);
+      const change = { before: { userId, role: membership.role }, after: { reason: 'unproved_account' } };
+      await this.record('membership.removed', membership, actor, change, db);
+      await this.ensureAdmin(organizationId, db);
+      ended += 1;
+    }
+    return ended;
+  }
+
   /**
    * The caller holds the lock of the organization's row.
    *

@@ -7,6 +7,7 @@ import type { Queryable } from '../database/database.js';
 import { MembershipsService } from '../memberships/memberships.service.js';
 import { SessionsService } from '../sessions/sessions.service.js';
 import { SyncedUsersRepository } from './synced-users.repository.js';
+import { Takeovers } from './takeovers.js';
 import type { UserMerge } from './user-merges.table.js';
 import type { User } from './users.table.js';
 
@@ -32,6 +33,7 @@ export class UserMerges {
     private readonly accounts: AccountsService,
     private readonly sessions: SessionsService,
     private readonly memberships: MembershipsService,
+    private readonly takeovers: Takeovers,
     private readonly audit: AuditService,
   ) {}
 
@@ -59,7 +61,7 @@ export class UserMerges {
     // Old news says nothing of somebody who came, or proved the address, only later.
     const wasThereThen = ((isProved ? emailVerifiedAt : undefined) ?? createdAt) <= new Date(key.at);
     if (!isCurrent && !wasThereThen) return false;
-    await (isProved ? this.merge(local, proof, db) : this.evict(local, db));
+    await (isProved ? this.merge(local, proof, db) : this.evict(local, proof, db));
     return true;
   }
 
@@ -111,9 +113,10 @@ export class UserMerges {
   }
 
   /** Never proved, never theirs. */
-  private async evict(local: User, db: Queryable): Promise<void> {
+  private async evict(local: User, { email, actor }: Proof, db: Queryable): Promise<void> {
     await this.endWaysIn(local.id, db);
     await this.repository.update(local.id, { email: null }, db);
+    await this.takeovers.endMadeBy(local.id, email, actor, db);
   }
 
   private async bury(userId: string, actor: Actor, db: Queryable): Promise<void> {

@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { and, desc, eq, gte, inArray, isNotNull, isNull, lt, ne, sql } from 'drizzle-orm';
 import { alias } from 'drizzle-orm/pg-core';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { invitations } from '../invitations/invitations.table.js';
 import { memberships } from '../memberships/organization-memberships.table.js';
 import { organizations } from '../organizations/organizations.table.js';
 import { userMerges } from './user-merges.table.js';
@@ -123,6 +124,26 @@ export class UsersRepository {
       .where(and(eq(users.email, email), eq(users.emailVerified, false), ne(users.id, exceptId)))
       .returning({ id: users.id });
     return released.map(({ id }) => id);
+  }
+
+  /** Every organization that somebody belongs to, or did. */
+  async listOrganizationIds(userId: string, db: Queryable): Promise<string[]> {
+    const rows = await db.selectDistinct({ id: memberships.organizationId }).from(memberships).where(eq(memberships.userId, userId));
+    return rows.map(({ id }) => id);
+  }
+
+  /** A user, the people who accepted their invitations, the people who accepted theirs, and so on, by organization. */
+  async listLetInBy(userId: string, organizationIds: string[], db: Queryable): Promise<{ organizationId: string; userId: string }[]> {
+    const { rows } = await db.execute<{ organization_id: string; user_id: string }>(sql`
+      WITH RECURSIVE people (organization_id, user_id) AS (
+        SELECT organization_id, ${userId}::uuid FROM unnest(${sql.param(organizationIds)}::uuid[]) AS own (organization_id)
+        UNION
+        SELECT i.organization_id, i.answered_by FROM people p
+          JOIN ${invitations} i ON i.organization_id = p.organization_id AND i.invited_by = p.user_id
+         WHERE i.status = 'accepted' AND i.answered_by IS NOT NULL AND i.clerk_invitation_id IS NULL
+      )
+      SELECT organization_id, user_id FROM people ORDER BY organization_id, user_id`);
+    return rows.map((row) => ({ organizationId: row.organization_id, userId: row.user_id }));
   }
 
   async markDeleted(id: string, db: Queryable): Promise<User | undefined> {

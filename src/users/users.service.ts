@@ -15,6 +15,7 @@ import { JobsService } from '../jobs/jobs.service.js';
 import { MembershipsService } from '../memberships/memberships.service.js';
 import { SessionsService } from '../sessions/sessions.service.js';
 import { SubscriptionOwners } from '../subscriptions/subscription-owners.js';
+import { Takeovers } from './takeovers.js';
 import { CannotSuspendSelf, EmailTaken, UserNotFound } from './users.errors.js';
 import { type UserFilters, UsersRepository } from './users.repository.js';
 import type { User } from './users.table.js';
@@ -32,6 +33,7 @@ export class UsersService implements OnModuleInit {
     private readonly accounts: AccountsService,
     private readonly sessions: SessionsService,
     private readonly memberships: MembershipsService,
+    private readonly takeovers: Takeovers,
     private readonly subscriptions: SubscriptionOwners,
     private readonly audit: AuditService,
     private readonly purgedIds: PurgedIds,
@@ -98,8 +100,10 @@ export class UsersService implements OnModuleInit {
    *
    * @throws {EmailTaken} when another user has proved it
    */
-  async changeEmail(userId: string, email: string, db: Queryable): Promise<User> {
-    await this.takeUnprovedEmail(email, userId, db);
+  async changeEmail(userId: string, email: string, actor: Actor, db: Queryable): Promise<User> {
+    // Locks are taken in one order: users before organizations.
+    await this.lock(userId, db);
+    await this.takeUnprovedEmail(email, userId, actor, db);
     try {
       return found(await this.repository.update(userId, { email, emailVerified: true, emailVerifiedAt: new Date() }, db));
     } catch (error) {
@@ -178,10 +182,11 @@ export class UsersService implements OnModuleInit {
   }
 
   /** Nobody sits on another's address: who proves it takes it from whoever never did, and ends their ways in. */
-  private async takeUnprovedEmail(email: string, forUserId: string, db: Queryable): Promise<void> {
+  private async takeUnprovedEmail(email: string, forUserId: string, actor: Actor, db: Queryable): Promise<void> {
     const squatters = await this.repository.releaseUnprovedEmail(email, forUserId, db);
     await this.accounts.removeAll(squatters, db);
     await this.sessions.endAll(squatters, {}, db);
+    for (const squatter of squatters) await this.takeovers.endMadeBy(squatter, email, actor, db);
   }
 
   private async setSuspended(userId: string, suspended: boolean, actor: Actor): Promise<User> {
