@@ -4,6 +4,7 @@ import type { NestExpressApplication } from '@nestjs/platform-express';
 import { Logger } from 'nestjs-pino';
 import type { Express, NextFunction, Request, Response } from 'express';
 import { spendBeforeBody } from './access/early-allowance.js';
+import { FailedDeliveries } from './access/failed-deliveries.js';
 import { RateLimiter } from './access/rate-limiter.js';
 import { AppModule } from './app.module.js';
 import { Arrivals } from './common/arrivals.js';
@@ -22,7 +23,6 @@ import { Config } from './config/config.js';
 import { isTrustedOrigin } from './config/trusted-origins.js';
 import { HealthService } from './health/health.service.js';
 import { serveDocument } from './openapi.js';
-import { FailedDeliveries } from './webhooks/failed-deliveries.js';
 
 /** The application as it is served and tested, not yet listening. */
 export async function createApp(config: Config): Promise<NestExpressApplication> {

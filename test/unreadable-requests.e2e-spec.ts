@@ -61,6 +61,7 @@ describe('a request that is not readable', () => {
     ],
     ['a target of another scheme', 'GET ftp://host/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n', 400, 'malformed_request'],
     ['a target without a slash', 'GET v1/plans HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n', 400, 'malformed_request'],
+    ['a target with a fragment', 'GET //#@ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n', 400, 'malformed_request'],
     ['an unknown expectation', 'GET /v1/plans HTTP/1.1\r\nHost: x\r\nExpect: x\r\nConnection: close\r\n\r\n', 417, 'expectation_failed'],
     ['no Host', 'GET /v1/plans HTTP/1.1\r\nConnection: close\r\n\r\n', 400, 'malformed_request'],
     ['headers that are too large', `GET / HTTP/1.1\r\nHost: x\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`, 431, 'headers_too_large'],
@@ -144,7 +145,7 @@ describe('a request that is not readable', () => {
         expect({ text, status, isRefused: status < 500 }).toEqual({ text, status, isRefused: true });
         expect({ text, ...headers }).toMatchObject({ text, 'x-request-id': expect.any(String), 'x-content-type-options': 'nosniff' });
       }),
-      { numRuns: 300 },
+      { numRuns: Number(process.env['FC_RUNS'] ?? 300) },
     );
   });
 

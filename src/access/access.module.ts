@@ -3,11 +3,12 @@ import { APP_GUARD } from '@nestjs/core';
 import { AccessGuard } from './access.guard.js';
 import { AccessRepository } from './access.repository.js';
 import { ClerkTokens } from './clerk-tokens.js';
+import { FailedDeliveries } from './failed-deliveries.js';
 import { RateLimiter } from './rate-limiter.js';
 
 /** The guard before every route. Whoever uses it provides `ClerkSignIn` globally. */
 @Module({
-  providers: [AccessRepository, RateLimiter, ClerkTokens, { provide: APP_GUARD, useClass: AccessGuard }],
+  providers: [AccessRepository, FailedDeliveries, RateLimiter, ClerkTokens, { provide: APP_GUARD, useClass: AccessGuard }],
   exports: [RateLimiter],
 })
 export class AccessModule {}

@@ -5,6 +5,9 @@ import { ExpectationFailed, HeadersTooLarge, MalformedRequest } from './common.e
 /** Node drops headers silently above 2,000, and with them perhaps a credential. Proxies add a dozen. */
 const MAX_HEADERS = 100;
 
+/** Clients keep fragments to themselves; with one, or with blanks, Express parses in another way, which throws for `//#@`. */
+const NOT_IN_A_TARGET = /[#\s]/;
+
 const unreadable = new WeakSet<IncomingMessage>();
 
 /**
@@ -13,10 +16,11 @@ const unreadable = new WeakSet<IncomingMessage>();
  */
 export function normalizeTarget(request: IncomingMessage): void {
   const { url = '' } = request;
-  if (url.startsWith('/') || url === '*') return;
+  const isPath = url.startsWith('/') || url === '*';
+  if (isPath && !NOT_IN_A_TARGET.test(url)) return;
   // The text is cut and not resolved: resolving would make another path of `/a/..` than the router sees.
   const [, rest] = /^https?:\/\/[^/?#\\]+(.*)$/i.exec(url) ?? [];
-  const isReadable = rest !== undefined && URL.canParse(url);
+  const isReadable = rest !== undefined && URL.canParse(url) && !NOT_IN_A_TARGET.test(url);
   if (!isReadable) unreadable.add(request);
   request.url = isReadable ? (rest.startsWith('/') ? rest : `/${rest}`) : '/';
 }

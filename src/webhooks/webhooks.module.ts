@@ -1,7 +1,6 @@
 import { Module } from '@nestjs/common';
 import { AuditModule } from '../audit/audit.module.js';
 import { JobsModule } from '../jobs/jobs.module.js';
-import { FailedDeliveries } from './failed-deliveries.js';
 import { Inbox } from './inbox.js';
 import { OperatorWebhooksController } from './operator-webhooks.controller.js';
 import { WebhooksController } from './webhooks.controller.js';
@@ -11,7 +10,7 @@ import { WebhooksService } from './webhooks.service.js';
 @Module({
   imports: [AuditModule, JobsModule],
   controllers: [WebhooksController, OperatorWebhooksController],
-  providers: [FailedDeliveries, WebhooksRepository, WebhooksService, Inbox],
+  providers: [WebhooksRepository, WebhooksService, Inbox],
   exports: [WebhooksService],
 })
 export class WebhooksModule {}

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import type { NextFunction, Request, Response } from 'express';
-import { RateLimited } from '../access/access.errors.js';
+import { RateLimited } from './access.errors.js';
 import { Clock } from '../common/clock.js';
 import { isForWebhooks } from '../common/json-body.js';
 import { addressBlockOf, clientAddressOf } from '../common/network-addresses.js';
