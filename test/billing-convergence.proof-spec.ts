@@ -22,12 +22,15 @@ import { differences, mixed, withPrefix } from './support/convergence.js';
 import { createTestDatabase, type TestDatabase } from './support/database.js';
 import { MutantHost, nameOf, NOTHING } from './support/mutants.js';
 import type { Mutation } from './support/mutations.js';
+import { strictPlans } from './support/strict-plans.js';
 import { Targets } from './support/targets.js';
 
 // Nothing is expected to take that long; a busy machine is no failure, though.
 jest.setTimeout(600_000);
 
+const plans = strictPlans('pro', 'business');
 const ENVIRONMENT = {
+  PLANS_FILE: plans.file,
   CLERK_WEBHOOK_SIGNING_SECRET: CLERK_WEBHOOK_SECRET,
   POLAR_WEBHOOK_SECRET: CLERK_WEBHOOK_SECRET,
   DODO_PAYMENTS_WEBHOOK_KEY: CLERK_WEBHOOK_SECRET,
@@ -35,7 +38,10 @@ const ENVIRONMENT = {
   LOG_LEVEL: 'silent',
 };
 const targets = new Targets(ENVIRONMENT);
-afterAll(async () => targets.end());
+afterAll(async () => {
+  await targets.end();
+  plans.remove();
+});
 
 /** How many histories; a third of them with each misfortune. */
 const RUNS = Number(process.env['FC_RUNS'] ?? 21);

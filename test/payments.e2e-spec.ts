@@ -37,9 +37,9 @@ describe('the payments of an owner', () => {
     expect(all.map(shown)).toEqual([
       { kind: 'dispute', status: 'pending', amount: 1500, currency: 'USD', provider: 'dodo' },
       { kind: 'refund', status: 'succeeded', amount: 500, currency: 'USD', provider: 'dodo' },
-      { kind: 'payment', status: 'succeeded', amount: 2000, currency: 'USD', provider: 'dodo' },
+      { kind: 'payment', status: 'disputed', amount: 2000, currency: 'USD', provider: 'dodo' },
       { kind: 'refund', status: 'succeeded', amount: 190, currency: 'USD', provider: 'polar' },
-      { kind: 'payment', status: 'succeeded', amount: 1190, currency: 'USD', provider: 'polar' },
+      { kind: 'payment', status: 'partially_refunded', amount: 1190, currency: 'USD', provider: 'polar' },
     ]);
     expect(all[4]).toEqual({
       id: expect.any(String),
@@ -50,7 +50,7 @@ describe('the payments of an owner', () => {
       subscriptionId: await billing.idOf(polar.id),
       amount: 1190,
       currency: 'USD',
-      status: 'succeeded',
+      status: 'partially_refunded',
       occurredAt: '2026-01-01T00:00:00.000Z',
     });
     expect(all.slice(0, 2).map(({ ofProviderPaymentId }) => ofProviderPaymentId)).toEqual([payment.payment_id, payment.payment_id]);
@@ -59,7 +59,7 @@ describe('the payments of an owner', () => {
     expect((await paymentsOf(path, admin)).map(({ status }) => status)).toEqual([
       'lost',
       'succeeded',
-      'succeeded',
+      'dispute_lost',
       'succeeded',
       'partially_refunded',
     ]);

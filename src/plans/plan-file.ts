@@ -31,7 +31,15 @@ const limits = z.strictObject(
   must('an object'),
 );
 
-const plan = z.strictObject({ name: word, description: z.string(must('a text')), limits }, must('an object'));
+const plan = z.strictObject(
+  {
+    name: word,
+    description: z.string(must('a text')),
+    limits,
+    onRefund: z.enum(['keep', 'end'], must('keep or end')).default('keep'),
+  },
+  must('an object'),
+);
 
 const alias = word.refine((name) => !(TIERS as readonly string[]).includes(name), 'is a plan itself');
 

@@ -53,9 +53,9 @@ describe('plans', () => {
   it('are read with their limits, worst first, in whatever order the file has them', () => {
     const plans = serviceOf(content);
     expect(plans.list()).toEqual([
-      { tier: 'free', ...PLANS.free, products: { polar: [], dodo: [] } },
-      { tier: 'pro', ...PLANS.pro, products: { polar: ['p-monthly', 'p-yearly'], dodo: [] } },
-      { tier: 'business', ...PLANS.business, products: { polar: [], dodo: ['pdt_b'] } },
+      { tier: 'free', ...PLANS.free, onRefund: 'keep', products: { polar: [], dodo: [] } },
+      { tier: 'pro', ...PLANS.pro, onRefund: 'keep', products: { polar: ['p-monthly', 'p-yearly'], dodo: [] } },
+      { tier: 'business', ...PLANS.business, onRefund: 'keep', products: { polar: [], dodo: ['pdt_b'] } },
     ]);
     expect(plans.get('pro')).toBe(plans.list()[1]);
   });
@@ -125,6 +125,11 @@ describe('the check of the plans', () => {
       'a feature with blanks',
       withFree({ features: ['audit_log', 'Single sign-on'] }),
       'file: plans.free.limits.features[1] must be like audit_log',
+    ],
+    [
+      'what nobody does with a refund',
+      { plans: { ...PLANS, pro: { ...PLANS.pro, onRefund: 'stop' } } },
+      'file: plans.pro.onRefund must be keep or end',
     ],
     ['an alias of no plan', { plans: PLANS, aliases: { team: 'gold' } }, 'file: aliases.team must be one of free, pro, business'],
     ['an alias of an alias', { plans: PLANS, aliases: { a: 'pro', b: 'a' } }, 'file: aliases.b must be one of free, pro, business'],

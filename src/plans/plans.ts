@@ -26,5 +26,7 @@ export interface Plan {
   name: string;
   description: string;
   limits: PlanLimits;
+  /** Whether access ends when the payment of the current period is refunded in full, or a dispute about it is lost. */
+  onRefund: 'keep' | 'end';
   products: Record<BillingProviderName, string[]>;
 }

@@ -7,6 +7,7 @@ import { ListQuery } from '../common/list.dto.js';
 import { OWNER_KINDS, type OwnerKind } from '../common/owner.js';
 import { booleanOf, whenGiven } from '../common/transforms.js';
 import { type Provider, PROVIDERS } from './billing-customers.table.js';
+import { PAYMENT_STATES, type PaymentState } from './payment-state.js';
 import { ConsideredSubscriptionResponse } from './subscriptions.dto.js';
 import type { JudgedSubscription } from './subscriptions.service.js';
 import { SUBSCRIPTION_STATUSES, type SubscriptionStatus } from './subscriptions.table.js';
@@ -35,6 +36,12 @@ export class ListSubscriptionsQuery extends ListQuery {
   @Transform(booleanOf)
   @IsBoolean()
   owned?: boolean;
+
+  /** Only those with a payment that stands so: `disputed`, to answer it. */
+  @ApiProperty({ enum: PAYMENT_STATES, required: false, description: 'Only those with a payment that stands so.', example: 'disputed' })
+  @IsOptional()
+  @IsIn(PAYMENT_STATES)
+  paymentStatus?: PaymentState;
 }
 
 class OwnerRequest {

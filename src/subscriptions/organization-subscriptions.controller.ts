@@ -4,7 +4,6 @@ import { Caller, type Principal } from '../access/principal.js';
 import { Problems } from '../common/api-problems.js';
 import { InvalidCursor } from '../common/common.errors.js';
 import { IdPipe } from '../common/id.pipe.js';
-import { ListQuery } from '../common/list.dto.js';
 import { Idempotent, type IdempotentCall, IdempotentRequest } from '../idempotency/idempotency.decorators.js';
 import { IdempotencyService } from '../idempotency/idempotency.service.js';
 import { Checkouts } from './checkouts.js';
@@ -12,6 +11,7 @@ import {
   CheckoutRequest,
   CheckoutResponse,
   EffectiveSubscriptionResponse,
+  ListPaymentsQuery,
   PaymentListResponse,
   PortalRequest,
   PortalResponse,
@@ -46,7 +46,7 @@ export class OrganizationSubscriptionsController {
   @Roles('admin')
   @Scopes('subscription:read')
   @Problems(InvalidCursor)
-  async listPayments(@Param('organizationId', IdPipe) id: string, @Query() query: ListQuery): Promise<PaymentListResponse> {
+  async listPayments(@Param('organizationId', IdPipe) id: string, @Query() query: ListPaymentsQuery): Promise<PaymentListResponse> {
     return PaymentListResponse.of(await this.subscriptions.listPayments({ kind: 'organization', id }, query));
   }
 

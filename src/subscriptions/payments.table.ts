@@ -22,7 +22,7 @@ export type PaymentStatus = (typeof PAYMENT_STATUSES)[number];
 export const paymentKind = pgEnum('payment_kind', PAYMENT_KINDS);
 export const paymentStatus = pgEnum('payment_status', PAYMENT_STATUSES);
 
-/** Money that moved, or was to move, at a provider. Nothing here decides about access. */
+/** Money that moved, or was to move, at a provider. Access depends on it only where a plan says `onRefund: end`. */
 export const payments = pgTable(
   'payments',
   {
@@ -55,6 +55,13 @@ export const payments = pgTable(
     unique('payments_provider_payment_key').on(table.provider, table.kind, table.providerPaymentId),
     index('payments_owner_idx').on(table.ownerId, table.occurredAt, table.id),
     index('payments_customer_idx').on(table.provider, table.providerCustomerId),
+    index('payments_subscription_idx').on(table.provider, table.providerSubscriptionId),
+    index('payments_about_idx')
+      .on(table.provider, table.ofProviderPaymentId)
+      .where(sql`${table.ofProviderPaymentId} IS NOT NULL`),
+    index('payments_refunded_idx')
+      .on(table.id)
+      .where(sql`${table.kind} = 'payment' AND ${table.status} IN ('partially_refunded', 'refunded')`),
     index('payments_claims_idx').using('gin', table.ownerClaims),
     check('payments_owner_whole', sql`(${table.ownerId} IS NULL) = (${table.ownerKind} IS NULL)`),
   ],

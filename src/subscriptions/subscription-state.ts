@@ -19,6 +19,8 @@ export const REASONS = [
   'unpaid',
   'incomplete',
   'unknown_product',
+  'refunded',
+  'dispute_lost',
 ] as const;
 export type Reason = (typeof REASONS)[number];
 
@@ -74,6 +76,14 @@ const REFUSALS = {
   unpaid: refused('unpaid', 'its renewal was not paid'),
   canceled: refused('lapsed', 'it is canceled'),
 };
+
+/** How the money for a subscription went back. */
+export type ReturnedPayment = 'refunded' | 'dispute_lost';
+
+/** Of one that would grant, and whose plan ends with its payment. */
+export function stateOfReturned(how: ReturnedPayment): SubscriptionState {
+  return refused(how, how === 'refunded' ? 'the payment of its period was refunded' : 'a dispute about the payment of its period was lost');
+}
 
 function stateOfLiving(
   row: StateRow,

@@ -4,10 +4,14 @@ import { Metrics } from '../common/metrics.js';
 import { sweepInBatches } from '../common/sweep.js';
 import { JobsService } from '../jobs/jobs.service.js';
 import { PlansService } from '../plans/plans.service.js';
+import { PaidSubscriptionsRepository, RETURNED_STATES, type ReturnedState } from './paid-subscriptions.repository.js';
 import { SubscriptionOwners } from './subscription-owners.js';
 import { SubscriptionsRepository } from './subscriptions.repository.js';
 
-type Oddities = Awaited<ReturnType<SubscriptionsRepository['countOddities']>>;
+interface Counts {
+  oddities: Awaited<ReturnType<SubscriptionsRepository['countOddities']>>;
+  returned: Map<ReturnedState, number>;
+}
 
 const COUNTED_MS = 60_000;
 
@@ -16,10 +20,11 @@ const COUNTED_MS = 60_000;
 export class SubscriptionWatch implements OnModuleInit {
   private readonly logger = new Logger(SubscriptionWatch.name);
   private readonly products: string[];
-  private counted?: { at: number; oddities: Promise<Oddities> };
+  private counted?: { at: number; counts: Promise<Counts> };
 
   constructor(
     private readonly repository: SubscriptionsRepository,
+    private readonly paid: PaidSubscriptionsRepository,
     private readonly owners: SubscriptionOwners,
     private readonly jobs: JobsService,
     plans: PlansService,
@@ -33,9 +38,19 @@ export class SubscriptionWatch implements OnModuleInit {
       labelNames: ['kind'],
       registers: [metrics.registry],
       collect: async function () {
-        const { ownerless, unknownProduct } = await count();
+        const { ownerless, unknownProduct } = (await count()).oddities;
         this.set({ kind: 'ownerless' }, ownerless);
         this.set({ kind: 'unknown_product' }, unknownProduct);
+      },
+    });
+    new Gauge({
+      name: 'tenantry_payments_returned',
+      help: 'Payments that were refunded or are disputed, by what became of them, a minute old at most',
+      labelNames: ['status'],
+      registers: [metrics.registry],
+      collect: async function () {
+        const { returned } = await count();
+        for (const status of RETURNED_STATES) this.set({ status }, returned.get(status) ?? 0);
       },
     });
   }
@@ -43,7 +58,7 @@ export class SubscriptionWatch implements OnModuleInit {
   onModuleInit(): void {
     this.jobs.register({
       name: 'watch_subscriptions',
-      description: 'Tells in the log of living subscriptions that nobody owns, or whose product is in no plan',
+      description: 'Logs living subscriptions that nobody owns or whose product is in no plan, and open disputes',
       everySeconds: 300,
       run: () => this.watch(),
     });
@@ -56,24 +71,31 @@ export class SubscriptionWatch implements OnModuleInit {
   }
 
   /** Whoever scrapes often must not have all living ones read each time. */
-  private async count(): Promise<Oddities> {
-    if (this.counted === undefined || Date.now() > this.counted.at + COUNTED_MS)
-      this.counted = { at: Date.now(), oddities: this.repository.countOddities(this.products) };
+  private async count(): Promise<Counts> {
+    if (this.counted === undefined || Date.now() > this.counted.at + COUNTED_MS) this.counted = { at: Date.now(), counts: this.countAll() };
     try {
-      return await this.counted.oddities;
+      return await this.counted.counts;
     } catch (error) {
       this.counted = undefined;
       throw error;
     }
   }
 
+  private async countAll(): Promise<Counts> {
+    const [oddities, returned] = await Promise.all([this.repository.countOddities(this.products), this.paid.countReturned()]);
+    return { oddities, returned };
+  }
+
   /** It takes a person to say whose, or what, they are. */
   private async watch(): Promise<number> {
-    const { ownerless, unknownProduct } = await this.repository.countOddities(this.products);
+    const { oddities, returned } = await this.countAll();
+    const { ownerless, unknownProduct } = oddities;
+    const disputed = returned.get('disputed') ?? 0;
+    if (disputed > 0) this.logger.warn({ count: disputed }, `${disputed} payments are disputed: answer the disputes at their provider`);
     if (ownerless > 0)
       this.logger.error({ count: ownerless }, `${ownerless} living subscriptions belong to nobody: link them, or end them`);
     if (unknownProduct > 0)
       this.logger.error({ count: unknownProduct }, `${unknownProduct} living subscriptions are of products in no plan`);
-    return ownerless + unknownProduct;
+    return ownerless + unknownProduct + disputed;
   }
 }

@@ -3,7 +3,6 @@ import { SignedIn } from '../access/access.decorators.js';
 import { Caller, type Principal } from '../access/principal.js';
 import { Problems } from '../common/api-problems.js';
 import { InvalidCursor } from '../common/common.errors.js';
-import { ListQuery } from '../common/list.dto.js';
 import { Idempotent, type IdempotentCall, IdempotentRequest } from '../idempotency/idempotency.decorators.js';
 import { IdempotencyService } from '../idempotency/idempotency.service.js';
 import { Checkouts } from './checkouts.js';
@@ -11,6 +10,7 @@ import {
   CheckoutRequest,
   CheckoutResponse,
   EffectiveSubscriptionResponse,
+  ListPaymentsQuery,
   PaymentListResponse,
   PortalRequest,
   PortalResponse,
@@ -43,7 +43,7 @@ export class SubscriptionsController {
   @Get('payments')
   @SignedIn()
   @Problems(InvalidCursor)
-  async listOwnPayments(@Caller() { userId }: Principal, @Query() query: ListQuery): Promise<PaymentListResponse> {
+  async listOwnPayments(@Caller() { userId }: Principal, @Query() query: ListPaymentsQuery): Promise<PaymentListResponse> {
     return PaymentListResponse.of(await this.subscriptions.listPayments({ kind: 'user', id: userId }, query));
   }
 

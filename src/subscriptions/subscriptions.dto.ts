@@ -1,13 +1,16 @@
 import { ApiProperty, ApiSchema } from '@nestjs/swagger';
-import { IsBoolean, IsIn, IsString, Length, MaxLength, ValidateIf } from 'class-validator';
+import { IsBoolean, IsIn, IsOptional, IsString, Length, MaxLength, ValidateIf } from 'class-validator';
 import { Transform } from 'class-transformer';
 import type { Page } from '../common/cursors.js';
+import { ListQuery } from '../common/list.dto.js';
 import { booleanOf, whenGiven } from '../common/transforms.js';
 import { PlanLimitsResponse } from '../plans/plans.dto.js';
 import { BILLING_PROVIDERS, type BillingProviderName, type Tier, TIERS } from '../plans/plans.js';
 import { type Provider, PROVIDERS } from './billing-customers.table.js';
 import type { Checkout } from './checkouts.js';
-import { type Payment, PAYMENT_KINDS, PAYMENT_STATUSES, type PaymentKind, type PaymentStatus } from './payments.table.js';
+import type { ShownPayment } from './paid-subscriptions.repository.js';
+import { PAYMENT_STATES, type PaymentState } from './payment-state.js';
+import { PAYMENT_KINDS, type PaymentKind } from './payments.table.js';
 import { type Reason, REASONS } from './subscription-state.js';
 import type { EffectiveSubscription, JudgedSubscription } from './subscriptions.service.js';
 import { SUBSCRIPTION_STATUSES, type SubscriptionStatus } from './subscriptions.table.js';
@@ -95,7 +98,7 @@ export class EffectiveSubscriptionResponse {
   /** Whether a subscription gives more than everybody has. @example true */
   access!: boolean;
 
-  /** `ends`: paid, and will not renew. `grace`: a renewal failed. `unconfirmed`: its period is over, and its provider could not be asked yet. */
+  /** `ends`: paid, and will not renew. `grace`: a renewal failed. `unconfirmed`: its period is over, and its provider could not be asked yet. `refunded` and `dispute_lost`: the money for it went back, and its plan ends then. */
   @ApiProperty({ enum: REASONS, example: 'active' })
   reason!: Reason;
 
@@ -150,6 +153,14 @@ export class EffectiveSubscriptionResponse {
   }
 }
 
+export class ListPaymentsQuery extends ListQuery {
+  /** Only those that stand so. */
+  @ApiProperty({ enum: PAYMENT_STATES, required: false, description: 'Only those that stand so.', example: 'refunded' })
+  @IsOptional()
+  @IsIn(PAYMENT_STATES)
+  status?: PaymentState;
+}
+
 @ApiSchema({ description: 'Money that moved, or was to move.' })
 export class PaymentResponse {
   /** Our id. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
@@ -181,14 +192,14 @@ export class PaymentResponse {
   /** ISO 4217. @example "USD" */
   currency!: string | null;
 
-  /** How it stands; `won` and `lost` are of disputes. */
-  @ApiProperty({ enum: PAYMENT_STATUSES, example: 'succeeded' })
-  status!: PaymentStatus;
+  /** How it stands. A payment is `disputed` while a dispute about it is open, and `dispute_lost` once one is lost; `won` and `lost` are of disputes themselves. */
+  @ApiProperty({ enum: PAYMENT_STATES, example: 'succeeded' })
+  status!: PaymentState;
 
   /** When it happened. */
   occurredAt!: Date;
 
-  static of(payment: Payment & { subscriptionId: string | null }): PaymentResponse {
+  static of(payment: ShownPayment): PaymentResponse {
     const { id, kind, provider, providerPaymentId, ofProviderPaymentId, subscriptionId, amount, currency, status, occurredAt } = payment;
     return { id, kind, provider, providerPaymentId, ofProviderPaymentId, subscriptionId, amount, currency, status, occurredAt };
   }
@@ -202,7 +213,7 @@ export class PaymentListResponse {
   /** Ask for the next page with it; null on the last one. @example "WyIyMDI2LTAxLTE1Il0.q83vEjRWeJCrze8SNFZ4kA" */
   nextCursor!: string | null;
 
-  static of({ data, nextCursor }: Page<Payment & { subscriptionId: string | null }>): PaymentListResponse {
+  static of({ data, nextCursor }: Page<ShownPayment>): PaymentListResponse {
     return { data: data.map(PaymentResponse.of), nextCursor };
   }
 }

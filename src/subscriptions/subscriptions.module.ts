@@ -12,6 +12,7 @@ import { OperatorSubscriptionsController } from './operator-subscriptions.contro
 import { OrganizationSubscriptionsController } from './organization-subscriptions.controller.js';
 import { Seats } from './seats.js';
 import { SubscriptionChecks } from './subscription-checks.js';
+import { PaidSubscriptionsRepository } from './paid-subscriptions.repository.js';
 import { SubscriptionEnds } from './subscription-ends.js';
 import { SubscriptionWatch } from './subscription-watch.js';
 import { SubscriptionOwners } from './subscription-owners.js';
@@ -26,6 +27,7 @@ import { SyncedSubscriptionsService } from './synced-subscriptions.service.js';
   controllers: [SubscriptionsController, OrganizationSubscriptionsController, OperatorSubscriptionsController],
   providers: [
     SubscriptionsRepository,
+    PaidSubscriptionsRepository,
     SubscriptionsService,
     SyncedSubscriptionsRepository,
     SyncedSubscriptionsService,

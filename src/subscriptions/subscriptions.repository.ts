@@ -1,6 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, count, desc, eq, gt, inArray, isNotNull, isNull, notInArray, or, type Placeholder, type SQL, sql } from 'drizzle-orm';
-import { alias } from 'drizzle-orm/pg-core';
 import { newestFirst } from '../common/event-key.js';
 import type { Owner } from '../common/owner.js';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
@@ -10,7 +9,8 @@ import { userMerges } from '../users/user-merges.table.js';
 import { users } from '../users/users.table.js';
 import { billingCustomers, type BillingCustomer, type Provider } from './billing-customers.table.js';
 import { ownedBy } from './owned-by.js';
-import { type Payment, payments } from './payments.table.js';
+import { hasPaymentOf } from './paid-subscriptions.repository.js';
+import type { PaymentState } from './payment-state.js';
 import { subscriptionProducts } from './subscription-products.table.js';
 import { type Subscription, type SubscriptionStatus, subscriptions } from './subscriptions.table.js';
 
@@ -20,6 +20,8 @@ export interface SubscriptionFilters {
   status?: SubscriptionStatus;
   /** Whether it is known whose it is. */
   owned?: boolean;
+  /** Only those with a payment of this state. */
+  paymentStatus?: PaymentState;
 }
 
 @Injectable()
@@ -60,7 +62,7 @@ export class SubscriptionsRepository {
   }
 
   async list(
-    { ownerId, provider, status, owned }: SubscriptionFilters,
+    { ownerId, provider, status, owned, paymentStatus }: SubscriptionFilters,
     { limit, after }: { limit: number; after?: { createdAt: string; id: string } },
   ): Promise<Subscription[]> {
     const conditions: (SQL | undefined)[] = [
@@ -68,6 +70,7 @@ export class SubscriptionsRepository {
       provider === undefined ? undefined : eq(subscriptions.provider, provider),
       status === undefined ? undefined : eq(subscriptions.status, status),
       owned === undefined ? undefined : owned ? isNotNull(subscriptions.ownerId) : isNull(subscriptions.ownerId),
+      paymentStatus && hasPaymentOf(paymentStatus),
       after && sql`(${subscriptions.createdAt}, ${subscriptions.id}) < (${after.createdAt}::timestamptz, ${after.id}::uuid)`,
     ];
     return this.db
@@ -76,36 +79,6 @@ export class SubscriptionsRepository {
       .where(and(...conditions))
       .orderBy(desc(subscriptions.createdAt), desc(subscriptions.id))
       .limit(limit);
-  }
-
-  async listPayments(
-    { id }: Owner,
-    { limit, after }: { limit: number; after?: { createdAt: string; id: string } },
-  ): Promise<(Payment & { subscriptionId: string | null })[]> {
-    // A refund or dispute is for what its payment was for, where it does not say itself.
-    const originals = alias(payments, 'originals');
-    const paidFor = sql`coalesce(${payments.providerSubscriptionId}, ${originals.providerSubscriptionId})`;
-    const rows = await this.db
-      .select({ payment: payments, subscriptionId: subscriptions.id })
-      .from(payments)
-      .leftJoin(
-        originals,
-        and(
-          eq(originals.provider, payments.provider),
-          eq(originals.kind, 'payment'),
-          eq(originals.providerPaymentId, payments.ofProviderPaymentId),
-        ),
-      )
-      .leftJoin(subscriptions, and(eq(subscriptions.provider, payments.provider), eq(subscriptions.providerSubscriptionId, paidFor)))
-      .where(
-        and(
-          ownedBy(id, payments.ownerId),
-          after && sql`(${payments.occurredAt}, ${payments.id}) < (${after.createdAt}::timestamptz, ${after.id}::uuid)`,
-        ),
-      )
-      .orderBy(desc(payments.occurredAt), desc(payments.id))
-      .limit(limit);
-    return rows.map(({ payment, subscriptionId }) => ({ ...payment, subscriptionId }));
   }
 
   async lock(id: string, db: Queryable): Promise<Subscription | undefined> {

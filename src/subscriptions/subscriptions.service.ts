@@ -9,8 +9,9 @@ import { Config } from '../config/config.js';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import type { Plan, Tier } from '../plans/plans.js';
 import { PlansService } from '../plans/plans.service.js';
-import type { Payment } from './payments.table.js';
-import { bestOf, type Judged, type Reason, stateOf } from './subscription-state.js';
+import { PaidSubscriptionsRepository, type ShownPayment } from './paid-subscriptions.repository.js';
+import type { PaymentState } from './payment-state.js';
+import { bestOf, type Judged, type Reason, stateOf, stateOfReturned } from './subscription-state.js';
 import { NotAGrant, OwnerNotFound, PlanRequired, SubscriptionNotFound } from './subscriptions.errors.js';
 import { type SubscriptionFilters, SubscriptionsRepository } from './subscriptions.repository.js';
 import type { Subscription } from './subscriptions.table.js';
@@ -67,6 +68,7 @@ export class SubscriptionsService {
 
   constructor(
     private readonly repository: SubscriptionsRepository,
+    private readonly paid: PaidSubscriptionsRepository,
     private readonly owners: SubscriptionOwners,
     private readonly plans: PlansService,
     private readonly cursors: Cursors,
@@ -96,12 +98,15 @@ export class SubscriptionsService {
 
   /** Of many owners at once, by their ids. */
   async entitlementsOf(ownerIds: string[]): Promise<Map<string, Entitlement>> {
-    const rows = Map.groupBy(await this.repository.listOfOwners(ownerIds), ({ askedId }) => askedId);
-    const entitlements = ownerIds.map(async (id) => {
-      const { plan, granting } = await this.decideBy(rows.get(id)?.map(({ row }) => row) ?? []);
-      return [id, { plan, granting: granting?.row }] as const;
-    });
-    return new Map(await Promise.all(entitlements));
+    const rows = await this.repository.listOfOwners(ownerIds);
+    const judged = await this.judgeAll(rows.map(({ row }) => row));
+    const ofOwner = Map.groupBy(judged, (_, index) => rows[index]!.askedId);
+    return new Map(
+      ownerIds.map((id) => {
+        const { plan, granting } = this.choose(ofOwner.get(id) ?? []);
+        return [id, { plan, granting: granting?.row }];
+      }),
+    );
   }
 
   /** @throws {PlanRequired} naming the plans that have the feature */
@@ -121,11 +126,11 @@ export class SubscriptionsService {
 
   async listPayments(
     owner: Owner,
-    { limit, cursor }: { limit: number; cursor?: string },
-  ): Promise<Page<Payment & { subscriptionId: string | null }>> {
-    const list = ['payments', owner];
+    { limit, cursor, status }: { limit: number; cursor?: string; status?: PaymentState },
+  ): Promise<Page<ShownPayment>> {
+    const list = ['payments', owner, status];
     const after = this.cursors.readTimeAndId(cursor, list);
-    const rows = await this.repository.listPayments(owner, { limit: limit + 1, after });
+    const rows = await this.paid.list(owner, status, { limit: limit + 1, after });
     return this.cursors.page(rows, { limit, list, position: ({ occurredAt, id }) => [occurredAt.toISOString(), id] });
   }
 
@@ -167,7 +172,7 @@ export class SubscriptionsService {
       db,
     );
     await this.owners.record('subscription.granted', row, actor, { after: { tier, endsAt, seats, note } }, db);
-    return this.judge(row);
+    return this.judgeOne(row);
   }
 
   /**
@@ -203,7 +208,7 @@ export class SubscriptionsService {
       const owner = await this.keepOwner(ids, tx);
       return this.owners.link(known, owner, actor, tx);
     });
-    return this.judge(linked);
+    return this.judgeOne(linked);
   }
 
   /** @throws {InvalidRequest} */
@@ -224,18 +229,35 @@ export class SubscriptionsService {
 
   /** Without the seats, which take counting. */
   private async decide(owner: Owner, db?: Queryable) {
-    return this.decideBy(await this.repository.listOfOwner(owner, db), db);
+    return this.choose(await this.judgeAll(await this.repository.listOfOwner(owner, db), db));
   }
 
-  private async decideBy(rows: Subscription[], db?: Queryable) {
-    const considered = await this.judgeAll(rows, db);
+  private choose(considered: JudgedSubscription[]) {
     const chosen = bestOf(considered);
     const granting = chosen?.state.grants === true ? chosen : undefined;
     return { considered, chosen, granting, plan: this.plans.get(granting?.tier ?? 'free') };
   }
 
   private async judgeAll(rows: Subscription[], db?: Queryable): Promise<JudgedSubscription[]> {
-    return Promise.all(rows.map((row) => this.judge(row, db)));
+    const judged = await Promise.all(rows.map((row) => this.judge(row, db)));
+    const ending = judged.filter((one) => one.state.grants && this.endsWithRefund(one));
+    if (ending.length === 0) return judged;
+    const returned = await this.paid.findReturned(
+      ending.map(({ row }) => row.id),
+      db,
+    );
+    return judged.map((one) => {
+      const how = one.state.grants ? returned.get(one.row.id) : undefined;
+      return how === undefined ? one : { ...one, state: stateOfReturned(how) };
+    });
+  }
+
+  private async judgeOne(row: Subscription): Promise<JudgedSubscription> {
+    return (await this.judgeAll([row]))[0]!;
+  }
+
+  private endsWithRefund({ row, tier }: JudgedSubscription): boolean {
+    return row.provider !== 'manual' && tier !== undefined && this.plans.get(tier).onRefund === 'end';
   }
 
   private async judge(row: Subscription, db?: Queryable): Promise<JudgedSubscription> {
