@@ -155,7 +155,7 @@ describe('with a million memberships', () => {
 
   /** The statements about lists that a request makes. */
   async function listStatements(path: string): Promise<Statement[]> {
-    const statements = await statementsOf(() => t.http.get(path).set(ada.auth).expect(200), /^select .*\blimit \$/);
+    const statements = await statementsOf(() => t.http.get(path).set(ada.auth).expect(200), /^select .*\blimit \$/s);
     expect(statements).toHaveLength(1);
     return statements;
   }
