@@ -236,19 +236,19 @@ describe('what a billing provider should not send', () => {
 
   describe('a body', () => {
     it.each([
-      ['no JSON', '{'],
-      ['nothing', ''],
-      ['null', 'null'],
-      ['a list', '[]'],
-      ['a text', '"subscription.updated"'],
-      ['no type', '{"data":{}}'],
-      ['no data', '{"type":"subscription.updated"}'],
-      ['data that is a list', '{"type":"subscription.updated","data":[]}'],
-      ['data that is a text', '{"type":"subscription.updated","data":"active"}'],
-      ['a type that is a number', '{"type":7,"data":{}}'],
-    ])('of %s is taken and put aside', async (_what, body) => {
+      ['no JSON', '{', 'The body is no JSON in UTF-8'],
+      ['nothing', '', 'The body is no JSON in UTF-8'],
+      ['null', 'null', 'Missing, or not what it should be: data'],
+      ['a list', '[]', 'Missing, or not what it should be: data'],
+      ['a text', '"subscription.updated"', 'Missing, or not what it should be: data'],
+      ['no type', '{"data":{}}', 'Missing, or not what it should be: type'],
+      ['no data', '{"type":"subscription.updated"}', 'Missing, or not what it should be: data'],
+      ['data that is a list', '{"type":"subscription.updated","data":[]}', 'Missing, or not what it should be: data'],
+      ['data that is a text', '{"type":"subscription.updated","data":"active"}', 'Missing, or not what it should be: data'],
+      ['a type that is a number', '{"type":7,"data":{}}', 'Missing, or not what it should be: type'],
+    ])('of %s is taken and put aside', async (_what, body, reason) => {
       for (const provider of ['polar', 'dodo'] as const)
-        expect(await billing.fateOf(await billing.deliver(provider, body))).toMatchObject(putAside(''));
+        expect(await billing.fateOf(await billing.deliver(provider, body))).toMatchObject({ status: 'quarantined', last_error: reason });
     });
 
     it('of a type that only another sends is of no use', async () => {

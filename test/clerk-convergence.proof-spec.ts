@@ -102,7 +102,7 @@ describe('what Clerk tells', () => {
         proof.otherwise,
         tellings.flatMap(({ deliveries }) => deliveries),
       );
-      await settled(proof.otherwise);
+      await settled({ ...proof.otherwise, mayFail: true });
       for (const [index, when] of failing.entries()) {
         await proof.otherwise.db.rows(`DROP TRIGGER bad_luck_${index} ON ${when.split(' ON ')[1]}`);
       }

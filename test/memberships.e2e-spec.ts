@@ -1,6 +1,8 @@
+import { sql } from 'drizzle-orm';
 import { v7 } from 'uuid';
 import { DATABASE, type Database } from '../src/database/database.js';
 import { SYSTEM } from '../src/access/principal.js';
+import { MembershipsRepository } from '../src/memberships/memberships.repository.js';
 import { MembershipsService } from '../src/memberships/memberships.service.js';
 import { startTestApp, type TestApp } from './support/app.js';
 import { type SignedInPerson, signUp, signUpOperator } from './support/people.js';
@@ -119,6 +121,21 @@ describe('memberships', () => {
           expect(all.map(({ id }) => id)).toEqual(expected.map(({ id }) => id));
         }
       });
+
+      it.each(['joined', 'name'] as const)(
+        'orders those who are equal by %s by their ids, also where no index has them so',
+        async (sort) => {
+          const found = await t.app.get<Database>(DATABASE).transaction(async (tx) => {
+            await tx.execute(sql`SET LOCAL enable_indexscan = off`);
+            await tx.execute(sql`SET LOCAL enable_bitmapscan = off`);
+            return t.app.get(MembershipsRepository).list(organizationId, {}, { sort, limit: 100 }, tx);
+          });
+          const by = (one: (typeof found)[number]) => `${sort === 'name' ? one.userName : one.createdAt.toISOString()} ${one.id}`;
+          const equals = found.filter((one) => sort === 'joined' || one.userName === 'Ada').map(by);
+          expect(equals.length).toBeGreaterThanOrEqual(3);
+          expect(equals).toEqual(equals.toSorted());
+        },
+      );
 
       it('shows a person under the name they have now', async () => {
         const all = await allPages<Listed>(t, ada, `${list}?sort=name`, 5);

@@ -1,3 +1,6 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
 import { jest } from '@jest/globals';
 import pg from 'pg';
 import { startTestApp, type TestApp } from './support/app.js';
@@ -29,6 +32,8 @@ describe('the plans of lists over many rows', () => {
   let person: SignedInPerson;
   beforeAll(async () => {
     t = await startTestApp();
+    const server = t.app.getHttpServer();
+    server.prependListener('request', ({ headers }: IncomingMessage) => work.enterWith(String(headers['x-request-id'])));
     operator = await signUpOperator(t);
     person = await signUp(t);
     await t.db.rows(
@@ -49,17 +54,23 @@ describe('the plans of lists over many rows', () => {
   }, 180_000);
   afterAll(() => t.close());
 
-  /** Answers the statements about this table that were made on the way, explained with their own values. */
-  async function plansOf(table: string, work: () => Promise<unknown>): Promise<{ text: string; nodes: Plan[] }[]> {
+  /** The name of the work that a statement is made for; its requests carry it as their id. */
+  const work = new AsyncLocalStorage<string>();
+
+  /** Returns the statements about this table that were made for this work alone, explained with their own values. */
+  async function plansOf(table: string, run: (name: string) => Promise<unknown>): Promise<{ text: string; nodes: Plan[] }[]> {
+    const name = randomUUID();
     const sent: { text: string; values: unknown[] }[] = [];
     const query = pg.Client.prototype.query as unknown as (...all: unknown[]) => unknown;
     const spy = jest.spyOn(pg.Client.prototype, 'query').mockImplementation(function (this: pg.Client, ...all: unknown[]): unknown {
       const [statement, values] = all as [{ text: string; values?: unknown[] }, unknown[] | undefined];
-      if (typeof statement === 'object') sent.push({ text: statement.text, values: values ?? statement.values ?? [] });
+      // The inbox, the outbox and the jobs make statements of their own meanwhile.
+      if (typeof statement === 'object' && work.getStore() === name)
+        sent.push({ text: statement.text, values: values ?? statement.values ?? [] });
       return query.apply(this, all);
     });
     try {
-      await work();
+      await work.run(name, async () => run(name));
     } finally {
       spy.mockRestore();
     }
@@ -74,7 +85,7 @@ describe('the plans of lists over many rows', () => {
   const flatten = (plan: Plan): Plan[] => [plan, ...(plan.Plans ?? []).flatMap(flatten)];
 
   async function expectIndexed(path: string, as: Pick<SignedInPerson, 'auth'>, table: string): Promise<void> {
-    const plans = await plansOf(table, async () => t.http.get(path).set(as.auth).expect(200));
+    const plans = await plansOf(table, async (name) => t.http.get(path).set(as.auth).set('x-request-id', name).expect(200));
     expectByIndex(plans.filter(({ text }) => text.includes('order by')));
   }
 
@@ -151,8 +162,8 @@ describe('the plans of lists over many rows', () => {
       ['forget bodies', 'webhook_events', () => inbox.forgetBodies(new Date(0), 1000)],
       ['find who claims an address', 'users', () => t.app.get(SyncedUsersRepository).contenders('user77@example.net')],
       ['find who claims a slug', 'organizations', () => t.app.get(SyncedOrganizationsRepository).contenders('slug-77')],
-    ])('%s by an index', async (_what, table, work) => {
-      expectByIndex(await plansOf(table, async () => work(inbox)));
+    ])('%s by an index', async (_what, table, run) => {
+      expectByIndex(await plansOf(table, async () => run(inbox)));
     });
 
     it('take what is due by an index, too, when everything waits', async () => {
@@ -190,8 +201,8 @@ describe('the plans of lists over many rows', () => {
     it.each<[string, () => Promise<unknown>]>([
       ['take what is due', () => meters.claim('polar', { now, until, limit: 1000 })],
       ['take what is due where hardly anything is', () => meters.claim('dodo', { now: new Date(0), until, limit: 1000 })],
-    ])('%s by an index', async (_what, work) => {
-      expectByIndex(await plansOf('meter_exports', work));
+    ])('%s by an index', async (_what, run) => {
+      expectByIndex(await plansOf('meter_exports', run));
     });
 
     it('write down what became of a batch by an index', async () => {
@@ -295,8 +306,8 @@ describe('the plans of lists over many rows', () => {
       ['find the organizations whom claims mean', 'organizations', () => synced.knownOwners(['any:org_77', `any:${ownerId}`], db)],
       ['take those that are due', 'subscriptions', () => compared.claimDue({ now: new Date(), until: new Date(), limit: 10 })],
       ['keep what a purged user had', 'subscriptions', () => synced.keepOwners([ownerId], db)],
-    ])('%s by an index', async (_what, table, work) => {
-      expectByIndex(await plansOf(table, work));
+    ])('%s by an index', async (_what, table, run) => {
+      expectByIndex(await plansOf(table, run));
     });
   });
 
@@ -328,10 +339,11 @@ describe('the plans of lists over many rows', () => {
 
     const pathOf = (rest: string) => `/v1/organizations/${owner.organization.id}/usage${rest}`;
     const plansOfSums = async (query: string) =>
-      plansOf('usage_rollups', async () =>
+      plansOf('usage_rollups', async (name) =>
         t.http
           .get(pathOf(`/summary?${query}`))
           .set(owner.admin.auth)
+          .set('x-request-id', name)
           .expect(200),
       );
     /** The tables that nodes of a type read. */

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from 'drizzle-orm';
 import type pg from 'pg';
 import { createDatabase, type Database } from '../src/database/database.js';
@@ -29,11 +28,13 @@ describe('a transaction', () => {
 
   it('leaves nothing of what went on beside a failure', async () => {
     let beside: Promise<unknown> | undefined;
+    let goOn: (() => void) | undefined;
+    const isOver = new Promise<void>((resolve) => (goOn = resolve));
     await expect(
       db.transaction(async (tx) => {
         const slow = async () => {
-          await tx.execute(sql`SELECT pg_sleep(0.05)`);
-          await sleep(50);
+          await tx.execute(sql`INSERT INTO notes VALUES (${3})`);
+          await isOver;
           await tx.execute(sql`INSERT INTO notes VALUES (${4})`);
         };
         beside = slow();
@@ -42,7 +43,8 @@ describe('a transaction', () => {
         throw new Error('broken off');
       }),
     ).rejects.toThrow('broken off');
-    await expect(beside).rejects.toThrow();
+    goOn!();
+    await expect(beside).rejects.toMatchObject({ cause: { message: 'The transaction is over' } });
     expect(await ids()).toEqual([]);
   });
 

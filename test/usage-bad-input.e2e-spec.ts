@@ -5,6 +5,7 @@ import { createOrganization } from './support/tenants.js';
 import { mistakesIn, PlanFile } from './support/usage-books.js';
 
 const MOST = Number.MAX_SAFE_INTEGER;
+const HOUR_MS = 3_600_000;
 const DAY_MS = 86_400_000;
 
 interface Problem {
@@ -226,9 +227,15 @@ describe('what nobody should send as usage', () => {
       await grant(id, 'pro');
       expect((await send(id, { tokens: MOST })).status).toBe(201);
       await grant(id, 'business');
-      const before = new Date(Date.now() - 1000).toISOString();
-      const { status, body } = await batch(id, [event({ tokens: MOST }), event({ tokens: MOST, occurredAt: before })]);
-      expect([status, body.results!.every(({ outcome }) => outcome === 'inserted' || outcome === 'rejected')]).toEqual([200, true]);
+      // In the last whole hour: before the grant, in a period of the free plan, and after it.
+      const hour = Math.floor(Date.now() / HOUR_MS) * HOUR_MS - HOUR_MS;
+      const [before, grantedAt, after] = [20, 30, 40].map((minute) => new Date(hour + minute * 60_000).toISOString());
+      await t.db.rows(`UPDATE subscriptions SET started_at = $2 WHERE owner_id = $1`, [id, grantedAt]);
+      const events = [event({ tokens: MOST, occurredAt: after }), event({ tokens: MOST, occurredAt: before })];
+      const { status, body } = await batch(id, events);
+      expect([status, body.results!.map(({ outcome, reason }) => reason ?? outcome)]).toEqual([200, ['inserted', 'inserted']]);
+      const sums = 'SELECT sum(tokens_used)::text AS tokens, count(*)::int AS rows FROM usage_rollups WHERE owner_id = $1 AND hour = $2';
+      expect(await t.db.rows(sums, [id, new Date(hour)])).toEqual([{ tokens: String(2n * BigInt(MOST)), rows: 1 }]);
       expect((await send(id, { tokens: 0 })).status).toBe(201);
     });
 

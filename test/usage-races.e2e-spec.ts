@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { newId } from '../src/common/ids.js';
 import { type AlertListener, UsageAlerts } from '../src/usage/usage-alerts.js';
+import { Seeded } from './simulators/seeded.js';
 import { startTestApp, type TestApp } from './support/app.js';
 import { createTestDatabase, type TestDatabase } from './support/database.js';
 import { type SignedInPerson, signUp, signUpOperator } from './support/people.js';
@@ -9,6 +10,8 @@ import { until } from './support/until.js';
 import { mistakesIn, PlanFile } from './support/usage-books.js';
 
 const CAP = 1000;
+/** Of what the races below draw. To draw the same again: `SEED=… npm test -- usage-races`. */
+const SEED = Number(process.env['SEED'] ?? randomInt(2 ** 31));
 const DAY_MS = 86_400_000;
 
 interface Answer {
@@ -99,9 +102,10 @@ describe('usage that comes to several instances at once', () => {
     expect(Number(quota!['used']) + Number(quota!['held'])).toBe(CAP);
   });
 
-  it('never gives out more than there is, and nothing less, when everybody wants another amount', async () => {
+  it.each([SEED])('never gives out more than there is, and nothing less, when everybody wants another amount (seed %i)', async (seed) => {
     const id = await newOrganization();
-    const wanted = Array.from({ length: 600 }, () => randomInt(1, 8));
+    const drawn = new Seeded(seed);
+    const wanted = Array.from({ length: 600 }, () => drawn.between(1, 7));
     const answers = await race(wanted.length, async (turn) => post(id, '', event({ tokens: wanted[turn] }), turn));
     const taken = wanted.filter((_, turn) => answers[turn]!.status === 201);
     const refused = wanted.filter((_, turn) => answers[turn]!.status === 402);
@@ -187,10 +191,12 @@ describe('usage that comes to several instances at once', () => {
     });
   });
 
-  it('lets nobody wait for each other when many owners’ late events come in any order', async () => {
+  it.each([SEED])('lets nobody wait for each other when many owners’ late events come in any order (seed %i)', async (seed) => {
+    const drawn = new Seeded(seed);
     const ids = await Promise.all(Array.from({ length: 30 }, async () => newOrganization()));
-    const someone = () => ids[randomInt(ids.length)]!;
-    const late = () => event({ model: `m${randomInt(3)}`, occurredAt: new Date(Date.now() - randomInt(100) * DAY_MS).toISOString() });
+    const someone = () => drawn.pick(ids);
+    const late = () =>
+      event({ model: `m${drawn.between(0, 2)}`, occurredAt: new Date(Date.now() - drawn.between(0, 99) * DAY_MS).toISOString() });
     const answers = await race(600, async (turn) => {
       const events = Array.from({ length: 8 }, late);
       return turn % 5 === 0 ? post(someone(), '/holds', { estimatedTokens: 1 }, turn) : post(someone(), '/batch', { events }, turn);

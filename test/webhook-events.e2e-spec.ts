@@ -47,7 +47,7 @@ describe('the inbox, as operators see it', () => {
 
   const get = (path: string) => clerk.t.http.get(path).set(operator.auth);
   const post = (path: string, body?: object) => clerk.t.http.post(path).set(operator.auth).send(body);
-  const done = () => settled({ db: clerk.t.db, urls: () => [clerk.t.url] });
+  const done = ({ mayFail = false } = {}) => settled({ db: clerk.t.db, urls: () => [clerk.t.url], mayFail });
 
   async function eventOf(messageId: string): Promise<EventView> {
     const [{ id }] = (await clerk.t.db.rows('SELECT id FROM webhook_events WHERE message_id = $1', [messageId])) as [{ id: string }];
@@ -389,7 +389,7 @@ describe('the inbox, as operators see it', () => {
       await until(async () => (await eventOf(message)).lastError !== null);
       expect(await clerk.user(user)).toBeUndefined();
       await clerk.t.db.rows('DROP TRIGGER refuse ON audit_log; DROP FUNCTION refuse()');
-      await done();
+      await done({ mayFail: true });
       expect(await clerk.user(user)).toBeDefined();
       expect(await clerk.t.db.rows('SELECT 1 FROM audit_log WHERE request_id = $1', [message])).toHaveLength(1);
     });

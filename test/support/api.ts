@@ -14,12 +14,14 @@ export interface Operation {
   scopes: string[] | undefined;
   /** Whether it needs no credential. */
   isPublic: boolean;
+  /** Whether it cannot be called without a body. */
+  needsBody: boolean;
 }
 
 interface DocumentedOperation {
   operationId: string;
   parameters?: { in: string; name: string }[];
-  requestBody?: { content: Record<string, { schema: { $ref?: string } }> };
+  requestBody?: { required?: boolean; content: Record<string, { schema: { $ref?: string } }> };
   responses: Record<string, unknown>;
   security?: Record<string, string[]>[];
 }
@@ -48,6 +50,7 @@ export async function readOperations(url: string): Promise<Operation[]> {
         statuses: Object.keys(responses).map(Number),
         scopes: security.find((scheme) => 'apiKey' in scheme)?.['apiKey'],
         isPublic: security.length === 0 || security.some((scheme) => Object.keys(scheme).length === 0),
+        needsBody: requestBody?.required === true,
       };
     }),
   );

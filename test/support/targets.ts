@@ -1,7 +1,7 @@
 import { testEnvironment } from './app.js';
 import { type Message, pour, settled, type Target } from './clerk-deliveries.js';
 import { createTestDatabase, type TestDatabase } from './database.js';
-import type { MutantHost } from './mutants.js';
+import { type MutantHost, NOTHING } from './mutants.js';
 import type { Mutation } from './mutations.js';
 import { endProcesses, type Process, ready, startServer } from './processes.js';
 import { skipJob } from './tenant-world.js';
@@ -40,7 +40,7 @@ export class Targets {
   async startMortal(): Promise<Target & { pour: (deliveries: Message[]) => Promise<void> }> {
     const db = await this.newDatabase();
     const servers: Process[] = await Promise.all([this.startServer(db), this.startServer(db)]);
-    const target: Target = { db, urls: () => servers.map(({ url }) => url) };
+    const target: Target = { db, urls: () => servers.map(({ url }) => url), mayFail: true };
     const pourAndKill = async (deliveries: Message[]) => {
       const part = Math.ceil(deliveries.length / KILLS);
       for (let first = 0; first < deliveries.length; first += part) {
@@ -58,7 +58,7 @@ export class Targets {
   async onMutant<T>(host: MutantHost, mutation: Mutation, db: TestDatabase, work: (target: Target) => Promise<T>): Promise<T> {
     const url = await host.start(mutation, { ...testEnvironment(db.url), ...this.environment });
     try {
-      return await work({ db, urls: () => [url] });
+      return await work({ db, urls: () => [url], mayFail: mutation !== NOTHING });
     } finally {
       await host.stop();
     }
