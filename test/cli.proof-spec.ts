@@ -29,15 +29,6 @@ describe('the command line', () => {
 
   const cli = (args: string[], more: Record<string, string> = {}) => runCommand(args, { cwd: folder, env: { ...env, ...more } });
 
-  it('grants and takes away the rights of an operator', async () => {
-    const person = await signUp(t);
-    await t.http.get('/v1/jobs').set(person.auth).expect(403);
-    expect(await cli(['operator', 'grant', person.email.toUpperCase()])).toMatchObject({ code: 0 });
-    await t.http.get('/v1/jobs').set(person.auth).expect(200);
-    expect(await cli(['operator', 'revoke', person.email])).toEqual({ code: 0, output: `${person.email} is no operator any more\n` });
-    await t.http.get('/v1/jobs').set(person.auth).expect(403);
-  });
-
   it("gives the application's role what it needs, as often as it is asked to", async () => {
     const { username } = new URL(env['DATABASE_URL']!);
     for (let round = 0; round < 2; round += 1)
@@ -47,26 +38,6 @@ describe('the command line', () => {
       code: 1,
       output: expect.stringMatching(/^The name of the role must/),
     });
-  });
-
-  it('says what is wrong with a command in a line, and exits with 1', async () => {
-    const [unknownPerson, unknownCommand] = await Promise.all([
-      cli(['operator', 'grant', 'nobody@example.com']),
-      cli(['operators', 'grant']),
-    ]);
-    expect(unknownPerson).toEqual({ code: 1, output: 'There is no such user.\n' });
-    expect(unknownCommand.code).toBe(1);
-    expect(unknownCommand.output).toContain('Usage: npm run cli -- <command>');
-    for (const usage of [
-      'operator grant <email>',
-      'operator revoke <email>',
-      'keys rotate',
-      'outbox retry',
-      'db migrate',
-      'db grant-app <role>',
-      'demo seed',
-    ])
-      expect(unknownCommand.output).toContain(`  ${usage} `);
   });
 
   it('moves provider tokens to the newest key, after which the older one can go', async () => {
