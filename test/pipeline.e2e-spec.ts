@@ -287,7 +287,7 @@ describe('the request pipeline', () => {
         const { headers } = await t.http.get(path).set(person.auth);
         expect(headers).toMatchObject({
           'x-content-type-options': 'nosniff',
-          'content-security-policy': "default-src 'none';frame-ancestors 'none'",
+          'content-security-policy': "default-src 'none';base-uri 'none';form-action 'none';frame-ancestors 'none'",
           'strict-transport-security': expect.stringContaining('max-age='),
           'referrer-policy': 'no-referrer',
         });

@@ -39,6 +39,29 @@ describe('the headers of answers', () => {
   });
 });
 
+describe('the headers for browsers', () => {
+  let t: TestApp;
+  beforeAll(async () => {
+    t = await startTestApp();
+  });
+  afterAll(() => t.close());
+
+  it.each(['/v1/plans', '/v1/nowhere', '/health/live', '/openapi.json', '/docs', '/docs/swagger-ui.css', '/webhooks/clerk'])(
+    'stand on %s',
+    async (path) => {
+      const { headers } = await t.http.get(path);
+      expect(headers).toMatchObject({
+        'strict-transport-security': 'max-age=31536000; includeSubDomains',
+        'x-content-type-options': 'nosniff',
+        'referrer-policy': 'no-referrer',
+      });
+      const policy = headers['content-security-policy']!.split(';');
+      expect(policy).toEqual(expect.arrayContaining(["base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"]));
+      expect(policy.some((one) => one === "default-src 'none'" || one === "object-src 'none'")).toBe(true);
+    },
+  );
+});
+
 describe('API_DOCS=off', () => {
   let t: TestApp;
   beforeAll(async () => {

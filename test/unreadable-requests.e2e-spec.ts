@@ -87,7 +87,7 @@ describe('a request that is not readable', () => {
       headers: {
         'content-type': 'application/problem+json; charset=utf-8',
         'x-content-type-options': 'nosniff',
-        'content-security-policy': "default-src 'none';frame-ancestors 'none'",
+        'content-security-policy': "default-src 'none';base-uri 'none';form-action 'none';frame-ancestors 'none'",
         'cache-control': 'no-store',
         connection: 'close',
       },

@@ -6,7 +6,11 @@ import helmet, { type HelmetOptions } from 'helmet';
 /** helmet's headers for every answer of the API. No cache may keep one. */
 export const API_HEADERS: readonly (readonly [string, string])[] = [
   ...headersOf({
-    contentSecurityPolicy: { useDefaults: false, directives: { 'default-src': ["'none'"], 'frame-ancestors': ["'none'"] } },
+    contentSecurityPolicy: {
+      useDefaults: false,
+      // `default-src` does not cover the last three.
+      directives: { 'default-src': ["'none'"], 'base-uri': ["'none'"], 'form-action': ["'none'"], 'frame-ancestors': ["'none'"] },
+    },
     crossOriginResourcePolicy: { policy: 'cross-origin' },
   }),
   ['cache-control', 'no-store'],
@@ -21,6 +25,9 @@ const PAGE_HEADERS = headersOf({
       'style-src': ["'self'", "'unsafe-inline'"],
       'script-src': ["'self'"],
       'img-src': ["'self'", 'data:'],
+      'object-src': ["'none'"],
+      'base-uri': ["'none'"],
+      'form-action': ["'none'"],
       'frame-ancestors': ["'none'"],
     },
   },
