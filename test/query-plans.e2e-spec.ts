@@ -253,6 +253,10 @@ describe('the plans of lists over many rows', () => {
       await t.db.rows(
         `INSERT INTO subscription_products (subscription_id, product_id) SELECT id, product_id FROM subscriptions WHERE provider = 'polar'`,
       );
+      await t.db.rows(
+        `INSERT INTO subscription_periods (subscription_id, starts_at, ends_at)
+         SELECT id, created_at - n * interval '1 month', created_at - (n - 1) * interval '1 month' FROM subscriptions, generate_series(0, 2) n`,
+      );
       // Some of them were local users once, whose rows went on as others.
       await t.db.rows(
         `INSERT INTO user_merges (id, into_user_id, email, account_ids, session_ids, membership_ids)
@@ -294,6 +298,7 @@ describe('the plans of lists over many rows', () => {
 
     it.each<[string, string, () => Promise<unknown>]>([
       ['read what an owner has', 'subscriptions', () => billing.listOfOwner({ kind: 'user', id: ownerId })],
+      ['read what an owner has, with its periods', 'subscriptions', () => billing.listOfOwners([ownerId], new Date())],
       ['read which customers an owner is', 'billing_customers', () => billing.listCustomers({ kind: 'user', id: ownerId })],
       ['read what a subscription was of', 'subscription_products', () => billing.listProducts(ownerId)],
       ['find what an owner is charged for', 'subscriptions', () => synced.listCharged(ownerId)],

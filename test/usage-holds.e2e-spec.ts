@@ -44,8 +44,8 @@ describe('the end of a hold', () => {
     (await db.rows<{ status: string }>('SELECT status FROM usage_holds ORDER BY tokens')).map(({ status }) => status);
 
   it('is the moment it expires, for who reads the quota: it holds tokens until then, and none from then on', async () => {
-    expect(await usage().findQuota(OWNER, PERIOD, BEFORE)).toMatchObject({ used: 5, held: 30 });
-    expect(await usage().findQuota(OWNER, PERIOD, EXPIRY)).toMatchObject({ used: 5, held: 20 });
+    expect(await usage().listQuotas(OWNER, [PERIOD], BEFORE)).toMatchObject([{ used: 5, held: 30 }]);
+    expect(await usage().listQuotas(OWNER, [PERIOD], EXPIRY)).toMatchObject([{ used: 5, held: 20 }]);
   });
 
   it('is the moment it expires, for who spends of the quota', async () => {

@@ -26,7 +26,7 @@ const ledgers: { [name: string]: Record } = {
 };
 
 const record = ledgers[process.env['LEDGER']!]!;
-const quota = { used: 0, overrun: 0, held: 0, limit: 1e15, isHard: true, remaining: 1e15, start: new Date(), end: new Date() };
+const quota = { used: 0, carried: 0, overrun: 0, held: 0, limit: 1e15, isHard: true, remaining: 1e15, start: new Date(), end: new Date() };
 
 UsageLedger.prototype.submit = async (operation): Promise<Result> => {
   const events = eventsOf(operation);

@@ -26,6 +26,24 @@ export interface CustomerSnapshot {
   isDeleted: boolean;
 }
 
+/** What one invoice pays for: `start` belongs to it, `end` to the next one. */
+export interface BillingPeriod {
+  start: Date;
+  end: Date;
+}
+
+/** The periods of a subscription by their start, no two of which begin at the same moment. They may overlap. */
+export interface BillingPeriods {
+  list: BillingPeriod[];
+  /** The subscription is known to end with the last one. */
+  isLastFinal: boolean;
+}
+
+/** Undefined where a date is missing or they are in the wrong order. */
+export function periodOf(start: Date | null | undefined, end: Date | null | undefined): BillingPeriod | undefined {
+  return start != null && end != null && start < end ? { start, end } : undefined;
+}
+
 /** A subscription as the provider tells it, in our words. */
 export type SubscriptionSnapshot = Pick<
   Subscription,
@@ -48,6 +66,8 @@ export type SubscriptionSnapshot = Pick<
   providerStatus: string;
   /** The provider did not tell until when a failed renewal is borne with: only what is not known yet follows it. */
   isGraceGuessed?: boolean;
+  /** The trial that was over when the current period began. */
+  pastTrial?: BillingPeriod;
   says: SaidOfOwner;
   customer: CustomerSnapshot;
 };

@@ -11,6 +11,7 @@ import { billingCustomers, type BillingCustomer, type Provider } from './billing
 import { ownedBy } from './owned-by.js';
 import { hasPaymentOf } from './paid-subscriptions.repository.js';
 import type { PaymentState } from './payment-state.js';
+import { subscriptionPeriods } from './subscription-periods.table.js';
 import { subscriptionProducts } from './subscription-products.table.js';
 import { type Subscription, type SubscriptionStatus, subscriptions } from './subscriptions.table.js';
 
@@ -33,7 +34,7 @@ export class SubscriptionsRepository {
 
   constructor(@Inject(DATABASE) private readonly db: Database) {
     this.ofOwner = selectOfOwner(db, sql.placeholder('ownerId')).prepare('subscriptions_of_owner');
-    this.ofOwners = selectOfOwners(db, sql.placeholder('ids')).prepare('subscriptions_of_owners');
+    this.ofOwners = selectOfOwners(db, sql.placeholder('ids'), sql.placeholder('periodsFrom')).prepare('subscriptions_of_owners');
     this.members = selectMembers(db, sql.placeholder('organizationId')).prepare('subscriptions_members');
   }
 
@@ -41,9 +42,15 @@ export class SubscriptionsRepository {
     return db === undefined ? this.ofOwner.execute({ ownerId: id }) : selectOfOwner(db, id);
   }
 
-  /** Each with the owner that was asked for: it may belong to a user whose row went on as theirs. */
-  async listOfOwners(ids: string[]): Promise<{ askedId: string; row: Subscription }[]> {
-    return this.ofOwners.execute({ ids });
+  /**
+   * Each with the owner that was asked for (it may belong to a user whose row went on as theirs), and its billing
+   * periods: the one of a moment, and all that began later.
+   */
+  async listOfOwners(
+    ids: string[],
+    periodsFrom: Date,
+  ): Promise<{ askedId: string; row: Subscription; periods: [start: number, end: number][] }[]> {
+    return this.ofOwners.execute({ ids, periodsFrom: periodsFrom.toISOString() });
   }
 
   /** What a subscription was ever said to be of, the newest first. */
@@ -191,11 +198,17 @@ function selectOfOwner(db: Queryable, ownerId: string | Placeholder) {
   return db.select().from(subscriptions).where(ownedBy(ownerId, subscriptions.ownerId));
 }
 
-function selectOfOwners(db: Queryable, ids: Placeholder) {
+function selectOfOwners(db: Queryable, ids: Placeholder, periodsFrom: Placeholder) {
   const asked = sql`(SELECT id AS asked_id, id FROM unnest(${ids}::uuid[]) AS asked (id)
     UNION ALL SELECT ${userMerges.intoUserId}, ${userMerges.id} FROM ${userMerges} WHERE ${userMerges.intoUserId} = ANY (${ids}::uuid[])) AS owners`;
+  // Every name is written with its table: Drizzle leaves it out of a statement about one table.
+  const millis = (column: string) => sql.raw(`(extract(epoch FROM p.${column}) * 1000)::bigint`);
+  const first = sql`SELECT max(q.starts_at) FROM ${subscriptionPeriods} AS q
+    WHERE q.subscription_id = subscriptions.id AND q.starts_at <= ${periodsFrom}::timestamptz`;
+  const periods = sql`SELECT coalesce(json_agg(json_build_array(${millis('starts_at')}, ${millis('ends_at')})), '[]') FROM ${subscriptionPeriods} AS p
+    WHERE p.subscription_id = subscriptions.id AND p.starts_at >= coalesce((${first}), '-infinity')`;
   return db
-    .select({ askedId: sql<string>`owners.asked_id`, row: subscriptions })
+    .select({ askedId: sql<string>`owners.asked_id`, row: subscriptions, periods: sql<[number, number][]>`(${periods})` })
     .from(subscriptions)
     .innerJoin(asked, sql`owners.id = ${subscriptions.ownerId}`);
 }

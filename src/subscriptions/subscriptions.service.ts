@@ -9,6 +9,8 @@ import { Config } from '../config/config.js';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import type { Plan, Tier } from '../plans/plans.js';
 import { PlansService } from '../plans/plans.service.js';
+import { billingPeriodsOf } from './billing-periods.js';
+import type { BillingPeriods } from './billing-provider.js';
 import { PaidSubscriptionsRepository, type ShownPayment } from './paid-subscriptions.repository.js';
 import type { PaymentState } from './payment-state.js';
 import { bestOf, type Judged, type Reason, stateOf, stateOfReturned } from './subscription-state.js';
@@ -42,6 +44,8 @@ export interface Entitlement {
   plan: Plan;
   /** The subscription that grants it; without one everybody has the free plan. */
   granting?: Subscription;
+  /** Its billing periods, as far back as was asked for. */
+  periods?: BillingPeriods;
 }
 
 /** Whose: exactly one of both. */
@@ -96,15 +100,22 @@ export class SubscriptionsService {
     };
   }
 
-  /** Of many owners at once, by their ids. */
-  async entitlementsOf(ownerIds: string[]): Promise<Map<string, Entitlement>> {
-    const rows = await this.repository.listOfOwners(ownerIds);
+  /**
+   * Of many owners at once, by their ids.
+   *
+   * @param periodsFrom billing periods that were over by then are left out
+   */
+  async entitlementsOf(ownerIds: string[], periodsFrom: Date): Promise<Map<string, Entitlement>> {
+    const rows = await this.repository.listOfOwners(ownerIds, periodsFrom);
     const judged = await this.judgeAll(rows.map(({ row }) => row));
     const ofOwner = Map.groupBy(judged, (_, index) => rows[index]!.askedId);
+    const periods = new Map(rows.map((one) => [one.row.id, one.periods]));
     return new Map(
       ownerIds.map((id) => {
         const { plan, granting } = this.choose(ofOwner.get(id) ?? []);
-        return [id, { plan, granting: granting?.row }];
+        if (granting === undefined) return [id, { plan }];
+        const { row } = granting;
+        return [id, { plan, granting: row, periods: periodsOf(row, periods.get(row.id)!) }];
       }),
     );
   }
@@ -274,6 +285,13 @@ export class SubscriptionsService {
     const earlier = await this.repository.listProducts(id, db);
     return earlier.map((product) => this.plans.tierOfProduct(provider, product)).find((one) => one !== undefined);
   }
+}
+
+function periodsOf(row: Subscription, stored: [start: number, end: number][]): BillingPeriods {
+  return billingPeriodsOf(
+    row,
+    stored.map(([start, end]) => ({ start: new Date(start), end: new Date(end) })),
+  );
 }
 
 function seatsOf(

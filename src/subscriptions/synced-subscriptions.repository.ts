@@ -8,11 +8,12 @@ import { organizations } from '../organizations/organizations.table.js';
 import { userMerges } from '../users/user-merges.table.js';
 import { users } from '../users/users.table.js';
 import { type BillingCustomer, billingCustomers } from './billing-customers.table.js';
-import type { CustomerSnapshot } from './billing-provider.js';
+import type { BillingPeriod, CustomerSnapshot } from './billing-provider.js';
 import { ownedBy } from './owned-by.js';
 import { type CustomerBooks, idOfClaim, type OwnerChange } from './owner-claims.js';
 import { payments } from './payments.table.js';
 import { CHARGED_STATUSES } from './subscription-state.js';
+import { subscriptionPeriods } from './subscription-periods.table.js';
 import { subscriptionProducts } from './subscription-products.table.js';
 import { type Subscription, subscriptions } from './subscriptions.table.js';
 
@@ -114,6 +115,18 @@ export class SyncedSubscriptionsRepository {
         target: [subscriptionProducts.subscriptionId, subscriptionProducts.productId],
         set: keyColumns(key),
         setWhere: isNewer(key, subscriptionProducts),
+      });
+  }
+
+  /** Adds a billing period; of one that is known the newest event tells the end. */
+  async putPeriod(subscriptionId: string, { start, end }: BillingPeriod, key: EventKey, db: Queryable): Promise<void> {
+    await db
+      .insert(subscriptionPeriods)
+      .values({ subscriptionId, startsAt: start, endsAt: end, ...keyColumns(key) })
+      .onConflictDoUpdate({
+        target: [subscriptionPeriods.subscriptionId, subscriptionPeriods.startsAt],
+        set: { endsAt: end, ...keyColumns(key) },
+        setWhere: isNewer(key, subscriptionPeriods),
       });
   }
 

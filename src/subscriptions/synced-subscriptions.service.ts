@@ -6,7 +6,14 @@ import { type EventKey, EventRank, keyColumns, keyOfRow } from '../common/event-
 import { newId } from '../common/ids.js';
 import type { Queryable } from '../database/database.js';
 import { PlansService } from '../plans/plans.service.js';
-import type { CustomerSnapshot, PaymentSnapshot, SubscriptionSnapshot, Told } from './billing-provider.js';
+import {
+  type BillingPeriod,
+  type CustomerSnapshot,
+  type PaymentSnapshot,
+  periodOf,
+  type SubscriptionSnapshot,
+  type Told,
+} from './billing-provider.js';
 import { claimsOf } from './owner-claims.js';
 import { isCharged, SubscriptionOwners } from './subscription-owners.js';
 import { isGraceTold } from './subscription-comparison.js';
@@ -38,7 +45,7 @@ export class SyncedSubscriptionsService {
 
   /** Answers whether the row is now what was told; a repair may have been overtaken. */
   async apply(snapshot: SubscriptionSnapshot, told: Told, db: Queryable): Promise<boolean> {
-    const { customer, says, ...fields } = snapshot;
+    const { customer, says, pastTrial, ...fields } = snapshot;
     const ownerClaims = claimsOf(says);
     const isSameCustomer = await this.meet(customer, ownerClaims, told.key, db);
     const seen = await this.repository.lookAtSubscription({ ...customer, ...snapshot }, told.key, told.repairs, db);
@@ -46,6 +53,7 @@ export class SyncedSubscriptionsService {
     const row = mayWrite ? await this.write({ ...fields, ownerClaims }, customer, seen, told, db) : seen.row;
     if (fields.productId !== null) await this.repository.putProduct(row.id, fields.productId, told.key, db);
     const before = seen?.row;
+    await this.putPeriods({ row, before, periods: [periodOfRow(fields), pastTrial] }, told.key, db);
     const after = isSameCustomer && isSettled(before, row) ? undefined : await this.owners.settle(customer, told.actor, db, row.id);
     if (mayWrite) await this.recordChange(before, after?.get(row.id) ?? row, told.actor, db);
     return mayWrite;
@@ -105,7 +113,7 @@ export class SyncedSubscriptionsService {
   }
 
   private async write(
-    fields: Omit<SubscriptionSnapshot, 'customer' | 'says'> & { ownerClaims: string[] },
+    fields: Omit<SubscriptionSnapshot, 'customer' | 'says' | 'pastTrial'> & { ownerClaims: string[] },
     { provider, providerCustomerId }: CustomerSnapshot,
     seen: Seen,
     { key, repairs }: Told,
@@ -133,12 +141,32 @@ export class SyncedSubscriptionsService {
     return this.repository.updateSubscription(seen.row.id, { ...row, ...keyColumns(keyAfter), checkAt }, db);
   }
 
+  /** Stale events add their periods too: whatever order they come in, the same periods are known in the end. */
+  private async putPeriods(
+    { row, before, periods }: { row: Subscription; before?: Subscription; periods: (BillingPeriod | undefined)[] },
+    key: EventKey,
+    db: Queryable,
+  ): Promise<void> {
+    for (const period of periods) if (period !== undefined) await this.repository.putPeriod(row.id, period, key, db);
+    // A process of a version before decision 0031 may have written the row without its period.
+    const former = before && periodOfRow(before);
+    if (former !== undefined && former.start.getTime() !== row.currentPeriodStart?.getTime())
+      await this.repository.putPeriod(row.id, former, keyOfRow(before!), db);
+  }
+
   private async recordChange(before: Subscription | undefined, after: Subscription, actor: Actor, db: Queryable): Promise<void> {
     const change = { before: before && viewOf(before), after: viewOf(after) };
     if (isDeepStrictEqual(change.before, change.after)) return;
     const action = before === undefined ? 'subscription.created' : 'subscription.updated';
     await this.owners.record(action, after, actor, change, db, before);
   }
+}
+
+function periodOfRow({
+  currentPeriodStart,
+  currentPeriodEnd,
+}: Pick<Subscription, 'currentPeriodStart' | 'currentPeriodEnd'>): BillingPeriod | undefined {
+  return periodOf(currentPeriodStart, currentPeriodEnd);
 }
 
 /** Whether whose it is cannot have changed with what was written. */

@@ -39,7 +39,31 @@ export class UsageAccount {
     readonly state: AccountState,
     private readonly limits: AccountLimits,
     private readonly now: number,
+    /** Of earlier periods that were cut short: what they used counts here too. */
+    private readonly carriedFrom: UsageAccount[] = [],
   ) {}
+
+  /** Has this period count what an earlier one used, too. */
+  carry(earlier: UsageAccount): void {
+    this.carriedFrom.push(earlier);
+  }
+
+  /** What was used, or is on hold, in the periods that are carried into this one. */
+  get carried(): Pick<AccountState, 'used' | 'overrun' | 'held'> {
+    const total = { used: 0, overrun: 0, held: 0 };
+    for (const { state } of this.carriedFrom) {
+      total.used += state.used;
+      total.overrun += state.overrun;
+      total.held += state.held;
+    }
+    return total;
+  }
+
+  /** All that counts against the limit. */
+  get counted(): Pick<AccountState, 'used' | 'overrun' | 'held'> {
+    const { used, overrun, held } = this.carried;
+    return { used: this.state.used + used, overrun: this.state.overrun + overrun, held: this.state.held + held };
+  }
 
   /** Null where there is no limit. */
   get limit(): number | null {
@@ -53,7 +77,9 @@ export class UsageAccount {
 
   /** Null where there is no limit; 0 at the least. */
   get remaining(): number | null {
-    return this.limit === null ? null : Math.max(0, this.limit - this.state.used - this.state.held);
+    if (this.limit === null) return null;
+    const { used, held } = this.counted;
+    return Math.max(0, this.limit - used - held);
   }
 
   /** Whether so many more tokens pass the cap. What needs none always fits. */
@@ -111,7 +137,7 @@ export class UsageAccount {
     const { limit, state } = this;
     if (limit === null || state.used === 0) return [];
     // A hundred times a large number is no number any more that is exact.
-    const percents = BigInt(state.used) * 100n;
+    const percents = BigInt(this.counted.used) * 100n;
     const reached = ALERT_THRESHOLDS.filter((threshold) => threshold > state.alerted && percents >= BigInt(limit) * BigInt(threshold));
     state.alerted = reached.at(-1) ?? state.alerted;
     return reached;

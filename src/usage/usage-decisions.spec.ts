@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import type { BillingPeriod } from '../subscriptions/billing-provider.js';
 import type { Entitlement } from '../subscriptions/subscriptions.service.js';
 import { MOST_TOKENS } from './usage-account.js';
 import { Customer } from './usage-customer.js';
@@ -36,8 +37,19 @@ class World {
 
   /** What was bought now, or the free plan again. */
   changePlan(ownerId: string, isBought: boolean, limits: Limits = this.limits): void {
-    const granting = isBought ? { startedAt: this.now } : undefined;
-    this.plans.set(ownerId, { plan: { limits: { ...LIMITS, ...limits } }, granting } as Entitlement);
+    this.putPlan(ownerId, isBought ? [{ start: this.now, end: new Date('9999-12-31') }] : undefined, limits);
+  }
+
+  /** Another interval of the same subscription: its provider begins a new period now. */
+  switchInterval(ownerId: string, days: number): void {
+    const earlier = this.plans.get(ownerId)?.periods?.list ?? [];
+    const end = new Date(this.now.getTime() + days * DAY_MS);
+    this.putPlan(ownerId, [...earlier, { start: this.now, end }]);
+  }
+
+  private putPlan(ownerId: string, list: BillingPeriod[] | undefined, limits: Limits = this.limits): void {
+    const periods = list && { list, isLastFinal: false };
+    this.plans.set(ownerId, { plan: { limits: { ...LIMITS, ...limits } }, periods } as Entitlement);
   }
 
   customerOf(ownerId: string): Customer {
@@ -325,6 +337,56 @@ describe('decisions', () => {
         ),
       ]);
       expect(outcomesOf(result!)).toEqual(['inserted', 'inserted', 'quota_exceeded']);
+    });
+
+    it('count what a period has used that was cut short in the next one too, and what is on hold there', () => {
+      world.switchInterval(OWNER, 30);
+      world.commit([record({ eventId: 'a', tokens: 50 }), hold('h', 20)]);
+      world.now = new Date(world.now.getTime() + MINUTE_MS / 2);
+      world.switchInterval(OWNER, 365);
+      const [result] = world.commit([
+        record(
+          { eventId: 'b', tokens: 25, occurredAt: world.now.toISOString() },
+          { eventId: 'c', tokens: 6 },
+          { eventId: 'd', tokens: 5 },
+          { eventId: 'e', tokens: 1, occurredAt: world.now.toISOString() },
+        ),
+      ]);
+      expect(outcomesOf(result!)).toEqual(['inserted', 'quota_exceeded', 'inserted', 'quota_exceeded']);
+      expect(result!.quota).toMatchObject({ used: 80, carried: 55, held: 20, remaining: 0, start: world.now });
+      world.commit([release(world, 'h')]);
+      expect(world.commit([hold('i', 20)])[0]!.quota).toMatchObject({ used: 80, held: 20, remaining: 0 });
+    });
+
+    it('give nobody more than the limit in a day, however often they switch and whatever they date back', () => {
+      const tokens = fc.integer({ min: 0, max: 60 });
+      const step = fc.oneof(
+        fc.record({ kind: fc.constant('switch' as const), days: fc.constantFrom(7, 30, 31, 365) }),
+        fc.record({ kind: fc.constant('record' as const), tokens, agoMs: fc.integer({ min: 0, max: DAY_MS }) }),
+        fc.record({ kind: fc.constant('hold' as const), tokens }),
+        fc.record({ kind: fc.constant('settle' as const), tokens }),
+      );
+      fc.assert(
+        fc.property(fc.array(fc.tuple(fc.integer({ min: 1, max: DAY_MS / 20 }), step), { maxLength: 20 }), (steps) => {
+          world = new World();
+          world.switchInterval(OWNER, 30);
+          for (const [index, [waitMs, one]] of steps.entries()) {
+            world.now = new Date(world.now.getTime() + waitMs);
+            if (one.kind === 'switch') world.switchInterval(OWNER, one.days);
+            else if (one.kind === 'hold') world.commit([hold(`h${index}`, one.tokens, DAY_MS)]);
+            else if (one.kind === 'settle') {
+              const live = [...world.holds.values()].find(({ status }) => status === 'live');
+              if (live !== undefined) world.commit([settle(world, live.id, { eventId: `${index}`, tokens: one.tokens })]);
+            } else {
+              const occurredAt = new Date(Math.max(BEGIN.getTime(), world.now.getTime() - one.agoMs)).toISOString();
+              world.commit([record({ eventId: `${index}`, tokens: one.tokens, occurredAt })]);
+            }
+          }
+          const held = sum([...world.holds.values()].filter(({ status }) => status === 'live').map((one) => one.tokens));
+          const admitted = sum(world.events.map((event) => event.tokensUsed - event.overrun));
+          expect(admitted + held).toBeLessThanOrEqual(LIMITS.tokensPerPeriod!);
+        }),
+      );
     });
 
     it('know a hold of an earlier plan, and give back what it held', () => {

@@ -4,6 +4,7 @@ import { UsageAccount } from './usage-account.js';
 import type { Customer } from './usage-customer.js';
 import { FUTURE_MS } from './usage-event.js';
 import { isSameEvent } from './usage-fingerprint.js';
+import type { UsagePeriod } from './usage-period.js';
 import type { UsageHold } from './usage-holds.table.js';
 import {
   type EventResult,
@@ -76,6 +77,7 @@ export class UsageDecisions {
         return [keyOf(row.ownerId, row.periodStart.getTime()), { row, account: new UsageAccount(state, limits, now) }];
       }),
     );
+    this.carry();
     for (const { ownerId, periodStart, tokens } of books.expired)
       this.accounts.get(keyOf(ownerId, periodStart.getTime()))!.account.giveBack(tokens);
     this.holds = new Map(books.holds.map((hold) => [keyOf(hold.ownerId, hold.id), { ...hold }]));
@@ -92,7 +94,7 @@ export class UsageDecisions {
     const alerts = [...this.accounts.values()].flatMap(({ account, row: { ownerId, ownerKind, periodStart } }) =>
       account.takeAlerts().map((threshold) => ({
         ...{ ownerId, ownerKind, periodStart, threshold, createdAt: this.books.now },
-        ...{ used: account.state.used, limit: account.limit! },
+        ...{ used: account.counted.used, limit: account.limit! },
       })),
     );
     const quotas = [...this.accounts.values()].filter(isChanged).map(({ account, row }) => ({ ...row, ...account.state }));
@@ -137,7 +139,7 @@ export class UsageDecisions {
     if (seen !== undefined) return seen;
     const { account, row } = this.accountAt(owner, event.occurredAt);
     if (account.overflows(event.tokensUsed)) return rejected('count_too_large');
-    if (account.exceeds(event.tokensUsed)) return rejected('quota_exceeded');
+    if (this.exceeds(owner, event.occurredAt, event.tokensUsed)) return rejected('quota_exceeded');
     // What was used longer ago is none of this minute's.
     if (event.occurredAt.getTime() > this.books.now.getTime() - MINUTE_MS) {
       const wait = current.spendTokens(event.tokensUsed);
@@ -161,7 +163,7 @@ export class UsageDecisions {
     const { account, row } = this.accountAt(owner, now);
     const requestWait = account.spendRequest();
     if (requestWait > 0) return { refused: 'rate_limited', waitMs: requestWait };
-    if (account.exceeds(asked.tokens)) return { refused: 'quota_exceeded' };
+    if (this.exceeds(owner, now, asked.tokens)) return { refused: 'quota_exceeded' };
     if (account.overflows(asked.tokens)) return { refused: 'count_too_large' };
     const wait = account.spendTokens(asked.tokens);
     if (wait > 0) return { refused: 'rate_limited', waitMs: wait };
@@ -251,13 +253,39 @@ export class UsageDecisions {
     return this.accounts.get(keyOf(owner.id, start.getTime()))!;
   }
 
+  /** Whether it is too much for its period, or for a later one that counts it too. */
+  private exceeds(owner: Owner, at: Date, tokens: number): boolean {
+    const customer = this.books.customers.get(owner.id)!;
+    const period = customer.periodAt(at);
+    return [period, ...customer.carriersOf(period)].some(({ start }) =>
+      this.accounts.get(keyOf(owner.id, start.getTime()))!.account.exceeds(tokens),
+    );
+  }
+
+  /** Has each period count what is carried into it. */
+  private carry(): void {
+    for (const { row, account } of this.accounts.values()) {
+      const customer = this.books.customers.get(row.ownerId)!;
+      const period = customer.periodAt(row.periodStart);
+      // One that is there for a hold alone may be of another subscription.
+      if (period.start.getTime() !== row.periodStart.getTime()) continue;
+      for (const { start } of customer.carriedInto(period)) {
+        const earlier = this.accounts.get(keyOf(row.ownerId, start.getTime()));
+        if (earlier !== undefined) account.carry(earlier.account);
+      }
+    }
+  }
+
   private quotaOf(owner: Owner): Quota {
     const { now, customers } = this.books;
-    const { account } = this.accountAt(owner, now);
-    const { used, overrun, held } = account.state;
-    const { limit, isHard, remaining } = account;
-    return { used, overrun, held, limit, isHard, remaining, ...customers.get(owner.id)!.periodAt(now) };
+    return quotaOf(customers.get(owner.id)!.periodAt(now), this.accountAt(owner, now).account);
   }
+}
+
+/** What is left of a period. */
+export function quotaOf({ start, end }: UsagePeriod, account: UsageAccount): Quota {
+  const { limit, isHard, remaining, counted, carried } = account;
+  return { start, end, ...counted, carried: carried.used, limit, isHard, remaining };
 }
 
 /** The quotas that operations may touch; locked before anything is decided. */
@@ -270,8 +298,9 @@ export function quotaKeysOf(operations: Operation[], { now, oldest, customers }:
     const add = (start: Date, end: Date) =>
       keys.set(keyOf(owner.id, start.getTime()), { ownerId: owner.id, ownerKind: owner.kind, periodStart: start, periodEnd: end });
     const addAt = (at: Date) => {
-      const { start, end } = customer.periodAt(at);
-      add(start, end);
+      const period = customer.periodAt(at);
+      for (const counting of [period, ...customer.carriersOf(period)])
+        for (const { start, end } of [counting, ...customer.carriedInto(counting)]) add(start, end);
     };
     addAt(now);
     for (const { occurredAt } of eventsOf(operation)) if (occurredAt >= oldest && occurredAt.getTime() <= latest) addAt(occurredAt);

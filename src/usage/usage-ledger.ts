@@ -10,6 +10,10 @@ import { type Books, type Changes, quotaKeysOf, UsageDecisions } from './usage-d
 import { FUTURE_MS } from './usage-event.js';
 import { Groups } from './usage-groups.js';
 import { eventsOf, type Operation, type Result } from './usage-operations.js';
+import type { UsageHold } from './usage-holds.table.js';
+import type { UsageQuota } from './usage-quotas.table.js';
+import { LONGEST_USAGE_MONTH_MS } from './usage-timeline.js';
+import { UsagePeriods } from './usage-periods.js';
 import { MonthIsSealed, UsagePartitions } from './usage-partitions.js';
 import { type NewUsage, type QuotaKey, UsageRepository } from './usage.repository.js';
 
@@ -24,10 +28,16 @@ const ATTEMPTS = 5;
 
 /** The first operations of a period. Made apart from the others' locks: nobody waits for them in another order. */
 class QuotasMissing extends Error {
-  constructor(readonly keys: QuotaKey[]) {
+  constructor(
+    readonly keys: QuotaKey[],
+    readonly customers: Map<string, Customer>,
+  ) {
     super();
   }
 }
+
+/** The usage of a hold's period moved to another one since the hold was read. */
+class HoldMoved extends Error {}
 
 type Known = Pick<Books, 'oldest' | 'customers' | 'members'>;
 
@@ -47,6 +57,7 @@ export class UsageLedger {
     private readonly repository: UsageRepository,
     private readonly subscriptions: SubscriptionsService,
     private readonly alerts: UsageAlerts,
+    private readonly periods: UsagePeriods,
     private readonly partitions: UsagePartitions,
     private readonly meters: MetersService,
     private readonly clock: Clock,
@@ -58,11 +69,20 @@ export class UsageLedger {
     return this.groups.add(operation, Math.max(1, eventsOf(operation).length));
   }
 
-  /** What an owner may use, and in which periods. */
-  async customersOf(operations: Pick<Operation, 'owner'>[]): Promise<Map<string, Customer>> {
+  /**
+   * What owners may use, and in which periods.
+   *
+   * @param since no earlier moment is asked for
+   */
+  async customersOf(operations: Pick<Operation, 'owner'>[], since: Date): Promise<Map<string, Customer>> {
+    // A period may count what an earlier one used, and quotas may overlap that were made by an older rule.
+    const periodsFrom = new Date(since.getTime() - 2 * LONGEST_USAGE_MONTH_MS);
     const owners = new Map(operations.map(({ owner }) => [owner.id, owner]));
     const ids = [...owners.keys()];
-    const [entitlements, creations] = await Promise.all([this.subscriptions.entitlementsOf(ids), this.repository.listCreationTimes(ids)]);
+    const [entitlements, creations] = await Promise.all([
+      this.subscriptions.entitlementsOf(ids, periodsFrom),
+      this.repository.listCreationTimes(ids),
+    ]);
     const createdAt = new Map(creations.map((one) => [one.id, one.createdAt]));
     // One that was purged this very moment has periods of its own no more; any will do.
     return new Map(ids.map((id) => [id, new Customer(owners.get(id)!, entitlements.get(id)!, createdAt.get(id) ?? new Date(0))]));
@@ -85,9 +105,9 @@ export class UsageLedger {
         return results;
       } catch (error) {
         if (attempt === ATTEMPTS) throw isLostRace(error) ? new Overtaken('Others were always first', { cause: error }) : error;
-        if (error instanceof QuotasMissing) await this.repository.insertQuotas(error.keys);
+        if (error instanceof QuotasMissing) await this.periods.open(error.keys, error.customers);
         else if (isMissingPartition(error) || error instanceof MonthIsSealed) this.partitions.forget();
-        else if (!isPassing(error)) throw error;
+        else if (!isPassing(error) && !(error instanceof HoldMoved)) throw error;
       }
     }
   }
@@ -95,21 +115,18 @@ export class UsageLedger {
   /** What needs no lock: who the owners are, and room for the events. */
   private async prepare(group: Operation[]): Promise<Known> {
     const strangers = strangersOf(group);
-    const [oldest, customers, members] = await Promise.all([
-      this.makeRoom(group),
-      this.customersOf(group),
+    const oldest = await this.partitions.oldest();
+    const now = this.clock.now().getTime();
+    const moments = group
+      .flatMap((operation) => eventsOf(operation).map(({ occurredAt }) => occurredAt))
+      .filter((moment) => moment >= oldest && moment.getTime() <= now + FUTURE_MS);
+    const earliest = moments.reduce((least, moment) => Math.min(least, moment.getTime()), now);
+    const [customers, members] = await Promise.all([
+      this.customersOf(group, new Date(earliest)),
       strangers.length === 0 ? [] : this.repository.listMembers(strangers),
+      this.partitions.ensure(moments),
     ]);
     return { oldest, customers, members };
-  }
-
-  /** Answers how old an event may be. */
-  private async makeRoom(group: Operation[]): Promise<Date> {
-    const oldest = await this.partitions.oldest();
-    const latest = new Date(this.clock.now().getTime() + FUTURE_MS);
-    const moments = group.flatMap((operation) => eventsOf(operation).map(({ occurredAt }) => occurredAt));
-    await this.partitions.ensure(moments.filter((moment) => moment >= oldest && moment <= latest));
-    return oldest;
   }
 
   private async read(group: Operation[], known: Known, tx: Queryable): Promise<Books> {
@@ -124,12 +141,13 @@ export class UsageLedger {
       repository.lockQuotas(keys, tx),
       ids.length === 0 ? [] : repository.listEventIds(ids, tx),
     ]);
-    if (quotas.length < keys.length) throw new QuotasMissing(keys);
+    if (quotas.length < keys.length) throw new QuotasMissing(withoutRow(keys, quotas), known.customers);
     // Most groups have none, and are done a statement sooner.
     const [expired, held] = await Promise.all([
       quotas.every((quota) => quota.held === 0) ? [] : repository.expireHolds(keys, now, tx),
       holds.length === 0 ? [] : repository.listHolds(holds, tx),
     ]);
+    refreshHolds(group, held, keys);
     return { ...known, now, quotas, expired, holds: held, known: seen };
   }
 
@@ -166,6 +184,26 @@ function isLostRace(error: unknown): boolean {
 }
 
 const RACED_KEYS = ['usage_event_ids_pkey', 'usage_holds_pkey'];
+
+function withoutRow(keys: QuotaKey[], quotas: UsageQuota[]): QuotaKey[] {
+  const there = new Set(quotas.map(({ ownerId, periodStart }) => `${ownerId} ${periodStart.getTime()}`));
+  return keys.filter(({ ownerId, periodStart }) => !there.has(`${ownerId} ${periodStart.getTime()}`));
+}
+
+/** @throws {HoldMoved} for one whose period is not locked; the next attempt has it as it stands now */
+function refreshHolds(group: Operation[], held: UsageHold[], keys: QuotaKey[]): void {
+  const locked = new Set(keys.map(({ ownerId, periodStart }) => `${ownerId} ${periodStart.getTime()}`));
+  let hasMoved = false;
+  for (const operation of group) {
+    if (!('hold' in operation) || !('periodStart' in operation.hold)) continue;
+    const { ownerId, id } = operation.hold;
+    const now = held.find((hold) => hold.id === id && hold.ownerId === ownerId);
+    if (now === undefined || locked.has(`${ownerId} ${now.periodStart.getTime()}`)) continue;
+    Object.assign(operation.hold, now);
+    hasMoved = true;
+  }
+  if (hasMoved) throw new HoldMoved();
+}
 
 /** Those whose owner pays a provider by its meter. */
 function meteredOf(events: NewUsage[], customers: Map<string, Customer>): MeteredEvent[] {

@@ -36,7 +36,7 @@ export type HoldOperation = Asked & {
   kind: 'hold';
   hold: Pick<UsageHold, 'id' | 'tokens' | 'model' | 'actorUserId'> & { ttlMs: number; isStranger: boolean };
 };
-/** `hold` as it was before it was locked: its period and its tokens never change. */
+/** `hold` as it was before it was locked: its tokens never change. */
 export type SettleOperation = Asked & { kind: 'settle'; hold: UsageHold; event: GivenEvent };
 export type ReleaseOperation = Asked & { kind: 'release'; hold: UsageHold };
 export type Operation = RecordOperation | HoldOperation | SettleOperation | ReleaseOperation;
@@ -44,6 +44,8 @@ export type Operation = RecordOperation | HoldOperation | SettleOperation | Rele
 /** What is left of a period. */
 export interface Quota extends UsagePeriod {
   used: number;
+  /** Of `used`: what earlier periods used that a change cut short. */
+  carried: number;
   overrun: number;
   held: number;
   /** Null where there is no limit. */

@@ -1,11 +1,11 @@
 import fc from 'fast-check';
-import { periodAt } from './usage-period.js';
+import { monthAt } from './usage-period.js';
 
 const DAY_MS = 86_400_000;
 const at = (text: string) => new Date(text);
 const startsFrom = (anchor: Date, count: number) => {
-  const starts = [periodAt(anchor, anchor).start];
-  while (starts.length < count) starts.push(periodAt(anchor, starts.at(-1)!).end);
+  const starts = [monthAt(anchor, anchor).start];
+  while (starts.length < count) starts.push(monthAt(anchor, starts.at(-1)!).end);
   return starts;
 };
 
@@ -18,7 +18,7 @@ describe('a month of usage', () => {
     ['2026-05-15T12:30:00Z', '2026-12-31T23:59:59Z', '2026-12-15T12:30:00Z', '2027-01-15T12:30:00Z'],
     ['2026-05-15T12:30:00Z', '2026-05-15T12:29:59.999Z', '2026-04-15T12:30:00Z', '2026-05-15T12:30:00Z'],
   ])('anchored at %s holds %s in %s to %s', (anchor, moment, start, end) => {
-    expect(periodAt(at(anchor), at(moment))).toEqual({ start: at(start), end: at(end) });
+    expect(monthAt(at(anchor), at(moment))).toEqual({ start: at(start), end: at(end) });
   });
 
   it('leaves no gap and no overlap in ten years, whatever the anchor', () => {
@@ -26,12 +26,12 @@ describe('a month of usage', () => {
     fc.assert(
       fc.property(anchors, fc.integer({ min: 0, max: 3652 * DAY_MS }), (anchor, later) => {
         const moment = new Date(anchor.getTime() + later);
-        const { start, end } = periodAt(anchor, moment);
+        const { start, end } = monthAt(anchor, moment);
         expect(start <= moment && moment < end).toBe(true);
         // Both of its ends agree with it, from either side.
-        expect(periodAt(anchor, start)).toEqual({ start, end });
-        expect(periodAt(anchor, new Date(end.getTime() - 1))).toEqual({ start, end });
-        expect(periodAt(anchor, end).start).toEqual(end);
+        expect(monthAt(anchor, start)).toEqual({ start, end });
+        expect(monthAt(anchor, new Date(end.getTime() - 1))).toEqual({ start, end });
+        expect(monthAt(anchor, end).start).toEqual(end);
       }),
     );
   });

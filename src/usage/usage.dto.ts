@@ -115,6 +115,10 @@ export class QuotaResponse {
   @ApiProperty(tokens)
   used!: number;
 
+  /** Of `used`: what was used before a change of plan or interval began this period in the middle of a month. @example 0 */
+  @ApiProperty(tokens)
+  carriedOver!: number;
+
   /** Tokens on hold. @example 4000 */
   @ApiProperty(tokens)
   held!: number;
@@ -140,8 +144,8 @@ export class QuotaResponse {
   /** When the next one begins. */
   resetsAt!: Date;
 
-  static of({ used, held, overrun, limit, isHard, remaining, start, end }: Quota): QuotaResponse {
-    return { used, held, overrun, limit, hard: isHard, remaining, periodStart: start, resetsAt: end };
+  static of({ used, carried, held, overrun, limit, isHard, remaining, start, end }: Quota): QuotaResponse {
+    return { used, carriedOver: carried, held, overrun, limit, hard: isHard, remaining, periodStart: start, resetsAt: end };
   }
 }
 

@@ -10,6 +10,7 @@ import { UsageLedger } from './usage-ledger.js';
 import { UsageController } from './usage.controller.js';
 import { PartitionedUsageRepository } from './partitioned-usage.repository.js';
 import { UsagePartitions } from './usage-partitions.js';
+import { UsagePeriods } from './usage-periods.js';
 import { UsageRetention } from './usage-retention.js';
 import { HoldSweeps } from './hold-sweeps.js';
 import { HeldUsageRepository } from './held-usage.repository.js';
@@ -26,6 +27,7 @@ import { UsageService } from './usage.service.js';
     UsageLedger,
     UsageAlerts,
     UsageService,
+    UsagePeriods,
     UsagePartitions,
     PartitionedUsageRepository,
     UsageRetention,

@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, desc, eq, sql } from 'drizzle-orm';
+import { and, desc, eq, inArray, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { arraysOf, type Columns, columnsOf, given, namesOf, NOW, rowsOf, statement } from '../database/statement.js';
 import { memberships } from '../memberships/organization-memberships.table.js';
@@ -21,6 +21,13 @@ export interface MemberKey {
 }
 export type NewUsage = Omit<Usage, 'createdAt'> & { fingerprint: Buffer };
 export type Rollup = Omit<typeof usageRollups.$inferSelect, 'createdAt' | 'updatedAt'>;
+/** A quota that may count something of the period of another one. */
+export interface Overlap {
+  ownerId: string;
+  /** The starts of both. */
+  from: Date;
+  to: Date;
+}
 type EndedHold = HoldKey & Pick<UsageHold, 'status' | 'eventId'>;
 
 // Of tables that grow a few rows are wanted, by their keys. A plan that was made while they were small would go on to
@@ -45,6 +52,10 @@ const NEW_QUOTA: Columns<QuotaKey> = {
 };
 const INSERT_QUOTAS = statement(sql`INSERT INTO ${usageQuotas} (owner_id, period_start, period_end, owner_kind)
   SELECT * FROM ${given(NEW_QUOTA)} ORDER BY owner_id, period_start ON CONFLICT DO NOTHING`);
+const LIST_OVERLAPPING = statement(sql`SELECT given.owner_id, given.period_start AS new_start, q.period_start FROM ${given(NEW_QUOTA)}
+  JOIN ${usageQuotas} AS q ON q.owner_id = given.owner_id AND q.period_start <> given.period_start
+   AND q.period_start < given.period_end AND q.period_end > given.period_start
+  WHERE q.used > 0 OR q.held > 0`);
 // One after the other in the order of the key: the join goes through what is given.
 const LOCK_QUOTAS =
   statement(sql`SELECT ${columnsOf(usageQuotas, 'q')} FROM (SELECT * FROM ${given(QUOTA_KEY)} ORDER BY owner_id, period_start) AS given
@@ -161,8 +172,42 @@ export class UsageRepository {
   }
 
   /** Makes those that are missing. */
-  async insertQuotas(keys: QuotaKey[]): Promise<void> {
-    await this.db.execute(INSERT_QUOTAS(arraysOf(NEW_QUOTA, keys)));
+  async insertQuotas(keys: QuotaKey[], db: Queryable = this.db): Promise<void> {
+    await db.execute(INSERT_QUOTAS(arraysOf(NEW_QUOTA, keys)));
+  }
+
+  /** Other quotas of the same owners that count something, of periods that overlap these. */
+  async listOverlapping(keys: QuotaKey[]): Promise<Overlap[]> {
+    const { rows } = await this.db.execute<{ owner_id: string; new_start: string; period_start: string }>(
+      LIST_OVERLAPPING(arraysOf(NEW_QUOTA, keys)),
+    );
+    return rows.map((row) => ({ ownerId: row.owner_id, to: new Date(row.new_start), from: new Date(row.period_start) }));
+  }
+
+  /**
+   * Moves what was used and put on hold in a period from another quota, which ends where it begins, into the period's
+   * own. Both are locked.
+   */
+  async moveUsage({ ownerId, from, to }: Overlap, end: Date, db: Queryable): Promise<void> {
+    const [fromStart, toStart, toEnd] = [from, to, end].map((time) => sql`${time.toISOString()}::timestamptz`);
+    const isIn = (column: string) => sql`${sql.raw(column)} >= ${toStart} AND ${sql.raw(column)} < ${toEnd}`;
+    const change = (sign: '+' | '-') =>
+      sql.raw(['used', 'overrun', 'held'].map((name) => `${name} = q.${name} ${sign} sums.${name}`).join(', '));
+    await db.execute(
+      sql`WITH events AS (
+            UPDATE ${usage} SET period_start = ${toStart} WHERE owner_id = ${ownerId} AND ${isIn('occurred_at')} AND period_start = ${fromStart}
+            RETURNING tokens_used, overrun),
+          holds AS (
+            UPDATE ${usageHolds} SET period_start = ${toStart} WHERE owner_id = ${ownerId} AND ${isIn('created_at')} AND period_start = ${fromStart}
+            RETURNING status, tokens),
+          sums AS (
+            SELECT coalesce(sum(tokens_used), 0) AS used, coalesce(sum(overrun), 0) AS overrun,
+                   (SELECT coalesce(sum(tokens), 0) FROM holds WHERE status = 'live') AS held FROM events),
+          given AS (
+            UPDATE ${usageQuotas} AS q SET ${change('+')} FROM sums WHERE owner_id = ${ownerId} AND period_start = ${toStart})
+          UPDATE ${usageQuotas} AS q SET ${change('-')}, period_end = CASE WHEN period_start < ${toStart} THEN least(period_end, ${toStart}) ELSE period_end END
+            FROM sums WHERE owner_id = ${ownerId} AND period_start = ${fromStart}`,
+    );
   }
 
   /** First in a transaction of the ledger. */
@@ -232,14 +277,24 @@ export class UsageRepository {
     return db.insert(usageAlerts).values(alerts).onConflictDoNothing().returning();
   }
 
-  async findQuota(ownerId: string, periodStart: Date, now: Date): Promise<{ used: number; overrun: number; held: number } | undefined> {
+  /** Those that there are, without holds that are past their end. */
+  async listQuotas(
+    ownerId: string,
+    starts: Date[],
+    now: Date,
+  ): Promise<{ periodStart: Date; used: number; overrun: number; held: number }[]> {
     const past = sql`SELECT coalesce(sum(tokens), 0) FROM ${usageHolds} AS h
       WHERE h.owner_id = ${usageQuotas.ownerId} AND h.period_start = ${usageQuotas.periodStart} AND h.status = 'live' AND h.expires_at <= ${now.toISOString()}::timestamptz`;
-    const [row] = await this.db
-      .select({ used: usageQuotas.used, overrun: usageQuotas.overrun, held: sql<string>`${usageQuotas.held} - (${past})` })
+    const rows = await this.db
+      .select({
+        periodStart: usageQuotas.periodStart,
+        used: usageQuotas.used,
+        overrun: usageQuotas.overrun,
+        held: sql<string>`${usageQuotas.held} - (${past})`,
+      })
       .from(usageQuotas)
-      .where(and(eq(usageQuotas.ownerId, ownerId), eq(usageQuotas.periodStart, periodStart)));
-    return row && { ...row, held: Number(row.held) };
+      .where(and(eq(usageQuotas.ownerId, ownerId), inArray(usageQuotas.periodStart, starts)));
+    return rows.map((row) => ({ ...row, held: Number(row.held) }));
   }
 
   /** The latest period first, and in it the highest threshold. */

@@ -8,12 +8,17 @@ import { bounded, type InvalidField } from '../common/problem.js';
 import type { Plan, PlanLimits } from '../plans/plans.js';
 import { PlansService } from '../plans/plans.service.js';
 import { UsageAccount } from './usage-account.js';
+import type { Customer } from './usage-customer.js';
+import { quotaOf } from './usage-decisions.js';
 import type { UsageAlert } from './usage-alerts.table.js';
 import type { EventResult, GivenEvent, HoldOperation, Quota, Result } from './usage-operations.js';
 import { readEvent, type UsageEvent } from './usage-event.js';
 import type { UsageHold } from './usage-holds.table.js';
 import { fingerprintOf } from './usage-fingerprint.js';
 import { UsageLedger } from './usage-ledger.js';
+import type { UsagePeriod } from './usage-period.js';
+import { UsagePeriods } from './usage-periods.js';
+import type { UsageQuota } from './usage-quotas.table.js';
 import { HoldNotFound } from './usage.errors.js';
 import { UsageRepository } from './usage.repository.js';
 
@@ -52,6 +57,7 @@ export class UsageService {
     private readonly ledger: UsageLedger,
     private readonly repository: UsageRepository,
     private readonly plans: PlansService,
+    private readonly periods: UsagePeriods,
     private readonly cursors: Cursors,
     private readonly clock: Clock,
   ) {}
@@ -112,14 +118,17 @@ export class UsageService {
   /** The period of now. */
   async getQuota({ owner }: UsageCaller): Promise<Quota & { plan: Plan }> {
     const now = this.clock.now();
-    const customer = (await this.ledger.customersOf([{ owner }])).get(owner.id)!;
+    const customer = (await this.ledger.customersOf([{ owner }], now)).get(owner.id)!;
     const { plan } = customer.entitlement;
     const period = customer.periodAt(now);
-    const found = await this.repository.findQuota(owner.id, period.start, now);
-    const { used, overrun, held } = found ?? { used: 0, overrun: 0, held: 0 };
-    const state = { used, overrun, held, alerted: 0, requestsOwed: 0, tokensOwed: 0, owedAt: 0 };
-    const { limit, isHard, remaining } = new UsageAccount(state, plan.limits, now.getTime());
-    return { ...period, plan, used, overrun, held, limit, isHard, remaining };
+    const quotas = await this.listCounted(customer, period, now);
+    const accounts = quotas.map(({ used, overrun, held }) => {
+      const state = { used, overrun, held, alerted: 0, requestsOwed: 0, tokensOwed: 0, owedAt: 0 };
+      return new UsageAccount(state, plan.limits, now.getTime());
+    });
+    const [own, ...carried] = accounts;
+    for (const earlier of carried) own!.carry(earlier);
+    return { ...quotaOf(period, own!), plan };
   }
 
   /** The latest first. */
@@ -129,6 +138,16 @@ export class UsageService {
     const after = position && { periodStart: String(position[0]), threshold: Number(position[1]) };
     const rows = await this.repository.listAlerts(owner.id, { limit: limit + 1, after });
     return this.cursors.page(rows, { limit, list, position: ({ periodStart, threshold }) => [periodStart.toISOString(), threshold] });
+  }
+
+  /** What counts in a period: its own quota, and those that are carried into it. */
+  private async listCounted(customer: Customer, period: UsagePeriod, now: Date): Promise<Counted[]> {
+    const starts = [period, ...customer.carriedInto(period)].map(({ start }) => start);
+    const list = async () => this.repository.listQuotas(customer.owner.id, starts, now);
+    let rows = await list();
+    const find = (start: Date) => rows.find(({ periodStart }) => periodStart.getTime() === start.getTime());
+    if (find(period.start) === undefined && (await this.periods.settle(customer, period))) rows = await list();
+    return starts.map((start) => find(start) ?? { used: 0, overrun: 0, held: 0 });
   }
 
   private async findHold(owner: Owner, id: string): Promise<UsageHold> {
@@ -182,6 +201,8 @@ export class UsageService {
     return { ...result, helping: this.plans.list().find(({ limits }) => allows(limits, Math.max(needed, limit! + 1))) };
   }
 }
+
+type Counted = Pick<UsageQuota, 'used' | 'overrun' | 'held'>;
 
 function allows({ tokenLimit, tokensPerPeriod }: PlanLimits, tokens: number): boolean {
   return tokenLimit === 'soft' || tokensPerPeriod === null || tokensPerPeriod >= tokens;

@@ -6,6 +6,8 @@ export interface BillingRows {
   subscriptions: Record<string, Record<string, unknown>>;
   customers: Record<string, Record<string, unknown>>;
   payments: Record<string, Record<string, unknown>>;
+  /** By subscription and start. */
+  periods: Record<string, Record<string, unknown>>;
   /** How many were kept. */
   messages: Record<'kept', { count: number }>;
 }
@@ -29,7 +31,7 @@ export async function writeOwners(db: TestDatabase, worlds: ProvidersWorld[]): P
 /** What the database holds of these histories now, by their marks. */
 export async function readBillingRows(db: TestDatabase, worlds: ProvidersWorld[]): Promise<Map<string, BillingRows>> {
   const all = new Map<string, BillingRows>(
-    worlds.map(({ mark }) => [mark, { subscriptions: {}, customers: {}, payments: {}, messages: { kept: { count: 0 } } }]),
+    worlds.map(({ mark }) => [mark, { subscriptions: {}, customers: {}, payments: {}, periods: {}, messages: { kept: { count: 0 } } }]),
   );
   const names = await ownerNames(db, worlds);
   const claimed = (claim: string) => claim.replace(/(?<=:).*/, (id) => names.get(id) ?? id);
@@ -49,6 +51,14 @@ export async function readBillingRows(db: TestDatabase, worlds: ProvidersWorld[]
     place('customers', row['provider_customer_id'] as string, { row: { ...row, deleted_at: row['deleted_at'] !== null } });
   const payments = await db.rows<{ row: Row }>('SELECT to_jsonb(p) AS row FROM payments p');
   for (const one of payments) place('payments', `${one.row['kind'] as string} ${one.row['provider_payment_id'] as string}`, one);
+  const periods = await db.rows<{ id: string; start: Date; row: Record<string, unknown> }>(
+    `SELECT s.provider_subscription_id AS id, p.starts_at AS start, to_jsonb(p) - 'subscription_id' AS row
+       FROM subscription_periods p JOIN subscriptions s ON s.id = p.subscription_id`,
+  );
+  for (const { id, start, row } of periods) {
+    const rows = all.get(markIn(id));
+    if (rows !== undefined) rows.periods[`${id} ${start.toISOString()}`] = row;
+  }
   for (const { message_id } of await db.rows<{ message_id: string }>('SELECT message_id FROM webhook_events')) {
     const rows = all.get(markIn(message_id));
     if (rows !== undefined) rows.messages.kept.count += 1;

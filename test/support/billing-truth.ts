@@ -23,7 +23,7 @@ export function billingTruthOf(world: ProvidersWorld, { isAllTold = false } = {}
   const known = knownOwners(world);
   const { polar, dodo, events } = world;
   const messages = new Set(events.map(({ messageId }) => messageId));
-  const truth: BillingRows = { subscriptions: {}, customers: {}, payments: {}, messages: { kept: { count: messages.size } } };
+  const truth: BillingRows = { subscriptions: {}, customers: {}, payments: {}, periods: {}, messages: { kept: { count: messages.size } } };
   const told = new Set(events.map(({ objectId }) => objectId));
   const bodies = rendered(events).map(({ body }) => body);
   const isTold = (id: string) => isAllTold || told.has(id);
@@ -39,8 +39,11 @@ export function billingTruthOf(world: ProvidersWorld, { isAllTold = false } = {}
     ...polar.listSubscriptions().map((one) => polarSubscriptionOf(one, when)),
     ...[...dodo.subscriptions.values()].map((one) => dodoSubscriptionOf(one, when)),
   ]) {
-    const { customer, says, providerSubscriptionId, isGraceGuessed: _, ...fields } = snapshot;
+    const { customer, says, providerSubscriptionId, isGraceGuessed: _, pastTrial, ...fields } = snapshot;
     if (!isTold(providerSubscriptionId)) continue;
+    const current = { start: fields.currentPeriodStart!, end: fields.currentPeriodEnd! };
+    for (const { start, end } of pastTrial === undefined ? [current] : [current, pastTrial])
+      truth.periods[`${providerSubscriptionId} ${start.toISOString()}`] = { ends_at: end };
     const owner = ownerBy(says, known) ?? truth.customers[customer.providerCustomerId]?.['owner'];
     truth.subscriptions[providerSubscriptionId] = { ...inColumns(fields), provider_customer_id: customer.providerCustomerId, owner };
   }

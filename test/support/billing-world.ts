@@ -163,7 +163,16 @@ export class BillingWorld {
 
   /** All that a comparison could change. */
   async rows(): Promise<unknown[]> {
-    const tables = ['subscriptions', 'billing_customers', 'payments', 'subscription_products', 'audit_log', 'outbox', 'billing_walks'];
+    const tables = [
+      'subscriptions',
+      'billing_customers',
+      'payments',
+      'subscription_products',
+      'subscription_periods',
+      'audit_log',
+      'outbox',
+      'billing_walks',
+    ];
     return Promise.all(tables.map((table) => this.db.rows(`SELECT to_jsonb(t) AS row FROM ${table} t ORDER BY to_jsonb(t)::text`)));
   }
 

@@ -667,7 +667,7 @@ export const SECOND_LINES: (Place & { because: string })[] = [
   { file: COMPARED_USAGE, within: 'async sumLiveHolds', search: 'eq(usageHolds.ownerId, ownerId)', because: ONLY_A_COMMAND },
   {
     file: USAGE,
-    within: 'async findQuota',
+    within: 'async listQuotas',
     search: 'eq(usageQuotas.ownerId, ownerId)',
     because: 'another owner’s period would have to begin in the same millisecond',
   },

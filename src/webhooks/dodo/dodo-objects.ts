@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { laterBy } from '../../common/moments.js';
-import type { CustomerSnapshot, PaymentSnapshot, SubscriptionSnapshot } from '../../subscriptions/billing-provider.js';
+import { type CustomerSnapshot, type PaymentSnapshot, periodOf, type SubscriptionSnapshot } from '../../subscriptions/billing-provider.js';
 import type { PaymentStatus } from '../../subscriptions/payments.table.js';
 import type { SubscriptionStatus } from '../../subscriptions/subscriptions.table.js';
 import { count, currency, id, metadata, moment, orUnknown, preciseMoment, read, text, type, whole } from '../object-schemas.js';
@@ -125,7 +125,10 @@ export function subscriptionOf(data: unknown, { at, graceMs }: { at: string; gra
   const subscription = read(subscriptionObject, data);
   const { status, customer, created_at: createdAt, next_billing_date: periodEnd, trial_period_days: trialDays } = subscription;
   const { cancel_at_next_billing_date: cancelAtPeriodEnd, past_due_ends_at: pastDueEnd } = subscription;
+  const { previous_billing_date: periodStart } = subscription;
   const isPastDue = status === 'past_due';
+  const trialEnd = createdAt === null || !trialDays ? null : laterBy(createdAt, trialDays * DAY_MS);
+  const trial = periodOf(createdAt, trialEnd);
   return {
     providerSubscriptionId: subscription.subscription_id,
     customer: customerOf(customer),
@@ -133,14 +136,15 @@ export function subscriptionOf(data: unknown, { at, graceMs }: { at: string; gra
     productId: subscription.product_id,
     status: SUBSCRIPTION_STATUSES[status],
     providerStatus: status,
-    startedAt: createdAt ?? subscription.previous_billing_date,
-    currentPeriodStart: subscription.previous_billing_date,
+    startedAt: createdAt ?? periodStart,
+    currentPeriodStart: periodStart,
     currentPeriodEnd: periodEnd,
     cancelAtPeriodEnd,
     canceledAt: subscription.cancelled_at,
     endsAt: (cancelAtPeriodEnd ? periodEnd : null) ?? subscription.expires_at,
     endedAt: SUBSCRIPTION_STATUSES[status] === 'canceled' ? subscription.cancelled_at : null,
-    trialEnd: createdAt === null || !trialDays ? null : laterBy(createdAt, trialDays * DAY_MS),
+    trialEnd,
+    ...(trial !== undefined && periodStart !== null && trial.end <= periodStart && { pastTrial: trial }),
     pastDueUntil: isPastDue ? (pastDueEnd ?? laterBy(periodEnd ?? dateOf(at), graceMs)) : null,
     isGraceGuessed: isPastDue && pastDueEnd === null,
     seats: subscription.quantity,

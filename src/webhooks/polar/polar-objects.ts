@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { laterBy } from '../../common/moments.js';
-import type { CustomerSnapshot, PaymentSnapshot, SubscriptionSnapshot } from '../../subscriptions/billing-provider.js';
+import { type CustomerSnapshot, type PaymentSnapshot, periodOf, type SubscriptionSnapshot } from '../../subscriptions/billing-provider.js';
 import type { PaymentStatus } from '../../subscriptions/payments.table.js';
 import type { SubscriptionStatus } from '../../subscriptions/subscriptions.table.js';
 import { count, currency, id, metadata, moment, orUnknown, preciseMoment, read, text, type, whole } from '../object-schemas.js';
@@ -56,6 +56,7 @@ const subscriptionObject = z.object({
   currency,
   current_period_start: moment,
   current_period_end: moment,
+  trial_start: moment,
   trial_end: moment,
   cancel_at_period_end: z.boolean().catch(false),
   canceled_at: moment,
@@ -120,11 +121,22 @@ export function subscriptionOf(data: unknown, { at, graceMs }: { at: string; gra
     endsAt: subscription.ends_at,
     endedAt: subscription.ended_at,
     trialEnd: subscription.trial_end,
+    ...pastTrialOf(subscription),
     pastDueUntil: status === 'past_due' ? laterBy(pastDueAt, graceMs) : null,
     seats: subscription.seats,
     amount: subscription.amount,
     currency: subscription.currency,
   };
+}
+
+function pastTrialOf({
+  trial_start: trialStart,
+  trial_end: trialEnd,
+  started_at: startedAt,
+  current_period_start: periodStart,
+}: z.infer<typeof subscriptionObject>): Pick<SubscriptionSnapshot, 'pastTrial'> {
+  const trial = periodOf(trialStart ?? startedAt, trialEnd);
+  return trial !== undefined && periodStart !== null && trial.end <= periodStart ? { pastTrial: trial } : {};
 }
 
 /** @throws {Unreadable} */
