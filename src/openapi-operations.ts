@@ -9,10 +9,11 @@ import {
   type ParameterObject,
   type ReferenceObject,
   type ResponseObject,
+  type SchemaObject,
 } from '@nestjs/swagger';
 import { ACCESS, type Access, type Limit, LIMITS } from './access/access.decorators.js';
 import { RateLimited } from './access/access.errors.js';
-import { problemsOf } from './common/api-problems.js';
+import { problemResponses, problemsOf } from './common/api-problems.js';
 import {
   BodyTooLarge,
   InternalError,
@@ -102,7 +103,7 @@ export function completeOperations(document: OpenAPIObject, app: INestApplicatio
     ...document.components,
     headers: HEADERS,
     responses: shared,
-    examples: Object.fromEntries(codes.map((code) => [code, { value: exampleProblem(told.get(code)!) }])),
+    examples: Object.fromEntries(codes.map((code) => [code, { value: exampleProblem(told.get(code)!, document) }])),
   };
 }
 
@@ -209,18 +210,26 @@ function failure(problems: ProblemClass[], more: string[]): ResponseObject {
     headers: headers('X-Request-Id', ...more),
     content: {
       'application/problem+json': {
-        schema: { $ref: getSchemaPath(ProblemResponse) },
+        schema: schemaOf(problems),
         examples: Object.fromEntries(problems.map(({ code }) => [code, { $ref: `#/components/examples/${code}` }])),
       },
     },
   };
 }
 
+function schemaOf(problems: ProblemClass[]): SchemaObject | ReferenceObject {
+  const names = new Set(problems.map((problem) => getSchemaPath(problemResponses().get(problem) ?? ProblemResponse)));
+  const schemas = [...names].map(($ref) => ({ $ref }));
+  return schemas.length === 1 ? schemas[0]! : { oneOf: schemas };
+}
+
 function headers(...names: string[]): Record<string, ReferenceObject> {
   return Object.fromEntries(names.map((name) => [name, { $ref: `#/components/headers/${name}` }]));
 }
 
-function exampleProblem(problem: ProblemClass): object {
+function exampleProblem(problem: ProblemClass, document: OpenAPIObject): object {
   const errors = problem === InvalidRequest ? [{ path: 'body.name', message: 'name must be a string' }] : undefined;
-  return problemBody(new problem({ errors }), EXAMPLE_ID);
+  const response = problemResponses().get(problem);
+  const members = response && exampleOf({ $ref: getSchemaPath(response) }, document);
+  return { ...(members as object | undefined), ...problemBody(new problem({ errors }), EXAMPLE_ID) };
 }

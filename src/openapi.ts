@@ -1,6 +1,7 @@
 import type { INestApplication } from '@nestjs/common';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
 import { sessionCookieNames } from './access/session-tokens.js';
+import { problemResponses } from './common/api-problems.js';
 import { ProblemResponse } from './common/problem.dto.js';
 import { completeOperations } from './openapi-operations.js';
 import { completeSchemas } from './openapi-schemas.js';
@@ -50,10 +51,12 @@ export function createDocument(app: INestApplication): OpenAPIObject {
     .setVersion('1')
     .setLicense('Proprietary', 'https://tenantry.dev/license')
     .addServer('/', 'This server')
-    .addBearerAuth(
-      { type: 'http', scheme: 'bearer', description: 'A session token from signing in (`set-auth-token`), or a Clerk session token.' },
-      'session',
-    )
+    // `addBearerAuth` would call the tokens JWTs.
+    .addSecurity('session', {
+      type: 'http',
+      scheme: 'bearer',
+      description: 'A session token from signing in (`set-auth-token`), or a Clerk session token.',
+    })
     .addApiKey(
       { type: 'apiKey', in: 'header', name: 'X-Api-Key', description: 'A key of an organization, for what its scopes allow there.' },
       'apiKey',
@@ -68,12 +71,12 @@ export function createDocument(app: INestApplication): OpenAPIObject {
       },
       'cookie',
     )
-    .addBearerAuth({ type: 'http', scheme: 'bearer', description: '`METRICS_TOKEN` of the installation.' }, 'metrics');
+    .addSecurity('metrics', { type: 'http', scheme: 'bearer', description: '`METRICS_TOKEN` of the installation.' });
   for (const [name, description] of Object.entries(TAGS)) builder.addTag(name, description);
   const document = SwaggerModule.createDocument(app, builder.build(), {
     operationIdFactory: (_controller, method) => method,
     autoTagControllers: true,
-    extraModels: [ProblemResponse],
+    extraModels: [ProblemResponse, ...problemResponses().values()],
   });
   completeSchemas(document);
   completeOperations(document, app);

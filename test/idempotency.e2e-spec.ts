@@ -45,6 +45,24 @@ describe('idempotency keys', () => {
     expect(taking.map(({ id }) => id)).toEqual(creating.map(({ id }) => id));
   });
 
+  it('in double quotes are the same as without', async () => {
+    const key = randomUUID();
+    const first = await post('/v1/organizations', `"${key}"`, { name: 'Quoted' }).expect(201);
+    const again = await post('/v1/organizations', key, { name: 'Quoted' }).expect(201);
+    expect([again.body.id, again.headers['idempotent-replayed']]).toEqual([first.body.id, 'true']);
+    await post('/v1/organizations', '"a\\"b"', { name: 'Escaped' }).expect(201);
+    expect((await post('/v1/organizations', 'a"b', { name: 'Escaped' }).expect(201)).headers['idempotent-replayed']).toBe('true');
+    await post('/v1/organizations', '""', { name: 'Empty' }).expect(400);
+  });
+
+  it('that were stored with their quotes still count', async () => {
+    const key = randomUUID();
+    const first = await post('/v1/organizations', key, { name: 'Stored' }).expect(201);
+    await t.db.rows('UPDATE idempotency_keys SET key = $2 WHERE key = $1', [key, `"${key}"`]);
+    const again = await post('/v1/organizations', `"${key}"`, { name: 'Stored' }).expect(201);
+    expect([again.body.id, again.headers['idempotent-replayed']]).toEqual([first.body.id, 'true']);
+  });
+
   it.each([
     ['createOrganization', () => '/v1/organizations', { name: 'Once' }, { name: 'Twice' }],
     [

@@ -115,8 +115,15 @@ describe('the OpenAPI document', () => {
       expect({ where, type, schema: media?.schema }).toEqual({
         where,
         type: 'application/problem+json',
-        schema: { $ref: '#/components/schemas/ProblemResponse' },
+        schema: expect.any(Object),
       });
+      for (const schema of (media!.schema as SchemaObject).oneOf ?? [media!.schema!]) {
+        const { properties = {} } = resolve(schema);
+        expect({ where, names: Object.keys(properties) }).toEqual({
+          where,
+          names: expect.arrayContaining(['type', 'status', 'detail', 'code', 'requestId']),
+        });
+      }
       for (const [code, reference] of Object.entries(media?.examples ?? {})) {
         const value = (resolve(reference) as { value: { code: string; status: number } }).value;
         expect({ where, ...value }).toMatchObject({ where, code, status: status === 'default' ? 500 : Number(status) });

@@ -93,6 +93,20 @@ describe('the CSV export of usage', () => {
     ]);
   });
 
+  it('begins with a byte order mark where that is asked for', async () => {
+    const person = await createPerson(t.db);
+    const bytes = async (query: string) => {
+      const answer = await fetch(`${t.url}/v1/usage/export.csv${query}`, { headers: person.auth });
+      expect(answer.status).toBe(200);
+      return Buffer.from(await answer.arrayBuffer());
+    };
+    const plain = await bytes('');
+    expect(plain.toString()).toBe(`${HEADER}\r\n`);
+    expect(await bytes('?bom=true')).toEqual(Buffer.concat([Buffer.from([0xef, 0xbb, 0xbf]), plain]));
+    expect(await bytes('?bom=false')).toEqual(plain);
+    await t.http.get('/v1/usage/export.csv?bom=1').set(person.auth).expect(400);
+  });
+
   it('takes the filters of the list', async () => {
     const { organization, admin, member } = await createTenant(t.db);
     await insertUsage(t.db, { kind: 'organization', id: organization.id }, [

@@ -5,6 +5,8 @@ import { type ClerkConfig, Config } from '../config/config.js';
 import { isTrustedOrigin } from '../config/trusted-origins.js';
 import { InvalidCredentials } from './access.errors.js';
 
+const CLOCK_TOLERANCE_SECONDS = 5;
+
 /** Who a Clerk session token speaks for. */
 export interface ClerkIdentity {
   clerkUserId: string;
@@ -45,8 +47,10 @@ export class ClerkTokens {
       issuer: this.clerk.issuer,
       algorithms: ['RS256'],
       requiredClaims: ['exp', 'iat', 'sub', 'sid'],
-      clockTolerance: 5,
+      clockTolerance: CLOCK_TOLERANCE_SECONDS,
     }).catch(refuse);
+    // jose checks `iat` only together with a greatest age.
+    if (typeof payload.iat !== 'number' || payload.iat > Date.now() / 1000 + CLOCK_TOLERANCE_SECONDS) throw new InvalidCredentials();
     return this.identityOf(payload);
   }
 
@@ -54,10 +58,14 @@ export class ClerkTokens {
     // Clerk leaves `azp` out where there is no Origin (native apps); where it stands it must be ours.
     const partyIsOurs = azp === undefined || (typeof azp === 'string' && isTrustedOrigin(this.clerk!.authorizedParties, azp));
     // A pending session still owes Clerk a task (choosing an organization, a second factor): not signed in.
-    if (!partyIsOurs || sts === 'pending' || typeof sub !== 'string' || typeof sid !== 'string' || sub === '' || sid === '')
-      throw new InvalidCredentials();
+    if (!partyIsOurs || sts === 'pending' || !isClerkId(sub) || !isClerkId(sid)) throw new InvalidCredentials();
     return { clerkUserId: sub, clerkSessionId: sid };
   }
+}
+
+/** They go into queries and rows: no NUL, no lone surrogate, nothing endless. */
+function isClerkId(value: unknown): value is string {
+  return typeof value === 'string' && /^[\x21-\x7e]{1,255}$/.test(value);
 }
 
 function refuse(error: unknown): never {

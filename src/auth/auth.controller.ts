@@ -192,7 +192,7 @@ export class AuthController {
   @Public()
   @Limited('auth')
   @ApiOkResponse({ type: StatusResponse })
-  @Problems(InvalidToken, WeakPassword)
+  @Problems(InvalidToken, WeakPassword, UntrustedOrigin)
   async resetPassword(@Req() request: Request, @Res() response: Response, @Body() body: ResetPasswordRequest): Promise<void> {
     await this.auth.forward(request, response, body);
   }

@@ -1,8 +1,9 @@
 import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
-import { IsBoolean, IsIn, IsOptional, IsString, IsUrl, Length, MaxLength, MinLength, ValidateNested } from 'class-validator';
+import { IsBoolean, IsIn, IsOptional, IsString, IsUrl, Length, MaxLength, MinLength, ValidateIf, ValidateNested } from 'class-validator';
 import { IsDisplayName } from '../common/display-names.js';
 import { IsEmailAddress } from '../common/emails.js';
+import { whenGiven } from '../common/transforms.js';
 
 @ApiSchema({ description: 'Who signs up, with email and password.' })
 export class SignUpRequest {
@@ -21,20 +22,20 @@ export class SignUpRequest {
   password!: string;
 
   /** A picture. @example "https://example.com/ada.png" */
-  @IsOptional()
+  @ValidateIf(whenGiven)
   @IsUrl({ protocols: ['https'], require_protocol: true })
   @MaxLength(2000)
   image?: string;
 
   /** Where the link in the verification mail leads afterwards. @example "https://app.example.com/welcome" */
   @ApiProperty({ format: 'uri-reference' })
-  @IsOptional()
+  @ValidateIf(whenGiven)
   @IsString()
   @MaxLength(2000)
   callbackURL?: string;
 
   /** False: the session ends with the browser, or after a day, and use does not prolong it. @example true */
-  @IsOptional()
+  @ValidateIf(whenGiven)
   @IsBoolean()
   rememberMe?: boolean;
 }
@@ -53,13 +54,13 @@ export class SignInRequest {
 
   /** Answered as `url`, with `redirect` true. @example "https://app.example.com/" */
   @ApiProperty({ format: 'uri-reference' })
-  @IsOptional()
+  @ValidateIf(whenGiven)
   @IsString()
   @MaxLength(2000)
   callbackURL?: string;
 
   /** False: the session ends with the browser, or after a day, and use does not prolong it. @example true */
-  @IsOptional()
+  @ValidateIf(whenGiven)
   @IsBoolean()
   rememberMe?: boolean;
 }
@@ -72,13 +73,13 @@ export class IdTokenRequest {
   token!: string;
 
   /** The nonce it was asked for with. */
-  @IsOptional()
+  @ValidateIf(whenGiven)
   @IsString()
   @MaxLength(200)
   nonce?: string;
 
   /** The provider's access token, where reading the profile needs it. */
-  @IsOptional()
+  @ValidateIf(whenGiven)
   @IsString()
   @MaxLength(8000)
   accessToken?: string;
@@ -92,32 +93,32 @@ export class SocialSignInRequest {
 
   /** Where the browser goes afterwards. @example "https://app.example.com/" */
   @ApiProperty({ format: 'uri-reference' })
-  @IsOptional()
+  @ValidateIf(whenGiven)
   @IsString()
   @MaxLength(2000)
   callbackURL?: string;
 
   /** Where the browser goes afterwards when the user is new. */
   @ApiProperty({ format: 'uri-reference' })
-  @IsOptional()
+  @ValidateIf(whenGiven)
   @IsString()
   @MaxLength(2000)
   newUserCallbackURL?: string;
 
   /** Where the browser goes when it did not work; `?error=` says why. */
   @ApiProperty({ format: 'uri-reference' })
-  @IsOptional()
+  @ValidateIf(whenGiven)
   @IsString()
   @MaxLength(2000)
   errorCallbackURL?: string;
 
   /** True: only answer the URL and send no `Location`. @example true */
-  @IsOptional()
+  @ValidateIf(whenGiven)
   @IsBoolean()
   disableRedirect?: boolean;
 
   /** Signs in with a token that the provider gave to the front end. */
-  @IsOptional()
+  @ValidateIf(whenGiven)
   @ValidateNested()
   @Type(() => IdTokenRequest)
   idToken?: IdTokenRequest;
@@ -131,7 +132,7 @@ export class VerificationMailRequest {
 
   /** Where the link leads afterwards. @example "https://app.example.com/welcome" */
   @ApiProperty({ format: 'uri-reference' })
-  @IsOptional()
+  @ValidateIf(whenGiven)
   @IsString()
   @MaxLength(2000)
   callbackURL?: string;
@@ -145,7 +146,7 @@ export class PasswordResetMailRequest {
 
   /** Your page for choosing a new password; it gets `?token=`. @example "https://app.example.com/reset" */
   @ApiProperty({ format: 'uri-reference' })
-  @IsOptional()
+  @ValidateIf(whenGiven)
   @IsString()
   @MaxLength(2000)
   redirectTo?: string;
@@ -189,14 +190,14 @@ export class ChangeEmailRequest {
   newEmail!: string;
 
   /** Needed when you have a password. @example "correct horse battery staple" */
-  @IsOptional()
+  @ValidateIf(whenGiven)
   @IsString()
   @MaxLength(128)
   currentPassword?: string;
 
   /** Where the link in the mail leads afterwards. @example "https://app.example.com/settings" */
   @ApiProperty({ format: 'uri-reference' })
-  @IsOptional()
+  @ValidateIf(whenGiven)
   @IsString()
   @MaxLength(2000)
   callbackURL?: string;

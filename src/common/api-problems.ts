@@ -1,3 +1,4 @@
+import type { Type } from '@nestjs/common';
 import type { ProblemClass } from './problem.js';
 
 const DECLARED = Symbol('problems');
@@ -12,4 +13,16 @@ export function Problems(...problems: ProblemClass[]): MethodDecorator {
 
 export function problemsOf(handler: object): ProblemClass[] {
   return (Reflect.getOwnMetadata(DECLARED, handler) as ProblemClass[] | undefined) ?? [];
+}
+
+const RESPONSES = new Map<ProblemClass, Type>();
+
+/** Says that a class describes the answer of one problem, which has members of its own. */
+export const DescribesProblem =
+  (problem: ProblemClass): ClassDecorator =>
+  (response) =>
+    void RESPONSES.set(problem, response as unknown as Type);
+
+export function problemResponses(): ReadonlyMap<ProblemClass, Type> {
+  return RESPONSES;
 }

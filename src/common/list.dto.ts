@@ -1,13 +1,14 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { Type } from 'class-transformer';
+import { Transform } from 'class-transformer';
 import { IsInt, IsOptional, IsString, Max, MaxLength, Min } from 'class-validator';
+import { integerOf } from './transforms.js';
 
 /** What every list takes. */
 export class ListQuery {
   /** How many at most. @example 25 */
   @ApiProperty({ type: 'integer', required: false })
-  @Type(() => Number)
-  @IsInt()
+  @Transform(integerOf)
+  @IsInt({ message: '$property must be a whole number in digits' })
   @Min(1)
   @Max(100)
   limit: number = 25;

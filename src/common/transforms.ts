@@ -9,3 +9,7 @@ export const whenGiven = (_: unknown, value: unknown) => value !== undefined;
 
 /** For `@ValidateIf()`: a field that may be left out, or be null to remove what is there. */
 export const whenNotNull = (_: unknown, value: unknown) => value !== undefined && value !== null;
+
+/** For `@Transform()`: the digits of a query string; `Number()` alone would take `0x10`, `1e1`, blanks and nothing at all. */
+export const integerOf = ({ value }: { value: unknown }) =>
+  typeof value === 'string' && /^-?\d{1,15}$/.test(value) ? Number(value) : value;

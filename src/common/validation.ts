@@ -22,6 +22,7 @@ export class RequestValidationPipe extends ValidationPipe {
     const place = PLACES[metadata.type] ?? metadata.type;
     const given = metadata.type === 'body' && value === undefined ? {} : value;
     if (metadata.type === 'body' || (metadata.type === 'query' && metadata.data === undefined)) requireOwnFields(given, place);
+    if (metadata.type === 'query') refuseRepeated(given, place);
     try {
       return await super.transform(given, metadata);
     } catch (error) {
@@ -83,6 +84,13 @@ function requireOwnFields(value: unknown, place: string): void {
   const errors = Object.keys(value)
     .filter((name) => name in Object.prototype || name === 'prototype')
     .map((name) => ({ path: `${place}.${name}`, message: `property ${name} should not exist` }));
+  if (errors.length > 0) throw new InvalidRequest({ errors });
+}
+
+/** Each parameter of a query is one value: Express makes a list of one that is given again. */
+function refuseRepeated(query: unknown, place: string): void {
+  const repeated = Object.entries(query as object).filter(([, value]) => Array.isArray(value));
+  const errors = repeated.map(([name]) => ({ path: `${place}.${name}`, message: `${name} was given more than once` }));
   if (errors.length > 0) throw new InvalidRequest({ errors });
 }
 

@@ -5,15 +5,25 @@ import type { Request, Response } from 'express';
 import { principalOf } from '../access/principal.js';
 import { Problems } from '../common/api-problems.js';
 import { InvalidRequest } from '../common/common.errors.js';
+import type { Identity } from './idempotency.repository.js';
 import { IdempotencyKeyInFlight, IdempotencyKeyReused } from './idempotency.errors.js';
 
 const HEADER = 'Idempotency-Key';
 const VISIBLE_ASCII = /^[\x21-\x7e]{1,255}$/;
 
+/** A string as structured fields write it (RFC 9651, 3.3.3). */
+const QUOTED = /^"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"$/;
+
+/** draft-ietf-httpapi-idempotency-key-header puts the key in quotes; most clients send it without. */
+function unquoted(header: string): string {
+  const [, content] = QUOTED.exec(header) ?? [];
+  return content === undefined ? header : content.replaceAll(/\\(["\\])/g, '$1');
+}
+
 /** A request that may be sent again without being done again. */
 export interface IdempotentCall {
   /** Undefined when the caller sent no key. */
-  identity?: { principal: string; method: string; route: string; key: string };
+  identity?: Identity;
   requestHash: string;
   /** Tells the caller that this answer is the one from before. */
   markReplayed(): void;
@@ -26,7 +36,7 @@ export const Idempotent = (): MethodDecorator =>
       name: HEADER,
       required: false,
       description:
-        'Any string of yours. The same key and body get the same answer for 24 hours, marked `Idempotent-Replayed: true`, and nothing is done twice.',
+        'Any string of yours, alone or in double quotes (a structured-field string): `"a"` is the same key as `a`. The same key and body get the same answer for 24 hours, marked `Idempotent-Replayed: true`, and nothing is done twice.',
       schema: { type: 'string', minLength: 1, maxLength: 255 },
       example: '5f1c6c9e-order-42',
     }),
@@ -37,7 +47,8 @@ export const Idempotent = (): MethodDecorator =>
 export const IdempotentRequest = createParamDecorator((_: unknown, context: ExecutionContext): IdempotentCall => {
   const http = context.switchToHttp();
   const [request, response] = [http.getRequest<Request>(), http.getResponse<Response>()];
-  const key = request.headers['idempotency-key'];
+  const writtenAs = request.headers['idempotency-key'];
+  const key = typeof writtenAs === 'string' ? unquoted(writtenAs) : writtenAs;
   if (key !== undefined && (typeof key !== 'string' || !VISIBLE_ASCII.test(key))) {
     throw new InvalidRequest({ errors: [{ path: `headers.${HEADER}`, message: `${HEADER} must be 1 to 255 visible ASCII characters` }] });
   }
@@ -45,7 +56,8 @@ export const IdempotentRequest = createParamDecorator((_: unknown, context: Exec
   // With the organization: what a client does in one tenant has nothing to do with its keys in another.
   const route = (request.route as { path: string }).path.replace(':organizationId', String(request.params['organizationId']).toLowerCase());
   return {
-    identity: key === undefined ? undefined : { principal: `${kind}:${id}`, method: request.method, route, key },
+    identity:
+      key === undefined ? undefined : { principal: `${kind}:${id}`, method: request.method, route, key, writtenAs: String(writtenAs) },
     requestHash: createHash('sha256')
       .update(`${request.originalUrl}\n${JSON.stringify(request.body ?? null)}`)
       .digest('base64url'),

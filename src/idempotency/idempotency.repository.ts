@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, eq, gt, lt, not, sql } from 'drizzle-orm';
+import { and, eq, gt, lt, not, or, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { idempotencyKeys } from './idempotency-keys.table.js';
 
@@ -8,6 +8,8 @@ export interface Identity {
   method: string;
   route: string;
   key: string;
+  /** As the header wrote it: keys used to be stored with their quotes. */
+  writtenAs?: string;
 }
 
 const LIFETIME = sql`interval '24 hours'`;
@@ -27,14 +29,15 @@ export class IdempotencyRepository {
     const [row] = await db
       .select({ requestHash: idempotencyKeys.requestHash, answer: idempotencyKeys.answer })
       .from(idempotencyKeys)
-      .where(and(is(identity), gt(idempotencyKeys.createdAt, sql`now() - ${LIFETIME}`)));
+      .where(and(isEither(identity), gt(idempotencyKeys.createdAt, sql`now() - ${LIFETIME}`)));
     return row;
   }
 
   /** Replaces one that is older than a day. */
   async insert(identity: Identity, requestHash: string, answer: string, db: Queryable): Promise<void> {
+    const { principal, method, route, key } = identity;
     await db.delete(idempotencyKeys).where(and(is(identity), lt(idempotencyKeys.createdAt, sql`now() - ${LIFETIME}`)));
-    await db.insert(idempotencyKeys).values({ ...identity, requestHash, answer });
+    await db.insert(idempotencyKeys).values({ principal, method, route, key, requestHash, answer });
   }
 
   /** Locks some answers that are not encrypted under this key. */
@@ -57,6 +60,12 @@ export class IdempotencyRepository {
     const { rowCount } = await db.execute(sql`DELETE FROM ${idempotencyKeys} WHERE ctid = ANY (ARRAY(${old}))`);
     return rowCount ?? 0;
   }
+}
+
+/** The key, or what was stored of it with its quotes. */
+function isEither(identity: Identity) {
+  const { key, writtenAs = key } = identity;
+  return writtenAs === key ? is(identity) : or(is(identity), is({ ...identity, key: writtenAs }));
 }
 
 function is({ principal, method, route, key }: Identity) {

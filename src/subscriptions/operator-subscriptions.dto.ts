@@ -69,20 +69,20 @@ export class GrantSubscriptionRequest extends OwnerRequest {
   tier!: string;
 
   /** When it ends; never when left out. A time with a zone: a day alone is refused. @example "2027-01-01T00:00:00Z" */
-  @IsOptional()
+  @ValidateIf(whenGiven)
   @IsEndTime()
   endsAt?: Date;
 
   /** How many people it is for. Only for a plan that is per seat; refused for others. @example 10 */
   @ApiProperty({ type: 'integer', required: false })
-  @IsOptional()
+  @ValidateIf(whenGiven)
   @IsInt()
   @Min(1)
   @Max(1_000_000)
   seats?: number;
 
   /** Why. @example "Design partner" */
-  @IsOptional()
+  @ValidateIf(whenGiven)
   @IsString()
   @MaxLength(500)
   note?: string;

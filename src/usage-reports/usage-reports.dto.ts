@@ -10,7 +10,7 @@ import { GROUPINGS, type UsageGrouping, type UsageSummary } from './usage-report
 import type { UsageCost, UsageGroup, UsageTotal } from './usage-summary.js';
 
 /** Which records are meant. */
-export class ExportUsageQuery {
+class UsageRecordsQuery {
   /** Used at this time or later. A day alone, as in 2026-11-01, starts at midnight in `timeZone`. @example "2026-11-01T00:00:00Z" */
   @IsOptional()
   @IsTime({ zoneIn: 'timeZone' })
@@ -38,7 +38,14 @@ export class ExportUsageQuery {
   userId?: string;
 }
 
-export class ListUsageQuery extends IntersectionType(ListQuery, ExportUsageQuery) {}
+export class ListUsageQuery extends IntersectionType(ListQuery, UsageRecordsQuery) {}
+
+export class ExportUsageQuery extends UsageRecordsQuery {
+  /** Whether the file begins with a byte order mark, without which Excel does not read it as UTF-8. @example true */
+  @Transform(booleanOf)
+  @IsBoolean()
+  bom: boolean = false;
+}
 
 export class SummarizeUsageQuery {
   /** Used at this time or later; 30 days before `to` when left out. A day alone starts at midnight in `timeZone`. @example "2026-11-01T00:00:00Z" */

@@ -23,6 +23,7 @@ const MOST_GROUPS = 1000;
 const MOST_PARTS = 50_000;
 
 const EXPORT_PAGE = 1000;
+const BYTE_ORDER_MARK = '\uFEFF';
 const EXPORT_COLUMNS = [
   'eventId',
   'occurredAt',
@@ -82,11 +83,11 @@ export class UsageReportsService {
    * All records as CSV, read page by page as fast as the caller takes them. The first page is there before this
    * answers: what fails until then is told as a problem, what fails later breaks the stream.
    */
-  async export(owner: Owner, filters: UsageFilters): Promise<Readable> {
+  async export(owner: Owner, { bom, ...filters }: UsageFilters & { bom: boolean }): Promise<Readable> {
     const read = await this.reader(owner, filters);
     const first = await read(EXPORT_PAGE);
     // One page waits to be sent, not sixteen.
-    return Readable.from(pagesOf(first, read), { highWaterMark: 1 });
+    return Readable.from(pagesOf(bom ? BYTE_ORDER_MARK : '', first, read), { highWaterMark: 1 });
   }
 
   /** @throws {InvalidRequest} @throws {TooManyGroups} */
@@ -136,10 +137,11 @@ function positionOf({ occurredAt, eventId, ownerId }: UsageRecord): RecordPositi
 }
 
 async function* pagesOf(
+  start: string,
   first: UsageRecord[],
   read: (limit: number, after?: RecordPosition) => Promise<UsageRecord[]>,
 ): AsyncGenerator<string> {
-  yield `${csvLine(EXPORT_COLUMNS)}${first.map(lineOf).join('')}`;
+  yield `${start}${csvLine(EXPORT_COLUMNS)}${first.map(lineOf).join('')}`;
   for (let page = first; page.length === EXPORT_PAGE;) {
     page = await read(EXPORT_PAGE, positionOf(page.at(-1)!));
     if (page.length > 0) yield page.map(lineOf).join('');

@@ -2,13 +2,15 @@ import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 import { IsInt, IsString, IsUUID, Length, Max, Min, ValidateIf } from 'class-validator';
 import type { Page } from '../common/cursors.js';
 import { IsIdentifierText } from '../common/display-names.js';
-import { InvalidFieldResponse } from '../common/problem.dto.js';
+import { DescribesProblem } from '../common/api-problems.js';
+import { InvalidFieldResponse, ProblemResponse } from '../common/problem.dto.js';
 import { whenGiven } from '../common/transforms.js';
 import { type Tier, TIERS } from '../plans/plans.js';
 import { ALERT_THRESHOLDS, MOST_TOKENS } from './usage-account.js';
 import type { UsageAlert } from './usage-alerts.table.js';
 import { type EventResult, type Outcome, OUTCOMES, type Quota, type Rejection, REJECTIONS } from './usage-operations.js';
 import { MOST_METADATA, MOST_METADATA_CHARACTERS, type Metadata } from './usage-event.js';
+import { QuotaExceeded } from './usage.errors.js';
 import { HOLD_STATUSES, type HoldStatus, type UsageHold } from './usage-holds.table.js';
 import type { Answered, BatchResult } from './usage.service.js';
 
@@ -147,6 +149,17 @@ export class QuotaResponse {
   static of({ used, carried, held, overrun, limit, isHard, remaining, start, end }: Quota): QuotaResponse {
     return { used, carriedOver: carried, held, overrun, limit, hard: isHard, remaining, periodStart: start, resetsAt: end };
   }
+}
+
+@DescribesProblem(QuotaExceeded)
+@ApiSchema({ description: 'The quota is used up: a problem that says what is left, and which plan would help.' })
+export class QuotaExceededResponse extends ProblemResponse {
+  /** The tier of the smallest plan that would allow it; null where no plan does. */
+  @ApiProperty({ enum: TIERS, nullable: true, example: 'pro' })
+  plan!: Tier | null;
+
+  /** What is left of the period. */
+  quota!: QuotaResponse;
 }
 
 @ApiSchema({ description: 'What became of an event.' })

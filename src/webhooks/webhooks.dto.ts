@@ -1,8 +1,9 @@
 import { ApiProperty, ApiSchema, IntersectionType } from '@nestjs/swagger';
-import { IsIn, IsOptional, IsString, MaxLength } from 'class-validator';
+import { IsIn, IsOptional, IsString, MaxLength, ValidateIf } from 'class-validator';
 import type { Page } from '../common/cursors.js';
 import { IsTime } from '../common/is-time.js';
 import { ListQuery } from '../common/list.dto.js';
+import { whenGiven } from '../common/transforms.js';
 import { WEBHOOK_STATUSES, type WebhookStatus } from './webhook-events.table.js';
 import type { WebhookEventSummary } from './webhooks.repository.js';
 import type { ReadableEvent } from './webhooks.service.js';
@@ -17,24 +18,24 @@ export class WebhookReceiptResponse {
 /** Which messages are meant. */
 class WebhookEventFilters {
   /** Only from this sender. @example "clerk" */
-  @IsOptional()
+  @ValidateIf(whenGiven)
   @IsString()
   @MaxLength(50)
   provider?: string;
 
   /** Only this kind of event, as the provider calls it. @example "user.updated" */
-  @IsOptional()
+  @ValidateIf(whenGiven)
   @IsString()
   @MaxLength(200)
   type?: string;
 
   /** Received at this time or later. A day alone starts at midnight UTC. @example "2026-01-01T00:00:00Z" */
-  @IsOptional()
+  @ValidateIf(whenGiven)
   @IsTime()
   receivedFrom?: Date;
 
   /** Received before this time. A day alone starts at midnight UTC. @example "2027-01-01T00:00:00Z" */
-  @IsOptional()
+  @ValidateIf(whenGiven)
   @IsTime()
   receivedBefore?: Date;
 }
