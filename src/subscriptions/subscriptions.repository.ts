@@ -8,6 +8,7 @@ import { organizations } from '../organizations/organizations.table.js';
 import { userMerges } from '../users/user-merges.table.js';
 import { users } from '../users/users.table.js';
 import { billingCustomers, type BillingCustomer, type Provider } from './billing-customers.table.js';
+import type { BillingPeriod } from './billing-provider.js';
 import { ownedBy } from './owned-by.js';
 import { hasPaymentOf } from './paid-subscriptions.repository.js';
 import type { PaymentState } from './payment-state.js';
@@ -46,11 +47,12 @@ export class SubscriptionsRepository {
    * Each with the owner that was asked for (it may belong to a user whose row went on as theirs), and its billing
    * periods: the one of a moment, and all that began later.
    */
-  async listOfOwners(
-    ids: string[],
-    periodsFrom: Date,
-  ): Promise<{ askedId: string; row: Subscription; periods: [start: number, end: number][] }[]> {
-    return this.ofOwners.execute({ ids, periodsFrom: periodsFrom.toISOString() });
+  async listOfOwners(ids: string[], periodsFrom: Date): Promise<{ askedId: string; row: Subscription; periods: BillingPeriod[] }[]> {
+    const rows = await this.ofOwners.execute({ ids, periodsFrom: periodsFrom.toISOString() });
+    return rows.map(({ periods, ...one }) => ({
+      ...one,
+      periods: periods.map(([start, end]) => ({ start: new Date(start), end: new Date(end) })),
+    }));
   }
 
   /** What a subscription was ever said to be of, the newest first. */

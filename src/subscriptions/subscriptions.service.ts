@@ -100,11 +100,7 @@ export class SubscriptionsService {
     };
   }
 
-  /**
-   * Of many owners at once, by their ids.
-   *
-   * @param periodsFrom billing periods that were over by then are left out
-   */
+  /** Of many owners at once, by their ids. @param periodsFrom billing periods that were over by then are left out */
   async entitlementsOf(ownerIds: string[], periodsFrom: Date): Promise<Map<string, Entitlement>> {
     const rows = await this.repository.listOfOwners(ownerIds, periodsFrom);
     const judged = await this.judgeAll(rows.map(({ row }) => row));
@@ -115,7 +111,7 @@ export class SubscriptionsService {
         const { plan, granting } = this.choose(ofOwner.get(id) ?? []);
         if (granting === undefined) return [id, { plan }];
         const { row } = granting;
-        return [id, { plan, granting: row, periods: periodsOf(row, periods.get(row.id)!) }];
+        return [id, { plan, granting: row, periods: billingPeriodsOf(row, periods.get(row.id)!) }];
       }),
     );
   }
@@ -285,13 +281,6 @@ export class SubscriptionsService {
     const earlier = await this.repository.listProducts(id, db);
     return earlier.map((product) => this.plans.tierOfProduct(provider, product)).find((one) => one !== undefined);
   }
-}
-
-function periodsOf(row: Subscription, stored: [start: number, end: number][]): BillingPeriods {
-  return billingPeriodsOf(
-    row,
-    stored.map(([start, end]) => ({ start: new Date(start), end: new Date(end) })),
-  );
 }
 
 function seatsOf(
