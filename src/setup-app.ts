@@ -9,6 +9,7 @@ import { RateLimiter } from './access/rate-limiter.js';
 import { AppModule } from './app.module.js';
 import { Arrivals } from './common/arrivals.js';
 import { refuseUncleanInput } from './common/clean-input.js';
+import { isForm, MAX_FORM_BYTES } from './common/form-body.js';
 import { HttpAdapter } from './common/http-adapter.js';
 import { limitBody, parseJson, requireJson } from './common/json-body.js';
 import { LoadShedding } from './common/load-shedding.js';
@@ -84,6 +85,7 @@ export async function createApp(config: Config): Promise<NestExpressApplication>
   app.use(limitBody(config.bodyLimitBytes));
   app.use(spendBeforeBody(app.get(RateLimiter)));
   // A few bytes of a compressed body can become a mebibyte, and no client of a JSON API needs compression.
+  app.useBodyParser('raw', { type: isForm, limit: MAX_FORM_BYTES, inflate: false });
   app.useBodyParser('raw', { type: () => true, limit: config.bodyLimitBytes, inflate: false });
   app.use(load.begin);
   app.use(parseJson);

@@ -36,7 +36,7 @@ describe('the audit log of signing in', () => {
     expect(await entriesOf(ada.id)).toMatchObject([{ action: 'user.signed_in', request_id: 'the-request' }]);
 
     const link = linkIn(await mail.next(ada.email, /confirm/i));
-    await t.http.get(`${link.pathname}${link.search}`).expect(200);
+    await t.http.get(`${link.pathname}${link.search}`).set(ada.auth).expect(200);
     expect(await entriesOf(ada.id)).toMatchObject([{ action: 'user.email_verified' }]);
 
     const { body } = await t.http
@@ -54,7 +54,7 @@ describe('the audit log of signing in', () => {
       .expect(200);
     expect(await entriesOf(ada.id)).toMatchObject([{ action: 'user.email_change_requested' }]);
     const confirm = linkIn(await mail.next('ada-new@example.com'));
-    await t.http.get(`${confirm.pathname}${confirm.search}`).expect(200);
+    await t.http.get(`${confirm.pathname}${confirm.search}`).set(auth).expect(200);
     expect(await entriesOf(ada.id)).toMatchObject([{ action: 'user.email_changed' }]);
 
     await t.http.post('/v1/auth/sign-out').set(auth).send({}).expect(200);

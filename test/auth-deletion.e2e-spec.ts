@@ -34,7 +34,7 @@ describe('a user who was deleted', () => {
   it('has no way in any more, and a new sign-up with the address is somebody else', async () => {
     const person = await signUp(t);
     const verification = linkIn(await mail.next(person.email, /Confirm/));
-    await t.http.get(`${verification.pathname}${verification.search}`).expect(200);
+    await t.http.get(`${verification.pathname}${verification.search}`).set(person.auth).expect(200, { status: true });
     const google = { id: 'google-of-the-deleted', email: person.email };
     expect((await withGoogle(google)).headers['set-auth-token']).toBeDefined();
     await t.http.post('/v1/auth/request-password-reset').send({ email: person.email }).expect(200);

@@ -33,7 +33,7 @@ describe('signing in, by mail', () => {
   });
 
   const me = (headers: Record<string, string>) => t.http.get('/v1/users/me').set(headers);
-  const open = (link: URL) => t.http.get(`${link.pathname}${link.search}`);
+  const open = (link: URL, headers: Record<string, string> = {}) => t.http.get(`${link.pathname}${link.search}`).set(headers);
   const liveSessions = (userId: string) => t.db.rows('SELECT id FROM sessions WHERE user_id = $1', [userId]);
   const outboxIsEmpty = () =>
     until(
@@ -49,7 +49,7 @@ describe('signing in, by mail', () => {
   const reset = (token: string, newPassword = NEW_PASSWORD) => t.http.post('/v1/auth/reset-password').send({ token, newPassword });
   const provenPerson = async () => {
     const person = await signUp(t);
-    await open(linkIn(await mail.next(person.email, VERIFY))).expect(200);
+    await open(linkIn(await mail.next(person.email, VERIFY)), person.auth).expect(200);
     return person;
   };
   const linkGithub = (userId: string) =>
@@ -67,21 +67,21 @@ describe('signing in, by mail', () => {
       const person = await signUp(t);
       const link = linkIn(await mail.next(person.email, VERIFY));
       expect(link.origin).toBe('http://localhost:3000');
-      const { body } = await open(link).expect(200);
+      const { body } = await open(link, person.auth).expect(200);
       expect(body.status).toBe(true);
       expect((await me(person.auth).expect(200)).body.emailVerified).toBe(true);
       const [row] = await t.db.rows<{ email_verified_at: Date }>('SELECT email_verified_at FROM users WHERE id = $1', [person.id]);
       expect(row!.email_verified_at).toBeInstanceOf(Date);
-      await open(link).expect(200);
+      await open(link, person.auth).expect(200);
     });
 
     it('leads on to the page that sign-up named', async () => {
       const email = newEmail();
-      await t.http
+      const { body } = await t.http
         .post('/v1/auth/sign-up/email')
         .send({ name: 'V', email, password: PASSWORD, callbackURL: `${TRUSTED}/welcome?from=mail` })
         .expect(200);
-      const answer = await open(linkIn(await mail.next(email, VERIFY))).expect(302);
+      const answer = await open(linkIn(await mail.next(email, VERIFY)), bearer(body.token)).expect(302);
       expect(answer.headers['location']).toBe(`${TRUSTED}/welcome?from=mail`);
       expect(answer.headers['set-cookie']).toBeUndefined();
     });
@@ -91,9 +91,10 @@ describe('signing in, by mail', () => {
       await mail.next(person.email, VERIFY);
       await t.http
         .post('/v1/auth/send-verification-email')
+        .set(person.auth)
         .send({ email: person.email.toUpperCase(), callbackURL: '/done' })
         .expect(200, { status: true });
-      const answer = await open(linkIn(await mail.next(person.email, VERIFY))).expect(302);
+      const answer = await open(linkIn(await mail.next(person.email, VERIFY)), person.auth).expect(302);
       expect(answer.headers['location']).toBe('http://localhost:3000/done');
       expect((await me(person.auth)).body.emailVerified).toBe(true);
     });
@@ -185,7 +186,7 @@ describe('signing in, by mail', () => {
       expect((await reset(token).expect(400)).body.code).toBe('invalid_token');
     });
 
-    it('lets two links of a person without a password be used at once', async () => {
+    it('lets one of three links be used when all are used at once, also by a person without a password', async () => {
       const person = await provenPerson();
       await t.db.rows(
         `UPDATE accounts SET provider = 'google', provider_account_id = 'g-' || user_id, password = NULL WHERE user_id = $1`,
@@ -193,7 +194,8 @@ describe('signing in, by mail', () => {
       );
       const tokens = [await resetTokenOf(person.email), await resetTokenOf(person.email), await resetTokenOf(person.email)];
       const answers: Answer[] = await Promise.all(tokens.map((token) => reset(token)));
-      expect(statuses(answers)).toEqual([200, 200, 200]);
+      expect(statuses(answers)).toEqual([200, 400, 400]);
+      for (const { status, body } of answers) if (status === 400) expect(body.code).toBe('invalid_token');
       await signIn(t, person, NEW_PASSWORD);
       expect(await providersOf(person.id)).toEqual(['credential', 'google']);
     });
@@ -243,7 +245,7 @@ describe('signing in, by mail', () => {
       expect(refused).toBeGreaterThan(0);
     });
 
-    it('is not undone by a change from the old password that was under way', async () => {
+    it('and a change from the old password that is under way exclude each other', async () => {
       const person = await signUp(t);
       let password = PASSWORD;
       for (let round = 0; round < 6; round += 1) {
@@ -255,8 +257,13 @@ describe('signing in, by mail', () => {
         const [first, second] = round % 2 === 0 ? [change(), reset(token, next)] : [reset(token, next), change()];
         const answers: Answer[] = await Promise.all([first, second]);
         const [changed, done] = round % 2 === 0 ? answers : answers.toReversed();
-        expect(done!.status).toBe(200);
-        if (changed!.status === 200) await me(bearer(changed!.body.token!)).expect(401);
+        expect([changed!.status, done!.status].filter((status) => status === 200)).toEqual([200]);
+        if (changed!.status === 200) {
+          // The change ended the older link. A new one throws the intruder out.
+          expect(done!.body.code).toBe('invalid_token');
+          await reset(await resetTokenOf(person.email), next).expect(200);
+          await me(bearer(changed!.body.token!)).expect(401);
+        }
         expect(await liveSessions(person.id)).toEqual([]);
         await t.http.post('/v1/auth/sign-in/email').send({ email: person.email, password: 'of the intruder' }).expect(401);
         password = next;
@@ -274,7 +281,7 @@ describe('signing in, by mail', () => {
       await reset(await resetTokenOf(squatter.email)).expect(200);
       await me(squatter.auth).expect(401);
       expect(await providersOf(squatter.id)).toEqual(['credential']);
-      expect((await open(trapLink).expect(400)).body.code).toBe('invalid_token');
+      expect((await open(trapLink, squatter.auth).expect(400)).body.code).toBe('invalid_token');
       const owner = await signIn(t, squatter, NEW_PASSWORD);
       const { body } = await me(owner.auth).expect(200);
       expect(body).toMatchObject({ email: squatter.email, emailVerified: true });
@@ -322,7 +329,7 @@ describe('signing in, by mail', () => {
       const link = linkIn(await mail.next(email, CHANGE));
       expect((await me(person.auth)).body.email).toBe(person.email);
 
-      await open(link).expect(200, { status: true });
+      await open(link, person.auth).expect(200, { status: true });
       expect((await me(person.auth).expect(200)).body).toMatchObject({ email, emailVerified: true });
       await me(other.auth).expect(401);
       expect((await mail.next(person.email, CHANGED)).text).not.toContain(email);
@@ -335,7 +342,7 @@ describe('signing in, by mail', () => {
       const person = await signUp(t);
       const email = newEmail();
       await change(person.auth, { newEmail: email, callbackURL: `${TRUSTED}/settings` }).expect(200);
-      const { headers } = await open(linkIn(await mail.next(email, CHANGE))).expect(302);
+      const { headers } = await open(linkIn(await mail.next(email, CHANGE)), person.auth).expect(302);
       expect(headers['location']).toBe(`${TRUSTED}/settings`);
     });
 
@@ -373,8 +380,8 @@ describe('signing in, by mail', () => {
       await change(person.auth, { newEmail: email }).expect(200);
       const link = linkIn(await mail.next(email, CHANGE));
       const holder = await signUp(t, { email });
-      await open(linkIn(await mail.next(email, VERIFY))).expect(200);
-      expect((await open(link).expect(409)).body.code).toBe('email_taken');
+      await open(linkIn(await mail.next(email, VERIFY)), holder.auth).expect(200);
+      expect((await open(link, person.auth).expect(409)).body.code).toBe('email_taken');
       expect((await me(person.auth)).body.email).toBe(person.email);
       await me(holder.auth).expect(200);
     });
@@ -384,7 +391,7 @@ describe('signing in, by mail', () => {
       await linkGithub(squatter.id);
       const pending = await resetTokenOf(squatter.email);
       await change(person.auth, { newEmail: squatter.email }).expect(200);
-      await open(linkIn(await mail.next(squatter.email, CHANGE))).expect(200);
+      await open(linkIn(await mail.next(squatter.email, CHANGE)), person.auth).expect(200);
 
       await me(squatter.auth).expect(401);
       expect(await providersOf(squatter.id)).toEqual([]);
@@ -399,7 +406,7 @@ describe('signing in, by mail', () => {
       const token = await resetTokenOf(person.email);
       const email = newEmail();
       await change(person.auth, { newEmail: email }).expect(200);
-      await open(linkIn(await mail.next(email, CHANGE))).expect(200);
+      await open(linkIn(await mail.next(email, CHANGE)), person.auth).expect(200);
       expect((await reset(token).expect(400)).body.code).toBe('invalid_token');
     });
 
@@ -408,7 +415,7 @@ describe('signing in, by mail', () => {
       const email = newEmail();
       await change(person.auth, { newEmail: email }).expect(200);
       const link = linkIn(await mail.next(email, CHANGE));
-      const answers: Answer[] = await Promise.all(Array.from({ length: 20 }, () => open(link)));
+      const answers: Answer[] = await Promise.all(Array.from({ length: 20 }, () => open(link, person.auth)));
       expect(statuses(answers)).toEqual([200, ...Array.from({ length: 19 }, () => 400)]);
       for (const { status, body } of answers) if (status === 400) expect(body.code).toBe('invalid_token');
     });
@@ -419,7 +426,7 @@ describe('signing in, by mail', () => {
       await change(person.auth, { newEmail: email }).expect(200);
       const link = linkIn(await mail.next(email, CHANGE));
       await t.db.rows(`UPDATE verifications SET expires_at = now() - interval '1 second' WHERE identifier LIKE 'change-email:%'`);
-      expect((await open(link).expect(400)).body.code).toBe('invalid_token');
+      expect((await open(link, person.auth).expect(400)).body.code).toBe('invalid_token');
     });
 
     it.each(['reset', 'change of password', 'end of its session', 'end of all other sessions', 'sign-out'])(
@@ -442,7 +449,8 @@ describe('signing in, by mail', () => {
             .set(person.auth)
             .send({ currentPassword: PASSWORD, newPassword: NEW_PASSWORD })
             .expect(200);
-        expect((await open(link).expect(400)).body.code).toBe('invalid_token');
+        for (const headers of [intruder.auth, person.auth, {}])
+          expect((await open(link, headers).expect(400)).body.code).toBe('invalid_token');
         const [row] = await t.db.rows<{ email: string }>('SELECT email FROM users WHERE id = $1', [person.id]);
         expect(row!.email).toBe(person.email);
       },
@@ -458,7 +466,7 @@ describe('signing in, by mail', () => {
         await change(session.auth, { newEmail: next, currentPassword: password }).expect(200);
         const link = linkIn(await mail.next(next, CHANGE));
         const token = await resetTokenOf(email);
-        const [moved, done]: Answer[] = await Promise.all([open(link), reset(token, `password of round ${round}`)]);
+        const [moved, done]: Answer[] = await Promise.all([open(link, session.auth), reset(token, `password of round ${round}`)]);
         expect([200, 400]).toContain(moved!.status);
         expect([200, 400]).toContain(done!.status);
         // One of them came second, and found that the first had made it worthless.
@@ -501,7 +509,11 @@ describe('a mail server that is away', () => {
       try {
         const received = await back.next(person.email, VERIFY);
         const link = linkIn(received);
-        await t.http.get(`${link.pathname}${link.search}`).expect(200);
+        await t.http.get(`${link.pathname}${link.search}`).set(person.auth).expect(200, { status: true });
+        await t.http
+          .get('/v1/users/me')
+          .set(person.auth)
+          .expect(200, /"emailVerified":true/);
       } finally {
         await back.close();
       }

@@ -4,6 +4,7 @@ import { AuditRepository } from '../src/audit/audit.repository.js';
 import { AuditService } from '../src/audit/audit.service.js';
 import { Cursors } from '../src/common/cursors.js';
 import { Keyring } from '../src/common/keyring.js';
+import { AccountsRepository } from '../src/accounts/accounts.repository.js';
 import { ProviderTokens } from '../src/accounts/provider-tokens.js';
 import { type AdapterServices, createAdapter } from '../src/auth/better-auth-adapter.js';
 import { signInContext } from '../src/auth/sign-in-context.js';
@@ -37,11 +38,15 @@ describe('the adapter under Better Auth', () => {
 
   const services = (over: Database): AdapterServices => {
     const config = loadConfig(testEnvironment(db.url));
+    const cancelled = new AccountsRepository(over);
     return {
       providerTokens: new ProviderTokens(new Keyring(config)),
       audit: new AuditService(new AuditRepository(over), new Cursors(config)),
       // What a take-over ends has tests of its own, over HTTP.
       takeovers: { endMadeByUnproved: async () => undefined },
+      accounts: { cancelVerifications: async (userId, tx) => new Set(await cancelled.deleteVerificationsOfUsers([userId], tx)) },
+      securityMails: { sendPasswordChanged: async () => undefined, sendMethodLinked: async () => undefined },
+      verifications: { request: async () => undefined },
     };
   };
   const makeUser = async () => {

@@ -42,7 +42,7 @@ describe('text of users in mails', () => {
     mails.push(change);
     await setName(t, person.id, ATTACK);
     const { pathname, search } = linkIn(change);
-    await t.http.get(`${pathname}${search}`).expect(200);
+    await t.http.get(`${pathname}${search}`).set(person.auth).expect(200, { status: true });
     mails.push(await mail.next(person.email, /was changed/));
     for (const received of mails) {
       expect(received.text).toMatch(/^Hello,\r\n/);

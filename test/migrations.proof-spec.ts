@@ -94,6 +94,32 @@ describe('migrations', () => {
     expect(await migrate(db.url, directory)).toEqual(['9999_adds']);
   });
 
+  it('say whose every link is that was mailed before', async () => {
+    await migrate(db.url, directoryUpTo('0009_ascii_emails'));
+    const [user] = await db.rows<{ id: string }>(`INSERT INTO users (id, name) VALUES (gen_random_uuid(), '') RETURNING id`);
+    const gone = '01980a3e-7c1d-7f6a-b1c2-3d4e5f607182';
+    const values: Record<string, string> = {
+      reset: user!.id,
+      'reset of the gone': gone,
+      'change-email:x': JSON.stringify({ userId: user!.id, sessionId: gone, newEmail: 'new@example.com' }),
+      'state of linking': JSON.stringify({ callbackURL: '/', link: { userId: user!.id, email: 'a@example.com' } }),
+      'state of signing in': JSON.stringify({ callbackURL: '/' }),
+      'something else': 'no id {"userId"',
+    };
+    for (const [identifier, value] of Object.entries(values))
+      await db.rows(`INSERT INTO verifications (id, identifier, value, expires_at) VALUES (gen_random_uuid(), $1, $2, now())`, [
+        identifier,
+        value,
+      ]);
+    await migrate(db.url);
+    const rows = await db.rows<{ identifier: string }>('SELECT identifier FROM verifications WHERE user_id = $1 ORDER BY identifier', [
+      user!.id,
+    ]);
+    expect(rows.map(({ identifier }) => identifier)).toEqual(['change-email:x', 'reset', 'state of linking']);
+    await db.rows('DELETE FROM users WHERE id = $1', [user!.id]);
+    expect(await db.rows('SELECT FROM verifications')).toHaveLength(3);
+  });
+
   it('keep the addresses that were stored before only ASCII letters folded', async () => {
     const older = directoryUpTo('0007_usage');
     await migrate(db.url, older);

@@ -64,22 +64,40 @@ export class AccountsRepository {
       .where(sql`${accounts.id} IN (${oldest})`);
   }
 
-  /** Reset tokens and the like: Better Auth keeps the user's id as their value. */
-  async deleteVerificationsOfUsers(userIds: string[], db: Queryable = this.db): Promise<void> {
-    await db.delete(verifications).where(inArray(verifications.value, userIds));
+  /** Returns the identifiers of what was deleted. */
+  async deleteVerificationsOfUsers(userIds: string[], db: Queryable): Promise<string[]> {
+    // In one order, so that two who cancel at once wait for each other instead of a deadlock.
+    const locked = await db
+      .select({ id: verifications.id })
+      .from(verifications)
+      .where(inArray(verifications.userId, userIds))
+      .orderBy(asc(verifications.id))
+      .for('update');
+    const ids = locked.map(({ id }) => id);
+    const deleted = await db
+      .delete(verifications)
+      .where(inArray(verifications.id, ids))
+      .returning({ identifier: verifications.identifier });
+    return deleted.map(({ identifier }) => identifier);
+  }
+
+  async deleteVerificationsOfKind(userId: string, prefix: string, db: Queryable): Promise<void> {
+    await db.delete(verifications).where(and(eq(verifications.userId, userId), sql`starts_with(${verifications.identifier}, ${prefix})`));
   }
 
   async insertVerification(verification: typeof verifications.$inferInsert, db: Queryable = this.db): Promise<void> {
     await db.insert(verifications).values(verification);
   }
 
-  /** Spends a one-time proof; of many who try at once one gets it. */
-  async consumeVerification(identifier: string, db: Queryable = this.db): Promise<string | undefined> {
-    const [spent] = await db
-      .delete(verifications)
-      .where(and(eq(verifications.identifier, identifier), gt(verifications.expiresAt, sql`now()`)))
-      .returning({ value: verifications.value });
-    return spent?.value;
+  async findVerification(identifier: string, db: Queryable = this.db): Promise<string | undefined> {
+    const [found] = await db.select({ value: verifications.value }).from(verifications).where(live(identifier));
+    return found?.value;
+  }
+
+  /** Keeps others from deleting it until the transaction ends; returns false if it is gone. */
+  async lockVerification(identifier: string, db: Queryable): Promise<boolean> {
+    const [locked] = await db.select({ id: verifications.id }).from(verifications).where(live(identifier)).for('share');
+    return locked !== undefined;
   }
 
   async deleteExpiredVerifications(limit: number, db: Queryable = this.db): Promise<number> {
@@ -111,4 +129,8 @@ export class AccountsRepository {
   async updateTokens({ id, ...tokens }: AccountTokens, db: Queryable = this.db): Promise<void> {
     await db.update(accounts).set(tokens).where(eq(accounts.id, id));
   }
+}
+
+function live(identifier: string) {
+  return and(eq(verifications.identifier, identifier), gt(verifications.expiresAt, sql`now()`));
 }

@@ -9,6 +9,16 @@ import { AccountNotFound, LastAccount } from './accounts.errors.js';
 import { AccountsRepository } from './accounts.repository.js';
 import type { Account } from './accounts.table.js';
 import { ProviderTokens } from './provider-tokens.js';
+import { SecurityMails } from './security-mails.js';
+
+/** What a link in a mail stands for. */
+export interface KeptVerification {
+  /** Its kind and the hash of its token. */
+  identifier: string;
+  userId: string;
+  value: string;
+  lifetimeSeconds: number;
+}
 
 /** The ways a person can sign in. Better Auth makes them; here they are listed, unlinked and kept secret. */
 @Injectable()
@@ -17,6 +27,7 @@ export class AccountsService implements OnModuleInit {
     private readonly repository: AccountsRepository,
     private readonly providerTokens: ProviderTokens,
     private readonly audit: AuditService,
+    private readonly securityMails: SecurityMails,
     private readonly jobs: JobsService,
     @Inject(DATABASE) private readonly db: Database,
   ) {}
@@ -47,6 +58,7 @@ export class AccountsService implements OnModuleInit {
       await this.repository.delete(userId, accountId, tx);
       const before = { provider: account.provider, providerAccountId: account.providerAccountId };
       await this.audit.record({ actor, action: 'account.unlinked', target: { type: 'account', id: accountId }, before }, tx);
+      await this.securityMails.sendMethodRemoved(userId, account.provider, tx);
     });
   }
 
@@ -69,21 +81,33 @@ export class AccountsService implements OnModuleInit {
     return moved;
   }
 
-  /** Makes pending password resets of a user worthless. */
-  async cancelVerifications(userId: string, db: Queryable): Promise<void> {
-    await this.repository.deleteVerificationsOfUsers([userId], db);
+  /**
+   * Makes every link worthless that was mailed to a user: resets, verifications, changes of email. Comes first in
+   * a transaction, before sessions, accounts and the user are locked.
+   *
+   * @returns the identifiers of the links that were still good
+   */
+  async cancelVerifications(userId: string, db: Queryable): Promise<Set<string>> {
+    return new Set(await this.repository.deleteVerificationsOfUsers([userId], db));
   }
 
-  /** Keeps a value until somebody shows the identifier again, once. */
-  async keepVerification(identifier: string, value: string, lifetimeSeconds: number, db?: Queryable): Promise<void> {
-    await this.repository.insertVerification(
-      { id: newId(), identifier, value, expiresAt: new Date(Date.now() + lifetimeSeconds * 1000) },
-      db,
-    );
+  /** As `cancelVerifications`, for the identifiers with this prefix only. */
+  async cancelVerificationsOfKind(userId: string, prefix: string, db: Queryable): Promise<void> {
+    await this.repository.deleteVerificationsOfKind(userId, prefix, db);
   }
 
-  async spendVerification(identifier: string, db: Queryable): Promise<string | undefined> {
-    return this.repository.consumeVerification(identifier, db);
+  async keepVerification({ lifetimeSeconds, ...verification }: KeptVerification, db: Queryable): Promise<void> {
+    const expiresAt = new Date(Date.now() + lifetimeSeconds * 1000);
+    await this.repository.insertVerification({ id: newId(), ...verification, expiresAt }, db);
+  }
+
+  async findVerification(identifier: string): Promise<string | undefined> {
+    return this.repository.findVerification(identifier);
+  }
+
+  /** Whether a verification is still good; if so it stays until the transaction is over. */
+  async holdVerification(identifier: string, db: Queryable): Promise<boolean> {
+    return this.repository.lockVerification(identifier, db);
   }
 
   /** Encrypts all provider tokens under the newest key, so that older keys can be dropped; answers how many accounts. */

@@ -1,7 +1,8 @@
 import { index, pgTable, text, uuid } from 'drizzle-orm/pg-core';
 import { time, timestamps } from '../database/columns.js';
+import { users } from '../users/users.table.js';
 
-/** One-time tokens of Better Auth (password reset, OAuth state) and of our change of email. */
+/** One-time tokens of Better Auth (password reset, OAuth state) and of our links in mails. */
 export const verifications = pgTable(
   'verifications',
   {
@@ -9,12 +10,14 @@ export const verifications = pgTable(
     /** Hashed. */
     identifier: text('identifier').notNull(),
     value: text('value').notNull(),
+    /** Whose account it acts on; null for the OAuth state of somebody who is not signed in. */
+    userId: uuid('user_id').references(() => users.id, { onDelete: 'cascade' }),
     expiresAt: time('expires_at').notNull(),
     ...timestamps(),
   },
   (table) => [
     index('verifications_identifier_idx').on(table.identifier),
-    index('verifications_value_idx').using('hash', table.value),
+    index('verifications_user_id_idx').on(table.userId),
     index('verifications_expires_at_idx').on(table.expiresAt),
   ],
 );

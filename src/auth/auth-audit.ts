@@ -5,7 +5,7 @@ import type { Queryable } from '../database/database.js';
 import { type SignInContext, signInContext } from './sign-in-context.js';
 
 /** What Better Auth just wrote, as far as the audit log wants to know. */
-export type Written = 'session' | 'account' | 'password' | 'verified-email' | 'ended-session';
+export type Written = 'session' | 'account' | 'password' | 'ended-session';
 
 /**
  * Writes the audit entry of a route of Better Auth, in the transaction of the write that the route is
@@ -35,8 +35,6 @@ async function actionOf(written: Written, path: string): Promise<string | undefi
     case 'password':
       if (path === '/change-password') return 'user.password_changed';
       return path === '/reset-password' ? 'user.password_reset' : undefined;
-    case 'verified-email':
-      return path === '/verify-email' ? 'user.email_verified' : undefined;
     case 'ended-session':
       return path === '/sign-out' ? 'user.signed_out' : undefined;
   }

@@ -14,13 +14,16 @@ interface Recipient {
 export class AuthMails {
   constructor(private readonly mail: MailService) {}
 
-  async sendVerification({ email }: Pick<Recipient, 'email'>, url: string): Promise<void> {
-    await this.mail.send({
-      kind: 'verification',
-      to: email,
-      subject: 'Confirm your email address',
-      text: `Hello,\n\nconfirm that this address is yours:\n\n${withoutDefaultCallback(url)}\n\nThe link works for an hour. If you did not sign up, ignore this mail.\n`,
-    });
+  async sendVerification(email: string, url: string, db: Queryable): Promise<void> {
+    await this.mail.send(
+      {
+        kind: 'verification',
+        to: email,
+        subject: 'Confirm your email address',
+        text: `Hello,\n\nconfirm that this address is yours:\n\n${url}\n\nThe link works for an hour. If you did not sign up, open it and choose "I did not sign up", or ignore this mail.\n`,
+      },
+      db,
+    );
   }
 
   async sendPasswordReset(recipient: Recipient, { url, token, isKnown }: { url: string; token: string; isKnown?: boolean }): Promise<void> {
@@ -49,29 +52,10 @@ export class AuthMails {
       db,
     );
   }
-
-  async sendEmailChanged(before: Recipient, db?: Queryable): Promise<void> {
-    await this.mail.send(
-      {
-        kind: 'email_changed',
-        to: before.email,
-        subject: 'Your email address was changed',
-        text: `${greeting(before)}\n\nyour account now uses another email address. If that was not you, tell us at once.\n`,
-      },
-      db,
-    );
-  }
 }
 
 /** Anybody may have chosen the name of an account whose address nobody proved. */
 function greeting({ name, emailVerified }: Recipient): string {
   const quoted = emailVerified ? quoteUserText(name) : undefined;
   return quoted === undefined ? 'Hello,' : `Hello ${quoted},`;
-}
-
-/** Better Auth sends people to "/" when nobody said where to; there is no page there. */
-function withoutDefaultCallback(text: string): string {
-  const url = new URL(text);
-  if (url.searchParams.get('callbackURL') === '/') url.searchParams.delete('callbackURL');
-  return url.href;
 }

@@ -3,7 +3,7 @@ import { ApiBearerAuth, ApiCookieAuth, ApiHeader, ApiOkResponse, ApiParam, ApiRe
 import type { Request, Response } from 'express';
 import { Limited, Public, SignedIn } from '../access/access.decorators.js';
 import { AmbiguousCredentials, InvalidCredentials, UntrustedOrigin, UntrustedRedirect, UserSuspended } from '../access/access.errors.js';
-import { Caller, originOf, type Principal } from '../access/principal.js';
+import { Caller, type Principal } from '../access/principal.js';
 import { Problems } from '../common/api-problems.js';
 import { ManagedByClerk } from '../common/common.errors.js';
 import { EmailTaken } from '../users/users.errors.js';
@@ -11,7 +11,6 @@ import {
   ChangeEmailRequest,
   ChangePasswordRequest,
   ChangePasswordResponse,
-  ConfirmEmailQuery,
   LinkResponse,
   PasswordResetMailRequest,
   ResetPasswordPageQuery,
@@ -26,7 +25,6 @@ import {
   SocialSignInResponse,
   StatusResponse,
   VerificationMailRequest,
-  VerifyEmailQuery,
 } from './auth.dto.js';
 import {
   InvalidToken,
@@ -39,6 +37,7 @@ import {
 } from './auth.errors.js';
 import { AuthService } from './auth.service.js';
 import { EmailChanges } from './email-changes.js';
+import { LinkVisitors } from './link-visitors.js';
 
 /** Where an answer that signs somebody in carries the token, too. */
 const TOKEN_HEADER = { 'set-auth-token': { $ref: '#/components/headers/set-auth-token' } };
@@ -52,6 +51,7 @@ export class AuthController {
   constructor(
     private readonly auth: AuthService,
     private readonly emailChanges: EmailChanges,
+    private readonly visitors: LinkVisitors,
   ) {}
 
   /** Signs up with email and password, and signs in. */
@@ -137,26 +137,17 @@ export class AuthController {
     await this.auth.signOut(request, response);
   }
 
-  /** Sends the verification mail again. The answer is the same whether there is such a user or not. */
+  /** Sends the verification mail again. The answer is the same whether there is such a user or not. In the session that asks, the link acts when it is opened. */
   @Post('send-verification-email')
   @HttpCode(200)
   @Public()
   @Limited('auth', 'mail')
+  @ApiBearerAuth('session')
+  @ApiCookieAuth('cookie')
   @Problems(UntrustedRedirect)
-  async sendVerificationEmail(@Body() body: VerificationMailRequest): Promise<StatusResponse> {
-    await this.auth.requestVerification(body);
+  async sendVerificationEmail(@Req() request: Request, @Body() body: VerificationMailRequest): Promise<StatusResponse> {
+    await this.auth.requestVerification(body, await this.visitors.read(request));
     return { status: true };
-  }
-
-  /** Proves that an email is yours: the link in the mail. */
-  @Get('verify-email')
-  @Public()
-  @Limited('auth')
-  @ApiOkResponse({ type: StatusResponse })
-  @ApiResponse({ status: 302, description: 'To the `callbackURL`, with `?error=` if it did not work.' })
-  @Problems(InvalidToken, UntrustedRedirect)
-  async verifyEmail(@Req() request: Request, @Res() response: Response, @Query() _query: VerifyEmailQuery): Promise<void> {
-    await this.auth.forward(request, response);
   }
 
   /** Sends a mail to choose a new password. The answer is the same whether there is such a user or not. */
@@ -170,7 +161,7 @@ export class AuthController {
     return { status: true };
   }
 
-  /** The link in the mail: sends the browser on to your page. It gets the token as `?token=`. */
+  /** The link in the mail: sends the browser on to your page. It gets the token as `?token=`. Opening it changes nothing. */
   @Get('reset-password/:token')
   @Public()
   @Limited('auth')
@@ -227,23 +218,6 @@ export class AuthController {
   @Problems(WrongPassword, ManagedByClerk, UntrustedRedirect)
   async changeEmail(@Caller() caller: Principal, @Req() request: Request, @Body() body: ChangeEmailRequest): Promise<StatusResponse> {
     await this.emailChanges.request(caller, body, request);
-    return { status: true };
-  }
-
-  /** The link in the mail to your new email. */
-  @Get('change-email/confirm')
-  @Public()
-  @Limited('auth')
-  @ApiOkResponse({ type: StatusResponse })
-  @ApiResponse({ status: 302, description: 'To the `callbackURL` of the request.' })
-  @Problems(InvalidToken, EmailTaken)
-  async confirmEmailChange(
-    @Req() request: Request,
-    @Res({ passthrough: true }) response: Response,
-    @Query() { token }: ConfirmEmailQuery,
-  ): Promise<StatusResponse> {
-    const target = await this.emailChanges.confirm(token, originOf(request));
-    if (target !== undefined) response.status(302).location(target);
     return { status: true };
   }
 }

@@ -211,10 +211,27 @@ export class VerifyEmailQuery {
 
   /** Where to send the browser afterwards. */
   @ApiProperty({ format: 'uri-reference' })
-  @IsOptional()
+  @ValidateIf(whenGiven)
   @IsString()
   @MaxLength(2000)
   callbackURL?: string;
+}
+
+@ApiSchema({ description: 'A link to prove an email, confirmed.' })
+export class VerifyEmailRequest extends VerifyEmailQuery {
+  /** The password of the account. Not needed in the session that asked for the link. @example "correct horse battery staple" */
+  @ValidateIf(whenGiven)
+  @IsString()
+  @MaxLength(128)
+  password?: string;
+}
+
+@ApiSchema({ description: 'A link to prove an email, from somebody who did not sign up.' })
+export class RejectSignUpRequest {
+  /** From the mail. @example "h5Jt0cZ1RkqYv8mWn3Xb7LpA" */
+  @IsString()
+  @Length(1, 4000)
+  token!: string;
 }
 
 export class ResetPasswordPageQuery {
@@ -230,6 +247,15 @@ export class ConfirmEmailQuery {
   @IsString()
   @Length(1, 200)
   token!: string;
+}
+
+@ApiSchema({ description: 'A link to change an email, confirmed.' })
+export class ConfirmEmailRequest extends ConfirmEmailQuery {
+  /** The password of the account. Not needed in the session that asked for the change. @example "correct horse battery staple" */
+  @ValidateIf(whenGiven)
+  @IsString()
+  @MaxLength(128)
+  password?: string;
 }
 
 export class SignInErrorQuery {

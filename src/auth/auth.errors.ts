@@ -4,6 +4,11 @@ export class WrongCredentials extends problem(401, 'wrong_credentials', 'Email o
 export class WrongPassword extends problem(400, 'wrong_password', 'The current password is wrong.') {}
 export class NoPassword extends problem(400, 'no_password', 'This user signs in without a password. Set one with a password reset.') {}
 export class InvalidToken extends problem(400, 'invalid_token', 'The link or token is wrong, spent or expired. Ask for a new one.') {}
+export class LinkProofRequired extends problem(
+  403,
+  'link_proof_required',
+  'Open the link where you are signed in and asked for it, or give the password of the account.',
+) {}
 export class WeakPassword extends problem(400, 'weak_password', 'A password has 8 to 128 characters.') {}
 export class ProviderNotFound extends problem(404, 'provider_not_found', 'This sign-in provider is not switched on.') {}
 export class ProviderSignInFailed extends problem(400, 'provider_sign_in_failed', 'Signing in with the provider did not work.') {}

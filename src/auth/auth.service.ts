@@ -9,6 +9,7 @@ import { trustedRedirect } from '../access/trusted-redirect.js';
 import { sessionCookieNames, signSessionToken } from '../access/session-tokens.js';
 import { AccountsService } from '../accounts/accounts.service.js';
 import { ProviderTokens } from '../accounts/provider-tokens.js';
+import { SecurityMails } from '../accounts/security-mails.js';
 import { AuditService } from '../audit/audit.service.js';
 import { ManagedByClerk } from '../common/common.errors.js';
 import { Config } from '../config/config.js';
@@ -22,10 +23,13 @@ import type { User } from '../users/users.table.js';
 import { AuthMails } from './auth-mails.js';
 import type { ChangePasswordRequest, MailRequest, SignInRequest } from './auth.dto.js';
 import { COLLIDED } from './better-auth-adapter.js';
-import { AUTH_BASE_PATH, type BetterAuth, createBetterAuth } from './better-auth.js';
+import { type BetterAuth, createBetterAuth } from './better-auth.js';
 import { KnownDevices } from './known-devices.js';
 import { toAuthProblem } from './better-auth-problems.js';
+import { EmailVerifications } from './email-verifications.js';
 import { forwardedPath } from './forwarded-path.js';
+import type { LinkVisitor } from './link-visitors.js';
+import { AUTH_BASE_PATH } from './mail-link.js';
 import { LegacyCookies } from './legacy-cookies.js';
 import { PasswordAttempts } from './password-attempts.js';
 import { Passwords } from './passwords.js';
@@ -35,7 +39,6 @@ import { type SignInContext, signInContext } from './sign-in-context.js';
 const POOL_SIZE = 5;
 
 const RESET_REQUESTED = 'auth.password_reset_requested';
-const VERIFICATION_REQUESTED = 'auth.verification_requested';
 
 interface ResetRequest extends MailRequest {
   /** Whether it came from a device or network of the owner. Absent in entries of version 0.1. */
@@ -62,6 +65,8 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
     private readonly devices: KnownDevices,
     private readonly jobs: JobsService,
     private readonly legacyCookies: LegacyCookies,
+    private readonly verifications: EmailVerifications,
+    securityMails: SecurityMails,
     audit: AuditService,
     takeovers: Takeovers,
     providerTokens: ProviderTokens,
@@ -71,9 +76,7 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
     this.betterAuth = createBetterAuth({
       config,
       db: this.ownDb,
-      providerTokens,
-      audit,
-      takeovers,
+      services: { providerTokens, audit, takeovers, accounts, securityMails, verifications },
       passwords,
       mails,
       onError: (message, error) =>
@@ -86,7 +89,6 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
 
   onModuleInit(): void {
     this.outbox.handle(RESET_REQUESTED, (payload) => this.sendPasswordReset(payload as ResetRequest));
-    this.outbox.handle(VERIFICATION_REQUESTED, (payload) => this.sendVerification(payload as MailRequest));
     this.jobs.register({
       name: 'sweep_rate_limits',
       description: 'Removes allowances that are whole again',
@@ -177,9 +179,9 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
   }
 
   /** As `requestPasswordReset`. */
-  async requestVerification(request: MailRequest): Promise<void> {
+  async requestVerification({ email, ...request }: MailRequest, { session }: LinkVisitor): Promise<void> {
     const callbackURL = trustedRedirect(this.config, request.callbackURL);
-    await this.outbox.enqueue(VERIFICATION_REQUESTED, { email: request.email, callbackURL } satisfies MailRequest);
+    await this.verifications.request({ email, callbackURL, sessionId: session?.id });
   }
 
   /** Signs somebody in without a request: for the demo. Answers the bearer token, or undefined for who may not. */
@@ -220,14 +222,10 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
     await signInContext.run(context, () => this.betterAuth.api.requestPasswordReset({ body: { email, redirectTo } }));
   }
 
-  private async sendVerification({ email, callbackURL }: MailRequest): Promise<void> {
-    await this.betterAuth.api.sendVerificationEmail({ body: { email, callbackURL }, headers: new Headers() });
-  }
-
   /** @returns the answer, and the hash of the password that was given or set */
   private async askBetterAuth(request: Request, body?: object): Promise<{ answer: globalThis.Response; passwordHash?: string }> {
     const path = forwardedPath(request, AUTH_BASE_PATH);
-    const about = { path, ...originOf(request) };
+    const about = { path, callbackURL: callbackOf(body), ...originOf(request) };
     const headers = await this.headersFor(request);
     for (let attempt = 1; ; attempt += 1) {
       const context: SignInContext = { ...about };
@@ -256,8 +254,10 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
     // Only the query is the caller's: the path that was sent may name another route, or another host.
     const url = new URL(`${this.config.publicUrl}${AUTH_BASE_PATH}${path}`);
     url.search = /\?.*$/s.exec(request.originalUrl)?.[0] ?? '';
+    // Following the link of a reset changes nothing, so a HEAD gets the answer of a GET.
+    const isLink = request.method === 'HEAD' && path.startsWith('/reset-password/');
     return new globalThis.Request(url, {
-      method: request.method,
+      method: isLink ? 'GET' : request.method,
       headers,
       body: hasBody ? JSON.stringify(body ?? {}) : undefined,
     });
@@ -277,6 +277,10 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
 const NOT_PASSED_ON = new Set(['set-cookie', 'content-length', 'access-control-expose-headers', 'cache-control']);
 
 const ATTEMPTS = 3;
+
+function callbackOf(body: object | undefined): string | undefined {
+  return body !== undefined && 'callbackURL' in body && typeof body.callbackURL === 'string' ? body.callbackURL : undefined;
+}
 
 async function hasCollided(answer: globalThis.Response): Promise<boolean> {
   return answer.status === 409 && (await answer.clone().text()).includes(`"${COLLIDED}"`);

@@ -2,45 +2,36 @@ import { betterAuth } from 'better-auth';
 import { APIError, createAuthMiddleware, getOAuthState } from 'better-auth/api';
 import { bearer } from 'better-auth/plugins';
 import { cookiePrefixes } from '../access/session-tokens.js';
-import type { ProviderTokens } from '../accounts/provider-tokens.js';
-import type { AuditService } from '../audit/audit.service.js';
 import { isEmail } from '../common/emails.js';
 import { newId } from '../common/ids.js';
 import type { Config } from '../config/config.js';
 import type { Database } from '../database/database.js';
-import type { Takeovers } from '../users/takeovers.js';
 import type { AuthMails } from './auth-mails.js';
-import { createAdapter } from './better-auth-adapter.js';
+import { type AdapterServices, createAdapter } from './better-auth-adapter.js';
 import { trustedOriginsOf } from './better-auth-origins.js';
+import { AUTH_BASE_PATH, LINK_LIFETIME_SECONDS } from './mail-link.js';
 import type { Passwords } from './passwords.js';
 import { providerProfiles } from './provider-profiles.js';
 import { signInContext } from './sign-in-context.js';
 
-export const AUTH_BASE_PATH = '/v1/auth';
-
-/** How long the links in our mails work. */
-export const LINK_LIFETIME_SECONDS = 3600;
-
 interface Dependencies {
   config: Config;
   db: Database;
-  providerTokens: ProviderTokens;
-  audit: AuditService;
-  takeovers: Takeovers;
+  services: AdapterServices;
   passwords: Passwords;
   mails: AuthMails;
   onError: (message: string, error: unknown) => void;
 }
 
 /** Better Auth with everything switched off that we do ourselves (docs/decisions/0003). */
-export function createBetterAuth({ config, db, providerTokens, audit, takeovers, passwords, mails, onError }: Dependencies) {
+export function createBetterAuth({ config, db, services, passwords, mails, onError }: Dependencies) {
   return betterAuth({
     appName: 'Tenantry',
     baseURL: config.publicUrl,
     basePath: AUTH_BASE_PATH,
     secret: config.authSecret,
     trustedOrigins: trustedOriginsOf(config.trustedOrigins),
-    database: createAdapter(db, { providerTokens, audit, takeovers }),
+    database: createAdapter(db, services),
     telemetry: { enabled: false },
     // Ours counts in the database for all replicas.
     rateLimit: { enabled: false },
@@ -94,7 +85,12 @@ export function createBetterAuth({ config, db, providerTokens, audit, takeovers,
       // A proved address of the provider takes over a row that never proved it; the hook below empties that row first.
       accountLinking: { enabled: true, requireLocalEmailVerified: false, allowDifferentEmails: false },
     },
-    verification: { modelName: 'verifications', storeIdentifier: 'hashed', disableCleanup: true },
+    verification: {
+      modelName: 'verifications',
+      storeIdentifier: 'hashed',
+      disableCleanup: true,
+      additionalFields: { userId: { type: 'string', required: false, input: false, returned: false } },
+    },
     emailAndPassword: {
       enabled: true,
       minPasswordLength: 8,
@@ -113,11 +109,6 @@ export function createBetterAuth({ config, db, providerTokens, audit, takeovers,
           return matches;
         },
       },
-    },
-    emailVerification: {
-      sendOnSignUp: true,
-      expiresIn: LINK_LIFETIME_SECONDS,
-      sendVerificationEmail: ({ user, url }) => mails.sendVerification(user, url),
     },
     socialProviders: {
       ...(config.google && { google: config.google }),

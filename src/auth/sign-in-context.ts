@@ -10,6 +10,10 @@ export interface SignInContext {
   wayIn?: { field: 'password' | 'id'; value: string };
   /** Whether a reset was asked for from a device or network of the owner. */
   isKnown?: boolean;
+  /** Where the caller wants to be sent after following the link in a mail. */
+  callbackURL?: string;
+  /** Made by this request. */
+  newUser?: { id: string; email: string; emailVerified: boolean };
   /** The last failure of the database. */
   failure?: Error;
 }

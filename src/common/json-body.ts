@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import type { NextFunction, Request, Response } from 'express';
 import { BodyTooLarge, InvalidRequest, MalformedBody, UnsupportedMediaType } from './common.errors.js';
 import { markInexactNumbers } from './exact-numbers.js';
+import { isForm, parseForm } from './form-body.js';
 
 /** The largest body of an ordinary route is 200 prices: 1,201 values. */
 const MAX_VALUES = 2000;
@@ -25,10 +26,10 @@ export function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }
 
-/** Refuses a body that is not JSON in UTF-8, before it is read. */
+/** Refuses a body that is not JSON in UTF-8 (or a form where one is taken), before it is read. */
 export function requireJson(request: Request, _response: Response, next: NextFunction): void {
   const { headers } = request;
-  if (hasBody(request) && !isForWebhooks(request)) {
+  if (hasBody(request) && !isForWebhooks(request) && !isForm(request)) {
     if (request.is('application/json') === false) throw new UnsupportedMediaType();
     const [, charset = 'utf-8'] = /;\s*charset\s*=\s*"?([^\s";]*)/i.exec(headers['content-type'] ?? '') ?? [];
     // RFC 8259, 8.1. The bounds below count bytes, which mean something else in another encoding.
@@ -51,7 +52,8 @@ export function limitBody(bytes: number) {
  */
 export function parseJson(request: Request, _response: Response, next: NextFunction): void {
   const body: unknown = request.body;
-  if (Buffer.isBuffer(body) && !isForWebhooks(request)) {
+  if (Buffer.isBuffer(body) && isForm(request)) request.body = parseForm(body);
+  else if (Buffer.isBuffer(body) && !isForWebhooks(request)) {
     const max = isBatch(request) ? MAX_BATCH_VALUES : MAX_VALUES;
     if (countValues(body, max) > max)
       throw new InvalidRequest({ errors: [{ path: 'body', message: `body must not have more than ${max} values` }] });

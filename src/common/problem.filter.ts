@@ -30,6 +30,10 @@ export class ProblemFilter implements ExceptionFilter {
       response.destroy();
       return;
     }
+    this.send(request, response, problem);
+  }
+
+  protected send(request: Request, response: Response, problem: Problem): void {
     sendProblem(request, response, problem);
   }
 }

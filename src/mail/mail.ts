@@ -9,6 +9,8 @@ export const MAIL_KINDS = {
   email_change: 'dropped',
   email_changed: 'notice',
   password_changed: 'notice',
+  sign_in_method_added: 'notice',
+  sign_in_method_removed: 'notice',
   account_recovered: 'notice',
 } as const;
 

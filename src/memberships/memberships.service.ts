@@ -133,9 +133,9 @@ export class MembershipsService {
   /**
    * Ends every membership of somebody whom a provider deleted, which is not asked but told. Where it takes
    * the last admin of an organization of ours, the oldest member becomes admin, and an operator hears of it.
-   * Whoever calls holds the lock of the user's row.
+   * Whoever calls holds the lock of the user's row. Returns the organizations they belonged to.
    */
-  async endAllOfDeletedUser(userId: string, actor: Actor, db: Queryable): Promise<void> {
+  async endAllOfDeletedUser(userId: string, actor: Actor, db: Queryable): Promise<string[]> {
     const locked = await this.repository.lockOrganizationsOfUser(userId, db);
     const own = await this.repository.listOfUser(userId, db);
     await this.endAll(userId, own, actor, db);
@@ -143,6 +143,7 @@ export class MembershipsService {
       const organization = locked.find(({ id }) => id === organizationId);
       if (isLocal(organization) && role === 'admin') await this.ensureAdmin(organizationId, db);
     }
+    return own.map(({ organizationId }) => organizationId);
   }
 
   /**
@@ -163,6 +164,10 @@ export class MembershipsService {
       await this.repository.updateUser(one.id, toUserId, db);
     }
     return moving.map(({ id }) => id);
+  }
+
+  async hasMembers(organizationId: string, db: Queryable): Promise<boolean> {
+    return (await this.repository.findOldest(organizationId, db)) !== undefined;
   }
 
   /** Makes the oldest member admin where there is none. Whoever calls holds the lock of the organization's row. */

@@ -120,6 +120,18 @@ export class OrganizationsService implements OnModuleInit {
     });
   }
 
+  /** Deletes those of some organizations that have no member left, and cancels what they pay for. */
+  async deleteDeserted(organizationIds: string[], actor: Actor, db: Queryable): Promise<void> {
+    for (const organizationId of organizationIds.toSorted()) {
+      const before = await this.repository.lock(organizationId, db);
+      const isOurs = before?.deletedAt === null && before.clerkOrganizationId === null;
+      if (!isOurs || (await this.memberships.hasMembers(organizationId, db))) continue;
+      await this.subscriptions.release({ id: organizationId, clerkId: null }, { cancel: true }, db);
+      await this.repository.update(organizationId, { deletedAt: new Date() }, db);
+      await this.record('organization.deleted', before, actor, { before: profileOf(before) }, db);
+    }
+  }
+
   /**
    * Undoes a deletion, until the purge. A slug that somebody has taken meanwhile is replaced by a free one.
    *

@@ -38,6 +38,14 @@ export class SessionsRepository {
     return session;
   }
 
+  async findLiveByToken(tokenHash: string, db: Queryable = this.db): Promise<Pick<Session, 'id' | 'userId'> | undefined> {
+    const [session] = await db
+      .select({ id: sessions.id, userId: sessions.userId })
+      .from(sessions)
+      .where(and(eq(sessions.tokenHash, tokenHash), live));
+    return session;
+  }
+
   /** As `findLive`, and keeps others from ending it until the transaction does. */
   async lockLive(userId: string, sessionId: string, db: Queryable): Promise<Session | undefined> {
     const [session] = await db

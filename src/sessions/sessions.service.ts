@@ -81,6 +81,15 @@ export class SessionsService implements OnModuleInit {
     });
   }
 
+  async isLive(userId: string, sessionId: string): Promise<boolean> {
+    return (await this.repository.findLive(userId, sessionId)) !== undefined;
+  }
+
+  /** The live session of a hashed token. */
+  async findByToken(tokenHash: string): Promise<Pick<Session, 'id' | 'userId'> | undefined> {
+    return this.repository.findLiveByToken(tokenHash);
+  }
+
   /** Whether a session is live; if so it stays until the transaction is over. */
   async holdLive(userId: string, sessionId: string, db: Queryable): Promise<boolean> {
     return (await this.repository.lockLive(userId, sessionId, db)) !== undefined;

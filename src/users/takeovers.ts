@@ -26,12 +26,8 @@ export class Takeovers {
     await this.endMadeBy(userId, user.email, actor, db);
   }
 
-  /**
-   * The caller holds the lock of the account's row, and has found its address to be unproved.
-   *
-   * @param email whose owner is told what ended
-   */
-  async endMadeBy(userId: string, email: string, actor: Actor, db: Queryable): Promise<void> {
+  /** Ends what an account made for others, and counts it. The caller holds the lock of the account's row. */
+  async endAllMadeBy(userId: string, actor: Actor, db: Queryable): Promise<{ keys: number; invitations: number; members: number }> {
     const organizationIds = await this.repository.listOrganizationIds(userId, db);
     await this.memberships.lockOrganizations(organizationIds, db);
     const people = await this.repository.listLetInBy(userId, organizationIds, db);
@@ -39,6 +35,16 @@ export class Takeovers {
     const invitations = await this.memberships.endInvitationsSentBy(people, actor, db);
     const others = people.filter((one) => one.userId !== userId);
     const members = await this.memberships.endUnproved(others, actor, db);
+    return { keys, invitations, members };
+  }
+
+  /**
+   * The caller holds the lock of the account's row, and has found its address to be unproved.
+   *
+   * @param email whose owner is told what ended
+   */
+  async endMadeBy(userId: string, email: string, actor: Actor, db: Queryable): Promise<void> {
+    const { keys, invitations, members } = await this.endAllMadeBy(userId, actor, db);
     if (keys + invitations + members === 0) return;
     await this.mail.send(
       {

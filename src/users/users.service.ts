@@ -112,6 +112,15 @@ export class UsersService implements OnModuleInit {
     }
   }
 
+  /** Marks the address of a user as proved, if it is still this one. */
+  async proveEmail(userId: string, email: string, db: Queryable): Promise<'proved' | 'proved before' | 'another email'> {
+    const user = await this.repository.lock(userId, db);
+    if (user?.email !== email) return 'another email';
+    if (user.emailVerified) return 'proved before';
+    await this.repository.update(userId, { emailVerified: true, emailVerifiedAt: new Date() }, db);
+    return 'proved';
+  }
+
   /** Idempotent. @throws {UserNotFound} @throws {CannotSuspendSelf} */
   async suspend(userId: string, actor: Actor): Promise<User> {
     if (userId === actor.id) throw new CannotSuspendSelf();
@@ -165,6 +174,26 @@ export class UsersService implements OnModuleInit {
       await this.repository.markDeleted(userId, tx);
       await this.record('user.deleted', userId, actor, {}, tx);
     });
+  }
+
+  /**
+   * Deletes a user who never proved the address, on the word of whoever owns it. Nobody is asked: subscriptions
+   * are canceled, and where an organization loses its last admin, the oldest member becomes one.
+   *
+   * @returns the organizations they belonged to; undefined for a user who has proved the address, or has another one
+   */
+  async deleteUnproved(userId: string, email: string, actor: Actor, db: Queryable): Promise<{ organizationIds: string[] } | undefined> {
+    await this.accounts.cancelVerifications(userId, db);
+    await this.sessions.endAll([userId], {}, db);
+    await this.accounts.removeAll([userId], db);
+    const before = await this.repository.lock(userId, db);
+    if (before === undefined || before.emailVerified || before.email !== email || before.clerkUserId !== null) return undefined;
+    await this.subscriptions.release({ id: userId, clerkId: null }, { cancel: true }, db);
+    await this.takeovers.endAllMadeBy(userId, actor, db);
+    const organizationIds = await this.memberships.endAllOfDeletedUser(userId, actor, db);
+    await this.repository.markDeleted(userId, db);
+    await this.record('user.sign_up_rejected', userId, actor, {}, db);
+    return { organizationIds };
   }
 
   /** Makes the row of a Clerk user met by its token; undefined for one that is dead. */
