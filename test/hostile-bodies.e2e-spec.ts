@@ -116,6 +116,28 @@ describe('a body that costs more than it weighs', () => {
     expect(text.length).toBeLessThan(SHORT);
   });
 
+  it('is not a batch because its address mentions one', async () => {
+    const names = Array.from({ length: 30_000 }, (_, index) => `"k${index}":1`).join(',');
+    for (const path of ['/v1/auth/sign-in/social?/usage/batch', '/v1/auth/sign-in/social?x=/v1/usage/batch', '/x/v1/usage/batch']) {
+      const { status, body } = await send(path, `{"provider":"google",${names}}`);
+      expect({ path, status, errors: body.errors }).toEqual({
+        path,
+        status: 400,
+        errors: [{ path: 'body', message: 'body must not have more than 2000 values' }],
+      });
+    }
+  });
+
+  it.each([101, 5000, 19_000])('does not overflow the stack as a batch of %d levels', async (levels) => {
+    for (const nested of [
+      `{"events":${'['.repeat(levels)}${']'.repeat(levels)}}`,
+      `{"events":[${'{"metadata":'.repeat(levels)}1${'}'.repeat(levels)}]}`,
+    ]) {
+      const { status, body } = await send('/v1/usage/batch', nested, { headers: operator.auth });
+      expect({ status, code: body.code }).toEqual({ status: 400, code: 'invalid_request' });
+    }
+  });
+
   it.each(['/v1/auth/sign-in/social', '/v1/auth/sign-in/email', '/webhooks/clerk', '/v1/usage', '/v1/usage/batch'])(
     'is refused when it is compressed: %s',
     async (path) => {

@@ -5,6 +5,8 @@ import { isBatch } from './json-body.js';
 import { type InvalidField, MAX_ERRORS } from './problem.js';
 
 const MAX_DEPTH = 32;
+/** Of a whole batch, whose events are checked one by one later; deeper, the code that walks over it would overflow. */
+const MAX_BATCH_DEPTH = 100;
 /** Of names in an object and of items in a list. */
 const MAX_ENTRIES = 1000;
 /** The longest text that a route takes is an ID token of 8,000 characters. */
@@ -19,11 +21,20 @@ export function refuseUncleanInput(request: Request, _response: Response, next: 
   // Lone surrogates in a path are no UTF-8, which Express refuses.
   if (request.path.includes('%00')) throw new RouteNotFound();
   const errors: InvalidField[] = [];
-  if (!Buffer.isBuffer(request.body) && !isBatch(request)) inspect(request.body, 'body', 0, errors);
+  const body: unknown = request.body;
+  if (isBatch(request)) {
+    if (isDeeperThan(MAX_BATCH_DEPTH, body))
+      errors.push({ path: 'body', message: `must not be nested deeper than ${MAX_BATCH_DEPTH} levels` });
+  } else if (!Buffer.isBuffer(body)) inspect(body, 'body', 0, errors);
   // Express parses it anew at each look.
   if (request.url.includes('?')) inspect(request.query, 'query', 0, errors);
   if (errors.length > 0) throw new InvalidRequest({ errors });
   next();
+}
+
+function isDeeperThan(levels: number, value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return levels === 0 || Object.values(value).some((child) => isDeeperThan(levels - 1, child));
 }
 
 /** The same for one item of a batch. */

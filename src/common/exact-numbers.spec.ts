@@ -1,7 +1,7 @@
 import fc from 'fast-check';
-import { INEXACT_NUMBER, markInexactNumbers } from './exact-numbers.js';
+import { INEXACT_NUMBER, parseWithExactNumbers } from './exact-numbers.js';
 
-const parsed = (number: string) => (JSON.parse(markInexactNumbers(`{"a": [${number}]}`)) as { a: [unknown] }).a[0];
+const parsed = (number: string) => (parseWithExactNumbers(`{"a": [${number}]}`) as { a: [unknown] }).a[0];
 
 describe('numbers in JSON', () => {
   it.each([
@@ -18,7 +18,8 @@ describe('numbers in JSON', () => {
   it('leave every document alone that JavaScript wrote', () => {
     fc.assert(
       fc.property(fc.jsonValue({ maxDepth: 4 }), (value) => {
-        for (const json of [JSON.stringify(value), JSON.stringify(value, undefined, 2)]) expect(markInexactNumbers(json)).toBe(json);
+        for (const json of [JSON.stringify(value), JSON.stringify(value, undefined, 2)])
+          expect(parseWithExactNumbers(json)).toEqual(JSON.parse(json));
       }),
     );
   });
@@ -26,8 +27,10 @@ describe('numbers in JSON', () => {
   it('leave texts and names alone, whatever stands in them', () => {
     const json =
       '{"12345678901234567890": "12345678901234567890", "a\\"": "b\\\\", "c": ": 12345678901234567890,", "d": ["\\u0022 ,1e999 "]}';
-    expect(markInexactNumbers(json)).toBe(json);
-    expect(markInexactNumbers(json.replace('"d": [', '"d": [1e999, '))).toBe(json.replace('"d": [', '"d": ["\\u0000inexact number", '));
+    expect(parseWithExactNumbers(json)).toEqual(JSON.parse(json));
+    expect(parseWithExactNumbers(json.replace('"d": [', '"d": [1e999, '))).toEqual(
+      JSON.parse(json.replace('"d": [', '"d": ["\\u0000inexact number", ')),
+    );
   });
 
   it('leave what is no JSON for the parser to refuse', () => {
@@ -38,6 +41,15 @@ describe('numbers in JSON', () => {
       '{"a": 1-2345678901234567890}',
       '{"a": "x',
     ])
-      expect(() => JSON.parse(markInexactNumbers(json)) as unknown).toThrow(SyntaxError);
+      expect(() => parseWithExactNumbers(json)).toThrow(SyntaxError);
+  });
+
+  it('takes no longer for a malicious document than for another of its size', () => {
+    const size = 300_000;
+    // Each would take minutes if its time grew with the square of its size.
+    expect(() => parseWithExactNumbers(`{"a":12345678901234567 ${String.raw`\"`.repeat(size)}`)).toThrow(SyntaxError);
+    expect(parsed(`1${'0'.repeat(size)}1`)).toBe(INEXACT_NUMBER);
+    expect(parsed(`0.${'0'.repeat(size)}1${'0'.repeat(size)}1`)).toBe(INEXACT_NUMBER);
+    expect(parseWithExactNumbers(`["${String.raw`\"`.repeat(size)}", 1e999]`)).toHaveLength(2);
   });
 });

@@ -1,21 +1,32 @@
 /** A number of up to 15 digits, with an exponent of up to two, is always exact. In nearly all bodies there is no other. */
 const LONG_NUMBER = /[:,[\s]-?(?:[\d.]{16}|[\d.]+[eE][+-]?\d{3})/;
+/** Longer than any double is written; trimming zeros takes time with the square of the length. */
+const MAX_NUMBER = 1000;
 const TEXT_OR_NUMBER = /"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*/gs;
 
 /** Stands in a parsed body for a number that changed when it was parsed. It has a NUL, so no text that we take is equal to it. */
 export const INEXACT_NUMBER = '\0inexact number';
 
-/** Marks numbers in JSON that a double does not hold as they are written: 12345678901234567890, 1e400, 0.1234567890123456789. */
-export function markInexactNumbers(json: string): string {
-  if (!LONG_NUMBER.test(json)) return json;
-  return json.replace(TEXT_OR_NUMBER, (token) => (token.startsWith('"') || isExact(token) ? token : JSON.stringify(INEXACT_NUMBER)));
+/**
+ * Parses JSON, with a mark for each number that a double does not hold as it is written: 12345678901234567890, 1e400,
+ * 0.1234567890123456789.
+ *
+ * @throws {SyntaxError} for what is not JSON. It goes first: outside of JSON the search for texts is quadratic.
+ */
+export function parseWithExactNumbers(json: string): unknown {
+  const value: unknown = JSON.parse(json);
+  if (!LONG_NUMBER.test(json)) return value;
+  const marked = json.replace(TEXT_OR_NUMBER, (token) =>
+    token.startsWith('"') || isExact(token) ? token : JSON.stringify(INEXACT_NUMBER),
+  );
+  return marked === json ? value : JSON.parse(marked);
 }
 
 /** Whether a double that is read from this text is written the same again, but for zeros and the exponent's form. */
 function isExact(written: string): boolean {
+  if (written.length > MAX_NUMBER) return false;
   const number = Number(written);
-  // What is no JSON number is left for the parser to refuse.
-  return Number.isNaN(number) || (Number.isFinite(number) && decimalOf(written) === decimalOf(String(number)));
+  return Number.isFinite(number) && decimalOf(written) === decimalOf(String(number));
 }
 
 /** Significant digits and the exponent of the last one: `1.50e3` is `15e2`. */

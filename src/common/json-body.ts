@@ -2,8 +2,8 @@ import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import type { NextFunction, Request, Response } from 'express';
 import { BodyTooLarge, InvalidRequest, MalformedBody, UnsupportedMediaType } from './common.errors.js';
-import { markInexactNumbers } from './exact-numbers.js';
 import { isForm, parseForm } from './form-body.js';
+import { parseWithExactNumbers } from './exact-numbers.js';
 
 /** The largest body of an ordinary route is 200 prices: 1,201 values. */
 const MAX_VALUES = 2000;
@@ -19,7 +19,7 @@ export function isForWebhooks({ url = '' }: Pick<IncomingMessage, 'url'>): boole
 
 /** A batch reports bad items one by one, so each item is checked on its own. */
 export function isBatch({ url = '' }: Pick<IncomingMessage, 'url'>): boolean {
-  return /\/usage\/batch\/?(?:$|[?#])/i.test(url);
+  return /^\/v1\/(?:organizations\/[^/?]+\/)?usage\/batch\/?(?:$|\?)/i.test(url);
 }
 
 export function hasBody({ headers }: IncomingMessage): boolean {
@@ -83,7 +83,7 @@ function parse(body: Buffer): unknown {
   // Decoding would replace what is not UTF-8 without a word.
   if (!isUtf8(body)) throw new MalformedBody({ detail: 'The body is not valid UTF-8.' });
   try {
-    return JSON.parse(markInexactNumbers(body.toString('utf8').replace(/^\uFEFF/, '')));
+    return parseWithExactNumbers(body.toString('utf8').replace(/^\uFEFF/, ''));
   } catch (error) {
     if (error instanceof SyntaxError) throw new MalformedBody();
     throw error;
