@@ -58,16 +58,19 @@ describe('limits of mail', () => {
       expect(Number(refused.headers['retry-after'])).toBeGreaterThan(1100);
       expect(Number(refused.headers['retry-after'])).toBeLessThanOrEqual(1200);
 
-      // Nor as another organization does it.
-      const bob = await admin(t);
-      const other = await createOrganization(t, bob);
-      await invite(t, other, bob, email).expect(429);
+      // Nor through another organization of the same user.
+      const other = await createOrganization(t, ada);
+      await invite(t, other, ada, email).expect(429);
       expect(await t.db.rows('SELECT id FROM invitations WHERE organization_id = $1', [other.id])).toEqual([]);
       expect(await t.db.rows(`SELECT id FROM audit_log WHERE organization_id = $1 AND action LIKE 'invitation%'`, [other.id])).toEqual([]);
-      await invite(t, other, bob).expect(201);
+      await invite(t, other, ada).expect(201);
+      // Somebody else still may.
+      const bob = await admin(t);
+      await invite(t, await createOrganization(t, bob), bob, email).expect(201);
 
       await outboxIsEmpty(t);
-      expect(mailsTo(email)).toBe(3);
+      // The last one is bob's.
+      expect(mailsTo(email)).toBe(4);
       await pass(t, 1201);
       await resend().expect(200);
       await resend().expect(429);
@@ -114,6 +117,30 @@ describe('limits of mail', () => {
       for (let tag = 0; tag < 10; tag += 1) await invite(t, organization, ada, `victim+${tag}@example.net`).expect(201);
       for (const email of ['victim+10@example.net', 'victim@example.net']) await invite(t, organization, ada, email).expect(429);
       await invite(t, organization, ada, 'other+1@example.net').expect(201);
+    });
+  });
+
+  it('keeps an owner’s reset and invitations whatever strangers sign up with and ask for', async () => {
+    await withApp({ RATE_LIMIT_MAIL: '2/3600', TRUSTED_ORIGINS: 'https://app.example.com' }, async (t) => {
+      const owner = await admin(t);
+      const from = (n: number) => `203.0.113.${n}`;
+      for (let tag = 0; tag < 10; tag += 1) await signUp(t, { email: owner.email.replace('@', `+${tag}@`) });
+      const reset = (n: number, redirectTo?: string) =>
+        t.http.post('/v1/auth/request-password-reset').set('x-forwarded-for', from(n)).send({ email: owner.email, redirectTo }).expect(200);
+      // From several addresses: each may ask twice.
+      for (const n of [1, 1, 2]) await reset(n);
+      for (const n of [2, 3, 3]) await reset(n, 'https://app.example.com/other');
+      await outboxIsEmpty(t);
+      const before = mailsTo(owner.email);
+      await reset(4, 'https://app.example.com/reset');
+      await outboxIsEmpty(t);
+      expect(mailsTo(owner.email)).toBe(before + 1);
+
+      const mallory = await admin(t);
+      for (let n = 0; n < 4; n += 1) await invite(t, await createOrganization(t, mallory), mallory, 'wanted@example.net');
+      const honest = await admin(t);
+      await invite(t, await createOrganization(t, honest), honest, 'wanted@example.net').expect(201);
+      await invite(t, await createOrganization(t, honest), honest, owner.email).expect(201);
     });
   });
 

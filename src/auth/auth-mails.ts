@@ -18,6 +18,7 @@ export class AuthMails {
     await this.mail.send(
       {
         kind: 'verification',
+        page: pageOf(url),
         to: email,
         subject: 'Confirm your email address',
         text: `Hello,\n\nconfirm that this address is yours:\n\n${url}\n\nThe link works for an hour. If you did not sign up, open it and choose "I did not sign up", or ignore this mail.\n`,
@@ -27,13 +28,14 @@ export class AuthMails {
   }
 
   async sendPasswordReset(recipient: Recipient, { url, token, isKnown }: { url: string; token: string; isKnown?: boolean }): Promise<void> {
-    const hasPage = new URL(url).searchParams.get('callbackURL') !== '';
-    const how = hasPage
+    const page = pageOf(url);
+    const how = page
       ? `choose a new password here:\n\n${url}`
       : `send this token with your new password to POST /v1/auth/reset-password:\n\n${token}`;
     await this.mail.send({
       kind: 'password_reset',
       isKnown,
+      page,
       to: recipient.email,
       subject: 'Reset your password',
       text: `${greeting(recipient)}\n\n${how}\n\nIt works once, for an hour. If you did not ask for it, ignore this mail: your password stays as it is.\n`,
@@ -52,6 +54,11 @@ export class AuthMails {
       db,
     );
   }
+}
+
+/** Where a link leads in the end. */
+function pageOf(url: string): string | undefined {
+  return new URL(url).searchParams.get('callbackURL') ?? undefined;
 }
 
 /** Anybody may have chosen the name of an account whose address nobody proved. */

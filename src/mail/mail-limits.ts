@@ -1,11 +1,14 @@
+import { hash } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import { type Bound, emailKey, RateLimiter } from '../access/rate-limiter.js';
 import { Config, type RateLimit } from '../config/config.js';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { type Mail, MAIL_KINDS } from './mail.js';
 
-/** One mailbox may have many addresses (`ada+anything@…`): together they get this many times the mails of one. */
-const MAILBOX_FACTOR = 10;
+/** One mailbox may have many addresses (`ada+anything@…`), and many people may write to it. */
+const MAILBOX_FACTOR = 4;
+/** More than one user may send, so that no one user can keep the invitations of all others away. */
+const MAILBOX_INVITATIONS_FACTOR = 10;
 /** Notices have an allowance of their own, so that nobody can suppress one by exhausting another. */
 const NOTICE_FACTOR = 4;
 
@@ -32,14 +35,28 @@ export class MailLimits {
     return undefined;
   }
 
-  /** Always in this order, in which transactions take the locks of the rows. */
-  private boundsOf({ kind, to, isKnown = false, sender = {} }: Mail): Bound[] {
+  /**
+   * Always in this order, in which transactions take the locks of the rows. Each kind has bounds of its own, and so
+   * has each sender and each page: nobody uses up what somebody else needs.
+   */
+  private boundsOf(mail: Mail): Bound[] {
+    const { kind, to, isKnown = false, page = '', sender = {} } = mail;
     const { mailRateLimit: recipient, mailSenderRateLimit: bySender } = this.config;
-    const isNotice = MAIL_KINDS[kind] === 'notice';
-    const bounds: Bound[] = [
-      { key: `mail:${kind}:${isKnown ? 'known' : 'to'}:${emailKey(to)}`, policy: times(recipient, isNotice ? NOTICE_FACTOR : 1) },
-    ];
-    if (!isNotice && !isKnown) bounds.push({ key: `mail:to:${emailKey(mailboxOf(to))}`, policy: times(recipient, MAILBOX_FACTOR) });
+    const address = emailKey(to);
+    const mailbox = { key: `mail:${kind}:mailbox:${emailKey(mailboxOf(to))}` };
+    const bounds: Bound[] = [];
+    if (MAIL_KINDS[kind] === 'notice') bounds.push({ key: `mail:${kind}:to:${address}`, policy: times(recipient, NOTICE_FACTOR) });
+    else if (kind === 'invitation') {
+      bounds.push({ key: `mail:${kind}:by:${sender.userId}:to:${address}`, policy: recipient });
+      bounds.push({ key: `mail:${kind}:of:${sender.organizationId}:to:${address}`, policy: recipient });
+      bounds.push({ ...mailbox, policy: times(recipient, MAILBOX_INVITATIONS_FACTOR) });
+    } else {
+      bounds.push({
+        key: `mail:${kind}:${isKnown ? 'known' : (sender.userId ?? 'anybody')}:${address}:${digestOf(page)}`,
+        policy: recipient,
+      });
+      if (!isKnown) bounds.push({ ...mailbox, policy: times(recipient, MAILBOX_FACTOR) });
+    }
     if (sender.userId !== undefined) bounds.push({ key: `mail:by:${sender.userId}`, policy: bySender });
     if (sender.organizationId !== undefined) bounds.push({ key: `mail:of:${sender.organizationId}`, policy: bySender });
     return bounds;
@@ -48,6 +65,11 @@ export class MailLimits {
 
 function times({ limit, windowSeconds }: RateLimit, factor: number): RateLimit {
   return { limit: limit * factor, windowSeconds };
+}
+
+/** Addresses of pages may be long, and keys stand in the database. */
+function digestOf(page: string): string {
+  return hash('sha256', page, 'base64url').slice(0, 12);
 }
 
 /** `ada@example.com` of `ada+invoices@example.com`. */

@@ -62,7 +62,10 @@ export class MailService implements OnModuleInit {
     const outcome = MAIL_KINDS[kind] === 'refused' ? 'refused' : 'dropped';
     this.counter.inc({ kind, outcome });
     if (outcome === 'refused')
-      throw new RateLimited({ detail: 'Too many mails. Wait for the time in Retry-After.', headers: { 'retry-after': String(wait) } });
+      throw new RateLimited({
+        detail: 'Too many invitations to this address, or by you or this organization. Wait for the time in Retry-After.',
+        headers: { 'retry-after': String(wait) },
+      });
     this.logger.warn({ kind, retryAfterSeconds: wait }, 'A mail was dropped: its limit is reached');
   }
 

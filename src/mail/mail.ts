@@ -23,6 +23,8 @@ export interface Mail {
   text: string;
   /** Asked for by a device or network of the recipient: strangers cannot use up its allowance. */
   isKnown?: boolean;
+  /** Where its link leads. Each page has its own allowance: a stranger who names another page does not use up this one. */
+  page?: string;
   /** Who causes a mail to somebody else. */
   sender?: { userId?: string; organizationId?: string };
 }
