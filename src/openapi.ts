@@ -1,4 +1,5 @@
 import type { INestApplication } from '@nestjs/common';
+import type { Request, Response } from 'express';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
 import { sessionCookieNames } from './access/session-tokens.js';
 import { problemResponses } from './common/api-problems.js';
@@ -83,11 +84,19 @@ export function createDocument(app: INestApplication): OpenAPIObject {
   return document;
 }
 
-/** `/openapi.json` and Swagger UI at `/docs`. */
+/**
+ * `/openapi.json` and Swagger UI at `/docs`. The document is made and written once: @nestjs/swagger would write
+ * its 800 kB anew for each request, and any stranger may ask for it.
+ */
 export function serveDocument(app: INestApplication): void {
-  SwaggerModule.setup('docs', app, () => createDocument(app), {
-    jsonDocumentUrl: 'openapi.json',
-    yamlDocumentUrl: 'openapi.yaml',
+  let document: OpenAPIObject | undefined;
+  let json: Buffer | undefined;
+  const documentOnce = () => (document ??= createDocument(app));
+  app.getHttpAdapter().get('/openapi.json', (_request: Request, response: Response) => {
+    response.type('application/json').end((json ??= Buffer.from(JSON.stringify(documentOnce()))));
+  });
+  SwaggerModule.setup('docs', app, documentOnce, {
+    raw: false,
     customSiteTitle: 'Tenantry API',
     swaggerOptions: { deepLinking: true, persistAuthorization: true, displayRequestDuration: true, defaultModelsExpandDepth: 0 },
   });
