@@ -1,5 +1,6 @@
 import { startDatabase, type BenchDatabase } from './support/database.js';
 import { conclusion } from './support/report.js';
+import { attacks } from './attacks.bench.js';
 import { growth } from './growth.bench.js';
 import { overload } from './overload.bench.js';
 import { pipeline } from './pipeline.bench.js';
@@ -24,6 +25,7 @@ const BENCHES: Record<string, (db: BenchDatabase) => Promise<void>> = {
   replicas,
   start,
   overload,
+  attacks,
   webhooks,
   billing,
   growth,

@@ -36,7 +36,8 @@ export class FailedDeliveries {
       response.setHeader('RateLimit', `"webhook-failures";r=0;t=${wait}`);
       throw new RateLimited({
         detail: 'Too many deliveries from this address failed. Wait for the time in Retry-After.',
-        headers: { 'retry-after': String(wait) },
+        // Closed, or Node would read the body to the end and throw it away.
+        headers: { 'retry-after': String(wait), connection: 'close' },
       });
     }
     response.once('close', () => {

@@ -60,10 +60,10 @@ export class RateLimiter {
   }
 
   /** Spends an allowance that depends on the address alone, ahead of the guard. */
-  async prepay(limit: 'auth', request: Request): Promise<Spent[]> {
-    const spent = await this.spend([limit], request, {});
-    this.prepaid.set(request, spent[0]!);
-    return spent;
+  async prepay(limit: 'auth', request: Request): Promise<Spent> {
+    const [spent] = await this.spend([limit], request, {});
+    this.prepaid.set(request, spent!);
+    return spent!;
   }
 
   /**
@@ -131,8 +131,13 @@ export function remaining({ policy: { limit, windowSeconds }, allowance }: Spent
 }
 
 /** Whole seconds until a refused caller may call again. */
-export function secondsUntilNext({ policy: { limit, windowSeconds }, allowance }: Spent): number {
-  return Math.max(1, Math.ceil(allowance.debt + windowSeconds / limit - windowSeconds));
+export function secondsUntilNext(spent: Spent): number {
+  return Math.max(1, Math.ceil(waitOf(spent)));
+}
+
+/** Seconds until a refused caller may call again; not above 0 when that is now. */
+export function waitOf({ policy: { limit, windowSeconds }, allowance }: Spent): number {
+  return allowance.debt + windowSeconds / limit - windowSeconds;
 }
 
 /** Hashed: a table of counters is no place for addresses. */
