@@ -4,6 +4,7 @@ import path from 'node:path';
 import type { INestApplicationContext } from '@nestjs/common';
 import { SYSTEM } from './access/principal.js';
 import { AuthService } from './auth/auth.service.js';
+import { DemoAccounts } from './auth/demo-accounts.js';
 import { Config } from './config/config.js';
 import { DATA_DIRECTORY, writePrivateFile } from './config/local-environment.js';
 import { DATABASE, type Database } from './database/database.js';
@@ -36,7 +37,7 @@ export interface Demo {
 
 /** Makes the demo's people and their organization once, with random passwords that are kept under `.data/`; later starts find them. */
 export async function seedDemo(app: INestApplicationContext): Promise<Demo> {
-  const [auth, users] = [app.get(AuthService), app.get(UsersService)];
+  const [auth, accounts, users] = [app.get(AuthService), app.get(DemoAccounts), app.get(UsersService)];
   const known = readKnown();
   const people: Person[] = [];
   for (const { email, name, operator } of PEOPLE) {
@@ -48,9 +49,9 @@ export async function seedDemo(app: INestApplicationContext): Promise<Demo> {
     }
     const password = randomBytes(12).toString('base64url');
     // The password of somebody who is there was lost with the file.
-    if (existing !== undefined) await auth.replacePassword(existing.id, password);
+    if (existing !== undefined) await accounts.replacePassword(existing.id, password);
     else {
-      const { id } = await auth.createUser({ email, name, password });
+      const { id } = await accounts.createUser({ email, name, password });
       if (operator) await users.setOperator(id, true);
     }
     people.push({ email, password });

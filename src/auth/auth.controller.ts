@@ -60,9 +60,9 @@ export class AuthController {
   @Public()
   @Limited('auth')
   @ApiOkResponse({ type: SignUpResponse, headers: TOKEN_HEADER })
-  @Problems(EmailTaken, UntrustedOrigin, UntrustedRedirect)
+  @Problems(EmailTaken, WeakPassword, UntrustedOrigin, UntrustedRedirect)
   async signUp(@Req() request: Request, @Res() response: Response, @Body() body: SignUpRequest): Promise<void> {
-    await this.auth.forward(request, response, body);
+    await this.auth.signUp(request, response, body);
   }
 
   /** Signs in with email and password. */
@@ -185,7 +185,7 @@ export class AuthController {
   @ApiOkResponse({ type: StatusResponse })
   @Problems(InvalidToken, WeakPassword, UntrustedOrigin)
   async resetPassword(@Req() request: Request, @Res() response: Response, @Body() body: ResetPasswordRequest): Promise<void> {
-    await this.auth.forward(request, response, body);
+    await this.auth.resetPassword(request, response, body);
   }
 
   /** Changes your password. All sessions end; the answer carries a new one. */

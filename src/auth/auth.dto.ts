@@ -1,9 +1,26 @@
+import { applyDecorators } from '@nestjs/common';
 import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
-import { IsBoolean, IsIn, IsOptional, IsString, IsUrl, Length, MaxLength, MinLength, ValidateIf, ValidateNested } from 'class-validator';
+import { IsBoolean, IsIn, IsOptional, IsString, IsUrl, Length, MaxLength, ValidateBy, ValidateIf, ValidateNested } from 'class-validator';
 import { IsDisplayName } from '../common/display-names.js';
 import { IsEmailAddress } from '../common/emails.js';
 import { whenGiven } from '../common/transforms.js';
+import { PASSWORD_LENGTH } from './password-rules.js';
+
+/** Counts code points, as the document does: JSON Schema says so of `maxLength`. */
+const IsPassword = (min = 1): PropertyDecorator =>
+  applyDecorators(
+    ValidateBy({
+      name: 'isPassword',
+      validator: {
+        validate: (value) => typeof value === 'string' && isBetween([...value].length, min, PASSWORD_LENGTH.max),
+        defaultMessage: () => `$property must be a text of ${min} to ${PASSWORD_LENGTH.max} characters`,
+      },
+    }),
+    ApiProperty({ minLength: min, maxLength: PASSWORD_LENGTH.max }),
+  );
+
+const isBetween = (value: number, min: number, max: number) => value >= min && value <= max;
 
 @ApiSchema({ description: 'Who signs up, with email and password.' })
 export class SignUpRequest {
@@ -15,10 +32,8 @@ export class SignUpRequest {
   @IsEmailAddress()
   email!: string;
 
-  /** 8 to 128 characters of any kind. @example "correct horse battery staple" */
-  @IsString()
-  @MinLength(8)
-  @MaxLength(128)
+  /** 8 to 128 characters of any kind; none of the most common passwords, nor your email or our name. @example "correct horse battery staple" */
+  @IsPassword(PASSWORD_LENGTH.min)
   password!: string;
 
   /** A picture. @example "https://example.com/ada.png" */
@@ -47,9 +62,7 @@ export class SignInRequest {
   email!: string;
 
   /** The password. @example "correct horse battery staple" */
-  @IsString()
-  @MinLength(1)
-  @MaxLength(128)
+  @IsPassword()
   password!: string;
 
   /** Answered as `url`, with `redirect` true. @example "https://app.example.com/" */
@@ -162,24 +175,19 @@ export class ResetPasswordRequest {
   @Length(1, 200)
   token!: string;
 
-  /** 8 to 128 characters of any kind. @example "an even better horse" */
-  @IsString()
-  @MinLength(8)
-  @MaxLength(128)
+  /** 8 to 128 characters of any kind; none of the most common passwords, nor your email or our name. @example "an even better horse" */
+  @IsPassword(PASSWORD_LENGTH.min)
   newPassword!: string;
 }
 
 @ApiSchema({ description: 'The password as it is and as it shall be.' })
 export class ChangePasswordRequest {
   /** The password as it is. @example "correct horse battery staple" */
-  @IsString()
-  @Length(1, 128)
+  @IsPassword()
   currentPassword!: string;
 
-  /** 8 to 128 characters of any kind. @example "an even better horse" */
-  @IsString()
-  @MinLength(8)
-  @MaxLength(128)
+  /** 8 to 128 characters of any kind; none of the most common passwords, nor your email or our name. @example "an even better horse" */
+  @IsPassword(PASSWORD_LENGTH.min)
   newPassword!: string;
 }
 
@@ -191,8 +199,7 @@ export class ChangeEmailRequest {
 
   /** Needed when you have a password. @example "correct horse battery staple" */
   @ValidateIf(whenGiven)
-  @IsString()
-  @MaxLength(128)
+  @IsPassword(0)
   currentPassword?: string;
 
   /** Where the link in the mail leads afterwards. @example "https://app.example.com/settings" */
@@ -221,8 +228,7 @@ export class VerifyEmailQuery {
 export class VerifyEmailRequest extends VerifyEmailQuery {
   /** The password of the account. Not needed in the session that asked for the link. @example "correct horse battery staple" */
   @ValidateIf(whenGiven)
-  @IsString()
-  @MaxLength(128)
+  @IsPassword(0)
   password?: string;
 }
 
@@ -253,8 +259,7 @@ export class ConfirmEmailQuery {
 export class ConfirmEmailRequest extends ConfirmEmailQuery {
   /** The password of the account. Not needed in the session that asked for the change. @example "correct horse battery staple" */
   @ValidateIf(whenGiven)
-  @IsString()
-  @MaxLength(128)
+  @IsPassword(0)
   password?: string;
 }
 

@@ -9,7 +9,11 @@ export class LinkProofRequired extends problem(
   'link_proof_required',
   'Open the link where you are signed in and asked for it, or give the password of the account.',
 ) {}
-export class WeakPassword extends problem(400, 'weak_password', 'A password has 8 to 128 characters.') {}
+export class WeakPassword extends problem(
+  400,
+  'weak_password',
+  'Choose another password. This one is among the most common ones, or is made of your email or of our name.',
+) {}
 export class ProviderNotFound extends problem(404, 'provider_not_found', 'This sign-in provider is not switched on.') {}
 export class ProviderSignInFailed extends problem(400, 'provider_sign_in_failed', 'Signing in with the provider did not work.') {}
 export class SignInRefused extends problem(400, 'sign_in_refused', 'The request could not be carried out.') {}

@@ -19,8 +19,10 @@ import { EmailVerifications } from './email-verifications.js';
 import { LinkVisitors } from './link-visitors.js';
 import { MailLinksController } from './mail-link-auth.controller.js';
 import { LegacyCookies } from './legacy-cookies.js';
+import { DemoAccounts } from './demo-accounts.js';
 import { KnownDevices } from './known-devices.js';
 import { PasswordAttempts } from './password-attempts.js';
+import { PasswordRules } from './password-rules.js';
 import { Passwords } from './passwords.js';
 
 /** Global only for `ClerkSignIn`, which the guard asks for without knowing us. */
@@ -42,8 +44,10 @@ import { Passwords } from './passwords.js';
     AuthService,
     AuthMails,
     AuthRepository,
+    DemoAccounts,
     KnownDevices,
     PasswordAttempts,
+    PasswordRules,
     EmailChanges,
     EmailVerifications,
     LegacyCookies,
@@ -51,6 +55,6 @@ import { Passwords } from './passwords.js';
     Passwords,
     { provide: ClerkSignIn, useClass: ClerkFirstSight },
   ],
-  exports: [ClerkSignIn, AuthService],
+  exports: [ClerkSignIn, AuthService, DemoAccounts],
 })
 export class AuthModule {}

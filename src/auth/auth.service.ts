@@ -1,4 +1,4 @@
-import { Inject, Injectable, Logger, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
+import { Injectable, Logger, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
 import { isAPIError } from 'better-auth/api';
 import { fromNodeHeaders } from 'better-auth/node';
 import type { Request, Response } from 'express';
@@ -13,15 +13,14 @@ import { SecurityMails } from '../accounts/security-mails.js';
 import { AuditService } from '../audit/audit.service.js';
 import { ManagedByClerk } from '../common/common.errors.js';
 import { Config } from '../config/config.js';
-import { createDatabase, DATABASE, type Database } from '../database/database.js';
+import { createDatabase, type Database } from '../database/database.js';
 import { JobsService } from '../jobs/jobs.service.js';
 import { OutboxService } from '../outbox/outbox.service.js';
-import { SessionsService } from '../sessions/sessions.service.js';
 import { Takeovers } from '../users/takeovers.js';
 import { UsersService } from '../users/users.service.js';
 import type { User } from '../users/users.table.js';
 import { AuthMails } from './auth-mails.js';
-import type { ChangePasswordRequest, MailRequest, SignInRequest } from './auth.dto.js';
+import type { ChangePasswordRequest, MailRequest, ResetPasswordRequest, SignInRequest, SignUpRequest } from './auth.dto.js';
 import { COLLIDED } from './better-auth-adapter.js';
 import { type BetterAuth, createBetterAuth } from './better-auth.js';
 import { KnownDevices } from './known-devices.js';
@@ -32,6 +31,7 @@ import type { LinkVisitor } from './link-visitors.js';
 import { AUTH_BASE_PATH } from './mail-link.js';
 import { LegacyCookies } from './legacy-cookies.js';
 import { PasswordAttempts } from './password-attempts.js';
+import { PasswordRules } from './password-rules.js';
 import { Passwords } from './passwords.js';
 import { type SignInContext, signInContext } from './sign-in-context.js';
 
@@ -54,12 +54,11 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
 
   constructor(
     private readonly config: Config,
-    private readonly passwords: Passwords,
+    passwords: Passwords,
+    private readonly passwordRules: PasswordRules,
     mails: AuthMails,
     private readonly outbox: OutboxService,
     private readonly users: UsersService,
-    private readonly accounts: AccountsService,
-    private readonly sessions: SessionsService,
     private readonly limiter: RateLimiter,
     private readonly attempts: PasswordAttempts,
     private readonly devices: KnownDevices,
@@ -68,9 +67,9 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
     private readonly verifications: EmailVerifications,
     securityMails: SecurityMails,
     audit: AuditService,
+    accounts: AccountsService,
     takeovers: Takeovers,
     providerTokens: ProviderTokens,
-    @Inject(DATABASE) private readonly db: Database,
   ) {
     this.ownDb = createDatabase({ databaseUrl: config.databaseUrl, databasePoolSize: POOL_SIZE });
     this.betterAuth = createBetterAuth({
@@ -120,9 +119,25 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
     await this.reply(await this.attempts.run({ email: body.email }, request, check), response);
   }
 
-  /** @throws {ManagedByClerk} @throws {RateLimited} for too many wrong passwords */
+  /** @throws {WeakPassword} */
+  async signUp(request: Request, response: Response, body: SignUpRequest): Promise<void> {
+    await this.passwordRules.require(body.password, body.email);
+    await this.forward(request, response, body);
+  }
+
+  /** @throws {WeakPassword} before the token is spent */
+  async resetPassword(request: Request, response: Response, body: ResetPasswordRequest): Promise<void> {
+    const { internalAdapter } = await this.betterAuth.$context;
+    const reset = await internalAdapter.findVerificationValue(`reset-password:${body.token}`);
+    const user = reset === null ? undefined : await this.users.find(reset.value);
+    await this.passwordRules.require(body.newPassword, user?.email ?? null);
+    await this.forward(request, response, body);
+  }
+
+  /** @throws {ManagedByClerk} @throws {WeakPassword} @throws {RateLimited} for too many wrong passwords */
   async changePassword(caller: Principal, request: Request, response: Response, body: ChangePasswordRequest): Promise<void> {
-    await this.requireOwn(caller);
+    const { email } = await this.requireOwn(caller);
+    await this.passwordRules.require(body.newPassword, email);
     const check = () => this.ask(request, response, { ...body, revokeOtherSessions: true });
     await this.reply(await this.attempts.run({ sessionId: caller.sessionId }, request, check), response);
   }
@@ -157,8 +172,10 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
     await this.forward(request, response, body);
   }
 
-  private async requireOwn({ userId }: Principal): Promise<void> {
-    if ((await this.users.get(userId)).clerkUserId !== null) throw new ManagedByClerk();
+  private async requireOwn({ userId }: Principal): Promise<User> {
+    const user = await this.users.get(userId);
+    if (user.clerkUserId !== null) throw new ManagedByClerk();
+    return user;
   }
 
   /**
@@ -193,26 +210,6 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
       if (isAPIError(error) && (error.statusCode === 401 || error.statusCode === 403)) return undefined;
       throw error;
     }
-  }
-
-  /** Gives a user another password and ends their sessions and other ways in: for the demo. */
-  async replacePassword(userId: string, password: string): Promise<void> {
-    const passwordHash = await this.passwords.hash(password);
-    await this.db.transaction(async (tx) => {
-      await this.accounts.removeAll([userId], tx);
-      await this.accounts.addPassword(userId, passwordHash, tx);
-      await this.sessions.endAll([userId], {}, tx);
-    });
-  }
-
-  /** Makes a user with a password whose address counts as proved: for the demo. */
-  async createUser({ password, ...person }: { email: string; name: string; password: string }): Promise<User> {
-    const passwordHash = await this.passwords.hash(password);
-    return this.db.transaction(async (tx) => {
-      const user = await this.users.createVerified(person, tx);
-      await this.accounts.addPassword(user.id, passwordHash, tx);
-      return user;
-    });
   }
 
   private async sendPasswordReset({ email, redirectTo, isKnown }: ResetRequest): Promise<void> {

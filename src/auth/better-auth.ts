@@ -10,6 +10,7 @@ import type { AuthMails } from './auth-mails.js';
 import { type AdapterServices, createAdapter } from './better-auth-adapter.js';
 import { trustedOriginsOf } from './better-auth-origins.js';
 import { AUTH_BASE_PATH, LINK_LIFETIME_SECONDS } from './mail-link.js';
+import { PASSWORD_LENGTH } from './password-rules.js';
 import type { Passwords } from './passwords.js';
 import { providerProfiles } from './provider-profiles.js';
 import { signInContext } from './sign-in-context.js';
@@ -93,8 +94,9 @@ export function createBetterAuth({ config, db, services, passwords, mails, onErr
     },
     emailAndPassword: {
       enabled: true,
-      minPasswordLength: 8,
-      maxPasswordLength: 128,
+      // It counts UTF-16 units, of which a character has up to two; our own rules are stricter.
+      minPasswordLength: 1,
+      maxPasswordLength: 2 * PASSWORD_LENGTH.max,
       autoSignIn: true,
       resetPasswordTokenExpiresIn: LINK_LIFETIME_SECONDS,
       revokeSessionsOnPasswordReset: true,
