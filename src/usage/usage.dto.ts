@@ -153,6 +153,7 @@ export class QuotaResponse {
 
 @DescribesProblem(QuotaExceeded)
 @ApiSchema({ description: 'The quota is used up: a problem that says what is left, and which plan would help.' })
+/** @public */
 export class QuotaExceededResponse extends ProblemResponse {
   /** The tier of the smallest plan that would allow it; null where no plan does. */
   @ApiProperty({ enum: TIERS, nullable: true, example: 'pro' })

@@ -545,8 +545,8 @@ export const MUTATIONS: Mutation[] = [
     operations: ['getOwnSubscription'],
   },
   {
-    file: SUBSCRIPTIONS,
-    within: 'async listPayments',
+    file: 'subscriptions/paid-subscriptions.repository.js',
+    within: 'async list',
     search: 'ownedBy(id, payments.ownerId)',
     replace: GONE,
     callers: ADMIN,
