@@ -89,6 +89,8 @@ describe('rate limits', () => {
     beforeEach(() => t.db.rows('DELETE FROM rate_limits'));
 
     const me = (headers: Record<string, string>) => t.http.get('/v1/users/me').set(headers);
+    /** The mail of a sign-up is counted whenever the outbox gets to it. */
+    const keysOfCalls = () => t.db.rows(`SELECT key FROM rate_limits WHERE key NOT LIKE 'mail:%'`);
 
     it('counts by user, whichever session or credential is used', async () => {
       const first = await signUp(t);
@@ -157,8 +159,7 @@ describe('rate limits', () => {
       ];
       for (const headers of madeUp) await me(headers).expect(401);
       for (const headers of [...madeUp, { authorization: `Bearer ${Math.random()}.x` }]) await me(headers).expect(429);
-      const rows = await t.db.rows('SELECT key FROM rate_limits');
-      expect(rows).toEqual([{ key: 'api:127.0.0.1' }]);
+      expect(await keysOfCalls()).toEqual([{ key: 'api:127.0.0.1' }]);
     });
 
     it('never limits health checks and metrics', async () => {
@@ -168,7 +169,7 @@ describe('rate limits', () => {
           expect(headers).not.toHaveProperty('ratelimit');
         }
       }
-      expect(await t.db.rows('SELECT key FROM rate_limits')).toEqual([]);
+      expect(await keysOfCalls()).toEqual([]);
     });
 
     it('sweeps whole allowances and leaves the others', async () => {
