@@ -110,12 +110,13 @@ describe('limits of mail', () => {
     });
   });
 
-  it('counts all addresses of one mailbox together', async () => {
+  it('counts the tagged addresses of one mailbox together, and the address itself apart', async () => {
     await withApp({ RATE_LIMIT_MAIL: '1/3600' }, async (t) => {
       const ada = await admin(t);
       const organization = await createOrganization(t, ada);
-      for (let tag = 0; tag < 10; tag += 1) await invite(t, organization, ada, `victim+${tag}@example.net`).expect(201);
-      for (const email of ['victim+10@example.net', 'victim@example.net']) await invite(t, organization, ada, email).expect(429);
+      for (let tag = 0; tag < 4; tag += 1) await invite(t, organization, ada, `victim+${tag}@example.net`).expect(201);
+      for (const email of ['victim+4@example.net', 'victim+5@example.net']) await invite(t, organization, ada, email).expect(429);
+      await invite(t, organization, ada, 'victim@example.net').expect(201);
       await invite(t, organization, ada, 'other+1@example.net').expect(201);
     });
   });
@@ -141,6 +142,39 @@ describe('limits of mail', () => {
       const honest = await admin(t);
       await invite(t, await createOrganization(t, honest), honest, 'wanted@example.net').expect(201);
       await invite(t, await createOrganization(t, honest), honest, owner.email).expect(201);
+    });
+  });
+
+  it('bounds the resets of addresses that nobody proved, also for who signed up with them', async () => {
+    await withApp({ RATE_LIMIT_MAIL: '2/3600' }, async (t) => {
+      const box = newEmail();
+      for (let tag = 0; tag < 12; tag += 1) {
+        const { email } = await signUp(t, { email: box.replace('@', `+${tag}@`) });
+        await t.http.post('/v1/auth/request-password-reset').send({ email }).expect(200);
+      }
+      await outboxIsEmpty(t);
+      const resets = mail.mails.filter(({ to, subject }) => to.startsWith(box.split('@')[0]!) && /Reset/.test(subject));
+      expect(resets).toHaveLength(8);
+    });
+  });
+
+  it('refuses one change of email too many, and leaves the last link that it sent', async () => {
+    await withApp({ RATE_LIMIT_MAIL: '2/3600' }, async (t) => {
+      const person = await admin(t);
+      const wanted = newEmail();
+      const ask = (n: number, { auth }: SignedInPerson = person) =>
+        t.http
+          .post('/v1/auth/change-email')
+          .set({ ...auth, 'x-forwarded-for': `203.0.113.${n}` })
+          .send({ newEmail: wanted, currentPassword: PASSWORD });
+      await ask(1).expect(200);
+      await mail.next(wanted, /new email/);
+      await ask(2).expect(200);
+      const { pathname, search } = linkIn(await mail.next(wanted, /new email/));
+      expect((await ask(3).expect(429)).body).toMatchObject({ code: 'rate_limited' });
+      // Somebody else who wants the same address still may.
+      await ask(4, await admin(t)).expect(200);
+      await t.http.get(`${pathname}${search}`).set(person.auth).expect(200, { status: true });
     });
   });
 

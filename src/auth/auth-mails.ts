@@ -34,7 +34,8 @@ export class AuthMails {
       : `send this token with your new password to POST /v1/auth/reset-password:\n\n${token}`;
     await this.mail.send({
       kind: 'password_reset',
-      isKnown,
+      // Whoever signs up with an address is at home in their own network: that says nothing before it is proved.
+      isKnown: isKnown && recipient.emailVerified,
       page,
       to: recipient.email,
       subject: 'Reset your password',
@@ -42,11 +43,20 @@ export class AuthMails {
     });
   }
 
-  async sendEmailChange(email: string, url: string, userId: string, db?: Queryable): Promise<void> {
+  /**
+   * Counts the mail when it is asked for.
+   *
+   * @throws {RateLimited}
+   */
+  async reserveEmailChange(email: string, userId: string, db: Queryable): Promise<void> {
+    await this.mail.reserve({ kind: 'email_change', to: email, sender: { userId } }, db);
+  }
+
+  async sendEmailChange(email: string, url: string, db: Queryable): Promise<void> {
     await this.mail.send(
       {
         kind: 'email_change',
-        sender: { userId },
+        isReserved: true,
         to: email,
         subject: 'Confirm your new email address',
         text: `Hello,\n\nconfirm that this address is yours, and it becomes the one of your account:\n\n${url}\n\nThe link works once, for an hour. If you did not ask for it, ignore this mail.\n`,

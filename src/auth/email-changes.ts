@@ -64,7 +64,7 @@ export class EmailChanges implements OnModuleInit {
    * found out afterwards, so that the answer tells nobody who has an account.
    *
    * @throws {WrongPassword} for a user with a password who did not give it
-   * @throws {RateLimited} for too many wrong passwords
+   * @throws {RateLimited} for too many wrong passwords, or too many mails
    * @throws {ManagedByClerk}
    */
   async request(caller: Principal, { newEmail, currentPassword, ...given }: ChangeEmailRequest, request: Request): Promise<void> {
@@ -81,6 +81,7 @@ export class EmailChanges implements OnModuleInit {
     await this.db.transaction(async (tx) => {
       // The newest request alone counts: a link to a mistyped address ends here.
       await holdNames('email change', [user.id], tx);
+      await this.mails.reserveEmailChange(newEmail, user.id, tx);
       await this.accounts.cancelVerificationsOfKind(user.id, PREFIX, tx);
       await this.keep(token, change, tx);
       await this.outbox.enqueue(KIND, { ...change, token } satisfies MailedChange, tx);
@@ -154,7 +155,7 @@ export class EmailChanges implements OnModuleInit {
     const url = `${this.config.publicUrl}${LINK_PAGES.emailChange.action}?token=${token}`;
     await this.db.transaction(async (tx) => {
       if (kept === undefined) await this.keep(token, change, tx);
-      await this.mails.sendEmailChange(change.newEmail, url, change.userId, tx);
+      await this.mails.sendEmailChange(change.newEmail, url, tx);
     });
   }
 

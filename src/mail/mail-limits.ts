@@ -5,12 +5,14 @@ import { Config, type RateLimit } from '../config/config.js';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { type Mail, MAIL_KINDS } from './mail.js';
 
-/** One mailbox may have many addresses (`ada+anything@…`), and many people may write to it. */
-const MAILBOX_FACTOR = 4;
-/** More than one user may send, so that no one user can keep the invitations of all others away. */
-const MAILBOX_INVITATIONS_FACTOR = 10;
+/** For one address from everybody and with every page. One stranger's network asks for a tenth of it. */
+const ADDRESS_FACTOR = 10;
+/** For all tagged addresses of a mailbox (`ada+anything@…`) together: anybody can make up as many as they want. */
+const TAGGED_FACTOR = 4;
 /** Notices have an allowance of their own, so that nobody can suppress one by exhausting another. */
 const NOTICE_FACTOR = 4;
+
+type Counted = Omit<Mail, 'subject' | 'text'>;
 
 /** Bounds mails by recipient, and by the user and the organization that cause them (docs/mail.md). */
 @Injectable()
@@ -26,7 +28,7 @@ export class MailLimits {
    *
    * @returns undefined, or how many seconds to wait when a bound is reached
    */
-  async count(mail: Mail, db?: Queryable): Promise<number | undefined> {
+  async count(mail: Counted, db?: Queryable): Promise<number | undefined> {
     if (db === undefined) return this.db.transaction((tx) => this.count(mail, tx));
     for (const { key, policy } of this.boundsOf(mail)) {
       const wait = await this.limiter.spendIn(db, key, policy);
@@ -39,23 +41,25 @@ export class MailLimits {
    * Always in this order, in which transactions take the locks of the rows. Each kind has bounds of its own, and so
    * has each sender and each page: nobody uses up what somebody else needs.
    */
-  private boundsOf(mail: Mail): Bound[] {
+  private boundsOf(mail: Counted): Bound[] {
     const { kind, to, isKnown = false, page = '', sender = {} } = mail;
     const { mailRateLimit: recipient, mailSenderRateLimit: bySender } = this.config;
     const address = emailKey(to);
-    const mailbox = { key: `mail:${kind}:mailbox:${emailKey(mailboxOf(to))}` };
+    const mailbox = mailboxOf(to);
+    const everybody = { key: `mail:${kind}:everybody:${address}`, policy: times(recipient, ADDRESS_FACTOR) };
+    const tagged = { key: `mail:${kind}:tagged:${emailKey(mailbox)}`, policy: times(recipient, TAGGED_FACTOR) };
     const bounds: Bound[] = [];
     if (MAIL_KINDS[kind] === 'notice') bounds.push({ key: `mail:${kind}:to:${address}`, policy: times(recipient, NOTICE_FACTOR) });
     else if (kind === 'invitation') {
       bounds.push({ key: `mail:${kind}:by:${sender.userId}:to:${address}`, policy: recipient });
       bounds.push({ key: `mail:${kind}:of:${sender.organizationId}:to:${address}`, policy: recipient });
-      bounds.push({ ...mailbox, policy: times(recipient, MAILBOX_INVITATIONS_FACTOR) });
+      bounds.push(mailbox === to ? everybody : tagged);
     } else {
       bounds.push({
         key: `mail:${kind}:${isKnown ? 'known' : (sender.userId ?? 'anybody')}:${address}:${digestOf(page)}`,
         policy: recipient,
       });
-      if (!isKnown) bounds.push({ ...mailbox, policy: times(recipient, MAILBOX_FACTOR) });
+      if (!isKnown) bounds.push(mailbox === to ? everybody : tagged);
     }
     if (sender.userId !== undefined) bounds.push({ key: `mail:by:${sender.userId}`, policy: bySender });
     if (sender.organizationId !== undefined) bounds.push({ key: `mail:of:${sender.organizationId}`, policy: bySender });

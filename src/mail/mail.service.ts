@@ -7,7 +7,7 @@ import { Config } from '../config/config.js';
 import type { Queryable } from '../database/database.js';
 import { OutboxService } from '../outbox/outbox.service.js';
 import { MailLimits } from './mail-limits.js';
-import { type Mail, MAIL_KINDS } from './mail.js';
+import { type Mail, MAIL_KINDS, type MailKind } from './mail.js';
 
 type Content = Pick<Mail, 'to' | 'subject' | 'text'>;
 
@@ -53,20 +53,33 @@ export class MailService implements OnModuleInit {
    */
   async send(mail: Mail, db?: Queryable): Promise<void> {
     const { kind, to, subject, text } = mail;
-    const wait = await this.limits.count(mail, db);
+    const wait = mail.isReserved === true ? undefined : await this.limits.count(mail, db);
     if (wait === undefined) {
       this.counter.inc({ kind, outcome: 'queued' });
       await this.outbox.enqueue(KIND, { to, subject, text } satisfies Content, db);
       return;
     }
-    const outcome = MAIL_KINDS[kind] === 'refused' ? 'refused' : 'dropped';
-    this.counter.inc({ kind, outcome });
-    if (outcome === 'refused')
-      throw new RateLimited({
-        detail: 'Too many invitations to this address, or by you or this organization. Wait for the time in Retry-After.',
-        headers: { 'retry-after': String(wait) },
-      });
+    if (MAIL_KINDS[kind] === 'refused') throw this.refuse(kind, wait);
+    this.counter.inc({ kind, outcome: 'dropped' });
     this.logger.warn({ kind, retryAfterSeconds: wait }, 'A mail was dropped: its limit is reached');
+  }
+
+  /**
+   * Counts a mail that is written later, in the transaction of its cause.
+   *
+   * @throws {RateLimited}
+   */
+  async reserve(mail: Pick<Mail, 'kind' | 'to' | 'sender'>, db: Queryable): Promise<void> {
+    const wait = await this.limits.count(mail, db);
+    if (wait !== undefined) throw this.refuse(mail.kind, wait);
+  }
+
+  private refuse(kind: MailKind, waitSeconds: number): RateLimited {
+    this.counter.inc({ kind, outcome: 'refused' });
+    return new RateLimited({
+      detail: 'Too many mails to this address, or by you or this organization. Wait for the time in Retry-After.',
+      headers: { 'retry-after': String(waitSeconds) },
+    });
   }
 
   private async deliver(mail: Content, id: string): Promise<void> {

@@ -6,7 +6,7 @@ export const MAIL_KINDS = {
   invitation: 'refused',
   verification: 'dropped',
   password_reset: 'dropped',
-  email_change: 'dropped',
+  email_change: 'refused',
   email_changed: 'notice',
   password_changed: 'notice',
   sign_in_method_added: 'notice',
@@ -25,6 +25,8 @@ export interface Mail {
   isKnown?: boolean;
   /** Where its link leads. Each page has its own allowance: a stranger who names another page does not use up this one. */
   page?: string;
+  /** Counted already, by `MailService.reserve`. */
+  isReserved?: boolean;
   /** Who causes a mail to somebody else. */
   sender?: { userId?: string; organizationId?: string };
 }
