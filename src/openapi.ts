@@ -9,7 +9,7 @@ import { completeSchemas } from './openapi-schemas.js';
 
 const DESCRIPTION = `Users, ways to sign in, sessions, organizations, API keys, subscriptions, metered usage and an audit log for B2B SaaS.
 
-- **Failures** are \`application/problem+json\` (RFC 9457). Branch on \`code\`, which never changes; quote \`requestId\` when you report one. An address that is not listed here is 404 \`route_not_found\`, another method of a listed one 405 \`method_not_allowed\` with \`Allow\`. Every address can be 400 \`malformed_request\`, 408 \`request_timeout\`, 417 \`expectation_failed\` or 431 \`headers_too_large\` for what is not a readable HTTP request.
+- **Failures** are \`application/problem+json\` (RFC 9457). Branch on \`code\`, which never changes; quote \`requestId\` when you report one. An address that is not listed here is 404 \`route_not_found\`, another method of a listed one 405 \`method_not_allowed\` with \`Allow\`. Every address can be 400 \`malformed_request\`, 408 \`request_timeout\`, 417 \`expectation_failed\` or 431 \`headers_too_large\` for what is not a readable HTTP request, and 400 \`malformed_body\`, 413 \`body_too_large\` or 415 \`unsupported_media_type\` for a body that cannot be read, also where none is expected. Where a success is documented as \`text/html\`, a browser gets failures as a page, too.
 - **Lists** take \`limit\` and \`cursor\` and answer \`data\` and \`nextCursor\`; the last page's is null.
 - **Signing in** answers a token in \`set-auth-token\` for \`Authorization: Bearer\`, and sets a cookie. A header beats the cookie; requests that change something with the cookie need a trusted \`Origin\`.
 - **Rate limits** are told in \`RateLimit\` and \`RateLimit-Policy\`; 429 says in \`Retry-After\` how many seconds to wait.

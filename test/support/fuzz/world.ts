@@ -1,0 +1,83 @@
+import { API_KEY_SCOPES } from '../../../src/api-keys/api-keys.table.js';
+import type { Seeded } from '../../simulators/seeded.js';
+import { BODIES, QUERIES, type Values as Ids, valuesOf, unknownValues } from '../access-table.js';
+import type { TestDatabase } from '../database.js';
+import { createKey, createPerson, createTenant, type Person, type Tenant } from '../tenant-world.js';
+
+export const FUZZ_ROLES = [
+  'signed out',
+  'unproved user',
+  'outsider',
+  'member',
+  'admin',
+  'operator',
+  'suspended user',
+  'key with every scope',
+  'key without scopes',
+] as const;
+export type FuzzRole = (typeof FUZZ_ROLES)[number];
+
+/** A tenant with everything in it, and everybody who calls. What requests destroy, the next world has again. */
+export class FuzzWorld {
+  private constructor(
+    private readonly tenant: Tenant,
+    private readonly operator: Person,
+    private readonly keys: { full: string; bare: string },
+  ) {}
+
+  static async create(db: TestDatabase): Promise<FuzzWorld> {
+    const tenant = await createTenant(db, 'fuzz');
+    const [operator, full, bare] = await Promise.all([
+      createPerson(db, 'operator', { operator: true }),
+      createKey(db, tenant, API_KEY_SCOPES),
+      createKey(db, tenant, []),
+    ]);
+    return new FuzzWorld(tenant, operator, { full: full.key, bare: bare.key });
+  }
+
+  /** Ids that lead somewhere, mostly. */
+  ids(chance: Seeded): Ids {
+    const { tenant } = this;
+    if (chance.chance(0.1)) return unknownValues();
+    return valuesOf(tenant, chance.pick([tenant.member, tenant.spare, tenant.invited, tenant.squatter, tenant.admin]));
+  }
+
+  body(operationId: string, ids: Ids): object | undefined {
+    return BODIES[operationId]?.(ids);
+  }
+
+  query(operationId: string, ids: Ids): Record<string, string> {
+    return QUERIES[operationId]?.(ids) ?? {};
+  }
+
+  /** How a role shows who it is: by its token mostly, by its cookie, and sometimes by nonsense. */
+  credentials(role: FuzzRole, chance: Seeded): [string, string][] {
+    if (chance.chance(0.02))
+      return [['authorization', chance.pick(['Bearer', 'Bearer a.b', 'Bearer a.b.c', 'Basic YTpi', 'Bearer \u00ff'])]];
+    if (chance.chance(0.01)) return [['x-api-key', chance.pick(['', 'tk_x', 'x'.repeat(2000)])]];
+    if (role === 'signed out') return [];
+    if (role === 'key with every scope') return [['x-api-key', this.keys.full]];
+    if (role === 'key without scopes') return [['x-api-key', this.keys.bare]];
+    const person = this.person(role);
+    if (chance.chance(0.02)) return [...entriesOf(person.auth), ['x-api-key', this.keys.full]];
+    if (chance.chance(0.8)) return entriesOf(person.auth);
+    const origin = chance.pick(['http://localhost:3000', 'https://evil.test', 'null', '']);
+    return [['cookie', person.cookie], ...(chance.chance(0.8) ? [['origin', origin] as [string, string]] : [])];
+  }
+
+  private person(role: Exclude<FuzzRole, 'signed out' | 'key with every scope' | 'key without scopes'>): Person {
+    const { tenant, operator } = this;
+    return {
+      'unproved user': tenant.squatter,
+      outsider: tenant.invited,
+      member: tenant.member,
+      admin: tenant.admin,
+      operator,
+      'suspended user': tenant.suspended,
+    }[role];
+  }
+}
+
+function entriesOf(headers: Record<string, string>): [string, string][] {
+  return Object.entries(headers);
+}
