@@ -15,9 +15,10 @@ interface Given {
 
 const MEBIBYTE = 1024 * 1024;
 const SLOW_CLIENTS = 1000;
-const REOPEN_MS = 1000;
+const REOPEN_MS = 2000;
 const BOMB_MS = 1000;
-const FORGED_AT_ONCE = 16;
+const FORGED_LANES = 10;
+const FORGED_A_SECOND = 100;
 
 const { url, attack, addresses = false } = JSON.parse(process.argv[2]!) as Given;
 const { hostname, port } = new URL(url);
@@ -71,18 +72,19 @@ function throwBombs(): void {
   setInterval(() => void post('/v1/auth/sign-in/social', ...bombs[(next += 1) % bombs.length]!), BOMB_MS);
 }
 
-/** A mebibyte each, with a signature that is none, as fast as they are answered. */
+/** 100 MiB a second, with signatures that are none; fewer where they are not answered as fast. */
 async function forge(): Promise<void> {
   const body = Buffer.alloc(MEBIBYTE, 'x');
   for (;;) {
     const headers = { 'webhook-id': 'msg_1', 'webhook-timestamp': String(Math.floor(Date.now() / 1000)), 'webhook-signature': 'v1,AAAA' };
-    await post('/webhooks/clerk', body, { 'content-type': 'application/json', ...headers });
+    const pause = new Promise((resolve) => setTimeout(resolve, (1000 * FORGED_LANES) / FORGED_A_SECOND));
+    await Promise.all([pause, post('/webhooks/clerk', body, { 'content-type': 'application/json', ...headers })]);
   }
 }
 
 if (attack === 'slow') for (let index = 0; index < SLOW_CLIENTS; index += 1) openSlow(index);
 else if (attack === 'bombs') throwBombs();
-else for (let lane = 0; lane < FORGED_AT_ONCE; lane += 1) void forge();
+else for (let lane = 0; lane < FORGED_LANES; lane += 1) void forge();
 
 process.on('message', ({ ask }: { ask: string }) => {
   if (ask === 'answers') process.send?.(answers);
