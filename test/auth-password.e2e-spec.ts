@@ -230,6 +230,16 @@ describe('signing in with a password', () => {
       }
     });
 
+    it('returns an address as browsers read it, for clients that read a backslash in another way', async () => {
+      const { email } = await signUp(t);
+      const { body, headers } = await t.http
+        .post('/v1/auth/sign-in/email')
+        .send({ email, password: PASSWORD, callbackURL: `${TRUSTED}\\@evil.example` })
+        .expect(200);
+      expect(body.url).toBe(`${TRUSTED}/@evil.example`);
+      expect(headers['location'] ?? body.url).toBe(`${TRUSTED}/@evil.example`);
+    });
+
     it('refuses a page of another origin that has the cookie sent along', async () => {
       const person = await signUp(t);
       const trying = (origin?: string) =>

@@ -9,16 +9,20 @@ export const MAX_FAILURES = 20;
 export const WINDOW_SECONDS = 60;
 const TRUST_MS = 24 * 3600_000;
 const MAX_CLIENTS = 10_000;
+/** How often one delivery of a refused address is read all the same. */
+const PROBE_MS = 5000;
 
 interface Window {
   failures: number;
   endsAt: number;
+  nextProbeAt: number;
 }
 
 /**
  * Counts deliveries that failed, by address, and refuses an address with too many of them before its body is read and
  * hashed. An address that delivered a valid message within a day is never refused: anybody can have a provider send
- * wrongly signed messages to us from the provider's own addresses. Kept in the process, which a flood must not leave.
+ * wrongly signed messages to us from the provider's own addresses. One delivery in five seconds is read in any case, so
+ * that a provider earns that trust. Kept in the process, which a flood must not leave.
  */
 @Injectable()
 export class FailedDeliveries {
@@ -31,7 +35,7 @@ export class FailedDeliveries {
     if (!isForWebhooks(request)) return next();
     const client = addressBlockOf(clientAddressOf(request));
     const wait = this.secondsToWait(client);
-    if (wait > 0) {
+    if (wait > 0 && !this.takeProbe(client)) {
       response.setHeader('RateLimit-Policy', `"webhook-failures";q=${MAX_FAILURES};w=${WINDOW_SECONDS}`);
       response.setHeader('RateLimit', `"webhook-failures";r=0;t=${wait}`);
       throw new RateLimited({
@@ -43,8 +47,8 @@ export class FailedDeliveries {
     response.once('close', () => {
       const { statusCode } = response;
       if (statusCode === 202) this.succeeded(client);
-      // Ours to answer for is none of these: a database that is away, a process under load.
-      else if (statusCode < 500) this.failed(client);
+      // What is our own fault does not count, nor does what is no delivery.
+      else if (statusCode < 500 && request.method === 'POST') this.failed(client);
     });
     next();
   };
@@ -58,13 +62,23 @@ export class FailedDeliveries {
     return Math.ceil((window.endsAt - now) / 1000);
   }
 
+  /** Whether a delivery of a refused address is read now; the next one is not. */
+  takeProbe(client: string): boolean {
+    const now = this.clock.now().getTime();
+    const window = this.windows.get(client);
+    if (window === undefined || now < window.nextProbeAt) return false;
+    window.nextProbeAt = now + PROBE_MS;
+    return true;
+  }
+
   failed(client: string): void {
     const now = this.clock.now().getTime();
     const known = this.windows.get(client);
     const failures = known === undefined || known.endsAt <= now ? 1 : known.failures + 1;
     // From the last allowed failure on, the address waits for a whole window.
     const endsAt = failures === 1 || failures === MAX_FAILURES ? now + WINDOW_SECONDS * 1000 : known!.endsAt;
-    remember(this.windows, client, { failures, endsAt });
+    const nextProbeAt = failures <= MAX_FAILURES ? now + PROBE_MS : known!.nextProbeAt;
+    remember(this.windows, client, { failures, endsAt, nextProbeAt });
   }
 
   succeeded(client: string): void {

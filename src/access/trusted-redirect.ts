@@ -1,3 +1,7 @@
+import { applyDecorators } from '@nestjs/common';
+import { ApiProperty } from '@nestjs/swagger';
+import { Transform } from 'class-transformer';
+import { IsString, MaxLength } from 'class-validator';
 import type { Config } from '../config/config.js';
 import { isTrustedOrigin } from '../config/trusted-origins.js';
 import { UntrustedRedirect } from './access.errors.js';
@@ -17,6 +21,20 @@ export function trustedRedirect(
   if (!isTrustedUrl(trustedOrigins, url)) throw new UntrustedRedirect();
   return url.href;
 }
+
+/**
+ * Where to send the browser afterwards. Browsers read a backslash as a slash. Other clients do not and would see
+ * another host, so an address with one is written out as browsers read it.
+ */
+export const IsRedirect = (): PropertyDecorator =>
+  applyDecorators(
+    Transform(({ value }: { value: unknown }) =>
+      typeof value === 'string' && value.includes('\\') ? (URL.parse(value)?.href ?? value) : value,
+    ),
+    IsString(),
+    MaxLength(2000),
+    ApiProperty({ format: 'uri-reference', maxLength: 2000 }),
+  );
 
 export function isTrustedUrl(trusted: readonly string[], { origin, protocol }: URL): boolean {
   // A blob: has the origin of its page.

@@ -2,6 +2,7 @@ import { applyDecorators } from '@nestjs/common';
 import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
 import { IsBoolean, IsIn, IsOptional, IsString, IsUrl, Length, MaxLength, ValidateBy, ValidateIf, ValidateNested } from 'class-validator';
+import { IsRedirect } from '../access/trusted-redirect.js';
 import { IsDisplayName } from '../common/display-names.js';
 import { IsEmailAddress } from '../common/emails.js';
 import { whenGiven } from '../common/transforms.js';
@@ -43,10 +44,8 @@ export class SignUpRequest {
   image?: string;
 
   /** Where the link in the verification mail leads afterwards. @example "https://app.example.com/welcome" */
-  @ApiProperty({ format: 'uri-reference' })
   @ValidateIf(whenGiven)
-  @IsString()
-  @MaxLength(2000)
+  @IsRedirect()
   callbackURL?: string;
 
   /** False: the session ends with the browser, or after a day, and use does not prolong it. @example true */
@@ -66,10 +65,8 @@ export class SignInRequest {
   password!: string;
 
   /** Answered as `url`, with `redirect` true. @example "https://app.example.com/" */
-  @ApiProperty({ format: 'uri-reference' })
   @ValidateIf(whenGiven)
-  @IsString()
-  @MaxLength(2000)
+  @IsRedirect()
   callbackURL?: string;
 
   /** False: the session ends with the browser, or after a day, and use does not prolong it. @example true */
@@ -105,24 +102,18 @@ export class SocialSignInRequest {
   provider!: 'google' | 'github';
 
   /** Where the browser goes afterwards. @example "https://app.example.com/" */
-  @ApiProperty({ format: 'uri-reference' })
   @ValidateIf(whenGiven)
-  @IsString()
-  @MaxLength(2000)
+  @IsRedirect()
   callbackURL?: string;
 
   /** Where the browser goes afterwards when the user is new. */
-  @ApiProperty({ format: 'uri-reference' })
   @ValidateIf(whenGiven)
-  @IsString()
-  @MaxLength(2000)
+  @IsRedirect()
   newUserCallbackURL?: string;
 
   /** Where the browser goes when it did not work; `?error=` says why. */
-  @ApiProperty({ format: 'uri-reference' })
   @ValidateIf(whenGiven)
-  @IsString()
-  @MaxLength(2000)
+  @IsRedirect()
   errorCallbackURL?: string;
 
   /** True: only answer the URL and send no `Location`. @example true */
@@ -144,10 +135,8 @@ export class VerificationMailRequest {
   email!: string;
 
   /** Where the link leads afterwards. @example "https://app.example.com/welcome" */
-  @ApiProperty({ format: 'uri-reference' })
   @ValidateIf(whenGiven)
-  @IsString()
-  @MaxLength(2000)
+  @IsRedirect()
   callbackURL?: string;
 }
 
@@ -158,10 +147,8 @@ export class PasswordResetMailRequest {
   email!: string;
 
   /** Your page for choosing a new password; it gets `?token=`. @example "https://app.example.com/reset" */
-  @ApiProperty({ format: 'uri-reference' })
   @ValidateIf(whenGiven)
-  @IsString()
-  @MaxLength(2000)
+  @IsRedirect()
   redirectTo?: string;
 }
 
@@ -203,10 +190,8 @@ export class ChangeEmailRequest {
   currentPassword?: string;
 
   /** Where the link in the mail leads afterwards. @example "https://app.example.com/settings" */
-  @ApiProperty({ format: 'uri-reference' })
   @ValidateIf(whenGiven)
-  @IsString()
-  @MaxLength(2000)
+  @IsRedirect()
   callbackURL?: string;
 }
 
@@ -217,10 +202,8 @@ export class VerifyEmailQuery {
   token!: string;
 
   /** Where to send the browser afterwards. */
-  @ApiProperty({ format: 'uri-reference' })
   @ValidateIf(whenGiven)
-  @IsString()
-  @MaxLength(2000)
+  @IsRedirect()
   callbackURL?: string;
 }
 
@@ -242,9 +225,7 @@ export class RejectSignUpRequest {
 
 export class ResetPasswordPageQuery {
   /** Your page for choosing a new password. */
-  @ApiProperty({ format: 'uri-reference' })
-  @IsString()
-  @MaxLength(2000)
+  @IsRedirect()
   callbackURL!: string;
 }
 

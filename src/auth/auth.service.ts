@@ -237,7 +237,11 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
     // An explicit header beats the ambient cookie, and a wrong one never falls through to it.
     if (headers.has('authorization')) headers.delete('cookie');
     const cookie = headers.get('cookie');
-    if (cookie !== null) headers.set('cookie', await this.legacyCookies.withCurrentNames(cookie));
+    if (cookie !== null) {
+      const kept = this.devices.withoutCookie(await this.legacyCookies.withCurrentNames(cookie));
+      if (kept === '') headers.delete('cookie');
+      else headers.set('cookie', kept);
+    }
     headers.delete('content-length');
     headers.delete('transfer-encoding');
     // Node's fetch sends the mode alone, browsers never do; Better Auth would take a server for a browser without an Origin.

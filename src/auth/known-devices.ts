@@ -50,6 +50,14 @@ export class KnownDevices {
     response.append('set-cookie', `${this.cookieName}=${value}; Max-Age=${LIFETIME_SECONDS}; Path=/; HttpOnly; SameSite=Lax${secure}`);
   }
 
+  /** A cookie header without ours: Better Auth takes any cookie for a sign-in that needs an Origin. */
+  withoutCookie(header: string): string {
+    return header
+      .split(/; */)
+      .filter((pair) => !pair.startsWith(`${this.cookieName}=`))
+      .join('; ');
+  }
+
   private deviceIn(request: Request, passwordHash: string | null): string | undefined {
     const [id = '', seal = ''] = readCookie(request.headers.cookie, this.cookieName)?.split('.') ?? [];
     if (!/^[\w-]{22}$/.test(id)) return undefined;
