@@ -49,7 +49,7 @@ describe('the configuration', () => {
 });
 
 describe('the documents', () => {
-  const documents = ['README.md', 'CONTRIBUTING.md', ...globSync('docs/**/*.md')];
+  const documents = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'SECURITY.md', ...globSync('docs/**/*.md')];
   const decisions = globSync('docs/decisions/*.md');
 
   it('link only to what is there', () => {
@@ -72,6 +72,13 @@ describe('the documents', () => {
       return [...files, ...runs].map((what) => `${at}: ${what}`);
     });
     expect(wrong).toEqual([]);
+  });
+
+  it('name only tests that are there, in the tables about security', () => {
+    const names = [...readFileSync('docs/security.md', 'utf8').matchAll(/`([\w-]+)\.(e2e|proof)`/g)];
+    expect(names.length).toBeGreaterThan(50);
+    const missing = names.map(([, name, kind]) => `test/${name}.${kind}-spec.ts`).filter((file) => !existsSync(file));
+    expect([...new Set(missing)]).toEqual([]);
   });
 
   it('tell decisions in at most forty lines each, with a number of its own and the test that holds it', () => {
