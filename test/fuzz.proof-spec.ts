@@ -24,6 +24,7 @@ describe('the program in production', () => {
         GOOGLE_CLIENT_SECRET: 'secret',
         CLERK_WEBHOOK_SIGNING_SECRET: CLERK_WEBHOOK_SECRET,
         METRICS_TOKEN: 'a token for the metrics',
+        BILLING_PRODUCTS: 'polar:polar-pro=pro',
         // Behind a proxy, addresses come from a header.
         TRUST_PROXY: '1',
       }),
