@@ -137,7 +137,10 @@ describe('the outbox of two processes', () => {
     first.kill('SIGKILL');
     await first.ended;
     await silent.close();
-    expect(await entriesOf(db)).toMatchObject([{ kind: 'mail', attempts: 1, done: false }]);
+    expect(await entriesOf(db)).toMatchObject([
+      { kind: 'auth.verification_requested', done: true },
+      { kind: 'mail', attempts: 1, done: false },
+    ]);
 
     const mailServer = await startMailServer({ port: silent.port });
     const second = await ready(await startServer(db.url, env));
@@ -153,7 +156,8 @@ describe('the outbox of two processes', () => {
     });
     await until('all are sent', () => allDone(db));
     expect(mailServer.mails.map(({ to }) => to).sort()).toEqual(recipients.sort());
-    expect(await db.rows('SELECT FROM outbox WHERE attempts > 1 AND created_at > (SELECT min(created_at) FROM outbox)')).toEqual([]);
+    const begun = '(SELECT created_at FROM outbox ORDER BY created_at OFFSET 1 LIMIT 1)';
+    expect(await db.rows(`SELECT FROM outbox WHERE attempts > 1 AND created_at > ${begun}`)).toEqual([]);
     const sentBy = await Promise.all([second.url, here.url].map(async (url) => (await fetch(`${url}/metrics`)).text()));
     for (const text of sentBy) expect(text).toMatch(/tenantry_outbox_attempts_total\{kind="mail",outcome="done"\} [1-9]/);
     await here.close();
