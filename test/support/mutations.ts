@@ -554,8 +554,8 @@ export const MUTATIONS: Mutation[] = [
   },
   {
     file: 'subscriptions/subscriptions.service.js',
-    search: "['payments', owner]",
-    replace: "['payments']",
+    search: "['payments', owner, status]",
+    replace: "['payments', status]",
     callers: ADMIN,
     operations: ['listPayments'],
   },
