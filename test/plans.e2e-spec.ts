@@ -33,8 +33,8 @@ describe('the plans', () => {
   it('cannot be changed over the API', async () => {
     const person = await signUp(t);
     for (const method of ['post', 'put', 'patch', 'delete'] as const) {
-      const { body } = await t.http[method]('/v1/plans').set(person.auth).send({}).expect(404);
-      expect(body).toMatchObject({ code: 'route_not_found' });
+      const { body } = await t.http[method]('/v1/plans').set(person.auth).send({}).expect(405);
+      expect(body).toMatchObject({ code: 'method_not_allowed' });
     }
     await t.http.get('/v1/plans/pro').expect(404);
   });

@@ -145,7 +145,7 @@ describe('session cookies over plain http', () => {
 
   it('keep their plain name, and no other is read', async () => {
     const { setCookies, value } = await signUp(t);
-    expect(setCookies.map((line) => line.split('=', 1)[0])).toEqual(['better-auth.session_token']);
+    expect(setCookies.map((line) => line.split('=', 1)[0])).toEqual(['better-auth.session_token', 'tenantry.device']);
     expect(setCookies[0]).not.toMatch(/; Secure/i);
     for (const name of [CURRENT, LEGACY])
       expect((await t.http.get('/v1/users/me').set('cookie', `${name}=${value}`).expect(401)).body.code).toBe('signed_out');
