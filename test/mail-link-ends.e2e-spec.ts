@@ -137,6 +137,21 @@ describe('a way into an account that changes', () => {
       expect(await emailOf(person.id)).toBe(right);
     });
 
+    it('leaves the links of everybody else, whatever somebody changes', async () => {
+      const other = await signUp(t, { email: newEmail() });
+      const [token, link] = [await resetTokenOf(other.email), await changeLinkOf(other, newEmail())];
+      const { person } = await withLinks();
+      await changeLinkOf(person, newEmail());
+      await changePassword(person);
+      await open(link, other.auth).expect(200, { status: true });
+      // The change of their own email ended it; a link of before is what it ends.
+      await reset(token).expect(400);
+      const third = await signUp(t, { email: newEmail() });
+      const stays = await resetTokenOf(third.email);
+      await changePassword(other);
+      await reset(stays).expect(200);
+    });
+
     it('leaves resets alone that wait while a change is only asked for', async () => {
       const person = await signUp(t, { email: newEmail() });
       const token = await resetTokenOf(person.email);

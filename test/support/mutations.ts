@@ -628,6 +628,7 @@ const ONLY_A_COMMAND = 'only a command leads there';
 const ONLY_PROVIDERS = 'only a provider’s event leads there';
 
 /** Predicates that no request can tell from their absence, because another one stands before them. */
+const ONLY_LINKS = 'links are in no answer; test/mail-link-ends.e2e-spec.ts shows that those of others stay';
 const ONLY_TAKEOVERS = 'only the take-over of an unproved account leads there (test/takeovers.e2e-spec.ts)';
 
 export const SECOND_LINES: (Place & { because: string })[] = [
@@ -701,6 +702,13 @@ export const SECOND_LINES: (Place & { because: string })[] = [
     search: 'eq(sessions.userId, userId)',
     because: 'the id is the one of the caller’s own session',
   },
+  {
+    file: ACCOUNTS,
+    within: 'async deleteVerificationsOfUsers',
+    search: 'inArray(verifications.userId, userIds)',
+    because: ONLY_LINKS,
+  },
+  { file: ACCOUNTS, within: 'async deleteVerificationsOfKind', search: 'eq(verifications.userId, userId)', because: ONLY_LINKS },
   {
     file: ACCOUNTS,
     within: 'async lockOfUser',
