@@ -86,7 +86,7 @@ export function createDocument(app: INestApplication): OpenAPIObject {
 
 /**
  * `/openapi.json` and Swagger UI at `/docs`. The document is made and written once: @nestjs/swagger would write
- * its 800 kB anew for each request, and any stranger may ask for it.
+ * its 800 kB anew for each request, and the route is public.
  */
 export function serveDocument(app: INestApplication): void {
   let document: OpenAPIObject | undefined;

@@ -144,7 +144,7 @@ describe('a way into an account that changes', () => {
       await changeLinkOf(person, newEmail());
       await changePassword(person);
       await open(link, other.auth).expect(200, { status: true });
-      // The change of their own email ended it; a link of before is what it ends.
+      // The change of their own email ended their own reset link.
       await reset(token).expect(400);
       const third = await signUp(t, { email: newEmail() });
       const stays = await resetTokenOf(third.email);

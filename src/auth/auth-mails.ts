@@ -34,7 +34,7 @@ export class AuthMails {
       : `send this token with your new password to POST /v1/auth/reset-password:\n\n${token}`;
     await this.mail.send({
       kind: 'password_reset',
-      // Whoever signs up with an address is at home in their own network: that says nothing before it is proved.
+      // A squatter's own network would count as known: it says nothing before the address is proved.
       isKnown: isKnown && recipient.emailVerified,
       page,
       to: recipient.email,
@@ -71,7 +71,7 @@ function pageOf(url: string): string | undefined {
   return new URL(url).searchParams.get('callbackURL') ?? undefined;
 }
 
-/** Anybody may have chosen the name of an account whose address nobody proved. */
+/** A stranger may have chosen the name while the address is unproved. */
 function greeting({ name, emailVerified }: Recipient): string {
   const quoted = emailVerified ? quoteUserText(name) : undefined;
   return quoted === undefined ? 'Hello,' : `Hello ${quoted},`;

@@ -50,7 +50,7 @@ export class KnownDevices {
     response.append('set-cookie', `${this.cookieName}=${value}; Max-Age=${LIFETIME_SECONDS}; Path=/; HttpOnly; SameSite=Lax${secure}`);
   }
 
-  /** A cookie header without ours: Better Auth takes any cookie for a sign-in that needs an Origin. */
+  /** Removes our cookie: Better Auth demands an Origin for a sign-in with any cookie. */
   withoutCookie(header: string): string {
     return header
       .split(/; */)

@@ -5,7 +5,7 @@ import { Config, type RateLimit } from '../config/config.js';
 import { DATABASE, type Database, type Queryable } from '../database/database.js';
 import { type Mail, MAIL_KINDS } from './mail.js';
 
-/** For one address from everybody and with every page. One stranger's network asks for a tenth of it. */
+/** For one address, all senders and all pages together. One network may ask for a tenth of it. */
 const ADDRESS_FACTOR = 10;
 /** For all tagged addresses of a mailbox (`ada+anything@…`) together: anybody can make up as many as they want. */
 const TAGGED_FACTOR = 4;

@@ -1,5 +1,5 @@
 /**
- * What happens to a mail that passes a bound. `refused`: whoever asked for it is told (429). `dropped`: the one who
+ * What happens to a mail that passes a bound. `refused`: the caller gets a 429. `dropped`: the one who
  * asked must not learn whether there is such a recipient. `notice`: dropped too, by a bound of its own.
  */
 export const MAIL_KINDS = {
