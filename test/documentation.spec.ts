@@ -1,6 +1,7 @@
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { CONFIGURATION_NAMES, loadConfig } from '../src/config/config.js';
+import { dialectIn, proseOf } from './support/language.js';
 
 const readme = readFileSync('README.md', 'utf8');
 const example = readFileSync('.env.example', 'utf8');
@@ -81,6 +82,12 @@ describe('the documents', () => {
     expect([...new Set(missing)]).toEqual([]);
   });
 
+  // A ratchet: the number only falls.
+  it('hold at most 240 phrases that must be decoded', () => {
+    const found = documents.flatMap((at) => dialectIn(proseOf(readFileSync(at, 'utf8'))));
+    expect(found.length).toBeLessThanOrEqual(240);
+  });
+
   it('tell decisions in at most forty lines each, with a number of its own and the test that holds it', () => {
     expect(decisions.length).toBeGreaterThan(5);
     const numbers = decisions.map((at) => /\/(\d{4})-[a-z0-9-]+\.md$/.exec(at)?.[1]);
@@ -91,5 +98,17 @@ describe('the documents', () => {
       for (const title of ['Context', 'Decision', 'Consequence', 'Held by'])
         expect({ at, content }).toEqual({ at, content: expect.stringContaining(`**${title}.**`) });
     }
+  });
+});
+
+describe('the language check', () => {
+  it('finds a phrase in any case and across a line break of a comment', () => {
+    expect(dialectIn('/** Whoever asks is told\n * what\n * is true. */')).toEqual(['Whoever', 'is told', 'what is']);
+    expect(dialectIn("// Nobody's, thereof,\n// it brings\n// about that which is none of it")).toHaveLength(5);
+  });
+
+  it('leaves plain English, code and link targets alone', () => {
+    expect(dialectIn('Returns no more than 100 rows. Clients are told apart by address.')).toEqual([]);
+    expect(dialectIn(proseOf('See [roles](whose.md) and `whose`.\n```sh\nwhoever\n```\n'))).toEqual([]);
   });
 });
