@@ -1,13 +1,13 @@
 import path from 'node:path';
 import { Logger } from '@nestjs/common';
 import type { NestExpressApplication } from '@nestjs/platform-express';
-import { type Config, ConfigError, loadConfig, readEnvironment } from './config/config.js';
-import { DATA_DIRECTORY, EXAMPLE_PRODUCTS, localSecrets } from './config/local-environment.js';
-import { DirectoryInUse, type EmbeddedPostgres, findEmbeddedPostgres, startEmbeddedPostgres } from './database/embedded-postgres.js';
-import { migrate } from './database/migrations.js';
+import { type Config, ConfigError, loadConfig, readEnvironment } from './platform/config/config.js';
+import { DATA_DIRECTORY, EXAMPLE_PRODUCTS, localSecrets } from './platform/config/local-environment.js';
+import { DirectoryInUse, type EmbeddedPostgres, findEmbeddedPostgres, startEmbeddedPostgres } from './platform/database/embedded-postgres.js';
+import { migrate } from './platform/database/migrations.js';
 import { type Demo, seedDemo } from './demo.js';
 import { planMistakes } from './plans/plan-file.js';
-import { createApp } from './setup-app.js';
+import { createApp } from './create-app.js';
 
 const EMBEDDED_DIRECTORY = path.join(DATA_DIRECTORY, 'postgres');
 /** For a stop that hangs although its connections were cut. */

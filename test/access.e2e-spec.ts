@@ -5,7 +5,7 @@ import { jest } from '@jest/globals';
 import pg from 'pg';
 import supertest from 'supertest';
 import { AppModule } from '../src/app.module.js';
-import { loadConfig } from '../src/config/config.js';
+import { loadConfig } from '../src/platform/config/config.js';
 import { startTestApp, testEnvironment, type TestApp } from './support/app.js';
 import { PASSWORD, signIn, signUp, signUpOperator, type SignedInPerson } from './support/people.js';
 

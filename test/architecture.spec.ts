@@ -5,9 +5,9 @@ import { NestFactory, Reflector } from '@nestjs/core';
 import { getTableName, is } from 'drizzle-orm';
 import { getTableConfig, integer, index, PgTable, pgTable, primaryKey, PgTimestamp, text, timestamp, uuid } from 'drizzle-orm/pg-core';
 import { ACCESS, Public } from '../src/access/access.decorators.js';
-import { loadConfig } from '../src/config/config.js';
-import { type Route, routesOf } from '../src/openapi-operations.js';
-import { createApp } from '../src/setup-app.js';
+import { loadConfig } from '../src/platform/config/config.js';
+import { type Route, routesOf } from '../src/platform/openapi/operations.js';
+import { createApp } from '../src/create-app.js';
 import drizzleConfig from '../drizzle.config.js';
 import { testEnvironment } from './support/app.js';
 import * as architecture from './support/architecture.js';
@@ -36,9 +36,9 @@ const BROKEN: Record<RuleName, architecture.Source[][]> = {
     ],
   ],
   leavesKnowNoModule: [
-    [file('common/cursors.ts', "import { users } from '../users/users.table.js';")],
+    [file('platform/pagination/cursors.service.ts', "import { users } from '../users/users.table.js';")],
     [file('access/access.guard.ts', "import { UsersService } from '../users/users.service.js';")],
-    [file('database/database.ts', "import { newId } from '../common/ids.js';")],
+    [file('platform/database/database.ts', "import { newId } from '../common/ids.js';")],
   ],
   environmentHasOneReader: [
     [file('a/a.service.ts', "const port = process.env['PORT'];")],

@@ -1,5 +1,5 @@
 import type { Response } from 'supertest';
-import { Passwords } from '../src/auth/passwords.js';
+import { Passwords } from '../src/auth/passwords/passwords.service.js';
 import { startTestApp, type TestApp } from './support/app.js';
 import { dumpOf } from './support/dump.js';
 import { PASSWORD, signIn, signUp } from './support/people.js';

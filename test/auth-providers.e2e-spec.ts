@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { ProviderTokens } from '../src/accounts/provider-tokens.js';
+import { ProviderTokens } from '../src/accounts/provider-tokens.service.js';
 import { OutboxService } from '../src/outbox/outbox.service.js';
 import {
   GITHUB_ENVIRONMENT,

@@ -55,26 +55,26 @@ const MUTATIONS: (Mutation & { story: string })[] = [
     story: 'cancels, takes it back, is revoked and comes back',
   },
   {
-    file: 'common/event-key.js',
+    file: 'sync/event-version.js',
     within: 'export function isNewer',
     search: ') > (',
     replace: ') IS DISTINCT FROM (',
     story: 'cancels, takes it back, is revoked and comes back',
   },
   {
-    file: 'webhooks/object-schemas.js',
+    file: 'providers/object-schemas.js',
     search: ".padEnd(6, '0').slice(0, 6)",
     replace: ".slice(0, 3).padEnd(6, '0')",
     story: 'cancels, takes it back, is revoked and comes back',
   },
   {
-    file: 'subscriptions/synced-subscriptions.service.js',
+    file: 'subscriptions/sync/synced-subscriptions.service.js',
     search: 'await this.putPeriods(',
     replace: 'if (mayWrite) await this.putPeriods(',
     story: 'changes its plan, and renews',
   },
   {
-    file: 'subscriptions/synced-subscriptions.service.js',
+    file: 'subscriptions/sync/synced-subscriptions.service.js',
     search: 'if (customer.isDeleted)',
     replace: 'if (false)',
     story: 'is a customer’s who goes',
@@ -94,7 +94,7 @@ const MUTATIONS: (Mutation & { story: string })[] = [
 ];
 
 /** Without it two who meet do not see each other. */
-const WITHOUT_HOLDS: Mutation = { file: 'common/locks.js', search: 'sorted.length === 0', replace: 'true' };
+const WITHOUT_HOLDS: Mutation = { file: 'platform/database/locks.js', search: 'sorted.length === 0', replace: 'true' };
 
 describe('what billing providers tell', () => {
   let proof: BillingProof;

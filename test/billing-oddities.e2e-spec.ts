@@ -1,4 +1,4 @@
-import { EXAMPLE_PRODUCTS } from '../src/config/local-environment.js';
+import { EXAMPLE_PRODUCTS } from '../src/platform/config/local-environment.js';
 import { startTestApp, type TestApp } from './support/app.js';
 import { settled } from './support/clerk-deliveries.js';
 import { newMessageId } from './support/clerk-events.js';

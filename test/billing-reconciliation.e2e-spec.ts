@@ -1,7 +1,7 @@
 import type { NestExpressApplication } from '@nestjs/platform-express';
-import { BillingReconciliation, type Difference, type Options } from '../src/subscriptions/billing-reconciliation.js';
-import { DodoApi } from '../src/webhooks/dodo/dodo-api.js';
-import { PolarApi } from '../src/webhooks/polar/polar-api.js';
+import { BillingReconciliation, type Difference, type Options } from '../src/subscriptions/reconciliation/billing-reconciliation.job.js';
+import { DodoApi } from '../src/providers/dodo/dodo-api.client.js';
+import { PolarApi } from '../src/providers/polar/polar-api.client.js';
 import { startTestApp } from './support/app.js';
 import { type BillingSide, BillingWorld, keepTime, type ProviderName, startDodoSide, startPolarSide } from './support/billing-world.js';
 import { signUpOperator } from './support/people.js';

@@ -1,5 +1,5 @@
-import { DodoWebhooks } from '../src/webhooks/dodo/dodo-webhooks.js';
-import { PolarWebhooks } from '../src/webhooks/polar/polar-webhooks.js';
+import { DodoWebhooks } from '../src/providers/dodo/dodo-webhooks.service.js';
+import { PolarWebhooks } from '../src/providers/polar/polar-webhooks.service.js';
 import { BillingApp } from './support/billing-app.js';
 import { newMessageId } from './support/clerk-events.js';
 import { dodoDispute, dodoEvent, dodoPayment, dodoRefund, dodoSubscription } from './support/dodo-events.js';

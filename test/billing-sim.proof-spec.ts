@@ -1,7 +1,7 @@
 import { jest } from '@jest/globals';
 import type { NestExpressApplication } from '@nestjs/platform-express';
-import { SubscriptionChecks } from '../src/subscriptions/subscription-checks.js';
-import { SyncedSubscriptionsRepository } from '../src/subscriptions/synced-subscriptions.repository.js';
+import { SubscriptionChecks } from '../src/subscriptions/reconciliation/renewal-checks.job.js';
+import { SyncedSubscriptionsRepository } from '../src/subscriptions/sync/synced-subscriptions.repository.js';
 import { WebhooksRepository } from '../src/webhooks/webhooks.repository.js';
 import { simulate } from './sim/simulation.js';
 import { Violation } from './sim/watch.js';

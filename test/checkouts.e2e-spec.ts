@@ -1,5 +1,5 @@
-import { Seats } from '../src/subscriptions/seats.js';
-import { PolarApi } from '../src/webhooks/polar/polar-api.js';
+import { Seats } from '../src/subscriptions/entitlements/seat-sync.job.js';
+import { PolarApi } from '../src/providers/polar/polar-api.client.js';
 import { DodoAccount } from './simulators/dodo-account.js';
 import { type DodoApiSimulator, startDodoApiSimulator } from './simulators/dodo-api.js';
 import { PolarAccount } from './simulators/polar-account.js';

@@ -1,5 +1,5 @@
-import { loadConfig } from '../src/config/config.js';
-import { ClerkApi } from '../src/webhooks/clerk/clerk-api.js';
+import { loadConfig } from '../src/platform/config/config.js';
+import { ClerkApi } from '../src/providers/clerk/clerk-api.client.js';
 import { type ClerkMembership, type ClerkObject, type ClerkApiSimulator, startClerkApiSimulator } from './simulators/clerk-api.js';
 import { testEnvironment } from './support/app.js';
 

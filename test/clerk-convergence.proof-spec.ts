@@ -14,12 +14,12 @@ import { signUpOperator } from './support/people.js';
 import { Targets } from './support/targets.js';
 import { runJob } from './support/tenants.js';
 
-const SYNC = 'webhooks/clerk/clerk-sync.js';
+const SYNC = 'providers/clerk/clerk-sync.service.js';
 
 /** What holds all orders together, and a story in which it does; without it the proof must fail. */
 const MUTATIONS: (Mutation & { story: string })[] = [
   {
-    file: 'common/event-key.js',
+    file: 'sync/event-version.js',
     within: 'export function isNewer',
     search: ') > (',
     replace: ') IS DISTINCT FROM (',
@@ -32,7 +32,7 @@ const MUTATIONS: (Mutation & { story: string })[] = [
     story: 'a user who changes and goes',
   },
   {
-    file: 'users/user-merges.js',
+    file: 'users/user-merges.service.js',
     search: 'later !== undefined',
     replace: 'false',
     story: 'somebody we know, who comes as two Clerk users, one after the other',

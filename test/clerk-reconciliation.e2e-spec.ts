@@ -1,13 +1,13 @@
 import { SYSTEM } from '../src/access/principal.js';
-import { type EventKey, EventRank, keyOfRow } from '../src/common/event-key.js';
-import { loadConfig } from '../src/config/config.js';
-import { DATABASE, type Database } from '../src/database/database.js';
-import { createApp } from '../src/setup-app.js';
+import { type EventKey, EventRank, keyOfRow } from '../src/sync/event-version.js';
+import { loadConfig } from '../src/platform/config/config.js';
+import { DATABASE, type Database } from '../src/platform/database/database.js';
+import { createApp } from '../src/create-app.js';
 import type { User } from '../src/users/users.table.js';
-import { ClerkApi } from '../src/webhooks/clerk/clerk-api.js';
-import { ClerkReconciliation, type Difference, type Options } from '../src/webhooks/clerk/clerk-reconciliation.js';
-import { ClerkSync } from '../src/webhooks/clerk/clerk-sync.js';
-import { ClerkWebhooks } from '../src/webhooks/clerk/clerk-webhooks.js';
+import { ClerkApi } from '../src/providers/clerk/clerk-api.client.js';
+import { ClerkReconciliation, type Difference, type Options } from '../src/providers/clerk/clerk-reconciliation.job.js';
+import { ClerkSync } from '../src/providers/clerk/clerk-sync.service.js';
+import { ClerkWebhooks } from '../src/providers/clerk/clerk-webhooks.service.js';
 import { type ClerkApiSimulator, type ClerkMembership, type ClerkObject, startClerkApiSimulator } from './simulators/clerk-api.js';
 import { startTestApp, testEnvironment } from './support/app.js';
 import {

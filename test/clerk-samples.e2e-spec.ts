@@ -1,4 +1,4 @@
-import { ClerkWebhooks } from '../src/webhooks/clerk/clerk-webhooks.js';
+import { ClerkWebhooks } from '../src/providers/clerk/clerk-webhooks.service.js';
 import { startTestApp, type TestApp } from './support/app.js';
 import {
   clerkEvent,

@@ -1,7 +1,7 @@
 import { SYSTEM } from '../src/access/principal.js';
-import { EventRank } from '../src/common/event-key.js';
-import { DATABASE, type Database } from '../src/database/database.js';
-import { ClerkSync } from '../src/webhooks/clerk/clerk-sync.js';
+import { EventRank } from '../src/sync/event-version.js';
+import { DATABASE, type Database } from '../src/platform/database/database.js';
+import { ClerkSync } from '../src/providers/clerk/clerk-sync.service.js';
 import { CLERK_ISSUER, type ClerkKey, clerkToken, makeClerkKey } from './simulators/clerk.js';
 import { type ClerkApiSimulator, startClerkApiSimulator } from './simulators/clerk-api.js';
 import { startTestApp, type TestApp } from './support/app.js';

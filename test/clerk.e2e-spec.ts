@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto';
 import { CLERK_ISSUER, type ClerkKey, clerkToken, makeClerkKey, startKeyServer } from './simulators/clerk.js';
-import { DATABASE, type Database } from '../src/database/database.js';
+import { DATABASE, type Database } from '../src/platform/database/database.js';
 import { UsersService } from '../src/users/users.service.js';
 import { startTestApp, type TestApp } from './support/app.js';
 import { PASSWORD, signUp } from './support/people.js';

@@ -1,5 +1,5 @@
-import { Keyring } from '../src/common/keyring.js';
-import { loadConfig } from '../src/config/config.js';
+import { Keyring } from '../src/platform/crypto/keyring.service.js';
+import { loadConfig } from '../src/platform/config/config.js';
 import { startTestApp, type TestApp, testEnvironment } from './support/app.js';
 import { signUp } from './support/people.js';
 import { endProcesses, runCommand } from './support/processes.js';

@@ -1,8 +1,8 @@
 import { existsSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { loadConfig } from '../src/config/config.js';
-import { Keyring } from '../src/common/keyring.js';
+import { loadConfig } from '../src/platform/config/config.js';
+import { Keyring } from '../src/platform/crypto/keyring.service.js';
 import { startTestApp, type TestApp, testEnvironment } from './support/app.js';
 import { signUp } from './support/people.js';
 import { endProcesses, freePort, processesIn, run, runCommand } from './support/processes.js';

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
-import { grantAppRole } from '../src/database/app-role.js';
-import { DATABASE, type Database } from '../src/database/database.js';
-import { migrate } from '../src/database/migrations.js';
+import { grantAppRole } from '../src/platform/database/app-role.js';
+import { DATABASE, type Database } from '../src/platform/database/database.js';
+import { migrate } from '../src/platform/database/migrations.js';
 import { startTestApp, type TestApp } from './support/app.js';
 import { asAppRole, createEmptyDatabase, onServer, type TestDatabase } from './support/database.js';
 import { signUp } from './support/people.js';

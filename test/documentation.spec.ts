@@ -1,6 +1,6 @@
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { CONFIGURATION_NAMES, loadConfig } from '../src/config/config.js';
+import { CONFIGURATION_NAMES, loadConfig } from '../src/platform/config/config.js';
 import { dialectIn, proseOf } from './support/language.js';
 
 const readme = readFileSync('README.md', 'utf8');

@@ -1,5 +1,5 @@
-import type { Truth } from '../src/subscriptions/billing-provider.js';
-import type { DodoApi } from '../src/webhooks/dodo/dodo-api.js';
+import type { Truth } from '../src/subscriptions/sync/billing-provider.port.js';
+import type { DodoApi } from '../src/providers/dodo/dodo-api.client.js';
 import { DodoAccount } from './simulators/dodo-account.js';
 import { type DodoApiSimulator, startDodoApiSimulator } from './simulators/dodo-api.js';
 import { VirtualClock } from './simulators/virtual-time.js';

@@ -1,8 +1,8 @@
 import { asc } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/node-postgres';
 import { integer, pgTable } from 'drizzle-orm/pg-core';
-import { type EventKey, EventRank, isNewer, keyColumns, newestFirst } from '../src/common/event-key.js';
-import { eventKey } from '../src/database/columns.js';
+import { type EventKey, EventRank, isNewer, keyColumns, newestFirst } from '../src/sync/event-version.js';
+import { eventKey } from '../src/platform/database/columns.js';
 import { createTestDatabase, type TestDatabase } from './support/database.js';
 
 const keys = pgTable('keys_under_test', { place: integer('place').primaryKey(), ...eventKey() });

@@ -2,7 +2,7 @@ import { jest } from '@jest/globals';
 import { Controller, Get, Module } from '@nestjs/common';
 import { Public, Roles, Scopes, SignedIn } from '../src/access/access.decorators.js';
 import { AppModule } from '../src/app.module.js';
-import { Requires } from '../src/subscriptions/subscriptions.decorators.js';
+import { Requires } from '../src/subscriptions/entitlements/entitlements.decorators.js';
 import { SubscriptionsModule } from '../src/subscriptions/subscriptions.module.js';
 import { BillingApp, PRODUCT } from './support/billing-app.js';
 import { addMember } from './support/tenants.js';

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { v7 } from 'uuid';
-import { DATABASE, type Database } from '../src/database/database.js';
+import { DATABASE, type Database } from '../src/platform/database/database.js';
 import { SYSTEM } from '../src/access/principal.js';
 import { MembershipsRepository } from '../src/memberships/memberships.repository.js';
 import { MembershipsService } from '../src/memberships/memberships.service.js';

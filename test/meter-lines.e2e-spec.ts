@@ -1,7 +1,7 @@
-import { Clock } from '../src/common/clock.js';
-import type { LINE_LIMITS } from '../src/meters/meter-line.js';
-import { MetersRepository } from '../src/meters/meters.repository.js';
-import type { MeteredEvent } from '../src/meters/meters.service.js';
+import { Clock } from '../src/platform/time/clock.service.js';
+import type { LINE_LIMITS } from '../src/usage/exports/meter-dispatcher.js';
+import { MetersRepository } from '../src/usage/exports/meter-exports.repository.js';
+import type { MeteredEvent } from '../src/usage/exports/meter-exports.service.js';
 import { VirtualClock } from './simulators/virtual-time.js';
 import type { TestApp } from './support/app.js';
 import { exportsIn, lineByHand, type LineByHand, type MeterProvider, MeterWorld, recordUsage, tokensOf } from './support/meter-world.js';

@@ -1,8 +1,8 @@
 import { sql } from 'drizzle-orm';
-import { newId } from '../src/common/ids.js';
-import { DATABASE, type Database } from '../src/database/database.js';
-import { MetersRepository } from '../src/meters/meters.repository.js';
-import { type MeteredEvent, MetersService } from '../src/meters/meters.service.js';
+import { newId } from '../src/platform/crypto/ids.js';
+import { DATABASE, type Database } from '../src/platform/database/database.js';
+import { MetersRepository } from '../src/usage/exports/meter-exports.repository.js';
+import { type MeteredEvent, MetersService } from '../src/usage/exports/meter-exports.service.js';
 import { VirtualClock } from './simulators/virtual-time.js';
 import { startTestApp, type TestApp } from './support/app.js';
 import { exportsIn, type MeterProvider, MeterWorld, recordUsage, tokensOf } from './support/meter-world.js';

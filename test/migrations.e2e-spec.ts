@@ -1,7 +1,7 @@
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { migrate } from '../src/database/migrations.js';
+import { migrate } from '../src/platform/database/migrations.js';
 import { startTestApp } from './support/app.js';
 import { createEmptyDatabase, createTestDatabase, type TestDatabase } from './support/database.js';
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
-import { migrate } from '../src/database/migrations.js';
+import { migrate } from '../src/platform/database/migrations.js';
 import { testEnvironment } from './support/app.js';
 import { createEmptyDatabase, type TestDatabase } from './support/database.js';
 import { endProcesses, runCommand } from './support/processes.js';

@@ -1,4 +1,4 @@
-import { Passwords } from '../src/auth/passwords.js';
+import { Passwords } from '../src/auth/passwords/passwords.service.js';
 import { startTestApp, type TestApp } from './support/app.js';
 import { type ReceivedMail, startMailServer } from './support/mails.js';
 import { PASSWORD, signIn, signUp } from './support/people.js';

@@ -1,5 +1,5 @@
 import { createServer, type Server, type Socket } from 'node:net';
-import { DATABASE, type Database } from '../src/database/database.js';
+import { DATABASE, type Database } from '../src/platform/database/database.js';
 import { MailService } from '../src/mail/mail.service.js';
 import { OutboxService } from '../src/outbox/outbox.service.js';
 import { startTestApp, type TestApp, testEnvironment } from './support/app.js';

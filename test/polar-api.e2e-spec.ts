@@ -1,5 +1,5 @@
-import type { Truth } from '../src/subscriptions/billing-provider.js';
-import type { PolarApi } from '../src/webhooks/polar/polar-api.js';
+import type { Truth } from '../src/subscriptions/sync/billing-provider.port.js';
+import type { PolarApi } from '../src/providers/polar/polar-api.client.js';
 import { PolarAccount } from './simulators/polar-account.js';
 import { type PolarApiSimulator, startPolarApiSimulator } from './simulators/polar-api.js';
 import { VirtualClock } from './simulators/virtual-time.js';

@@ -1,7 +1,7 @@
 import { readOperations, call, fill } from './support/api.js';
 import { startTestApp, type TestApp } from './support/app.js';
 import { signUpOperator } from './support/people.js';
-import { newId } from '../src/common/ids.js';
+import { newId } from '../src/platform/crypto/ids.js';
 
 describe('the headers of answers', () => {
   let t: TestApp;

@@ -1,8 +1,8 @@
 import type { NestExpressApplication } from '@nestjs/platform-express';
-import { Metrics } from '../src/common/metrics.js';
+import { Metrics } from '../src/platform/metrics/metrics.service.js';
 import { OutboxService } from '../src/outbox/outbox.service.js';
-import { SubscriptionChecks } from '../src/subscriptions/subscription-checks.js';
-import { SUBSCRIPTION_END } from '../src/subscriptions/subscription-owners.js';
+import { SubscriptionChecks } from '../src/subscriptions/reconciliation/renewal-checks.job.js';
+import { SUBSCRIPTION_END } from '../src/subscriptions/customers/subscription-owners.service.js';
 import { startTestApp } from './support/app.js';
 import { type BillingSide, BillingWorld, keepTime, type ProviderName } from './support/billing-world.js';
 import { until } from './support/until.js';

@@ -1,5 +1,5 @@
 import pg from 'pg';
-import { DATABASE, type Database } from '../src/database/database.js';
+import { DATABASE, type Database } from '../src/platform/database/database.js';
 import { MembershipsService } from '../src/memberships/memberships.service.js';
 import { startTestApp, type TestApp } from './support/app.js';
 import { type SignedInPerson, signUp } from './support/people.js';

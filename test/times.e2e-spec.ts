@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { newId } from '../src/common/ids.js';
+import { newId } from '../src/platform/crypto/ids.js';
 import { startTestApp, type TestApp } from './support/app.js';
 import { type SignedInPerson, signUpOperator } from './support/people.js';
 import { createOrganization } from './support/tenants.js';

@@ -1,8 +1,8 @@
 import { sql } from 'drizzle-orm';
 import type pg from 'pg';
-import { createDatabase, type Database } from '../src/database/database.js';
-import { isDatabaseAway } from '../src/database/database-errors.js';
-import { PipelinedPool } from '../src/database/pipelined-pool.js';
+import { createDatabase, type Database } from '../src/platform/database/database.js';
+import { isDatabaseAway } from '../src/platform/database/database-errors.js';
+import { PipelinedPool } from '../src/platform/database/pipelined-pool.js';
 import { createTestDatabase, type TestDatabase } from './support/database.js';
 
 describe('a transaction', () => {

@@ -1,4 +1,4 @@
-import { newId } from '../src/common/ids.js';
+import { newId } from '../src/platform/crypto/ids.js';
 import { startTestApp, type TestApp } from './support/app.js';
 import { type SignedInPerson, signUp, signUpOperator } from './support/people.js';
 import { createOrganization } from './support/tenants.js';

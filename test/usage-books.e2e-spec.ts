@@ -1,4 +1,4 @@
-import { UsageVerification } from '../src/usage/usage-verification.js';
+import { UsageVerification } from '../src/usage/reconciliation/usage-verification.service.js';
 import { startTestApp, type TestApp } from './support/app.js';
 import { createTestDatabase, type TestDatabase } from './support/database.js';
 import { type SignedInPerson, signUp } from './support/people.js';

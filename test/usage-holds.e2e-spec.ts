@@ -1,6 +1,6 @@
-import { DATABASE, type Database } from '../src/database/database.js';
-import { HeldUsageRepository } from '../src/usage/held-usage.repository.js';
-import { UsageRepository } from '../src/usage/usage.repository.js';
+import { DATABASE, type Database } from '../src/platform/database/database.js';
+import { HeldUsageRepository } from '../src/usage/holds/held-usage.repository.js';
+import { UsageRepository } from '../src/usage/ledger/usage.repository.js';
 import { createTestDatabase, type TestDatabase } from './support/database.js';
 import { startUsageApp, type UsageApp } from './support/usage-app.js';
 

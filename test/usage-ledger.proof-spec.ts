@@ -78,9 +78,9 @@ describe('the ledger of usage', () => {
 
 /** What holds the promises; without it the proof must fail. */
 const MUTATIONS: Mutation[] = [
-  { file: 'usage/usage.repository.js', search: ' FOR NO KEY UPDATE', replace: '' },
-  { file: 'usage/usage.repository.js', search: 'WHERE q.held > 0', replace: 'WHERE false' },
-  { file: 'usage/usage-decisions.js', search: ' && hold.periodStart.getTime() === row.periodStart.getTime()', replace: '' },
+  { file: 'usage/ledger/usage.repository.js', search: ' FOR NO KEY UPDATE', replace: '' },
+  { file: 'usage/ledger/usage.repository.js', search: 'WHERE q.held > 0', replace: 'WHERE false' },
+  { file: 'usage/ledger/ledger-decider.js', search: ' && hold.periodStart.getTime() === row.periodStart.getTime()', replace: '' },
 ];
 
 describe('the proof itself', () => {

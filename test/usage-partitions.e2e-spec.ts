@@ -1,7 +1,7 @@
 import { drizzle } from 'drizzle-orm/node-postgres';
-import { usage } from '../src/usage/usage.table.js';
-import { isMissingPartition } from '../src/database/database-errors.js';
-import { MonthIsSealed } from '../src/usage/usage-partitions.js';
+import { usage } from '../src/usage/events/usage-events.table.js';
+import { isMissingPartition } from '../src/platform/database/database-errors.js';
+import { MonthIsSealed } from '../src/usage/partitions/usage-partitions.job.js';
 import { createTestDatabase, type TestDatabase } from './support/database.js';
 import { startUsageApp, type UsageApp } from './support/usage-app.js';
 

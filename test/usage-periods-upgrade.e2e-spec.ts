@@ -2,10 +2,10 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { v7 } from 'uuid';
-import { grantAppRole } from '../src/database/app-role.js';
-import { migrate } from '../src/database/migrations.js';
+import { grantAppRole } from '../src/platform/database/app-role.js';
+import { migrate } from '../src/platform/database/migrations.js';
 import { UsageService } from '../src/usage/usage.service.js';
-import { monthAt } from '../src/usage/usage-period.js';
+import { monthAt } from '../src/usage/quotas/usage-period.js';
 import { asAppRole, createEmptyDatabase, type TestDatabase } from './support/database.js';
 import { startUsageApp, type UsageApp } from './support/usage-app.js';
 import { mistakesIn } from './support/usage-books.js';

@@ -1,6 +1,6 @@
-import { Clock } from '../src/common/clock.js';
-import { newId } from '../src/common/ids.js';
-import { UsageVerification } from '../src/usage/usage-verification.js';
+import { Clock } from '../src/platform/time/clock.service.js';
+import { newId } from '../src/platform/crypto/ids.js';
+import { UsageVerification } from '../src/usage/reconciliation/usage-verification.service.js';
 import { BillingApp, type PolarSubscription, PRODUCT } from './support/billing-app.js';
 import { dodoCustomerDetails, dodoSubscription } from './support/dodo-events.js';
 import { polarSubscription } from './support/polar-events.js';

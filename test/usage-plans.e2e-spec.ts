@@ -1,9 +1,9 @@
 import { drizzle } from 'drizzle-orm/node-postgres';
 import pg from 'pg';
 import { v7 } from 'uuid';
-import type { Database } from '../src/database/database.js';
-import { ComparedUsageRepository } from '../src/usage/compared-usage.repository.js';
-import { HeldUsageRepository } from '../src/usage/held-usage.repository.js';
+import type { Database } from '../src/platform/database/database.js';
+import { ComparedUsageRepository } from '../src/usage/reconciliation/compared-usage.repository.js';
+import { HeldUsageRepository } from '../src/usage/holds/held-usage.repository.js';
 import { createTestDatabase, type TestDatabase } from './support/database.js';
 
 interface Plan {

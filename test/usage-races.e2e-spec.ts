@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
-import { newId } from '../src/common/ids.js';
-import { type AlertListener, UsageAlerts } from '../src/usage/usage-alerts.js';
+import { newId } from '../src/platform/crypto/ids.js';
+import { type AlertListener, UsageAlerts } from '../src/usage/alerts/usage-alerts.service.js';
 import { Seeded } from './simulators/seeded.js';
 import { startTestApp, type TestApp } from './support/app.js';
 import { createTestDatabase, type TestDatabase } from './support/database.js';

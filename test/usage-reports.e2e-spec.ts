@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import type { UsageGroupResponse, UsageRecordResponse, UsageSummaryResponse } from '../src/usage-reports/usage-reports.dto.js';
+import type { UsageGroupResponse, UsageRecordResponse, UsageSummaryResponse } from '../src/usage/reports/usage-reports.dto.js';
 import { startTestApp, type TestApp } from './support/app.js';
 import { signUpOperator } from './support/people.js';
 import { createKey, createPerson, createTenant, type Person, type Tenant } from './support/tenant-world.js';

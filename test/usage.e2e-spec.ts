@@ -1,5 +1,5 @@
-import { Clock } from '../src/common/clock.js';
-import { newId } from '../src/common/ids.js';
+import { Clock } from '../src/platform/time/clock.service.js';
+import { newId } from '../src/platform/crypto/ids.js';
 import { startTestApp, type TestApp } from './support/app.js';
 import { type SignedInPerson, signUp, signUpOperator } from './support/people.js';
 import { addMember, createOrganization } from './support/tenants.js';

@@ -1,9 +1,9 @@
 import { jest } from '@jest/globals';
 import { Logger } from '@nestjs/common';
 import { v7 } from 'uuid';
-import { Keyring } from '../src/common/keyring.js';
-import { loadConfig } from '../src/config/config.js';
-import { BODY_CONTEXT } from '../src/webhooks/inbox.js';
+import { Keyring } from '../src/platform/crypto/keyring.service.js';
+import { loadConfig } from '../src/platform/config/config.js';
+import { BODY_CONTEXT } from '../src/webhooks/inbox.worker.js';
 import { WebhooksService } from '../src/webhooks/webhooks.service.js';
 import { startTestApp, testEnvironment } from './support/app.js';
 import { ClerkApp, newAddress, newClerkId } from './support/clerk-app.js';

@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { type IncomingMessage, type OutgoingHttpHeaders, request } from 'node:http';
 import { connect } from 'node:net';
-import { Keyring } from '../src/common/keyring.js';
-import { BODY_CONTEXT } from '../src/webhooks/inbox.js';
+import { Keyring } from '../src/platform/crypto/keyring.service.js';
+import { BODY_CONTEXT } from '../src/webhooks/inbox.worker.js';
 import { startTestApp, type TestApp } from './support/app.js';
 import { settled } from './support/clerk-deliveries.js';
 import {

@@ -1,4 +1,4 @@
-import { signSessionToken } from '../../src/access/session-tokens.js';
+import { signSessionToken } from '../../src/access/credentials/session-tokens.js';
 
 export const AUTH_SECRET = 'a benchmark secret that is long enough';
 export const USERS = 10_000;

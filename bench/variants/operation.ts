@@ -1,7 +1,7 @@
 import { AccessRepository } from '../../src/access/access.repository.js';
-import { hashSessionToken } from '../../src/access/session-tokens.js';
-import { loadConfig } from '../../src/config/config.js';
-import { createDatabase } from '../../src/database/database.js';
+import { hashSessionToken } from '../../src/access/credentials/session-tokens.js';
+import { loadConfig } from '../../src/platform/config/config.js';
+import { createDatabase } from '../../src/platform/database/database.js';
 import { UsersRepository } from '../../src/users/users.repository.js';
 import { given, offer } from '../support/variant.js';
 import { typicalAuth } from '../support/better-auth.js';

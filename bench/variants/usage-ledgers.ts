@@ -1,6 +1,6 @@
 import pg from 'pg';
-import { eventsOf, type GivenEvent, type Operation, type Result } from '../../src/usage/usage-operations.js';
-import { UsageLedger } from '../../src/usage/usage-ledger.js';
+import { eventsOf, type GivenEvent, type Operation, type Result } from '../../src/usage/ledger/operations.js';
+import { UsageLedger } from '../../src/usage/ledger/usage-ledger.service.js';
 
 // Loaded before dist/main.js: the real program, its guard, checks and answers, with another ledger than ours.
 const pool = new pg.Pool({ connectionString: process.env['DATABASE_URL'], max: 16 });

@@ -1,7 +1,7 @@
 import { applyDecorators, SetMetadata } from '@nestjs/common';
 import { ApiSecurity } from '@nestjs/swagger';
-import { Problems } from '../common/api-problems.js';
-import { ServiceUnavailable } from '../common/common.errors.js';
+import { Problems } from '../platform/problems/problems.decorators.js';
+import { ServiceUnavailable } from '../platform/problems/problems.errors.js';
 import type { ApiKeyScope } from '../api-keys/api-keys.table.js';
 import type { Role } from '../memberships/organization-memberships.table.js';
 import {

@@ -1,4 +1,4 @@
-import { problem } from '../common/problem.js';
+import { problem } from '../platform/problems/problem.js';
 
 export class SignedOut extends problem(401, 'signed_out', 'Sign in: send a session token or a session cookie.') {}
 export class InvalidCredentials extends problem(

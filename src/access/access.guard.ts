@@ -2,11 +2,11 @@ import { createSecretKey, type KeyObject } from 'node:crypto';
 import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import type { Request, Response } from 'express';
-import { InvalidRequest } from '../common/common.errors.js';
-import { isId } from '../common/ids.js';
-import { clientAddressOf } from '../common/network-addresses.js';
-import { Config } from '../config/config.js';
-import { isTrustedOrigin } from '../config/trusted-origins.js';
+import { InvalidRequest } from '../platform/problems/problems.errors.js';
+import { isId } from '../platform/crypto/ids.js';
+import { clientAddressOf } from '../platform/http/network-addresses.js';
+import { Config } from '../platform/config/config.js';
+import { isTrustedOrigin } from '../platform/config/trusted-origins.js';
 import { ACCESS, type Access, type Limit, LIMITS, SCOPES } from './access.decorators.js';
 import {
   AccessUndeclared,
@@ -21,13 +21,13 @@ import {
   UserSuspended,
 } from './access.errors.js';
 import { AccessRepository, type SessionAccess } from './access.repository.js';
-import { hashApiKey } from './api-key-tokens.js';
-import { ClerkSignIn } from './clerk-sign-in.port.js';
-import { type ClerkIdentity, ClerkTokens } from './clerk-tokens.js';
-import { type Credential, readCredential } from './credentials.js';
+import { hashApiKey } from './credentials/api-key-tokens.js';
+import { ClerkSignIn } from './credentials/clerk-sign-in.port.js';
+import { type ClerkIdentity, ClerkTokens } from './credentials/clerk-tokens.service.js';
+import { type Credential, readCredential } from './credentials/credentials.js';
 import { type Actor, type KeyPrincipal, originOf, type Principal, setPrincipal } from './principal.js';
-import { RateLimiter } from './rate-limiter.js';
-import { expiredCookie, hashSessionToken, readSignedToken, type SessionCookieNames, sessionCookieNames } from './session-tokens.js';
+import { RateLimiter } from './rate-limits/rate-limiter.service.js';
+import { expiredCookie, hashSessionToken, readSignedToken, type SessionCookieNames, sessionCookieNames } from './credentials/session-tokens.js';
 
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
 

@@ -1,11 +1,11 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { sql } from 'drizzle-orm';
 import { auditLog } from '../audit/audit-log.table.js';
-import { newId } from '../common/ids.js';
-import { Config, type RateLimit } from '../config/config.js';
-import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { newId } from '../platform/crypto/ids.js';
+import { Config, type RateLimit } from '../platform/config/config.js';
+import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import type { Role } from '../memberships/organization-memberships.table.js';
-import type { ClerkIdentity } from './clerk-tokens.js';
+import type { ClerkIdentity } from './credentials/clerk-tokens.service.js';
 
 /** A live session and its user. */
 export interface SessionAccess {

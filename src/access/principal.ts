@@ -1,8 +1,8 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import type { Request } from 'express';
 import type { ActorKind } from '../audit/audit-log.table.js';
-import { clientAddressOf } from '../common/network-addresses.js';
-import { requestIdOf } from '../common/request-id.js';
+import { clientAddressOf } from '../platform/http/network-addresses.js';
+import { requestIdOf } from '../platform/http/request-id.js';
 import type { Role } from '../memberships/organization-memberships.table.js';
 
 /** Who causes a change, for the audit log. */

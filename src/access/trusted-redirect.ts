@@ -2,8 +2,8 @@ import { applyDecorators } from '@nestjs/common';
 import { ApiProperty } from '@nestjs/swagger';
 import { Transform } from 'class-transformer';
 import { IsString, MaxLength } from 'class-validator';
-import type { Config } from '../config/config.js';
-import { isTrustedOrigin } from '../config/trusted-origins.js';
+import type { Config } from '../platform/config/config.js';
+import { isTrustedOrigin } from '../platform/config/trusted-origins.js';
 import { UntrustedRedirect } from './access.errors.js';
 
 /**

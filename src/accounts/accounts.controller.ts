@@ -1,8 +1,8 @@
 import { Controller, Delete, Get, HttpCode, Param } from '@nestjs/common';
 import { SignedIn } from '../access/access.decorators.js';
 import { Caller, type Principal } from '../access/principal.js';
-import { Problems } from '../common/api-problems.js';
-import { IdPipe } from '../common/id.pipe.js';
+import { Problems } from '../platform/problems/problems.decorators.js';
+import { IdPipe } from '../platform/http/id.pipe.js';
 import { AccountListResponse, AccountResponse } from './accounts.dto.js';
 import { AccountNotFound, LastAccount } from './accounts.errors.js';
 import { AccountsService } from './accounts.service.js';

@@ -5,8 +5,8 @@ import { MailModule } from '../mail/mail.module.js';
 import { AccountsController } from './accounts.controller.js';
 import { AccountsRepository } from './accounts.repository.js';
 import { AccountsService } from './accounts.service.js';
-import { ProviderTokens } from './provider-tokens.js';
-import { SecurityMails } from './security-mails.js';
+import { ProviderTokens } from './provider-tokens.service.js';
+import { SecurityMails } from './security-mails.service.js';
 
 @Module({
   imports: [AuditModule, JobsModule, MailModule],

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, asc, eq, gt, inArray, isNotNull, lt, not, or, sql } from 'drizzle-orm';
-import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { type Account, accounts } from './accounts.table.js';
 import { verifications } from './verifications.table.js';
 

@@ -1,15 +1,15 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import type { Actor } from '../access/principal.js';
 import { AuditService } from '../audit/audit.service.js';
-import { newId } from '../common/ids.js';
-import { renewInBatches, sweepInBatches } from '../common/sweep.js';
-import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { newId } from '../platform/crypto/ids.js';
+import { renewInBatches, sweepInBatches } from '../platform/queue/sweep.js';
+import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { JobsService } from '../jobs/jobs.service.js';
 import { AccountNotFound, LastAccount } from './accounts.errors.js';
 import { AccountsRepository } from './accounts.repository.js';
 import type { Account } from './accounts.table.js';
-import { ProviderTokens } from './provider-tokens.js';
-import { SecurityMails } from './security-mails.js';
+import { ProviderTokens } from './provider-tokens.service.js';
+import { SecurityMails } from './security-mails.service.js';
 
 /** What a link in a mail stands for. */
 export interface KeptVerification {

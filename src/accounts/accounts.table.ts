@@ -1,5 +1,5 @@
 import { index, pgTable, text, unique, uuid } from 'drizzle-orm/pg-core';
-import { time, timestamps } from '../database/columns.js';
+import { time, timestamps } from '../platform/database/columns.js';
 import { users } from '../users/users.table.js';
 
 /** A way to sign in: a password (`credential`) or a linked provider. */
@@ -14,7 +14,7 @@ export const accounts = pgTable(
     provider: text('provider').notNull(),
     /** The provider's id of the person; for a password our user id. */
     providerAccountId: text('provider_account_id').notNull(),
-    // The three tokens are ciphertexts (common/keyring.ts): never use them in a WHERE.
+    // The three tokens are ciphertexts (platform/crypto/keyring.service.ts): never use them in a WHERE.
     accessToken: text('access_token'),
     refreshToken: text('refresh_token'),
     idToken: text('id_token'),

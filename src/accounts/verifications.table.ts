@@ -1,5 +1,5 @@
 import { index, pgTable, text, uuid } from 'drizzle-orm/pg-core';
-import { time, timestamps } from '../database/columns.js';
+import { time, timestamps } from '../platform/database/columns.js';
 import { users } from '../users/users.table.js';
 
 /** One-time tokens of Better Auth (password reset, OAuth state) and of our links in mails. */

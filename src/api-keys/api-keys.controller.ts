@@ -1,10 +1,10 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { Roles } from '../access/access.decorators.js';
 import { Caller, type Principal } from '../access/principal.js';
-import { Problems } from '../common/api-problems.js';
-import { InvalidCursor } from '../common/common.errors.js';
-import { IdPipe } from '../common/id.pipe.js';
-import { ListQuery } from '../common/list.dto.js';
+import { Problems } from '../platform/problems/problems.decorators.js';
+import { InvalidCursor } from '../platform/problems/problems.errors.js';
+import { IdPipe } from '../platform/http/id.pipe.js';
+import { ListQuery } from '../platform/pagination/list.dto.js';
 import { Idempotent, type IdempotentCall, IdempotentRequest } from '../idempotency/idempotency.decorators.js';
 import { IdempotencyService } from '../idempotency/idempotency.service.js';
 import { ApiKeyListResponse, CreateApiKeyRequest, FreshApiKeyResponse, RotateApiKeyRequest } from './api-keys.dto.js';

@@ -1,8 +1,8 @@
 import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 import { ArrayMaxSize, ArrayNotEmpty, IsArray, IsIn, IsInt, IsOptional, Max, Min } from 'class-validator';
-import type { Page } from '../common/cursors.js';
-import { IsDisplayName } from '../common/display-names.js';
-import { IsEndTime } from '../common/is-time.js';
+import type { Page } from '../platform/pagination/cursors.service.js';
+import { IsDisplayName } from '../platform/text/display-names.js';
+import { IsEndTime } from '../platform/time/is-time.js';
 import { type ApiKey, API_KEY_SCOPES, type ApiKeyScope } from './api-keys.table.js';
 import type { FreshApiKey } from './api-keys.service.js';
 

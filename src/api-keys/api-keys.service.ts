@@ -1,12 +1,12 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { createApiKey } from '../access/api-key-tokens.js';
+import { createApiKey } from '../access/credentials/api-key-tokens.js';
 import type { Actor, Principal } from '../access/principal.js';
 import { AuditService } from '../audit/audit.service.js';
-import { InvalidRequest } from '../common/common.errors.js';
-import { Cursors, type Page } from '../common/cursors.js';
-import { newId } from '../common/ids.js';
-import { Config } from '../config/config.js';
-import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { InvalidRequest } from '../platform/problems/problems.errors.js';
+import { Cursors, type Page } from '../platform/pagination/cursors.service.js';
+import { newId } from '../platform/crypto/ids.js';
+import { Config } from '../platform/config/config.js';
+import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { ApiKeyNotFound } from './api-keys.errors.js';
 import { ApiKeysRepository } from './api-keys.repository.js';
 import type { ApiKey, ApiKeyScope } from './api-keys.table.js';

@@ -1,5 +1,5 @@
 import { index, pgTable, text, uuid } from 'drizzle-orm/pg-core';
-import { time, timestamps } from '../database/columns.js';
+import { time, timestamps } from '../platform/database/columns.js';
 import { organizations } from '../organizations/organizations.table.js';
 
 /** What a key may be allowed. */

@@ -1,8 +1,8 @@
 import { Controller, Get, Param, Query } from '@nestjs/common';
 import { Roles, Scopes } from '../access/access.decorators.js';
-import { Problems } from '../common/api-problems.js';
-import { InvalidCursor } from '../common/common.errors.js';
-import { IdPipe } from '../common/id.pipe.js';
+import { Problems } from '../platform/problems/problems.decorators.js';
+import { InvalidCursor } from '../platform/problems/problems.errors.js';
+import { IdPipe } from '../platform/http/id.pipe.js';
 import { AuditLogResponse, ListAuditLogQuery } from './audit.dto.js';
 import { AuditService } from './audit.service.js';
 

@@ -1,7 +1,7 @@
 import { IsOptional, IsString, IsUUID, MaxLength } from 'class-validator';
-import type { Page } from '../common/cursors.js';
-import { IsTime } from '../common/is-time.js';
-import { ListQuery } from '../common/list.dto.js';
+import type { Page } from '../platform/pagination/cursors.service.js';
+import { IsTime } from '../platform/time/is-time.js';
+import { ListQuery } from '../platform/pagination/list.dto.js';
 import { ACTOR_KINDS, type ActorKind, type AuditEntry } from './audit-log.table.js';
 import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, desc, eq, gte, lt, sql } from 'drizzle-orm';
-import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { type AuditEntry, auditLog } from './audit-log.table.js';
 
 export interface AuditFilters {

@@ -1,8 +1,8 @@
 import { Injectable } from '@nestjs/common';
 import type { Actor } from '../access/principal.js';
-import { Cursors, type Page } from '../common/cursors.js';
-import { newId } from '../common/ids.js';
-import type { Queryable } from '../database/database.js';
+import { Cursors, type Page } from '../platform/pagination/cursors.service.js';
+import { newId } from '../platform/crypto/ids.js';
+import type { Queryable } from '../platform/database/database.js';
 import type { AuditEntry, Changes } from './audit-log.table.js';
 import { type AuditFilters, AuditRepository } from './audit.repository.js';
 

@@ -4,8 +4,8 @@ import type { Request, Response } from 'express';
 import { Limited, Public, SignedIn } from '../access/access.decorators.js';
 import { AmbiguousCredentials, InvalidCredentials, UntrustedOrigin, UntrustedRedirect, UserSuspended } from '../access/access.errors.js';
 import { Caller, type Principal } from '../access/principal.js';
-import { Problems } from '../common/api-problems.js';
-import { ManagedByClerk } from '../common/common.errors.js';
+import { Problems } from '../platform/problems/problems.decorators.js';
+import { ManagedByClerk } from '../platform/problems/problems.errors.js';
 import { EmailTaken } from '../users/users.errors.js';
 import {
   ChangeEmailRequest,
@@ -36,8 +36,8 @@ import {
   WrongPassword,
 } from './auth.errors.js';
 import { AuthService } from './auth.service.js';
-import { EmailChanges } from './email-changes.js';
-import { LinkVisitors } from './link-visitors.js';
+import { EmailChanges } from './emails/email-changes.service.js';
+import { LinkVisitors } from './links/link-visitors.service.js';
 
 /** Where an answer that signs somebody in carries the token, too. */
 const TOKEN_HEADER = { 'set-auth-token': { $ref: '#/components/headers/set-auth-token' } };

@@ -3,10 +3,10 @@ import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
 import { IsBoolean, IsIn, IsOptional, IsString, IsUrl, Length, MaxLength, ValidateBy, ValidateIf, ValidateNested } from 'class-validator';
 import { IsRedirect } from '../access/trusted-redirect.js';
-import { IsDisplayName } from '../common/display-names.js';
-import { IsEmailAddress } from '../common/emails.js';
-import { whenGiven } from '../common/transforms.js';
-import { PASSWORD_LENGTH } from './password-rules.js';
+import { IsDisplayName } from '../platform/text/display-names.js';
+import { IsEmailAddress } from '../platform/text/emails.js';
+import { whenGiven } from '../platform/http/bodies/transforms.js';
+import { PASSWORD_LENGTH } from './passwords/password-rules.service.js';
 
 /** Counts code points, as the document does: JSON Schema says so of `maxLength`. */
 const IsPassword = (min = 1): PropertyDecorator =>

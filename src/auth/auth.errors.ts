@@ -1,4 +1,4 @@
-import { problem } from '../common/problem.js';
+import { problem } from '../platform/problems/problem.js';
 
 export class WrongCredentials extends problem(401, 'wrong_credentials', 'Email or password is wrong.') {}
 export class WrongPassword extends problem(400, 'wrong_password', 'The current password is wrong.') {}

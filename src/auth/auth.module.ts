@@ -1,6 +1,6 @@
 import { Global, Module } from '@nestjs/common';
 import { AccessModule } from '../access/access.module.js';
-import { ClerkSignIn } from '../access/clerk-sign-in.port.js';
+import { ClerkSignIn } from '../access/credentials/clerk-sign-in.port.js';
 import { AccountsModule } from '../accounts/accounts.module.js';
 import { AuditModule } from '../audit/audit.module.js';
 import { JobsModule } from '../jobs/jobs.module.js';
@@ -11,19 +11,19 @@ import { SessionsModule } from '../sessions/sessions.module.js';
 import { UsersModule } from '../users/users.module.js';
 import { AuthController } from './auth.controller.js';
 import { AuthRepository } from './auth.repository.js';
-import { AuthMails } from './auth-mails.js';
+import { AuthMails } from './mails/auth-mails.service.js';
 import { AuthService } from './auth.service.js';
-import { ClerkFirstSight } from './clerk-first-sight.js';
-import { EmailChanges } from './email-changes.js';
-import { EmailVerifications } from './email-verifications.js';
-import { LinkVisitors } from './link-visitors.js';
-import { MailLinksController } from './mail-link-auth.controller.js';
-import { LegacyCookies } from './legacy-cookies.js';
-import { DemoAccounts } from './demo-accounts.js';
-import { KnownDevices } from './known-devices.js';
-import { PasswordAttempts } from './password-attempts.js';
-import { PasswordRules } from './password-rules.js';
-import { Passwords } from './passwords.js';
+import { ClerkFirstSight } from './clerk-provisioning.service.js';
+import { EmailChanges } from './emails/email-changes.service.js';
+import { EmailVerifications } from './emails/email-verifications.service.js';
+import { LinkVisitors } from './links/link-visitors.service.js';
+import { MailLinksController } from './links/links.controller.js';
+import { LegacyCookies } from './better-auth/legacy-cookies.service.js';
+import { DemoAccounts } from './demo-accounts.service.js';
+import { KnownDevices } from './passwords/known-devices.service.js';
+import { PasswordAttempts } from './passwords/password-attempts.service.js';
+import { PasswordRules } from './passwords/password-rules.service.js';
+import { Passwords } from './passwords/passwords.service.js';
 
 /** Global only for `ClerkSignIn`, which the guard asks for without knowing us. */
 @Global()

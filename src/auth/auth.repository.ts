@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, desc, eq, gt, isNull, sql } from 'drizzle-orm';
 import { accounts } from '../accounts/accounts.table.js';
-import { DATABASE, type Database } from '../database/database.js';
+import { DATABASE, type Database } from '../platform/database/database.js';
 import { sessions } from '../sessions/sessions.table.js';
 import { users } from '../users/users.table.js';
 

@@ -2,8 +2,8 @@ import { Controller, Get, Header, Req } from '@nestjs/common';
 import { ApiBearerAuth, ApiOkResponse, ApiProduces } from '@nestjs/swagger';
 import type { Request } from 'express';
 import { Limited, Public } from '../access/access.decorators.js';
-import { Problems } from '../common/api-problems.js';
-import { RouteNotFound, ServiceUnavailable } from '../common/common.errors.js';
+import { Problems } from '../platform/problems/problems.decorators.js';
+import { RouteNotFound, ServiceUnavailable } from '../platform/problems/problems.errors.js';
 import { HealthResponse } from './health.dto.js';
 import { HealthService } from './health.service.js';
 

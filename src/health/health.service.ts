@@ -1,11 +1,11 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type BeforeApplicationShutdown, Inject, Injectable } from '@nestjs/common';
-import { RouteNotFound, ServiceUnavailable } from '../common/common.errors.js';
-import { Metrics } from '../common/metrics.js';
-import { Config } from '../config/config.js';
-import { DATABASE, type Database } from '../database/database.js';
-import { pendingMigrations } from '../database/migrations.js';
+import { RouteNotFound, ServiceUnavailable } from '../platform/problems/problems.errors.js';
+import { Metrics } from '../platform/metrics/metrics.service.js';
+import { Config } from '../platform/config/config.js';
+import { DATABASE, type Database } from '../platform/database/database.js';
+import { pendingMigrations } from '../platform/database/migrations.js';
 
 @Injectable()
 export class HealthService implements BeforeApplicationShutdown {

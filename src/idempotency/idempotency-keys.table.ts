@@ -1,5 +1,5 @@
 import { index, pgTable, primaryKey, text } from 'drizzle-orm/pg-core';
-import { createdAt } from '../database/columns.js';
+import { createdAt } from '../platform/database/columns.js';
 
 /** The answer that a request with an `Idempotency-Key` got, for a day. Written in the transaction of its effect. */
 export const idempotencyKeys = pgTable(

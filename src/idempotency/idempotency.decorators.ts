@@ -3,8 +3,8 @@ import { applyDecorators, createParamDecorator, type ExecutionContext } from '@n
 import { ApiHeader } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
 import { principalOf } from '../access/principal.js';
-import { Problems } from '../common/api-problems.js';
-import { InvalidRequest } from '../common/common.errors.js';
+import { Problems } from '../platform/problems/problems.decorators.js';
+import { InvalidRequest } from '../platform/problems/problems.errors.js';
 import type { Identity } from './idempotency.repository.js';
 import { IdempotencyKeyInFlight, IdempotencyKeyReused } from './idempotency.errors.js';
 

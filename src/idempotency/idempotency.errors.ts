@@ -1,4 +1,4 @@
-import { problem } from '../common/problem.js';
+import { problem } from '../platform/problems/problem.js';
 
 export class IdempotencyKeyReused extends problem(
   422,

@@ -1,8 +1,8 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
-import { Keyring } from '../common/keyring.js';
-import { type InvalidField, Problem } from '../common/problem.js';
-import { renewInBatches, sweepInBatches } from '../common/sweep.js';
-import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { Keyring } from '../platform/crypto/keyring.service.js';
+import { type InvalidField, Problem } from '../platform/problems/problem.js';
+import { renewInBatches, sweepInBatches } from '../platform/queue/sweep.js';
+import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { JobsService } from '../jobs/jobs.service.js';
 import type { IdempotentCall } from './idempotency.decorators.js';
 import { IdempotencyKeyInFlight, IdempotencyKeyReused } from './idempotency.errors.js';

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { and, eq, gt, inArray, isNull, or, sql } from 'drizzle-orm';
-import type { Queryable } from '../database/database.js';
+import type { Queryable } from '../platform/database/database.js';
 import { userMerges } from '../users/user-merges.table.js';
 import { type Invitation, invitations } from './invitations.table.js';
 

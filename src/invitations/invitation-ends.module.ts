@@ -1,7 +1,7 @@
 import { Module } from '@nestjs/common';
 import { AuditModule } from '../audit/audit.module.js';
 import { EndedInvitationsRepository } from './ended-invitations.repository.js';
-import { InvitationEnds } from './invitation-ends.js';
+import { InvitationEnds } from './invitation-ends.service.js';
 
 /** Apart from `InvitationsModule`, which needs memberships, which need this. */
 @Module({ imports: [AuditModule], providers: [EndedInvitationsRepository, InvitationEnds], exports: [InvitationEnds] })

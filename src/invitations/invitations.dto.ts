@@ -1,9 +1,9 @@
 import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 import { IsIn, IsOptional, IsString, Length, MaxLength, ValidateIf } from 'class-validator';
-import type { Page } from '../common/cursors.js';
-import { IsEmailAddress } from '../common/emails.js';
-import { ListQuery } from '../common/list.dto.js';
-import { whenGiven } from '../common/transforms.js';
+import type { Page } from '../platform/pagination/cursors.service.js';
+import { IsEmailAddress } from '../platform/text/emails.js';
+import { ListQuery } from '../platform/pagination/list.dto.js';
+import { whenGiven } from '../platform/http/bodies/transforms.js';
 import { type Role, ROLES } from '../memberships/organization-memberships.table.js';
 import type { InvitationWithOrganization } from './invitations.repository.js';
 import { type Invitation, INVITATION_STATUSES, type InvitationStatus } from './invitations.table.js';

@@ -1,4 +1,4 @@
-import { problem } from '../common/problem.js';
+import { problem } from '../platform/problems/problem.js';
 
 export class InvitationNotFound extends problem(404, 'invitation_not_found', 'There is no such invitation for you.') {}
 export class InvitationPending extends problem(

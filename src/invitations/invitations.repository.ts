@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, count, desc, eq, gt, isNull, lt, lte, or, sql } from 'drizzle-orm';
-import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { memberships } from '../memberships/organization-memberships.table.js';
 import { organizations } from '../organizations/organizations.table.js';
 import { userMerges } from '../users/user-merges.table.js';

@@ -1,10 +1,10 @@
 import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { SignedIn } from '../access/access.decorators.js';
 import { Caller, type Principal } from '../access/principal.js';
-import { Problems } from '../common/api-problems.js';
-import { InvalidCursor, ManagedByClerk } from '../common/common.errors.js';
-import { IdPipe } from '../common/id.pipe.js';
-import { ListQuery } from '../common/list.dto.js';
+import { Problems } from '../platform/problems/problems.decorators.js';
+import { InvalidCursor, ManagedByClerk } from '../platform/problems/problems.errors.js';
+import { IdPipe } from '../platform/http/id.pipe.js';
+import { ListQuery } from '../platform/pagination/list.dto.js';
 import { SeatLimitReached } from '../memberships/memberships.errors.js';
 import { AcceptInvitationRequest, OwnInvitationListResponse, OwnInvitationResponse } from './invitations.dto.js';
 import { EmailNotVerified, InvitationGone, InvitationNotFound } from './invitations.errors.js';

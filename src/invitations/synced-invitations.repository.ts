@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, eq, isNull, or, sql, type SQL } from 'drizzle-orm';
-import { type EventKey, isNewer, keyColumns } from '../common/event-key.js';
-import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { type EventKey, isNewer, keyColumns } from '../sync/event-version.js';
+import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { type Invitation, invitations } from './invitations.table.js';
 
 /** One invitation among several of the same address to the same organization. */

@@ -1,11 +1,11 @@
 import { Injectable } from '@nestjs/common';
 import type { Actor } from '../access/principal.js';
 import { AuditService } from '../audit/audit.service.js';
-import { type EventKey, keyColumns } from '../common/event-key.js';
-import { newId } from '../common/ids.js';
-import { holdNames } from '../common/locks.js';
-import { PurgedIds } from '../common/purged-ids.js';
-import type { Queryable } from '../database/database.js';
+import { type EventKey, keyColumns } from '../sync/event-version.js';
+import { newId } from '../platform/crypto/ids.js';
+import { holdNames } from '../platform/database/locks.js';
+import { PurgedIds } from '../sync/purged-ids.service.js';
+import type { Queryable } from '../platform/database/database.js';
 import type { Role } from '../memberships/organization-memberships.table.js';
 import type { InvitationStatus } from './invitations.table.js';
 import { SyncedInvitationsRepository } from './synced-invitations.repository.js';

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { index, integer, pgTable, text, unique, uuid } from 'drizzle-orm/pg-core';
-import { createdAt, time } from '../database/columns.js';
+import { createdAt, time } from '../platform/database/columns.js';
 
 /** One run of a job. The unique pair decides which replica runs a tick. */
 export const jobRuns = pgTable(

@@ -2,7 +2,7 @@ import { Controller, Get, HttpCode, Param, Post } from '@nestjs/common';
 import { ApiParam } from '@nestjs/swagger';
 import { Operator } from '../access/access.decorators.js';
 import { Caller, type Principal } from '../access/principal.js';
-import { Problems } from '../common/api-problems.js';
+import { Problems } from '../platform/problems/problems.decorators.js';
 import { JobListResponse, JobResponse } from './jobs.dto.js';
 import { JobAlreadyRunning, JobNotFound } from './jobs.errors.js';
 import { JobsService } from './jobs.service.js';

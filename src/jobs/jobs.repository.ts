@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, eq, inArray, isNull, lt, sql } from 'drizzle-orm';
-import { newId } from '../common/ids.js';
-import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { newId } from '../platform/crypto/ids.js';
+import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { type JobRun, jobRuns } from './job-runs.table.js';
 
 interface Holder {

@@ -2,11 +2,11 @@ import { Injectable, Logger, type OnModuleInit } from '@nestjs/common';
 import { createTransport, type Transporter } from 'nodemailer';
 import { Counter } from 'prom-client';
 import { RateLimited } from '../access/access.errors.js';
-import { Metrics } from '../common/metrics.js';
-import { Config } from '../config/config.js';
-import type { Queryable } from '../database/database.js';
+import { Metrics } from '../platform/metrics/metrics.service.js';
+import { Config } from '../platform/config/config.js';
+import type { Queryable } from '../platform/database/database.js';
 import { OutboxService } from '../outbox/outbox.service.js';
-import { MailLimits } from './mail-limits.js';
+import { MailLimits } from './mail-limits.service.js';
 import { type Mail, MAIL_KINDS, type MailKind } from './mail.js';
 
 type Content = Pick<Mail, 'to' | 'subject' | 'text'>;

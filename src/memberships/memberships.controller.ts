@@ -1,9 +1,9 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Query } from '@nestjs/common';
 import { Roles, Scopes } from '../access/access.decorators.js';
 import { Caller, type Principal } from '../access/principal.js';
-import { Problems } from '../common/api-problems.js';
-import { InvalidCursor, ManagedByClerk } from '../common/common.errors.js';
-import { IdPipe } from '../common/id.pipe.js';
+import { Problems } from '../platform/problems/problems.decorators.js';
+import { InvalidCursor, ManagedByClerk } from '../platform/problems/problems.errors.js';
+import { IdPipe } from '../platform/http/id.pipe.js';
 import { ChangeRoleRequest, ListMembershipsQuery, MembershipListResponse, MembershipResponse } from './memberships.dto.js';
 import { LastAdmin, MembershipNotFound } from './memberships.errors.js';
 import { MembershipsService } from './memberships.service.js';

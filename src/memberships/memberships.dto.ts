@@ -1,7 +1,7 @@
 import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 import { IsIn, IsOptional, IsString, MaxLength } from 'class-validator';
-import type { Page } from '../common/cursors.js';
-import { ListQuery } from '../common/list.dto.js';
+import type { Page } from '../platform/pagination/cursors.service.js';
+import { ListQuery } from '../platform/pagination/list.dto.js';
 import type { Member, MemberSort } from './memberships.repository.js';
 import { type Role, ROLES } from './organization-memberships.table.js';
 

@@ -1,4 +1,4 @@
-import { problem } from '../common/problem.js';
+import { problem } from '../platform/problems/problem.js';
 
 export class MembershipNotFound extends problem(404, 'membership_not_found', 'There is no such membership in this organization.') {}
 export class SeatLimitReached extends problem(

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, asc, desc, eq, getTableColumns, inArray, isNull, ne, sql } from 'drizzle-orm';
-import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { organizations } from '../organizations/organizations.table.js';
 import { users, userSearch } from '../users/users.table.js';
 import { type Membership, memberships, type Role } from './organization-memberships.table.js';

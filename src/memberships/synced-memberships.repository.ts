@@ -1,8 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, eq, gt, inArray, isNull, or } from 'drizzle-orm';
-import { type EventKey, keyColumns, mayWrite } from '../common/event-key.js';
-import { isAMinuteOld } from '../database/columns.js';
-import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { type EventKey, keyColumns, mayWrite } from '../sync/event-version.js';
+import { isAMinuteOld } from '../platform/database/columns.js';
+import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { users } from '../users/users.table.js';
 import { type Membership, memberships } from './organization-memberships.table.js';
 

@@ -2,10 +2,10 @@ import { isDeepStrictEqual } from 'node:util';
 import { Injectable } from '@nestjs/common';
 import type { Actor } from '../access/principal.js';
 import { AuditService } from '../audit/audit.service.js';
-import { type EventKey, keyColumns } from '../common/event-key.js';
-import { newId } from '../common/ids.js';
-import { PurgedIds } from '../common/purged-ids.js';
-import type { Queryable } from '../database/database.js';
+import { type EventKey, keyColumns } from '../sync/event-version.js';
+import { newId } from '../platform/crypto/ids.js';
+import { PurgedIds } from '../sync/purged-ids.service.js';
+import type { Queryable } from '../platform/database/database.js';
 import type { Membership, Role } from './organization-memberships.table.js';
 import { type ClerkMember, SyncedMembershipsRepository } from './synced-memberships.repository.js';
 

@@ -1,8 +1,8 @@
 import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 import { IsString, IsUrl, Length, MaxLength, ValidateIf } from 'class-validator';
-import type { Page } from '../common/cursors.js';
-import { IsDisplayName } from '../common/display-names.js';
-import { whenGiven, whenNotNull } from '../common/transforms.js';
+import type { Page } from '../platform/pagination/cursors.service.js';
+import { IsDisplayName } from '../platform/text/display-names.js';
+import { whenGiven, whenNotNull } from '../platform/http/bodies/transforms.js';
 import { type Role, ROLES } from '../memberships/organization-memberships.table.js';
 import type { OwnOrganization } from './organizations.repository.js';
 import type { Organization } from './organizations.table.js';

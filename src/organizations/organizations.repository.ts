@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, desc, eq, inArray, isNotNull, isNull, lt, sql } from 'drizzle-orm';
-import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { invitations } from '../invitations/invitations.table.js';
 import { memberships, type Role } from '../memberships/organization-memberships.table.js';
 import { type Organization, organizations } from './organizations.table.js';

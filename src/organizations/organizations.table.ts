@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { check, index, pgTable, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
-import { eventKey, time, timestamps } from '../database/columns.js';
+import { eventKey, time, timestamps } from '../platform/database/columns.js';
 
 /** A tenant. */
 export const organizations = pgTable(

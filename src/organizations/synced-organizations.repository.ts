@@ -1,8 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, eq, gt, inArray, isNotNull, isNull, or, sql } from 'drizzle-orm';
-import { type EventKey, isSame, keyColumns, keyOfRow, mayWrite, newestFirst } from '../common/event-key.js';
-import { isAMinuteOld } from '../database/columns.js';
-import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { type EventKey, isSame, keyColumns, keyOfRow, mayWrite, newestFirst } from '../sync/event-version.js';
+import { isAMinuteOld } from '../platform/database/columns.js';
+import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { type Organization, organizations } from './organizations.table.js';
 
 /** Statements about organizations that a provider owns, tombstones included. */

@@ -1,12 +1,12 @@
 import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnModuleInit, type BeforeApplicationShutdown } from '@nestjs/common';
 import { Counter, Gauge } from 'prom-client';
-import { newId } from '../common/ids.js';
-import { Keyring } from '../common/keyring.js';
-import { Metrics } from '../common/metrics.js';
-import { Poller } from '../common/poller.js';
-import { reasonOf } from '../common/reason.js';
-import { renewInBatches, sweepInBatches } from '../common/sweep.js';
-import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { newId } from '../platform/crypto/ids.js';
+import { Keyring } from '../platform/crypto/keyring.service.js';
+import { Metrics } from '../platform/metrics/metrics.service.js';
+import { Poller } from '../platform/queue/poller.js';
+import { reasonOf } from '../platform/logging/reason.js';
+import { renewInBatches, sweepInBatches } from '../platform/queue/sweep.js';
+import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { JobsService } from '../jobs/jobs.service.js';
 import { type ClaimedEntry, OutboxRepository } from './outbox.repository.js';
 

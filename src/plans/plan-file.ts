@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
-import { ConfigError, type PlanSettings } from '../config/config.js';
+import { ConfigError, type PlanSettings } from '../platform/config/config.js';
 import { BILLING_PROVIDERS, type BillingProviderName, type Plan, type Tier, TIERS } from './plans.js';
 
 /** What the plan file and `BILLING_PRODUCTS` say together. */

@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { Config, type PlanSettings } from '../config/config.js';
+import { Config, type PlanSettings } from '../platform/config/config.js';
 import { loadPlans } from './plan-file.js';
 import { type Plan, type Tier, TIERS } from './plans.js';
 

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { ConfigError } from '../config/config.js';
+import { ConfigError } from '../platform/config/config.js';
 import { planMistakes } from './plan-file.js';
 import type { PlanLimits } from './plans.js';
 import { PlansService } from './plans.service.js';

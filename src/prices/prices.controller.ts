@@ -1,8 +1,8 @@
 import { Body, Controller, Get, Put, Query } from '@nestjs/common';
 import { Operator, SignedIn } from '../access/access.decorators.js';
 import { Caller, type Principal } from '../access/principal.js';
-import { Problems } from '../common/api-problems.js';
-import { InvalidCursor } from '../common/common.errors.js';
+import { Problems } from '../platform/problems/problems.decorators.js';
+import { InvalidCursor } from '../platform/problems/problems.errors.js';
 import { ListPricesQuery, PriceListResponse, PriceRequest, SetPricesRequest, SetPricesResponse } from './prices.dto.js';
 import { OtherCurrency } from './prices.errors.js';
 import { PricesService } from './prices.service.js';

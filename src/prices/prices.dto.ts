@@ -16,11 +16,11 @@ import {
   ValidateIf,
   ValidateNested,
 } from 'class-validator';
-import type { Page } from '../common/cursors.js';
-import { IsIdentifierText } from '../common/display-names.js';
-import { IsTime } from '../common/is-time.js';
-import { ListQuery } from '../common/list.dto.js';
-import { whenGiven } from '../common/transforms.js';
+import type { Page } from '../platform/pagination/cursors.service.js';
+import { IsIdentifierText } from '../platform/text/display-names.js';
+import { IsTime } from '../platform/time/is-time.js';
+import { ListQuery } from '../platform/pagination/list.dto.js';
+import { whenGiven } from '../platform/http/bodies/transforms.js';
 import type { GivenPrice } from './prices.service.js';
 import type { Price, TokenClass } from './prices.table.js';
 

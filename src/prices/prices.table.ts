@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { bigint, check, pgEnum, pgTable, primaryKey, text } from 'drizzle-orm/pg-core';
-import { time, timestamps } from '../database/columns.js';
+import { time, timestamps } from '../platform/database/columns.js';
 
 /** `total` prices usage of which only a plain total is known. */
 export const TOKEN_CLASSES = ['input', 'output', 'cached_input', 'reasoning', 'total'] as const;

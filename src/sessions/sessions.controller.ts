@@ -1,10 +1,10 @@
 import { Controller, Delete, Get, HttpCode, Param, Query } from '@nestjs/common';
 import { SignedIn } from '../access/access.decorators.js';
 import { Caller, type Principal } from '../access/principal.js';
-import { Problems } from '../common/api-problems.js';
-import { InvalidCursor } from '../common/common.errors.js';
-import { IdPipe } from '../common/id.pipe.js';
-import { ListQuery } from '../common/list.dto.js';
+import { Problems } from '../platform/problems/problems.decorators.js';
+import { InvalidCursor } from '../platform/problems/problems.errors.js';
+import { IdPipe } from '../platform/http/id.pipe.js';
+import { ListQuery } from '../platform/pagination/list.dto.js';
 import { RevokedSessionsResponse, SessionListResponse, SessionResponse } from './sessions.dto.js';
 import { SessionNotFound } from './sessions.errors.js';
 import { SessionsService } from './sessions.service.js';

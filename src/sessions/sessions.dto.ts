@@ -1,5 +1,5 @@
 import { ApiProperty, ApiSchema } from '@nestjs/swagger';
-import type { Page } from '../common/cursors.js';
+import type { Page } from '../platform/pagination/cursors.service.js';
 import type { Session } from './sessions.table.js';
 
 @ApiSchema({ description: 'A device that is signed in.' })

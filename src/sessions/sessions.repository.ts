@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, desc, eq, gt, inArray, isNotNull, isNull, lt, ne, sql, type SQL } from 'drizzle-orm';
-import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { type Session, sessions } from './sessions.table.js';
 
 /** How long the row of an ended Clerk session stays to refuse its tokens: longer than Clerk lets a session live. */

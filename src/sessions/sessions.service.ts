@@ -1,11 +1,11 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import type { Actor } from '../access/principal.js';
 import { AuditService } from '../audit/audit.service.js';
-import { Cursors, type Page } from '../common/cursors.js';
-import { newId } from '../common/ids.js';
-import { sweepInBatches } from '../common/sweep.js';
-import { Config } from '../config/config.js';
-import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { Cursors, type Page } from '../platform/pagination/cursors.service.js';
+import { newId } from '../platform/crypto/ids.js';
+import { sweepInBatches } from '../platform/queue/sweep.js';
+import { Config } from '../platform/config/config.js';
+import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { JobsService } from '../jobs/jobs.service.js';
 import { OutboxService } from '../outbox/outbox.service.js';
 import { SessionNotFound } from './sessions.errors.js';

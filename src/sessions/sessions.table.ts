@@ -1,5 +1,5 @@
 import { boolean, index, pgTable, text, uuid } from 'drizzle-orm/pg-core';
-import { time, timestamps } from '../database/columns.js';
+import { time, timestamps } from '../platform/database/columns.js';
 import { users } from '../users/users.table.js';
 
 /**

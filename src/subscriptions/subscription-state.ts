@@ -1,4 +1,4 @@
-import { laterBy } from '../common/moments.js';
+import { laterBy } from '../platform/time/moments.js';
 import { type Tier, TIERS } from '../plans/plans.js';
 import type { Subscription, SubscriptionStatus } from './subscriptions.table.js';
 

@@ -1,4 +1,4 @@
-import { problem } from '../common/problem.js';
+import { problem } from '../platform/problems/problem.js';
 
 export class SubscriptionNotFound extends problem(404, 'subscription_not_found', 'There is no such subscription.') {}
 export class OwnerNotFound extends problem(404, 'owner_not_found', 'There is no such user or organization.') {}

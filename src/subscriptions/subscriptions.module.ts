@@ -4,23 +4,23 @@ import { IdempotencyModule } from '../idempotency/idempotency.module.js';
 import { JobsModule } from '../jobs/jobs.module.js';
 import { OutboxModule } from '../outbox/outbox.module.js';
 import { PlansModule } from '../plans/plans.module.js';
-import { BillingProviders } from './billing-provider.js';
-import { BillingReconciliation } from './billing-reconciliation.js';
-import { Checkouts } from './checkouts.js';
-import { ComparedSubscriptionsRepository } from './compared-subscriptions.repository.js';
+import { BillingProviders } from './sync/billing-provider.port.js';
+import { BillingReconciliation } from './reconciliation/billing-reconciliation.job.js';
+import { Checkouts } from './checkout/checkout.service.js';
+import { ComparedSubscriptionsRepository } from './reconciliation/compared-subscriptions.repository.js';
 import { OperatorSubscriptionsController } from './operator-subscriptions.controller.js';
 import { OrganizationSubscriptionsController } from './organization-subscriptions.controller.js';
-import { Seats } from './seats.js';
-import { SubscriptionChecks } from './subscription-checks.js';
-import { PaidSubscriptionsRepository } from './paid-subscriptions.repository.js';
-import { SubscriptionEnds } from './subscription-ends.js';
-import { SubscriptionWatch } from './subscription-watch.js';
-import { SubscriptionOwners } from './subscription-owners.js';
+import { Seats } from './entitlements/seat-sync.job.js';
+import { SubscriptionChecks } from './reconciliation/renewal-checks.job.js';
+import { PaidSubscriptionsRepository } from './payments/paid-subscriptions.repository.js';
+import { SubscriptionEnds } from './customers/provider-cancellation.listener.js';
+import { SubscriptionWatch } from './reconciliation/orphan-monitor.job.js';
+import { SubscriptionOwners } from './customers/subscription-owners.service.js';
 import { SubscriptionsController } from './subscriptions.controller.js';
 import { SubscriptionsRepository } from './subscriptions.repository.js';
 import { SubscriptionsService } from './subscriptions.service.js';
-import { SyncedSubscriptionsRepository } from './synced-subscriptions.repository.js';
-import { SyncedSubscriptionsService } from './synced-subscriptions.service.js';
+import { SyncedSubscriptionsRepository } from './sync/synced-subscriptions.repository.js';
+import { SyncedSubscriptionsService } from './sync/synced-subscriptions.service.js';
 
 @Module({
   imports: [AuditModule, IdempotencyModule, JobsModule, OutboxModule, PlansModule],

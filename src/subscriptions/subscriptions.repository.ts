@@ -1,19 +1,19 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, count, desc, eq, gt, inArray, isNotNull, isNull, notInArray, or, type Placeholder, type SQL, sql } from 'drizzle-orm';
-import { newestFirst } from '../common/event-key.js';
-import type { Owner } from '../common/owner.js';
-import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { newestFirst } from '../sync/event-version.js';
+import type { Owner } from '../owners/owner.js';
+import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { memberships } from '../memberships/organization-memberships.table.js';
 import { organizations } from '../organizations/organizations.table.js';
 import { userMerges } from '../users/user-merges.table.js';
 import { users } from '../users/users.table.js';
-import { billingCustomers, type BillingCustomer, type Provider } from './billing-customers.table.js';
-import type { BillingPeriod } from './billing-provider.js';
-import { ownedBy } from './owned-by.js';
-import { hasPaymentOf } from './paid-subscriptions.repository.js';
-import type { PaymentState } from './payment-state.js';
-import { subscriptionPeriods } from './subscription-periods.table.js';
-import { subscriptionProducts } from './subscription-products.table.js';
+import { billingCustomers, type BillingCustomer, type Provider } from './customers/billing-customers.table.js';
+import type { BillingPeriod } from './sync/billing-provider.port.js';
+import { ownedBy } from './customers/owned-by.js';
+import { hasPaymentOf } from './payments/paid-subscriptions.repository.js';
+import type { PaymentState } from './payments/payment-state.js';
+import { subscriptionPeriods } from './sync/subscription-periods.table.js';
+import { subscriptionProducts } from './sync/subscription-products.table.js';
 import { type Subscription, type SubscriptionStatus, subscriptions } from './subscriptions.table.js';
 
 export interface SubscriptionFilters {

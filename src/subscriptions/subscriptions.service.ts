@@ -1,23 +1,23 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Actor } from '../access/principal.js';
-import { Clock } from '../common/clock.js';
-import { InvalidRequest } from '../common/common.errors.js';
-import { Cursors, type Page } from '../common/cursors.js';
-import { newId } from '../common/ids.js';
-import type { Owner } from '../common/owner.js';
-import { Config } from '../config/config.js';
-import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { Clock } from '../platform/time/clock.service.js';
+import { InvalidRequest } from '../platform/problems/problems.errors.js';
+import { Cursors, type Page } from '../platform/pagination/cursors.service.js';
+import { newId } from '../platform/crypto/ids.js';
+import type { Owner } from '../owners/owner.js';
+import { Config } from '../platform/config/config.js';
+import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import type { Plan, Tier } from '../plans/plans.js';
 import { PlansService } from '../plans/plans.service.js';
-import { billingPeriodsOf } from './billing-periods.js';
-import type { BillingPeriods } from './billing-provider.js';
-import { PaidSubscriptionsRepository, type ShownPayment } from './paid-subscriptions.repository.js';
-import type { PaymentState } from './payment-state.js';
+import { billingPeriodsOf } from './sync/billing-periods.js';
+import type { BillingPeriods } from './sync/billing-provider.port.js';
+import { PaidSubscriptionsRepository, type ShownPayment } from './payments/paid-subscriptions.repository.js';
+import type { PaymentState } from './payments/payment-state.js';
 import { bestOf, type Judged, type Reason, stateOf, stateOfReturned } from './subscription-state.js';
 import { NotAGrant, OwnerNotFound, PlanRequired, SubscriptionNotFound } from './subscriptions.errors.js';
 import { type SubscriptionFilters, SubscriptionsRepository } from './subscriptions.repository.js';
 import type { Subscription } from './subscriptions.table.js';
-import { SubscriptionOwners } from './subscription-owners.js';
+import { SubscriptionOwners } from './customers/subscription-owners.service.js';
 
 const DAY_MS = 86_400_000;
 

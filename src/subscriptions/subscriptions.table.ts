@@ -1,8 +1,8 @@
 import { sql } from 'drizzle-orm';
 import { bigint, boolean, check, index, integer, pgEnum, pgTable, text, unique, uuid } from 'drizzle-orm/pg-core';
-import { eventKey, time, timestamps } from '../database/columns.js';
+import { eventKey, time, timestamps } from '../platform/database/columns.js';
 import { TIERS } from '../plans/plans.js';
-import { billingProvider, ownerKind } from './billing-customers.table.js';
+import { billingProvider, ownerKind } from './customers/billing-customers.table.js';
 
 /** One vocabulary for all providers; `providerStatus` keeps theirs. */
 export const SUBSCRIPTION_STATUSES = ['incomplete', 'trialing', 'active', 'past_due', 'paused', 'unpaid', 'canceled'] as const;

@@ -1,10 +1,10 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiBody, ApiParam } from '@nestjs/swagger';
 import { Limited, Roles, Scopes } from '../access/access.decorators.js';
-import { Problems } from '../common/api-problems.js';
-import { InvalidCursor } from '../common/common.errors.js';
-import { IdPipe } from '../common/id.pipe.js';
-import { ListQuery } from '../common/list.dto.js';
+import { Problems } from '../platform/problems/problems.decorators.js';
+import { InvalidCursor } from '../platform/problems/problems.errors.js';
+import { IdPipe } from '../platform/http/id.pipe.js';
+import { ListQuery } from '../platform/pagination/list.dto.js';
 import { UsageAnswer } from './usage-answer.js';
 import { Answer, OfUsage } from './usage.decorators.js';
 import {

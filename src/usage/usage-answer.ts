@@ -1,8 +1,8 @@
 import type { Response } from 'express';
 import { RateLimited } from '../access/access.errors.js';
-import { InvalidRequest } from '../common/common.errors.js';
-import type { InvalidField } from '../common/problem.js';
-import type { Quota, Rejection } from './usage-operations.js';
+import { InvalidRequest } from '../platform/problems/problems.errors.js';
+import type { InvalidField } from '../platform/problems/problem.js';
+import type { Quota, Rejection } from './ledger/operations.js';
 import { QuotaResponse, UsageBatchResponse, UsageHoldResponse, UsageResponse } from './usage.dto.js';
 import { HoldConflict, HoldSettled, QuotaExceeded, UsageConflict } from './usage.errors.js';
 import type { Answered, UsageService } from './usage.service.js';

@@ -1,17 +1,17 @@
 import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 import { IsInt, IsString, IsUUID, Length, Max, Min, ValidateIf } from 'class-validator';
-import type { Page } from '../common/cursors.js';
-import { IsIdentifierText } from '../common/display-names.js';
-import { DescribesProblem } from '../common/api-problems.js';
-import { InvalidFieldResponse, ProblemResponse } from '../common/problem.dto.js';
-import { whenGiven } from '../common/transforms.js';
+import type { Page } from '../platform/pagination/cursors.service.js';
+import { IsIdentifierText } from '../platform/text/display-names.js';
+import { DescribesProblem } from '../platform/problems/problems.decorators.js';
+import { InvalidFieldResponse, ProblemResponse } from '../platform/problems/problem.dto.js';
+import { whenGiven } from '../platform/http/bodies/transforms.js';
 import { type Tier, TIERS } from '../plans/plans.js';
-import { ALERT_THRESHOLDS, MOST_TOKENS } from './usage-account.js';
-import type { UsageAlert } from './usage-alerts.table.js';
-import { type EventResult, type Outcome, OUTCOMES, type Quota, type Rejection, REJECTIONS } from './usage-operations.js';
-import { MOST_METADATA, MOST_METADATA_CHARACTERS, type Metadata } from './usage-event.js';
+import { ALERT_THRESHOLDS, MOST_TOKENS } from './quotas/quota-balance.js';
+import type { UsageAlert } from './alerts/usage-alerts.table.js';
+import { type EventResult, type Outcome, OUTCOMES, type Quota, type Rejection, REJECTIONS } from './ledger/operations.js';
+import { MOST_METADATA, MOST_METADATA_CHARACTERS, type Metadata } from './events/usage-event.js';
 import { QuotaExceeded } from './usage.errors.js';
-import { HOLD_STATUSES, type HoldStatus, type UsageHold } from './usage-holds.table.js';
+import { HOLD_STATUSES, type HoldStatus, type UsageHold } from './holds/usage-holds.table.js';
 import type { Answered, BatchResult } from './usage.service.js';
 
 const tokens = { type: 'integer', minimum: 0, maximum: MOST_TOKENS } as const;

@@ -1,22 +1,22 @@
 import { Module } from '@nestjs/common';
 import { JobsModule } from '../jobs/jobs.module.js';
-import { MetersModule } from '../meters/meters.module.js';
+import { MetersModule } from './exports/meter-exports.module.js';
 import { OutboxModule } from '../outbox/outbox.module.js';
 import { PlansModule } from '../plans/plans.module.js';
 import { SubscriptionsModule } from '../subscriptions/subscriptions.module.js';
 import { OrganizationUsageController } from './organization-usage.controller.js';
-import { UsageAlerts } from './usage-alerts.js';
-import { UsageLedger } from './usage-ledger.js';
+import { UsageAlerts } from './alerts/usage-alerts.service.js';
+import { UsageLedger } from './ledger/usage-ledger.service.js';
 import { UsageController } from './usage.controller.js';
-import { PartitionedUsageRepository } from './partitioned-usage.repository.js';
-import { UsagePartitions } from './usage-partitions.js';
-import { UsagePeriods } from './usage-periods.js';
-import { UsageRetention } from './usage-retention.js';
-import { HoldSweeps } from './hold-sweeps.js';
-import { HeldUsageRepository } from './held-usage.repository.js';
-import { UsageRepository } from './usage.repository.js';
-import { ComparedUsageRepository } from './compared-usage.repository.js';
-import { UsageVerification } from './usage-verification.js';
+import { PartitionedUsageRepository } from './partitions/partitioned-usage.repository.js';
+import { UsagePartitions } from './partitions/usage-partitions.job.js';
+import { UsagePeriods } from './quotas/usage-periods.service.js';
+import { UsageRetention } from './partitions/usage-retention.job.js';
+import { HoldSweeps } from './holds/hold-expiry.job.js';
+import { HeldUsageRepository } from './holds/held-usage.repository.js';
+import { UsageRepository } from './ledger/usage.repository.js';
+import { ComparedUsageRepository } from './reconciliation/compared-usage.repository.js';
+import { UsageVerification } from './reconciliation/usage-verification.service.js';
 import { UsageService } from './usage.service.js';
 
 @Module({

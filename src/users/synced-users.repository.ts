@@ -1,8 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, count, eq, gt, inArray, isNotNull, isNull, or, sql } from 'drizzle-orm';
-import { type EventKey, isNewer, isSame, keyColumns, keyOfRow, mayWrite, newestFirst } from '../common/event-key.js';
-import { isAMinuteOld } from '../database/columns.js';
-import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { type EventKey, isNewer, isSame, keyColumns, keyOfRow, mayWrite, newestFirst } from '../sync/event-version.js';
+import { isAMinuteOld } from '../platform/database/columns.js';
+import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { type UserMerge, userMerges } from './user-merges.table.js';
 import { type User, users } from './users.table.js';
 

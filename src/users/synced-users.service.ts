@@ -2,16 +2,16 @@ import { isDeepStrictEqual } from 'node:util';
 import { Injectable } from '@nestjs/common';
 import type { Actor } from '../access/principal.js';
 import { AuditService } from '../audit/audit.service.js';
-import { type EventKey, keyColumns } from '../common/event-key.js';
-import { newId } from '../common/ids.js';
-import { holdNames } from '../common/locks.js';
-import { PurgedIds } from '../common/purged-ids.js';
-import type { Queryable } from '../database/database.js';
-import { Overtaken } from '../database/database-errors.js';
+import { type EventKey, keyColumns } from '../sync/event-version.js';
+import { newId } from '../platform/crypto/ids.js';
+import { holdNames } from '../platform/database/locks.js';
+import { PurgedIds } from '../sync/purged-ids.service.js';
+import type { Queryable } from '../platform/database/database.js';
+import { Overtaken } from '../platform/database/database-errors.js';
 import { MembershipsService } from '../memberships/memberships.service.js';
-import { SubscriptionOwners } from '../subscriptions/subscription-owners.js';
+import { SubscriptionOwners } from '../subscriptions/customers/subscription-owners.service.js';
 import { SyncedUsersRepository } from './synced-users.repository.js';
-import { UserMerges } from './user-merges.js';
+import { UserMerges } from './user-merges.service.js';
 import type { User, users } from './users.table.js';
 
 /** A user as the provider that owns them tells it. */

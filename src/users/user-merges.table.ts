@@ -1,5 +1,5 @@
 import { index, pgTable, text, uuid } from 'drizzle-orm/pg-core';
-import { createdAt, eventKey } from '../database/columns.js';
+import { createdAt, eventKey } from '../platform/database/columns.js';
 
 /** A local user who turned out to be the same person as a Clerk user, and what went over to that one. */
 export const userMerges = pgTable(

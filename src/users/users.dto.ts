@@ -1,12 +1,12 @@
 import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 import { Transform } from 'class-transformer';
 import { IsOptional, IsString, IsUrl, Matches, MaxLength, ValidateIf } from 'class-validator';
-import type { Page } from '../common/cursors.js';
-import { IsDisplayName } from '../common/display-names.js';
-import { normalisedEmail } from '../common/emails.js';
-import { IsTime } from '../common/is-time.js';
-import { ListQuery } from '../common/list.dto.js';
-import { trimmed, whenGiven, whenNotNull } from '../common/transforms.js';
+import type { Page } from '../platform/pagination/cursors.service.js';
+import { IsDisplayName } from '../platform/text/display-names.js';
+import { normalisedEmail } from '../platform/text/emails.js';
+import { IsTime } from '../platform/time/is-time.js';
+import { ListQuery } from '../platform/pagination/list.dto.js';
+import { trimmed, whenGiven, whenNotNull } from '../platform/http/bodies/transforms.js';
 import type { User } from './users.table.js';
 
 @ApiSchema({ description: 'What changes; the rest stays.' })

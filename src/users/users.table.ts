@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { boolean, check, index, pgTable, text, uuid } from 'drizzle-orm/pg-core';
-import { eventKey, time, timestamps } from '../database/columns.js';
+import { eventKey, time, timestamps } from '../platform/database/columns.js';
 
 /** One person. */
 export const users = pgTable(

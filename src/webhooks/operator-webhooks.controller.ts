@@ -1,9 +1,9 @@
 import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { Operator } from '../access/access.decorators.js';
 import { Caller, type Principal } from '../access/principal.js';
-import { Problems } from '../common/api-problems.js';
-import { InvalidCursor } from '../common/common.errors.js';
-import { IdPipe } from '../common/id.pipe.js';
+import { Problems } from '../platform/problems/problems.decorators.js';
+import { InvalidCursor } from '../platform/problems/problems.errors.js';
+import { IdPipe } from '../platform/http/id.pipe.js';
 import {
   ListWebhookEventsQuery,
   ReplayedWebhookEventsResponse,

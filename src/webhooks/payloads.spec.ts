@@ -1,5 +1,5 @@
 import { masked, readPayload } from './payloads.js';
-import { Unreadable } from './webhook-provider.js';
+import { Unreadable } from './webhook-provider.port.js';
 
 const read = (text: string) => readPayload(Buffer.from(text));
 

@@ -1,4 +1,4 @@
-import { Unreadable } from './webhook-provider.js';
+import { Unreadable } from './webhook-provider.port.js';
 
 /** What no provider sends. */
 const MAX_DEPTH = 64;

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { index, integer, pgEnum, pgTable, text, unique, uuid } from 'drizzle-orm/pg-core';
-import { bytes, preciseTime, time } from '../database/columns.js';
+import { bytes, preciseTime, time } from '../platform/database/columns.js';
 
 export const WEBHOOK_STATUSES = ['pending', 'processed', 'ignored', 'quarantined', 'dead'] as const;
 export type WebhookStatus = (typeof WEBHOOK_STATUSES)[number];

@@ -1,9 +1,9 @@
 import { ApiProperty, ApiSchema, IntersectionType } from '@nestjs/swagger';
 import { IsIn, IsOptional, IsString, MaxLength, ValidateIf } from 'class-validator';
-import type { Page } from '../common/cursors.js';
-import { IsTime } from '../common/is-time.js';
-import { ListQuery } from '../common/list.dto.js';
-import { whenGiven } from '../common/transforms.js';
+import type { Page } from '../platform/pagination/cursors.service.js';
+import { IsTime } from '../platform/time/is-time.js';
+import { ListQuery } from '../platform/pagination/list.dto.js';
+import { whenGiven } from '../platform/http/bodies/transforms.js';
 import { WEBHOOK_STATUSES, type WebhookStatus } from './webhook-events.table.js';
 import type { WebhookEventSummary } from './webhooks.repository.js';
 import type { ReadableEvent } from './webhooks.service.js';

@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, desc, eq, getTableColumns, gte, inArray, isNotNull, lt, ne, type SQL, sql } from 'drizzle-orm';
-import { newId } from '../common/ids.js';
-import { DATABASE, type Database, type Queryable } from '../database/database.js';
+import { newId } from '../platform/crypto/ids.js';
+import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { webhookEvents as events, type WebhookEvent, type WebhookStatus } from './webhook-events.table.js';
 
 export interface WebhookFilters {

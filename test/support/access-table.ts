@@ -1,4 +1,4 @@
-import { newId } from '../../src/common/ids.js';
+import { newId } from '../../src/platform/crypto/ids.js';
 import type { Operation } from './api.js';
 import { PASSWORD } from './people.js';
 import type { Person, Tenant } from './tenant-world.js';

@@ -1,8 +1,8 @@
 import type { AddressInfo } from 'node:net';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import supertest from 'supertest';
-import { loadConfig } from '../../src/config/config.js';
-import { createApp } from '../../src/setup-app.js';
+import { loadConfig } from '../../src/platform/config/config.js';
+import { createApp } from '../../src/create-app.js';
 import { asAppRole, createTestDatabase, type TestDatabase } from './database.js';
 
 export interface TestApp {

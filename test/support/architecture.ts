@@ -124,7 +124,7 @@ export const leavesKnowNoModule: Rule = (sources) =>
 
 export const environmentHasOneReader: Rule = forbid(
   /process\.env|process\['env'\]|loadEnvFile|\benv\b.*from 'node:process'/,
-  (file) => file === 'config/config.ts',
+  (file) => file === 'platform/config/config.ts',
 );
 
 export const sdksHaveOneHome: Rule = (sources) =>

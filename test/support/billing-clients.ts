@@ -1,8 +1,8 @@
-import { loadConfig } from '../../src/config/config.js';
-import { BillingProviders } from '../../src/subscriptions/billing-provider.js';
-import type { BillingCalls } from '../../src/webhooks/billing-calls.js';
-import { DodoApi } from '../../src/webhooks/dodo/dodo-api.js';
-import { PolarApi } from '../../src/webhooks/polar/polar-api.js';
+import { loadConfig } from '../../src/platform/config/config.js';
+import { BillingProviders } from '../../src/subscriptions/sync/billing-provider.port.js';
+import type { BillingCalls } from '../../src/providers/billing-calls.js';
+import { DodoApi } from '../../src/providers/dodo/dodo-api.client.js';
+import { PolarApi } from '../../src/providers/polar/polar-api.client.js';
 import { testEnvironment } from './app.js';
 
 const configOf = (environment: Record<string, string>) => loadConfig({ ...testEnvironment('postgres://localhost/none'), ...environment });

@@ -1,11 +1,11 @@
-import type { PaymentSnapshot, SubscriptionSnapshot } from '../../src/subscriptions/billing-provider.js';
+import type { PaymentSnapshot, SubscriptionSnapshot } from '../../src/subscriptions/sync/billing-provider.port.js';
 import {
   disputeOf,
   paymentOf,
   refundOf as dodoRefundOf,
   subscriptionOf as dodoSubscriptionOf,
-} from '../../src/webhooks/dodo/dodo-objects.js';
-import { orderOf, refundOf as polarRefundOf, subscriptionOf as polarSubscriptionOf } from '../../src/webhooks/polar/polar-objects.js';
+} from '../../src/providers/dodo/dodo-objects.js';
+import { orderOf, refundOf as polarRefundOf, subscriptionOf as polarSubscriptionOf } from '../../src/providers/polar/polar-objects.js';
 import type { BillingRows } from './billing-rows.js';
 import { type ProvidersWorld, isOrganization, type OwnerName, OWNERS, rendered } from './providers-world.js';
 

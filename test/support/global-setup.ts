@@ -11,12 +11,12 @@ const ENOUGH_BYTES = 4 * 2 ** 30;
 /** One server for the whole run, and one migrated template that every test file's database is cloned from. */
 export default async function setUp(): Promise<void> {
   // Jest maps `src` to `dist` in tests, but not here.
-  const dist = path.resolve('dist/database');
+  const dist = path.resolve('dist/platform/database');
   const { startEmbeddedPostgres } = (await import(
     `${dist}/embedded-postgres.js`
-  )) as typeof import('../../src/database/embedded-postgres.js');
-  const { migrate } = (await import(`${dist}/migrations.js`)) as typeof import('../../src/database/migrations.js');
-  const { grantAppRole } = (await import(`${dist}/app-role.js`)) as typeof import('../../src/database/app-role.js');
+  )) as typeof import('../../src/platform/database/embedded-postgres.js');
+  const { migrate } = (await import(`${dist}/migrations.js`)) as typeof import('../../src/platform/database/migrations.js');
+  const { grantAppRole } = (await import(`${dist}/app-role.js`)) as typeof import('../../src/platform/database/app-role.js');
   let serverUrl = process.env['DATABASE_URL'];
   if (serverUrl === undefined) {
     const directory = makeDirectory();

@@ -21,8 +21,8 @@ async function obey(order: Order): Promise<object> {
     await app?.close();
     return { closed: true };
   }
-  const { loadConfig } = (await import(`${order.dist}/config/config.js`)) as typeof import('../../src/config/config.js');
-  const { createApp } = (await import(`${order.dist}/setup-app.js`)) as typeof import('../../src/setup-app.js');
+  const { loadConfig } = (await import(`${order.dist}/platform/config/config.js`)) as typeof import('../../src/platform/config/config.js');
+  const { createApp } = (await import(`${order.dist}/create-app.js`)) as typeof import('../../src/create-app.js');
   app = await createApp(loadConfig(order.environment));
   await app.listen(0, '127.0.0.1');
   return { url: `http://127.0.0.1:${(app.getHttpServer().address() as AddressInfo).port}` };

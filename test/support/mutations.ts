@@ -27,11 +27,11 @@ const SESSIONS = 'sessions/sessions.repository.js';
 const ACCOUNTS = 'accounts/accounts.repository.js';
 const API_KEYS = 'api-keys/api-keys.repository.js';
 const SUBSCRIPTIONS = 'subscriptions/subscriptions.repository.js';
-const USAGE_REPORTS = 'usage-reports/usage-reports.repository.js';
-const SYNCED_SUBSCRIPTIONS = 'subscriptions/synced-subscriptions.repository.js';
+const USAGE_REPORTS = 'usage/reports/usage-reports.repository.js';
+const SYNCED_SUBSCRIPTIONS = 'subscriptions/sync/synced-subscriptions.repository.js';
 
-const USAGE = 'usage/usage.repository.js';
-const COMPARED_USAGE = 'usage/compared-usage.repository.js';
+const USAGE = 'usage/ledger/usage.repository.js';
+const COMPARED_USAGE = 'usage/reconciliation/compared-usage.repository.js';
 
 const ADMIN = ['admin of another organization'];
 const READS = ['getOrganization', 'listMemberships'];
@@ -545,7 +545,7 @@ export const MUTATIONS: Mutation[] = [
     operations: ['getOwnSubscription'],
   },
   {
-    file: 'subscriptions/paid-subscriptions.repository.js',
+    file: 'subscriptions/payments/paid-subscriptions.repository.js',
     within: 'async list',
     search: 'ownedBy(id, payments.ownerId)',
     replace: GONE,
@@ -585,7 +585,7 @@ export const MUTATIONS: Mutation[] = [
     operations: ['summarizeUsage'],
   },
   {
-    file: 'usage-reports/usage-reports.service.js',
+    file: 'usage/reports/usage-reports.service.js',
     search: "['usage', owner, filters]",
     replace: "['usage', filters]",
     callers: ADMIN,

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { v7 } from 'uuid';
-import { hashSessionToken, signSessionToken } from '../../src/access/session-tokens.js';
+import { hashSessionToken, signSessionToken } from '../../src/access/credentials/session-tokens.js';
 import { testEnvironment } from './app.js';
 import type { TestDatabase } from './database.js';
 

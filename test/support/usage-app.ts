@@ -1,10 +1,10 @@
 import { NestFactory } from '@nestjs/core';
 import { AppModule } from '../../src/app.module.js';
-import { Clock } from '../../src/common/clock.js';
-import { loadConfig } from '../../src/config/config.js';
+import { Clock } from '../../src/platform/time/clock.service.js';
+import { loadConfig } from '../../src/platform/config/config.js';
 import { JobsService } from '../../src/jobs/jobs.service.js';
-import { UsagePartitions } from '../../src/usage/usage-partitions.js';
-import { UsageVerification } from '../../src/usage/usage-verification.js';
+import { UsagePartitions } from '../../src/usage/partitions/usage-partitions.job.js';
+import { UsageVerification } from '../../src/usage/reconciliation/usage-verification.service.js';
 import { VirtualClock } from '../simulators/virtual-time.js';
 import { testEnvironment } from './app.js';
 import type { TestDatabase } from './database.js';

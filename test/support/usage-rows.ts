@@ -1,5 +1,5 @@
 import { v7 } from 'uuid';
-import type { Owner } from '../../src/common/owner.js';
+import type { Owner } from '../../src/owners/owner.js';
 import type { TestDatabase } from './database.js';
 
 /** Something that was used; whatever is left out is none. */

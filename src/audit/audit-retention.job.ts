@@ -1,0 +1,29 @@
+import { Injectable, type OnModuleInit } from '@nestjs/common';
+import { sweepInBatches } from '../platform/queue/sweep.js';
+import { Config } from '../platform/config/config.js';
+import { JobsService } from '../jobs/jobs.service.js';
+import { AuditService } from './audit.service.js';
+
+/** Lets entries go when they are old enough. Apart from the service, which jobs themselves write to. */
+@Injectable()
+export class AuditRetention implements OnModuleInit {
+  constructor(
+    private readonly audit: AuditService,
+    private readonly jobs: JobsService,
+    private readonly config: Config,
+  ) {}
+
+  onModuleInit(): void {
+    this.jobs.register({
+      name: 'prune_audit_log',
+      description: 'Removes audit entries older than the retention time',
+      everySeconds: 3600,
+      run: async (signal) => {
+        const { auditRetentionDays } = this.config;
+        if (auditRetentionDays === 0) return 0;
+        const before = new Date(Date.now() - auditRetentionDays * 86_400_000);
+        return sweepInBatches(signal, (limit) => this.audit.removeBefore(before, limit));
+      },
+    });
+  }
+}

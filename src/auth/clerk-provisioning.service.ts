@@ -1,0 +1,25 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { ClerkSignIn } from '../access/credentials/clerk-sign-in.port.js';
+import type { ClerkIdentity } from '../access/credentials/clerk-tokens.service.js';
+import { DATABASE, type Database } from '../platform/database/database.js';
+import { SessionsService } from '../sessions/sessions.service.js';
+import { UsersService } from '../users/users.service.js';
+
+/** Makes the rows of a Clerk user and session that a token tells of before any webhook does. */
+@Injectable()
+export class ClerkFirstSight extends ClerkSignIn {
+  constructor(
+    private readonly users: UsersService,
+    private readonly sessions: SessionsService,
+    @Inject(DATABASE) private readonly db: Database,
+  ) {
+    super();
+  }
+
+  override async admit({ clerkUserId, clerkSessionId }: ClerkIdentity, device: { ipAddress?: string; userAgent?: string }): Promise<void> {
+    await this.db.transaction(async (tx) => {
+      const user = await this.users.meetClerkUser(clerkUserId, tx);
+      if (user !== undefined) await this.sessions.mirrorClerkSession(user.id, clerkSessionId, device, tx);
+    });
+  }
+}

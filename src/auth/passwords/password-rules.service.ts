@@ -1,0 +1,70 @@
+import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { Injectable } from '@nestjs/common';
+import { Config } from '../../platform/config/config.js';
+import { WeakPassword } from '../auth.errors.js';
+
+const require = createRequire(import.meta.url);
+
+/** In characters as people count them: code points, and not UTF-16 units. */
+export const PASSWORD_LENGTH = { min: 8, max: 128 } as const;
+
+/** 49,233 passwords of breaches, the most frequent first: plain JSON, of which only our lengths are kept. */
+const COMMON_PASSWORDS = require.resolve('@zxcvbn-ts/language-common/src/passwords.json');
+
+/** A shorter name stands in too many good passwords. */
+const MIN_NAME_LENGTH = 4;
+
+/** Decides which new passwords are refused; those that are set already keep working (docs/passwords.md). */
+@Injectable()
+export class PasswordRules {
+  private readonly productNames: readonly string[];
+  private common?: Promise<ReadonlySet<string>>;
+
+  constructor({ mailFrom }: Config) {
+    const sender = /^\s*"?([^"<]*?)"?\s*</.exec(mailFrom)?.[1] ?? '';
+    this.productNames = ['Tenantry', sender];
+  }
+
+  /** @throws {WeakPassword} */
+  async require(password: string, email: string | null): Promise<void> {
+    const plain = fold(password);
+    const [local = ''] = email?.split('@', 1) ?? [];
+    const isName = [...this.productNames, email ?? '', local].some((name) => isMadeOf(plain, fold(name)));
+    if (plain === '' || isName || (await this.commonPasswords()).has(plain)) throw new WeakPassword();
+  }
+
+  /** Read when the first password is set, and again after a failure. */
+  private commonPasswords(): Promise<ReadonlySet<string>> {
+    this.common ??= readCommonPasswords().catch((error: unknown) => {
+      this.common = undefined;
+      throw error;
+    });
+    return this.common;
+  }
+}
+
+async function readCommonPasswords(): Promise<ReadonlySet<string>> {
+  const all = JSON.parse(await readFile(COMMON_PASSWORDS, 'utf8')) as string[];
+  return new Set(all.filter((password) => password.length >= PASSWORD_LENGTH.min).map(fold));
+}
+
+/** Without what the eye does not tell apart: case, compatibility forms, invisible characters, spaces around. */
+function fold(text: string): string {
+  return text
+    .normalize('NFKC')
+    .replaceAll(/\p{Default_Ignorable_Code_Point}/gu, '')
+    .toLowerCase()
+    .trim();
+}
+
+/** `Tenantry`, and `Tenantry2026!` with digits and signs around it. */
+function isMadeOf(password: string, name: string): boolean {
+  if (password === name) return true;
+  const core = lettersOf(name);
+  return core.length >= MIN_NAME_LENGTH && lettersOf(password) === core;
+}
+
+function lettersOf(text: string): string {
+  return text.replaceAll(/^[^\p{L}]+|[^\p{L}]+$/gu, '');
+}

@@ -1,0 +1,24 @@
+import { Injectable } from '@nestjs/common';
+import type { Actor } from '../access/principal.js';
+import { AuditService } from '../audit/audit.service.js';
+import type { Queryable } from '../platform/database/database.js';
+import { EndedInvitationsRepository } from './ended-invitations.repository.js';
+
+/** Ends the invitations of people who may not invite any more (docs/decisions/0030). */
+@Injectable()
+export class InvitationEnds {
+  constructor(
+    private readonly repository: EndedInvitationsRepository,
+    private readonly audit: AuditService,
+  ) {}
+
+  /** The caller holds the locks of the organizations' rows, which accepting an invitation takes too. */
+  async endSentBy(inviterId: string, organizationIds: string[], actor: Actor, db: Queryable): Promise<number> {
+    if (organizationIds.length === 0) return 0;
+    const ended = await this.repository.revokeOpen(organizationIds, inviterId, db);
+    const change = { before: { status: 'pending' }, after: { status: 'revoked', reason: 'inviter_lost_role' } };
+    for (const { id, organizationId } of ended)
+      await this.audit.record({ actor, action: 'invitation.revoked', organizationId, target: { type: 'invitation', id }, ...change }, db);
+    return ended.length;
+  }
+}

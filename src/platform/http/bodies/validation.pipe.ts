@@ -1,0 +1,110 @@
+import { type ArgumentMetadata, Injectable, ValidationPipe } from '@nestjs/common';
+import { getMetadataStorage, ValidationError, type ValidatorOptions, ValidationTypes } from 'class-validator';
+import { InvalidRequest } from '../../problems/problems.errors.js';
+import type { InvalidField } from '../../problems/problem.js';
+
+const PLACES: Record<string, string> = { body: 'body', query: 'query', param: 'params' };
+
+/** Nest's pipe with our rules: unknown fields are refused, and each failure names its field. */
+@Injectable()
+export class RequestValidationPipe extends ValidationPipe {
+  constructor() {
+    super({
+      whitelist: true,
+      forbidNonWhitelisted: true,
+      transform: true,
+      transformOptions: { enableImplicitConversion: false, exposeDefaultValues: true },
+      validationError: { target: false, value: false },
+    });
+  }
+
+  override async transform(value: unknown, metadata: ArgumentMetadata): Promise<unknown> {
+    const place = PLACES[metadata.type] ?? metadata.type;
+    const given = metadata.type === 'body' && value === undefined ? {} : value;
+    if (metadata.type === 'body' || (metadata.type === 'query' && metadata.data === undefined)) requireOwnFields(given, place);
+    if (metadata.type === 'query') refuseRepeated(given, place);
+    try {
+      return await super.transform(given, metadata);
+    } catch (error) {
+      if (error instanceof InvalidFields) throw new InvalidRequest({ errors: describe(error.errors, place) });
+      throw error;
+    }
+  }
+
+  protected override validate(object: object, options?: ValidatorOptions): Promise<ValidationError[]> | ValidationError[] {
+    const misplaced = findMisplacedLists(object);
+    return misplaced.length > 0 ? misplaced : super.validate(object, options);
+  }
+
+  override createExceptionFactory() {
+    return (errors: ValidationError[] = []) => new InvalidFields(errors);
+  }
+}
+
+/** By class: the fields that are validated as an object or as a list of objects. */
+const nestedFields = new WeakMap<object, Map<string, 'object' | 'list'>>();
+
+function nestedFieldsOf({ constructor }: object): Map<string, 'object' | 'list'> {
+  const known = nestedFields.get(constructor);
+  if (known !== undefined) return known;
+  const declared = getMetadataStorage().getTargetValidationMetadatas(constructor, '', false, false);
+  const nested = declared.filter(({ type }) => type === ValidationTypes.NESTED_VALIDATION);
+  const found = new Map(nested.map(({ propertyName, each }) => [propertyName, each ? ('list' as const) : ('object' as const)]));
+  nestedFields.set(constructor, found);
+  return found;
+}
+
+/** class-validator takes a list in place of an object, and reports every item of it. We report the list. */
+function findMisplacedLists(object: object): ValidationError[] {
+  return [...nestedFieldsOf(object)].flatMap(([property, wanted]) => {
+    const value = (object as Record<string, unknown>)[property];
+    const fail = (message: string) => [Object.assign(new ValidationError(), { property, constraints: { [property]: message } })];
+    if (wanted === 'object') {
+      if (Array.isArray(value)) return fail(`${property} must be an object`);
+      return isObject(value) ? wrap(property, findMisplacedLists(value)) : [];
+    }
+    if (!Array.isArray(value)) return [];
+    if (value.some((item) => Array.isArray(item))) return fail(`each value in ${property} must be an object`);
+    return value.flatMap((item: unknown, index) => (isObject(item) ? wrap(property, wrap(String(index), findMisplacedLists(item))) : []));
+  });
+}
+
+function wrap(property: string, children: ValidationError[]): ValidationError[] {
+  return children.length === 0 ? [] : [Object.assign(new ValidationError(), { property, children })];
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
+}
+
+/** Every body and query is an object. Names that all objects know are unknown fields too, which class-validator overlooks. */
+function requireOwnFields(value: unknown, place: string): void {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new InvalidRequest({ errors: [{ path: place, message: `${place} must be an object` }] });
+  const errors = Object.keys(value)
+    .filter((name) => name in Object.prototype || name === 'prototype')
+    .map((name) => ({ path: `${place}.${name}`, message: `property ${name} should not exist` }));
+  if (errors.length > 0) throw new InvalidRequest({ errors });
+}
+
+/** Each parameter of a query is one value: Express makes a list of one that is given again. */
+function refuseRepeated(query: unknown, place: string): void {
+  const repeated = Object.entries(query as object).filter(([, value]) => Array.isArray(value));
+  const errors = repeated.map(([name]) => ({ path: `${place}.${name}`, message: `${name} was given more than once` }));
+  if (errors.length > 0) throw new InvalidRequest({ errors });
+}
+
+/** Carries what class-validator found to where the place in the request is known. */
+class InvalidFields extends Error {
+  constructor(readonly errors: ValidationError[]) {
+    super('invalid fields');
+  }
+}
+
+function describe(errors: ValidationError[], prefix: string): InvalidField[] {
+  return errors.flatMap((error) => {
+    const path = `${prefix}.${error.property}`;
+    const own = Object.values(error.constraints ?? {}).map((message) => ({ path, message }));
+    return [...own, ...describe(error.children ?? [], path)];
+  });
+}

@@ -1,0 +1,48 @@
+import { randomUUID } from 'node:crypto';
+import { type Server, STATUS_CODES } from 'node:http';
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { Logger } from 'pino';
+import type { Arrivals } from './arrivals.js';
+import { BodyTooLarge, HeadersTooLarge, MalformedRequest, RequestTimeout } from '../problems/problems.errors.js';
+import { normalizeAddress } from './network-addresses.js';
+import { type Problem, problemBody } from '../problems/problem.js';
+import { API_HEADERS } from './security-headers.js';
+
+/** Answers what Node's parser refuses, as any other failure: a problem with a request id and our headers, and a line in the log. */
+export function answerUnreadable(server: Server, arrivals: Arrivals, logger: Logger): void {
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    // Nothing was sent: a browser that connected ahead of need, or a port scan.
+    const isSilent = socket instanceof Socket && socket.bytesRead === 0;
+    if (!socket.writable || isSilent || error.code === 'ECONNRESET') socket.destroy();
+    else if (!arrivals.fail(socket, problemOf(error.code))) refuse(socket, problemOf(error.code), logger, error.code);
+  });
+  server.on('connect', (_request, socket) => {
+    refuse(socket, new MalformedRequest({ detail: 'This server is not a proxy.' }), logger, 'CONNECT');
+  });
+}
+
+/** Codes of Node and of its parser: https://nodejs.org/api/http.html#event-clienterror */
+function problemOf(code: string | undefined): Problem {
+  if (code === 'HPE_HEADER_OVERFLOW') return new HeadersTooLarge();
+  if (code === 'HPE_CHUNK_EXTENSIONS_OVERFLOW') return new BodyTooLarge();
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return new RequestTimeout();
+  return new MalformedRequest();
+}
+
+function refuse(socket: Duplex, problem: Problem, logger: Logger, reason: string | undefined): void {
+  const reqId = randomUUID();
+  const address = socket instanceof Socket ? normalizeAddress(socket.remoteAddress) : undefined;
+  const body = JSON.stringify(problemBody(problem, reqId));
+  const headers = [
+    ...API_HEADERS,
+    ['x-request-id', reqId],
+    ['content-type', 'application/problem+json; charset=utf-8'],
+    ['content-length', String(Buffer.byteLength(body))],
+    ['connection', 'close'],
+  ];
+  const head = [`HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}`, ...headers.map(([name, value]) => `${name}: ${value}`)];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy());
+  // What was sent may hold a secret, so nothing of it is logged.
+  logger.info({ reqId, req: { address }, res: { status: problem.status }, reason }, `unreadable request ${problem.status} ${reason}`);
+}

@@ -1,0 +1,49 @@
+import { Injectable } from '@nestjs/common';
+import { type Logger, pino } from 'pino';
+import { build as prettyStream } from 'pino-pretty';
+import { Config } from '../config/config.js';
+import { describeError } from './error-description.js';
+import { currentRequestId } from '../http/request-id.js';
+
+/** Names under which a secret could come along; none of them is ever written out. */
+const SECRETS = [
+  'authorization',
+  'cookie',
+  'password',
+  'newPassword',
+  'currentPassword',
+  'token',
+  'secret',
+  'accessToken',
+  'refreshToken',
+  'idToken',
+];
+
+/** Lines leave together, by bytes or after milliseconds: a write each would cost more than the line. A regular end writes the rest. */
+const BUFFERED = { sync: false, minLength: 8192, periodicFlush: 200 };
+
+/** Structured logs, both kinds to one place. */
+@Injectable()
+export class Logs {
+  /** What the application has to tell; within a request with its id. */
+  readonly application: Logger;
+  /** One line a request. Its few fields are known, so it goes without the search for secrets. */
+  readonly requests: Logger;
+
+  constructor(config: Config) {
+    const destination =
+      config.environment === 'development'
+        ? prettyStream({ ignore: 'pid,hostname,req,res,responseTime', sync: true })
+        : pino.destination(config.environment === 'test' ? { sync: true } : BUFFERED);
+    this.application = pino(
+      {
+        level: config.logLevel,
+        redact: { paths: SECRETS.flatMap((name) => [name, `*.${name}`]), censor: '[redacted]' },
+        serializers: { err: describeError },
+        mixin: () => ({ reqId: currentRequestId() }),
+      },
+      destination,
+    );
+    this.requests = pino({ level: config.logLevel }, destination);
+  }
+}

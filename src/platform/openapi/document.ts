@@ -1,0 +1,103 @@
+import type { INestApplication } from '@nestjs/common';
+import type { Request, Response } from 'express';
+import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
+import { sessionCookieNames } from '../../access/credentials/session-tokens.js';
+import { problemResponses } from '../problems/problems.decorators.js';
+import { ProblemResponse } from '../problems/problem.dto.js';
+import { completeOperations } from './operations.js';
+import { completeSchemas } from './schemas.js';
+
+const DESCRIPTION = `Users, ways to sign in, sessions, organizations, API keys, subscriptions, metered usage and an audit log for B2B SaaS.
+
+- **Failures** are \`application/problem+json\` (RFC 9457). Branch on \`code\`, which never changes; quote \`requestId\` when you report one. An address that is not listed here is 404 \`route_not_found\`, another method of a listed one 405 \`method_not_allowed\` with \`Allow\`. Every address can be 400 \`malformed_request\`, 408 \`request_timeout\`, 417 \`expectation_failed\` or 431 \`headers_too_large\` for what is not a readable HTTP request, and 400 \`malformed_body\`, 413 \`body_too_large\` or 415 \`unsupported_media_type\` for a body that cannot be read, also where none is expected. Where a success is documented as \`text/html\`, a browser gets failures as a page, too.
+- **Lists** take \`limit\` and \`cursor\` and answer \`data\` and \`nextCursor\`; the last page's is null.
+- **Signing in** answers a token in \`set-auth-token\` for \`Authorization: Bearer\`, and sets a cookie. A header beats the cookie; requests that change something with the cookie need a trusted \`Origin\`.
+- **Rate limits** are told in \`RateLimit\` and \`RateLimit-Policy\`; 429 says in \`Retry-After\` how many seconds to wait.
+- Ids are UUIDs, times are ISO 8601 in UTC, unknown fields are refused.`;
+
+/** In the order in which they are shown. */
+const TAGS = {
+  Auth: 'Signing up, in and out, proving an address, and changing a password or an address.',
+  Users: 'People: your own profile, and everybody for an operator.',
+  Accounts: 'Your ways to sign in: a password and linked providers.',
+  Sessions: 'Where you are signed in. A revoked session is refused by every process at its next request.',
+  Organizations: 'Tenants. To everybody outside, an organization does not exist.',
+  Memberships: 'Who belongs to an organization, and as what.',
+  Invitations: 'Offers of membership, as the organization sees them.',
+  OwnInvitations: 'Offers of membership, as the invited sees them.',
+  ApiKeys: 'How machines call on behalf of an organization.',
+  Audit: 'Who did what in an organization. The log is append-only.',
+  Plans: 'What there is to subscribe to, and what it allows.',
+  Subscriptions: 'What you may use yourself, and what you pay for it.',
+  OrganizationSubscriptions: 'What an organization may use, and what it pays for it.',
+  Usage: 'What you use yourself, and what is left of it.',
+  OrganizationUsage: 'What an organization uses, and what is left of it.',
+  OperatorSubscriptions: 'Everybody’s subscriptions, and plans that are given away, for operators.',
+  Meters: 'Usage that billing providers have not taken, for operators.',
+  UsageReports: 'What you used yourself: event by event, summed up, and what it cost.',
+  OrganizationUsageReports: 'What an organization used: event by event, summed up, and what it cost.',
+  Prices: 'What tokens cost, by model and kind of token; operators set it.',
+  Webhooks: 'Where identity and billing providers send what happened.',
+  OperatorWebhooks: 'What providers sent and how far it is, for operators.',
+  Jobs: 'Work that comes back on a schedule, for operators.',
+  Health: 'For whoever runs the process.',
+};
+
+/** Builds the document from the application's own routes. */
+export function createDocument(app: INestApplication): OpenAPIObject {
+  const builder = new DocumentBuilder()
+    .setOpenAPIVersion('3.1.0')
+    .setTitle('Tenantry')
+    .setDescription(DESCRIPTION)
+    .setVersion('1')
+    .setLicense('Proprietary', 'https://tenantry.dev/license')
+    .addServer('/', 'This server')
+    // `addBearerAuth` would call the tokens JWTs.
+    .addSecurity('session', {
+      type: 'http',
+      scheme: 'bearer',
+      description: 'A session token from signing in (`set-auth-token`), or a Clerk session token.',
+    })
+    .addApiKey(
+      { type: 'apiKey', in: 'header', name: 'X-Api-Key', description: 'A key of an organization, for what its scopes allow there.' },
+      'apiKey',
+    )
+    .addCookieAuth(
+      sessionCookieNames('http://localhost').current,
+      {
+        type: 'apiKey',
+        in: 'cookie',
+        description:
+          'Set by signing in; over https its name begins with `__Host-`. Requests that change something need a trusted `Origin` with it.',
+      },
+      'cookie',
+    )
+    .addSecurity('metrics', { type: 'http', scheme: 'bearer', description: '`METRICS_TOKEN` of the installation.' });
+  for (const [name, description] of Object.entries(TAGS)) builder.addTag(name, description);
+  const document = SwaggerModule.createDocument(app, builder.build(), {
+    operationIdFactory: (_controller, method) => method,
+    autoTagControllers: true,
+    extraModels: [ProblemResponse, ...problemResponses().values()],
+  });
+  completeSchemas(document);
+  completeOperations(document, app);
+  return document;
+}
+
+/**
+ * `/openapi.json` and Swagger UI at `/docs`. The document is made and written once: @nestjs/swagger would write
+ * its 800 kB anew for each request, and the route is public.
+ */
+export function serveDocument(app: INestApplication): void {
+  let document: OpenAPIObject | undefined;
+  let json: Buffer | undefined;
+  const documentOnce = () => (document ??= createDocument(app));
+  app.getHttpAdapter().get('/openapi.json', (_request: Request, response: Response) => {
+    response.type('application/json').end((json ??= Buffer.from(JSON.stringify(documentOnce()))));
+  });
+  SwaggerModule.setup('docs', app, documentOnce, {
+    raw: false,
+    customSiteTitle: 'Tenantry API',
+    swaggerOptions: { deepLinking: true, persistAuthorization: true, displayRequestDuration: true, defaultModelsExpandDepth: 0 },
+  });
+}

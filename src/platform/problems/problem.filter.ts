@@ -1,0 +1,88 @@
+import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, Logger } from '@nestjs/common';
+import type { Request, Response } from 'express';
+import { isDatabaseAway, isDeadlock, Overtaken } from '../database/database-errors.js';
+import {
+  BodyTooLarge,
+  InternalError,
+  InvalidRequest,
+  MalformedBody,
+  RouteNotFound,
+  ServiceUnavailable,
+  UnsupportedMediaType,
+} from './problems.errors.js';
+import { Problem, problemBody } from './problem.js';
+import { requestIdOf } from '../http/request-id.js';
+import { pathOf } from '../http/request-log.js';
+
+/** Turns everything that is thrown into one problem. What we did not foresee is logged whole and told without detail. */
+@Catch()
+export class ProblemFilter implements ExceptionFilter {
+  private readonly logger = new Logger(ProblemFilter.name);
+
+  catch(error: unknown, host: ArgumentsHost): void {
+    const http = host.switchToHttp();
+    const [request, response] = [http.getRequest<Request>(), http.getResponse<Response>()];
+    const problem = toProblem(error);
+    if (problem.status >= 500)
+      this.logger.error({ err: error, requestId: requestIdOf(request) }, `${request.method} ${pathOf(request)}: ${problem.code}`);
+    if (response.headersSent) {
+      // Half an answer is out already: breaking it off is the only honest end.
+      response.destroy();
+      return;
+    }
+    this.send(request, response, problem);
+  }
+
+  protected send(request: Request, response: Response, problem: Problem): void {
+    sendProblem(request, response, problem);
+  }
+}
+
+/** Answers a problem where no filter stands. */
+export function sendProblem(request: Request, response: Response, problem: Problem): void {
+  if (problem.status === 401) response.setHeader('www-authenticate', 'Bearer');
+  for (const [name, value] of Object.entries(problem.headers)) if (value !== undefined) response.setHeader(name, value);
+  response
+    .status(problem.status)
+    .setHeader('content-type', 'application/problem+json; charset=utf-8')
+    .end(JSON.stringify(problemBody(problem, requestIdOf(request))));
+}
+
+function toProblem(error: unknown): Problem {
+  if (error instanceof Problem) return error;
+  // First of all, and Nest wraps what body-parser and Express throw: a caller who hangs up is no database that is away.
+  const fault = fromBodyParser(error instanceof HttpException ? error.cause : error);
+  if (fault !== undefined) return fault;
+  // After a deadlock nothing is left behind: the same request works a moment later.
+  if (isDatabaseAway(error) || isDeadlock(error) || error instanceof Overtaken)
+    return new ServiceUnavailable({ headers: { 'retry-after': '1' } });
+  return fromNest(error) ?? new InternalError();
+}
+
+/** body-parser and Express mark their errors with `type` or a status: https://github.com/expressjs/body-parser#errors */
+function fromBodyParser(error: unknown): Problem | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const { type, status } = error as Error & { type?: string; status?: number };
+  if (type === 'entity.too.large') return new BodyTooLarge();
+  if (type === 'encoding.unsupported')
+    return new UnsupportedMediaType({
+      detail: 'Send the body without Content-Encoding. Compressed bodies are not accepted.',
+      headers: { 'accept-encoding': 'identity' },
+    });
+  if (type?.startsWith('entity.') === true || type?.startsWith('request.') === true) return new MalformedBody();
+  // `%ff` in a path, and whatever else Express calls the client's fault.
+  if (error instanceof URIError) return new RouteNotFound();
+  if (status !== undefined && status >= 400 && status < 500) return new InvalidRequest({ detail: 'The request is not valid.' });
+  return undefined;
+}
+
+function fromNest(error: unknown): Problem | undefined {
+  if (!(error instanceof HttpException)) return undefined;
+  const status = error.getStatus();
+  if (status === 404) return new RouteNotFound();
+  if (status === 413) return new BodyTooLarge();
+  if (status === 415) return new UnsupportedMediaType();
+  if (status === 503) return new ServiceUnavailable({ headers: { 'retry-after': '1' } });
+  if (status >= 400 && status < 500) return new InvalidRequest({ detail: error.message });
+  return undefined;
+}

@@ -1,0 +1,173 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { BillingProviderFailed } from '../subscriptions/sync/billing-provider.port.js';
+import type { BillingProviderName } from '../plans/plans.js';
+
+/** Network errors, time-outs and 5xx; a rate limit is asked more often, since it says when to come again. */
+const TRIES = 4;
+const RATE_LIMITED_TRIES = 10;
+
+/** How a provider says no. */
+export interface Words {
+  code: string;
+  message: string;
+  /** What is wrong where in what was sent, for providers that say so. */
+  details?: { path: (string | number)[]; message: string }[];
+}
+
+/** A provider answered, and refused; in its own words, unless somebody in between did. */
+export class BillingProviderRefused extends BillingProviderFailed {
+  readonly code?: string;
+  readonly details: Words['details'];
+
+  constructor(provider: BillingProviderName, what: string, { status, headers }: Response, words: Words | undefined) {
+    super(provider, what, words === undefined ? `${status}` : `${status}, ${words.code} (${words.message})`, {
+      status,
+      mayPass: status === 408 || status === 429 || status >= 500,
+      retryAfterSeconds: Number(headers.get('retry-after')) || 0,
+    });
+    this.code = words?.code;
+    this.details = words?.details;
+  }
+
+  /** What was sent is at fault, by the provider's own words: it would be refused again and again. */
+  get isAboutContent(): boolean {
+    return this.status === 413 || (this.code !== undefined && [400, 404, 422].includes(this.status!));
+  }
+
+  /** A 404 that is not in the provider's words is not the provider's, and says nothing about what it has. */
+  get isMissing(): boolean {
+    return this.status === 404 && this.code !== undefined;
+  }
+}
+
+/** Sends a request that an SDK has made. */
+export type Send = typeof fetch;
+
+/**
+ * How the API of a billing provider is called. The official SDKs make the requests and type the answers; sending
+ * them is done here, since neither SDK does it soundly:
+ *
+ * - Polar's takes no signal, follows redirects with its token, hides the status of a 5xx and the cause of a network
+ *   error, and throws a bare SyntaxError at the page of whoever stands in between.
+ * - Dodo's stops its time-out at the headers, so that a body may take for ever, and sleeps between its tries without
+ *   listening to its signal.
+ */
+export class BillingCalls {
+  /** How calls behave. Both providers give pages of up to 100. */
+  readonly limits = { pageSize: 100, timeoutMs: 10_000, firstPauseMs: 500, longestPauseMs: 60_000, pause };
+
+  constructor(
+    private readonly provider: BillingProviderName,
+    /** Undefined for what is not said by the provider. */
+    private readonly wordsOf: (answer: object) => Words | undefined,
+  ) {}
+
+  /** A call that changes nothing, repeated while that may help. */
+  async read<T>(what: string, call: (send: Send) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    for (let tried = 1; ; tried += 1) {
+      signal?.throwIfAborted();
+      try {
+        return await this.once(what, call, { signal });
+      } catch (error) {
+        signal?.throwIfAborted();
+        if (!(error instanceof BillingProviderFailed) || !error.mayPass) throw error;
+        if (tried >= (error.status === 429 ? RATE_LIMITED_TRIES : TRIES)) throw error;
+        await this.limits.pause(this.pauseBefore(tried, error), undefined, { signal });
+      }
+    }
+  }
+
+  /** Undefined for what the provider itself says that there is none of. */
+  async find<T>(what: string, call: (send: Send) => Promise<T>, signal?: AbortSignal): Promise<T | undefined> {
+    try {
+      return await this.read(what, call, signal);
+    } catch (error) {
+      if (error instanceof BillingProviderRefused && error.isMissing) return undefined;
+      throw error;
+    }
+  }
+
+  /**
+   * A call that changes something, tried once: whoever asks comes again. Neither provider promises to heed the
+   * key; made twice is only what nobody pays for, or what has an id of its own.
+   */
+  async write<T>(
+    what: string,
+    call: (send: Send) => Promise<T>,
+    options: { idempotencyKey?: string; signal?: AbortSignal } = {},
+  ): Promise<T> {
+    return this.once(what, call, options);
+  }
+
+  /** What an answer has to hold. */
+  expect<T>(what: string, value: T | null | undefined, missing: string): T {
+    if (value == null) throw new BillingProviderFailed(this.provider, what, `the answer has no ${missing}`);
+    return value;
+  }
+
+  private async once<T>(
+    what: string,
+    call: (send: Send) => Promise<T>,
+    { signal, idempotencyKey }: { signal?: AbortSignal; idempotencyKey?: string },
+  ): Promise<T> {
+    let failure: unknown;
+    const send: Send = async (url, init = {}) => {
+      const headers = new Headers(init.headers);
+      if (idempotencyKey !== undefined) headers.set('idempotency-key', idempotencyKey);
+      return this.send(what, url, { ...init, headers }, signal).catch((error: unknown) => {
+        failure = error;
+        throw error;
+      });
+    };
+    try {
+      return await call(send);
+    } catch (error) {
+      // An SDK wraps it into something of its own.
+      throw failure ?? error;
+    }
+  }
+
+  private async send(what: string, url: Parameters<Send>[0], init: RequestInit, signal?: AbortSignal): Promise<Response> {
+    const { timeoutMs } = this.limits;
+    const timeout = AbortSignal.timeout(timeoutMs);
+    try {
+      const response = await fetch(url, {
+        ...init,
+        redirect: 'error',
+        signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+      });
+      const text = await response.text();
+      const answer = text === '' ? {} : objectOf(text);
+      if (!response.ok) throw new BillingProviderRefused(this.provider, what, response, answer && this.wordsOf(answer));
+      if (answer === undefined) throw new BillingProviderFailed(this.provider, what, 'the answer is no JSON object');
+      return Response.json(answer, { headers: dateOf(response) });
+    } catch (error) {
+      if (error instanceof BillingProviderFailed) throw error;
+      const why = timeout.aborted ? `no answer within ${timeoutMs} ms` : 'no answer';
+      throw new BillingProviderFailed(this.provider, what, why, { mayPass: true, cause: error });
+    }
+  }
+
+  private pauseBefore(tried: number, { retryAfterSeconds }: BillingProviderFailed): number {
+    const { firstPauseMs, longestPauseMs } = this.limits;
+    const backoff = firstPauseMs * 2 ** (tried - 1) * (0.5 + Math.random() / 2);
+    return Math.min(longestPauseMs, Math.max(backoff, retryAfterSeconds * 1000));
+  }
+}
+
+/** The only header of an answer that is looked at. */
+function dateOf({ headers }: Response): Record<string, string> {
+  const date = headers.get('date');
+  return date === null ? {} : { date };
+}
+
+/** Undefined for what is none: a page of whoever stands in between. */
+function objectOf(text: string): object | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null ? value : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,115 @@
+import { z } from 'zod';
+import { cleanDisplayName } from '../../platform/text/display-names.js';
+import { normaliseEmail } from '../../platform/text/emails.js';
+import { LAST_MOMENT } from '../../platform/time/moments.js';
+import { INVITATION_STATUSES } from '../../invitations/invitations.table.js';
+import type { Role } from '../../memberships/organization-memberships.table.js';
+import { id, isStorable, MAX_TEXT_LENGTH, orUnknown, text, type } from '../object-schemas.js';
+
+/* Clerk's objects, as far as we use them. */
+
+const MAX_ADDRESS_LENGTH = 320;
+const MAX_URL_LENGTH = 2000;
+
+/** Before it, a number of milliseconds would be in early 1973: then it is seconds, which Clerk's examples have. */
+const FIRST_MILLISECONDS = 1e11;
+
+/** Kept as Clerk has it, also where no local account could have it (docs/decisions/0028); whole or not at all. */
+const address = z.string().transform(normaliseEmail).pipe(z.string().min(3).max(MAX_ADDRESS_LENGTH).refine(isStorable));
+
+/** Cleaned rather than refused (docs/decisions/0029); null where nothing of it shows. */
+const displayName = orUnknown(z.string().transform((value) => cleanDisplayName(value, MAX_TEXT_LENGTH) || null));
+
+const moment = z
+  .number()
+  .transform((value) => Math.trunc(value < FIRST_MILLISECONDS ? value * 1000 : value))
+  .refine((value) => value > 0 && value <= LAST_MOMENT)
+  .transform((value) => new Date(value))
+  .nullable()
+  .catch(null);
+
+export const envelopeObject = z.object({
+  type,
+  timestamp: moment,
+  instance_id: orUnknown(z.string()),
+  event_attributes: orUnknown(z.object({ http_request: orUnknown(z.object({ client_ip: text(), user_agent: text() })) })),
+  data: z.unknown().optional(),
+});
+
+export const userObject = z.object({
+  id,
+  primary_email_address_id: orUnknown(z.string()),
+  email_addresses: z.array(z.unknown()).catch([]),
+  username: displayName,
+  first_name: displayName,
+  last_name: displayName,
+  image_url: text(MAX_URL_LENGTH),
+  banned: z.boolean().catch(false),
+  created_at: moment,
+  updated_at: moment,
+});
+
+const emailObject = z.object({
+  id: z.string(),
+  email_address: address,
+  verification: orUnknown(z.object({ status: orUnknown(z.string()) })),
+});
+
+export const organizationObject = z.object({
+  id,
+  name: displayName,
+  slug: text(),
+  image_url: text(MAX_URL_LENGTH),
+  created_at: moment,
+  updated_at: moment,
+});
+
+export const membershipObject = z.object({
+  id,
+  role: text(),
+  organization: organizationObject,
+  public_user_data: z.object({ user_id: id, first_name: displayName, last_name: displayName, image_url: text(MAX_URL_LENGTH) }),
+  created_at: moment,
+  updated_at: moment,
+});
+
+export const invitationObject = z.object({
+  id,
+  email_address: address,
+  organization_id: id,
+  role: text(),
+  status: orUnknown(z.enum(INVITATION_STATUSES)),
+  inviter_id: orUnknown(id),
+  user_id: orUnknown(id),
+  expires_at: moment,
+  created_at: moment,
+  updated_at: moment,
+});
+
+export const sessionObject = z.object({
+  id,
+  user_id: id,
+  status: orUnknown(z.string()),
+  latest_activity: orUnknown(z.object({ ip_address: text() })),
+  expire_at: moment,
+  created_at: moment,
+});
+
+export const deletedObject = z.object({ id });
+
+/** The primary address is the one whose id the user names; the first of the list may be any. */
+export function primaryEmailOf(user: z.infer<typeof userObject>): { email: string | null; emailVerified: boolean } {
+  const primary = user.email_addresses
+    .map((one) => emailObject.safeParse(one).data)
+    .find((one) => one?.id === user.primary_email_address_id);
+  return { email: primary?.email_address ?? null, emailVerified: primary?.verification?.status === 'verified' };
+}
+
+export function nameOf({ first_name: first, last_name: last }: { first_name: string | null; last_name: string | null }): string {
+  return cleanDisplayName([first, last].filter((part) => part !== null).join(' '), MAX_TEXT_LENGTH);
+}
+
+/** Clerk's customers make roles of their own; what we do not know may do least. */
+export function roleOf(key: string | null): Role {
+  return key === 'org:admin' || key === 'admin' ? 'admin' : 'member';
+}

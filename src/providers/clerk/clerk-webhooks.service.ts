@@ -1,0 +1,104 @@
+import { createHash, type KeyObject } from 'node:crypto';
+import { Injectable } from '@nestjs/common';
+import { EventRank } from '../../sync/event-version.js';
+import { Config } from '../../platform/config/config.js';
+import type { Queryable } from '../../platform/database/database.js';
+import { read } from '../object-schemas.js';
+import type { Envelope, InboxEvent, WebhookProvider } from '../../webhooks/webhook-provider.port.js';
+import { WebhooksService } from '../../webhooks/webhooks.service.js';
+import { envelopeObject } from './clerk-objects.js';
+import { ClerkSync, type Statement } from './clerk-sync.service.js';
+
+/** Mails and text messages have one-time codes in them. */
+const WITH_CODES = new Set(['email.created', 'sms.created']);
+
+/** Known, and of no use here. */
+const WITHOUT_EFFECT = [
+  ...WITH_CODES,
+  'session.pending',
+  'waitlistEntry.created',
+  'waitlistEntry.updated',
+  ...['organizationDomain', 'role', 'permission'].flatMap((noun) => ['created', 'updated', 'deleted'].map((verb) => `${noun}.${verb}`)),
+  // Clerk's own billing: ours is Polar's and Dodo's.
+  ...['created', 'updated', 'active', 'pastDue'].map((verb) => `subscription.${verb}`),
+  ...[
+    'created',
+    'updated',
+    'active',
+    'canceled',
+    'upcoming',
+    'ended',
+    'expired',
+    'abandoned',
+    'incomplete',
+    'pastDue',
+    'freeTrialEnding',
+  ].map((verb) => `subscriptionItem.${verb}`),
+  'paymentAttempt.created',
+  'paymentAttempt.updated',
+];
+
+type Device = { ipAddress?: string; userAgent?: string };
+type Effect = (sync: ClerkSync, statement: Statement, db: Queryable, device: Device) => Promise<void>;
+
+const EFFECTS = new Map<string, Effect>([
+  ['user.created', (sync, statement, db) => sync.user(statement, db)],
+  ['user.updated', (sync, statement, db) => sync.user(statement, db)],
+  ['user.deleted', (sync, statement, db) => sync.userDeleted(statement, db)],
+  ['organization.created', (sync, statement, db) => sync.organization(statement, db)],
+  ['organization.updated', (sync, statement, db) => sync.organization(statement, db)],
+  ['organization.deleted', (sync, statement, db) => sync.organizationDeleted(statement, db)],
+  ['organizationMembership.created', (sync, statement, db) => sync.membership(statement, db)],
+  ['organizationMembership.updated', (sync, statement, db) => sync.membership(statement, db)],
+  ['organizationMembership.deleted', (sync, statement, db) => sync.membership(statement, db)],
+  ['organizationInvitation.created', (sync, statement, db) => sync.invitation(statement, 'pending', db)],
+  ['organizationInvitation.accepted', (sync, statement, db) => sync.invitation(statement, 'accepted', db)],
+  ['organizationInvitation.revoked', (sync, statement, db) => sync.invitation(statement, 'revoked', db)],
+  ['session.created', (sync, statement, db, device) => sync.session(statement, false, device, db)],
+  ['session.ended', (sync, statement, db, device) => sync.session(statement, true, device, db)],
+  ['session.removed', (sync, statement, db, device) => sync.session(statement, true, device, db)],
+  ['session.revoked', (sync, statement, db, device) => sync.session(statement, true, device, db)],
+]);
+
+/** Clerk's events: https://clerk.com/docs/guides/development/webhooks/overview */
+@Injectable()
+export class ClerkWebhooks implements WebhookProvider {
+  readonly name = 'clerk';
+  readonly types = new Set([...EFFECTS.keys(), ...WITHOUT_EFFECT]);
+  readonly keys: KeyObject[];
+
+  constructor(
+    private readonly sync: ClerkSync,
+    webhooks: WebhooksService,
+    private readonly config: Config,
+  ) {
+    this.keys = config.clerkWebhookKeys;
+    // Not when the module starts: a command's never does.
+    webhooks.register(this);
+  }
+
+  envelopeOf(payload: unknown, body: Buffer): Envelope {
+    const { type, timestamp, instance_id: instanceId } = read(envelopeObject, payload);
+    const eventAt = timestamp?.toISOString() ?? '-infinity';
+    if (!WITH_CODES.has(type)) return { type, eventAt };
+    const sha256 = createHash('sha256').update(body).digest('hex');
+    return { type, eventAt, keepOnly: { object: 'event', type, timestamp: timestamp?.getTime(), instance_id: instanceId, sha256 } };
+  }
+
+  async apply({ type, eventAt: at, messageId, payload, actor }: InboxEvent, db: Queryable): Promise<boolean> {
+    const { data, instance_id: instanceId, event_attributes: attributes } = read(envelopeObject, payload);
+    const effect = EFFECTS.get(type);
+    // Development and production may send to one address by mistake.
+    const isForeign = instanceId !== null && this.config.clerkInstanceId !== undefined && instanceId !== this.config.clerkInstanceId;
+    if (effect === undefined || isForeign) return false;
+    const { client_ip: ipAddress, user_agent: userAgent } = attributes?.http_request ?? {};
+    const device = { ipAddress: ipAddress ?? undefined, userAgent: userAgent ?? undefined };
+    await effect(this.sync, { data, at, rank: rankOf(type), messageId, actor }, db, device);
+    return true;
+  }
+}
+
+function rankOf(type: string): EventRank {
+  if (type.endsWith('.deleted')) return EventRank.delete;
+  return type.endsWith('.created') ? EventRank.create : EventRank.update;
+}

@@ -1,0 +1,171 @@
+import { Injectable } from '@nestjs/common';
+import type DodoPayments from 'dodopayments';
+import { type EventKey, EventRank } from '../../sync/event-version.js';
+import type { Owner } from '../../owners/owner.js';
+import { Config } from '../../platform/config/config.js';
+import {
+  type BillingProvider,
+  BillingProviders,
+  type CheckoutOrder,
+  type CheckoutSession,
+  type Truth,
+  type TruthPage,
+} from '../../subscriptions/sync/billing-provider.port.js';
+import { BillingCalls, BillingProviderRefused, type Send } from '../billing-calls.js';
+import { Unreadable } from '../../webhooks/webhook-provider.port.js';
+import { dodoClient, wordsOf } from './dodo-client.js';
+import { subscriptionOf } from './dodo-objects.js';
+
+const DAY_MS = 86_400_000;
+
+/** Dodo's API: https://docs.dodopayments.com/api-reference */
+@Injectable()
+export class DodoApi implements BillingProvider {
+  readonly name = 'dodo';
+  readonly calls = new BillingCalls('dodo', wordsOf);
+
+  constructor(
+    private readonly config: Config,
+    providers: BillingProviders,
+  ) {
+    // Not when the module starts: a command's never does.
+    providers.register(this);
+  }
+
+  get isConfigured(): boolean {
+    return this.config.dodoApi !== undefined;
+  }
+
+  async findSubscription(id: string, signal?: AbortSignal): Promise<Truth | undefined> {
+    const what = 'read a subscription';
+    const found = await this.calls.find(what, async (send) => dated(this.client(what, send).subscriptions.retrieve(id)), signal);
+    return found && this.truthOf(what, found.answer, found.key);
+  }
+
+  /**
+   * Page by page up to an empty one: Dodo tells neither how many there are nor whether it gives as many as it is
+   * asked for. Its SDK's own walk takes the first page for the second one, and leaves that out.
+   */
+  async listSubscriptions(from = '0', signal?: AbortSignal): Promise<TruthPage> {
+    const what = 'list subscriptions';
+    const page = Number(from);
+    const query = { page_number: page, page_size: this.calls.limits.pageSize };
+    const list = await this.calls.read(what, async (send) => dated(this.client(what, send).subscriptions.list(query)), signal);
+    const { items: given } = list.answer as { items?: unknown };
+    const items = this.calls.expect<unknown[]>(what, Array.isArray(given) ? given : null, 'items');
+    const truths = items.map((item) => ({ ...this.truthOf(what, item, list.key), untold: untoldIn(item) }));
+    return { truths, next: items.length === 0 ? null : String(page + 1) };
+  }
+
+  async createCheckout({ owner, productId, seats = 1, successUrl, idempotencyKey, ...buyer }: CheckoutOrder): Promise<CheckoutSession> {
+    const what = 'open a checkout';
+    const customerId = buyer.providerCustomerId ?? (await this.customerOf(owner, buyer.email, idempotencyKey));
+    const order = {
+      product_cart: [{ product_id: productId, quantity: seats }],
+      metadata: saidOf(owner),
+      return_url: successUrl,
+      ...(customerId !== undefined && { customer: { customer_id: customerId } }),
+    };
+    const session = await this.calls.write(what, async (send) => this.client(what, send).checkoutSessions.create(order), {
+      idempotencyKey,
+    });
+    // It does not say until when: https://docs.dodopayments.com/developer-resources/checkout-session
+    return { url: this.calls.expect(what, session.checkout_url, 'address'), expiresAt: null, providerCustomerId: customerId };
+  }
+
+  async createPortal(providerCustomerId: string, returnUrl: string): Promise<{ url: string }> {
+    const what = 'open a portal';
+    const query = { return_url: returnUrl };
+    const session = await this.calls.write(what, async (send) =>
+      this.client(what, send).customers.customerPortal.create(providerCustomerId, query),
+    );
+    return { url: this.calls.expect(what, session.link, 'address') };
+  }
+
+  async setSeats(providerSubscriptionId: string, seats: number): Promise<void> {
+    const what = 'set the seats of a subscription';
+    const found = await this.calls.read(what, async (send) => this.client(what, send).subscriptions.retrieve(providerSubscriptionId));
+    // A change to what it is already would be charged all the same.
+    if (found.quantity === seats) return;
+    const plan = {
+      product_id: found.product_id,
+      quantity: seats,
+      proration_billing_mode: 'prorated_immediately' as const,
+      // Those that are not named are taken away.
+      addons: found.addons?.map(({ addon_id, quantity }) => ({ addon_id, quantity })),
+    };
+    await this.calls.write(what, async (send) => this.client(what, send).subscriptions.changePlan(providerSubscriptionId, plan));
+  }
+
+  async endSubscription(providerSubscriptionId: string): Promise<void> {
+    const what = 'end a subscription';
+    const change = { status: 'cancelled' as const };
+    try {
+      await this.calls.write(what, async (send) => this.client(what, send).subscriptions.update(providerSubscriptionId, change));
+    } catch (error) {
+      if (!(error instanceof BillingProviderRefused) || error.mayPass) throw error;
+      // Dodo does not say by what words it refuses to end what is over.
+      const truth = error.isMissing ? undefined : await this.findSubscription(providerSubscriptionId);
+      if (truth !== undefined && truth.snapshot?.status !== 'canceled') throw error;
+    }
+  }
+
+  /**
+   * Dodo knows no ids of ours: a customer is an owner's by the metadata that we gave it. None where nobody knows the
+   * email, without which there is no customer; the form asks for it then.
+   */
+  private async customerOf(owner: Owner, email: string | undefined, idempotencyKey: string): Promise<string | undefined> {
+    if (email === undefined) return undefined;
+    const metadata = saidOf(owner);
+    const isTheirs = (customer: DodoPayments.Customer) => Object.entries(metadata).every(([name, id]) => customer.metadata?.[name] === id);
+    const look = 'look for a customer';
+    const { items } = await this.calls.read(look, async (send) => this.client(look, send).customers.list({ email, page_size: 100 }));
+    const known = items.find(isTheirs);
+    if (known !== undefined) return known.customer_id;
+    const make = 'make a customer';
+    const order = { email, name: email, metadata };
+    const made = await this.calls.write(make, async (send) => this.client(make, send).customers.create(order), {
+      idempotencyKey: `${idempotencyKey}-customer`,
+    });
+    // An address may be enough for Dodo to answer with somebody else's.
+    return isTheirs(made) ? made.customer_id : undefined;
+  }
+
+  private client(what: string, send: Send): DodoPayments {
+    return dodoClient(this.config, what, send);
+  }
+
+  private truthOf(what: string, object: unknown, key: EventKey | undefined): Truth {
+    const { subscription_id: given } = (object ?? {}) as { subscription_id?: string };
+    const id = this.calls.expect(what, given, 'id');
+    if (key === undefined) return { id, unreadable: 'the answer has no date', key: NO_KEY };
+    try {
+      return { id, key, snapshot: subscriptionOf(object, { at: key.at, graceMs: this.config.billingGraceDays * DAY_MS }) };
+    } catch (error) {
+      if (!(error instanceof Unreadable)) throw error;
+      return { id, key, unreadable: error.message };
+    }
+  }
+}
+
+const NO_KEY: EventKey = { at: '-infinity', modifiedAt: '-infinity', rank: EventRank.hearsay, messageId: 'reconciliation' };
+
+/** An answer, and since when it is known: Dodo's objects do not tell when they were changed. */
+async function dated(call: { asResponse(): Promise<Response> }): Promise<{ answer: unknown; key: EventKey | undefined }> {
+  const response = await call.asResponse();
+  const date = new Date(response.headers.get('date') ?? '');
+  const isDated = !Number.isNaN(date.getTime());
+  return {
+    answer: await response.json(),
+    key: isDated ? { ...NO_KEY, at: date.toISOString(), rank: EventRank.update } : undefined,
+  };
+}
+
+/** Lists leave out when a subscription of a fixed term is over. */
+function untoldIn(item: unknown): Truth['untold'] {
+  return Object.hasOwn(item as object, 'expires_at') ? [] : ['endsAt'];
+}
+
+function saidOf(owner: Owner): Record<string, string> {
+  return owner.kind === 'organization' ? { organizationId: owner.id } : { userId: owner.id };
+}

@@ -1,0 +1,24 @@
+import DodoPayments from 'dodopayments';
+import type { Config } from '../../platform/config/config.js';
+import { BillingProviderFailed } from '../../subscriptions/sync/billing-provider.port.js';
+import type { Send, Words } from '../billing-calls.js';
+
+/** The SDK, whose requests go out through `send`. */
+export function dodoClient({ dodoApi }: Config, what: string, send: Send): DodoPayments {
+  if (dodoApi === undefined) throw new BillingProviderFailed('dodo', what, 'DODO_PAYMENTS_API_KEY is not set');
+  return new DodoPayments({
+    bearerToken: dodoApi.token,
+    baseURL: dodoApi.url,
+    webhookKey: null,
+    maxRetries: 0,
+    logLevel: 'off',
+    fetch: send,
+  });
+}
+
+/** https://docs.dodopayments.com/api-reference/error-codes */
+export function wordsOf(answer: object): Words | undefined {
+  const { code, message } = answer as { code?: unknown; message?: unknown };
+  if (typeof code !== 'string' || !/^[A-Z][A-Z_]+$/.test(code) || typeof message !== 'string') return undefined;
+  return { code, message };
+}

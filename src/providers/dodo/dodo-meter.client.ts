@@ -1,0 +1,76 @@
+import { Injectable } from '@nestjs/common';
+import type DodoPayments from 'dodopayments';
+import { Clock } from '../../platform/time/clock.service.js';
+import { Config } from '../../platform/config/config.js';
+import { type Meter, type MeterReading, Meters, ReadingsRefused } from '../../usage/exports/meter.port.js';
+import { BillingCalls, BillingProviderRefused } from '../billing-calls.js';
+import { dodoClient, wordsOf } from './dodo-client.js';
+
+const TIMEOUT_MS = 20_000;
+/** Dodo takes nothing that is older than an hour; the rest is for clocks that differ, and for the way. */
+const OLDEST_MS = 55 * 60_000;
+
+/** Dodo's meters: https://docs.dodopayments.com/features/usage-based-billing/event-ingestion */
+@Injectable()
+export class DodoMeter implements Meter {
+  readonly provider = 'dodo';
+  readonly calls = new BillingCalls('dodo', wordsOf);
+
+  constructor(
+    private readonly config: Config,
+    private readonly clock: Clock,
+    meters: Meters,
+  ) {
+    this.calls.limits.timeoutMs = TIMEOUT_MS;
+    meters.register(this);
+  }
+
+  get isConfigured(): boolean {
+    return this.config.dodoApi !== undefined && this.config.dodoMeterEvent !== undefined;
+  }
+
+  async send(readings: MeterReading[], signal: AbortSignal): Promise<void> {
+    const what = 'take usage';
+    const now = this.clock.now();
+    const events = readings.map((reading) => this.eventOf(reading, now));
+    try {
+      await this.calls.write(what, async (send) => dodoClient(this.config, what, send).usageEvents.ingest({ events }), { signal });
+    } catch (error) {
+      if (!(error instanceof BillingProviderRefused) || !error.isAboutContent) throw error;
+      throw (await this.isOfNobody(readings, signal)) ? refusedForAll(readings) : new ReadingsRefused(error.message);
+    }
+  }
+
+  /**
+   * Dodo does not say which event is wrong, and all of a customer may be: asked about a customer who is gone, it
+   * need not be asked about each event.
+   */
+  private async isOfNobody([first, ...others]: MeterReading[], signal: AbortSignal): Promise<boolean> {
+    const customerId = first!.providerCustomerId;
+    if (others.some((reading) => reading.providerCustomerId !== customerId)) return false;
+    const what = 'read a customer';
+    const found = await this.calls.find(what, async (send) => dodoClient(this.config, what, send).customers.retrieve(customerId), signal);
+    return found === undefined;
+  }
+
+  private eventOf({ id, providerCustomerId, occurredAt, values }: MeterReading, now: Date): DodoPayments.EventInput {
+    const oldest = new Date(now.getTime() - OLDEST_MS);
+    const timestamp = occurredAt < oldest ? oldest : occurredAt > now ? now : occurredAt;
+    return {
+      event_name: this.config.dodoMeterEvent!,
+      event_id: id,
+      customer_id: providerCustomerId,
+      timestamp: timestamp.toISOString(),
+      // Late usage counts when it is told; when it was is kept.
+      metadata: { ...values, ...(timestamp !== occurredAt && { occurred_at: occurredAt.toISOString() }) },
+    };
+  }
+}
+
+function refusedForAll(readings: MeterReading[]): ReadingsRefused {
+  const reason = 'dodo knows no such customer';
+  return new ReadingsRefused(
+    reason,
+    readings.map((_, index) => ({ index, reason })),
+  );
+}

@@ -1,0 +1,225 @@
+import { z } from 'zod';
+import { laterBy } from '../../platform/time/moments.js';
+import { type CustomerSnapshot, type PaymentSnapshot, periodOf, type SubscriptionSnapshot } from '../../subscriptions/sync/billing-provider.port.js';
+import type { PaymentStatus } from '../../subscriptions/payments/payments.table.js';
+import type { SubscriptionStatus } from '../../subscriptions/subscriptions.table.js';
+import { count, currency, id, metadata, moment, orUnknown, preciseMoment, read, text, type, whole } from '../object-schemas.js';
+
+/* Dodo's objects, the same in webhooks and in the API (https://docs.dodopayments.com/api-reference), as far as we use them. */
+
+const NEVER = '-infinity';
+const DAY_MS = 86_400_000;
+
+export const envelopeObject = z.object({ type, timestamp: preciseMoment, data: z.unknown().optional() });
+
+/** What tells the time of an event that does not say it itself. */
+export const datedObject = z.object({ created_at: preciseMoment });
+
+/** A status that is not listed is not guessed at: the event is put aside, and access stays. */
+const SUBSCRIPTION_STATUSES = {
+  pending: 'incomplete',
+  active: 'active',
+  past_due: 'past_due',
+  on_hold: 'unpaid',
+  paused: 'paused',
+  cancelled: 'canceled',
+  failed: 'canceled',
+  expired: 'canceled',
+} as const satisfies Record<string, SubscriptionStatus>;
+
+/** Of a payment intent; those that wait for somebody count as pending. */
+const PAYMENT_STATUSES: Record<string, PaymentStatus> = {
+  succeeded: 'succeeded',
+  failed: 'failed',
+  cancelled: 'canceled',
+  processing: 'pending',
+  requires_customer_action: 'pending',
+  requires_merchant_action: 'pending',
+  requires_payment_method: 'pending',
+  requires_confirmation: 'pending',
+  requires_capture: 'pending',
+  partially_captured: 'pending',
+  partially_captured_and_capturable: 'pending',
+};
+
+const REFUND_STATUSES: Record<string, PaymentStatus> = { succeeded: 'succeeded', failed: 'failed', pending: 'pending', review: 'pending' };
+
+const DISPUTE_STATUSES: Record<string, PaymentStatus> = {
+  dispute_opened: 'pending',
+  dispute_challenged: 'pending',
+  dispute_won: 'won',
+  dispute_lost: 'lost',
+  // Nobody answered, or it was conceded: either way the money is gone.
+  dispute_expired: 'lost',
+  dispute_accepted: 'lost',
+  dispute_cancelled: 'canceled',
+};
+
+const customerObject = z.object({ customer_id: id, metadata });
+
+const subscriptionObject = z.object({
+  subscription_id: id,
+  status: z.enum(Object.keys(SUBSCRIPTION_STATUSES) as (keyof typeof SUBSCRIPTION_STATUSES)[]),
+  customer: customerObject,
+  product_id: orUnknown(id),
+  quantity: count,
+  currency,
+  recurring_pre_tax_amount: orUnknown(whole),
+  created_at: moment,
+  previous_billing_date: moment,
+  next_billing_date: moment,
+  cancel_at_next_billing_date: z.boolean().catch(false),
+  cancelled_at: moment,
+  expires_at: moment,
+  past_due_ends_at: moment,
+  trial_period_days: count,
+  metadata,
+});
+
+const paymentObject = z.object({
+  payment_id: id,
+  status: text(),
+  customer: customerObject,
+  subscription_id: orUnknown(id),
+  subscription_ids: orUnknown(z.array(id)),
+  total_amount: orUnknown(whole),
+  currency,
+  created_at: moment,
+  metadata,
+});
+
+const refundObject = z.object({
+  refund_id: id,
+  payment_id: orUnknown(id),
+  status: text(),
+  customer: customerObject,
+  amount: orUnknown(whole),
+  currency,
+  created_at: moment,
+});
+
+/** Of a dispute only: digits in a string. */
+const digits = orUnknown(
+  z
+    .string()
+    .regex(/^\d{1,15}$/)
+    .transform(Number),
+);
+
+const disputeObject = z.object({
+  dispute_id: id,
+  payment_id: orUnknown(id),
+  dispute_status: text(),
+  customer: customerObject,
+  amount: digits,
+  currency,
+  created_at: moment,
+});
+
+/**
+ * @param graceMs how long one whose renewal failed goes on granting where Dodo does not say until when, as in its API
+ * @param at when it was told, ISO 8601
+ * @throws {Unreadable}
+ */
+export function subscriptionOf(data: unknown, { at, graceMs }: { at: string; graceMs: number }): SubscriptionSnapshot {
+  const subscription = read(subscriptionObject, data);
+  const { status, customer, created_at: createdAt, next_billing_date: periodEnd, trial_period_days: trialDays } = subscription;
+  const { cancel_at_next_billing_date: cancelAtPeriodEnd, past_due_ends_at: pastDueEnd } = subscription;
+  const { previous_billing_date: periodStart } = subscription;
+  const isPastDue = status === 'past_due';
+  const trialEnd = createdAt === null || !trialDays ? null : laterBy(createdAt, trialDays * DAY_MS);
+  const trial = periodOf(createdAt, trialEnd);
+  return {
+    providerSubscriptionId: subscription.subscription_id,
+    customer: customerOf(customer),
+    says: { metadata: subscription.metadata, customerMetadata: customer.metadata },
+    productId: subscription.product_id,
+    status: SUBSCRIPTION_STATUSES[status],
+    providerStatus: status,
+    startedAt: createdAt ?? periodStart,
+    currentPeriodStart: periodStart,
+    currentPeriodEnd: periodEnd,
+    cancelAtPeriodEnd,
+    canceledAt: subscription.cancelled_at,
+    endsAt: (cancelAtPeriodEnd ? periodEnd : null) ?? subscription.expires_at,
+    endedAt: SUBSCRIPTION_STATUSES[status] === 'canceled' ? subscription.cancelled_at : null,
+    trialEnd,
+    ...(trial !== undefined && periodStart !== null && trial.end <= periodStart && { pastTrial: trial }),
+    pastDueUntil: isPastDue ? (pastDueEnd ?? laterBy(periodEnd ?? dateOf(at), graceMs)) : null,
+    isGraceGuessed: isPastDue && pastDueEnd === null,
+    seats: subscription.quantity,
+    amount: subscription.recurring_pre_tax_amount,
+    currency: subscription.currency,
+  };
+}
+
+/** @throws {Unreadable} */
+export function paymentOf(data: unknown, at: string): PaymentSnapshot {
+  const payment = read(paymentObject, data);
+  const { customer, status } = payment;
+  return {
+    kind: 'payment',
+    providerPaymentId: payment.payment_id,
+    customer: customerOf(customer),
+    says: { metadata: payment.metadata, customerMetadata: customer.metadata },
+    // One payment may be for several; it is shown with the first.
+    providerSubscriptionId: payment.subscription_id ?? payment.subscription_ids?.[0] ?? null,
+    ofProviderPaymentId: null,
+    amount: payment.total_amount,
+    currency: payment.currency,
+    status: PAYMENT_STATUSES[status ?? ''] ?? 'unknown',
+    providerStatus: status,
+    occurredAt: payment.created_at ?? dateOf(at),
+  };
+}
+
+/** @throws {Unreadable} */
+export function refundOf(data: unknown, at: string): PaymentSnapshot {
+  const { refund_id: providerPaymentId, status, ...refund } = read(refundObject, data);
+  return {
+    kind: 'refund',
+    providerPaymentId,
+    status: REFUND_STATUSES[status ?? ''] ?? 'unknown',
+    providerStatus: status,
+    ...aboutPayment(refund, at),
+  };
+}
+
+/** @throws {Unreadable} */
+export function disputeOf(data: unknown, at: string): PaymentSnapshot {
+  const { dispute_id: providerPaymentId, dispute_status: status, ...dispute } = read(disputeObject, data);
+  return {
+    kind: 'dispute',
+    providerPaymentId,
+    status: DISPUTE_STATUSES[status ?? ''] ?? 'unknown',
+    providerStatus: status,
+    ...aboutPayment(dispute, at),
+  };
+}
+
+type AboutPayment = Pick<z.infer<typeof refundObject>, 'customer' | 'payment_id' | 'amount' | 'currency' | 'created_at'>;
+
+function aboutPayment(
+  { customer, payment_id: ofProviderPaymentId, amount, currency: unit, created_at: createdAt }: AboutPayment,
+  at: string,
+) {
+  return {
+    customer: customerOf(customer),
+    says: {},
+    providerSubscriptionId: null,
+    ofProviderPaymentId,
+    amount,
+    currency: unit,
+    occurredAt: createdAt ?? dateOf(at),
+  };
+}
+
+function customerOf({ customer_id: providerCustomerId, metadata: said }: z.infer<typeof customerObject>): CustomerSnapshot {
+  // Of a customer without any metadata nothing was told, rather than that there is none.
+  const says = said === null ? null : { customerMetadata: said };
+  return { provider: 'dodo', providerCustomerId, says, modifiedAt: NEVER, isDeleted: false };
+}
+
+function dateOf(at: string): Date {
+  return at === NEVER ? new Date(0) : new Date(at);
+}

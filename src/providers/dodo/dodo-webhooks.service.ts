@@ -1,0 +1,81 @@
+import { createHash, type KeyObject } from 'node:crypto';
+import { Injectable } from '@nestjs/common';
+import { type EventKey, EventRank } from '../../sync/event-version.js';
+import { Config } from '../../platform/config/config.js';
+import type { Queryable } from '../../platform/database/database.js';
+import { SyncedSubscriptionsService } from '../../subscriptions/sync/synced-subscriptions.service.js';
+import { read } from '../object-schemas.js';
+import type { Envelope, InboxEvent, WebhookProvider } from '../../webhooks/webhook-provider.port.js';
+import { WebhooksService } from '../../webhooks/webhooks.service.js';
+import { datedObject, disputeOf, envelopeObject, paymentOf, refundOf, subscriptionOf } from './dodo-objects.js';
+
+const named = (noun: string, ...verbs: string[]) => verbs.map((verb) => `${noun}.${verb}`);
+
+/** Each tells the whole subscription: what it is called decides nothing, and may not even agree with what it holds. */
+const SUBSCRIPTION = named(
+  'subscription',
+  ...['active', 'renewed', 'on_hold', 'past_due', 'paused', 'unpaused', 'cancelled', 'failed', 'expired'],
+  ...['plan_changed', 'updated', 'update_payment_method'],
+);
+const PAYMENT = named('payment', 'succeeded', 'failed', 'processing', 'cancelled');
+const REFUND = named('refund', 'succeeded', 'failed');
+const DISPUTE = named('dispute', 'opened', 'expired', 'accepted', 'cancelled', 'challenged', 'won', 'lost');
+
+/** Keys and links that somebody bought are in them. */
+const WITH_SECRETS = new Set(['license_key.created', ...named('entitlement_grant', 'created', 'delivered', 'failed', 'revoked')]);
+
+/** Known, and of no use here. */
+const WITHOUT_EFFECT = [
+  ...WITH_SECRETS,
+  ...named('payout', 'created', 'on_hold', 'in_progress', 'failed', 'success'),
+  ...named('credit', 'added', 'deducted', 'expired', 'rolled_over', 'rollover_forfeited'),
+  ...named('credit', 'overage_charged', 'overage_reset', 'manual_adjustment', 'balance_low'),
+  ...named('abandoned_checkout', 'detected', 'recovered'),
+  ...named('dunning', 'started', 'recovered'),
+];
+
+const DAY_MS = 86_400_000;
+
+/**
+ * Dodo's events: https://docs.dodopayments.com/developer-resources/webhooks
+ *
+ * Their data may be of the moment of the delivery, their time is of what they tell of. Ordered by that time they
+ * converge all the same: the last change sends the last event, whose data is at least as new.
+ */
+@Injectable()
+export class DodoWebhooks implements WebhookProvider {
+  readonly name = 'dodo';
+  readonly types = new Set([...SUBSCRIPTION, ...PAYMENT, ...REFUND, ...DISPUTE, ...WITHOUT_EFFECT]);
+  readonly keys: KeyObject[];
+  private readonly graceMs: number;
+
+  constructor(
+    private readonly subscriptions: SyncedSubscriptionsService,
+    webhooks: WebhooksService,
+    config: Config,
+  ) {
+    this.keys = config.dodoWebhookKeys;
+    this.graceMs = config.billingGraceDays * DAY_MS;
+    // Not when the module starts: a command's never does.
+    webhooks.register(this);
+  }
+
+  envelopeOf(payload: unknown, body: Buffer): Envelope {
+    const { type, timestamp, data } = read(envelopeObject, payload);
+    const eventAt = timestamp ?? datedObject.safeParse(data).data?.created_at ?? '-infinity';
+    if (!WITH_SECRETS.has(type)) return { type, eventAt };
+    return { type, eventAt, keepOnly: { type, timestamp, sha256: createHash('sha256').update(body).digest('hex') } };
+  }
+
+  async apply({ type, eventAt: at, messageId, payload, actor }: InboxEvent, db: Queryable): Promise<boolean> {
+    const { data } = read(envelopeObject, payload);
+    const key: EventKey = { at, modifiedAt: '-infinity', rank: EventRank.update, messageId };
+    const told = { key, actor };
+    if (SUBSCRIPTION.includes(type)) await this.subscriptions.apply(subscriptionOf(data, { at, graceMs: this.graceMs }), told, db);
+    else if (PAYMENT.includes(type)) await this.subscriptions.applyPayment(paymentOf(data, at), told, db);
+    else if (REFUND.includes(type)) await this.subscriptions.applyPayment(refundOf(data, at), told, db);
+    else if (DISPUTE.includes(type)) await this.subscriptions.applyPayment(disputeOf(data, at), told, db);
+    else return false;
+    return true;
+  }
+}

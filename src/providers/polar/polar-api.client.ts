@@ -1,0 +1,132 @@
+import { Injectable } from '@nestjs/common';
+import { createCheckoutsService } from '@polar-sh/sdk/2026-10/services/checkouts';
+import { createCustomerSessionsService } from '@polar-sh/sdk/2026-10/services/customer_sessions';
+import { createSubscriptionsService } from '@polar-sh/sdk/2026-10/services/subscriptions';
+import { EventRank } from '../../sync/event-version.js';
+import { Config } from '../../platform/config/config.js';
+import {
+  type BillingProvider,
+  BillingProviders,
+  type CheckoutOrder,
+  type CheckoutSession,
+  type Truth,
+  type TruthPage,
+} from '../../subscriptions/sync/billing-provider.port.js';
+import { BillingCalls, BillingProviderRefused, type Send } from '../billing-calls.js';
+import { Unreadable } from '../../webhooks/webhook-provider.port.js';
+import { polarCore, wordsOf } from './polar-core.js';
+import { datedObject, subscriptionOf } from './polar-objects.js';
+
+const DAY_MS = 86_400_000;
+const NEVER = '-infinity';
+
+/** Polar's API: https://polar.sh/docs/api-reference */
+@Injectable()
+export class PolarApi implements BillingProvider {
+  readonly name = 'polar';
+  readonly calls = new BillingCalls('polar', wordsOf);
+
+  constructor(
+    private readonly config: Config,
+    providers: BillingProviders,
+  ) {
+    // Not when the module starts: a command's never does.
+    providers.register(this);
+  }
+
+  get isConfigured(): boolean {
+    return this.config.polarApi !== undefined;
+  }
+
+  async findSubscription(id: string, signal?: AbortSignal): Promise<Truth | undefined> {
+    const what = 'read a subscription';
+    try {
+      const found = await this.calls.find(what, async (send) => this.client(what, send).subscriptions.get(id), signal);
+      return found && this.truthOf(what, found);
+    } catch (error) {
+      // It is asked for nothing but an id, and refuses to read one that is no UUID: there is none of that name.
+      if (error instanceof BillingProviderRefused && error.status === 422) return undefined;
+      throw error;
+    }
+  }
+
+  /**
+   * By the time at which they started, so that a new one moves none that was shown; what has not started yet comes
+   * last.
+   */
+  async listSubscriptions(from = '1', signal?: AbortSignal): Promise<TruthPage> {
+    const what = 'list subscriptions';
+    const page = Number(from);
+    const query = { page, limit: this.calls.limits.pageSize, sorting: ['started_at' as const] };
+    const list = await this.calls.read(what, async (send) => this.client(what, send).subscriptions.list(query), signal);
+    const items = this.calls.expect<unknown[]>(what, Array.isArray(list.items) ? list.items : null, 'items');
+    const lastPage = this.calls.expect(what, list.pagination?.max_page, 'pagination');
+    return { truths: items.map((item) => this.truthOf(what, item)), next: page < lastPage ? String(page + 1) : null };
+  }
+
+  async createCheckout({ owner, providerCustomerId, productId, ...order }: CheckoutOrder): Promise<CheckoutSession> {
+    const what = 'open a checkout';
+    const checkout = await this.calls.write(
+      what,
+      async (send) =>
+        this.client(what, send).checkouts.create({
+          products: [productId],
+          metadata: owner.kind === 'organization' ? { organizationId: owner.id } : { userId: owner.id },
+          ...(providerCustomerId === undefined ? { external_customer_id: owner.id } : { customer_id: providerCustomerId }),
+          seats: order.seats,
+          customer_email: order.email,
+          success_url: order.successUrl,
+        }),
+      { idempotencyKey: order.idempotencyKey },
+    );
+    const expiresAt = this.calls.expect(what, checkout.expires_at, 'end');
+    return { url: this.calls.expect(what, checkout.url, 'address'), expiresAt: new Date(expiresAt) };
+  }
+
+  async createPortal(providerCustomerId: string, returnUrl: string): Promise<{ url: string }> {
+    const what = 'open a portal';
+    const order = { customer_id: providerCustomerId, return_url: returnUrl };
+    const session = await this.calls.write(what, async (send) => this.client(what, send).customerSessions.create(order));
+    return { url: this.calls.expect(what, session.customer_portal_url, 'address') };
+  }
+
+  async setSeats(providerSubscriptionId: string, seats: number): Promise<void> {
+    const what = 'set the seats of a subscription';
+    await this.calls.write(what, async (send) => this.client(what, send).subscriptions.update(providerSubscriptionId, { seats }));
+  }
+
+  async endSubscription(providerSubscriptionId: string): Promise<void> {
+    const what = 'end a subscription';
+    try {
+      await this.calls.write(what, async (send) => this.client(what, send).subscriptions.revoke(providerSubscriptionId));
+    } catch (error) {
+      const isOver = error instanceof BillingProviderRefused && (error.isMissing || error.code === 'AlreadyCanceledSubscription');
+      if (!isOver) throw error;
+    }
+  }
+
+  private client(what: string, send: Send) {
+    const core = polarCore(this.config, what, send);
+    return {
+      subscriptions: createSubscriptionsService(core),
+      checkouts: createCheckoutsService(core),
+      customerSessions: createCustomerSessionsService(core),
+    };
+  }
+
+  private truthOf(what: string, object: unknown): Truth {
+    const { id, ...dates } = (object ?? {}) as { id?: string };
+    const { modified_at: modifiedAt, created_at: createdAt } = datedObject.parse(dates);
+    const at = modifiedAt ?? createdAt ?? NEVER;
+    const truth: Truth = {
+      id: this.calls.expect(what, id, 'id'),
+      key: { at, modifiedAt: modifiedAt ?? NEVER, rank: EventRank.update, messageId: 'reconciliation' },
+    };
+    try {
+      return { ...truth, snapshot: subscriptionOf(object, { at, graceMs: this.config.billingGraceDays * DAY_MS }) };
+    } catch (error) {
+      if (!(error instanceof Unreadable)) throw error;
+      return { ...truth, unreadable: error.message };
+    }
+  }
+}

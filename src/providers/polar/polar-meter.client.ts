@@ -1,0 +1,81 @@
+import { Injectable } from '@nestjs/common';
+import type { models } from '@polar-sh/sdk/2026-10';
+import { createEventsService } from '@polar-sh/sdk/2026-10/services/events';
+import { Clock } from '../../platform/time/clock.service.js';
+import { Config } from '../../platform/config/config.js';
+import { type Meter, type MeterReading, Meters, ReadingsRefused, type Refusal } from '../../usage/exports/meter.port.js';
+import { BillingCalls, BillingProviderRefused } from '../billing-calls.js';
+import { polarCore, wordsOf } from './polar-core.js';
+
+const TIMEOUT_MS = 20_000;
+
+/** Polar's meters: https://polar.sh/docs/features/usage-based-billing/event-ingestion */
+@Injectable()
+export class PolarMeter implements Meter {
+  readonly provider = 'polar';
+  readonly calls = new BillingCalls('polar', wordsOf);
+
+  constructor(
+    private readonly config: Config,
+    private readonly clock: Clock,
+    meters: Meters,
+  ) {
+    this.calls.limits.timeoutMs = TIMEOUT_MS;
+    meters.register(this);
+  }
+
+  get isConfigured(): boolean {
+    return this.config.polarApi !== undefined && this.config.polarMeterEvent !== undefined;
+  }
+
+  async send(readings: MeterReading[], signal: AbortSignal): Promise<void> {
+    const what = 'take usage';
+    const now = this.clock.now();
+    const events = readings.map((reading) => this.eventOf(reading, now));
+    try {
+      await this.calls.write(what, async (send) => createEventsService(polarCore(this.config, what, send)).ingest({ events }), { signal });
+    } catch (error) {
+      if (!(error instanceof BillingProviderRefused) || !error.isAboutContent) throw error;
+      throw new ReadingsRefused(error.message, refusalsOf(error));
+    }
+  }
+
+  private eventOf({ id, providerCustomerId, occurredAt, values }: MeterReading, now: Date): models.EventCreateCustomer {
+    return {
+      name: this.config.polarMeterEvent!,
+      external_id: id,
+      customer_id: providerCustomerId,
+      // Nothing is taken that is still to come; what is old is, and is billed in the period that is on.
+      timestamp: (occurredAt < now ? occurredAt : now).toISOString(),
+      metadata: { ...values, ...llmOf(values) },
+    };
+  }
+}
+
+/** What Polar's own views of models read; it wants a vendor, which only some names of models tell, as `openai/gpt-5`. */
+function llmOf({ model: name, ...tokens }: MeterReading['values']): Pick<models.EventMetadataInput, '_llm'> {
+  const [, vendor, model] = /^([^/]+)\/(.+)$/.exec(name) ?? [];
+  const input = tokens.input_tokens + tokens.cached_input_tokens;
+  const output = tokens.output_tokens + tokens.reasoning_tokens;
+  if (vendor === undefined || model === undefined || input + output !== tokens.tokens_used) return {};
+  return {
+    _llm: {
+      vendor,
+      model,
+      input_tokens: input,
+      cached_input_tokens: tokens.cached_input_tokens,
+      output_tokens: output,
+      total_tokens: tokens.tokens_used,
+    },
+  };
+}
+
+/** `body`, `events`, the event's place, and what is wrong there; the schema that it was held against may stand between. */
+function refusalsOf({ details = [] }: BillingProviderRefused): Refusal[] {
+  const byEvent = Map.groupBy(details, ({ path }) => path[path.indexOf('events') + 1]);
+  return [...byEvent].flatMap(([index, all]) => {
+    if (typeof index !== 'number') return [];
+    const reason = all.map(({ path, message }) => `${path.at(-1)}: ${message}`).join('; ');
+    return [{ index, reason, isEarly: all.some(({ path }) => path.at(-1) === 'timestamp') }];
+  });
+}

@@ -1,0 +1,215 @@
+import { z } from 'zod';
+import { laterBy } from '../../platform/time/moments.js';
+import { type CustomerSnapshot, type PaymentSnapshot, periodOf, type SubscriptionSnapshot } from '../../subscriptions/sync/billing-provider.port.js';
+import type { PaymentStatus } from '../../subscriptions/payments/payments.table.js';
+import type { SubscriptionStatus } from '../../subscriptions/subscriptions.table.js';
+import { count, currency, id, metadata, moment, orUnknown, preciseMoment, read, text, type, whole } from '../object-schemas.js';
+
+/* Polar's objects, the same in webhooks and in the API (https://polar.sh/docs/api-reference), as far as we use them. */
+
+const NEVER = '-infinity';
+
+export const envelopeObject = z.object({ type, timestamp: preciseMoment, data: z.unknown().optional() });
+
+/** What tells the time of an event that does not say it itself. */
+export const datedObject = z.object({ created_at: preciseMoment, modified_at: preciseMoment });
+
+/** A status that is not listed is not guessed at: the event is put aside, and access stays. */
+const SUBSCRIPTION_STATUSES = {
+  incomplete: 'incomplete',
+  incomplete_expired: 'canceled',
+  trialing: 'trialing',
+  active: 'active',
+  past_due: 'past_due',
+  paused: 'paused',
+  unpaid: 'unpaid',
+  canceled: 'canceled',
+} as const satisfies Record<string, SubscriptionStatus>;
+
+const ORDER_STATUSES: Record<string, PaymentStatus> = {
+  draft: 'pending',
+  pending: 'pending',
+  paid: 'succeeded',
+  refunded: 'refunded',
+  partially_refunded: 'partially_refunded',
+  void: 'canceled',
+};
+
+const REFUND_STATUSES: Record<string, PaymentStatus> = {
+  pending: 'pending',
+  succeeded: 'succeeded',
+  failed: 'failed',
+  canceled: 'canceled',
+};
+
+const customerObject = z.object({ id, external_id: orUnknown(id), metadata, modified_at: preciseMoment, deleted_at: preciseMoment });
+
+const nestedCustomer = orUnknown(customerObject);
+const nestedProduct = orUnknown(z.object({ id }));
+
+const subscriptionObject = z.object({
+  id,
+  created_at: moment,
+  modified_at: preciseMoment,
+  status: z.enum(Object.keys(SUBSCRIPTION_STATUSES) as (keyof typeof SUBSCRIPTION_STATUSES)[]),
+  amount: orUnknown(whole),
+  currency,
+  current_period_start: moment,
+  current_period_end: moment,
+  trial_start: moment,
+  trial_end: moment,
+  cancel_at_period_end: z.boolean().catch(false),
+  canceled_at: moment,
+  started_at: moment,
+  ends_at: moment,
+  ended_at: moment,
+  past_due_at: moment,
+  customer_id: orUnknown(id),
+  product_id: orUnknown(id),
+  seats: count,
+  metadata,
+  customer: nestedCustomer,
+  product: nestedProduct,
+});
+
+const orderObject = z.object({
+  id,
+  created_at: moment,
+  status: text(),
+  total_amount: orUnknown(whole),
+  currency,
+  subscription_id: orUnknown(id),
+  customer_id: orUnknown(id),
+  metadata,
+  customer: nestedCustomer,
+});
+
+const refundObject = z.object({
+  id,
+  created_at: moment,
+  status: text(),
+  amount: orUnknown(whole),
+  currency,
+  order_id: orUnknown(id),
+  subscription_id: orUnknown(id),
+  customer_id: orUnknown(id),
+});
+
+/** Of an object that does not carry its customer, or not whole. */
+const referenceObject = z.object({ customer_id: id });
+
+/**
+ * @param graceMs how long one whose renewal failed goes on granting: Polar says only since when
+ * @param at when it was told, ISO 8601
+ * @throws {Unreadable}
+ */
+export function subscriptionOf(data: unknown, { at, graceMs }: { at: string; graceMs: number }): SubscriptionSnapshot {
+  const subscription = read(subscriptionObject, data);
+  const { status } = subscription;
+  const pastDueAt = subscription.past_due_at ?? subscription.current_period_start ?? dateOf(at);
+  return {
+    providerSubscriptionId: subscription.id,
+    ...belongingOf(data, subscription),
+    productId: subscription.product_id ?? subscription.product?.id ?? null,
+    status: SUBSCRIPTION_STATUSES[status],
+    providerStatus: status,
+    startedAt: subscription.started_at ?? subscription.current_period_start ?? subscription.created_at,
+    currentPeriodStart: subscription.current_period_start,
+    currentPeriodEnd: subscription.current_period_end,
+    cancelAtPeriodEnd: subscription.cancel_at_period_end,
+    canceledAt: subscription.canceled_at,
+    endsAt: subscription.ends_at,
+    endedAt: subscription.ended_at,
+    trialEnd: subscription.trial_end,
+    ...pastTrialOf(subscription),
+    pastDueUntil: status === 'past_due' ? laterBy(pastDueAt, graceMs) : null,
+    seats: subscription.seats,
+    amount: subscription.amount,
+    currency: subscription.currency,
+  };
+}
+
+function pastTrialOf({
+  trial_start: trialStart,
+  trial_end: trialEnd,
+  started_at: startedAt,
+  current_period_start: periodStart,
+}: z.infer<typeof subscriptionObject>): Pick<SubscriptionSnapshot, 'pastTrial'> {
+  const trial = periodOf(trialStart ?? startedAt, trialEnd);
+  return trial !== undefined && periodStart !== null && trial.end <= periodStart ? { pastTrial: trial } : {};
+}
+
+/** @throws {Unreadable} */
+export function customerOf(data: unknown): CustomerSnapshot {
+  return snapshotOf(read(customerObject, data));
+}
+
+function snapshotOf(customer: z.infer<typeof customerObject>): CustomerSnapshot {
+  return {
+    provider: 'polar',
+    providerCustomerId: customer.id,
+    says: { externalId: customer.external_id, customerMetadata: customer.metadata },
+    modifiedAt: customer.modified_at ?? NEVER,
+    isDeleted: customer.deleted_at !== null,
+  };
+}
+
+/** @throws {Unreadable} */
+export function orderOf(data: unknown, at: string): PaymentSnapshot {
+  const order = read(orderObject, data);
+  const { status } = order;
+  return {
+    kind: 'payment',
+    providerPaymentId: order.id,
+    ...belongingOf(data, order),
+    providerSubscriptionId: order.subscription_id,
+    ofProviderPaymentId: null,
+    amount: order.total_amount,
+    currency: order.currency,
+    status: ORDER_STATUSES[status ?? ''] ?? 'unknown',
+    providerStatus: status,
+    occurredAt: order.created_at ?? dateOf(at),
+  };
+}
+
+/** @throws {Unreadable} */
+export function refundOf(data: unknown, at: string): PaymentSnapshot {
+  const refund = read(refundObject, data);
+  const { status } = refund;
+  return {
+    kind: 'refund',
+    providerPaymentId: refund.id,
+    ...belongingOf(data, refund),
+    providerSubscriptionId: refund.subscription_id,
+    ofProviderPaymentId: refund.order_id,
+    amount: refund.amount,
+    currency: refund.currency,
+    status: REFUND_STATUSES[status ?? ''] ?? 'unknown',
+    providerStatus: status,
+    occurredAt: refund.created_at ?? dateOf(at),
+  };
+}
+
+interface Reference {
+  customer_id: string | null;
+  customer?: z.infer<typeof nestedCustomer>;
+  metadata?: z.infer<typeof metadata>;
+}
+
+/** Who pays, and what is said of whose it is. The customer in it is left aside if the ids disagree. @throws {Unreadable} */
+function belongingOf(data: unknown, { customer_id: customerId, customer, metadata: said }: Reference) {
+  const isPayer = customer != null && (customerId === null || customer.id === customerId);
+  if (isPayer) {
+    const snapshot = snapshotOf(customer);
+    return { customer: snapshot, says: { metadata: said, ...snapshot.says } };
+  }
+  const { customer_id: providerCustomerId } = read(referenceObject, data);
+  return {
+    customer: { provider: 'polar' as const, providerCustomerId, says: null, modifiedAt: NEVER, isDeleted: false },
+    says: { metadata: said },
+  };
+}
+
+function dateOf(at: string): Date {
+  return at === NEVER ? new Date(0) : new Date(at);
+}

@@ -1,0 +1,88 @@
+import type { KeyObject } from 'node:crypto';
+import { Injectable } from '@nestjs/common';
+import { type EventKey, EventRank } from '../../sync/event-version.js';
+import { Config } from '../../platform/config/config.js';
+import type { Queryable } from '../../platform/database/database.js';
+import { SyncedSubscriptionsService } from '../../subscriptions/sync/synced-subscriptions.service.js';
+import { read } from '../object-schemas.js';
+import type { Envelope, InboxEvent, WebhookProvider } from '../../webhooks/webhook-provider.port.js';
+import { WebhooksService } from '../../webhooks/webhooks.service.js';
+import { customerOf, datedObject, envelopeObject, orderOf, refundOf, subscriptionOf } from './polar-objects.js';
+
+const named = (noun: string, ...verbs: string[]) => verbs.map((verb) => `${noun}.${verb}`);
+
+/** Each tells the whole subscription as it was then: what it is called decides nothing. */
+const SUBSCRIPTION = named(
+  'subscription',
+  ...['created', 'active', 'updated', 'cycled', 'canceled', 'uncanceled', 'past_due', 'revoked', 'paused', 'resumed', 'migrated'],
+);
+const CUSTOMER = named('customer', 'created', 'updated', 'deleted');
+const ORDER = named('order', 'created', 'paid', 'updated', 'refunded');
+const REFUND = named('refund', 'created', 'updated');
+
+/** Known, and of no use here. */
+const WITHOUT_EFFECT = [
+  // A digest of what the others tell, without the dates that decide.
+  'customer.state_changed',
+  ...named('checkout', 'created', 'updated', 'expired'),
+  ...named('customer_seat', 'assigned', 'claimed', 'revoked'),
+  ...named('member', 'created', 'updated', 'deleted'),
+  ...named('benefit', 'created', 'updated'),
+  ...named('benefit_grant', 'created', 'updated', 'cycled', 'revoked'),
+  ...named('product', 'created', 'updated'),
+  ...named('discount', 'created', 'updated', 'deleted'),
+  'organization.updated',
+];
+
+const DAY_MS = 86_400_000;
+
+/** Polar's events: https://polar.sh/docs/integrate/webhooks/events */
+@Injectable()
+export class PolarWebhooks implements WebhookProvider {
+  readonly name = 'polar';
+  readonly types = new Set([...SUBSCRIPTION, ...CUSTOMER, ...ORDER, ...REFUND, ...WITHOUT_EFFECT]);
+  readonly keys: KeyObject[];
+  private readonly graceMs: number;
+
+  constructor(
+    private readonly subscriptions: SyncedSubscriptionsService,
+    webhooks: WebhooksService,
+    config: Config,
+  ) {
+    this.keys = config.polarWebhookKeys;
+    this.graceMs = config.billingGraceDays * DAY_MS;
+    // Not when the module starts: a command's never does.
+    webhooks.register(this);
+  }
+
+  envelopeOf(payload: unknown): Envelope {
+    const { type, timestamp, data } = read(envelopeObject, payload);
+    // Older ones do not say when they were made.
+    const dated = datedObject.safeParse(data).data;
+    return { type, eventAt: timestamp ?? dated?.modified_at ?? dated?.created_at ?? '-infinity' };
+  }
+
+  async apply({ type, eventAt: at, messageId, payload, actor }: InboxEvent, db: Queryable): Promise<boolean> {
+    const { data } = read(envelopeObject, payload);
+    const modifiedAt = datedObject.safeParse(data).data?.modified_at ?? '-infinity';
+    const key: EventKey = { at, modifiedAt, rank: rankOf(type), messageId };
+    if (SUBSCRIPTION.includes(type))
+      await this.subscriptions.apply(subscriptionOf(data, { at, graceMs: this.graceMs }), { key, actor }, db);
+    else if (CUSTOMER.includes(type)) {
+      const customer = customerOf(data);
+      await this.subscriptions.applyCustomer(
+        { ...customer, isDeleted: customer.isDeleted || type === 'customer.deleted' },
+        { key, actor },
+        db,
+      );
+    } else if (ORDER.includes(type)) await this.subscriptions.applyPayment(orderOf(data, at), { key, actor }, db);
+    else if (REFUND.includes(type)) await this.subscriptions.applyPayment(refundOf(data, at), { key, actor }, db);
+    else return false;
+    return true;
+  }
+}
+
+function rankOf(type: string): EventRank {
+  if (type.endsWith('.deleted')) return EventRank.delete;
+  return type.endsWith('.created') ? EventRank.create : EventRank.update;
+}

@@ -1,0 +1,147 @@
+import { createHash } from 'node:crypto';
+import { Inject, Injectable, Logger } from '@nestjs/common';
+import type { Actor, Principal } from '../../access/principal.js';
+import { isTrustedUrl } from '../../access/trusted-redirect.js';
+import { AuditService } from '../../audit/audit.service.js';
+import { InvalidRequest } from '../../platform/problems/problems.errors.js';
+import { isEmail } from '../../platform/text/emails.js';
+import { newId } from '../../platform/crypto/ids.js';
+import type { Owner } from '../../owners/owner.js';
+import { Config } from '../../platform/config/config.js';
+import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
+import type { IdempotentCall } from '../../idempotency/idempotency.decorators.js';
+import type { BillingProviderName, Plan } from '../../plans/plans.js';
+import { type BillingProvider, BillingProviderFailed, BillingProviders, type CheckoutSession } from '../sync/billing-provider.port.js';
+import {
+  AlreadySubscribed,
+  BillingProviderAway,
+  BillingProviderRefused,
+  CheckoutUnavailable,
+  NoBillingCustomer,
+} from '../subscriptions.errors.js';
+import { SubscriptionsRepository } from '../subscriptions.repository.js';
+import { SubscriptionsService } from '../subscriptions.service.js';
+import { SubscriptionOwners } from '../customers/subscription-owners.service.js';
+
+export interface Purchase {
+  tier: string;
+  productId?: string;
+  provider?: BillingProviderName;
+  successUrl?: string;
+}
+
+/** A session, and where it is. */
+export type Checkout = CheckoutSession & { provider: BillingProviderName };
+
+const FIRST_RETRY_SECONDS = 5;
+
+/** Sends buyers to where they pay, and customers to where they manage what they pay. Nothing is known to be bought until the provider tells. */
+@Injectable()
+export class Checkouts {
+  private readonly logger = new Logger(Checkouts.name);
+
+  constructor(
+    private readonly repository: SubscriptionsRepository,
+    private readonly subscriptions: SubscriptionsService,
+    private readonly owners: SubscriptionOwners,
+    private readonly providers: BillingProviders,
+    private readonly audit: AuditService,
+    private readonly config: Config,
+    @Inject(DATABASE) private readonly db: Database,
+  ) {}
+
+  /**
+   * @throws {InvalidRequest} @throws {AlreadySubscribed} @throws {CheckoutUnavailable}
+   * @throws {BillingProviderAway} @throws {BillingProviderRefused}
+   */
+  async open(
+    owner: Owner,
+    { tier, successUrl, ...wish }: Purchase,
+    { identity }: Pick<IdempotentCall, 'identity'>,
+    { userId, actor }: Pick<Principal, 'userId' | 'actor'>,
+  ): Promise<Checkout> {
+    const url = this.ownUrl('successUrl', successUrl);
+    const plan = this.subscriptions.planNamed(tier);
+    const { provider, productId } = this.productOf(plan, wish);
+    if (await this.owners.isCharged(owner.id)) throw new AlreadySubscribed();
+    const [{ seats }, customers, email] = await Promise.all([
+      this.subscriptions.effectiveOf(owner),
+      this.repository.listCustomers(owner),
+      this.repository.findEmail(userId),
+    ]);
+    const session = await this.ask(provider, () =>
+      provider.createCheckout({
+        owner,
+        productId,
+        seats: plan.limits.perSeat ? Math.max(1, seats.used) : undefined,
+        providerCustomerId: customers.find((customer) => customer.provider === provider.name)?.providerCustomerId,
+        // To fill in the form: a provider would refuse an address of Clerk's that is outside our rule.
+        email: email !== undefined && isEmail(email) ? email : undefined,
+        successUrl: url,
+        // Theirs are of one name space: nobody else can have named one of ours.
+        idempotencyKey: identity === undefined ? newId() : createHash('sha256').update(JSON.stringify(identity)).digest('hex'),
+      }),
+    );
+    await this.db.transaction(async (tx) => {
+      const { providerCustomerId } = session;
+      if (providerCustomerId !== undefined)
+        await this.owners.linkCustomer({ provider: provider.name, providerCustomerId }, owner, actor, tx);
+      await this.record('subscription.checkout_opened', owner, actor, { provider: provider.name, productId }, tx);
+    });
+    return { ...session, provider: provider.name };
+  }
+
+  /**
+   * Where an owner's customer manages what they pay; where there are several, that of the subscription in effect.
+   *
+   * @throws {InvalidRequest} @throws {NoBillingCustomer} @throws {BillingProviderAway} @throws {BillingProviderRefused}
+   */
+  async openPortal(owner: Owner, { returnUrl }: { returnUrl?: string }, actor: Actor): Promise<{ url: string }> {
+    const url = this.ownUrl('returnUrl', returnUrl);
+    const [{ chosen }, customers] = await Promise.all([this.subscriptions.effectiveOf(owner), this.repository.listCustomers(owner)]);
+    const customer = customers.find(({ providerCustomerId }) => providerCustomerId === chosen?.row.providerCustomerId) ?? customers[0];
+    if (customer === undefined) throw new NoBillingCustomer();
+    const provider = this.providers.get(customer.provider);
+    if (provider?.isConfigured !== true) throw new CheckoutUnavailable({ detail: `Nobody has set up how to reach ${customer.provider}.` });
+    const portal = await this.ask(provider, () => provider.createPortal(customer.providerCustomerId, url));
+    await this.record('subscription.portal_opened', owner, actor, { provider: provider.name }, this.db);
+    return portal;
+  }
+
+  private async record(action: string, { kind, id }: Owner, actor: Actor, after: object, db: Queryable): Promise<void> {
+    const organizationId = kind === 'organization' ? id : undefined;
+    await this.audit.record({ actor, action, organizationId, target: { type: kind, id }, after }, db);
+  }
+
+  private productOf(
+    plan: Plan,
+    { provider: wanted, productId }: Pick<Purchase, 'provider' | 'productId'>,
+  ): { provider: BillingProvider; productId: string } {
+    for (const provider of this.providers.configured()) {
+      if (wanted !== undefined && wanted !== provider.name) continue;
+      const product = plan.products[provider.name].find((id) => productId === undefined || id === productId);
+      if (product !== undefined) return { provider, productId: product };
+    }
+    if (productId === undefined) throw new CheckoutUnavailable();
+    throw new InvalidRequest({ errors: [{ path: 'body.productId', message: `productId must be a product of the plan ${plan.tier}` }] });
+  }
+
+  /** Nobody is sent from here to somebody else's site. */
+  private ownUrl(field: string, given: string | undefined): string {
+    if (given === undefined) return this.config.publicUrl;
+    const url = URL.parse(given);
+    if (url !== null && isTrustedUrl(this.config.trustedOrigins, url)) return url.href;
+    throw new InvalidRequest({ errors: [{ path: `body.${field}`, message: `${field} must be an address of one of the trusted origins` }] });
+  }
+
+  private async ask<T>({ name }: BillingProvider, call: () => Promise<T>): Promise<T> {
+    try {
+      return await call();
+    } catch (error) {
+      if (!(error instanceof BillingProviderFailed)) throw error;
+      this.logger.error({ err: error, provider: name }, 'A billing provider did not open what was asked for');
+      if (!error.mayPass) throw new BillingProviderRefused();
+      throw new BillingProviderAway({ headers: { 'retry-after': String(Math.max(FIRST_RETRY_SECONDS, error.retryAfterSeconds)) } });
+    }
+  }
+}

@@ -1,0 +1,94 @@
+import { isId } from '../../platform/crypto/ids.js';
+import type { Owner, OwnerKind } from '../../owners/owner.js';
+import type { SaidOfOwner } from '../sync/billing-provider.port.js';
+
+/**
+ * What a provider's object says of its owner: `organization:<id>`, `user:<id>`, or `any:<id>` where it does not
+ * say of what kind. The id is ours or Clerk's.
+ */
+export type OwnerClaim = `${OwnerKind | 'any'}:${string}`;
+
+/** The ids in metadata and external ids: longer ones are nobody's. */
+const MAX_ID_LENGTH = 255;
+
+/** In the order in which they count: an organization before the person who bought for it, what is said here before what is said of the customer. */
+export function claimsOf({ metadata, externalId, customerMetadata }: SaidOfOwner): OwnerClaim[] {
+  return [...new Set([...claimsIn(metadata), ...claimAs('any', externalId), ...claimsIn(customerMetadata)])];
+}
+
+function claimsIn(metadata: SaidOfOwner['metadata']): OwnerClaim[] {
+  return [...claimAs('organization', metadata?.organizationId), ...claimAs('user', metadata?.userId)];
+}
+
+/** In one spelling: whoever is deleted holds the name that is spelled so. Clerk's ids are no UUIDs, and stay as they are. */
+function claimAs(kind: OwnerKind | 'any', id: unknown): OwnerClaim[] {
+  if (typeof id !== 'string' || id === '' || id.length > MAX_ID_LENGTH || !id.isWellFormed() || id.includes('\0')) return [];
+  return [`${kind}:${isId(id) ? id.toLowerCase() : id}`];
+}
+
+export function idOfClaim(claim: string): string {
+  return claim.slice(claim.indexOf(':') + 1);
+}
+
+/** Every claim that an owner answers to. */
+export function claimsFor({ kind, ids }: { kind: OwnerKind; ids: string[] }): OwnerClaim[] {
+  return ids.flatMap((id) => [`${kind}:${id}` as const, `any:${id}` as const]);
+}
+
+/** Who is known by which claim. */
+export type KnownOwners = Map<string, Owner>;
+
+/** The first of the claims whose owner is known. */
+export function ownerOf(claims: string[], known: KnownOwners): Owner | undefined {
+  const claim = claims.find((one) => known.has(one));
+  return claim === undefined ? undefined : known.get(claim);
+}
+
+interface Claimed {
+  id: string;
+  ownerKind: OwnerKind | null;
+  ownerId: string | null;
+  ownerClaims: string[];
+}
+
+/** All that hangs on one customer of a provider. */
+export interface CustomerBooks {
+  customer: (Claimed & { ownerLinked: boolean }) | undefined;
+  subscriptions: (Claimed & { ownerLinked: boolean; providerSubscriptionId: string | null })[];
+  payments: (Claimed & { providerPaymentId: string; providerSubscriptionId: string | null; ofProviderPaymentId: string | null })[];
+}
+
+export interface OwnerChange {
+  table: 'customer' | 'subscription' | 'payment';
+  id: string;
+  owner: Owner | undefined;
+}
+
+/**
+ * Whose each of them is, by all that was ever said, whatever order it came in: what was linked by hand stays; else
+ * the row's own claims decide, then those of what it belongs to, then the customer's. Answers what has to change.
+ */
+export function ownerChanges({ customer, subscriptions, payments }: CustomerBooks, known: KnownOwners): OwnerChange[] {
+  const changes: OwnerChange[] = [];
+  const settle = (table: OwnerChange['table'], row: Claimed & { ownerLinked?: boolean }, inherited: Owner | undefined) => {
+    const present = presentOwner(row);
+    const owner = row.ownerLinked === true ? present : (ownerOf(row.ownerClaims, known) ?? inherited);
+    if (owner?.id !== present?.id || owner?.kind !== present?.kind) changes.push({ table, id: row.id, owner });
+    return owner;
+  };
+  const payer = customer && settle('customer', customer, undefined);
+  const bySubscription = new Map(subscriptions.map((row) => [row.providerSubscriptionId, settle('subscription', row, payer)]));
+  const byPayment = new Map<string, Owner | undefined>();
+  const originals = payments.filter(({ ofProviderPaymentId }) => ofProviderPaymentId === null);
+  const about = payments.filter(({ ofProviderPaymentId }) => ofProviderPaymentId !== null);
+  for (const row of [...originals, ...about]) {
+    const ofSubscription = row.providerSubscriptionId === null ? undefined : bySubscription.get(row.providerSubscriptionId);
+    const ofOriginal = row.ofProviderPaymentId === null ? undefined : byPayment.get(row.ofProviderPaymentId);
+    byPayment.set(row.providerPaymentId, settle('payment', row, ofSubscription ?? ofOriginal ?? payer));
+  }
+  return changes;
+}
+
+function presentOwner({ ownerKind: kind, ownerId: id }: Claimed): Owner | undefined {
+  return kind === null || id === null ? undefined : { kind, id };
+}

@@ -1,0 +1,99 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { and, desc, eq, type SQL, sql } from 'drizzle-orm';
+import { alias } from 'drizzle-orm/pg-core';
+import type { Owner } from '../../owners/owner.js';
+import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
+import { ownedBy } from '../customers/owned-by.js';
+import { isPaid, type PaymentState, paymentState } from './payment-state.js';
+import { type Payment, payments } from './payments.table.js';
+import type { ReturnedPayment } from '../subscription-state.js';
+import { subscriptions } from '../subscriptions.table.js';
+
+/** A payment as it is shown, and the subscription that it was for. */
+export type ShownPayment = Omit<Payment, 'status'> & { status: PaymentState; subscriptionId: string | null };
+
+/** Money that came in and went back. */
+export const RETURNED_STATES = ['partially_refunded', 'refunded', 'disputed', 'dispute_lost'] as const satisfies PaymentState[];
+export type ReturnedState = (typeof RETURNED_STATES)[number];
+
+/** What was paid for subscriptions, and what of it was given back. */
+@Injectable()
+export class PaidSubscriptionsRepository {
+  constructor(@Inject(DATABASE) private readonly db: Database) {}
+
+  async list(
+    { id }: Owner,
+    status: PaymentState | undefined,
+    { limit, after }: { limit: number; after?: { createdAt: string; id: string } },
+  ): Promise<ShownPayment[]> {
+    // A refund or dispute is for what its payment was for, where it does not say itself.
+    const originals = alias(payments, 'originals');
+    const paidFor = sql`coalesce(${payments.providerSubscriptionId}, ${originals.providerSubscriptionId})`;
+    const rows = await this.db
+      .select({ payment: payments, status: paymentState, subscriptionId: subscriptions.id })
+      .from(payments)
+      .leftJoin(
+        originals,
+        and(
+          eq(originals.provider, payments.provider),
+          eq(originals.kind, 'payment'),
+          eq(originals.providerPaymentId, payments.ofProviderPaymentId),
+        ),
+      )
+      .leftJoin(subscriptions, and(eq(subscriptions.provider, payments.provider), eq(subscriptions.providerSubscriptionId, paidFor)))
+      .where(
+        and(
+          ownedBy(id, payments.ownerId),
+          status === undefined ? undefined : eq(paymentState, status),
+          after && sql`(${payments.occurredAt}, ${payments.id}) < (${after.createdAt}::timestamptz, ${after.id}::uuid)`,
+        ),
+      )
+      .orderBy(desc(payments.occurredAt), desc(payments.id))
+      .limit(limit);
+    return rows.map(({ payment, ...more }) => ({ ...payment, ...more }));
+  }
+
+  /**
+   * Those of these subscriptions for whose current period nothing is left of what was paid. Payments from a day
+   * before it count: providers charge a little early. Where there is none of that time, the latest one counts. One over nothing gives no access back: replacing a card makes one.
+   */
+  async findReturned(subscriptionIds: string[], db: Queryable = this.db): Promise<Map<string, ReturnedPayment>> {
+    const { rows } = await db.execute<{ id: string; how: ReturnedPayment }>(sql`
+      SELECT s.id, CASE WHEN bool_or(paid.state = 'dispute_lost') THEN 'dispute_lost' ELSE 'refunded' END AS how
+        FROM subscriptions s
+        JOIN LATERAL (
+          SELECT ${payments.amount} AS amount, ${payments.occurredAt} AS at, max(${payments.occurredAt}) OVER () AS latest, ${paymentState} AS state
+            FROM ${payments}
+           WHERE ${isOf(sql`s`)} AND ${isPaid}
+        ) paid ON paid.at >= least(s.current_period_start - interval '1 day', paid.latest)
+       WHERE s.id = ANY (${sql.param(subscriptionIds)}::uuid[])
+       GROUP BY s.id
+      HAVING bool_and(paid.state IN ('refunded', 'dispute_lost')) FILTER (WHERE paid.amount IS DISTINCT FROM 0)`);
+    return new Map(rows.map(({ id, how }) => [id, how]));
+  }
+
+  /** How many payments there are of each state in which money went back. */
+  async countReturned(): Promise<Map<ReturnedState, number>> {
+    const { rows } = await this.db.execute<{ state: ReturnedState; count: number }>(sql`
+      SELECT state, count(*)::int AS count FROM (
+        SELECT ${paymentState} AS state FROM ${payments}
+         WHERE ${payments.id} IN (
+           SELECT id FROM payments WHERE kind = 'payment' AND status IN ('partially_refunded', 'refunded')
+           UNION
+           SELECT original.id FROM payments about
+             JOIN payments original ON original.provider = about.provider AND original.kind = 'payment'
+                                   AND original.provider_payment_id = about.of_provider_payment_id
+            WHERE about.of_provider_payment_id IS NOT NULL)
+      ) returned WHERE state IN ('partially_refunded', 'refunded', 'disputed', 'dispute_lost') GROUP BY state`);
+    return new Map(rows.map(({ state, count }) => [state, count]));
+  }
+}
+
+/** Whether a subscription has a payment of this state. */
+export function hasPaymentOf(state: PaymentState): SQL {
+  return sql`EXISTS (SELECT FROM ${payments} WHERE ${isOf(sql`${subscriptions}`)} AND ${paymentState} = ${state})`;
+}
+
+function isOf(subscription: SQL): SQL {
+  return sql`${payments.provider} = ${subscription}.provider AND ${payments.providerSubscriptionId} = ${subscription}.provider_subscription_id`;
+}

@@ -1,0 +1,70 @@
+import { sql } from 'drizzle-orm';
+import { bigint, check, index, pgEnum, pgTable, text, unique, uuid } from 'drizzle-orm/pg-core';
+import { eventKey, time, timestamps } from '../../platform/database/columns.js';
+import { billingProvider, ownerKind } from '../customers/billing-customers.table.js';
+
+export const PAYMENT_KINDS = ['payment', 'refund', 'dispute'] as const;
+export type PaymentKind = (typeof PAYMENT_KINDS)[number];
+
+export const PAYMENT_STATUSES = [
+  'pending',
+  'succeeded',
+  'failed',
+  'canceled',
+  'partially_refunded',
+  'refunded',
+  'won',
+  'lost',
+  'unknown',
+] as const;
+export type PaymentStatus = (typeof PAYMENT_STATUSES)[number];
+
+export const paymentKind = pgEnum('payment_kind', PAYMENT_KINDS);
+export const paymentStatus = pgEnum('payment_status', PAYMENT_STATUSES);
+
+/** Money that moved, or was to move, at a provider. Access depends on it only where a plan says `onRefund: end`. */
+export const payments = pgTable(
+  'payments',
+  {
+    id: uuid('id').primaryKey(),
+    provider: billingProvider('provider').notNull(),
+    kind: paymentKind('kind').notNull(),
+    providerPaymentId: text('provider_payment_id').notNull(),
+    providerCustomerId: text('provider_customer_id').notNull(),
+    providerSubscriptionId: text('provider_subscription_id'),
+    /** Of a refund or dispute: the payment that it is about. */
+    ofProviderPaymentId: text('of_provider_payment_id'),
+    ownerKind: ownerKind('owner_kind'),
+    ownerId: uuid('owner_id'),
+    ownerClaims: text('owner_claims')
+      .array()
+      .notNull()
+      .default(sql`'{}'`),
+    /** In minor units of the currency; null where the provider did not tell. */
+    amount: bigint('amount', { mode: 'number' }),
+    /** ISO 4217, upper case. */
+    currency: text('currency'),
+    status: paymentStatus('status').notNull(),
+    providerStatus: text('provider_status'),
+    /** At the provider. */
+    occurredAt: time('occurred_at').notNull(),
+    ...eventKey(),
+    ...timestamps(),
+  },
+  (table) => [
+    unique('payments_provider_payment_key').on(table.provider, table.kind, table.providerPaymentId),
+    index('payments_owner_idx').on(table.ownerId, table.occurredAt, table.id),
+    index('payments_customer_idx').on(table.provider, table.providerCustomerId),
+    index('payments_subscription_idx').on(table.provider, table.providerSubscriptionId),
+    index('payments_about_idx')
+      .on(table.provider, table.ofProviderPaymentId)
+      .where(sql`${table.ofProviderPaymentId} IS NOT NULL`),
+    index('payments_refunded_idx')
+      .on(table.id)
+      .where(sql`${table.kind} = 'payment' AND ${table.status} IN ('partially_refunded', 'refunded')`),
+    index('payments_claims_idx').using('gin', table.ownerClaims),
+    check('payments_owner_whole', sql`(${table.ownerId} IS NULL) = (${table.ownerKind} IS NULL)`),
+  ],
+);
+
+export type Payment = typeof payments.$inferSelect;

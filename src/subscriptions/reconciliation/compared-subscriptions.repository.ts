@@ -1,0 +1,91 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { and, asc, count, eq, gt, inArray, lte, notInArray, sql } from 'drizzle-orm';
+import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
+import type { BillingProviderName } from '../../plans/plans.js';
+import { type BillingWalk, billingWalks } from './reconciliation-cursors.table.js';
+import { LIVE_STATUSES } from './subscription-comparison.js';
+import { type Subscription, subscriptions } from '../subscriptions.table.js';
+
+/** Older than any id. */
+const NIL = '00000000-0000-0000-0000-000000000000';
+
+/** Statements about rows that are held against what their provider says when it is asked. */
+@Injectable()
+export class ComparedSubscriptionsRepository {
+  constructor(@Inject(DATABASE) private readonly db: Database) {}
+
+  async findAll(provider: BillingProviderName, providerSubscriptionIds: string[]): Promise<Subscription[]> {
+    if (providerSubscriptionIds.length === 0) return [];
+    return this.db
+      .select()
+      .from(subscriptions)
+      .where(and(eq(subscriptions.provider, provider), inArray(subscriptions.providerSubscriptionId, providerSubscriptionIds)));
+  }
+
+  /** Of what we believe alive, by our ids. */
+  async listLive(provider: BillingProviderName, { after, limit }: { after: string | null; limit: number }): Promise<Subscription[]> {
+    return this.db
+      .select()
+      .from(subscriptions)
+      .where(and(isLive(provider), gt(subscriptions.id, after ?? NIL)))
+      .orderBy(asc(subscriptions.id))
+      .limit(limit);
+  }
+
+  async countLive(provider: BillingProviderName): Promise<number> {
+    const [row] = await this.db.select({ live: count() }).from(subscriptions).where(isLive(provider));
+    return row!.live;
+  }
+
+  /** The provider's ids of some that we believe alive, others than those that are named. */
+  async sampleLive(provider: BillingProviderName, { except, limit }: { except: string[]; limit: number }): Promise<string[]> {
+    const rows = await this.db
+      .select({ id: subscriptions.providerSubscriptionId })
+      .from(subscriptions)
+      .where(and(isLive(provider), notInArray(subscriptions.providerSubscriptionId, except)))
+      .orderBy(sql`random()`)
+      .limit(limit);
+    return rows.map(({ id }) => id!);
+  }
+
+  /** Takes some whose time to be asked about has come, until a later time. */
+  async claimDue({ now, until, limit }: { now: Date; until: Date; limit: number }, db: Queryable = this.db): Promise<Subscription[]> {
+    const due = db
+      .select({ id: subscriptions.id })
+      .from(subscriptions)
+      .where(lte(subscriptions.checkAt, now))
+      .orderBy(asc(subscriptions.checkAt))
+      .limit(limit)
+      .for('no key update', { skipLocked: true });
+    return db.update(subscriptions).set({ checkAt: until }).where(inArray(subscriptions.id, due)).returning();
+  }
+
+  /** Unless something has written the row since it was claimed. */
+  async postpone({ id, checkAt: claimedUntil }: Subscription, until: Date, db: Queryable = this.db): Promise<void> {
+    await db
+      .update(subscriptions)
+      .set({ checkAt: until })
+      .where(and(eq(subscriptions.id, id), eq(subscriptions.checkAt, claimedUntil!)));
+  }
+
+  async findWalk(provider: BillingProviderName, db: Queryable = this.db): Promise<BillingWalk | undefined> {
+    const [walk] = await db.select().from(billingWalks).where(eq(billingWalks.provider, provider));
+    return walk;
+  }
+
+  async saveWalk(walk: Pick<BillingWalk, 'provider' | 'phase' | 'position'>, db: Queryable = this.db): Promise<void> {
+    const { phase, position } = walk;
+    await db
+      .insert(billingWalks)
+      .values(walk)
+      .onConflictDoUpdate({ target: billingWalks.provider, set: { phase, position, updatedAt: new Date() } });
+  }
+
+  async deleteWalk(provider: BillingProviderName, db: Queryable = this.db): Promise<void> {
+    await db.delete(billingWalks).where(eq(billingWalks.provider, provider));
+  }
+}
+
+function isLive(provider: BillingProviderName) {
+  return and(eq(subscriptions.provider, provider), inArray(subscriptions.status, LIVE_STATUSES));
+}

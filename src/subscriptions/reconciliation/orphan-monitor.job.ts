@@ -1,0 +1,101 @@
+import { Injectable, Logger, type OnModuleInit } from '@nestjs/common';
+import { Gauge } from 'prom-client';
+import { Metrics } from '../../platform/metrics/metrics.service.js';
+import { sweepInBatches } from '../../platform/queue/sweep.js';
+import { JobsService } from '../../jobs/jobs.service.js';
+import { PlansService } from '../../plans/plans.service.js';
+import { PaidSubscriptionsRepository, RETURNED_STATES, type ReturnedState } from '../payments/paid-subscriptions.repository.js';
+import { SubscriptionOwners } from '../customers/subscription-owners.service.js';
+import { SubscriptionsRepository } from '../subscriptions.repository.js';
+
+interface Counts {
+  oddities: Awaited<ReturnType<SubscriptionsRepository['countOddities']>>;
+  returned: Map<ReturnedState, number>;
+}
+
+const COUNTED_MS = 60_000;
+
+/** Looks after living subscriptions that nobody has, or that give nobody anything. */
+@Injectable()
+export class SubscriptionWatch implements OnModuleInit {
+  private readonly logger = new Logger(SubscriptionWatch.name);
+  private readonly products: string[];
+  private counted?: { at: number; counts: Promise<Counts> };
+
+  constructor(
+    private readonly repository: SubscriptionsRepository,
+    private readonly paid: PaidSubscriptionsRepository,
+    private readonly owners: SubscriptionOwners,
+    private readonly jobs: JobsService,
+    plans: PlansService,
+    metrics: Metrics,
+  ) {
+    this.products = plans.list().flatMap(({ products }) => Object.values(products).flat());
+    const count = async () => this.count();
+    new Gauge({
+      name: 'tenantry_subscriptions_odd',
+      help: 'Living subscriptions that nobody owns (ownerless), or of products in no plan (unknown_product), a minute old at most',
+      labelNames: ['kind'],
+      registers: [metrics.registry],
+      collect: async function () {
+        const { ownerless, unknownProduct } = (await count()).oddities;
+        this.set({ kind: 'ownerless' }, ownerless);
+        this.set({ kind: 'unknown_product' }, unknownProduct);
+      },
+    });
+    new Gauge({
+      name: 'tenantry_payments_returned',
+      help: 'Payments that were refunded or are disputed, by what became of them, a minute old at most',
+      labelNames: ['status'],
+      registers: [metrics.registry],
+      collect: async function () {
+        const { returned } = await count();
+        for (const status of RETURNED_STATES) this.set({ status }, returned.get(status) ?? 0);
+      },
+    });
+  }
+
+  onModuleInit(): void {
+    this.jobs.register({
+      name: 'watch_subscriptions',
+      description: 'Logs living subscriptions that nobody owns or whose product is in no plan, and open disputes',
+      everySeconds: 300,
+      run: () => this.watch(),
+    });
+    this.jobs.register({
+      name: 'end_subscriptions',
+      description: 'Has subscriptions ended that owners are charged for who are gone',
+      everySeconds: 3600,
+      run: (signal) => sweepInBatches(signal, (limit) => this.owners.releaseGone(limit)),
+    });
+  }
+
+  /** Whoever scrapes often must not have all living ones read each time. */
+  private async count(): Promise<Counts> {
+    if (this.counted === undefined || Date.now() > this.counted.at + COUNTED_MS) this.counted = { at: Date.now(), counts: this.countAll() };
+    try {
+      return await this.counted.counts;
+    } catch (error) {
+      this.counted = undefined;
+      throw error;
+    }
+  }
+
+  private async countAll(): Promise<Counts> {
+    const [oddities, returned] = await Promise.all([this.repository.countOddities(this.products), this.paid.countReturned()]);
+    return { oddities, returned };
+  }
+
+  /** It takes a person to say whose, or what, they are. */
+  private async watch(): Promise<number> {
+    const { oddities, returned } = await this.countAll();
+    const { ownerless, unknownProduct } = oddities;
+    const disputed = returned.get('disputed') ?? 0;
+    if (disputed > 0) this.logger.warn({ count: disputed }, `${disputed} payments are disputed: answer the disputes at their provider`);
+    if (ownerless > 0)
+      this.logger.error({ count: ownerless }, `${ownerless} living subscriptions belong to nobody: link them, or end them`);
+    if (unknownProduct > 0)
+      this.logger.error({ count: unknownProduct }, `${unknownProduct} living subscriptions are of products in no plan`);
+    return ownerless + unknownProduct + disputed;
+  }
+}

@@ -1,0 +1,143 @@
+import { Inject, Injectable, Logger, type OnModuleInit } from '@nestjs/common';
+import { Counter } from 'prom-client';
+import { SYSTEM } from '../../access/principal.js';
+import { Clock } from '../../platform/time/clock.service.js';
+import { keyOfRow } from '../../sync/event-version.js';
+import { Metrics } from '../../platform/metrics/metrics.service.js';
+import { DATABASE, type Database } from '../../platform/database/database.js';
+import { isPassing } from '../../platform/database/database-errors.js';
+import { JobsService } from '../../jobs/jobs.service.js';
+import { type BillingProvider, BillingProviderFailed, BillingProviders } from '../sync/billing-provider.port.js';
+import { BillingReconciliation } from './billing-reconciliation.job.js';
+import { ComparedSubscriptionsRepository } from './compared-subscriptions.repository.js';
+import { isOlder } from './subscription-comparison.js';
+import type { Subscription } from '../subscriptions.table.js';
+import { SyncedSubscriptionsService } from '../sync/synced-subscriptions.service.js';
+
+const BATCH = 10;
+/** Longer than it takes to ask about a batch. A process that dies has it asked about again then. */
+const CLAIM_MS = 3_600_000;
+/** How soon a provider is asked again that did not answer. */
+const RETRY_MS = 5 * 60_000;
+
+/** What became of a row that was asked about; `overtaken` is one that an event wrote meanwhile. */
+type Outcome = 'confirmed' | 'gone' | 'overtaken' | 'unreadable' | 'unanswered';
+
+/** One run: what was learned of the providers is not asked for again. */
+interface Run {
+  signal: AbortSignal;
+  /** Those that do not answer. */
+  away: Set<string>;
+  isOurAccount: Map<string, boolean>;
+}
+
+/**
+ * Asks the providers about subscriptions whose date is over without an event: it may have been renewed or ended,
+ * and only they know. Until one answers, the row stays as it is, and its state says that it is unconfirmed.
+ */
+@Injectable()
+export class SubscriptionChecks implements OnModuleInit {
+  private readonly logger = new Logger(SubscriptionChecks.name);
+  private readonly checks: Counter<'provider' | 'outcome'>;
+
+  constructor(
+    private readonly providers: BillingProviders,
+    private readonly repository: ComparedSubscriptionsRepository,
+    private readonly reconciliation: BillingReconciliation,
+    private readonly synced: SyncedSubscriptionsService,
+    private readonly jobs: JobsService,
+    private readonly clock: Clock,
+    metrics: Metrics,
+    @Inject(DATABASE) private readonly db: Database,
+  ) {
+    this.checks = new Counter({
+      name: 'tenantry_subscription_checks_total',
+      help: 'Subscriptions whose date was over without an event, by what came of asking their provider',
+      labelNames: ['provider', 'outcome'],
+      registers: [metrics.registry],
+    });
+  }
+
+  onModuleInit(): void {
+    this.jobs.register({
+      name: 'confirm_subscriptions',
+      description: 'Asks the billing providers about subscriptions whose date is over without an event',
+      everySeconds: 60,
+      run: (signal) => this.confirmDue(signal),
+    });
+  }
+
+  /** Answers how many were asked about. */
+  async confirmDue(signal: AbortSignal): Promise<number> {
+    const run: Run = { signal, away: new Set(), isOurAccount: new Map() };
+    for (let total = 0; ;) {
+      const now = this.clock.now();
+      const rows = signal.aborted ? [] : await this.repository.claimDue({ now, until: new Date(now.getTime() + CLAIM_MS), limit: BATCH });
+      for (const row of rows) this.checks.inc({ provider: row.provider, outcome: await this.check(row, run) });
+      total += rows.length;
+      if (rows.length < BATCH) return total;
+    }
+  }
+
+  private async check(row: Subscription, run: Run): Promise<Outcome> {
+    const provider = this.providers.get(row.provider);
+    if (provider?.isConfigured !== true) return this.leave(row, run, `There is no key to the API of ${row.provider}`);
+    if (run.away.has(row.provider) || run.signal.aborted) return this.postpone(row);
+    try {
+      return await this.ask(provider, row, run);
+    } catch (error) {
+      if (run.signal.aborted || isPassing(error)) return this.postpone(row);
+      if (!(error instanceof BillingProviderFailed)) throw error;
+      // What it refuses may be wrong with this one only.
+      return error.mayPass ? this.leave(row, run, error) : this.refused(row, error);
+    }
+  }
+
+  private async ask(provider: BillingProvider, row: Subscription, run: Run): Promise<Outcome> {
+    const truth = await provider.findSubscription(row.providerSubscriptionId!, run.signal);
+    if (truth === undefined) {
+      if (!(await this.isOurAccount(provider, row, run)))
+        return this.leave(row, run, `${provider.name} knows none of our subscriptions: this looks like the key of another account`);
+      return (await this.db.transaction((tx) => this.synced.end(row, tx))) ? 'gone' : 'overtaken';
+    }
+    const { snapshot, key } = truth;
+    if (snapshot === undefined || isOlder(truth, row)) {
+      const why = truth.unreadable ?? 'the answer is older than an event of it';
+      this.logger.error({ subscriptionId: row.id, provider: provider.name }, `A subscription cannot be confirmed: ${why}`);
+      return 'unreadable';
+    }
+    const told = { key, actor: SYSTEM, repairs: keyOfRow(row) };
+    return (await this.db.transaction((tx) => this.synced.apply(snapshot, told, tx))) ? 'confirmed' : 'overtaken';
+  }
+
+  private async isOurAccount(provider: BillingProvider, { providerSubscriptionId }: Subscription, run: Run): Promise<boolean> {
+    const known = run.isOurAccount.get(provider.name);
+    // Whom nobody vouches for is not ended: its state says for how long it goes on.
+    const isOurs = known ?? (await this.reconciliation.isOurAccount(provider, [providerSubscriptionId!], run.signal)) === true;
+    run.isOurAccount.set(provider.name, isOurs);
+    return isOurs;
+  }
+
+  /** Told once in a run; the others of that provider need not be tried. */
+  private async leave(row: Subscription, run: Run, why: string | Error): Promise<Outcome> {
+    if (!run.away.has(row.provider)) {
+      const err = why instanceof Error ? why : undefined;
+      this.logger.error({ err, provider: row.provider }, `Subscriptions stay unconfirmed: ${err?.message ?? String(why)}`);
+    }
+    run.away.add(row.provider);
+    return this.postpone(row);
+  }
+
+  private async refused(row: Subscription, error: BillingProviderFailed): Promise<Outcome> {
+    this.logger.error(
+      { err: error, subscriptionId: row.id, provider: row.provider },
+      `A subscription cannot be confirmed: ${error.message}`,
+    );
+    return this.postpone(row);
+  }
+
+  private async postpone(row: Subscription): Promise<Outcome> {
+    await this.repository.postpone(row, new Date(this.clock.now().getTime() + RETRY_MS));
+    return 'unanswered';
+  }
+}

@@ -1,0 +1,24 @@
+import { sql } from 'drizzle-orm';
+import { check, pgTable, primaryKey, uuid } from 'drizzle-orm/pg-core';
+import { eventKey, time } from '../../platform/database/columns.js';
+import { subscriptions } from '../subscriptions.table.js';
+
+/**
+ * Every billing period that a provider ever reported of a subscription. Rows are only added, so any order of events
+ * ends in the same rows; where two events disagree about the end of one, the newer event counts (docs/decisions/0031).
+ */
+export const subscriptionPeriods = pgTable(
+  'subscription_periods',
+  {
+    subscriptionId: uuid('subscription_id')
+      .notNull()
+      .references(() => subscriptions.id, { onDelete: 'cascade' }),
+    startsAt: time('starts_at').notNull(),
+    endsAt: time('ends_at').notNull(),
+    ...eventKey(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.subscriptionId, table.startsAt] }),
+    check('subscription_periods_forward', sql`${table.endsAt} > ${table.startsAt}`),
+  ],
+);

@@ -1,0 +1,185 @@
+import { isDeepStrictEqual } from 'node:util';
+import { Injectable, Logger } from '@nestjs/common';
+import { type Actor, SYSTEM } from '../../access/principal.js';
+import { Clock } from '../../platform/time/clock.service.js';
+import { type EventKey, EventRank, keyColumns, keyOfRow } from '../../sync/event-version.js';
+import { newId } from '../../platform/crypto/ids.js';
+import type { Queryable } from '../../platform/database/database.js';
+import { PlansService } from '../../plans/plans.service.js';
+import {
+  type BillingPeriod,
+  type CustomerSnapshot,
+  type PaymentSnapshot,
+  periodOf,
+  type SubscriptionSnapshot,
+  type Told,
+} from './billing-provider.port.js';
+import { claimsOf } from '../customers/owner-claims.js';
+import { isCharged, SubscriptionOwners } from '../customers/subscription-owners.service.js';
+import { isGraceTold } from '../reconciliation/subscription-comparison.js';
+import { checkTimeOf } from '../subscription-state.js';
+import type { Subscription } from '../subscriptions.table.js';
+import { SyncedSubscriptionsRepository } from './synced-subscriptions.repository.js';
+
+/** How soon a provider is asked again that says that a row is right although its date is over. */
+const RECHECK_MS = 3_600_000;
+
+/** A row, whether what was told is news of it, and whether it still is as it was when it was found to be wrong. */
+type Seen = Awaited<ReturnType<SyncedSubscriptionsRepository['lookAtSubscription']>>;
+
+/**
+ * Takes what billing providers tell, by events or when asked. Whatever order it comes in, and however often, the
+ * rows end the same: each follows the newest word about it, and whose it is follows from all that was said
+ * (docs/decisions/0015). What is told of one customer goes one after the other.
+ */
+@Injectable()
+export class SyncedSubscriptionsService {
+  private readonly logger = new Logger(SyncedSubscriptionsService.name);
+
+  constructor(
+    private readonly repository: SyncedSubscriptionsRepository,
+    private readonly owners: SubscriptionOwners,
+    private readonly plans: PlansService,
+    private readonly clock: Clock,
+  ) {}
+
+  /** Answers whether the row is now what was told; a repair may have been overtaken. */
+  async apply(snapshot: SubscriptionSnapshot, told: Told, db: Queryable): Promise<boolean> {
+    const { customer, says, pastTrial, ...fields } = snapshot;
+    const ownerClaims = claimsOf(says);
+    const isSameCustomer = await this.meet(customer, ownerClaims, told.key, db);
+    const seen = await this.repository.lookAtSubscription({ ...customer, ...snapshot }, told.key, told.repairs, db);
+    const mayWrite = seen === undefined || (told.repairs === undefined ? seen.isNews : seen.isSame);
+    const row = mayWrite ? await this.write({ ...fields, ownerClaims }, customer, seen, told, db) : seen.row;
+    if (fields.productId !== null) await this.repository.putProduct(row.id, fields.productId, told.key, db);
+    const before = seen?.row;
+    await this.putPeriods({ row, before, periods: [periodOfRow(fields), pastTrial] }, told.key, db);
+    const after = isSameCustomer && isSettled(before, row) ? undefined : await this.owners.settle(customer, told.actor, db, row.id);
+    if (mayWrite) await this.recordChange(before, after?.get(row.id) ?? row, told.actor, db);
+    return mayWrite;
+  }
+
+  /**
+   * Its provider, asked for it, has none of that name: whatever it was, it is over. The row's key stays, so that any
+   * later word counts. Answers false for a row that was written since it was read.
+   */
+  async end(seen: Subscription, db: Queryable): Promise<boolean> {
+    const { provider, providerCustomerId, id } = seen;
+    if (provider === 'manual' || providerCustomerId === null) return false;
+    await this.owners.hold({ provider, providerCustomerId }, [], db);
+    const row = await this.repository.lock(id, db);
+    if (!isDeepStrictEqual(keyOfRow(row), keyOfRow(seen))) return false;
+    const now = this.clock.now();
+    const after = await this.repository.updateSubscription(
+      id,
+      { status: 'canceled', endedAt: now, confirmedAt: now, checkAt: null, endRequestedAt: null },
+      db,
+    );
+    await this.recordChange(row, after, SYSTEM, db);
+    return true;
+  }
+
+  async applyCustomer(customer: CustomerSnapshot, { key, actor }: Told, db: Queryable): Promise<void> {
+    const claims = customer.says && claimsOf(customer.says);
+    await this.owners.hold(customer, claims ?? [], db);
+    if (await this.putCustomer(customer, claims, key, db)) await this.owners.settle(customer, actor, db);
+  }
+
+  async applyPayment({ customer, says, ...fields }: PaymentSnapshot, { key, actor }: Told, db: Queryable): Promise<void> {
+    const { provider, providerCustomerId } = customer;
+    const ownerClaims = claimsOf(says);
+    const isSameCustomer = await this.meet(customer, ownerClaims, key, db);
+    const row = { id: newId(), provider, providerCustomerId, ownerClaims, ...fields };
+    const isNews = await this.repository.putPayment(row, key, db);
+    if (isNews || !isSameCustomer) await this.owners.settle(customer, actor, db);
+  }
+
+  /** What comes along with something else of a customer was so when that was told. Answers whether it was known. */
+  private async meet(customer: CustomerSnapshot, otherClaims: string[], { at, messageId }: EventKey, db: Queryable): Promise<boolean> {
+    const claims = customer.says && claimsOf(customer.says);
+    // An event of the customer's own of that moment counts more.
+    const key = { at, modifiedAt: customer.modifiedAt, rank: EventRank.hearsay, messageId };
+    await this.owners.hold(customer, [...otherClaims, ...(claims ?? [])], db);
+    const before = await this.repository.findCustomer(customer, db);
+    await this.putCustomer(customer, claims, key, db);
+    return before !== undefined && (claims === null || isDeepStrictEqual(before.ownerClaims, claims));
+  }
+
+  /** Answers whether it is news. That a customer is gone is final, however old the word. */
+  private async putCustomer(customer: CustomerSnapshot, claims: string[] | null, key: EventKey, db: Queryable): Promise<boolean> {
+    const isNews = await this.repository.putCustomer(customer, claims, key, db);
+    if (customer.isDeleted) await this.repository.markCustomerDeleted(customer, db);
+    return isNews;
+  }
+
+  private async write(
+    fields: Omit<SubscriptionSnapshot, 'customer' | 'says' | 'pastTrial'> & { ownerClaims: string[] },
+    { provider, providerCustomerId }: CustomerSnapshot,
+    seen: Seen,
+    { key, repairs }: Told,
+    db: Queryable,
+  ): Promise<Subscription> {
+    const now = this.clock.now();
+    // What was asked for is right now, whatever its dates say.
+    const confirmedAt = repairs === undefined ? null : now;
+    const { isGraceGuessed: _, ...told } = fields;
+    const pastDueUntil = seen !== undefined && isGraceTold(seen.row, fields) ? seen.row.pastDueUntil : told.pastDueUntil;
+    // What is over need not be ended any more; should it come back, it may have to be.
+    const endRequestedAt = told.status === 'canceled' ? null : seen?.row.endRequestedAt;
+    const row = { ...told, pastDueUntil, provider, providerCustomerId, confirmedAt, endRequestedAt };
+    if (this.plans.tierOfProduct(provider, fields.productId) === undefined) {
+      const { productId } = fields;
+      this.logger.error({ provider, productId }, 'A subscription of a product that is in no plan: access stays as it was');
+    }
+    if (seen === undefined) {
+      const dated = { ...row, createdAt: now, eventAt: key.at };
+      return this.repository.insertSubscription({ id: newId(), ...dated, ...keyColumns(key), checkAt: checkTimeOf(dated) }, db);
+    }
+    const keyAfter = seen.isNews ? key : keyOfRow(seen.row);
+    const dated = { ...row, createdAt: seen.row.createdAt, eventAt: keyAfter.at };
+    const checkAt = later(checkTimeOf(dated), repairs === undefined ? null : new Date(now.getTime() + RECHECK_MS));
+    return this.repository.updateSubscription(seen.row.id, { ...row, ...keyColumns(keyAfter), checkAt }, db);
+  }
+
+  /** Stale events add their periods too: whatever order they come in, the same periods are known in the end. */
+  private async putPeriods(
+    { row, before, periods }: { row: Subscription; before?: Subscription; periods: (BillingPeriod | undefined)[] },
+    key: EventKey,
+    db: Queryable,
+  ): Promise<void> {
+    for (const period of periods) if (period !== undefined) await this.repository.putPeriod(row.id, period, key, db);
+    // A process of a version before decision 0031 may have written the row without its period.
+    const former = before && periodOfRow(before);
+    if (former !== undefined && former.start.getTime() !== row.currentPeriodStart?.getTime())
+      await this.repository.putPeriod(row.id, former, keyOfRow(before!), db);
+  }
+
+  private async recordChange(before: Subscription | undefined, after: Subscription, actor: Actor, db: Queryable): Promise<void> {
+    const change = { before: before && viewOf(before), after: viewOf(after) };
+    if (isDeepStrictEqual(change.before, change.after)) return;
+    const action = before === undefined ? 'subscription.created' : 'subscription.updated';
+    await this.owners.record(action, after, actor, change, db, before);
+  }
+}
+
+function periodOfRow({
+  currentPeriodStart,
+  currentPeriodEnd,
+}: Pick<Subscription, 'currentPeriodStart' | 'currentPeriodEnd'>): BillingPeriod | undefined {
+  return periodOf(currentPeriodStart, currentPeriodEnd);
+}
+
+/** Whether whose it is cannot have changed with what was written. */
+function isSettled(before: Subscription | undefined, after: Subscription): boolean {
+  if (before === undefined || (isCharged(after) && !isCharged(before))) return false;
+  return before.providerCustomerId === after.providerCustomerId && isDeepStrictEqual(before.ownerClaims, after.ownerClaims);
+}
+
+function later(one: Date | null, other: Date | null): Date | null {
+  if (one === null || other === null) return one;
+  return one > other ? one : other;
+}
+
+function viewOf({ status, productId, cancelAtPeriodEnd, seats, currentPeriodEnd, endsAt, ownerKind, ownerId }: Subscription): object {
+  return { status, productId, cancelAtPeriodEnd, seats, currentPeriodEnd, endsAt, ownerKind, ownerId };
+}

@@ -1,7 +1,0 @@
-import { problem } from '../common/problem.js';
-
-export class TooManyGroups extends problem(
-  400,
-  'too_many_groups',
-  'The answer would have more than 1,000 groups. Ask for a shorter time, or group by something coarser.',
-) {}

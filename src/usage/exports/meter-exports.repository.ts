@@ -1,0 +1,169 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { and, asc, eq, isNotNull, isNull, type SQL, sql } from 'drizzle-orm';
+import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
+import { arraysOf, type Columns, given, namesOf, NOW, statement } from '../../platform/database/statement.js';
+import type { BillingProviderName } from '../../plans/plans.js';
+import { type MeterExport, meterExports as rows } from './meter-exports.table.js';
+
+export const EXPORT_STATES = ['refused', 'pending'] as const;
+export type ExportState = (typeof EXPORT_STATES)[number];
+
+export type NewExport = Pick<
+  MeterExport,
+  'provider' | 'ownerId' | 'eventId' | 'providerCustomerId' | 'occurredAt' | 'values' | 'tokensUsed'
+>;
+
+/** A due row that a worker has taken. */
+export type ClaimedExport = NewExport & Pick<MeterExport, 'attempts'>;
+
+export interface ExportFilters {
+  provider?: BillingProviderName;
+  state: ExportState;
+}
+
+/** Where a list ends: what it is sorted by. */
+export interface ExportPosition {
+  provider: string;
+  /** When it was written, or is due. */
+  at: string;
+  ownerId: string;
+  eventId: string;
+}
+
+export interface ExportBacklog {
+  provider: string;
+  pending: number;
+  refused: number;
+  /** Since when the oldest one waits. */
+  oldestAt: Date | null;
+}
+
+const CLAIMED = {
+  provider: rows.provider,
+  ownerId: rows.ownerId,
+  eventId: rows.eventId,
+  providerCustomerId: rows.providerCustomerId,
+  occurredAt: rows.occurredAt,
+  values: rows.values,
+  tokensUsed: rows.tokensUsed,
+  attempts: rows.attempts,
+};
+
+const NEW_EXPORT: Columns<NewExport> = {
+  provider: ['billing_provider', (row) => row.provider],
+  owner_id: ['uuid', (row) => row.ownerId],
+  event_id: ['text', (row) => row.eventId],
+  provider_customer_id: ['text', (row) => row.providerCustomerId],
+  occurred_at: ['timestamptz', (row) => row.occurredAt.toISOString()],
+  values: ['jsonb', (row) => JSON.stringify(row.values)],
+  tokens_used: ['bigint', (row) => row.tokensUsed],
+};
+const INSERT = statement(sql`INSERT INTO ${rows} (${namesOf(NEW_EXPORT)}, next_attempt_at, created_at, updated_at)
+  SELECT given.*, ${NOW}, ${NOW}, ${NOW} FROM ${given(NEW_EXPORT)} ON CONFLICT DO NOTHING`);
+
+@Injectable()
+export class MetersRepository {
+  constructor(@Inject(DATABASE) private readonly db: Database) {}
+
+  /** One statement for any number; what is there already stays as it is. */
+  async insert(all: NewExport[], now: Date, db: Queryable = this.db): Promise<void> {
+    await db.execute(INSERT({ ...arraysOf(NEW_EXPORT, all), now: now.toISOString() }));
+  }
+
+  /** Takes what is due, the oldest first; the attempt counts even if the process does not survive it. */
+  async claim(
+    provider: BillingProviderName,
+    { now, until, limit }: { now: Date; until: Date; limit: number },
+    db: Queryable = this.db,
+  ): Promise<ClaimedExport[]> {
+    const due = sql`SELECT ctid FROM ${rows}
+                     WHERE ${rows.provider} = ${provider} AND ${rows.nextAttemptAt} <= ${now.toISOString()}
+                     ORDER BY ${rows.nextAttemptAt} LIMIT ${limit} FOR NO KEY UPDATE SKIP LOCKED`;
+    return (
+      db
+        .update(rows)
+        .set({ attempts: sql`${rows.attempts} + 1`, nextAttemptAt: until })
+        // By their places, which the locks keep: so many keys would have the planner read the whole table.
+        .where(sql`${rows}.ctid = ANY(ARRAY(${due}))`)
+        .returning(CLAIMED)
+    );
+  }
+
+  /** Whoever has them now: the provider has them, too. */
+  async remove(taken: ClaimedExport[], db: Queryable = this.db): Promise<void> {
+    await db.delete(rows).where(sql`(${rows.ownerId}, ${rows.eventId}) IN (SELECT owner_id, event_id FROM ${list(taken)})`);
+  }
+
+  async postpone(claimed: ClaimedExport[], until: Date, lastError: string | null, db: Queryable = this.db): Promise<void> {
+    await db
+      .update(rows)
+      .set({ nextAttemptAt: until, ...(lastError !== null && { lastError }) })
+      .where(isAttemptOf(claimed));
+  }
+
+  async refuse(claimed: ClaimedExport[], lastError: string, db: Queryable = this.db): Promise<void> {
+    await db.update(rows).set({ nextAttemptAt: null, lastError }).where(isAttemptOf(claimed));
+  }
+
+  /** In the order of the providers; what is refused by when it was written, what waits by when it is due. */
+  async list(
+    { provider, state }: ExportFilters,
+    { limit, after }: { limit: number; after?: ExportPosition },
+    db: Queryable = this.db,
+  ): Promise<MeterExport[]> {
+    const at = SORTED_BY[state];
+    return db
+      .select()
+      .from(rows)
+      .where(and(isIn(state), provider === undefined ? undefined : eq(rows.provider, provider), after && isAfter(at, after)))
+      .orderBy(asc(rows.provider), asc(at), asc(rows.ownerId), asc(rows.eventId))
+      .limit(limit);
+  }
+
+  /** Makes some refused ones due that were written after a position; answers those. */
+  async revive(
+    provider: BillingProviderName,
+    { now, after, limit }: { now: Date; after?: ExportPosition; limit: number },
+    db: Queryable,
+  ): Promise<MeterExport[]> {
+    const some = await this.list({ provider, state: 'refused' }, { limit, after }, db);
+    await db
+      .update(rows)
+      .set({ nextAttemptAt: now })
+      .where(and(isAttemptOf(some), isIn('refused')));
+    return some;
+  }
+
+  async backlog(db: Queryable = this.db): Promise<ExportBacklog[]> {
+    return db
+      .select({
+        provider: rows.provider,
+        pending: sql<number>`(count(*) FILTER (WHERE ${isIn('pending')}))::int`,
+        refused: sql<number>`(count(*) FILTER (WHERE ${isIn('refused')}))::int`,
+        oldestAt: sql<Date | null>`min(${rows.createdAt}) FILTER (WHERE ${isIn('pending')})`.mapWith(rows.createdAt),
+      })
+      .from(rows)
+      .groupBy(rows.provider);
+  }
+}
+
+const SORTED_BY = { refused: rows.createdAt, pending: rows.nextAttemptAt };
+
+function isIn(state: ExportState): SQL {
+  return state === 'refused' ? isNull(rows.nextAttemptAt) : isNotNull(rows.nextAttemptAt);
+}
+
+function isAfter(at: (typeof SORTED_BY)[ExportState], after: ExportPosition): SQL {
+  return sql`(${rows.provider}, ${at}, ${rows.ownerId}, ${rows.eventId})
+           > (${after.provider}::billing_provider, ${after.at}::timestamptz, ${after.ownerId}::uuid, ${after.eventId})`;
+}
+
+/** Whether an attempt is still the last one: a worker that lost its lease must not write over the next one's. */
+function isAttemptOf(claimed: Pick<MeterExport, 'ownerId' | 'eventId' | 'attempts'>[]): SQL {
+  return sql`(${rows.ownerId}, ${rows.eventId}, ${rows.attempts}) IN (SELECT owner_id, event_id, attempts FROM ${list(claimed)})`;
+}
+
+function list(some: Pick<MeterExport, 'ownerId' | 'eventId' | 'attempts'>[]): SQL {
+  const [owners, events, attempts] = [some.map((one) => one.ownerId), some.map((one) => one.eventId), some.map((one) => one.attempts)];
+  return sql`unnest(${sql.param(owners)}::uuid[], ${sql.param(events)}::text[], ${sql.param(attempts)}::int[]) AS these (owner_id, event_id, attempts)`;
+}

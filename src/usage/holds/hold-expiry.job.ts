@@ -1,0 +1,49 @@
+import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
+import { Clock } from '../../platform/time/clock.service.js';
+import { sweepInBatches } from '../../platform/queue/sweep.js';
+import { DATABASE, type Database } from '../../platform/database/database.js';
+import { JobsService } from '../../jobs/jobs.service.js';
+import { HeldUsageRepository } from './held-usage.repository.js';
+
+const DAY_MS = 86_400_000;
+/** Quotas are locked meanwhile, which their owners wait for. */
+const BATCH = 200;
+/** How long it can still be told what became of a hold. */
+const KEEP_DAYS = 30;
+
+/** Ends the holds that nobody settles or releases, and forgets those that ended. */
+@Injectable()
+export class HoldSweeps implements OnModuleInit {
+  constructor(
+    private readonly repository: HeldUsageRepository,
+    private readonly jobs: JobsService,
+    private readonly clock: Clock,
+    @Inject(DATABASE) private readonly db: Database,
+  ) {}
+
+  onModuleInit(): void {
+    this.jobs.register({
+      name: 'expire_holds',
+      description: 'Ends holds that are past their time',
+      everySeconds: 60,
+      run: (signal) => sweepInBatches(signal, (limit) => this.expire(limit), BATCH),
+    });
+    this.jobs.register({
+      name: 'prune_holds',
+      description: 'Removes holds that ended more than a month ago',
+      everySeconds: 3600,
+      run: (signal) => {
+        const before = new Date(this.clock.now().getTime() - KEEP_DAYS * DAY_MS);
+        return sweepInBatches(signal, (limit) => this.repository.deleteEnded(before, limit));
+      },
+    });
+  }
+
+  private async expire(limit: number): Promise<number> {
+    const now = this.clock.now();
+    return this.db.transaction(async (tx) => {
+      const holds = await this.repository.lockExpired(now, limit, tx);
+      return holds.length === 0 ? 0 : this.repository.expire(holds, now, tx);
+    });
+  }
+}

@@ -1,0 +1,218 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { and, eq, gte, type SQL, sql } from 'drizzle-orm';
+import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
+import { organizations } from '../../organizations/organizations.table.js';
+import type { Range } from '../../platform/time/moments.js';
+import { usage } from '../events/usage-events.table.js';
+import { usageEventIds } from '../events/usage-event-ids.table.js';
+import { usageHolds } from '../holds/usage-holds.table.js';
+import { usageQuotas } from '../quotas/usage-quotas.table.js';
+import { usageRollups } from '../rollups/usage-rollups.table.js';
+
+/** What is counted of an hour, by its column. */
+export const COUNTS = {
+  events: 'events',
+  inputTokens: 'input_tokens',
+  outputTokens: 'output_tokens',
+  cachedInputTokens: 'cached_input_tokens',
+  reasoningTokens: 'reasoning_tokens',
+  tokensUsed: 'tokens_used',
+  overrun: 'overrun',
+} as const;
+export type Counts = Record<keyof typeof COUNTS, number>;
+
+type Side = 'told_' | 'counted_';
+/** Sums of bigints come as text. */
+type HourRow = Record<`${Side}${(typeof COUNTS)[keyof typeof COUNTS]}`, string> & {
+  hour: string;
+  model: string;
+  actor_user_id: string | null;
+  is_told: boolean;
+};
+
+/** An hour whose rollup and events do not agree. */
+export interface HourDifference {
+  hour: Date;
+  model: string;
+  actorUserId: string | null;
+  /** Undefined where there is no rollup. */
+  told: Counts | undefined;
+  counted: Counts;
+}
+
+export interface QuotaCounts {
+  used: number;
+  overrun: number;
+  held: number;
+}
+
+/** Reads of events, and of what should agree with them, by owner; and how they are brought together. */
+@Injectable()
+export class ComparedUsageRepository {
+  constructor(@Inject(DATABASE) private readonly db: Database) {}
+
+  /** By their ids; from the first one where none is given. */
+  async findOwnerAfter(ownerId = FIRST_ID, db: Queryable = this.db): Promise<string | undefined> {
+    const firsts = [usage, usageRollups, usageQuotas, usageHolds, usageEventIds].map(
+      (table) => sql`(SELECT owner_id FROM ${table} WHERE owner_id > ${ownerId} ORDER BY owner_id LIMIT 1)`,
+    );
+    const { rows } = await db.execute<{ owner_id: string }>(
+      sql`SELECT owner_id FROM (${sql.join(firsts, sql` UNION ALL `)}) AS firsts ORDER BY owner_id LIMIT 1`,
+    );
+    return rows[0]?.owner_id;
+  }
+
+  /** How many events the rollups tell of, in order of the hours. */
+  async listHours(ownerId: string, from: Date, db: Queryable): Promise<{ hour: Date; events: number }[]> {
+    const rows = await db
+      .select({ hour: usageRollups.hour, events: sql<string>`sum(${usageRollups.events})` })
+      .from(usageRollups)
+      .where(and(eq(usageRollups.ownerId, ownerId), gte(usageRollups.hour, from)))
+      .groupBy(usageRollups.hour)
+      .orderBy(usageRollups.hour);
+    return rows.map(({ hour, events }) => ({ hour, events: Number(events) }));
+  }
+
+  async countSealed(ownerId: string, before: Date, db: Queryable): Promise<number> {
+    const { rows } = await db.execute<{ events: string }>(
+      sql`SELECT coalesce(sum(events), 0) AS events FROM ${usageRollups} WHERE owner_id = ${ownerId} AND hour < ${before.toISOString()}::timestamptz`,
+    );
+    return Number(rows[0]!.events);
+  }
+
+  async compareHours(ownerId: string, range: Range, db: Queryable): Promise<HourDifference[]> {
+    const sums = columns(
+      (column) => sql`coalesce(sum(${column}) FILTER (WHERE is_told), 0) AS ${told(column)},
+      coalesce(sum(${column}) FILTER (WHERE NOT is_told), 0) AS ${counted(column)}`,
+    );
+    const { rows } = await db.execute<HourRow>(
+      sql`SELECT * FROM (
+            SELECT hour, model, actor_user_id, bool_or(is_told) AS is_told, ${sums} FROM (
+              SELECT hour, model, actor_user_id, true AS is_told, ${columns((column) => column)} FROM ${usageRollups}
+               WHERE owner_id = ${ownerId} AND ${within(sql`hour`, range)}
+              UNION ALL
+              SELECT date_trunc('hour', occurred_at, 'UTC'), model, actor_user_id, false, ${columns((column) => column)} FROM (SELECT *, 1 AS events FROM ${usage}) AS events
+               WHERE owner_id = ${ownerId} AND ${within(sql`occurred_at`, range)}
+            ) AS both_sides GROUP BY hour, model, actor_user_id
+          ) AS hours WHERE (${columns(told)}) <> (${columns(counted)}) ORDER BY hour, model, actor_user_id`,
+    );
+    return rows.map((row) => ({
+      hour: new Date(row.hour),
+      model: row.model,
+      actorUserId: row.actor_user_id,
+      told: row.is_told ? countsOf(row, 'told_') : undefined,
+      counted: countsOf(row, 'counted_'),
+    }));
+  }
+
+  /** What the events of a range come to, by the period that counts them. */
+  async sumPeriods(
+    ownerId: string,
+    range: Range,
+    db: Queryable,
+  ): Promise<{ periodStart: Date; events: number; used: number; overrun: number }[]> {
+    const { rows } = await db.execute<Record<'period_start' | 'events' | 'used' | 'overrun', string>>(
+      sql`SELECT period_start, count(*) AS events, sum(tokens_used) AS used, sum(overrun) AS overrun FROM ${usage}
+           WHERE owner_id = ${ownerId} AND ${within(sql`occurred_at`, range)} GROUP BY period_start`,
+    );
+    return rows.map((row) => ({
+      ...{ periodStart: new Date(row.period_start), events: Number(row.events) },
+      ...{ used: Number(row.used), overrun: Number(row.overrun) },
+    }));
+  }
+
+  async listQuotas(ownerId: string, from: Date, db: Queryable): Promise<(QuotaCounts & { periodStart: Date })[]> {
+    const { periodStart, used, overrun, held } = usageQuotas;
+    return db
+      .select({ periodStart, used, overrun, held })
+      .from(usageQuotas)
+      .where(and(eq(usageQuotas.ownerId, ownerId), gte(periodStart, from)));
+  }
+
+  async sumLiveHolds(ownerId: string, from: Date, db: Queryable): Promise<{ periodStart: Date; held: number }[]> {
+    const rows = await db
+      .select({ periodStart: usageHolds.periodStart, held: sql<string>`sum(${usageHolds.tokens})` })
+      .from(usageHolds)
+      .where(and(eq(usageHolds.ownerId, ownerId), eq(usageHolds.status, 'live'), gte(usageHolds.periodStart, from)))
+      .groupBy(usageHolds.periodStart);
+    return rows.map(({ periodStart, held }) => ({ periodStart, held: Number(held) }));
+  }
+
+  /** Ids of events that would be recorded again if they came again. */
+  async listMissingIds(ownerId: string, range: Range, db: Queryable): Promise<string[]> {
+    const { rows } = await db.execute<{ event_id: string }>(
+      sql`SELECT event_id FROM ${usage} AS u WHERE owner_id = ${ownerId} AND ${within(sql`occurred_at`, range)}
+             AND NOT EXISTS (SELECT FROM ${usageEventIds} AS i WHERE i.owner_id = u.owner_id AND i.event_id = u.event_id) ORDER BY occurred_at, event_id`,
+    );
+    return rows.map((row) => row.event_id);
+  }
+
+  /** Of so many ids at most, and the last of them. */
+  async countIds(
+    ownerId: string,
+    { after, limit }: { after: string; limit: number },
+    db: Queryable,
+  ): Promise<{ count: number; last: string | null }> {
+    const next = sql`SELECT event_id FROM ${usageEventIds} WHERE owner_id = ${ownerId} AND event_id > ${after} ORDER BY event_id LIMIT ${limit}`;
+    const { rows } = await db.execute<{ count: string; last: string | null }>(
+      sql`SELECT count(*) AS count, max(event_id) AS last FROM (${next}) AS next_ids`,
+    );
+    return { count: Number(rows[0]!.count), last: rows[0]!.last };
+  }
+
+  /** Two repairs of an owner at once would add what is missing twice. */
+  async lockRepairs(ownerId: string, db: Queryable): Promise<void> {
+    await db.execute(sql`SELECT pg_advisory_xact_lock(hashtextextended(${`usage_repairs:${ownerId}`}, 0))`);
+  }
+
+  /**
+   * Adds to a quota, and makes it where there is none: for the month that its start begins. An owner whose kind no
+   * event tells is an organization if there is one of that id.
+   */
+  async addToQuota(ownerId: string, periodStart: Date, { used, overrun, held }: QuotaCounts, now: Date, db: Queryable): Promise<void> {
+    const start = sql`${periodStart.toISOString()}::timestamptz`;
+    const kind = sql`coalesce((SELECT owner_kind FROM ${usage} WHERE owner_id = ${ownerId} LIMIT 1),
+      CASE WHEN EXISTS (SELECT FROM ${organizations} WHERE id = ${ownerId}) THEN 'organization' ELSE 'user' END::owner_kind)`;
+    await db.execute(
+      sql`INSERT INTO ${usageQuotas} AS q (owner_id, period_start, period_end, owner_kind, used, overrun, held)
+          VALUES (${ownerId}, ${start}, (${start} AT TIME ZONE 'UTC' + interval '1 month') AT TIME ZONE 'UTC', ${kind}, ${used}, ${overrun}, ${held})
+          ON CONFLICT (owner_id, period_start) DO UPDATE SET used = q.used + excluded.used, overrun = q.overrun + excluded.overrun,
+            held = q.held + excluded.held, updated_at = ${now.toISOString()}::timestamptz`,
+    );
+  }
+
+  /** Of these hours, those that count nothing. */
+  async deleteEmptyRollups(ownerId: string, hours: Date[], db: Queryable): Promise<void> {
+    const given = sql`${sql.param(hours.map((hour) => hour.toISOString()))}::timestamptz[]`;
+    await db.execute(
+      sql`DELETE FROM ${usageRollups} WHERE owner_id = ${ownerId} AND hour = ANY (${given}) AND (${columns((column) => column)}) = (${columns(() => sql`0`)})`,
+    );
+  }
+
+  /** What they said is not known any more: an empty fingerprint. */
+  async insertIds(ownerId: string, eventIds: string[], now: Date, db: Queryable): Promise<void> {
+    await db.execute(
+      sql`INSERT INTO ${usageEventIds} (owner_id, event_id, fingerprint, created_at)
+          SELECT ${ownerId}::uuid, event_id, '', ${now.toISOString()}::timestamptz FROM unnest(${sql.param(eventIds)}::text[]) AS event_id ORDER BY event_id
+          ON CONFLICT DO NOTHING`,
+    );
+  }
+}
+
+const FIRST_ID = '00000000-0000-0000-0000-000000000000';
+
+function columns(expression: (column: SQL) => SQL): SQL {
+  const all = Object.values(COUNTS).map((name) => expression(sql.raw(name)));
+  return sql.join(all, sql`, `);
+}
+
+const told = (column: SQL) => sql.join([sql.raw('told_'), column]);
+const counted = (column: SQL) => sql.join([sql.raw('counted_'), column]);
+
+function within(column: SQL, { from, to }: Range): SQL {
+  return sql`${column} >= ${from.toISOString()}::timestamptz AND ${column} < ${to.toISOString()}::timestamptz`;
+}
+
+function countsOf(row: HourRow, prefix: Side): Counts {
+  return Object.fromEntries(Object.entries(COUNTS).map(([name, column]) => [name, Number(row[`${prefix}${column}`])])) as Counts;
+}

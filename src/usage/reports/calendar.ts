@@ -1,0 +1,64 @@
+import type { Range } from '../../platform/time/moments.js';
+import { DAY_MS, LocalCalendar } from '../../platform/time/time-zones.js';
+
+const HOUR_MS = 3_600_000;
+
+export const CALENDAR_UNITS = ['hour', 'day', 'week', 'month'] as const;
+export type CalendarUnit = (typeof CALENDAR_UNITS)[number];
+
+/** A part of a range. */
+export interface Bucket {
+  /** `2026-11-01` for a day, a week by its Monday, `2026-11` for a month, the moment of its start for an hour. */
+  key: string;
+  start: Date;
+  end: Date;
+}
+
+/**
+ * Cuts a range where the calendar of a time zone does; the first and the last part may be less than a whole one.
+ * Weeks start on Monday (ISO 8601). Hours are those of UTC everywhere: they are what sums are kept of.
+ *
+ * @param most no more parts than this: then undefined
+ */
+export function cutByCalendar(unit: CalendarUnit, { from, to }: Range, timeZone: string, most: number): Bucket[] | undefined {
+  const steps = unit === 'hour' ? calendarHours(from) : calendarDays(unit, from, new LocalCalendar(timeZone));
+  const starts: Omit<Bucket, 'end'>[] = [];
+  for (const { key, start } of steps) {
+    if (start >= to.getTime()) break;
+    if (starts.length === most) return undefined;
+    const last = starts.at(-1);
+    // A day that a zone left out (Samoa, 2011-12-30) has no length.
+    if (last !== undefined && start <= last.start.getTime()) starts.pop();
+    starts.push({ key, start: new Date(Math.max(start, from.getTime())) });
+  }
+  return starts.map((bucket, index) => ({ ...bucket, end: starts[index + 1]?.start ?? to }));
+}
+
+interface Step {
+  key: string;
+  /** In milliseconds since 1970. */
+  start: number;
+}
+
+function* calendarHours(from: Date): Generator<Step> {
+  for (let start = from.getTime() - modulo(from.getTime(), HOUR_MS); ; start += HOUR_MS)
+    yield { key: new Date(start).toISOString(), start };
+}
+
+/** Days are counted since 1970 here, which began on a Thursday. */
+function* calendarDays(unit: Exclude<CalendarUnit, 'hour'>, from: Date, local: LocalCalendar): Generator<Step> {
+  let day = local.dayOf(from.getTime());
+  if (unit === 'week') day -= modulo(day + 3, 7);
+  if (unit === 'month') day -= new Date(day * DAY_MS).getUTCDate() - 1;
+  for (;;) {
+    const date = new Date(day * DAY_MS);
+    yield { key: date.toISOString().slice(0, unit === 'month' ? 7 : 10), start: local.startOf(day) };
+    if (unit === 'month') day = date.setUTCMonth(date.getUTCMonth() + 1) / DAY_MS;
+    else day += unit === 'week' ? 7 : 1;
+  }
+}
+
+/** Never negative, also before 1970. */
+function modulo(value: number, by: number): number {
+  return ((value % by) + by) % by;
+}

@@ -1,0 +1,41 @@
+import { Controller, Get, Param, Query, StreamableFile } from '@nestjs/common';
+import { Roles, Scopes } from '../../access/access.decorators.js';
+import { Problems } from '../../platform/problems/problems.decorators.js';
+import { InvalidCursor } from '../../platform/problems/problems.errors.js';
+import { IdPipe } from '../../platform/http/id.pipe.js';
+import { CSV_FILE, CsvAnswer } from './usage-reports.decorators.js';
+import { ExportUsageQuery, ListUsageQuery, SummarizeUsageQuery, UsageListResponse, UsageSummaryResponse } from './usage-reports.dto.js';
+import { TooManyGroups } from './usage-reports.errors.js';
+import { UsageReportsService } from './usage-reports.service.js';
+
+@Controller('v1/organizations/:organizationId/usage')
+export class OrganizationUsageReportsController {
+  constructor(private readonly reports: UsageReportsService) {}
+
+  /** Lists what the organization used, the newest first. */
+  @Get()
+  @Roles('admin', 'member')
+  @Scopes('usage:read')
+  @Problems(InvalidCursor)
+  async listUsage(@Param('organizationId', IdPipe) id: string, @Query() query: ListUsageQuery): Promise<UsageListResponse> {
+    return UsageListResponse.of(await this.reports.list({ kind: 'organization', id }, query));
+  }
+
+  /** Sums up what the organization used. */
+  @Get('summary')
+  @Roles('admin', 'member')
+  @Scopes('usage:read')
+  @Problems(TooManyGroups)
+  async summarizeUsage(@Param('organizationId', IdPipe) id: string, @Query() query: SummarizeUsageQuery): Promise<UsageSummaryResponse> {
+    return UsageSummaryResponse.of(await this.reports.summarize({ kind: 'organization', id }, query));
+  }
+
+  /** Downloads what the organization used as CSV, the newest first. */
+  @Get('export.csv')
+  @Roles('admin')
+  @Scopes('usage:read')
+  @CsvAnswer()
+  async exportUsage(@Param('organizationId', IdPipe) id: string, @Query() query: ExportUsageQuery): Promise<StreamableFile> {
+    return new StreamableFile(await this.reports.export({ kind: 'organization', id }, query), CSV_FILE);
+  }
+}

@@ -1,0 +1,38 @@
+import { Controller, Get, Query, StreamableFile } from '@nestjs/common';
+import { SignedIn } from '../../access/access.decorators.js';
+import { Caller, type Principal } from '../../access/principal.js';
+import { Problems } from '../../platform/problems/problems.decorators.js';
+import { InvalidCursor } from '../../platform/problems/problems.errors.js';
+import { CSV_FILE, CsvAnswer } from './usage-reports.decorators.js';
+import { ExportUsageQuery, ListUsageQuery, SummarizeUsageQuery, UsageListResponse, UsageSummaryResponse } from './usage-reports.dto.js';
+import { TooManyGroups } from './usage-reports.errors.js';
+import { UsageReportsService } from './usage-reports.service.js';
+
+@Controller('v1/usage')
+export class UsageReportsController {
+  constructor(private readonly reports: UsageReportsService) {}
+
+  /** Lists what you used yourself, the newest first. */
+  @Get()
+  @SignedIn()
+  @Problems(InvalidCursor)
+  async listOwnUsage(@Caller() { userId }: Principal, @Query() query: ListUsageQuery): Promise<UsageListResponse> {
+    return UsageListResponse.of(await this.reports.list({ kind: 'user', id: userId }, query));
+  }
+
+  /** Sums up what you used yourself. */
+  @Get('summary')
+  @SignedIn()
+  @Problems(TooManyGroups)
+  async summarizeOwnUsage(@Caller() { userId }: Principal, @Query() query: SummarizeUsageQuery): Promise<UsageSummaryResponse> {
+    return UsageSummaryResponse.of(await this.reports.summarize({ kind: 'user', id: userId }, query));
+  }
+
+  /** Downloads what you used yourself as CSV, the newest first. */
+  @Get('export.csv')
+  @SignedIn()
+  @CsvAnswer()
+  async exportOwnUsage(@Caller() { userId }: Principal, @Query() query: ExportUsageQuery): Promise<StreamableFile> {
+    return new StreamableFile(await this.reports.export({ kind: 'user', id: userId }, query), CSV_FILE);
+  }
+}

@@ -1,0 +1,189 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { and, desc, eq, getTableColumns, gte, inArray, lt, type SQL, sql } from 'drizzle-orm';
+import { type PgColumn, unionAll } from 'drizzle-orm/pg-core';
+import type { Owner } from '../../owners/owner.js';
+import { DATABASE, type Database } from '../../platform/database/database.js';
+import { usageRollups } from '../rollups/usage-rollups.table.js';
+import { usageSeals } from '../partitions/retention-watermark.table.js';
+import { type Usage, usage } from '../events/usage-events.table.js';
+import { userMerges } from '../../users/user-merges.table.js';
+import type { Range } from '../../platform/time/moments.js';
+import type { UsagePart } from './usage-summary.js';
+
+export interface UsageFilters {
+  from?: Date;
+  to?: Date;
+  model?: string;
+  userId?: string;
+}
+
+export type UsageRecord = Usage;
+
+/** As filters, with all ids of the user. */
+export type RecordFilters = Omit<UsageFilters, 'userId'> & { actorIds?: string[] };
+
+/** Where a page of records ends. */
+export interface RecordPosition {
+  occurredAt: string;
+  eventId: string;
+  ownerId: string;
+}
+
+interface Page {
+  limit: number;
+  after?: RecordPosition;
+}
+
+/** What to sum up. */
+export interface SumsQuery extends Range {
+  /** When the parts begin, the first one at `from`. */
+  segments: Date[];
+  byModel: boolean;
+  byUser: boolean;
+}
+
+const NEWEST_FIRST = [desc(usage.occurredAt), desc(usage.eventId), desc(usage.ownerId)];
+
+const HOUR_MS = 3_600_000;
+
+/** Reads what was used; nothing here writes. */
+@Injectable()
+export class UsageReportsRepository {
+  constructor(@Inject(DATABASE) private readonly db: Database) {}
+
+  /** Under which ids an owner's rows stand: a local user whose row went on as another's is the same person. */
+  async listIds({ kind, id }: Owner): Promise<string[]> {
+    if (kind === 'organization') return [id];
+    const merged = await this.db.select({ id: userMerges.id }).from(userMerges).where(eq(userMerges.intoUserId, id));
+    return [id, ...merged.map((row) => row.id)];
+  }
+
+  /** The newest first. */
+  async listRecords(ownerIds: string[], filters: RecordFilters, { limit, after }: Page): Promise<UsageRecord[]> {
+    // Each id by itself: only then an index has its rows in order, and a page costs a page.
+    const [first, second, ...others] = ownerIds.map((ownerId) => this.selectPage(ownerId, filters, { limit, after }));
+    if (second === undefined) return first!;
+    return unionAll(first!, second, ...others)
+      .orderBy(...NEWEST_FIRST)
+      .limit(limit);
+  }
+
+  /**
+   * Sums of hours, and of single events only in those hours that a segment begins or the range ends in. Where
+   * events are gone, such an hour counts whole, where it begins. One statement: what is dropped while it runs is
+   * either all there or sealed.
+   */
+  async sumUp(ownerIds: string[], { from, to, segments, byModel, byUser }: SumsQuery, limit: number): Promise<UsagePart[]> {
+    const cuts = cutHours([from, ...segments, to], { from, to });
+    const model = byModel ? sql`model` : sql`NULL::text`;
+    const actor = byUser ? sql`actor_user_id` : sql`NULL::uuid`;
+    const hours = sql`
+      SELECT hour AS at, model, actor_user_id, events, ${SUMMED}
+        FROM ${usageRollups}
+       WHERE ${inArray(usageRollups.ownerId, ownerIds)} AND ${gte(usageRollups.hour, from)} AND ${lt(usageRollups.hour, to)}`;
+    const edges = sql`
+         AND hour NOT IN (SELECT hour FROM cuts)
+       UNION ALL
+      SELECT occurred_at, model, actor_user_id, 1, ${SUMMED}
+        FROM cuts JOIN ${usage} ON ${inArray(usage.ownerId, ownerIds)} AND occurred_at >= since AND occurred_at < until
+             -- Says when it is planned which months it does not look at.
+             AND ${gte(usage.occurredAt, from)} AND ${lt(usage.occurredAt, to)}`;
+    const { rows } = await this.db.execute<SumsRow>(sql`
+      ${cuts.length === 0 ? sql`` : withCuts(cuts)}
+      SELECT segment, model, ${byUser ? personOf(sql`actor_user_id`) : sql`NULL::uuid`} AS user_id, events, ${SUMMED}
+        FROM (
+          SELECT width_bucket(at, ${sql.param(segments.map((start) => start.toISOString()))}::timestamptz[]) - 1 AS segment,
+                 ${model} AS model, ${actor} AS actor_user_id, sum(events) AS events,
+                 sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
+                 sum(cached_input_tokens) AS cached_input_tokens, sum(reasoning_tokens) AS reasoning_tokens,
+                 sum(tokens_used) AS tokens_used, sum(overrun) AS overrun
+            FROM (${hours}${cuts.length === 0 ? sql`` : edges}) counted
+           GROUP BY 1, 2, 3
+           LIMIT ${limit}
+        ) summed`);
+    return rows.map(partOf);
+  }
+
+  private selectPage(ownerId: string, { from, to, model, actorIds }: RecordFilters, { limit, after }: Page) {
+    const columns = { ...getTableColumns(usage), actorUserId: sql<string | null>`${personOf(usage.actorUserId)}`.as('person_id') };
+    return this.db
+      .select(columns)
+      .from(usage)
+      .where(
+        and(
+          eq(usage.ownerId, ownerId),
+          from && gte(usage.occurredAt, from),
+          to && lt(usage.occurredAt, to),
+          model === undefined ? undefined : eq(usage.model, model),
+          actorIds && inArray(usage.actorUserId, actorIds),
+          after &&
+            sql`(${usage.occurredAt}, ${usage.eventId}, ${usage.ownerId}) < (${after.occurredAt}::timestamptz, ${after.eventId}, ${after.ownerId}::uuid)`,
+        ),
+      )
+      .orderBy(...NEWEST_FIRST)
+      .limit(limit);
+  }
+}
+
+const SUMMED = sql.raw('input_tokens, output_tokens, cached_input_tokens, reasoning_tokens, tokens_used, overrun');
+
+/** Sums of bigints come as text. */
+type SumsRow = Record<
+  'events' | 'input_tokens' | 'output_tokens' | 'cached_input_tokens' | 'reasoning_tokens' | 'tokens_used' | 'overrun',
+  string
+> & {
+  segment: number;
+  model: string | null;
+  user_id: string | null;
+};
+
+function partOf({ segment, model, user_id: userId, ...sums }: SumsRow): UsagePart {
+  return {
+    segment,
+    model,
+    userId,
+    events: Number(sums.events),
+    inputTokens: Number(sums.input_tokens),
+    outputTokens: Number(sums.output_tokens),
+    cachedInputTokens: Number(sums.cached_input_tokens),
+    reasoningTokens: Number(sums.reasoning_tokens),
+    tokensUsed: Number(sums.tokens_used),
+    overrun: Number(sums.overrun),
+  };
+}
+
+/** An hour that is not counted whole, and which part of it is. */
+interface Cut {
+  hour: Date;
+  since: Date;
+  until: Date;
+}
+
+function cutHours(boundaries: Date[], { from, to }: Range): Cut[] {
+  const isCut = (moment: Date) => moment.getTime() !== startOfHour(moment).getTime();
+  const hours = new Set(boundaries.filter(isCut).map((moment) => startOfHour(moment).getTime()));
+  return [...hours].map((hour) => ({
+    hour: new Date(hour),
+    since: new Date(Math.max(hour, from.getTime())),
+    until: new Date(Math.min(hour + HOUR_MS, to.getTime())),
+  }));
+}
+
+function startOfHour(moment: Date): Date {
+  return new Date(Math.floor(moment.getTime() / HOUR_MS) * HOUR_MS);
+}
+
+/** Those of which the events are still there. */
+function withCuts(cuts: Cut[]): SQL {
+  const times = (name: keyof Cut) => sql`${sql.param(cuts.map((cut) => cut[name].toISOString()))}::timestamptz[]`;
+  return sql`
+    WITH cuts AS MATERIALIZED (
+      SELECT hour, since, until FROM unnest(${times('hour')}, ${times('since')}, ${times('until')}) AS cut (hour, since, until)
+       WHERE hour >= coalesce((SELECT max(sealed_before) FROM ${usageSeals}), '-infinity')
+    )`;
+}
+
+/** Who somebody is now that two rows are one person. */
+function personOf(userId: SQL | PgColumn): SQL {
+  return sql`coalesce((SELECT ${userMerges.intoUserId} FROM ${userMerges} WHERE ${userMerges.id} = ${userId}), ${userId})`;
+}

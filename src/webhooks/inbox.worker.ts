@@ -1,0 +1,247 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type BeforeApplicationShutdown, Inject, Injectable, Logger, type OnApplicationBootstrap } from '@nestjs/common';
+import { Counter, Gauge, Histogram } from 'prom-client';
+import { SYSTEM } from '../access/principal.js';
+import { Keyring } from '../platform/crypto/keyring.service.js';
+import { Metrics } from '../platform/metrics/metrics.service.js';
+import { Poller } from '../platform/queue/poller.js';
+import { reasonOf } from '../platform/logging/reason.js';
+import { Config } from '../platform/config/config.js';
+import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
+import { isPassing } from '../platform/database/database-errors.js';
+import { readPayload } from './payloads.js';
+import { type InboxEvent, Unreadable, type WebhookProvider } from './webhook-provider.port.js';
+import { type Backlog, type ClaimedEvent, WebhooksRepository } from './webhooks.repository.js';
+
+export const BODY_CONTEXT = 'webhook_events.body';
+
+/** With the delays below: about twenty hours. */
+export const MAX_ATTEMPTS = 30;
+const FIRST_DELAY_SECONDS = 0.5;
+const MAX_DELAY_SECONDS = 3600;
+/**
+ * From the claim to the first statement of the effect, which holds the row from then on. Short, so that what a
+ * killed process had is taken up again at once.
+ */
+const LEASE_SECONDS = 1;
+/** Tries of one attempt that got in the way of another transaction. */
+const TRIES = 10;
+const MOST_AT_ONCE = 8;
+/** Taken together, so that a claim costs less than an effect. */
+const FOR_EACH_LANE = 4;
+const GIVE_BACK_MS = 400;
+
+type Outcome = 'processed' | 'ignored' | 'quarantined';
+
+/**
+ * Works the inbox off: takes due events, and brings the effect of each about together with the note that it is
+ * done. Order does not matter to the effects; nothing is known here of what they are.
+ */
+@Injectable()
+export class Inbox implements OnApplicationBootstrap, BeforeApplicationShutdown {
+  private readonly logger = new Logger(Inbox.name);
+  private readonly providers = new Map<string, WebhookProvider>();
+  private readonly lanes: number;
+  private readonly running = new Set<Promise<void>>();
+  private readonly poller = new Poller((signal) => this.work(signal), {
+    pauseMs: 500,
+    onError: (error) => this.logger.error({ err: error }, 'The inbox could not be read'),
+  });
+  private readonly attempts: Counter<'provider' | 'type' | 'outcome'>;
+  private readonly seconds: Histogram<'provider'>;
+
+  constructor(
+    private readonly repository: WebhooksRepository,
+    private readonly keyring: Keyring,
+    config: Config,
+    metrics: Metrics,
+    @Inject(DATABASE) private readonly db: Database,
+  ) {
+    // Requests need connections too.
+    this.lanes = Math.max(1, Math.min(MOST_AT_ONCE, Math.floor(config.databasePoolSize / 2)));
+    const registers = [metrics.registry];
+    this.attempts = new Counter({
+      name: 'tenantry_webhook_attempts_total',
+      help: 'Attempts to process an event: processed, ignored, quarantined, failed (to be tried again) or dead',
+      labelNames: ['provider', 'type', 'outcome'],
+      registers,
+    });
+    this.seconds = new Histogram({
+      name: 'tenantry_webhook_effect_seconds',
+      help: 'From the receipt of an event to its effect',
+      labelNames: ['provider'],
+      registers,
+      buckets: [0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 600, 3600],
+    });
+    const backlog = () => this.backlog();
+    const labelNames = ['provider', 'type'] as const;
+    for (const [name, help, of] of [
+      ['tenantry_webhook_events_pending', 'Events that wait', 'pending'],
+      ['tenantry_webhook_events_dead', 'Events that have used up their attempts', 'dead'],
+      ['tenantry_webhook_events_quarantined', 'Events that cannot be read', 'quarantined'],
+      ['tenantry_webhook_lag_seconds', 'Since when the oldest due event waits', 'lagSeconds'],
+    ] as const) {
+      new Gauge({
+        name,
+        help,
+        labelNames,
+        registers,
+        async collect() {
+          this.reset();
+          for (const { provider, type, [of]: value } of await backlog()) this.set({ provider, type }, value);
+        },
+      });
+    }
+  }
+
+  onApplicationBootstrap(): void {
+    this.poller.start();
+  }
+
+  async beforeApplicationShutdown(): Promise<void> {
+    await this.poller.stop();
+    await Promise.all(this.running);
+  }
+
+  register(provider: WebhookProvider): void {
+    this.providers.set(provider.name, provider);
+  }
+
+  find(provider: string): WebhookProvider | undefined {
+    return this.providers.get(provider);
+  }
+
+  /** For what was just stored. */
+  wake(): void {
+    this.poller.wake();
+  }
+
+  /** What providers make up must not become a metric of its own each time. */
+  labelOf(provider: string, type: string): string {
+    return this.providers.get(provider)?.types.has(type) === true ? type : 'other';
+  }
+
+  private async backlog(): Promise<Backlog[]> {
+    const rows = new Map<string, Backlog>();
+    for (const row of await this.repository.backlog()) {
+      const type = this.labelOf(row.provider, row.type);
+      const same = rows.get(`${row.provider} ${type}`) ?? { ...row, type, pending: 0, dead: 0, quarantined: 0, lagSeconds: 0 };
+      same.pending += row.pending;
+      same.dead += row.dead;
+      same.quarantined += row.quarantined;
+      same.lagSeconds = Math.max(same.lagSeconds, row.lagSeconds);
+      rows.set(`${row.provider} ${type}`, same);
+    }
+    return [...rows.values()];
+  }
+
+  /** Takes some events for every lane that is free. What is slow holds up its own lane, and nobody else. */
+  private async work(signal: AbortSignal): Promise<boolean> {
+    if (signal.aborted) return false;
+    const free = this.lanes - this.running.size;
+    if (free < this.lanes / 2) {
+      await Promise.race(this.running);
+      return true;
+    }
+    const events = await this.repository.claim(free * FOR_EACH_LANE, LEASE_SECONDS);
+    if (events.length > 0) this.begin(events, free);
+    return events.length === free * FOR_EACH_LANE;
+  }
+
+  private begin(events: ClaimedEvent[], lanes: number): void {
+    const waiting = [...events];
+    // One that waited here for long would outlive its lease, and lose an attempt for nothing.
+    const late = setTimeout(() => void this.giveBack(waiting.splice(0)), GIVE_BACK_MS);
+    const lane = async () => {
+      for (let event = waiting.shift(); event !== undefined; event = waiting.shift()) await this.attempt(event);
+      clearTimeout(late);
+    };
+    for (let count = 0; count < Math.min(lanes, events.length); count += 1) {
+      const one = lane()
+        .catch((error: unknown) => this.logger.error({ err: error }, 'How an attempt ended could not be written down'))
+        .finally(() => this.running.delete(one));
+      this.running.add(one);
+    }
+  }
+
+  private async giveBack(events: ClaimedEvent[]): Promise<void> {
+    for (const event of events) {
+      await this.repository.giveBack(event).catch((error: unknown) => {
+        // Its lease ends in a moment anyway.
+        this.logger.warn({ err: error, ...about(event) }, 'A webhook event could not be given back');
+      });
+    }
+  }
+
+  private async attempt(event: ClaimedEvent): Promise<void> {
+    const labels = { provider: event.provider, type: this.labelOf(event.provider, event.type) };
+    try {
+      const outcome = await this.bringAbout(event);
+      if (outcome === undefined) return;
+      this.attempts.inc({ ...labels, outcome });
+      this.seconds.observe({ provider: event.provider }, (Date.now() - event.receivedAt.getTime()) / 1000);
+      if (outcome === 'quarantined') this.logger.warn(about(event), 'A webhook event cannot be read and was put aside');
+    } catch (error) {
+      const isLast = event.attempts >= MAX_ATTEMPTS;
+      this.attempts.inc({ ...labels, outcome: isLast ? 'dead' : 'failed' });
+      const words = isLast ? 'A webhook event has used up its attempts' : 'A webhook event failed and will be tried again';
+      this.logger[isLast ? 'error' : 'warn']({ err: error, ...about(event) }, words);
+      await this.repository.markFailed(event, reasonOf(error), isLast ? null : delaySeconds(event.attempts));
+    }
+  }
+
+  /** Undefined when another worker has the event. */
+  private async bringAbout(event: ClaimedEvent): Promise<Outcome | undefined> {
+    // An attempt that took its process along left no note of it.
+    if (event.attempts > MAX_ATTEMPTS) throw new Error('The last attempt did not come to an end');
+    const provider = this.providers.get(event.provider);
+    if (provider === undefined) throw new Error(`Nobody handles webhooks of ${event.provider}`);
+    try {
+      const read = this.read(event, provider);
+      for (let tries = 1; ; tries += 1) {
+        try {
+          return await this.db.transaction((tx) => this.apply(event, read, provider, tx));
+        } catch (error) {
+          if (!isPassing(error) || tries === TRIES) throw error;
+          // Not in step with whoever it met.
+          await sleep(Math.random() * 5 * tries);
+        }
+      }
+    } catch (error) {
+      if (error instanceof LeaseLost) return undefined;
+      if (!(error instanceof Unreadable)) throw error;
+      return (await this.repository.finish(event, 'quarantined', error.message)) ? 'quarantined' : undefined;
+    }
+  }
+
+  private async apply(event: ClaimedEvent, read: InboxEvent, provider: WebhookProvider, tx: Queryable): Promise<Outcome> {
+    // The note that it is done comes first: it holds the row, so that nobody else begins. The effect's first
+    // statements travel with it.
+    const [isHeld, hadEffect] = await Promise.all([this.repository.finish(event, 'processed', null, tx), provider.apply(read, tx)]);
+    if (!isHeld) throw new LeaseLost();
+    if (!hadEffect) await this.repository.ignore(event.id, tx);
+    return hadEffect ? 'processed' : 'ignored';
+  }
+
+  private read({ messageId, type, eventAt, body }: ClaimedEvent, provider: WebhookProvider): InboxEvent {
+    if (body === null) throw new Error('The body is gone');
+    const bytes = this.keyring.decryptBytes(body, BODY_CONTEXT);
+    const payload = readPayload(bytes);
+    // Without a time it could not be read when it came, and is replayed.
+    const envelope = eventAt === null ? provider.envelopeOf(payload, bytes) : { type, eventAt };
+    return { messageId, payload, actor: { ...SYSTEM, requestId: messageId }, ...envelope };
+  }
+}
+
+/** Another worker has the event by now, or had: what was done here meanwhile is rolled back. */
+class LeaseLost extends Error {}
+
+function about({ id, provider, type, messageId, attempts }: ClaimedEvent): object {
+  return { webhookEventId: id, provider, type, messageId, attempts };
+}
+
+/** Doubles from half a second to an hour, with a jitter of a quarter so that events do not come back in step. */
+function delaySeconds(attempts: number): number {
+  const delay = Math.min(FIRST_DELAY_SECONDS * 2 ** (attempts - 1), MAX_DELAY_SECONDS);
+  return delay * (0.875 + Math.random() * 0.25);
+}
