@@ -2,7 +2,7 @@ import { Agent, request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EXAMPLES } from '../src/providers/clerk/clerk-examples.js';
 import { EXAMPLES as POLAR_EXAMPLES } from '../src/providers/polar/polar-examples.js';
-import { signedHeaders } from '../src/webhooks/signature.js';
+import { signedHeaders } from '../src/platform/crypto/webhook-signature.js';
 import type { BenchDatabase } from './support/database.js';
 import { type Program, withPrograms } from './support/program.js';
 import { heading, note, verdict } from './support/report.js';

@@ -6,7 +6,7 @@ import { ApiKeysModule } from './api-keys/api-keys.module.js';
 import { AuditLogModule } from './audit/audit-log.module.js';
 import { AuthModule } from './auth/auth.module.js';
 import { AllowedMethods } from './platform/http/allowed-methods.service.js';
-import { CommonModule } from './platform/platform.module.js';
+import { PlatformModule } from './platform/platform.module.js';
 import { LoggingModule } from './platform/logging/logging.module.js';
 import { ProblemFilter } from './platform/problems/problem.filter.js';
 import { RequestValidationPipe } from './platform/http/bodies/validation.pipe.js';
@@ -19,6 +19,7 @@ import { JobsModule } from './jobs/jobs.module.js';
 import { MembershipsModule } from './memberships/memberships.module.js';
 import { MetersModule } from './usage/exports/meter-exports.module.js';
 import { OrganizationsModule } from './organizations/organizations.module.js';
+import { SyncModule } from './sync/sync.module.js';
 import { PlansModule } from './plans/plans.module.js';
 import { PricesModule } from './prices/prices.module.js';
 import { SessionsModule } from './sessions/sessions.module.js';
@@ -39,7 +40,8 @@ export class AppModule {
       imports: [
         ConfigModule.register(config),
         LoggingModule,
-        CommonModule,
+        PlatformModule,
+        SyncModule,
         DatabaseModule,
         AccessModule,
         AuthModule,

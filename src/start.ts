@@ -3,7 +3,12 @@ import { Logger } from '@nestjs/common';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { type Config, ConfigError, loadConfig, readEnvironment } from './platform/config/config.js';
 import { DATA_DIRECTORY, EXAMPLE_PRODUCTS, localSecrets } from './platform/config/local-environment.js';
-import { DirectoryInUse, type EmbeddedPostgres, findEmbeddedPostgres, startEmbeddedPostgres } from './platform/database/embedded-postgres.js';
+import {
+  DirectoryInUse,
+  type EmbeddedPostgres,
+  findEmbeddedPostgres,
+  startEmbeddedPostgres,
+} from './platform/database/embedded-postgres.js';
 import { migrate } from './platform/database/migrations.js';
 import { type Demo, seedDemo } from './demo.js';
 import { planMistakes } from './plans/plan-file.js';

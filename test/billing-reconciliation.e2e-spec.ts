@@ -1,5 +1,9 @@
 import type { NestExpressApplication } from '@nestjs/platform-express';
-import { BillingReconciliation, type Difference, type Options } from '../src/subscriptions/reconciliation/billing-reconciliation.job.js';
+import {
+  BillingReconciliation,
+  type Difference,
+  type Options,
+} from '../src/subscriptions/reconciliation/billing-reconciliation.service.js';
 import { DodoApi } from '../src/providers/dodo/dodo-api.client.js';
 import { PolarApi } from '../src/providers/polar/polar-api.client.js';
 import { startTestApp } from './support/app.js';

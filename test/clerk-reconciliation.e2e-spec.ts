@@ -5,7 +5,7 @@ import { DATABASE, type Database } from '../src/platform/database/database.js';
 import { createApp } from '../src/create-app.js';
 import type { User } from '../src/users/users.table.js';
 import { ClerkApi } from '../src/providers/clerk/clerk-api.client.js';
-import { ClerkReconciliation, type Difference, type Options } from '../src/providers/clerk/clerk-reconciliation.job.js';
+import { ClerkReconciliation, type Difference, type Options } from '../src/providers/clerk/clerk-reconciliation.service.js';
 import { ClerkSync } from '../src/providers/clerk/clerk-sync.service.js';
 import { ClerkWebhooks } from '../src/providers/clerk/clerk-webhooks.service.js';
 import { type ClerkApiSimulator, type ClerkMembership, type ClerkObject, startClerkApiSimulator } from './simulators/clerk-api.js';

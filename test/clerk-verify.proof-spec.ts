@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { ClerkReconciliation, type Difference, type Options } from '../src/providers/clerk/clerk-reconciliation.job.js';
+import { ClerkReconciliation, type Difference, type Options } from '../src/providers/clerk/clerk-reconciliation.service.js';
 import { current, type HistoryEvent, living } from './simulators/clerk-instance.js';
 import { type ClerkApiSimulator, type ClerkMembership, type ClerkObject, startClerkApiSimulator } from './simulators/clerk-api.js';
 import { startTestApp, testEnvironment } from './support/app.js';

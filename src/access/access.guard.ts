@@ -27,7 +27,13 @@ import { type ClerkIdentity, ClerkTokens } from './credentials/clerk-tokens.serv
 import { type Credential, readCredential } from './credentials/credentials.js';
 import { type Actor, type KeyPrincipal, originOf, type Principal, setPrincipal } from './principal.js';
 import { RateLimiter } from './rate-limits/rate-limiter.service.js';
-import { expiredCookie, hashSessionToken, readSignedToken, type SessionCookieNames, sessionCookieNames } from './credentials/session-tokens.js';
+import {
+  expiredCookie,
+  hashSessionToken,
+  readSignedToken,
+  type SessionCookieNames,
+  sessionCookieNames,
+} from './credentials/session-tokens.js';
 
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
 

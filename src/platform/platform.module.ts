@@ -1,10 +1,9 @@
 import { Global, Module } from '@nestjs/common';
-import { Clock } from './time/clock.service.js';
-import { Cursors } from './pagination/cursors.service.js';
 import { Keyring } from './crypto/keyring.service.js';
 import { Metrics } from './metrics/metrics.service.js';
-import { PurgedIds } from '../sync/purged-ids.service.js';
+import { Cursors } from './pagination/cursors.service.js';
+import { Clock } from './time/clock.service.js';
 
 @Global()
-@Module({ providers: [Clock, Cursors, Keyring, Metrics, PurgedIds], exports: [Clock, Cursors, Keyring, Metrics, PurgedIds] })
-export class CommonModule {}
+@Module({ providers: [Clock, Cursors, Keyring, Metrics], exports: [Clock, Cursors, Keyring, Metrics] })
+export class PlatformModule {}

@@ -6,7 +6,7 @@ import { EXAMPLES as CLERK } from './clerk/clerk-examples.js';
 import { EXAMPLES as DODO } from './dodo/dodo-examples.js';
 import { EXAMPLES as POLAR } from './polar/polar-examples.js';
 import type { ExampleNames, Examples } from './examples.js';
-import { signedHeaders } from '../webhooks/signature.js';
+import { signedHeaders } from '../platform/crypto/webhook-signature.js';
 
 /** What whoever typed the command can mend. */
 export class CannotSend extends Error {}

@@ -5,7 +5,7 @@ import { JobsModule } from '../jobs/jobs.module.js';
 import { OutboxModule } from '../outbox/outbox.module.js';
 import { PlansModule } from '../plans/plans.module.js';
 import { BillingProviders } from './sync/billing-provider.port.js';
-import { BillingReconciliation } from './reconciliation/billing-reconciliation.job.js';
+import { BillingReconciliation } from './reconciliation/billing-reconciliation.service.js';
 import { Checkouts } from './checkout/checkout.service.js';
 import { ComparedSubscriptionsRepository } from './reconciliation/compared-subscriptions.repository.js';
 import { OperatorSubscriptionsController } from './operator-subscriptions.controller.js';

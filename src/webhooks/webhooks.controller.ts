@@ -4,7 +4,13 @@ import type { Request } from 'express';
 import { Limited, Public } from '../access/access.decorators.js';
 import { RateLimited } from '../access/access.errors.js';
 import { Problems } from '../platform/problems/problems.decorators.js';
-import { BodyTooLarge, RequestTimeout, RouteNotFound, ServiceUnavailable, UnsupportedMediaType } from '../platform/problems/problems.errors.js';
+import {
+  BodyTooLarge,
+  RequestTimeout,
+  RouteNotFound,
+  ServiceUnavailable,
+  UnsupportedMediaType,
+} from '../platform/problems/problems.errors.js';
 import { WebhookReceiptResponse } from './webhooks.dto.js';
 import { InvalidSignature } from './webhooks.errors.js';
 import { WebhooksService } from './webhooks.service.js';

@@ -13,7 +13,7 @@ import { DATABASE, type Database } from '../platform/database/database.js';
 import { JobsService } from '../jobs/jobs.service.js';
 import { BODY_CONTEXT, Inbox } from './inbox.worker.js';
 import { masked, readPayload } from './payloads.js';
-import { verifiedMessageId } from './signature.js';
+import { verifiedMessageId } from '../platform/crypto/webhook-signature.js';
 import { type Envelope, Unreadable, type WebhookProvider } from './webhook-provider.port.js';
 import type { WebhookEvent } from './webhook-events.table.js';
 import { InvalidSignature, WebhookBodyGone, WebhookEventNotFound } from './webhooks.errors.js';

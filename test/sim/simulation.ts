@@ -1,4 +1,4 @@
-import { BillingReconciliation } from '../../src/subscriptions/reconciliation/billing-reconciliation.job.js';
+import { BillingReconciliation } from '../../src/subscriptions/reconciliation/billing-reconciliation.service.js';
 import { Seeded } from '../simulators/seeded.js';
 import { VirtualClock } from '../simulators/virtual-time.js';
 import { givenUp, settled } from '../support/clerk-deliveries.js';

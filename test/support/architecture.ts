@@ -16,27 +16,27 @@ export function readSources(): Source[] {
     .map((file) => ({ path: path.relative('src', file), text: readFileSync(file, 'utf8') }));
 }
 
-/** Folders that everybody may use, and that know nobody but those named here. */
+/** Folders that every module may import, and the folders that they may import themselves. */
 const LEAVES: Record<string, string[]> = {
-  config: [],
-  database: ['config'],
-  common: ['config', 'database'],
-  access: ['config', 'database', 'common'],
-  plans: ['config', 'common', 'access'],
+  platform: ['access'],
+  owners: ['platform'],
+  sync: ['platform', 'owners'],
+  access: ['platform', 'owners', 'sync'],
+  plans: ['platform', 'owners', 'access'],
 };
 
 /** What a module shows of itself. */
-const PUBLIC_ROLES = ['module', 'service', 'table', 'dto', 'errors', 'decorators'];
+const PUBLIC_ROLES = ['module', 'service', 'table', 'dto', 'errors', 'port', 'decorators'];
 
 /** Packages that talk to something outside, or that we may want to replace: one folder each. */
 const SDK_HOMES: Record<string, string> = {
-  '@polar-sh/sdk': 'webhooks',
+  '@polar-sh/sdk': 'providers/polar',
   'better-auth': 'auth',
-  dodopayments: 'webhooks',
-  jose: 'access',
+  dodopayments: 'providers/dodo',
+  jose: 'access/credentials',
   nodemailer: 'mail',
-  pg: 'database',
-  'drizzle-orm/node-postgres': 'database',
+  pg: 'platform/database',
+  'drizzle-orm/node-postgres': 'platform/database',
 };
 
 const SERVICE_LINES = 300;
@@ -131,21 +131,24 @@ export const sdksHaveOneHome: Rule = (sources) =>
   sources.flatMap(({ path: file, text }) =>
     specifiersOf(text).flatMap((specifier) => {
       const sdk = Object.keys(SDK_HOMES).find((name) => specifier === name || specifier.startsWith(`${name}/`));
-      return sdk === undefined || SDK_HOMES[sdk] === folderOf(file) ? [] : [`${file} imports ${specifier}`];
+      return sdk === undefined || file.startsWith(`${SDK_HOMES[sdk]}/`) ? [] : [`${file} imports ${specifier}`];
     }),
   );
 
 export const noCatchAllFolders: Rule = (sources) =>
-  sources.map(({ path: file }) => file).filter((file) => /(^|\/)(utils?|helpers?|shared|misc)(\/|\.ts$)|(^|\/)index\.ts$/.test(file));
+  sources
+    .map(({ path: file }) => file)
+    .filter((file) => /(^|\/)(utils?|helpers?|shared|misc|lib|common)(\/|\.ts$)|(^|\/)index\.ts$/.test(file));
 
 export const filesAreNamedAfterTheirFolder: Rule = (sources) =>
   sources
     .map(({ path: file }) => file)
     .filter((file) => {
       const role = roleOf(file);
-      const named = role !== undefined && ['controller', 'service', 'repository', 'dto', 'errors'].includes(role);
-      // common/ holds a few of everything.
-      return named && folderOf(file) !== 'common' && !path.basename(file).endsWith(`${path.basename(path.dirname(file))}.${role}.ts`);
+      const named = role !== undefined && ['controller', 'repository', 'dto', 'errors'].includes(role);
+      // platform/ has no module of its own: its few roles are named after what they are.
+      if (!named || folderOf(file) === 'platform') return false;
+      return ![path.basename(path.dirname(file)), folderOf(file)].some((folder) => path.basename(file).endsWith(`${folder}.${role}.ts`));
     });
 
 export const noForwardReferences: Rule = forbid(/\bforwardRef\b|Scope\.REQUEST/, nowhere);

@@ -1,6 +1,12 @@
 import { Injectable } from '@nestjs/common';
 import { readCookie } from '../../access/credentials/credentials.js';
-import { cookiePrefixes, type CookiePrefixes, expiredCookie, hashSessionToken, readSignedToken } from '../../access/credentials/session-tokens.js';
+import {
+  cookiePrefixes,
+  type CookiePrefixes,
+  expiredCookie,
+  hashSessionToken,
+  readSignedToken,
+} from '../../access/credentials/session-tokens.js';
 import { Config } from '../../platform/config/config.js';
 import { SessionsService } from '../../sessions/sessions.service.js';
 

@@ -1,6 +1,11 @@
 import { z } from 'zod';
 import { laterBy } from '../../platform/time/moments.js';
-import { type CustomerSnapshot, type PaymentSnapshot, periodOf, type SubscriptionSnapshot } from '../../subscriptions/sync/billing-provider.port.js';
+import {
+  type CustomerSnapshot,
+  type PaymentSnapshot,
+  periodOf,
+  type SubscriptionSnapshot,
+} from '../../subscriptions/sync/billing-provider.port.js';
 import type { PaymentStatus } from '../../subscriptions/payments/payments.table.js';
 import type { SubscriptionStatus } from '../../subscriptions/subscriptions.table.js';
 import { count, currency, id, metadata, moment, orUnknown, preciseMoment, read, text, type, whole } from '../object-schemas.js';

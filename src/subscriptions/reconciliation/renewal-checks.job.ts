@@ -8,7 +8,7 @@ import { DATABASE, type Database } from '../../platform/database/database.js';
 import { isPassing } from '../../platform/database/database-errors.js';
 import { JobsService } from '../../jobs/jobs.service.js';
 import { type BillingProvider, BillingProviderFailed, BillingProviders } from '../sync/billing-provider.port.js';
-import { BillingReconciliation } from './billing-reconciliation.job.js';
+import { BillingReconciliation } from './billing-reconciliation.service.js';
 import { ComparedSubscriptionsRepository } from './compared-subscriptions.repository.js';
 import { isOlder } from './subscription-comparison.js';
 import type { Subscription } from '../subscriptions.table.js';

@@ -3,7 +3,12 @@ import { Operator } from '../../access/access.decorators.js';
 import { Caller, type Principal } from '../../access/principal.js';
 import { Problems } from '../../platform/problems/problems.decorators.js';
 import { InvalidCursor } from '../../platform/problems/problems.errors.js';
-import { ListMeterExportsQuery, MeterExportListResponse, RetriedMeterExportsResponse, RetryMeterExportsRequest } from './meter-exports.dto.js';
+import {
+  ListMeterExportsQuery,
+  MeterExportListResponse,
+  RetriedMeterExportsResponse,
+  RetryMeterExportsRequest,
+} from './meter-exports.dto.js';
 import { MetersService } from './meter-exports.service.js';
 
 @Controller('v1/meter-exports')

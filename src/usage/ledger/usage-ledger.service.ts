@@ -1,7 +1,14 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Clock } from '../../platform/time/clock.service.js';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
-import { isDatabaseAway, isDeadlock, isMissingPartition, isPassing, isUniqueViolation, Overtaken } from '../../platform/database/database-errors.js';
+import {
+  isDatabaseAway,
+  isDeadlock,
+  isMissingPartition,
+  isPassing,
+  isUniqueViolation,
+  Overtaken,
+} from '../../platform/database/database-errors.js';
 import { type MeteredEvent, MetersService } from '../exports/meter-exports.service.js';
 import { SubscriptionsService } from '../../subscriptions/subscriptions.service.js';
 import { UsageAlerts } from '../alerts/usage-alerts.service.js';

@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto';
-import { verifiedMessageId } from './signature.js';
+import { verifiedMessageId } from './webhook-signature.js';
 
 interface Vector {
   secret: string;
