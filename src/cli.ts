@@ -6,6 +6,7 @@ import { AccountsService } from './accounts/accounts.service.js';
 import { AppModule } from './app.module.js';
 import { isId } from './platform/crypto/ids.js';
 import { loadConfig } from './platform/config/config.js';
+import { configurationPage, environmentExample } from './platform/config/documentation.js';
 import { AppRoleRefused, grantAppRole } from './platform/database/app-role.js';
 import { migrate } from './platform/database/migrations.js';
 import { seedDemo } from './demo.js';
@@ -239,9 +240,16 @@ async function writeDocument(): Promise<void> {
   await app.close();
 }
 
+/** Writes the two files that describe the environment variables. */
+function writeConfigurationDocs(): void {
+  writeFileSync('.env.example', environmentExample());
+  writeFileSync('docs/configuration.md', configurationPage());
+}
+
 async function main(words: string[]): Promise<void> {
   const [name, ...parameters] = [words.slice(0, 2).join(' '), ...words.slice(2)];
   if (name === 'openapi write') return writeDocument();
+  if (name === 'config docs') return writeConfigurationDocs();
   const command = COMMANDS[name];
   if (command === undefined) {
     const list = Object.values(COMMANDS).map(({ usage, summary }) => `  ${usage.padEnd(34)} ${summary}`);

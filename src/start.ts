@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { Logger } from '@nestjs/common';
 import type { NestExpressApplication } from '@nestjs/platform-express';
-import { type Config, ConfigError, loadConfig, readEnvironment } from './platform/config/config.js';
+import { type Config, ConfigError, dropEmptyValues, loadConfig, readEnvironment } from './platform/config/config.js';
 import { DATA_DIRECTORY, EXAMPLE_PRODUCTS, localSecrets } from './platform/config/local-environment.js';
 import {
   DirectoryInUse,
@@ -27,7 +27,7 @@ export interface Surroundings {
 
 /** The configuration for what needs no database. @throws {ConfigError} */
 export function configWithoutDatabase(): Config {
-  const environment = withoutEmpty(readEnvironment());
+  const environment = dropEmptyValues(readEnvironment());
   const made = environment['NODE_ENV'] === 'production' ? {} : localSecrets();
   return checked({ DATABASE_URL: 'postgres://localhost/none', ...made, ...withExampleProducts(environment) });
 }
@@ -43,7 +43,7 @@ export async function surroundings({ join = false } = {}): Promise<Surroundings>
   if (environment['NODE_ENV'] === 'production') return { config: checked(environment), embedded: false, stop: async () => undefined };
 
   const { databasePassword, ...secrets } = localSecrets();
-  const completed: Record<string, string | undefined> = { ...secrets, ...withExampleProducts(withoutEmpty(environment)) };
+  const completed: Record<string, string | undefined> = { ...secrets, ...withExampleProducts(dropEmptyValues(environment)) };
   if (completed['DATABASE_URL'] !== undefined) return { config: checked(completed), embedded: false, stop: async () => undefined };
 
   // Mistakes first: they must not leave a server running.
@@ -127,8 +127,4 @@ function withExampleProducts(environment: Record<string, string | undefined>): R
   if (environment['NODE_ENV'] === 'production') return environment;
   const examples = `polar:${EXAMPLE_PRODUCTS.polar}=pro,dodo:${EXAMPLE_PRODUCTS.dodo}=business`;
   return { ...environment, BILLING_PRODUCTS: [environment['BILLING_PRODUCTS'], examples].filter(Boolean).join(',') };
-}
-
-function withoutEmpty(environment: Record<string, string | undefined>): Record<string, string | undefined> {
-  return Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== undefined && value.trim() !== ''));
 }

@@ -1,7 +1,8 @@
 import { hash } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import { type Bound, emailKey, RateLimiter } from '../access/rate-limits/rate-limiter.service.js';
-import { Config, type RateLimit } from '../platform/config/config.js';
+import { Config } from '../platform/config/config.js';
+import type { RateLimit } from '../platform/config/value-types.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { type Mail, MAIL_KINDS } from './mail.js';
 

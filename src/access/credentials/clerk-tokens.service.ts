@@ -1,7 +1,8 @@
 import { Injectable } from '@nestjs/common';
 import { createRemoteJWKSet, errors, importSPKI, jwtVerify, type JWTPayload, type JWTVerifyGetKey } from 'jose';
 import { ServiceUnavailable } from '../../platform/problems/problems.errors.js';
-import { type ClerkConfig, Config } from '../../platform/config/config.js';
+import { Config } from '../../platform/config/config.js';
+import type { ClerkConfig } from '../../platform/config/derived-settings.js';
 import { isTrustedOrigin } from '../../platform/config/trusted-origins.js';
 import { InvalidCredentials } from '../access.errors.js';
 

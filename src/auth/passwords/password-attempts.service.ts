@@ -3,7 +3,8 @@ import type { Request } from 'express';
 import { RateLimited } from '../../access/access.errors.js';
 import { type Bound, emailKey, RateLimiter } from '../../access/rate-limits/rate-limiter.service.js';
 import { addressBlockOf, clientAddressOf } from '../../platform/http/network-addresses.js';
-import { Config, type RateLimit } from '../../platform/config/config.js';
+import { Config } from '../../platform/config/config.js';
+import type { RateLimit } from '../../platform/config/value-types.js';
 import { WrongCredentials, WrongPassword } from '../auth.errors.js';
 import { KnownDevices } from './known-devices.service.js';
 

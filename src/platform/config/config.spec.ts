@@ -18,11 +18,11 @@ function mistakesOf(environment: Record<string, string | undefined>): string[] {
 const configOf = (environment: Record<string, string>): Config => loadConfig({ ...REQUIRED, ...environment });
 
 describe('the configuration', () => {
-  it('needs a database and two secrets, and says so of all three at once', () => {
+  it('requires a database and two secrets, and reports all three at once', () => {
     expect(mistakesOf({})).toEqual(['DATABASE_URL is not set', 'AUTH_SECRET is not set', 'ENCRYPTION_KEYS is not set']);
   });
 
-  it('names every mistake at once', () => {
+  it('reports every mistake at once', () => {
     const mistakes = mistakesOf({
       DATABASE_URL: 'mysql://localhost/x',
       AUTH_SECRET: 'short',
@@ -50,24 +50,24 @@ describe('the configuration', () => {
       'DATABASE_URL must be a postgres:// URL',
       'AUTH_SECRET must be at least 32 characters',
       'ENCRYPTION_KEYS must be id:key pairs, each key 32 bytes in base64',
-      'PORT ',
+      'PORT must be a port, from 0 to 65535',
       'PUBLIC_URL must be an http(s) URL',
       'TRUSTED_ORIGINS must be an http(s) URL',
       'TRUST_PROXY must be the number of proxies in front',
       'SMTP_URL must be an smtp:// or smtps:// URL',
-      'NODE_ENV ',
+      'NODE_ENV must be one of development, test, production',
       'RATE_LIMIT_API must be requests/seconds',
       'SESSION_IDLE_SECONDS must not exceed SESSION_ABSOLUTE_SECONDS',
-      'GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET go together',
-      'GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET go together',
-      'CLERK_ISSUER is not set',
+      'GOOGLE_CLIENT_SECRET is not set, but GOOGLE_CLIENT_ID needs it',
+      'GITHUB_CLIENT_ID is not set, but GITHUB_CLIENT_SECRET needs it',
+      'CLERK_ISSUER is not set, but CLERK_JWT_KEY needs it',
       'CLERK_JWT_KEY must be a public key in PEM',
       'METRICS_TOKEN must be at least 16 characters',
-      'LOG_LEVEL ',
-      'SHUTDOWN_DELAY_SECONDS must be a number of seconds',
-      'DATABASE_POOL_SIZE must be a number of connections',
-      'POLAR_ACCESS_TOKEN is not set: without it nobody can be told of POLAR_METER_EVENT',
-      'DODO_PAYMENTS_API_KEY is not set',
+      'LOG_LEVEL must be one of fatal, ',
+      'SHUTDOWN_DELAY_SECONDS must be a number of seconds, from 0 to 60',
+      'DATABASE_POOL_SIZE must be a whole number of connections, from 2 to 500',
+      'POLAR_ACCESS_TOKEN is not set, but POLAR_METER_EVENT needs it',
+      'DODO_PAYMENTS_API_KEY is not set, but DODO_METER_EVENT needs it',
       'DODO_METER_EVENT must be at most 128 characters',
     ];
     for (const start of named) expect(mistakes.filter((mistake) => mistake.startsWith(start))).toHaveLength(1);
@@ -75,11 +75,11 @@ describe('the configuration', () => {
     expect(new ConfigError(mistakes).message.split('\n')).toHaveLength(named.length + 1);
   });
 
-  it.each(Object.keys(REQUIRED))('takes an empty %s for one that is not set', (name) => {
+  it.each(Object.keys(REQUIRED))('treats an empty %s as not set', (name) => {
     for (const empty of ['', '  ', undefined]) expect(mistakesOf({ ...REQUIRED, [name]: empty })).toEqual([`${name} is not set`]);
   });
 
-  it('takes empty optional variables for unset ones', () => {
+  it('treats empty optional variables as not set', () => {
     const config = configOf({
       SMTP_URL: '',
       PORT: ' ',
@@ -110,7 +110,7 @@ describe('the configuration', () => {
     });
   });
 
-  it('listens to everybody in production, and follows the port', () => {
+  it('listens on every address in production, and puts the port into the public URL', () => {
     expect(configOf({ NODE_ENV: 'production', PORT: '8080' })).toMatchObject({
       isProduction: true,
       host: '0.0.0.0',
@@ -118,7 +118,7 @@ describe('the configuration', () => {
     });
   });
 
-  it('trusts its own origin besides those listed, each once', () => {
+  it('trusts its own origin and the listed ones, each once', () => {
     const config = configOf({
       PUBLIC_URL: 'https://API.example.com/',
       TRUSTED_ORIGINS: 'https://app.example.com/, https://app.example.com,https://api.example.com',
@@ -127,7 +127,7 @@ describe('the configuration', () => {
     expect(config.trustedOrigins).toEqual(['https://api.example.com', 'https://app.example.com']);
   });
 
-  it('takes proxies by their number, or by their addresses and subnets', () => {
+  it('reads the trusted proxies as a number, or as addresses and subnets', () => {
     expect(configOf({ TRUST_PROXY: '2' }).trustProxy).toBe(2);
     expect(configOf({ TRUST_PROXY: '10' }).trustProxy).toBe(10);
     expect(configOf({ TRUST_PROXY: '10.0.0.0/8, fd00::/8,192.0.2.1,2001:db8::1,loopback' }).trustProxy).toEqual([
@@ -143,7 +143,7 @@ describe('the configuration', () => {
       ]);
   });
 
-  it('takes wildcards for one label below a domain, and no others', () => {
+  it('accepts a wildcard for one label below a domain only', () => {
     expect(configOf({ TRUSTED_ORIGINS: 'https://*.Example.com' }).trustedOrigins).toEqual([
       'http://localhost:3000',
       'https://*.example.com',
@@ -165,20 +165,20 @@ describe('the configuration', () => {
     ]);
   });
 
-  it('refuses two encryption keys of one id', () => {
+  it('refuses two encryption keys with the same id', () => {
     expect(mistakesOf({ ...REQUIRED, ENCRYPTION_KEYS: `one:${KEY},one:${Buffer.alloc(32, 2).toString('base64')}` })).toEqual([
       'ENCRYPTION_KEYS must not use an id twice',
     ]);
     expect(mistakesOf({ ...REQUIRED, ENCRYPTION_KEYS: ',' })).toEqual(['ENCRYPTION_KEYS must hold at least one id:key pair']);
   });
 
-  it('compares session lifetimes also where one is left to its default, and beside other mistakes', () => {
+  it('compares the session lifetimes with each other, also against a default and next to other mistakes', () => {
     const wrong = 'SESSION_IDLE_SECONDS must not exceed SESSION_ABSOLUTE_SECONDS';
     expect(mistakesOf({ ...REQUIRED, SESSION_ABSOLUTE_SECONDS: '3600' })).toEqual([wrong]);
     expect(mistakesOf({ ...REQUIRED, SESSION_ABSOLUTE_SECONDS: '3600', AUTH_SECRET: 'short' })).toContain(wrong);
   });
 
-  it('takes session lifetimes that are equal, and none where the idle one is a second longer', () => {
+  it('accepts equal session lifetimes, but not an idle one that is a second longer', () => {
     const lifetimes = (idle: number, absolute: number) => ({
       ...REQUIRED,
       SESSION_IDLE_SECONDS: String(idle),
@@ -188,7 +188,7 @@ describe('the configuration', () => {
     expect(mistakesOf(lifetimes(3601, 3600))).toEqual(['SESSION_IDLE_SECONDS must not exceed SESSION_ABSOLUTE_SECONDS']);
   });
 
-  it('switches providers on by their credentials', () => {
+  it('switches a provider on when its credentials are set', () => {
     const config = configOf({
       GOOGLE_CLIENT_ID: 'id',
       GOOGLE_CLIENT_SECRET: 'secret',

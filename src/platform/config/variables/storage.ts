@@ -1,0 +1,48 @@
+import { encryptionKeys, secretText } from '../secret-types.js';
+import { postgresUrl, wholeNumber } from '../value-types.js';
+import type { Variables } from '../variable.js';
+
+export const DATABASE = {
+  databaseUrl: {
+    name: 'DATABASE_URL',
+    type: postgresUrl,
+    required: true,
+    whenUnset: 'the embedded server, in development',
+    example: 'postgres://tenantry:password@localhost:5432/tenantry',
+    description: 'PostgreSQL 15 or newer, directly or through a transaction pooler.',
+  },
+  databaseDirectUrl: {
+    name: 'DATABASE_DIRECT_URL',
+    type: postgresUrl,
+    whenUnset: '`DATABASE_URL`',
+    example: 'postgres://owner:password@localhost:5432/tenantry',
+    description:
+      'The same database for migrations: past the pooler, because they hold a lock on their connection, and as the owner of the tables.',
+  },
+  databasePoolSize: {
+    name: 'DATABASE_POOL_SIZE',
+    type: wholeNumber('connections', 2, 500),
+    default: '10',
+    description: 'Connections for transactions. A few more serve single statements and sign-in.',
+  },
+} as const satisfies Variables;
+
+export const SECRETS = {
+  authSecret: {
+    name: 'AUTH_SECRET',
+    type: secretText(32, ' (openssl rand -base64 32)'),
+    required: true,
+    secret: true,
+    whenUnset: 'made once, in development',
+    description: 'Signs session tokens and cursors, at least 32 characters. A new value signs everyone out.',
+  },
+  encryptionKeys: {
+    name: 'ENCRYPTION_KEYS',
+    type: encryptionKeys,
+    required: true,
+    secret: true,
+    whenUnset: 'made once, in development',
+    description:
+      'Encrypts stored secrets: `id:key` pairs separated by commas, newest first, each key 32 bytes in base64. The first encrypts, all decrypt.',
+  },
+} as const satisfies Variables;
