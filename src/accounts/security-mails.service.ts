@@ -10,7 +10,7 @@ const PROVIDERS: Record<string, string> = { credential: 'a password', google: 'G
 
 /**
  * Notices that a way into an account changed. They must reach the owner whatever else is sent: no bound that a
- * stranger can use up may hold them back (docs/decisions/0025).
+ * stranger can use up may hold them back (docs/decisions/0051).
  */
 @Injectable()
 export class SecurityMails {

@@ -8,7 +8,7 @@ import { UsersRepository } from './users.repository.js';
 
 /**
  * An account that never proved its address has lost it, or itself, to the address's owner. Ends what that account
- * made for others: API keys, invitations, and memberships of people whom it let in (docs/decisions/0007).
+ * made for others: API keys, invitations, and memberships of people whom it let in (docs/decisions/0040).
  */
 @Injectable()
 export class Takeovers {

@@ -39,7 +39,7 @@ export async function transact<T>(
 
 /**
  * A connection for one transaction. BEGIN travels with the first statements, what is sent in one turn of the
- * event loop shares a system call, and statements that come again are prepared (docs/decisions/0002).
+ * event loop shares a system call, and statements that come again are prepared (docs/decisions/0038).
  */
 class TransactionConnection {
   private begun: Promise<unknown> = Promise.resolve();

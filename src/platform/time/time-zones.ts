@@ -20,7 +20,7 @@ export class LocalCalendar {
 
   /**
    * The first moment of a day: not always midnight, which a change of the clocks may skip or repeat. A day that the
-   * zone skipped as a whole starts where the next one does. Luxon returns the second of two midnights (decision 0033).
+   * zone skipped as a whole starts where the next one does. Luxon returns the second of two midnights (decision 0054).
    */
   startOf(day: number): number {
     const midnight = day * DAY_MS;

@@ -10,7 +10,7 @@ export const isPaid: SQL = sql`${payments.kind} = 'payment' AND ${payments.statu
 
 /**
  * The state of a payment, from its own row and those of its refunds and disputes. It is never stored: whatever
- * order they come in, the same rows give the same state (docs/decisions/0013).
+ * order they come in, the same rows give the same state (docs/decisions/0058).
  */
 export const paymentState: SQL<PaymentState> = sql`CASE WHEN ${isPaid} THEN (
   SELECT CASE
