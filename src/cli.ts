@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { parseArgs, type ParseArgsConfig } from 'node:util';
 import { NestFactory } from '@nestjs/core';
+import { documentedAccess } from './access/documented-access.js';
 import { SYSTEM } from './access/principal.js';
 import { AccountsService } from './accounts/accounts.service.js';
 import { AppModule } from './app.module.js';
@@ -236,7 +237,7 @@ async function writeDocument(): Promise<void> {
     LOG_LEVEL: 'silent',
   });
   const app = await createApp(config);
-  writeFileSync('openapi.json', `${JSON.stringify(createDocument(app), null, 2)}\n`);
+  writeFileSync('openapi.json', `${JSON.stringify(createDocument(app, documentedAccess), null, 2)}\n`);
   await app.close();
 }
 

@@ -3,6 +3,7 @@ import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { Logger } from 'nestjs-pino';
 import type { Express, NextFunction, Request, Response } from 'express';
+import { documentedAccess } from './access/documented-access.js';
 import { spendBeforeBody } from './access/rate-limits/early-allowance.js';
 import { FailedDeliveries } from './access/rate-limits/failed-deliveries.service.js';
 import { RateLimiter } from './access/rate-limits/rate-limiter.service.js';
@@ -91,7 +92,7 @@ export async function createApp(config: Config): Promise<NestExpressApplication>
   app.use(parseJson);
   app.use(refuseUncleanInput);
   app.getHttpServer().once('close', load.start());
-  if (config.apiDocs) serveDocument(app);
+  if (config.apiDocs) serveDocument(app, documentedAccess);
   return app;
 }
 

@@ -1,10 +1,9 @@
 import type { INestApplication } from '@nestjs/common';
 import type { Request, Response } from 'express';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
-import { sessionCookieNames } from '../../access/credentials/session-tokens.js';
 import { problemResponses } from '../problems/problems.decorators.js';
 import { ProblemResponse } from '../problems/problem.dto.js';
-import { completeOperations } from './operations.js';
+import { type AccessRules, completeOperations } from './operations.js';
 import { completeSchemas } from './schemas.js';
 
 const DESCRIPTION = `Users, ways to sign in, sessions, organizations, API keys, subscriptions, metered usage and an audit log for B2B SaaS.
@@ -43,8 +42,13 @@ const TAGS = {
   Health: 'For whoever runs the process.',
 };
 
+export interface DocumentedAccess extends AccessRules {
+  /** The name of the session cookie without https. */
+  sessionCookie: string;
+}
+
 /** Builds the document from the application's own routes. */
-export function createDocument(app: INestApplication): OpenAPIObject {
+export function createDocument(app: INestApplication, access: DocumentedAccess): OpenAPIObject {
   const builder = new DocumentBuilder()
     .setOpenAPIVersion('3.1.0')
     .setTitle('Tenantry')
@@ -63,7 +67,7 @@ export function createDocument(app: INestApplication): OpenAPIObject {
       'apiKey',
     )
     .addCookieAuth(
-      sessionCookieNames('http://localhost').current,
+      access.sessionCookie,
       {
         type: 'apiKey',
         in: 'cookie',
@@ -80,18 +84,18 @@ export function createDocument(app: INestApplication): OpenAPIObject {
     extraModels: [ProblemResponse, ...problemResponses().values()],
   });
   completeSchemas(document);
-  completeOperations(document, app);
+  completeOperations(document, app, access);
   return document;
 }
 
 /**
- * `/openapi.json` and Swagger UI at `/docs`. The document is made and written once: @nestjs/swagger would write
- * its 800 kB anew for each request, and the route is public.
+ * Serves `/openapi.json`, and Swagger UI at `/docs`. The document is built and written once: @nestjs/swagger would
+ * write its 800 kB for each request, and the route is public.
  */
-export function serveDocument(app: INestApplication): void {
+export function serveDocument(app: INestApplication, access: DocumentedAccess): void {
   let document: OpenAPIObject | undefined;
   let json: Buffer | undefined;
-  const documentOnce = () => (document ??= createDocument(app));
+  const documentOnce = () => (document ??= createDocument(app, access));
   app.getHttpAdapter().get('/openapi.json', (_request: Request, response: Response) => {
     response.type('application/json').end((json ??= Buffer.from(JSON.stringify(documentOnce()))));
   });

@@ -1,6 +1,5 @@
 import { STATUS_CODES } from 'node:http';
-import type { INestApplication, INestApplicationContext } from '@nestjs/common';
-import { MetadataScanner, ModulesContainer, Reflector } from '@nestjs/core';
+import type { INestApplication } from '@nestjs/common';
 import {
   getSchemaPath,
   type HeadersObject,
@@ -11,8 +10,6 @@ import {
   type ResponseObject,
   type SchemaObject,
 } from '@nestjs/swagger';
-import { ACCESS, type Access, type Limit, LIMITS } from '../../access/access.decorators.js';
-import { RateLimited } from '../../access/access.errors.js';
 import { problemResponses, problemsOf } from '../problems/problems.decorators.js';
 import {
   BodyTooLarge,
@@ -25,6 +22,7 @@ import {
 } from '../problems/problems.errors.js';
 import { problemBody, type ProblemClass } from '../problems/problem.js';
 import { ProblemResponse } from '../problems/problem.dto.js';
+import { type Route, routesOf } from './routes.js';
 import { exampleOf, isReference, modernise } from './schemas.js';
 
 const EXAMPLE_ID = '01980a3e-7c1d-7f6a-b1c2-3d4e5f607182';
@@ -33,77 +31,58 @@ const METHODS = ['get', 'put', 'post', 'patch', 'delete'] as const;
 
 const HEADERS: HeadersObject = {
   'X-Request-Id': {
-    description: 'Yours, if you sent a harmless one; otherwise ours. It stands in our logs.',
+    description: 'The id of this request in our logs: the one that you sent if it is valid, otherwise a new one.',
     schema: { type: 'string', examples: [EXAMPLE_ID] },
   },
   RateLimit: {
-    description: 'What is left of each allowance (`r`), and in how many seconds it is whole again (`t`).',
+    description: 'The remaining requests of each rate limit (`r`), and the seconds until it is full again (`t`).',
     schema: { type: 'string', examples: ['"api";r=999;t=1'] },
   },
   'RateLimit-Policy': {
-    description: 'The allowances that this call spends: so many requests (`q`) in so many seconds (`w`).',
+    description: 'The rate limits that this request counts against: `q` requests in `w` seconds.',
     schema: { type: 'string', examples: ['"api";q=1000;w=60'] },
   },
-  'Retry-After': { description: 'Try again after so many seconds.', schema: { type: 'integer', minimum: 1, examples: [3] } },
-  'WWW-Authenticate': { description: 'How to show who you are.', schema: { type: 'string', examples: ['Bearer'] } },
+  'Retry-After': { description: 'The seconds to wait before the next try.', schema: { type: 'integer', minimum: 1, examples: [3] } },
+  'WWW-Authenticate': { description: 'The way to authenticate.', schema: { type: 'string', examples: ['Bearer'] } },
   'set-auth-token': {
     description: 'The session token, for `Authorization: Bearer`.',
     schema: { type: 'string', examples: ['Vt0aS1hTzJ8qYw3Xb7LpA9cRkD2mNf4e.3q2+7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='] },
   },
-  Location: { description: 'Where to go on.', schema: { type: 'string', format: 'uri', examples: ['https://app.example.com/welcome'] } },
+  Location: {
+    description: 'The address to continue at.',
+    schema: { type: 'string', format: 'uri', examples: ['https://app.example.com/welcome'] },
+  },
 };
 
-/** A handler and the class it stands in. */
-export interface Route {
-  handler: object;
-  controller: object;
+/** Who may call a route, and which limit it spends. It comes from outside of `platform/`. */
+export interface AccessRules {
+  isPublic(route: Route): boolean;
+  /** The failure of a route that spends a rate limit, undefined for one that spends none. */
+  rateLimitOf(route: Route): ProblemClass | undefined;
 }
 
-/**
- * Every handler by its name, which is its operationId.
- *
- * @throws {Error} for two handlers of one name
- */
-export function routesOf(app: INestApplicationContext): Map<string, Route> {
-  const routes = new Map<string, Route>();
-  const scanner = new MetadataScanner();
-  for (const { controllers } of app.get(ModulesContainer).values()) {
-    for (const { metatype } of controllers.values()) {
-      if (typeof metatype !== 'function') continue;
-      const prototype = metatype.prototype as Record<string, object>;
-      for (const name of scanner.getAllMethodNames(prototype)) {
-        const handler = prototype[name]!;
-        if (!Reflect.hasMetadata('path', handler)) continue;
-        if (routes.has(name)) throw new Error(`Two routes are called ${name}: operationIds are unique in the whole API`);
-        routes.set(name, { handler, controller: metatype });
-      }
-    }
-  }
-  return routes;
-}
-
-/** Says of every operation what follows from how it was declared: security, failures, headers and examples. */
-export function completeOperations(document: OpenAPIObject, app: INestApplication): void {
+/** Adds to every operation what follows from its declaration: security, failures, headers and examples. */
+export function completeOperations(document: OpenAPIObject, app: INestApplication, access: AccessRules): void {
   const routes = routesOf(app);
-  const shared: Record<string, ResponseObject> = {};
-  const told = new Map<string, ProblemClass>([[InternalError.code, InternalError]]);
+  const sharedResponses: Record<string, ResponseObject> = {};
+  const documented = new Map<string, ProblemClass>([[InternalError.code, InternalError]]);
   for (const path of Object.values(document.paths)) {
     for (const operation of METHODS.flatMap((method) => path[method] ?? [])) {
-      const declared = declarationOf(routes.get(operation.operationId!)!, operation);
-      for (const problem of declared.problems) told.set(problem.code, problem);
-      describe(operation);
+      const declared = declarationOf(routes.get(operation.operationId!)!, operation, access);
+      for (const problem of declared.problems) documented.set(problem.code, problem);
+      splitSummary(operation);
       operation.security = declared.security;
       for (const parameter of operation.parameters ?? []) if (!isReference(parameter)) completeParameter(parameter);
       if (operation.requestBody !== undefined && !isReference(operation.requestBody)) addExamples(operation.requestBody, document);
-      operation.responses = { ...successes(operation, declared, document), ...failures(declared, shared) };
+      operation.responses = { ...successes(operation, declared, document), ...failures(declared, sharedResponses) };
     }
   }
-  const codes = [...told.keys()].toSorted();
+  const codes = [...documented.keys()].toSorted();
   document.components = {
     ...document.components,
     headers: HEADERS,
-    responses: shared,
-    examples: Object.fromEntries(codes.map((code) => [code, { value: exampleProblem(told.get(code)!, document) }])),
+    responses: sharedResponses,
+    examples: Object.fromEntries(codes.map((code) => [code, { value: exampleProblem(documented.get(code)!, document) }])),
   };
 }
 
@@ -116,29 +95,28 @@ interface Declaration {
   problems: ProblemClass[];
 }
 
-function declarationOf({ handler, controller }: Route, operation: OperationObject): Declaration {
-  const reflector = new Reflector();
-  const targets = [handler, controller] as Parameters<typeof reflector.getAllAndOverride>[1];
-  const isPublic = reflector.getAllAndOverride<Access | undefined>(ACCESS, targets) === 'public';
-  const isLimited = (reflector.getAllAndOverride<Limit[] | undefined>(LIMITS, targets) ?? ['api']).length > 0;
+function declarationOf(route: Route, operation: OperationObject, access: AccessRules): Declaration {
+  const isPublic = access.isPublic(route);
+  const rateLimited = access.rateLimitOf(route);
   const problems = new Set<ProblemClass>([
-    // Text that cannot be stored is refused on every route.
+    // Every route refuses text that cannot be stored.
     InvalidRequest,
     ...(operation.requestBody === undefined ? [] : [MalformedBody, RequestTimeout, BodyTooLarge, UnsupportedMediaType]),
-    ...(isLimited ? [RateLimited, ServiceUnavailable] : []),
-    ...problemsOf(handler),
+    ...(rateLimited === undefined ? [] : [rateLimited, ServiceUnavailable]),
+    ...problemsOf(route.handler),
   ]);
-  return { isPublic, isLimited, problems: [...problems], security: securityOf(isPublic, operation.security) };
+  const security = securityOf(isPublic, operation.security);
+  return { isPublic, isLimited: rateLimited !== undefined, problems: [...problems], security };
 }
 
-/** @param declared what a route takes besides; a public one works without it, too */
+/** @param declared further credentials that the route accepts; a public route works without any */
 function securityOf(isPublic: boolean, declared: Security = []): Security {
   const all: Security = isPublic ? (declared.length === 0 ? [] : [{}, ...declared]) : [{ session: [] }, { cookie: [] }, ...declared];
   return [...new Map(all.map((one) => [JSON.stringify(one), one])).values()];
 }
 
-/** The first sentence of the comment is the summary. */
-function describe(operation: OperationObject): void {
+/** The first sentence of the comment is the summary, the rest the description. */
+function splitSummary(operation: OperationObject): void {
   const [summary = '', ...rest] = (operation.summary ?? '').split(/(?<=\.)\s+/);
   operation.summary = summary.replace(/\.$/, '');
   if (rest.length > 0) operation.description = rest.join(' ');
@@ -163,10 +141,10 @@ function addExamples({ content = {} }: { content?: ResponseObject['content'] }, 
 }
 
 function successes(operation: OperationObject, { isLimited }: Declaration, document: OpenAPIObject): OperationObject['responses'] {
-  const answers = Object.entries(operation.responses).filter(([status]) => Number(status) < 400);
+  const responses = Object.entries(operation.responses).filter(([status]) => Number(status) < 400);
   return Object.fromEntries(
-    answers.map(([status, answer]) => {
-      const response = answer as ResponseObject;
+    responses.map(([status, declared]) => {
+      const response = declared as ResponseObject;
       for (const { schema } of Object.values(response.content ?? {})) if (schema !== undefined) modernise(schema);
       addExamples(response, document);
       const location = status === '302' ? ['Location'] : [];
@@ -183,31 +161,29 @@ function successes(operation: OperationObject, { isLimited }: Declaration, docum
   );
 }
 
-/** @param shared collects the answers that have one reason, which are the same wherever they occur */
+/** @param shared collects the responses with a single problem, which are the same in every operation */
 function failures({ problems, isPublic }: Declaration, shared: Record<string, ResponseObject>): OperationObject['responses'] {
   const byStatus = Map.groupBy(problems, ({ status }) => status);
-  const answers = [...byStatus].map(([status, several]): [string, ResponseObject | ReferenceObject] => {
-    const more =
-      status === 429
-        ? ['RateLimit', 'RateLimit-Policy', 'Retry-After']
-        : status === 503
-          ? ['Retry-After']
-          : status === 401 && !isPublic
-            ? ['WWW-Authenticate']
-            : [];
-    const answer = failure(several, more);
-    if (several.length > 1) return [String(status), answer];
-    shared[several[0]!.code] = answer;
+  const responses = [...byStatus].map(([status, several]): [string, ResponseObject | ReferenceObject] => {
+    const response = failure(several, headersOfStatus(status, isPublic));
+    if (several.length > 1) return [String(status), response];
+    shared[several[0]!.code] = response;
     return [String(status), { $ref: `#/components/responses/${several[0]!.code}` }];
   });
   shared[InternalError.code] = { ...failure([InternalError], []), description: 'Any other failure.' };
-  return { ...Object.fromEntries(answers), default: { $ref: `#/components/responses/${InternalError.code}` } };
+  return { ...Object.fromEntries(responses), default: { $ref: `#/components/responses/${InternalError.code}` } };
 }
 
-function failure(problems: ProblemClass[], more: string[]): ResponseObject {
+function headersOfStatus(status: number, isPublic: boolean): string[] {
+  if (status === 429) return ['RateLimit', 'RateLimit-Policy', 'Retry-After'];
+  if (status === 503) return ['Retry-After'];
+  return status === 401 && !isPublic ? ['WWW-Authenticate'] : [];
+}
+
+function failure(problems: ProblemClass[], headerNames: string[]): ResponseObject {
   return {
     description: problems.map(({ code, detail }) => `\`${code}\`: ${detail}`).join('\n\n'),
-    headers: headers('X-Request-Id', ...more),
+    headers: headers('X-Request-Id', ...headerNames),
     content: {
       'application/problem+json': {
         schema: schemaOf(problems),

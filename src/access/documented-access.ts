@@ -1,0 +1,18 @@
+import { Reflector } from '@nestjs/core';
+import type { DocumentedAccess } from '../platform/openapi/document.js';
+import type { Route } from '../platform/openapi/routes.js';
+import { ACCESS, LIMITS } from './access.decorators.js';
+import { RateLimited } from './access.errors.js';
+import { sessionCookieNames } from './credentials/session-tokens.js';
+
+/** What the decorators of this folder declare, for the OpenAPI document. */
+export const documentedAccess: DocumentedAccess = {
+  sessionCookie: sessionCookieNames('http://localhost').current,
+  isPublic: (route) => metadataOf(ACCESS, route) === 'public',
+  rateLimitOf: (route) => ((metadataOf(LIMITS, route) as unknown[] | undefined)?.length === 0 ? undefined : RateLimited),
+};
+
+function metadataOf(key: string, { handler, controller }: Route): unknown {
+  const targets = [handler, controller] as Parameters<Reflector['getAllAndOverride']>[1];
+  return new Reflector().getAllAndOverride<unknown>(key, targets);
+}

@@ -1,0 +1,31 @@
+import type { INestApplicationContext } from '@nestjs/common';
+import { MetadataScanner, ModulesContainer } from '@nestjs/core';
+
+/** A handler and its controller class. */
+export interface Route {
+  handler: object;
+  controller: object;
+}
+
+/**
+ * Finds every handler by its name, which is its operationId.
+ *
+ * @throws {Error} when two handlers have the same name
+ */
+export function routesOf(app: INestApplicationContext): Map<string, Route> {
+  const routes = new Map<string, Route>();
+  const scanner = new MetadataScanner();
+  for (const { controllers } of app.get(ModulesContainer).values()) {
+    for (const { metatype } of controllers.values()) {
+      if (typeof metatype !== 'function') continue;
+      const prototype = metatype.prototype as Record<string, object>;
+      for (const name of scanner.getAllMethodNames(prototype)) {
+        const handler = prototype[name]!;
+        if (!Reflect.hasMetadata('path', handler)) continue;
+        if (routes.has(name)) throw new Error(`Two routes are called ${name}: operationIds are unique in the whole API`);
+        routes.set(name, { handler, controller: metatype });
+      }
+    }
+  }
+  return routes;
+}
