@@ -1,175 +1,20 @@
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
-import { ACCESS, BODIES, CALLERS, type CallerName, pathValues, QUERIES, type Values, valuesOf } from './support/access-table.js';
 import { type Answer, call, fill, type Operation, readOperations } from './support/api.js';
 import { startTestApp, type TestApp } from './support/app.js';
 import { settled } from './support/clerk-deliveries.js';
+import type { AuditExpectation, CallerName, Values } from './support/expectations.js';
+import { bodyOf, expectationOf, OPERATIONS, pathValues, queryOf, statusFor, valuesOf } from './support/operations.js';
+import { allRows } from './support/snapshots.js';
 import { createPerson, createTenant, holdJobs, type Person, skipDailyJob, type Tenant } from './support/tenant-world.js';
 import { runJob } from './support/tenants.js';
 
-/** Mutating operations that write no entry through our services, and why. */
-const EXEMPT: { path: RegExp; reason: string }[] = [
-  { path: /^\/v1\/auth\//, reason: 'written by the auth adapter; covered in test/auth-audit.e2e-spec.ts' },
-  { path: /^\/webhooks\//, reason: 'what is told is written down where it has its effect; covered in test/webhooks.e2e-spec.ts' },
-  { path: /\/usage(\/|$)/, reason: 'usage is a book of its own, and not written down twice' },
-];
-
-/** Those that need a billing provider: what they write is covered in test/checkouts.e2e-spec.ts. */
-const NEED_PROVIDER = ['openCheckout', 'openOwnCheckout', 'openPortal', 'openOwnPortal'];
-
-/** Who may do what is one's own, where that is not the admin. */
-const DONE_BY: Record<string, CallerName> = {
-  acceptInvitation: 'outsider',
-  acceptInvitationByToken: 'outsider',
-  declineInvitation: 'outsider',
-  revokeSession: 'member',
-  unlinkAccount: 'member',
-};
-
-/** What the entry of an operation says. */
-const ENTRIES: Record<
-  string,
-  {
-    action: string;
-    target: (values: Values, answer: { id?: string; subscriptionId?: string }, actorId: string) => string;
-    changes: unknown;
-  }
-> = {
-  updateMe: {
-    action: 'user.updated',
-    target: (_, __, actorId) => actorId,
-    changes: { name: { before: expect.any(String), after: 'Renamed' } },
-  },
-  deleteMe: { action: 'user.deleted', target: (_, __, actorId) => actorId, changes: null },
-  unlinkAccount: {
-    action: 'account.unlinked',
-    target: ({ accountId }) => accountId,
-    changes: { provider: { before: 'google' }, providerAccountId: { before: expect.any(String) } },
-  },
-  suspendUser: {
-    action: 'user.suspended',
-    target: ({ userId }) => userId,
-    changes: { suspendedAt: { before: null, after: expect.any(String) } },
-  },
-  unsuspendUser: {
-    action: 'user.unsuspended',
-    target: ({ userId }) => userId,
-    changes: { suspendedAt: { before: expect.any(String), after: null } },
-  },
-  revokeUserSessions: { action: 'user.sessions_revoked', target: ({ userId }) => userId, changes: { revoked: { after: 2 } } },
-  revokeSession: { action: 'session.revoked', target: ({ sessionId }) => sessionId, changes: null },
-  revokeOtherSessions: {
-    action: 'user.sessions_revoked',
-    target: (_, __, actorId) => actorId,
-    changes: { revoked: { after: expect.any(Number) } },
-  },
-  createOrganization: {
-    action: 'organization.created',
-    target: (_, { id }) => id!,
-    changes: { name: { after: expect.any(String) }, slug: { after: expect.any(String) }, imageUrl: { after: null } },
-  },
-  updateOrganization: {
-    action: 'organization.updated',
-    target: ({ organizationId }) => organizationId,
-    changes: { name: { before: expect.any(String), after: 'Renamed Inc.' } },
-  },
-  deleteOrganization: {
-    action: 'organization.deleted',
-    target: ({ organizationId }) => organizationId,
-    changes: { name: { before: expect.any(String) }, slug: { before: expect.any(String) }, imageUrl: { before: null } },
-  },
-  restoreOrganization: { action: 'organization.restored', target: ({ organizationId }) => organizationId, changes: null },
-  changeMembershipRole: {
-    action: 'membership.role_changed',
-    target: ({ membershipId }) => membershipId,
-    changes: { role: { before: 'member', after: 'admin' } },
-  },
-  removeMembership: {
-    action: 'membership.removed',
-    target: ({ membershipId }) => membershipId,
-    changes: { userId: { before: expect.any(String) }, role: { before: 'member' } },
-  },
-  createInvitation: {
-    action: 'invitation.created',
-    target: (_, { id }) => id!,
-    changes: { email: { after: expect.any(String) }, role: { after: 'member' } },
-  },
-  revokeInvitation: {
-    action: 'invitation.revoked',
-    target: ({ invitationId }) => invitationId,
-    changes: { status: { before: 'pending', after: 'revoked' } },
-  },
-  resendInvitation: {
-    action: 'invitation.resent',
-    target: ({ invitationId }) => invitationId,
-    changes: { expiresAt: { before: expect.any(String), after: expect.any(String) } },
-  },
-  acceptInvitationByToken: {
-    action: 'invitation.accepted',
-    target: ({ invitationId }) => invitationId,
-    changes: { userId: { after: expect.any(String) }, role: { after: 'member' } },
-  },
-  acceptInvitation: {
-    action: 'invitation.accepted',
-    target: ({ invitationId }) => invitationId,
-    changes: { userId: { after: expect.any(String) }, role: { after: 'member' } },
-  },
-  declineInvitation: {
-    action: 'invitation.declined',
-    target: ({ invitationId }) => invitationId,
-    changes: { status: { before: 'pending', after: 'declined' } },
-  },
-  createApiKey: {
-    action: 'api_key.created',
-    target: (_, { id }) => id!,
-    changes: { name: { after: 'A key' }, scopes: { after: ['members:read'] }, expiresAt: { after: null } },
-  },
-  revokeApiKey: {
-    action: 'api_key.revoked',
-    target: ({ apiKeyId }) => apiKeyId,
-    changes: { revokedAt: { before: null, after: expect.any(String) } },
-  },
-  rotateApiKey: {
-    action: 'api_key.rotated',
-    target: ({ apiKeyId }) => apiKeyId,
-    changes: { revokedAt: { before: null, after: expect.any(String) }, replacedBy: { after: expect.any(String) } },
-  },
-  grantSubscription: {
-    action: 'subscription.granted',
-    target: (_, { id }) => id!,
-    changes: { tier: { after: 'business' }, note: { after: 'A friend of the house' } },
-  },
-  linkSubscription: {
-    action: 'subscription.linked',
-    target: ({ subscriptionId }) => subscriptionId,
-    changes: {
-      ownerKind: { before: 'organization', after: 'user' },
-      ownerId: { before: expect.any(String), after: expect.any(String) },
-    },
-  },
-  endGrant: {
-    action: 'subscription.grant_ended',
-    target: ({ subscriptionId }) => subscriptionId,
-    changes: { status: { before: 'active', after: 'canceled' } },
-  },
-  runJob: { action: 'job.started', target: () => 'prune_job_runs', changes: null },
-  replayWebhookEvent: {
-    action: 'webhook_event.replayed',
-    target: ({ webhookEventId }) => webhookEventId,
-    changes: { status: { before: 'ignored', after: 'pending' } },
-  },
-  setPrices: {
-    action: 'prices.set',
-    target: () => 'book',
-    changes: { 'a-model input 2026-01-01T00:00:00.000Z': { after: '1 USD' } },
-  },
-  retryMeterExports: { action: 'meter_export.retried', target: () => 'polar', changes: null },
-  replayWebhookEvents: {
-    action: 'webhook_event.replayed',
-    target: () => 'many',
-    changes: { status: { after: 'dead' }, type: { after: 'user.created' } },
-  },
-};
+/** Operations that write an entry, with what it says. */
+const AUDITED = new Map(
+  [...OPERATIONS].flatMap(([id, { audit }]): [string, AuditExpectation][] =>
+    audit !== undefined && 'action' in audit ? [[id, audit]] : [],
+  ),
+);
 
 interface Entry {
   id: string;
@@ -197,9 +42,7 @@ describe('the audit log', () => {
   beforeAll(async () => {
     t = await startTestApp({ AUDIT_RETENTION_DAYS: '30', PURGE_AFTER_DAYS: '30' });
     operations = await readOperations(t.url);
-    mutating = operations.filter(
-      ({ id, method, path }) => method !== 'GET' && !NEED_PROVIDER.includes(id) && !EXEMPT.some((exempt) => exempt.path.test(path)),
-    );
+    mutating = operations.filter(({ id }) => AUDITED.has(id));
     await holdJobs(t.db, ['expire_sessions', 'expire_invitations']);
     for (const job of ['prune_job_runs']) await skipDailyJob(t.db, job);
   });
@@ -211,16 +54,13 @@ describe('the audit log', () => {
   }
 
   function callerOf({ id }: Operation, { tenant, outsider, operator }: Scene): Person {
-    const done: CallerName = DONE_BY[id] ?? (ACCESS[id]![CALLERS.indexOf('admin')]! < 400 ? 'admin' : 'operator');
-    return { admin: tenant.admin, member: tenant.member, outsider, operator }[done as 'admin' | 'member' | 'outsider' | 'operator'];
+    const caller = AUDITED.get(id)!.caller ?? (statusFor(id, 'admin') < 400 ? 'admin' : 'operator');
+    return { admin: tenant.admin, member: tenant.member, outsider, operator }[caller as 'admin' | 'member' | 'outsider' | 'operator'];
   }
 
   /** Some things can be undone only after they were done. */
   async function prepare({ id }: Operation, { tenant, operator }: Scene): Promise<void> {
-    if (id === 'restoreOrganization') await t.http.delete(`/v1/organizations/${tenant.organization.id}`).set(tenant.admin.auth).expect(204);
-    // The same price again would change nothing.
-    if (id === 'setPrices') await t.db.rows('DELETE FROM prices');
-    if (id === 'unsuspendUser') await t.http.post(`/v1/users/${tenant.member.id}/suspend`).set(operator.auth).expect(200);
+    await AUDITED.get(id)!.prepare?.({ t, tenant, operator });
   }
 
   async function send(operation: Operation, values: Values, headers: Record<string, string>): Promise<Answer> {
@@ -228,39 +68,24 @@ describe('the audit log', () => {
       method: operation.method,
       path: fill(operation, pathValues(operation, values)),
       headers,
-      query: QUERIES[operation.id]?.(values),
-      body: BODIES[operation.id]?.(values),
+      query: queryOf(operation.id, values),
+      body: bodyOf(operation.id, values),
     });
   }
 
   const countEntries = async () => (await t.db.rows<{ count: number }>('SELECT count(*)::int FROM audit_log'))[0]!.count;
 
-  /** All that requests can change; what use and the schedule write is left out. */
-  async function everything(): Promise<unknown> {
+  async function everything(): Promise<string> {
     await settled({ db: t.db, urls: () => [t.url] });
-    return t.db.rows(`
-      SELECT 'users' AS name, md5(json_agg(r ORDER BY id)::text) FROM users r
-      UNION ALL SELECT 'accounts', md5(json_agg(r ORDER BY id)::text) FROM accounts r
-      UNION ALL SELECT 'sessions', md5(json_agg(to_jsonb(r) - 'last_used_at' - 'updated_at' - 'expires_at' ORDER BY id)::text) FROM sessions r
-      UNION ALL SELECT 'organizations', md5(json_agg(r ORDER BY id)::text) FROM organizations r
-      UNION ALL SELECT 'memberships', md5(json_agg(r ORDER BY id)::text) FROM organization_memberships r
-      UNION ALL SELECT 'invitations', md5(json_agg(r ORDER BY id)::text) FROM invitations r
-      UNION ALL SELECT 'api keys', md5(json_agg(to_jsonb(r) - 'last_used_at' ORDER BY id)::text) FROM api_keys r
-      UNION ALL SELECT 'audit log', md5(json_agg(r ORDER BY id)::text) FROM audit_log r
-      UNION ALL SELECT 'idempotency keys', md5(json_agg(r ORDER BY key)::text) FROM idempotency_keys r
-      UNION ALL SELECT 'webhook events', md5(json_agg(r ORDER BY id)::text) FROM webhook_events r
-      UNION ALL SELECT 'subscriptions', md5(json_agg(r ORDER BY id)::text) FROM subscriptions r
-      UNION ALL SELECT 'billing customers', md5(json_agg(r ORDER BY id)::text) FROM billing_customers r
-      UNION ALL SELECT 'payments', md5(json_agg(r ORDER BY id)::text) FROM payments r
-      UNION ALL SELECT 'outbox', count(*)::text FROM outbox
-      UNION ALL SELECT 'runs', count(*)::text FROM job_runs WHERE job = 'prune_job_runs'`);
+    return allRows(t.db);
   }
 
-  it('has an expectation for every mutating operation of the document', () => {
-    expect(Object.keys(ENTRIES).toSorted()).toEqual(mutating.map(({ id }) => id).toSorted());
+  it('has an expectation for every operation that changes something', () => {
+    const missing = operations.filter(({ id, method }) => method !== 'GET' && expectationOf(id).audit === undefined);
+    expect(missing.map(({ id }) => id)).toEqual([]);
   });
 
-  it.each(Object.keys(ENTRIES))('gets exactly one entry from %s', async (id) => {
+  it.each([...AUDITED.keys()])('gets exactly one entry from %s', async (id) => {
     const operation = mutating.find((one) => one.id === id)!;
     const scene = await createScene();
     await prepare(operation, scene);
@@ -274,15 +99,14 @@ describe('the audit log', () => {
     // Invitations that end with the right of their sender have an entry each, which their organization reads.
     const caused = await t.db.rows<Entry>('SELECT * FROM audit_log WHERE request_id = $1', [requestId]);
     const entries = caused.filter(({ changes }) => !('reason' in (changes ?? {})));
-    expect(caused.length - entries.length).toBe(id === 'deleteMe' ? 2 : 0);
+    expect(caused.length - entries.length).toBe(AUDITED.get(id)!.consequences ?? 0);
     expect(await countEntries()).toBe(before + caused.length);
 
     const body = (answer.text.startsWith('{') ? JSON.parse(answer.text) : {}) as { id?: string; subscriptionId?: string };
-    const { action, target, changes } = ENTRIES[id]!;
-    const isTenants = /^(organization|membership|invitation|api_key|subscription)\./.test(action);
+    const { action, target, changes, organization = () => values.organizationId } = AUDITED.get(id)!;
     expect(entries).toEqual([
       expect.objectContaining({
-        organization_id: isTenants ? (id === 'createOrganization' ? body.id : values.organizationId) : null,
+        organization_id: organization?.(body) ?? null,
         actor_kind: 'user',
         actor_id: caller.id,
         action,
@@ -302,12 +126,12 @@ describe('the audit log', () => {
     for (const operation of mutating) {
       const callers = { signedOut: undefined, outsider: scene.outsider, member: scene.tenant.member, operator: scene.operator };
       for (const [name, caller] of Object.entries(callers)) {
-        if (ACCESS[operation.id]![CALLERS.indexOf(name as CallerName)]! < 400) continue;
+        if (statusFor(operation.id, name as CallerName) < 400) continue;
         const { status } = await send(operation, valuesOf(scene.tenant), { ...caller?.auth });
         refused.push(`${operation.id} ${status}`);
         expect(status).toBeGreaterThanOrEqual(400);
       }
-      if (BODIES[operation.id] === undefined) continue;
+      if (expectationOf(operation.id).body === undefined) continue;
       const bad = {
         method: operation.method,
         path: fill(operation, pathValues(operation, valuesOf(scene.tenant))),
@@ -320,7 +144,7 @@ describe('the audit log', () => {
     expect(await countEntries()).toBe(before);
   });
 
-  it.each(Object.keys(ENTRIES))('lets %s change nothing when its entry cannot be written', async (id) => {
+  it.each([...AUDITED.keys()])('lets %s change nothing when its entry cannot be written', async (id) => {
     const operation = mutating.find((one) => one.id === id)!;
     const scene = await createScene();
     await prepare(operation, scene);

@@ -1,7 +1,10 @@
-import { ACCESS, BODIES, CALLERS, pathValues, QUERIES, tenantParameters, unknownValues, type Values, valuesOf } from './access-table.js';
+import { addRenewingSubscription } from '../subscriptions/subscriptions.seed.js';
 import { type Answer, call, fill, type Operation, withoutRequestId } from './api.js';
 import type { TestDatabase } from './database.js';
-import { addCharge, addMember, type Billing, createPerson, createTenant, holdJobs, type Person, type Tenant } from './tenant-world.js';
+import type { CallerName, Values } from './expectations.js';
+import { bodyOf, expectationOf, pathValues, queryOf, statusFor, tenantParameters, unknownValues, valuesOf } from './operations.js';
+import { rowsNaming } from './snapshots.js';
+import { addMember, createPerson, createTenant, holdJobs, type Person, type Tenant } from './tenant-world.js';
 
 /** Two organizations that have nothing to do with each other, one that was deleted, and people of none. */
 export interface World {
@@ -30,8 +33,8 @@ export async function createWorld(db: TestDatabase): Promise<World> {
   await addMember(db, second, world.other.admin);
   // What the other tenant and its people are charged for must not end with somebody else.
   for (const { organization, member } of [world.other, world.own]) {
-    await addCharge(db, { kind: 'organization', id: organization.id });
-    await addCharge(db, { kind: 'user', id: member.id });
+    await addRenewingSubscription(db, { kind: 'organization', id: organization.id });
+    await addRenewingSubscription(db, { kind: 'user', id: member.id });
   }
   await db.rows('UPDATE organization_memberships SET deleted_at = now() WHERE organization_id = $1 AND user_id <> $2', [
     world.lonely.organization.id,
@@ -63,8 +66,10 @@ interface Caller {
 /** What must neither be read nor changed. */
 interface Victim {
   organizationId: string;
+  isDeleted: boolean;
   people: Person[];
-  webhookEventId?: string;
+  /** Ids of other rows. */
+  rowIds: string[];
   secrets: string[];
 }
 
@@ -80,14 +85,6 @@ export interface Crawl {
   visited: Map<string, Set<string>>;
   requests: number;
 }
-
-/** Differences between a taken and a free value that are part of what the operation is for. */
-const TOLD_APART: Record<string, string> = {
-  'createOrganization body.slug': 'a slug is unique in the whole installation, so that a taken one is refused',
-  'updateOrganization body.slug': 'as when it is created',
-  'signUp body.email': 'an address has one account; docs of the sign-up say so',
-  'acceptInvitationByToken body.token': 'whoever holds the token of the mail hears that the address must be proved first',
-};
 
 /** Tried last: they end what the caller is. */
 const SELF_DESTRUCTIVE = ['changePassword', 'revokeOtherSessions', 'deleteMe', 'signOut'];
@@ -188,11 +185,13 @@ class Crawler {
         ...stranger('admin, about somebody who left', other.admin.auth, undefined, valuesOf(other)),
         victim: {
           organizationId: other.organization.id,
+          isDeleted: false,
           people: [other.left],
+          rowIds: [],
           secrets: [other.memberships.left, ...secretsOfPerson(other.left)],
         },
         foreign: {
-          ...unknownValues(),
+          ...unknownValues(other),
           membershipId: other.memberships.left,
           userId: other.left.id,
           email: other.left.email,
@@ -220,7 +219,7 @@ class Crawler {
       // Whoever is refused whatever they ask for is told nothing by it.
       if (place === 'nothing of theirs' || answer.status === (caller.refusedWith ?? 401)) continue;
       const control = await this.send(operation, unknown, caller.headers, unknownQuery, unknownBody);
-      if (`${operation.id} ${place}` in TOLD_APART) continue;
+      if (place in (expectationOf(operation.id).reveals ?? {})) continue;
       if (answer.status !== control.status)
         this.find(where, `${answer.status}, but ${control.status} for unknown ids: ${answer.text.slice(0, 200)}`);
       else if (answer.status >= 400 && comparable(answer, foreign) !== comparable(control, unknown))
@@ -231,12 +230,12 @@ class Crawler {
 
   /** A request for each place: all of the path, the path in each mixture with one's own, every query parameter, every field. */
   private variants({ foreign, own, name, victim }: Caller, operation: Operation): Variant[] {
-    const none = unknownValues();
-    const plainBody = (values: Values) => BODIES[operation.id]?.(values);
+    const none = unknownValues(this.world.other);
+    const plainBody = (values: Values) => bodyOf(operation.id, values);
     // The longest page: what does not belong must not hide behind what does.
     const page: Record<string, string> = operation.queryParameters.includes('limit') ? { limit: '100' } : {};
-    const plainQuery = (values: Values) => ({ ...page, ...QUERIES[operation.id]?.(values) });
-    const inPath = tenantParameters(operation) as (keyof Values)[];
+    const plainQuery = (values: Values) => ({ ...page, ...queryOf(operation.id, values) });
+    const inPath = tenantParameters(operation);
     const variants: Variant[] = [];
     const path = (place: string, values: Values, unknown: Values) => {
       const [query, unknownQuery, body, unknownBody] = [plainQuery(values), plainQuery(unknown), plainBody(values), plainBody(unknown)];
@@ -245,7 +244,7 @@ class Crawler {
     if (inPath.length > 0 && name !== 'admin, about somebody who left') path('path', foreign, none);
     if (own !== undefined && inPath.length > 1) {
       for (const parameter of inPath) {
-        const mixed = (values: Values) => ({ ...own, [parameter]: values[parameter] });
+        const mixed = (values: Values) => ({ ...own, [parameter]: values[parameter]! });
         path(`path.${parameter}, the rest one’s own`, mixed(foreign), mixed(none));
       }
     } else if (own !== undefined && inPath.length === 1 && name === 'admin, about somebody who left') {
@@ -272,11 +271,11 @@ class Crawler {
         unknownBody: plainBody(base),
       });
     }
-    for (const [field, of] of Object.entries(FIELDS[operation.id] ?? {})) {
-      for (const [index, value] of of(foreign, this.world).entries()) {
+    for (const [field, foreignValues] of Object.entries(expectationOf(operation.id).foreign ?? {})) {
+      for (const [index, value] of foreignValues(foreign, victim).entries()) {
         const query = plainQuery(base);
         const body = { ...plainBody(base), [field]: value };
-        const unknownBody = { ...plainBody(base), [field]: of(unknownValues(), this.world)[0] };
+        const unknownBody = { ...plainBody(base), [field]: foreignValues(unknownValues(this.world.other), victim)[0] };
         const place = `body.${field}${index === 0 ? '' : ` (${index + 1})`}`;
         variants.push({ place, foreign: base, unknown: base, query, unknownQuery: query, body, unknownBody });
       }
@@ -306,19 +305,19 @@ class Crawler {
   private async tryInsiders(): Promise<void> {
     const { other } = this.world;
     const insiders = [
-      { name: 'member', headers: other.member.auth, column: CALLERS.indexOf('member') },
-      { name: 'key with all scopes', headers: other.keys.full.auth, column: CALLERS.indexOf('keyWithScope') },
-      { name: 'key without scopes', headers: other.keys.bare.auth, column: CALLERS.indexOf('keyWithoutScope') },
+      { name: 'member', headers: other.member.auth, as: 'member' as CallerName },
+      { name: 'key with all scopes', headers: other.keys.full.auth, as: 'keyWithScope' as CallerName },
+      { name: 'key without scopes', headers: other.keys.bare.auth, as: 'keyWithoutScope' as CallerName },
     ];
-    for (const { name, headers, column } of insiders) {
+    for (const { name, headers, as } of insiders) {
       const caller: Caller = { name: `insider: ${name}`, headers, victim: whole(other), foreign: valuesOf(other) };
       await this.remember(caller);
       for (const operation of this.operations) {
-        const expected = ACCESS[operation.id]?.[column];
+        const expected = statusFor(operation.id, as);
         if (expected !== 403 || operation.isPublic) continue;
         this.visit(caller.name, operation);
         const values = valuesOf(other);
-        const answer = await this.send(operation, values, headers, QUERIES[operation.id]?.(values), BODIES[operation.id]?.(values));
+        const answer = await this.send(operation, values, headers, queryOf(operation.id, values), bodyOf(operation.id, values));
         if (answer.status !== expected) this.find(`${caller.name}: ${operation.id}`, `${answer.status} instead of ${expected}`);
       }
       await this.lookForChanges(caller, 'what is beyond the role or the scopes');
@@ -335,7 +334,7 @@ class Crawler {
       if (operation.method === 'GET' || SLOW.has(operation.id)) continue;
       this.visit(caller.name, operation);
       const values = valuesOf(other);
-      const answer = await this.send(operation, values, headers, undefined, BODIES[operation.id]?.(values));
+      const answer = await this.send(operation, values, headers, undefined, bodyOf(operation.id, values));
       if (!operation.isPublic && answer.status !== 403) this.find(`${caller.name}: ${operation.id}`, `${answer.status} instead of 403`);
     }
     await this.lookForChanges(caller, 'what a page of somebody else’s sent');
@@ -401,12 +400,10 @@ class Crawler {
     this.before = now;
   }
 
-  /** One value for all that the other tenant and its people have; what merely tells of use is left out. */
+  /** The rows of the other tenant and its people. */
   private async snapshot({ victim, self }: Caller): Promise<string> {
-    const people = victim.people.map(({ id }) => id);
-    const others = people.filter((id) => id !== self?.id);
-    const rows = await this.db.rows(SNAPSHOT, [[victim.organizationId], others, self?.id ?? null, victim.webhookEventId ?? null]);
-    return JSON.stringify(rows);
+    const others = victim.people.map(({ id }) => id).filter((id) => id !== self?.id);
+    return rowsNaming(this.db, [victim.organizationId, ...others, ...victim.rowIds], { exceptUserId: self?.id });
   }
 
   private isAsked(probe: string): boolean {
@@ -433,81 +430,26 @@ interface Variant {
   unknownBody: unknown;
 }
 
-/** Fields of bodies that can name something of a tenant. */
-const FIELDS: Record<string, Record<string, (values: Values, world: World) => string[]>> = {
-  signUp: { email: ({ email }) => [email] },
-  signIn: { email: ({ email }) => [email] },
-  sendVerificationEmail: { email: ({ email }) => [email] },
-  requestPasswordReset: { email: ({ email }) => [email] },
-  resetPassword: { token: ({ token }) => [token] },
-  submitEmailVerification: { token: ({ token }) => [token] },
-  rejectSignUp: { token: ({ token }) => [token] },
-  submitEmailChange: { token: ({ token }) => [token] },
-  changeEmail: { newEmail: ({ email }) => [email] },
-  createOrganization: { slug: slugInUse },
-  updateOrganization: { slug: slugInUse },
-  createInvitation: { email: ({ email }, { other }) => [email, other.lapsedEmail] },
-  acceptInvitationByToken: { token: ({ token }) => [token] },
-  grantSubscription: { organizationId: ({ organizationId }) => [organizationId] },
-  linkSubscription: { userId: ({ userId }) => [userId] },
-};
-
-/** The slug of a deleted organization is free, to whomever it belonged. */
-function slugInUse({ slug }: Values, { gone }: World): string[] {
-  return slug === gone.organization.slug ? [] : [slug];
-}
-
-const SNAPSHOT = `
-  SELECT 'organizations' AS rows, json_agg(t ORDER BY t.id)::text FROM organizations t WHERE id = ANY ($1)
-  UNION ALL SELECT 'memberships', json_agg(t ORDER BY t.id)::text FROM organization_memberships t
-    WHERE (organization_id = ANY ($1) OR user_id = ANY ($2)) AND user_id IS DISTINCT FROM $3::uuid
-  UNION ALL SELECT 'invitations', json_agg(t ORDER BY t.id)::text FROM invitations t WHERE organization_id = ANY ($1)
-  UNION ALL SELECT 'api keys', json_agg(to_jsonb(t) - 'last_used_at' ORDER BY t.id)::text FROM api_keys t WHERE organization_id = ANY ($1)
-  UNION ALL SELECT 'audit log', json_agg(t ORDER BY t.id)::text FROM audit_log t
-    WHERE organization_id = ANY ($1) AND action <> 'operator.read'
-  UNION ALL SELECT 'users', json_agg(t ORDER BY t.id)::text FROM users t WHERE id = ANY ($2)
-  UNION ALL SELECT 'sessions', json_agg(to_jsonb(t) - 'last_used_at' - 'updated_at' - 'expires_at' ORDER BY t.id)::text FROM sessions t
-    WHERE user_id = ANY ($2)
-  UNION ALL SELECT 'webhook events', json_agg(t)::text FROM webhook_events t WHERE id = $4
-  UNION ALL SELECT 'subscriptions', json_agg(t ORDER BY t.id)::text FROM subscriptions t WHERE owner_id = ANY ($1 || $2)
-  UNION ALL SELECT 'billing customers', json_agg(t ORDER BY t.id)::text FROM billing_customers t WHERE owner_id = ANY ($1 || $2)
-  UNION ALL SELECT 'payments', json_agg(t ORDER BY t.id)::text FROM payments t WHERE owner_id = ANY ($1 || $2)
-  UNION ALL SELECT 'holds', json_agg(t ORDER BY t.owner_id, t.id)::text FROM usage_holds t WHERE owner_id = ANY ($1 || $2)
-  UNION ALL SELECT 'quotas', json_agg(t ORDER BY t.owner_id, t.period_start)::text FROM usage_quotas t WHERE owner_id = ANY ($1 || $2)
-  UNION ALL SELECT 'alerts', json_agg(t ORDER BY t.owner_id, t.threshold)::text FROM usage_alerts t WHERE owner_id = ANY ($1 || $2)
-  UNION ALL SELECT 'usage', json_agg(t ORDER BY t.event_id)::text FROM usage t WHERE owner_id = ANY ($1 || $2)
-  UNION ALL SELECT 'accounts', json_agg(t ORDER BY t.id)::text FROM accounts t WHERE user_id = ANY ($2)`;
-
 /** Everything and everybody of a tenant. */
 function whole(tenant: Tenant): Victim {
-  const { organization, memberships, invitations, keys, lapsedEmail, invitationToken, squattedToken, auditIds, webhookEventId } = tenant;
-  const { subscriptionId, billing, holdId, usedTokens, used } = tenant;
-  const { admin, coAdmin, member, spare, left, suspended, deleted, invited, squatter } = tenant;
+  const { organization, isDeleted, admin, coAdmin, member, spare, left, suspended, deleted, invited, squatter } = tenant;
   const people = [admin, coAdmin, member, spare, left, suspended, deleted, invited, squatter];
-  const secrets = [
-    ...[organization.id, organization.slug, organization.name, lapsedEmail, invitationToken, squattedToken, webhookEventId, ...auditIds],
-    ...Object.values(memberships),
-    ...Object.values(invitations),
-    // The beginning of a key is what lists show.
-    ...Object.values(keys).flatMap(({ id, key }) => [id, key.slice(0, 15)]),
-    ...[subscriptionId, holdId, String(usedTokens), ...Object.values(billing).flatMap(secretsOfBilling)],
-    ...Object.values(used).flatMap(({ model, eventIds }) => [model, ...eventIds]),
-    ...people.flatMap(secretsOfPerson),
-  ];
-  return { organizationId: organization.id, people, webhookEventId, secrets };
+  return {
+    organizationId: organization.id,
+    isDeleted,
+    people,
+    rowIds: Object.values({ ...tenant.values, ...tenant.memberships }),
+    secrets: [...tenant.secrets, ...people.flatMap(secretsOfPerson)],
+  };
 }
 
 function secretsOfPerson({ id, email, name, sessionId, otherSessionId, accountId, token }: Person): string[] {
   return [id, email, name, sessionId, otherSessionId, accountId, token];
 }
 
-function secretsOfBilling({ subscriptionId, paymentId, providerIds }: Billing): string[] {
-  return [subscriptionId, paymentId, ...providerIds];
-}
-
 /** An answer without what the request itself brought, and without its id. */
 function comparable({ text }: Answer, values: Values): string {
   let plain = withoutRequestId(text);
-  for (const [name, value] of Object.entries(values)) plain = plain.replaceAll(String(value), `<${name}>`);
+  for (const [name, value] of Object.entries(values)) plain = plain.replaceAll(value, `<${name}>`);
   return plain;
 }

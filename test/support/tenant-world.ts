@@ -1,4 +1,4 @@
-import { randomBytes, randomInt } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { drizzle } from 'drizzle-orm/node-postgres';
 import { createApiKey } from '../../src/access/credentials/api-key-tokens.js';
 import { hashSessionToken, signSessionToken } from '../../src/access/credentials/session-tokens.js';
@@ -6,31 +6,19 @@ import { accounts } from '../../src/accounts/accounts.table.js';
 import { API_KEY_SCOPES, apiKeys, type ApiKeyScope } from '../../src/api-keys/api-keys.table.js';
 import { auditLog } from '../../src/audit/audit-log.table.js';
 import { newId } from '../../src/platform/crypto/ids.js';
-import type { Owner } from '../../src/owners/owner.js';
-import { Keyring } from '../../src/platform/crypto/keyring.service.js';
-import { loadConfig } from '../../src/platform/config/config.js';
 import { invitations } from '../../src/invitations/invitations.table.js';
 import { jobRuns } from '../../src/jobs/job-runs.table.js';
 import { memberships, type Role } from '../../src/memberships/organization-memberships.table.js';
 import { organizations } from '../../src/organizations/organizations.table.js';
 import { sessions } from '../../src/sessions/sessions.table.js';
-import { billingCustomers } from '../../src/subscriptions/customers/billing-customers.table.js';
-import { payments } from '../../src/subscriptions/payments/payments.table.js';
-import { subscriptions } from '../../src/subscriptions/subscriptions.table.js';
-import { usageAlerts } from '../../src/usage/alerts/usage-alerts.table.js';
-import { usageHolds } from '../../src/usage/holds/usage-holds.table.js';
-import { usageQuotas } from '../../src/usage/quotas/usage-quotas.table.js';
 import { users } from '../../src/users/users.table.js';
-import { BODY_CONTEXT } from '../../src/webhooks/inbox.worker.js';
-import { webhookEvents } from '../../src/webhooks/webhook-events.table.js';
 import { testEnvironment } from './app.js';
 import type { TestDatabase } from './database.js';
 import type { SignedInPerson } from './people.js';
-import { type GivenUsage, insertUsage } from './usage-rows.js';
+import { type SeededRows, writeSeeds } from './seeds.js';
 
 const HOUR = 3_600_000;
 const { AUTH_SECRET } = testEnvironment('postgres://none/none') as { AUTH_SECRET: string };
-const KEYRING = new Keyring(loadConfig(testEnvironment('postgres://localhost/none')));
 
 export interface Person extends SignedInPerson {
   sessionId: string;
@@ -47,23 +35,10 @@ export interface Key {
   auth: { 'x-api-key': string };
 }
 
-/** A subscription at a provider, and what it cost. */
-export interface Billing {
-  subscriptionId: string;
-  paymentId: string;
-  /** The provider's ids of all of it. */
-  providerIds: string[];
-}
-
-/** What somebody used, event by event. */
-export interface Used {
-  eventIds: string[];
-  model: string;
-}
-
 /** An organization with everything in it, and everybody who has, had or never had something to do with it. */
-export interface Tenant {
+export interface Tenant extends SeededRows {
   organization: { id: string; slug: string; name: string };
+  isDeleted: boolean;
   admin: Person;
   /** A second admin: the first one is not the last. */
   coAdmin: Person;
@@ -91,25 +66,10 @@ export interface Tenant {
   /** Bearer headers of the admin that no longer work. */
   dead: { revoked: { authorization: string }; expired: { authorization: string }; ended: { authorization: string } };
   auditIds: string[];
-  /** What an operator granted to the organization. */
-  subscriptionId: string;
-  /** Tokens that are on hold, for the organization and for its member, who both call it that. */
-  holdId: string;
-  /** How much both have used: a number that nobody else has. */
-  usedTokens: number;
-  /** What the organization and its member pay at a provider. */
-  billing: { organization: Billing; member: Billing };
-  /** What the organization and its member used. */
-  used: { organization: Used; member: Used };
-  /** Something that a provider said, about somebody of theirs. */
-  webhookEventId: string;
 }
 
 /** Rows that are written together: a tenant in ten statements. */
 class Rows {
-  private readonly usageHolds: (typeof usageHolds.$inferInsert)[] = [];
-  private readonly usageQuotas: (typeof usageQuotas.$inferInsert)[] = [];
-  private readonly usageAlerts: (typeof usageAlerts.$inferInsert)[] = [];
   private readonly users: (typeof users.$inferInsert)[] = [];
   private readonly sessions: (typeof sessions.$inferInsert)[] = [];
   private readonly accounts: (typeof accounts.$inferInsert)[] = [];
@@ -118,11 +78,6 @@ class Rows {
   private readonly invitations: (typeof invitations.$inferInsert)[] = [];
   private readonly apiKeys: (typeof apiKeys.$inferInsert)[] = [];
   private readonly auditLog: (typeof auditLog.$inferInsert)[] = [];
-  private readonly webhookEvents: (typeof webhookEvents.$inferInsert)[] = [];
-  private readonly billingCustomers: (typeof billingCustomers.$inferInsert)[] = [];
-  private readonly subscriptions: (typeof subscriptions.$inferInsert)[] = [];
-  private readonly payments: (typeof payments.$inferInsert)[] = [];
-  private readonly usage: { owner: Owner; events: GivenUsage[] }[] = [];
 
   person(label: string, given: Partial<typeof users.$inferInsert> = {}): Person {
     const name = `${label}-${randomBytes(5).toString('hex')}`;
@@ -200,78 +155,6 @@ class Rows {
     return id;
   }
 
-  grant({ kind: ownerKind, id: ownerId }: Owner): string {
-    const id = newId();
-    this.subscriptions.push({ id, provider: 'manual', ownerKind, ownerId, ownerLinked: true, tier: 'pro', status: 'active' });
-    return id;
-  }
-
-  /** Bought at Polar, paid once; it ends with its period unless told otherwise, so that nothing stands in the way of a deletion. */
-  billing({ kind: ownerKind, id: ownerId }: Owner, { cancelAtPeriodEnd = true } = {}): Billing {
-    const [subscriptionId, paymentId] = [newId(), newId()];
-    const [providerCustomerId, providerSubscriptionId, providerPaymentId] = [newId(), newId(), newId()];
-    const payer = { provider: 'polar' as const, providerCustomerId, ownerKind, ownerId };
-    this.billingCustomers.push({ id: newId(), ...payer });
-    this.subscriptions.push({
-      id: subscriptionId,
-      ...payer,
-      providerSubscriptionId,
-      productId: 'polar-pro',
-      status: 'active',
-      currentPeriodEnd: new Date(Date.now() + 24 * HOUR),
-      cancelAtPeriodEnd,
-    });
-    this.payments.push({
-      id: paymentId,
-      ...payer,
-      kind: 'payment',
-      providerPaymentId,
-      providerSubscriptionId,
-      amount: 1000,
-      currency: 'USD',
-      status: 'succeeded',
-      occurredAt: new Date(),
-    });
-    return { subscriptionId, paymentId, providerIds: [providerCustomerId, providerSubscriptionId, providerPaymentId] };
-  }
-
-  /** With what they have used so far, and an alert that told so. */
-  hold(owners: Owner[], used: number): string {
-    const id = newId();
-    const periodStart = new Date(Date.now() - HOUR);
-    for (const { kind: ownerKind, id: ownerId } of owners) {
-      this.usageHolds.push({ ownerId, id, periodStart, tokens: 10, expiresAt: new Date(Date.now() + HOUR) });
-      this.usageQuotas.push({ ownerId, ownerKind, periodStart, periodEnd: new Date(Date.now() + 24 * HOUR), used, held: 10 });
-      for (const threshold of [50, 80]) this.usageAlerts.push({ ownerId, ownerKind, periodStart, threshold, used, limit: 2 * used });
-    }
-    return id;
-  }
-
-  /** Twice in this hour, with a model that nobody else has. */
-  used(owner: Owner, actorUserId: string): Used {
-    const model = `model-${randomBytes(5).toString('hex')}`;
-    const eventIds = [`event-${newId()}`, `event-${newId()}`];
-    const occurredAt = new Date().toISOString();
-    this.usage.push({ owner, events: eventIds.map((eventId) => ({ eventId, model, occurredAt, actorUserId, inputTokens: 1000 })) });
-    return { eventIds, model };
-  }
-
-  /** One that is of no use here: it may be replayed. */
-  webhookEvent(about: string): string {
-    const id = newId();
-    const type = 'waitlistEntry.created';
-    const body = Buffer.from(JSON.stringify({ object: 'event', type, data: { object: 'waitlist_entry', id, email_address: about } }));
-    this.webhookEvents.push({
-      id,
-      provider: 'clerk',
-      messageId: `msg_${id}`,
-      type,
-      body: KEYRING.encryptBytes(body, BODY_CONTEXT),
-      status: 'ignored',
-    });
-    return id;
-  }
-
   async write(database: TestDatabase): Promise<void> {
     const db = drizzle(database.pool);
     if (this.users.length > 0) await db.insert(users).values(this.users);
@@ -283,15 +166,7 @@ class Rows {
       this.invitations.length > 0 && db.insert(invitations).values(this.invitations),
       this.apiKeys.length > 0 && db.insert(apiKeys).values(this.apiKeys),
       this.auditLog.length > 0 && db.insert(auditLog).values(this.auditLog),
-      this.webhookEvents.length > 0 && db.insert(webhookEvents).values(this.webhookEvents),
-      this.billingCustomers.length > 0 && db.insert(billingCustomers).values(this.billingCustomers),
-      this.subscriptions.length > 0 && db.insert(subscriptions).values(this.subscriptions),
-      this.payments.length > 0 && db.insert(payments).values(this.payments),
-      this.usageHolds.length > 0 && db.insert(usageHolds).values(this.usageHolds),
-      this.usageQuotas.length > 0 && db.insert(usageQuotas).values(this.usageQuotas),
-      this.usageAlerts.length > 0 && db.insert(usageAlerts).values(this.usageAlerts),
     ]);
-    for (const { owner, events } of this.usage) await insertUsage(database, owner, events);
   }
 }
 
@@ -315,13 +190,13 @@ export async function createTenant(db: TestDatabase, label = 'tenant', given: { 
   role(people.suspended, 'admin');
   role(people.deleted, 'admin');
   const past = new Date(Date.now() - HOUR);
-  const usedTokens = randomInt(1e11, 1e12);
   const pending = rows.invitation(organization.id, people.invited.email, { invitedBy: admin.id });
   const squatted = rows.invitation(organization.id, people.squatter.email, { invitedBy: admin.id });
   const lapsedEmail = `lapsed-${randomBytes(5).toString('hex')}@example.com`;
   const key = (scopes: readonly ApiKeyScope[], more = {}) => rows.key(organization.id, admin.id, scopes, more);
   const bearer = ({ token }: { token: string }) => ({ authorization: `Bearer ${token}` });
-  const tenant: Tenant = {
+  const tenant = {
+    isDeleted: given.deletedAt !== undefined,
     organization,
     ...people,
     memberships: {
@@ -351,28 +226,32 @@ export async function createTenant(db: TestDatabase, label = 'tenant', given: { 
       expired: bearer(rows.session(admin.id, { expiresAt: past })),
       ended: bearer(rows.session(admin.id, { endedAt: past })),
     },
-    webhookEventId: rows.webhookEvent(people.member.email),
-    subscriptionId: rows.grant({ kind: 'organization', id: organization.id }),
-    holdId: rows.hold(
-      [
-        { kind: 'organization', id: organization.id },
-        { kind: 'user', id: people.member.id },
-      ],
-      usedTokens,
-    ),
-    usedTokens,
-    billing: {
-      organization: rows.billing({ kind: 'organization', id: organization.id }),
-      member: rows.billing({ kind: 'user', id: people.member.id }),
-    },
-    used: {
-      organization: rows.used({ kind: 'organization', id: organization.id }, people.member.id),
-      member: rows.used({ kind: 'user', id: people.member.id }, people.member.id),
-    },
     auditIds: [rows.audit(organization.id, admin.id), rows.audit(organization.id, people.member.id)],
   };
   await rows.write(db);
-  return tenant;
+  return withSeeds(tenant, await writeSeeds(db, tenant));
+}
+
+function withSeeds(tenant: Omit<Tenant, keyof SeededRows>, seeded: SeededRows): Tenant {
+  const { organization, memberships: memberIds, invitations: invitationIds, keys, lapsedEmail, invitationToken, squattedToken } = tenant;
+  return {
+    ...tenant,
+    values: {
+      ...seeded.values,
+      invitationId: invitationIds.pending,
+      apiKeyId: keys.full.id,
+      lapsedEmail,
+    },
+    secrets: [
+      ...Object.values(organization),
+      ...Object.values(memberIds),
+      ...Object.values(invitationIds),
+      // Lists show the beginning of a key.
+      ...Object.values(keys).flatMap(({ id, key }) => [id, key.slice(0, 15)]),
+      ...[lapsedEmail, invitationToken, squattedToken, ...tenant.auditIds],
+      ...seeded.secrets,
+    ],
+  };
 }
 
 /** Somebody who belongs to no organization. */
@@ -396,14 +275,6 @@ export async function createKey(db: TestDatabase, { organization, admin }: Tenan
   const key = rows.key(organization.id, admin.id, scopes);
   await rows.write(db);
   return key;
-}
-
-/** Something at a provider that goes on charging, and stands in the way of a deletion. */
-export async function addCharge(db: TestDatabase, owner: Owner): Promise<Billing> {
-  const rows = new Rows();
-  const billing = rows.billing(owner, { cancelAtPeriodEnd: false });
-  await rows.write(db);
-  return billing;
 }
 
 /** Keeps jobs from running: a run of each counts as alive for as long as the test lasts. */

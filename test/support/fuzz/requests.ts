@@ -1,6 +1,7 @@
 import { Agent, request as send } from 'node:http';
 import type { Seeded } from '../../simulators/seeded.js';
-import { pathValues, type Values as Ids } from '../access-table.js';
+import type { Values as Ids } from '../expectations.js';
+import { pathValues } from '../operations.js';
 import type { FuzzDocument, FuzzOperation } from './document.js';
 import { HOSTILE_TEXTS, Values } from './values.js';
 import { FUZZ_ROLES, type FuzzRole, type FuzzWorld } from './world.js';
@@ -65,7 +66,7 @@ export class FuzzRequests {
   private path(operation: FuzzOperation, ids: Ids): string {
     const { chance } = this;
     const names = [...operation.path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name!);
-    const known = pathValues({ ...operation, pathParameters: names } as unknown as Parameters<typeof pathValues>[0], ids);
+    const known = pathValues({ ...operation, pathParameters: names }, ids);
     return operation.path.replaceAll(/\{(\w+)\}/g, (_, name: string) =>
       // Nothing at all would be another route.
       encoded((chance.chance(0.1) ? chance.pick([...HOSTILE_TEXTS, '%2e%2e', 'x'.repeat(3000)]) : known[name]!) || ' '),

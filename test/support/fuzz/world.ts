@@ -1,7 +1,8 @@
 import { API_KEY_SCOPES } from '../../../src/api-keys/api-keys.table.js';
 import type { Seeded } from '../../simulators/seeded.js';
-import { BODIES, QUERIES, type Values as Ids, valuesOf, unknownValues } from '../access-table.js';
 import type { TestDatabase } from '../database.js';
+import type { Values as Ids } from '../expectations.js';
+import { bodyOf, queryOf, unknownValues, valuesOf } from '../operations.js';
 import { createKey, createPerson, createTenant, type Person, type Tenant } from '../tenant-world.js';
 
 export const FUZZ_ROLES = [
@@ -38,16 +39,16 @@ export class FuzzWorld {
   /** Ids that lead somewhere, mostly. */
   ids(chance: Seeded): Ids {
     const { tenant } = this;
-    if (chance.chance(0.1)) return unknownValues();
+    if (chance.chance(0.1)) return unknownValues(tenant);
     return valuesOf(tenant, chance.pick([tenant.member, tenant.spare, tenant.invited, tenant.squatter, tenant.admin]));
   }
 
   body(operationId: string, ids: Ids): object | undefined {
-    return BODIES[operationId]?.(ids);
+    return bodyOf(operationId, ids);
   }
 
   query(operationId: string, ids: Ids): Record<string, string> {
-    return QUERIES[operationId]?.(ids) ?? {};
+    return queryOf(operationId, ids) ?? {};
   }
 
   /** How a role shows who it is: by its token mostly, by its cookie, and sometimes by nonsense. */
