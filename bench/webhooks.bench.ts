@@ -1,7 +1,7 @@
 import { Agent, request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { EXAMPLES } from '../src/providers/clerk/clerk-examples.js';
-import { EXAMPLES as POLAR_EXAMPLES } from '../src/providers/polar/polar-examples.js';
+import { CLERK_EXAMPLES } from '../src/providers/clerk/clerk-examples.js';
+import { POLAR_EXAMPLES } from '../src/providers/polar/polar-examples.js';
 import { signedHeaders } from '../src/platform/crypto/webhook-signature.js';
 import type { BenchDatabase } from './support/database.js';
 import { type Program, withPrograms } from './support/program.js';
@@ -111,7 +111,7 @@ function messages(prefix: string, count: number): Message[] {
       product: '',
       subscription: '',
     };
-    const event = { object: 'event', type, timestamp: now + index, data: EXAMPLES[type]!(names, now + index) };
+    const event = { object: 'event', type, timestamp: now + index, data: CLERK_EXAMPLES[type]!(names, now + index) };
     return { id: `msg_${prefix}_${index}`, body: Buffer.from(JSON.stringify(event)) };
   });
 }

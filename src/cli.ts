@@ -17,7 +17,7 @@ import { createDocument } from './platform/openapi/document.js';
 import { OutboxService } from './outbox/outbox.service.js';
 import { BILLING_PROVIDERS } from './plans/plans.js';
 import { createApp } from './create-app.js';
-import { configWithoutDatabase, report, type Surroundings, surroundings } from './start.js';
+import { configWithoutDatabase, report, type ResolvedEnvironment, resolveEnvironment } from './start.js';
 import { BillingProviderFailed } from './subscriptions/sync/billing-provider.port.js';
 import { BillingReconciliation, CannotReconcileBilling } from './subscriptions/reconciliation/billing-reconciliation.service.js';
 import { UsageVerification } from './usage/reconciliation/usage-verification.service.js';
@@ -41,9 +41,9 @@ class UsageError extends Error {}
 type App = Awaited<ReturnType<typeof NestFactory.createApplicationContext>>;
 
 /** A command that needs the database, which is started for it where there is none. */
-function withDatabase(work: (around: Surroundings, parameters: string[]) => Promise<string>): Command['run'] {
+function withDatabase(work: (around: ResolvedEnvironment, parameters: string[]) => Promise<string>): Command['run'] {
   return async (parameters) => {
-    const around = await surroundings({ join: true });
+    const around = await resolveEnvironment({ join: true });
     try {
       return await work(around, parameters);
     } finally {

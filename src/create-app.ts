@@ -39,7 +39,7 @@ export async function createApp(config: Config): Promise<NestExpressApplication>
       abortOnError: false,
     },
   );
-  app.useLogger(new QuietStart(app.get(Logger)));
+  app.useLogger(new StartupLogger(app.get(Logger)));
   app.flushLogs();
 
   const express = app.getHttpAdapter().getInstance();
@@ -104,7 +104,7 @@ function trustProxies(express: Express, trusted: Config['trustProxy']): void {
 }
 
 /** Nest tells of every module and route it loads; that is no news. */
-class QuietStart implements LoggerService {
+class StartupLogger implements LoggerService {
   private static readonly contexts: unknown[] = ['NestFactory', 'InstanceLoader', 'RoutesResolver', 'RouterExplorer', 'NestApplication'];
   readonly error: Logger['error'];
   readonly warn: Logger['warn'];
@@ -117,6 +117,6 @@ class QuietStart implements LoggerService {
   }
 
   log(message: unknown, ...optional: unknown[]): void {
-    if (!QuietStart.contexts.includes(optional.at(-1))) this.logger.log(message, ...optional);
+    if (!StartupLogger.contexts.includes(optional.at(-1))) this.logger.log(message, ...optional);
   }
 }

@@ -12,7 +12,7 @@ import { MembershipsService } from './memberships/memberships.service.js';
 import { OrganizationsService } from './organizations/organizations.service.js';
 import { UsageService } from './usage/usage.service.js';
 import { UsersService } from './users/users.service.js';
-import { ExampleWebhooksService, namesOf } from './providers/example-webhooks.service.js';
+import { ExampleWebhooksService, exampleNamesOf } from './providers/example-webhooks.service.js';
 import { WebhooksService } from './webhooks/webhooks.service.js';
 
 const HOUR_MS = 3_600_000;
@@ -78,7 +78,7 @@ async function seedOrganization(app: INestApplicationContext): Promise<void> {
 /** As if it had been bought: by signed events, through the inbox. */
 async function seedSubscription(app: INestApplicationContext, organization: string): Promise<void> {
   const [config, webhooks] = [app.get(Config), app.get(WebhooksService)];
-  const names = namesOf('polar', { organization, email: 'ada@demo.test' });
+  const names = exampleNamesOf('polar', { organization, email: 'ada@demo.test' });
   const messages = ['subscription.active', 'order.paid'].map((type) => new ExampleWebhooksService(config).messageOf('polar', type, names));
   for (const { headers, body } of messages) await webhooks.receive('polar', headers, body);
 }

@@ -19,7 +19,7 @@ const EMBEDDED_DIRECTORY = path.join(DATA_DIRECTORY, 'postgres');
 const EXIT_AFTER_MS = 5000;
 
 /** The configuration, and the database server that had to be started for it, if one had. */
-export interface Surroundings {
+export interface ResolvedEnvironment {
   config: Config;
   embedded: boolean;
   stop(): Promise<void>;
@@ -38,7 +38,7 @@ export function configWithoutDatabase(): Config {
  *
  * @throws {ConfigError}
  */
-export async function surroundings({ join = false } = {}): Promise<Surroundings> {
+export async function resolveEnvironment({ join = false } = {}): Promise<ResolvedEnvironment> {
   const environment = readEnvironment();
   if (environment['NODE_ENV'] === 'production') return { config: checked(environment), embedded: false, stop: async () => undefined };
 
@@ -57,7 +57,7 @@ export async function surroundings({ join = false } = {}): Promise<Surroundings>
 
 /** Starts the whole thing, and stops it in order at the first signal. */
 export async function start(): Promise<void> {
-  let around: Surroundings | undefined;
+  let around: ResolvedEnvironment | undefined;
   let app: NestExpressApplication | undefined;
   let stopping: Promise<void> | undefined;
 
@@ -76,7 +76,7 @@ export async function start(): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void stop(0, signal));
 
   try {
-    around = await surroundings();
+    around = await resolveEnvironment();
     const { config, embedded } = around;
     await migrate(config.databaseDirectUrl);
     app = await createApp(config);

@@ -1,6 +1,6 @@
 import { jest } from '@jest/globals';
 import type { NestExpressApplication } from '@nestjs/platform-express';
-import { SubscriptionChecks } from '../src/subscriptions/reconciliation/renewal-checks.job.js';
+import { RenewalChecks } from '../src/subscriptions/reconciliation/renewal-checks.job.js';
 import { SyncedSubscriptionsRepository } from '../src/subscriptions/sync/synced-subscriptions.repository.js';
 import { WebhooksRepository } from '../src/webhooks/webhooks.repository.js';
 import { simulate } from './sim/simulation.js';
@@ -39,11 +39,11 @@ describe('the simulation itself', () => {
     const look = repository.lookAtSubscription.bind(repository);
     repository.lookAtSubscription = async (...asked) => {
       const seen = await look(...asked);
-      return seen && { ...seen, isNews: true };
+      return seen && { ...seen, isNewer: true };
     };
   }
 
   function withoutQuestions(app: NestExpressApplication): void {
-    app.get(SubscriptionChecks).confirmDue = async () => Promise.resolve(0);
+    app.get(RenewalChecks).confirmDue = async () => Promise.resolve(0);
   }
 });

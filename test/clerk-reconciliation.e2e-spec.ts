@@ -1,5 +1,5 @@
 import { SYSTEM } from '../src/access/principal.js';
-import { type EventKey, EventRank, keyOfRow } from '../src/sync/event-version.js';
+import { type EventVersion, EventRank, keyOfRow } from '../src/sync/event-version.js';
 import { loadConfig } from '../src/platform/config/config.js';
 import { DATABASE, type Database } from '../src/platform/database/database.js';
 import { createApp } from '../src/create-app.js';
@@ -564,7 +564,7 @@ describe('reconciliation with Clerk', () => {
       `SELECT event_at AS "eventAt", event_modified_at AS "eventModifiedAt", event_rank AS "eventRank", event_id AS "eventId"
          FROM users WHERE clerk_user_id = 'user_ada'`,
     );
-    const repair = (repairs: EventKey) =>
+    const repair = (repairs: EventVersion) =>
       app.get<Database>(DATABASE).transaction((tx) => {
         const statement = { data: userData({ ...ADA, firstName: 'Augusta' }), at: '-infinity', rank: EventRank.update, actor: SYSTEM };
         return app.get(ClerkSync).user({ ...statement, messageId: 'repair', repairs }, tx);

@@ -172,7 +172,7 @@ describe('signing in with Clerk', () => {
       await purge.query('BEGIN');
       await purge.query(`INSERT INTO purged_ids (provider, kind, external_id) VALUES ('clerk', 'user', $1)`, [sub]);
       await purge.query('DELETE FROM users WHERE clerk_user_id = $1', [sub]);
-      const meeting = t.app.get<Database>(DATABASE).transaction((tx) => t.app.get(UsersService).meetClerkUser(sub, tx));
+      const meeting = t.app.get<Database>(DATABASE).transaction((tx) => t.app.get(UsersService).findOrCreateClerkStub(sub, tx));
       await untilLocked(t.db);
       await purge.query('COMMIT');
       purge.release();

@@ -1,4 +1,4 @@
-import type { Truth } from '../src/subscriptions/sync/billing-provider.port.js';
+import type { ProviderSubscription } from '../src/subscriptions/sync/billing-provider.port.js';
 import type { DodoApi } from '../src/providers/dodo/dodo-api.client.js';
 import { DodoAccount } from './simulators/dodo-account.js';
 import { type DodoApiSimulator, startDodoApiSimulator } from './simulators/dodo-api.js';
@@ -27,8 +27,8 @@ describe("DodoPayments' API", () => {
   });
   afterEach(() => dodo.close());
 
-  const walk = async (): Promise<Truth[]> => {
-    const truths: Truth[] = [];
+  const walk = async (): Promise<ProviderSubscription[]> => {
+    const truths: ProviderSubscription[] = [];
     for (let from: string | undefined; ;) {
       const page = await api.listSubscriptions(from);
       truths.push(...page.truths);
@@ -57,7 +57,7 @@ describe("DodoPayments' API", () => {
         },
         key: { at: account.now().toISOString(), modifiedAt: '-infinity', rank: 2, messageId: 'reconciliation' },
       });
-      expect(truth!.untold).toBeUndefined();
+      expect(truth!.omittedFields).toBeUndefined();
     });
 
     it('gives undefined for what Dodo does not know', async () => {
@@ -96,7 +96,7 @@ describe("DodoPayments' API", () => {
 
     it('says what a list leaves out', async () => {
       subscribe();
-      expect(await walk()).toMatchObject([{ snapshot: { endsAt: null }, untold: ['endsAt'] }]);
+      expect(await walk()).toMatchObject([{ snapshot: { endsAt: null }, omittedFields: ['endsAt'] }]);
     });
 
     it('gives nothing where there is nothing', async () => {

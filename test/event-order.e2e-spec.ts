@@ -1,7 +1,7 @@
 import { asc } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/node-postgres';
 import { integer, pgTable } from 'drizzle-orm/pg-core';
-import { type EventKey, EventRank, isNewer, keyColumns, newestFirst } from '../src/sync/event-version.js';
+import { type EventVersion, EventRank, isNewer, keyColumns, newestFirst } from '../src/sync/event-version.js';
 import { eventKey } from '../src/platform/database/columns.js';
 import { createTestDatabase, type TestDatabase } from './support/database.js';
 
@@ -10,7 +10,7 @@ const keys = pgTable('keys_under_test', { place: integer('place').primaryKey(), 
 const TIMES = ['-infinity', '2026-03-01T00:00:00.000001Z', '2026-03-01T00:00:00.000002Z'];
 
 /** Oldest first: the time decides, then the modification time, then the rank, then the message's id. */
-const OLDEST_FIRST: EventKey[] = TIMES.flatMap((at) =>
+const OLDEST_FIRST: EventVersion[] = TIMES.flatMap((at) =>
   TIMES.flatMap((modifiedAt) =>
     [EventRank.create, EventRank.update, EventRank.delete].flatMap((rank) =>
       ['a', 'b'].map((messageId) => ({ at, modifiedAt, rank, messageId })),

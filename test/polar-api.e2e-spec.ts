@@ -1,4 +1,4 @@
-import type { Truth } from '../src/subscriptions/sync/billing-provider.port.js';
+import type { ProviderSubscription } from '../src/subscriptions/sync/billing-provider.port.js';
 import type { PolarApi } from '../src/providers/polar/polar-api.client.js';
 import { PolarAccount } from './simulators/polar-account.js';
 import { type PolarApiSimulator, startPolarApiSimulator } from './simulators/polar-api.js';
@@ -30,8 +30,8 @@ describe("Polar's API", () => {
   });
   afterEach(() => polar.close());
 
-  const walk = async (): Promise<Truth[]> => {
-    const truths: Truth[] = [];
+  const walk = async (): Promise<ProviderSubscription[]> => {
+    const truths: ProviderSubscription[] = [];
     for (let from: string | undefined; ;) {
       const page = await api.listSubscriptions(from);
       truths.push(...page.truths);

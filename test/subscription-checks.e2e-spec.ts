@@ -1,7 +1,7 @@
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { Metrics } from '../src/platform/metrics/metrics.service.js';
 import { OutboxService } from '../src/outbox/outbox.service.js';
-import { SubscriptionChecks } from '../src/subscriptions/reconciliation/renewal-checks.job.js';
+import { RenewalChecks } from '../src/subscriptions/reconciliation/renewal-checks.job.js';
 import { SUBSCRIPTION_END } from '../src/subscriptions/customers/subscription-owners.service.js';
 import { startTestApp } from './support/app.js';
 import { type BillingSide, BillingWorld, keepTime, type ProviderName } from './support/billing-world.js';
@@ -13,7 +13,7 @@ beforeEach(async () => {
 });
 afterEach(() => world.close());
 
-const confirm = (on: NestExpressApplication = world.app) => on.get(SubscriptionChecks).confirmDue(new AbortController().signal);
+const confirm = (on: NestExpressApplication = world.app) => on.get(RenewalChecks).confirmDue(new AbortController().signal);
 
 const later = (seconds: number) => new Date(world.clock.now().getTime() + seconds * 1000);
 
@@ -187,7 +187,7 @@ describe.each<ProviderName>(['polar', 'dodo'])('a subscription of %s whose date 
       };
     });
     const dying = new AbortController();
-    const claimed = world.app.get(SubscriptionChecks).confirmDue(dying.signal);
+    const claimed = world.app.get(RenewalChecks).confirmDue(dying.signal);
     await asked;
     expect(await world.row(id)).toMatchObject({ check_at: later(3600) });
     expect(await confirm()).toBe(0);

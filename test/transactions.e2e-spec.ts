@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import type pg from 'pg';
 import { createDatabase, type Database } from '../src/platform/database/database.js';
-import { isDatabaseAway } from '../src/platform/database/database-errors.js';
+import { isDatabaseUnavailable } from '../src/platform/database/database-errors.js';
 import { PipelinedPool } from '../src/platform/database/pipelined-pool.js';
 import { createTestDatabase, type TestDatabase } from './support/database.js';
 
@@ -102,7 +102,7 @@ describe('a transaction', () => {
         () => undefined,
         (error: unknown) => error,
       );
-      expect(isDatabaseAway(failure)).toBe(true);
+      expect(isDatabaseUnavailable(failure)).toBe(true);
       expect((await read()).rows).toEqual([{ kind: '2' }]);
     } finally {
       await single.$client.end();
@@ -120,7 +120,7 @@ describe('a transaction', () => {
         (error: unknown) => error,
       );
       expect(failure).toMatchObject({ code: '0A000' });
-      expect(isDatabaseAway(failure)).toBe(false);
+      expect(isDatabaseUnavailable(failure)).toBe(false);
       expect(await pid()).toBe(before);
     } finally {
       await pool.end();

@@ -46,7 +46,7 @@ interface Declared {
 }
 
 /** One request on its way through the guard. */
-interface Visit extends Declared {
+interface AccessRequest extends Declared {
   access: Access;
   request: Request;
   response: Response;
@@ -86,7 +86,7 @@ export class AccessGuard implements CanActivate {
       return true;
     }
     const named: unknown = Array.isArray(access) ? request.params['organizationId'] : undefined;
-    const visit: Visit = { ...declared, access, request, response, organizationId: isId(named) ? named.toLowerCase() : undefined };
+    const visit: AccessRequest = { ...declared, access, request, response, organizationId: isId(named) ? named.toLowerCase() : undefined };
     const principal = await this.authenticate(visit);
     if (Array.isArray(access) && visit.organizationId === undefined) throw malformedOrganizationId();
     await this.authorize(principal, visit);
@@ -94,14 +94,14 @@ export class AccessGuard implements CanActivate {
     return true;
   }
 
-  private async authenticate(visit: Visit): Promise<Principal | KeyPrincipal> {
-    const credential = await this.orSpent(() => readCredential(visit.request, this.cookieNames), visit);
+  private async authenticate(visit: AccessRequest): Promise<Principal | KeyPrincipal> {
+    const credential = await this.chargeOnFailure(() => readCredential(visit.request, this.cookieNames), visit);
     if (credential?.kind === 'clerk') return this.authenticateClerk(credential.token, visit);
     if (credential?.kind === 'api-key') return this.authenticateKey(credential.key, visit);
     return this.authenticateSession(credential, visit);
   }
 
-  private async authenticateSession(credential: SessionCredential | undefined, visit: Visit): Promise<Principal> {
+  private async authenticateSession(credential: SessionCredential | undefined, visit: AccessRequest): Promise<Principal> {
     const { request, response, limits, organizationId } = visit;
     const token = credential && readSignedToken(credential.token, this.sessionKey);
     const tokenHash = token === undefined ? undefined : hashSessionToken(token);
@@ -120,9 +120,9 @@ export class AccessGuard implements CanActivate {
     return toPrincipal(found, visit);
   }
 
-  private async authenticateClerk(token: string, visit: Visit): Promise<Principal> {
+  private async authenticateClerk(token: string, visit: AccessRequest): Promise<Principal> {
     const { request, response, limits, organizationId } = visit;
-    const identity = await this.orSpent(() => this.clerkTokens.verify(token), visit);
+    const identity = await this.chargeOnFailure(() => this.clerkTokens.verify(token), visit);
     const [spent, found] = await Promise.all([
       this.limiter.spend(limits, request, { clerkUserId: identity.clerkUserId }),
       this.repository.findClerkSession(identity, organizationId),
@@ -135,7 +135,7 @@ export class AccessGuard implements CanActivate {
   }
 
   /** A flood of credentials that nobody can read spends its sender's allowance too. */
-  private async orSpent<T>(read: () => T | Promise<T>, { request, response, limits }: Visit): Promise<T> {
+  private async chargeOnFailure<T>(read: () => T | Promise<T>, { request, response, limits }: AccessRequest): Promise<T> {
     try {
       return await read();
     } catch (error) {
@@ -144,12 +144,12 @@ export class AccessGuard implements CanActivate {
     }
   }
 
-  private async meetClerkSession(identity: ClerkIdentity, { request, organizationId }: Visit) {
-    await this.clerkSignIn.admit(identity, { ipAddress: clientAddressOf(request), userAgent: request.headers['user-agent'] });
+  private async meetClerkSession(identity: ClerkIdentity, { request, organizationId }: AccessRequest) {
+    await this.clerkSignIn.provision(identity, { ipAddress: clientAddressOf(request), userAgent: request.headers['user-agent'] });
     return this.repository.findClerkSession(identity, organizationId);
   }
 
-  private async authenticateKey(key: string, { request, response, limits }: Visit): Promise<KeyPrincipal> {
+  private async authenticateKey(key: string, { request, response, limits }: AccessRequest): Promise<KeyPrincipal> {
     const apiKeyHash = hashApiKey(key);
     const [spent, found] = await Promise.all([this.limiter.spend(limits, request, { apiKeyHash }), this.repository.findApiKey(apiKeyHash)]);
     this.limiter.report(spent, response);
@@ -158,7 +158,7 @@ export class AccessGuard implements CanActivate {
   }
 
   /** What the caller may do here; 404 where they may not even know that there is something. */
-  private async authorize(principal: Principal | KeyPrincipal, { access, scopes, organizationId, request }: Visit): Promise<void> {
+  private async authorize(principal: Principal | KeyPrincipal, { access, scopes, organizationId, request }: AccessRequest): Promise<void> {
     if ('apiKeyId' in principal) {
       if (organizationId !== undefined && principal.organizationId !== organizationId) throw new OrganizationNotFound();
       if (scopes === undefined) throw new SessionRequired();
@@ -207,7 +207,7 @@ export class AccessGuard implements CanActivate {
   }
 }
 
-function toPrincipal(found: SessionAccess, { request }: Visit): Principal {
+function toPrincipal(found: SessionAccess, { request }: AccessRequest): Principal {
   if (found.suspended) throw new UserSuspended();
   const { userId, sessionId, operator, role = null, organization = false } = found;
   return { userId, sessionId, operator, role, organizationExists: organization, actor: actorOf('user', userId, request) };

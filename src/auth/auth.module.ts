@@ -13,7 +13,7 @@ import { AuthController } from './auth.controller.js';
 import { AuthRepository } from './auth.repository.js';
 import { AuthMails } from './mails/auth-mails.service.js';
 import { AuthService } from './auth.service.js';
-import { ClerkFirstSight } from './clerk-provisioning.service.js';
+import { ClerkProvisioning } from './clerk-provisioning.service.js';
 import { EmailChanges } from './emails/email-changes.service.js';
 import { EmailVerifications } from './emails/email-verifications.service.js';
 import { LinkVisitors } from './links/link-visitors.service.js';
@@ -53,7 +53,7 @@ import { Passwords } from './passwords/passwords.service.js';
     LegacyCookies,
     LinkVisitors,
     Passwords,
-    { provide: ClerkSignIn, useClass: ClerkFirstSight },
+    { provide: ClerkSignIn, useClass: ClerkProvisioning },
   ],
   exports: [ClerkSignIn, AuthService, DemoAccounts],
 })

@@ -7,7 +7,7 @@ import { UsersService } from '../users/users.service.js';
 
 /** Makes the rows of a Clerk user and session that a token tells of before any webhook does. */
 @Injectable()
-export class ClerkFirstSight extends ClerkSignIn {
+export class ClerkProvisioning extends ClerkSignIn {
   constructor(
     private readonly users: UsersService,
     private readonly sessions: SessionsService,
@@ -16,9 +16,12 @@ export class ClerkFirstSight extends ClerkSignIn {
     super();
   }
 
-  override async admit({ clerkUserId, clerkSessionId }: ClerkIdentity, device: { ipAddress?: string; userAgent?: string }): Promise<void> {
+  override async provision(
+    { clerkUserId, clerkSessionId }: ClerkIdentity,
+    device: { ipAddress?: string; userAgent?: string },
+  ): Promise<void> {
     await this.db.transaction(async (tx) => {
-      const user = await this.users.meetClerkUser(clerkUserId, tx);
+      const user = await this.users.findOrCreateClerkStub(clerkUserId, tx);
       if (user !== undefined) await this.sessions.mirrorClerkSession(user.id, clerkSessionId, device, tx);
     });
   }

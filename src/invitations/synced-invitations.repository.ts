@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, eq, isNull, or, sql, type SQL } from 'drizzle-orm';
-import { type EventKey, isNewer, keyColumns } from '../sync/event-version.js';
+import { type EventVersion, isNewer, keyColumns } from '../sync/event-version.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { type Invitation, invitations } from './invitations.table.js';
 
@@ -30,7 +30,7 @@ export class SyncedInvitationsRepository {
   async updateIfNewer(
     id: string,
     changes: Partial<typeof invitations.$inferInsert>,
-    key: EventKey,
+    key: EventVersion,
     db: Queryable,
   ): Promise<Invitation | undefined> {
     const [updated] = await db

@@ -1,9 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import type { Actor } from '../access/principal.js';
 import { AuditService } from '../audit/audit.service.js';
-import { type EventKey, keyColumns } from '../sync/event-version.js';
+import { type EventVersion, keyColumns } from '../sync/event-version.js';
 import { newId } from '../platform/crypto/ids.js';
-import { holdNames } from '../platform/database/locks.js';
+import { lockNames } from '../platform/database/locks.js';
 import { PurgedIds } from '../sync/purged-ids.service.js';
 import type { Queryable } from '../platform/database/database.js';
 import type { Role } from '../memberships/organization-memberships.table.js';
@@ -39,10 +39,10 @@ export class SyncedInvitationsService {
   ) {}
 
   /** Whoever calls holds the organization's row. */
-  async apply({ isOrphan, ...snapshot }: InvitationSnapshot, key: EventKey, actor: Actor, db: Queryable): Promise<void> {
+  async apply({ isOrphan, ...snapshot }: InvitationSnapshot, key: EventVersion, actor: Actor, db: Queryable): Promise<void> {
     const { clerkInvitationId, organizationId, email } = snapshot;
     // Events of one address go one after the other.
-    await holdNames('invitation', [`${organizationId}:${email}`], db);
+    await lockNames('invitation', [`${organizationId}:${email}`], db);
     const before = await this.repository.findByClerkId(clerkInvitationId, db);
     if (before === undefined && (await this.purgedIds.has('clerk', 'invitation', clerkInvitationId, db))) return;
     const isOver = snapshot.status === 'pending' && (isOrphan || (await this.repository.hasLater(snapshot, db)));

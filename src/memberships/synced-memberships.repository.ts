@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, eq, gt, inArray, isNull, or } from 'drizzle-orm';
-import { type EventKey, keyColumns, mayWrite } from '../sync/event-version.js';
+import { type EventVersion, keyColumns, mayWrite } from '../sync/event-version.js';
 import { isAMinuteOld } from '../platform/database/columns.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { users } from '../users/users.table.js';
@@ -71,7 +71,7 @@ export class SyncedMembershipsRepository {
   async updateIfNewer(
     id: string,
     changes: Partial<typeof memberships.$inferInsert>,
-    key: EventKey,
+    key: EventVersion,
     db: Queryable,
   ): Promise<Membership | undefined> {
     const [updated] = await db

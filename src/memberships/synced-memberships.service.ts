@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { Injectable } from '@nestjs/common';
 import type { Actor } from '../access/principal.js';
 import { AuditService } from '../audit/audit.service.js';
-import { type EventKey, keyColumns } from '../sync/event-version.js';
+import { type EventVersion, keyColumns } from '../sync/event-version.js';
 import { newId } from '../platform/crypto/ids.js';
 import { PurgedIds } from '../sync/purged-ids.service.js';
 import type { Queryable } from '../platform/database/database.js';
@@ -34,7 +34,7 @@ export class SyncedMembershipsService {
   ) {}
 
   /** Whoever calls holds the user's row, so that events of one pair go one after the other, and the organization's. */
-  async apply(snapshot: MembershipSnapshot, key: EventKey, actor: Actor, db: Queryable): Promise<void> {
+  async apply(snapshot: MembershipSnapshot, key: EventVersion, actor: Actor, db: Queryable): Promise<void> {
     const { isDeleted, isOrphan, ...fields } = snapshot;
     const { clerkMembershipId, role, clerkRole, createdAt } = snapshot;
     const [ofPair, isPurged] = await Promise.all([

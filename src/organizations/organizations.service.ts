@@ -114,7 +114,7 @@ export class OrganizationsService implements OnModuleInit {
   async delete(organizationId: string, { cancelSubscription }: { cancelSubscription: boolean }, actor: Actor): Promise<void> {
     await this.db.transaction(async (tx) => {
       const before = await this.lockLocal(organizationId, tx);
-      await this.subscriptions.release({ id: organizationId, clerkId: null }, { cancel: cancelSubscription }, tx);
+      await this.subscriptions.cancelFor({ id: organizationId, clerkId: null }, { cancel: cancelSubscription }, tx);
       await this.repository.update(organizationId, { deletedAt: new Date() }, tx);
       await this.record('organization.deleted', before, actor, { before: profileOf(before) }, tx);
     });
@@ -126,7 +126,7 @@ export class OrganizationsService implements OnModuleInit {
       const before = await this.repository.lock(organizationId, db);
       const isOurs = before?.deletedAt === null && before.clerkOrganizationId === null;
       if (!isOurs || (await this.memberships.hasMembers(organizationId, db))) continue;
-      await this.subscriptions.release({ id: organizationId, clerkId: null }, { cancel: true }, db);
+      await this.subscriptions.cancelFor({ id: organizationId, clerkId: null }, { cancel: true }, db);
       await this.repository.update(organizationId, { deletedAt: new Date() }, db);
       await this.record('organization.deleted', before, actor, { before: profileOf(before) }, db);
     }
@@ -147,7 +147,7 @@ export class OrganizationsService implements OnModuleInit {
       const after = await this.repository.update(organizationId, { deletedAt: null, slug }, tx);
       // Its admins may have deleted themselves meanwhile: only living organizations keep their last one.
       await this.memberships.ensureAdmin(organizationId, tx);
-      await this.subscriptions.reclaim(organizationId, tx);
+      await this.subscriptions.resumeFor(organizationId, tx);
       await this.record('organization.restored', after, actor, { before: profileOf(before), after: profileOf(after) }, tx);
       return after;
     };
@@ -234,7 +234,7 @@ export class OrganizationsService implements OnModuleInit {
           dead.map(({ clerkOrganizationId }) => clerkOrganizationId),
           tx,
         );
-        await this.subscriptions.keep(organizationIds, tx);
+        await this.subscriptions.pinOwners(organizationIds, tx);
         await this.repository.remove(organizationIds, tx);
         return dead.length;
       });

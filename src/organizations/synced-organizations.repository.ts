@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, eq, gt, inArray, isNotNull, isNull, or, sql } from 'drizzle-orm';
-import { type EventKey, isSame, keyColumns, keyOfRow, mayWrite, newestFirst } from '../sync/event-version.js';
+import { type EventVersion, isSame, keyColumns, keyOfRow, mayWrite, newestFirst } from '../sync/event-version.js';
 import { isAMinuteOld } from '../platform/database/columns.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { type Organization, organizations } from './organizations.table.js';
@@ -18,11 +18,11 @@ export class SyncedOrganizationsRepository {
   /** An organization, tombstones included, and whether what comes with this key would be news of it. */
   async look(
     clerkOrganizationId: string,
-    key: EventKey,
+    key: EventVersion,
     db: Queryable,
-  ): Promise<{ organization: Organization; isNews: boolean } | undefined> {
+  ): Promise<{ organization: Organization; isNewer: boolean } | undefined> {
     const [seen] = await db
-      .select({ organization: organizations, isNews: sql<boolean>`${mayWrite(key, organizations)}` })
+      .select({ organization: organizations, isNewer: sql<boolean>`${mayWrite(key, organizations)}` })
       .from(organizations)
       .where(eq(organizations.clerkOrganizationId, clerkOrganizationId));
     return seen;
@@ -81,7 +81,7 @@ export class SyncedOrganizationsRepository {
   async updateIfNewer(
     id: string,
     changes: Partial<typeof organizations.$inferInsert>,
-    key: EventKey,
+    key: EventVersion,
     db: Queryable,
     { slug }: { slug?: string | null } = {},
   ): Promise<Organization | undefined> {

@@ -2,12 +2,12 @@ import { isDeepStrictEqual } from 'node:util';
 import { Injectable } from '@nestjs/common';
 import type { Actor } from '../access/principal.js';
 import { AuditService } from '../audit/audit.service.js';
-import { type EventKey, keyColumns } from '../sync/event-version.js';
+import { type EventVersion, keyColumns } from '../sync/event-version.js';
 import { newId } from '../platform/crypto/ids.js';
-import { holdNames } from '../platform/database/locks.js';
+import { lockNames } from '../platform/database/locks.js';
 import { PurgedIds } from '../sync/purged-ids.service.js';
 import type { Queryable } from '../platform/database/database.js';
-import { Overtaken } from '../platform/database/database-errors.js';
+import { ConcurrencyConflict } from '../platform/database/database-errors.js';
 import { SyncedMembershipsService } from '../memberships/synced-memberships.service.js';
 import { SubscriptionOwners } from '../subscriptions/customers/subscription-owners.service.js';
 import type { Organization, organizations } from './organizations.table.js';
@@ -43,15 +43,15 @@ export class SyncedOrganizationsService {
    * The row of an organization that somebody else's event names, tombstones included; undefined for one that was
    * purged. It can not be deleted until the transaction ends.
    */
-  async meet(hearsay: OrganizationSnapshot, key: EventKey, db: Queryable): Promise<Organization | undefined> {
-    const kept = await this.repository.keep(hearsay.clerkOrganizationId, db);
+  async findOrCreateStub(embedded: OrganizationSnapshot, key: EventVersion, db: Queryable): Promise<Organization | undefined> {
+    const kept = await this.repository.keep(embedded.clerkOrganizationId, db);
     if (kept !== undefined) return kept;
-    await this.write(hearsay, key, db);
-    return this.repository.lockByClerkId(hearsay.clerkOrganizationId, db);
+    await this.write(embedded, key, db);
+    return this.repository.lockByClerkId(embedded.clerkOrganizationId, db);
   }
 
   /** Writes down what the provider says of an organization, unless something newer is known. */
-  async apply(snapshot: OrganizationSnapshot, key: EventKey, actor: Actor, db: Queryable): Promise<void> {
+  async apply(snapshot: OrganizationSnapshot, key: EventVersion, actor: Actor, db: Queryable): Promise<void> {
     const { before, after } = (await this.write(snapshot, key, db)) ?? {};
     if (after === undefined) return;
     const change = { before: before && profileOf(before), after: profileOf(after) };
@@ -62,7 +62,7 @@ export class SyncedOrganizationsService {
   /** Deletes for good, as the provider did, with its memberships; also one that was never seen. Answers its id. */
   async applyDeletion(clerkOrganizationId: string, actor: Actor, db: Queryable): Promise<string | undefined> {
     const known = await this.repository.findByClerkId(clerkOrganizationId, db);
-    await holdNames('slug', [known?.clerkSlug], db);
+    await lockNames('slug', [known?.clerkSlug], db);
     const dead = { clerkOrganizationId, ...NOTHING, deletedAt: new Date() };
     const row = await this.lockOrInsert(dead, known === undefined, db);
     if (row === undefined) return undefined;
@@ -72,7 +72,7 @@ export class SyncedOrganizationsService {
       await this.holdClaimOf(organization, [known?.clerkSlug], db);
       await this.repository.update(organization.id, { ...NOTHING, deletedAt: new Date() }, db);
       await this.memberships.endAllOfOrganization(organization.id, db);
-      await this.subscriptions.release({ id: organization.id, clerkId: clerkOrganizationId }, { cancel: true }, db);
+      await this.subscriptions.cancelFor({ id: organization.id, clerkId: clerkOrganizationId }, { cancel: true }, db);
       await this.settle([organization.clerkSlug], db);
     }
     await this.record('organization.deleted', organization.id, actor, { before: profileOf(organization) }, db);
@@ -107,20 +107,20 @@ export class SyncedOrganizationsService {
 
   private async write(
     snapshot: OrganizationSnapshot,
-    key: EventKey,
+    key: EventVersion,
     db: Queryable,
   ): Promise<{ before?: Organization; after?: Organization } | undefined> {
     const { clerkOrganizationId, slug } = snapshot;
-    const { organization: known, isNews } = (await this.repository.look(clerkOrganizationId, key, db)) ?? {};
+    const { organization: known, isNewer } = (await this.repository.look(clerkOrganizationId, key, db)) ?? {};
     const fields = fieldsOf(snapshot);
     // Mostly the slug stays, and nobody else is concerned.
-    if (known !== undefined && isNews === true && known.deletedAt === null && known.slug === slug && known.clerkSlug === slug) {
+    if (known !== undefined && isNewer === true && known.deletedAt === null && known.slug === slug && known.clerkSlug === slug) {
       const after = await this.repository.updateIfNewer(known.id, fields, key, db, { slug });
       // The row is locked now, and its names must not be asked for after it.
-      if (after === undefined) throw new Overtaken();
+      if (after === undefined) throw new ConcurrencyConflict();
       return { before: known, after };
     }
-    await holdNames('slug', [known?.clerkSlug, slug], db);
+    await lockNames('slug', [known?.clerkSlug, slug], db);
     const row = await this.lockOrInsert({ clerkOrganizationId, ...fields, ...keyColumns(key) }, known === undefined, db);
     if (row === undefined) return undefined;
     await this.holdClaimOf(row.organization, [known?.clerkSlug, slug], db);
@@ -148,7 +148,7 @@ export class SyncedOrganizationsService {
 
   /** Another event of it may have been faster, and claimed something else. */
   private async holdClaimOf({ clerkSlug }: Organization, held: (string | null | undefined)[], db: Queryable): Promise<void> {
-    if (!held.includes(clerkSlug)) await holdNames('slug', [clerkSlug], db);
+    if (!held.includes(clerkSlug)) await lockNames('slug', [clerkSlug], db);
   }
 
   /** Which has a slug and must lose it, and which must get it; none where all is as it should be. */

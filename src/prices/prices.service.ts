@@ -5,7 +5,7 @@ import { AuditService } from '../audit/audit.service.js';
 import { Clock } from '../platform/time/clock.service.js';
 import { InvalidRequest } from '../platform/problems/problems.errors.js';
 import { Cursors, type Page } from '../platform/pagination/cursors.service.js';
-import { holdNames } from '../platform/database/locks.js';
+import { lockNames } from '../platform/database/locks.js';
 import type { InvalidField } from '../platform/problems/problem.js';
 import { DATABASE, type Database } from '../platform/database/database.js';
 import { PriceBook } from './price-book.js';
@@ -75,7 +75,7 @@ export class PricesService {
     requireDistinctHours(entries);
     return this.db.transaction(async (tx) => {
       // Two who set the first prices at once must not do so in two currencies.
-      await holdNames('prices', ['book'], tx);
+      await lockNames('prices', ['book'], tx);
       const [own] = await this.repository.listCurrencies(tx);
       const currency = given.find((price) => price.currency !== undefined)?.currency ?? own ?? FIRST_CURRENCY;
       const before = await this.repository.findAll(entries, tx);

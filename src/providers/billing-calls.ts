@@ -7,7 +7,7 @@ const TRIES = 4;
 const RATE_LIMITED_TRIES = 10;
 
 /** How a provider says no. */
-export interface Words {
+export interface ProviderErrorBody {
   code: string;
   message: string;
   /** What is wrong where in what was sent, for providers that say so. */
@@ -15,11 +15,11 @@ export interface Words {
 }
 
 /** A provider answered, and refused; in its own words, unless somebody in between did. */
-export class BillingProviderRefused extends BillingProviderFailed {
+export class ProviderRequestRejected extends BillingProviderFailed {
   readonly code?: string;
-  readonly details: Words['details'];
+  readonly details: ProviderErrorBody['details'];
 
-  constructor(provider: BillingProviderName, what: string, { status, headers }: Response, words: Words | undefined) {
+  constructor(provider: BillingProviderName, what: string, { status, headers }: Response, words: ProviderErrorBody | undefined) {
     super(provider, what, words === undefined ? `${status}` : `${status}, ${words.code} (${words.message})`, {
       status,
       mayPass: status === 408 || status === 429 || status >= 500,
@@ -59,7 +59,7 @@ export class BillingCalls {
   constructor(
     private readonly provider: BillingProviderName,
     /** Undefined for what is not said by the provider. */
-    private readonly wordsOf: (answer: object) => Words | undefined,
+    private readonly parseErrorBody: (answer: object) => ProviderErrorBody | undefined,
   ) {}
 
   /** A call that changes nothing, repeated while that may help. */
@@ -82,7 +82,7 @@ export class BillingCalls {
     try {
       return await this.read(what, call, signal);
     } catch (error) {
-      if (error instanceof BillingProviderRefused && error.isMissing) return undefined;
+      if (error instanceof ProviderRequestRejected && error.isMissing) return undefined;
       throw error;
     }
   }
@@ -138,7 +138,7 @@ export class BillingCalls {
       });
       const text = await response.text();
       const answer = text === '' ? {} : objectOf(text);
-      if (!response.ok) throw new BillingProviderRefused(this.provider, what, response, answer && this.wordsOf(answer));
+      if (!response.ok) throw new ProviderRequestRejected(this.provider, what, response, answer && this.parseErrorBody(answer));
       if (answer === undefined) throw new BillingProviderFailed(this.provider, what, 'the answer is no JSON object');
       return Response.json(answer, { headers: dateOf(response) });
     } catch (error) {

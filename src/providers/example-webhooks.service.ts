@@ -2,9 +2,9 @@ import { type KeyObject, randomBytes, randomUUID } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import type { Config } from '../platform/config/config.js';
 import { EXAMPLE_PRODUCTS } from '../platform/config/local-environment.js';
-import { EXAMPLES as CLERK } from './clerk/clerk-examples.js';
-import { EXAMPLES as DODO } from './dodo/dodo-examples.js';
-import { EXAMPLES as POLAR } from './polar/polar-examples.js';
+import { CLERK_EXAMPLES as CLERK } from './clerk/clerk-examples.js';
+import { DODO_EXAMPLES as DODO } from './dodo/dodo-examples.js';
+import { POLAR_EXAMPLES as POLAR } from './polar/polar-examples.js';
 import type { ExampleNames, Examples } from './examples.js';
 import { signedHeaders } from '../platform/crypto/webhook-signature.js';
 
@@ -67,7 +67,7 @@ export class ExampleWebhooksService {
       positionals: [provider = '', type = ''],
       values: { url, ...given },
     } = readParameters(config, parameters);
-    const names = namesOf(provider, given);
+    const names = exampleNamesOf(provider, given);
     const { id, body, headers } = this.messageOf(provider, type, names);
     const answer = await post(`${url}/webhooks/${provider}`, body, headers);
     if (answer.status !== 202) throw new CannotSend(`${url} answers ${answer.status}: ${await answer.text()}`);
@@ -96,7 +96,7 @@ export class ExampleWebhooksService {
 }
 
 /** Those that were given, and others that nobody has. */
-export function namesOf(provider: string, given: Partial<ExampleNames> = {}): ExampleNames {
+export function exampleNamesOf(provider: string, given: Partial<ExampleNames> = {}): ExampleNames {
   const suffix = randomBytes(6).toString('hex');
   return {
     user: `user_${suffix}`,

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { isDay, LAST_MOMENT } from '../platform/time/moments.js';
-import { Unreadable } from '../webhooks/webhook-provider.port.js';
+import { MalformedPayload } from '../webhooks/webhook-provider.port.js';
 
 /*
  * Pieces of the objects that providers send, as far as we use them. Their own examples break their own schemas,
@@ -69,10 +69,10 @@ export const preciseMoment = z
 /** RFC 3339, to the millisecond; null where it is unknown. */
 export const moment = preciseMoment.transform((value) => (value === null ? null : new Date(value)));
 
-/** @throws {Unreadable} naming the fields that are missing, without what they hold */
+/** @throws {MalformedPayload} naming the fields that are missing, without what they hold */
 export function read<T extends z.ZodType>(schema: T, data: unknown): z.infer<T> {
   const parsed = schema.safeParse(data);
   if (parsed.success) return parsed.data;
   const fields = parsed.error.issues.map(({ path }) => path.join('.') || 'data');
-  throw new Unreadable(`Missing, or not what it should be: ${[...new Set(fields)].join(', ')}`);
+  throw new MalformedPayload(`Missing, or not what it should be: ${[...new Set(fields)].join(', ')}`);
 }

@@ -91,7 +91,7 @@ export class SessionsService implements OnModuleInit {
   }
 
   /** Whether a session is live; if so it stays until the transaction is over. */
-  async holdLive(userId: string, sessionId: string, db: Queryable): Promise<boolean> {
+  async lockLiveSession(userId: string, sessionId: string, db: Queryable): Promise<boolean> {
     return (await this.repository.lockLive(userId, sessionId, db)) !== undefined;
   }
 

@@ -9,7 +9,7 @@ import { booleanOf, whenGiven } from '../platform/http/bodies/transforms.js';
 import { type Provider, PROVIDERS } from './customers/billing-customers.table.js';
 import { PAYMENT_STATES, type PaymentState } from './payments/payment-state.js';
 import { ConsideredSubscriptionResponse } from './subscriptions.dto.js';
-import type { JudgedSubscription } from './subscriptions.service.js';
+import type { ConsideredSubscription } from './subscriptions.service.js';
 import { SUBSCRIPTION_STATUSES, type SubscriptionStatus } from './subscriptions.table.js';
 
 export class ListSubscriptionsQuery extends ListQuery {
@@ -139,7 +139,7 @@ export class SubscriptionResponse extends ConsideredSubscriptionResponse {
   /** When we first heard of it. */
   createdAt!: Date;
 
-  static override of(judged: JudgedSubscription): SubscriptionResponse {
+  static override of(judged: ConsideredSubscription): SubscriptionResponse {
     const { row, seats } = judged;
     const { ownerKind, ownerId, providerCustomerId, currentPeriodStart, currentPeriodEnd, cancelAtPeriodEnd, endsAt, endedAt } = row;
     const { trialEnd, amount, currency, note, startedAt, createdAt } = row;
@@ -172,7 +172,7 @@ export class SubscriptionListResponse {
   /** Ask for the next page with it; null on the last one. @example "WyIyMDI2LTAxLTE1Il0.q83vEjRWeJCrze8SNFZ4kA" */
   nextCursor!: string | null;
 
-  static of({ data, nextCursor }: Page<JudgedSubscription>): SubscriptionListResponse {
+  static of({ data, nextCursor }: Page<ConsideredSubscription>): SubscriptionListResponse {
     return { data: data.map(SubscriptionResponse.of), nextCursor };
   }
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { type Tier, TIERS } from '../plans/plans.js';
-import { bestOf, checkTimeOf, type Judged, SLACK_MS, stateOf, type StateRow } from './subscription-state.js';
+import { pickEffective, checkTimeOf, type EvaluatedSubscription, SLACK_MS, stateOf, type StateRow } from './subscription-state.js';
 import { SUBSCRIPTION_STATUSES, type SubscriptionStatus } from './subscriptions.table.js';
 
 const SECOND = 1000;
@@ -347,7 +347,7 @@ describe('the best of several', () => {
   const judged = (
     id: string,
     given: Partial<Row> & { tier?: Tier; seats?: number | null; grants?: boolean; until?: Date | null } = {},
-  ): Judged<Row> => {
+  ): EvaluatedSubscription<Row> => {
     const { tier = 'pro', grants = true, until = DATE, seats = null, ...row } = given;
     return {
       row: { id, provider: 'polar', providerSubscriptionId: `sub_${id}`, startedAt: TOLD, ...row },
@@ -357,7 +357,7 @@ describe('the best of several', () => {
     };
   };
 
-  it.each<[string, Judged<Row>, Judged<Row>]>([
+  it.each<[string, EvaluatedSubscription<Row>, EvaluatedSubscription<Row>]>([
     ['the better plan before the more seats', judged('a', { tier: 'business' }), judged('b', { seats: 100 })],
     ['what grants before what does not', judged('a'), judged('b', { tier: 'business', grants: false })],
     ['the more seats', judged('a', { seats: 10, until: EARLIER }), judged('b', { seats: 9 })],
@@ -372,12 +372,12 @@ describe('the best of several', () => {
     ],
     ['the greater id at last', judged('b'), judged('a')],
   ])('is %s', (_what, better, worse) => {
-    expect(bestOf([better, worse])).toBe(better);
-    expect(bestOf([worse, better])).toBe(better);
+    expect(pickEffective([better, worse])).toBe(better);
+    expect(pickEffective([worse, better])).toBe(better);
   });
 
   it('is none of none', () => {
-    expect(bestOf([])).toBeUndefined();
+    expect(pickEffective([])).toBeUndefined();
   });
 
   it('is the same in whatever order they come', () => {
@@ -400,7 +400,7 @@ describe('the best of several', () => {
       fc.property(shuffled, ([one, other]) => {
         const chosen = (all: typeof one) => {
           const judgedAll = all.map(({ row, tier, grants, until }) => ({ ...judged(row.id, { ...row, grants, until }), tier }));
-          return bestOf(judgedAll)?.row.id;
+          return pickEffective(judgedAll)?.row.id;
         };
         expect(chosen(one)).toBe(chosen(other));
       }),

@@ -176,7 +176,7 @@ function refused(reason: Reason, rule: string): SubscriptionState {
 }
 
 /** One of an owner's subscriptions, looked at. */
-export interface Judged<Row> {
+export interface EvaluatedSubscription<Row> {
   row: Row;
   tier: Tier | undefined;
   /** How many it is for. Null where its plan is not per seat: a quantity means nothing there. */
@@ -190,9 +190,9 @@ type Comparable = Pick<Subscription, 'id' | 'provider' | 'providerSubscriptionId
  * The one of several that counts: of those that grant the best plan, then the most seats, then the longest; where
  * none grants, the newest tells why. Undefined for none.
  */
-export function bestOf<Row extends Comparable>(all: Judged<Row>[]): Judged<Row> | undefined {
-  const rank = ({ tier }: Judged<Row>) => (tier === undefined ? -1 : TIERS.indexOf(tier));
-  const time = ({ state: { until } }: Judged<Row>) => until?.getTime() ?? Number.MAX_SAFE_INTEGER;
+export function pickEffective<Row extends Comparable>(all: EvaluatedSubscription<Row>[]): EvaluatedSubscription<Row> | undefined {
+  const rank = ({ tier }: EvaluatedSubscription<Row>) => (tier === undefined ? -1 : TIERS.indexOf(tier));
+  const time = ({ state: { until } }: EvaluatedSubscription<Row>) => until?.getTime() ?? Number.MAX_SAFE_INTEGER;
   const granting = all.filter(({ state }) => state.grants);
   if (granting.length === 0) return all.toSorted((a, b) => newerFirst(a.row, b.row))[0];
   return granting.toSorted(

@@ -12,7 +12,7 @@ import type { ShownPayment } from './payments/paid-subscriptions.repository.js';
 import { PAYMENT_STATES, type PaymentState } from './payments/payment-state.js';
 import { PAYMENT_KINDS, type PaymentKind } from './payments/payments.table.js';
 import { type Reason, REASONS } from './subscription-state.js';
-import type { EffectiveSubscription, JudgedSubscription } from './subscriptions.service.js';
+import type { EffectiveSubscription, ConsideredSubscription } from './subscriptions.service.js';
 import { SUBSCRIPTION_STATUSES, type SubscriptionStatus } from './subscriptions.table.js';
 
 @ApiSchema({ description: 'How many people a plan is for.' })
@@ -66,7 +66,7 @@ export class ConsideredSubscriptionResponse {
   /** The rule that decided. @example "active in a period until 2026-02-01T00:00:00.000Z" */
   rule!: string;
 
-  static of({ row, tier, state }: JudgedSubscription): ConsideredSubscriptionResponse {
+  static of({ row, tier, state }: ConsideredSubscription): ConsideredSubscriptionResponse {
     const { id, provider, providerSubscriptionId, productId, status, providerStatus } = row;
     return { id, provider, providerSubscriptionId, productId, tier: tier ?? null, status, providerStatus, ...state };
   }

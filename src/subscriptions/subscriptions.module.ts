@@ -10,11 +10,11 @@ import { Checkouts } from './checkout/checkout.service.js';
 import { ComparedSubscriptionsRepository } from './reconciliation/compared-subscriptions.repository.js';
 import { OperatorSubscriptionsController } from './operator-subscriptions.controller.js';
 import { OrganizationSubscriptionsController } from './organization-subscriptions.controller.js';
-import { Seats } from './entitlements/seat-sync.job.js';
-import { SubscriptionChecks } from './reconciliation/renewal-checks.job.js';
+import { SeatSync } from './entitlements/seat-sync.job.js';
+import { RenewalChecks } from './reconciliation/renewal-checks.job.js';
 import { PaidSubscriptionsRepository } from './payments/paid-subscriptions.repository.js';
-import { SubscriptionEnds } from './customers/provider-cancellation.listener.js';
-import { SubscriptionWatch } from './reconciliation/orphan-monitor.job.js';
+import { ProviderCancellation } from './customers/provider-cancellation.listener.js';
+import { OrphanMonitor } from './reconciliation/orphan-monitor.job.js';
 import { SubscriptionOwners } from './customers/subscription-owners.service.js';
 import { SubscriptionsController } from './subscriptions.controller.js';
 import { SubscriptionsRepository } from './subscriptions.repository.js';
@@ -33,13 +33,13 @@ import { SyncedSubscriptionsService } from './sync/synced-subscriptions.service.
     SyncedSubscriptionsService,
     SubscriptionOwners,
     Checkouts,
-    Seats,
-    SubscriptionWatch,
+    SeatSync,
+    OrphanMonitor,
     BillingProviders,
     ComparedSubscriptionsRepository,
     BillingReconciliation,
-    SubscriptionChecks,
-    SubscriptionEnds,
+    RenewalChecks,
+    ProviderCancellation,
   ],
   exports: [SubscriptionsService, SyncedSubscriptionsService, SubscriptionOwners, BillingProviders, BillingReconciliation],
 })

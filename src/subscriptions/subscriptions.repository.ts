@@ -150,7 +150,7 @@ export class SubscriptionsRepository {
   }
 
   /** How many nobody owns, and how many are of products that are in no plan. */
-  async countOddities(knownProducts: string[]): Promise<{ ownerless: number; unknownProduct: number }> {
+  async countAnomalies(knownProducts: string[]): Promise<{ ownerless: number; unknownProduct: number }> {
     const isAlive = inArray(subscriptions.status, ['trialing', 'active', 'past_due']);
     const isUnknown = or(
       isNull(subscriptions.productId),

@@ -13,7 +13,7 @@ import { billingPeriodsOf } from './sync/billing-periods.js';
 import type { BillingPeriods } from './sync/billing-provider.port.js';
 import { PaidSubscriptionsRepository, type ShownPayment } from './payments/paid-subscriptions.repository.js';
 import type { PaymentState } from './payments/payment-state.js';
-import { bestOf, type Judged, type Reason, stateOf, stateOfReturned } from './subscription-state.js';
+import { pickEffective, type EvaluatedSubscription, type Reason, stateOf, stateOfReturned } from './subscription-state.js';
 import { NotAGrant, OwnerNotFound, PlanRequired, SubscriptionNotFound } from './subscriptions.errors.js';
 import { type SubscriptionFilters, SubscriptionsRepository } from './subscriptions.repository.js';
 import type { Subscription } from './subscriptions.table.js';
@@ -32,12 +32,12 @@ export interface EffectiveSubscription {
   /** `limit` is what is paid for, `cap` what nobody can pass: seats that are bought follow the members. */
   seats: { used: number; limit: number | null; cap: number | null };
   /** The row that decided. */
-  chosen?: Judged<Subscription>;
+  chosen?: EvaluatedSubscription<Subscription>;
   /** All of the owner's, the one that decided first. */
-  considered: Judged<Subscription>[];
+  considered: EvaluatedSubscription<Subscription>[];
 }
 
-export type JudgedSubscription = Judged<Subscription>;
+export type ConsideredSubscription = EvaluatedSubscription<Subscription>;
 
 /** What an owner may use by plan, without the rest of it. */
 export interface Entitlement {
@@ -141,7 +141,11 @@ export class SubscriptionsService {
     return this.cursors.page(rows, { limit, list, position: ({ occurredAt, id }) => [occurredAt.toISOString(), id] });
   }
 
-  async list({ limit, cursor, ...filters }: SubscriptionFilters & { limit: number; cursor?: string }): Promise<Page<JudgedSubscription>> {
+  async list({
+    limit,
+    cursor,
+    ...filters
+  }: SubscriptionFilters & { limit: number; cursor?: string }): Promise<Page<ConsideredSubscription>> {
     const list = ['subscriptions', filters];
     const after = this.cursors.readTimeAndId(cursor, list);
     const rows = await this.repository.list(filters, { limit: limit + 1, after });
@@ -154,7 +158,7 @@ export class SubscriptionsService {
    *
    * @throws {InvalidRequest} @throws {OwnerNotFound}
    */
-  async grant({ tier: name, endsAt, seats, note, ...ids }: Grant, actor: Actor, db: Queryable): Promise<JudgedSubscription> {
+  async grant({ tier: name, endsAt, seats, note, ...ids }: Grant, actor: Actor, db: Queryable): Promise<ConsideredSubscription> {
     const { tier, limits } = this.planNamed(name);
     if (tier === 'free') throw new InvalidRequest({ errors: [{ path: 'body.tier', message: 'tier free is what everybody has' }] });
     if (seats !== undefined && !limits.perSeat)
@@ -209,7 +213,7 @@ export class SubscriptionsService {
    *
    * @throws {InvalidRequest} @throws {SubscriptionNotFound} @throws {OwnerNotFound}
    */
-  async link(id: string, ids: OwnerIds, actor: Actor): Promise<JudgedSubscription> {
+  async link(id: string, ids: OwnerIds, actor: Actor): Promise<ConsideredSubscription> {
     const linked = await this.db.transaction(async (tx) => {
       const known = found(await this.repository.find(id, tx));
       const owner = await this.keepOwner(ids, tx);
@@ -239,14 +243,14 @@ export class SubscriptionsService {
     return this.choose(await this.judgeAll(await this.repository.listOfOwner(owner, db), db));
   }
 
-  private choose(considered: JudgedSubscription[]) {
-    const chosen = bestOf(considered);
+  private choose(considered: ConsideredSubscription[]) {
+    const chosen = pickEffective(considered);
     const granting = chosen?.state.grants === true ? chosen : undefined;
     return { considered, chosen, granting, plan: this.plans.get(granting?.tier ?? 'free') };
   }
 
-  private async judgeAll(rows: Subscription[], db?: Queryable): Promise<JudgedSubscription[]> {
-    const judged = await Promise.all(rows.map((row) => this.judge(row, db)));
+  private async judgeAll(rows: Subscription[], db?: Queryable): Promise<ConsideredSubscription[]> {
+    const judged = await Promise.all(rows.map((row) => this.evaluate(row, db)));
     const ending = judged.filter((one) => one.state.grants && this.endsWithRefund(one));
     if (ending.length === 0) return judged;
     const returned = await this.paid.findReturned(
@@ -259,15 +263,15 @@ export class SubscriptionsService {
     });
   }
 
-  private async judgeOne(row: Subscription): Promise<JudgedSubscription> {
+  private async judgeOne(row: Subscription): Promise<ConsideredSubscription> {
     return (await this.judgeAll([row]))[0]!;
   }
 
-  private endsWithRefund({ row, tier }: JudgedSubscription): boolean {
+  private endsWithRefund({ row, tier }: ConsideredSubscription): boolean {
     return row.provider !== 'manual' && tier !== undefined && this.plans.get(tier).onRefund === 'end';
   }
 
-  private async judge(row: Subscription, db?: Queryable): Promise<JudgedSubscription> {
+  private async evaluate(row: Subscription, db?: Queryable): Promise<ConsideredSubscription> {
     const tier = await this.tierOf(row, db);
     const isPerSeat = tier !== undefined && this.plans.get(tier).limits.perSeat;
     return { row, tier, seats: isPerSeat ? row.seats : null, state: stateOf(row, tier, this.clock.now(), this.policy) };
@@ -285,7 +289,7 @@ export class SubscriptionsService {
 
 function seatsOf(
   { limits: { perSeat, seats } }: Plan,
-  granting: JudgedSubscription | undefined,
+  granting: ConsideredSubscription | undefined,
 ): { limit: number | null; cap: number | null } {
   const limit = granting?.seats ?? seats;
   const follow = perSeat && granting !== undefined && granting.row.provider !== 'manual';

@@ -62,7 +62,7 @@ export class UsageAnswer {
 }
 
 /** @throws {Problem} where the operation, or its only event, was refused; `path` is what was too much */
-function refuse({ refused, events, waitMs = 0, quota, helping }: Answered, path: string): void {
+function refuse({ refused, events, waitMs = 0, quota, suggestedPlan }: Answered, path: string): void {
   const reason = refused ?? events[0]?.reason;
   if (reason === undefined) return;
   if (reason === 'hold_conflict') throw new HoldConflict();
@@ -72,11 +72,11 @@ function refuse({ refused, events, waitMs = 0, quota, helping }: Answered, path:
     throw new RateLimited({ detail, headers: { 'retry-after': String(Math.max(1, Math.ceil(waitMs / 1000))) } });
   }
   if (reason === 'quota_exceeded') {
-    const help = helping === undefined ? 'No plan allows more.' : `The plan ${helping.name} would allow it.`;
+    const help = suggestedPlan === undefined ? 'No plan allows more.' : `The plan ${suggestedPlan.name} would allow it.`;
     throw new QuotaExceeded({
       detail: `${QuotaExceeded.detail} ${help}`,
       headers: { 'retry-after': String(Math.max(1, secondsUntil(quota.end))) },
-      extensions: { plan: helping?.tier ?? null, quota: QuotaResponse.of(quota) },
+      extensions: { plan: suggestedPlan?.tier ?? null, quota: QuotaResponse.of(quota) },
     });
   }
   throw new InvalidRequest({ errors: [WRONG_FIELDS[reason] ?? { path, message: 'is more than a period can count' }] });

@@ -8,7 +8,7 @@ import { whenGiven } from '../platform/http/bodies/transforms.js';
 import { type Tier, TIERS } from '../plans/plans.js';
 import { ALERT_THRESHOLDS, MOST_TOKENS } from './quotas/quota-balance.js';
 import type { UsageAlert } from './alerts/usage-alerts.table.js';
-import { type EventResult, type Outcome, OUTCOMES, type Quota, type Rejection, REJECTIONS } from './ledger/operations.js';
+import { type EventResult, type OperationOutcome, OUTCOMES, type Quota, type Rejection, REJECTIONS } from './ledger/operations.js';
 import { MOST_METADATA, MOST_METADATA_CHARACTERS, type Metadata } from './events/usage-event.js';
 import { QuotaExceeded } from './usage.errors.js';
 import { HOLD_STATUSES, type HoldStatus, type UsageHold } from './holds/usage-holds.table.js';
@@ -170,7 +170,7 @@ export class UsageResponse {
 
   /** `duplicate`: recorded before, with the same content. */
   @ApiProperty({ enum: OUTCOMES, example: 'inserted' })
-  outcome!: Outcome;
+  outcome!: OperationOutcome;
 
   /** The period after it. */
   quota!: QuotaResponse;
@@ -223,7 +223,7 @@ export class UsageBatchItemResponse {
 
   /** `duplicate`: recorded before, with the same content; `conflict`: with other content. */
   @ApiProperty({ enum: OUTCOMES, example: 'inserted' })
-  outcome!: Outcome;
+  outcome!: OperationOutcome;
 
   /** Why it was rejected. */
   @ApiProperty({ enum: REJECTIONS, required: false, example: 'quota_exceeded' })
@@ -247,8 +247,8 @@ export class UsageBatchResponse {
   @ApiProperty({ enum: TIERS, required: false, example: 'pro' })
   plan?: Tier;
 
-  static of(results: BatchResult[], { quota, helping }: Answered): UsageBatchResponse {
-    return { results, quota: QuotaResponse.of(quota), ...(helping !== undefined && { plan: helping.tier }) };
+  static of(results: BatchResult[], { quota, suggestedPlan }: Answered): UsageBatchResponse {
+    return { results, quota: QuotaResponse.of(quota), ...(suggestedPlan !== undefined && { plan: suggestedPlan.tier }) };
   }
 }
 

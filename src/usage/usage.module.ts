@@ -12,7 +12,7 @@ import { PartitionedUsageRepository } from './partitions/partitioned-usage.repos
 import { UsagePartitions } from './partitions/usage-partitions.job.js';
 import { UsagePeriods } from './quotas/usage-periods.service.js';
 import { UsageRetention } from './partitions/usage-retention.job.js';
-import { HoldSweeps } from './holds/hold-expiry.job.js';
+import { HoldExpiry } from './holds/hold-expiry.job.js';
 import { HeldUsageRepository } from './holds/held-usage.repository.js';
 import { UsageRepository } from './ledger/usage.repository.js';
 import { ComparedUsageRepository } from './reconciliation/compared-usage.repository.js';
@@ -31,7 +31,7 @@ import { UsageService } from './usage.service.js';
     UsagePartitions,
     PartitionedUsageRepository,
     UsageRetention,
-    HoldSweeps,
+    HoldExpiry,
     HeldUsageRepository,
     ComparedUsageRepository,
     UsageVerification,

@@ -7,8 +7,8 @@ import type { Owner } from '../owners/owner.js';
 import { bounded, type InvalidField } from '../platform/problems/problem.js';
 import type { Plan, PlanLimits } from '../plans/plans.js';
 import { PlansService } from '../plans/plans.service.js';
-import { UsageAccount } from './quotas/quota-balance.js';
-import type { Customer } from './quotas/metered-owner.js';
+import { QuotaBalance } from './quotas/quota-balance.js';
+import type { MeteredOwner } from './quotas/metered-owner.js';
 import { quotaOf } from './ledger/ledger-decider.js';
 import type { UsageAlert } from './alerts/usage-alerts.table.js';
 import type { EventResult, GivenEvent, HoldOperation, Quota, Result } from './ledger/operations.js';
@@ -46,7 +46,7 @@ export interface HoldRequested {
 }
 
 /** What became of an operation, and which plan would have let it through. */
-export type Answered = Result & { helping?: Plan };
+export type Answered = Result & { suggestedPlan?: Plan };
 
 /** An item of a batch: one that cannot be read never came to be decided about. */
 export type BatchResult = EventResult & { errors?: InvalidField[] };
@@ -124,7 +124,7 @@ export class UsageService {
     const quotas = await this.listCounted(customer, period, now);
     const accounts = quotas.map(({ used, overrun, held }) => {
       const state = { used, overrun, held, alerted: 0, requestsOwed: 0, tokensOwed: 0, owedAt: 0 };
-      return new UsageAccount(state, plan.limits, now.getTime());
+      return new QuotaBalance(state, plan.limits, now.getTime());
     });
     const [own, ...carried] = accounts;
     for (const earlier of carried) own!.carry(earlier);
@@ -141,7 +141,7 @@ export class UsageService {
   }
 
   /** What counts in a period: its own quota, and those that are carried into it. */
-  private async listCounted(customer: Customer, period: UsagePeriod, now: Date): Promise<Counted[]> {
+  private async listCounted(customer: MeteredOwner, period: UsagePeriod, now: Date): Promise<Counted[]> {
     const starts = [period, ...customer.carriedInto(period)].map(({ start }) => start);
     const list = async () => this.repository.listQuotas(customer.owner.id, starts, now);
     let rows = await list();
@@ -176,9 +176,12 @@ export class UsageService {
     return { ...event, ...actor, fingerprint, occurredAt: event.occurredAt ?? this.clock.now() };
   }
 
-  private actorOf({ userId: self, owner }: UsageCaller, userId: string | undefined): Pick<GivenEvent, 'actorUserId' | 'isStranger'> {
+  private actorOf(
+    { userId: self, owner }: UsageCaller,
+    userId: string | undefined,
+  ): Pick<GivenEvent, 'actorUserId' | 'needsMembershipCheck'> {
     const actorUserId = userId?.toLowerCase() ?? self;
-    return { actorUserId, isStranger: owner.kind === 'organization' && actorUserId !== null && actorUserId !== self };
+    return { actorUserId, needsMembershipCheck: owner.kind === 'organization' && actorUserId !== null && actorUserId !== self };
   }
 
   private wrongUser({ userId: self, mayName }: UsageCaller, userId: string | undefined, path: string): InvalidField | undefined {
@@ -198,7 +201,7 @@ export class UsageService {
     const { used, held, limit } = result.quota;
     const needed = refused.reduce((sum, tokens) => sum + tokens, used + held);
     // Where an earlier period had no room, only a plan that allows more than this one helps, too.
-    return { ...result, helping: this.plans.list().find(({ limits }) => allows(limits, Math.max(needed, limit! + 1))) };
+    return { ...result, suggestedPlan: this.plans.list().find(({ limits }) => allows(limits, Math.max(needed, limit! + 1))) };
   }
 }
 

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, count, eq, gt, inArray, isNotNull, isNull, or, sql } from 'drizzle-orm';
-import { type EventKey, isNewer, isSame, keyColumns, keyOfRow, mayWrite, newestFirst } from '../sync/event-version.js';
+import { type EventVersion, isNewer, isSame, keyColumns, keyOfRow, mayWrite, newestFirst } from '../sync/event-version.js';
 import { isAMinuteOld } from '../platform/database/columns.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { type UserMerge, userMerges } from './user-merges.table.js';
@@ -17,9 +17,9 @@ export class SyncedUsersRepository {
   }
 
   /** A user, tombstones included, and whether what comes with this key would be news of them. */
-  async look(clerkUserId: string, key: EventKey, db: Queryable): Promise<{ user: User; isNews: boolean } | undefined> {
+  async look(clerkUserId: string, key: EventVersion, db: Queryable): Promise<{ user: User; isNewer: boolean } | undefined> {
     const [seen] = await db
-      .select({ user: users, isNews: sql<boolean>`${mayWrite(key, users)}` })
+      .select({ user: users, isNewer: sql<boolean>`${mayWrite(key, users)}` })
       .from(users)
       .where(eq(users.clerkUserId, clerkUserId));
     return seen;
@@ -69,7 +69,7 @@ export class SyncedUsersRepository {
   async updateIfNewer(
     id: string,
     changes: Partial<typeof users.$inferInsert>,
-    key: EventKey,
+    key: EventVersion,
     db: Queryable,
     { email }: { email?: string | null } = {},
   ): Promise<User | undefined> {
@@ -118,7 +118,11 @@ export class SyncedUsersRepository {
   }
 
   /** A merge over an address that an event newer than this one decided, and whether an operator had shut out whom it moved. */
-  async lockLaterMerge(email: string, key: EventKey, db: Queryable): Promise<{ merge: UserMerge; suspendedAt: Date | null } | undefined> {
+  async lockLaterMerge(
+    email: string,
+    key: EventVersion,
+    db: Queryable,
+  ): Promise<{ merge: UserMerge; suspendedAt: Date | null } | undefined> {
     const [later] = await db
       .select({ merge: userMerges, suspendedAt: users.suspendedAt })
       .from(userMerges)
@@ -132,7 +136,7 @@ export class SyncedUsersRepository {
     await db.insert(userMerges).values(merge);
   }
 
-  async updateMerge(id: string, intoUserId: string, key: EventKey, db: Queryable): Promise<void> {
+  async updateMerge(id: string, intoUserId: string, key: EventVersion, db: Queryable): Promise<void> {
     await db
       .update(userMerges)
       .set({ intoUserId, ...keyColumns(key) })

@@ -2,12 +2,12 @@ import { isDeepStrictEqual } from 'node:util';
 import { Injectable } from '@nestjs/common';
 import type { Actor } from '../access/principal.js';
 import { AuditService } from '../audit/audit.service.js';
-import { type EventKey, keyColumns } from '../sync/event-version.js';
+import { type EventVersion, keyColumns } from '../sync/event-version.js';
 import { newId } from '../platform/crypto/ids.js';
-import { holdNames } from '../platform/database/locks.js';
+import { lockNames } from '../platform/database/locks.js';
 import { PurgedIds } from '../sync/purged-ids.service.js';
 import type { Queryable } from '../platform/database/database.js';
-import { Overtaken } from '../platform/database/database-errors.js';
+import { ConcurrencyConflict } from '../platform/database/database-errors.js';
 import { MembershipsService } from '../memberships/memberships.service.js';
 import { SubscriptionOwners } from '../subscriptions/customers/subscription-owners.service.js';
 import { SyncedUsersRepository } from './synced-users.repository.js';
@@ -29,7 +29,7 @@ export interface UserSnapshot {
 }
 
 /** What others tell of a user in passing. */
-export type UserHearsay = Pick<UserSnapshot, 'clerkUserId' | 'name' | 'imageUrl'>;
+export type EmbeddedUser = Pick<UserSnapshot, 'clerkUserId' | 'name' | 'imageUrl'>;
 
 const NEVER = '-infinity';
 
@@ -75,29 +75,29 @@ export class SyncedUsersService {
   ) {}
 
   /** The id of a user, who is made if there is none; undefined for one who was purged. */
-  async meetId(clerkUserId: string, db: Queryable): Promise<string | undefined> {
+  async findOrCreateStubId(clerkUserId: string, db: Queryable): Promise<string | undefined> {
     const known = await this.repository.findByClerkId(clerkUserId, db);
-    return known?.id ?? (await this.hold(clerkUserId, db))?.id;
+    return known?.id ?? (await this.lockOrCreate(clerkUserId, db))?.id;
   }
 
   /** The row of a user, who is made if there is none, locked, tombstones included; undefined for one who was purged. */
-  async hold(clerkUserId: string, db: Queryable): Promise<User | undefined> {
+  async lockOrCreate(clerkUserId: string, db: Queryable): Promise<User | undefined> {
     return (await this.lockOrInsert({ clerkUserId, name: '' }, db))?.user;
   }
 
   /** As `hold`, for a user of whom somebody else's event tells something. */
-  async meet({ clerkUserId, name, imageUrl }: UserHearsay, key: EventKey, db: Queryable): Promise<User | undefined> {
+  async findOrCreateStub({ clerkUserId, name, imageUrl }: EmbeddedUser, key: EventVersion, db: Queryable): Promise<User | undefined> {
     const row = await this.lockOrInsert({ clerkUserId, name, imageUrl, ...keyColumns(key) }, db);
     if (row === undefined || row.isNew || row.user.eventAt !== NEVER) return row?.user;
     return (await this.repository.updateIfNewer(row.user.id, { name, imageUrl }, key, db)) ?? row.user;
   }
 
   /** Writes down what the provider says of a user, unless something newer is known. */
-  async apply(snapshot: UserSnapshot, key: EventKey, actor: Actor, db: Queryable): Promise<void> {
+  async apply(snapshot: UserSnapshot, key: EventVersion, actor: Actor, db: Queryable): Promise<void> {
     const fields = { ...fieldsOf(snapshot), ...(snapshot.createdAt && { createdAt: snapshot.createdAt }) };
-    const { user: known, isNews } = (await this.repository.look(snapshot.clerkUserId, key, db)) ?? {};
+    const { user: known, isNewer } = (await this.repository.look(snapshot.clerkUserId, key, db)) ?? {};
     const written =
-      known !== undefined && isNews === true && hasSettled(known, fields)
+      known !== undefined && isNewer === true && hasSettled(known, fields)
         ? await this.writeSettled(known, fields, key, db)
         : await this.write(known, fields, key, actor, db);
     if (written === undefined) return;
@@ -110,7 +110,7 @@ export class SyncedUsersService {
   async applyDeletion(clerkUserId: string, actor: Actor, db: Queryable): Promise<void> {
     const known = await this.repository.findByClerkId(clerkUserId, db);
     if (known?.deletedAt != null) return;
-    await holdNames('email', [known?.clerkEmail], db);
+    await lockNames('email', [known?.clerkEmail], db);
     // In the order in which resets and changes of password take their locks, the user last.
     if (known !== undefined) await this.merges.endWaysIn(known.id, db);
     const row = await this.lockOrInsert({ clerkUserId, ...NOBODY, deletedAt: new Date() }, db);
@@ -121,7 +121,7 @@ export class SyncedUsersService {
       // One may have been opened before the row was locked.
       await this.merges.endWaysIn(user.id, db);
       await this.memberships.endAllOfDeletedUser(user.id, actor, db);
-      await this.subscriptions.release({ id: user.id, clerkId: clerkUserId }, { cancel: true }, db);
+      await this.subscriptions.cancelFor({ id: user.id, clerkId: clerkUserId }, { cancel: true }, db);
       await this.repository.update(user.id, { ...NOBODY, deletedAt: new Date() }, db);
       if (user.clerkEmail !== null) await this.settle(user.clerkEmail, db);
     }
@@ -157,16 +157,22 @@ export class SyncedUsersService {
     return winner?.id === id;
   }
 
-  /** @throws {Overtaken} Then the row is locked, and its names must not be asked for after it. */
-  private async writeSettled(before: User, fields: Snapshot, key: EventKey, db: Queryable): Promise<Written> {
+  /** @throws {ConcurrencyConflict} Then the row is locked, and its names must not be asked for after it. */
+  private async writeSettled(before: User, fields: Snapshot, key: EventVersion, db: Queryable): Promise<Written> {
     const after = await this.repository.updateIfNewer(before.id, fields, key, db, { email: fields.clerkEmail });
-    if (after === undefined) throw new Overtaken();
+    if (after === undefined) throw new ConcurrencyConflict();
     return { before, after };
   }
 
-  private async write(known: User | undefined, fields: Snapshot, key: EventKey, actor: Actor, db: Queryable): Promise<Written | undefined> {
+  private async write(
+    known: User | undefined,
+    fields: Snapshot,
+    key: EventVersion,
+    actor: Actor,
+    db: Queryable,
+  ): Promise<Written | undefined> {
     const { clerkEmail: email, clerkEmailVerified: emailVerified } = fields;
-    await holdNames('email', [known?.clerkEmail, email], db);
+    await lockNames('email', [known?.clerkEmail, email], db);
     const row = await this.lockOrInsert({ ...fields, ...keyColumns(key) }, db, known === undefined);
     if (row === undefined) return undefined;
     await this.holdClaimOf(row.user, [known?.clerkEmail, email], db);
@@ -185,10 +191,10 @@ export class SyncedUsersService {
    *
    * @param proof that somebody has, or had, proved it
    */
-  private async settle(email: string, db: Queryable, proof?: { user: User; key: EventKey; actor: Actor }): Promise<void> {
+  private async settle(email: string, db: Queryable, proof?: { user: User; key: EventVersion; actor: Actor }): Promise<void> {
     let contenders = await this.repository.contenders(email, db);
     const local = contenders.find((one) => one.clerkUserId === null);
-    if (proof !== undefined && (await this.merges.clearTheWay({ email, local, ...proof }, db)))
+    if (proof !== undefined && (await this.merges.releaseAddress({ email, local, ...proof }, db)))
       contenders = await this.repository.contenders(email, db);
     const { loser, winner } = decide(email, contenders);
     if (loser !== undefined && !(await this.repository.updateIfSame(loser, WITHOUT_EMAIL, db))) {
@@ -203,7 +209,7 @@ export class SyncedUsersService {
 
   /** Another event of theirs may have been faster, and claimed something else. */
   private async holdClaimOf({ clerkEmail }: User, held: (string | null | undefined)[], db: Queryable): Promise<void> {
-    if (!held.includes(clerkEmail)) await holdNames('email', [clerkEmail], db);
+    if (!held.includes(clerkEmail)) await lockNames('email', [clerkEmail], db);
   }
 
   private async lockOrInsert(user: NewUser, db: Queryable, isUnknown = false): Promise<{ user: User; isNew: boolean } | undefined> {

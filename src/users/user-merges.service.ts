@@ -2,7 +2,7 @@ import { Injectable, Logger } from '@nestjs/common';
 import type { Actor } from '../access/principal.js';
 import { AccountsService } from '../accounts/accounts.service.js';
 import { AuditService } from '../audit/audit.service.js';
-import { type EventKey, keyColumns } from '../sync/event-version.js';
+import { type EventVersion, keyColumns } from '../sync/event-version.js';
 import type { Queryable } from '../platform/database/database.js';
 import { MembershipsService } from '../memberships/memberships.service.js';
 import { SessionsService } from '../sessions/sessions.service.js';
@@ -15,7 +15,7 @@ import type { User } from './users.table.js';
 export interface Proof {
   email: string;
   user: User;
-  key: EventKey;
+  key: EventVersion;
   actor: Actor;
 }
 
@@ -41,7 +41,7 @@ export class UserMerges {
    * The local user who has an address that a Clerk user has proved gives way: the same person's row merges, a
    * squatter's loses it. Answers whether the address is free of them now.
    */
-  async clearTheWay(proof: Proof & { local: User | undefined }, db: Queryable): Promise<boolean> {
+  async releaseAddress(proof: Proof & { local: User | undefined }, db: Queryable): Promise<boolean> {
     const { local, user, email, key } = proof;
     if (local === undefined) {
       const later = await this.repository.lockLaterMerge(email, key, db);

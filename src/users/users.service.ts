@@ -169,7 +169,7 @@ export class UsersService implements OnModuleInit {
       // Another request of theirs was faster.
       if (before === undefined) return;
       if (before.clerkUserId !== null) throw new ManagedByClerk();
-      await this.subscriptions.release({ id: userId, clerkId: null }, { cancel: cancelSubscription }, tx);
+      await this.subscriptions.cancelFor({ id: userId, clerkId: null }, { cancel: cancelSubscription }, tx);
       await this.memberships.endAllOfUser(userId, actor, tx);
       await this.repository.markDeleted(userId, tx);
       await this.record('user.deleted', userId, actor, {}, tx);
@@ -188,7 +188,7 @@ export class UsersService implements OnModuleInit {
     await this.accounts.removeAll([userId], db);
     const before = await this.repository.lock(userId, db);
     if (before === undefined || before.emailVerified || before.email !== email || before.clerkUserId !== null) return undefined;
-    await this.subscriptions.release({ id: userId, clerkId: null }, { cancel: true }, db);
+    await this.subscriptions.cancelFor({ id: userId, clerkId: null }, { cancel: true }, db);
     await this.takeovers.endAllMadeBy(userId, actor, db);
     const organizationIds = await this.memberships.endAllOfDeletedUser(userId, actor, db);
     await this.repository.markDeleted(userId, db);
@@ -197,7 +197,7 @@ export class UsersService implements OnModuleInit {
   }
 
   /** Makes the row of a Clerk user met by its token; undefined for one that is dead. */
-  async meetClerkUser(clerkUserId: string, db: Queryable): Promise<User | undefined> {
+  async findOrCreateClerkStub(clerkUserId: string, db: Queryable): Promise<User | undefined> {
     const isNew = await this.repository.insertClerkUser({ id: newId(), clerkUserId }, db);
     const user = await this.repository.findByClerkId(clerkUserId, db);
     if (user === undefined || user.deletedAt !== null) return undefined;
@@ -259,7 +259,7 @@ export class UsersService implements OnModuleInit {
           dead.map(({ clerkUserId }) => clerkUserId),
           tx,
         );
-        await this.subscriptions.keep(userIds, tx);
+        await this.subscriptions.pinOwners(userIds, tx);
         await this.audit.erase(userIds, tx);
         await this.repository.remove(userIds, tx);
         return dead.length;

@@ -8,9 +8,9 @@ import { Poller } from '../platform/queue/poller.js';
 import { reasonOf } from '../platform/logging/reason.js';
 import { Config } from '../platform/config/config.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
-import { isPassing } from '../platform/database/database-errors.js';
+import { isRetryable } from '../platform/database/database-errors.js';
 import { readPayload } from './payloads.js';
-import { type InboxEvent, Unreadable, type WebhookProvider } from './webhook-provider.port.js';
+import { type InboxEvent, MalformedPayload, type WebhookProvider } from './webhook-provider.port.js';
 import { type Backlog, type ClaimedEvent, WebhooksRepository } from './webhooks.repository.js';
 
 export const BODY_CONTEXT = 'webhook_events.body';
@@ -151,7 +151,7 @@ export class Inbox implements OnApplicationBootstrap, BeforeApplicationShutdown 
   private begin(events: ClaimedEvent[], lanes: number): void {
     const waiting = [...events];
     // One that waited here for long would outlive its lease, and lose an attempt for nothing.
-    const late = setTimeout(() => void this.giveBack(waiting.splice(0)), GIVE_BACK_MS);
+    const late = setTimeout(() => void this.releaseLease(waiting.splice(0)), GIVE_BACK_MS);
     const lane = async () => {
       for (let event = waiting.shift(); event !== undefined; event = waiting.shift()) await this.attempt(event);
       clearTimeout(late);
@@ -164,9 +164,9 @@ export class Inbox implements OnApplicationBootstrap, BeforeApplicationShutdown 
     }
   }
 
-  private async giveBack(events: ClaimedEvent[]): Promise<void> {
+  private async releaseLease(events: ClaimedEvent[]): Promise<void> {
     for (const event of events) {
-      await this.repository.giveBack(event).catch((error: unknown) => {
+      await this.repository.releaseLease(event).catch((error: unknown) => {
         // Its lease ends in a moment anyway.
         this.logger.warn({ err: error, ...about(event) }, 'A webhook event could not be given back');
       });
@@ -176,7 +176,7 @@ export class Inbox implements OnApplicationBootstrap, BeforeApplicationShutdown 
   private async attempt(event: ClaimedEvent): Promise<void> {
     const labels = { provider: event.provider, type: this.labelOf(event.provider, event.type) };
     try {
-      const outcome = await this.bringAbout(event);
+      const outcome = await this.process(event);
       if (outcome === undefined) return;
       this.attempts.inc({ ...labels, outcome });
       this.seconds.observe({ provider: event.provider }, (Date.now() - event.receivedAt.getTime()) / 1000);
@@ -191,7 +191,7 @@ export class Inbox implements OnApplicationBootstrap, BeforeApplicationShutdown 
   }
 
   /** Undefined when another worker has the event. */
-  private async bringAbout(event: ClaimedEvent): Promise<Outcome | undefined> {
+  private async process(event: ClaimedEvent): Promise<Outcome | undefined> {
     // An attempt that took its process along left no note of it.
     if (event.attempts > MAX_ATTEMPTS) throw new Error('The last attempt did not come to an end');
     const provider = this.providers.get(event.provider);
@@ -202,14 +202,14 @@ export class Inbox implements OnApplicationBootstrap, BeforeApplicationShutdown 
         try {
           return await this.db.transaction((tx) => this.apply(event, read, provider, tx));
         } catch (error) {
-          if (!isPassing(error) || tries === TRIES) throw error;
+          if (!isRetryable(error) || tries === TRIES) throw error;
           // Not in step with whoever it met.
           await sleep(Math.random() * 5 * tries);
         }
       }
     } catch (error) {
       if (error instanceof LeaseLost) return undefined;
-      if (!(error instanceof Unreadable)) throw error;
+      if (!(error instanceof MalformedPayload)) throw error;
       return (await this.repository.finish(event, 'quarantined', error.message)) ? 'quarantined' : undefined;
     }
   }
@@ -228,7 +228,7 @@ export class Inbox implements OnApplicationBootstrap, BeforeApplicationShutdown 
     const bytes = this.keyring.decryptBytes(body, BODY_CONTEXT);
     const payload = readPayload(bytes);
     // Without a time it could not be read when it came, and is replayed.
-    const envelope = eventAt === null ? provider.envelopeOf(payload, bytes) : { type, eventAt };
+    const envelope = eventAt === null ? provider.parseEnvelope(payload, bytes) : { type, eventAt };
     return { messageId, payload, actor: { ...SYSTEM, requestId: messageId }, ...envelope };
   }
 }

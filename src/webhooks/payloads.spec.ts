@@ -1,5 +1,5 @@
 import { masked, readPayload } from './payloads.js';
-import { Unreadable } from './webhook-provider.port.js';
+import { MalformedPayload } from './webhook-provider.port.js';
 
 const read = (text: string) => readPayload(Buffer.from(text));
 
@@ -22,7 +22,7 @@ describe('readPayload', () => {
     ['a character that is cut in half', Buffer.from('{"a":"ü"}').fill(0x22, 7, 8)],
     ['text in UTF-16', Buffer.from('{}', 'utf16le')],
   ])('cannot read %s', (_what, body) => {
-    expect(() => readPayload(body)).toThrow(new Unreadable('The body is no JSON in UTF-8'));
+    expect(() => readPayload(body)).toThrow(new MalformedPayload('The body is no JSON in UTF-8'));
   });
 
   it('never quotes what it cannot read', () => {
@@ -31,13 +31,13 @@ describe('readPayload', () => {
 
   it('reads 64 levels and no more', () => {
     expect(() => read(nested(64))).not.toThrow();
-    expect(() => read(nested(65))).toThrow(new Unreadable('The body is nested deeper than 64 levels'));
-    expect(() => read(nested(400_000))).toThrow(Unreadable);
+    expect(() => read(nested(65))).toThrow(new MalformedPayload('The body is nested deeper than 64 levels'));
+    expect(() => read(nested(400_000))).toThrow(MalformedPayload);
   });
 
   it('does not take __proto__ for a name, wherever it stands', () => {
     for (const text of ['{"__proto__":{"admin":true}}', '{"data":[{"a":{"__proto__":1}}]}', '{"\\u005f_proto__":null}']) {
-      expect(() => read(text)).toThrow(new Unreadable('The body has a name that no provider sends: __proto__'));
+      expect(() => read(text)).toThrow(new MalformedPayload('The body has a name that no provider sends: __proto__'));
     }
     expect(read('{"a":"__proto__"}')).toEqual({ a: '__proto__' });
   });

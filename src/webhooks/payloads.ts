@@ -1,4 +1,4 @@
-import { Unreadable } from './webhook-provider.port.js';
+import { MalformedPayload } from './webhook-provider.port.js';
 
 /** What no provider sends. */
 const MAX_DEPTH = 64;
@@ -8,7 +8,7 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 /**
  * Reads a signed body.
  *
- * @throws {Unreadable} when it is no UTF-8, no JSON, or has what only an attack has
+ * @throws {MalformedPayload} when it is no UTF-8, no JSON, or has what only an attack has
  */
 export function readPayload(body: Buffer): unknown {
   let payload: unknown;
@@ -16,7 +16,7 @@ export function readPayload(body: Buffer): unknown {
     payload = JSON.parse(utf8.decode(body));
   } catch {
     // The parser's words quote the body.
-    throw new Unreadable('The body is no JSON in UTF-8');
+    throw new MalformedPayload('The body is no JSON in UTF-8');
   }
   inspect(payload, 0);
   return payload;
@@ -24,9 +24,9 @@ export function readPayload(body: Buffer): unknown {
 
 function inspect(value: unknown, depth: number): void {
   if (typeof value !== 'object' || value === null) return;
-  if (depth >= MAX_DEPTH) throw new Unreadable(`The body is nested deeper than ${MAX_DEPTH} levels`);
+  if (depth >= MAX_DEPTH) throw new MalformedPayload(`The body is nested deeper than ${MAX_DEPTH} levels`);
   for (const [key, child] of Object.entries(value)) {
-    if (key === '__proto__') throw new Unreadable('The body has a name that no provider sends: __proto__');
+    if (key === '__proto__') throw new MalformedPayload('The body has a name that no provider sends: __proto__');
     inspect(child, depth + 1);
   }
 }

@@ -8,7 +8,7 @@ export interface Envelope {
   /** ISO 8601; the moment the event tells of. */
   eventAt: string;
   /** Instead of the body, where that holds what must not be stored: one-time codes above all. */
-  keepOnly?: object;
+  redactedPayload?: object;
 }
 
 /** One event on its way to the rows that it changes. */
@@ -22,7 +22,7 @@ export interface InboxEvent {
 }
 
 /** A body that is signed but says nothing we understand. It is kept and shown, and nothing comes of it. */
-export class Unreadable extends Error {}
+export class MalformedPayload extends Error {}
 
 /**
  * A sender of webhooks: its secrets, and how its payloads become snapshots that the owning services take.
@@ -35,13 +35,13 @@ export interface WebhookProvider {
   readonly keys: KeyObject[];
   /** The events that it is known to send. */
   readonly types: ReadonlySet<string>;
-  /** @throws {Unreadable} */
-  envelopeOf(payload: unknown, body: Buffer): Envelope;
+  /** @throws {MalformedPayload} */
+  parseEnvelope(payload: unknown, body: Buffer): Envelope;
   /**
    * Brings the event's effect about, in the given transaction; the same event may come again and any other may
    * have come before. Answers false for one that changes nothing here by its kind.
    *
-   * @throws {Unreadable}
+   * @throws {MalformedPayload}
    */
   apply(event: InboxEvent, db: Queryable): Promise<boolean>;
 }

@@ -81,7 +81,7 @@ export class WebhooksRepository {
   }
 
   /** Undoes a claim: nothing was attempted. */
-  async giveBack({ id, attempts }: Pick<ClaimedEvent, 'id' | 'attempts'>, db: Queryable = this.db): Promise<void> {
+  async releaseLease({ id, attempts }: Pick<ClaimedEvent, 'id' | 'attempts'>, db: Queryable = this.db): Promise<void> {
     await db
       .update(events)
       .set({ attempts: attempts - 1, leasedUntil: null })
@@ -148,7 +148,7 @@ export class WebhooksRepository {
   }
 
   /** Makes events due again with all their attempts; answers how many. Those whose body is gone are left out. */
-  async revive(ids: string[], db: Queryable): Promise<WebhookEventSummary[]> {
+  async requeue(ids: string[], db: Queryable): Promise<WebhookEventSummary[]> {
     return db
       .update(events)
       .set({ status: 'pending', attempts: 0, nextAttemptAt: sql`now()`, leasedUntil: null, processedAt: null })

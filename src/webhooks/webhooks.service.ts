@@ -14,7 +14,7 @@ import { JobsService } from '../jobs/jobs.service.js';
 import { BODY_CONTEXT, Inbox } from './inbox.worker.js';
 import { masked, readPayload } from './payloads.js';
 import { verifiedMessageId } from '../platform/crypto/webhook-signature.js';
-import { type Envelope, Unreadable, type WebhookProvider } from './webhook-provider.port.js';
+import { type Envelope, MalformedPayload, type WebhookProvider } from './webhook-provider.port.js';
 import type { WebhookEvent } from './webhook-events.table.js';
 import { InvalidSignature, WebhookBodyGone, WebhookEventNotFound } from './webhooks.errors.js';
 import { type WebhookEventSummary, type WebhookFilters, WebhooksRepository } from './webhooks.repository.js';
@@ -122,7 +122,7 @@ export class WebhooksService implements OnModuleInit {
     const revived = await this.db.transaction(async (tx) => {
       const { status, body } = found(await this.repository.lock(id, tx));
       if (body === null) throw new WebhookBodyGone();
-      const [event] = await this.repository.revive([id], tx);
+      const [event] = await this.repository.requeue([id], tx);
       await this.audit.record(
         {
           actor,
@@ -153,7 +153,7 @@ export class WebhooksService implements OnModuleInit {
       (limit) =>
         this.db.transaction(async (tx) => {
           const some = await this.repository.lockToReplay(filters, { limit, after, until }, tx);
-          await this.repository.revive(
+          await this.repository.requeue(
             some.map(({ id }) => id),
             tx,
           );
@@ -178,15 +178,15 @@ export class WebhooksService implements OnModuleInit {
     const seal = (bytes: Buffer) => this.keyring.encryptBytes(bytes, BODY_CONTEXT);
     let envelope: Envelope;
     try {
-      envelope = provider.envelopeOf(readPayload(body), body);
+      envelope = provider.parseEnvelope(readPayload(body), body);
     } catch (error) {
-      if (!(error instanceof Unreadable)) throw error;
+      if (!(error instanceof MalformedPayload)) throw error;
       // Refused, the provider would send it for days and then give up on us altogether.
       return { type: '', eventAt: null, body: seal(body), status: 'quarantined', lastError: error.message };
     }
-    const { type, eventAt, keepOnly } = envelope;
-    if (keepOnly === undefined) return { type, eventAt, body: seal(body), status: 'pending', lastError: null };
-    return { type, eventAt, body: seal(Buffer.from(JSON.stringify(keepOnly))), status: 'ignored', lastError: null };
+    const { type, eventAt, redactedPayload } = envelope;
+    if (redactedPayload === undefined) return { type, eventAt, body: seal(body), status: 'pending', lastError: null };
+    return { type, eventAt, body: seal(Buffer.from(JSON.stringify(redactedPayload))), status: 'ignored', lastError: null };
   }
 
   private payloadOf({ body }: WebhookEvent): unknown {
@@ -194,7 +194,7 @@ export class WebhooksService implements OnModuleInit {
     try {
       return masked(readPayload(this.keyring.decryptBytes(body, BODY_CONTEXT)));
     } catch (error) {
-      if (error instanceof Unreadable) return undefined;
+      if (error instanceof MalformedPayload) return undefined;
       throw error;
     }
   }

@@ -2,17 +2,21 @@ import type { PaymentSnapshot, SubscriptionSnapshot } from '../../src/subscripti
 import {
   disputeOf,
   paymentOf,
-  refundOf as dodoRefundOf,
-  subscriptionOf as dodoSubscriptionOf,
+  dodoRefundOf,
+  dodoSubscriptionOf,
 } from '../../src/providers/dodo/dodo-objects.js';
-import { orderOf, refundOf as polarRefundOf, subscriptionOf as polarSubscriptionOf } from '../../src/providers/polar/polar-objects.js';
+import {
+  orderOf,
+  polarRefundOf,
+  polarSubscriptionOf,
+} from '../../src/providers/polar/polar-objects.js';
 import type { BillingRows } from './billing-rows.js';
 import { type ProvidersWorld, isOrganization, type OwnerName, OWNERS, rendered } from './providers-world.js';
 
 /** `BILLING_GRACE_DAYS`, when nobody says otherwise. */
 const GRACE_MS = 7 * 86_400_000;
 
-type Said = SubscriptionSnapshot['says'];
+type Said = SubscriptionSnapshot['ownerHints'];
 
 /**
  * What must be there at the end, read from the providers' own state and not from any event.
@@ -39,19 +43,19 @@ export function billingTruthOf(world: ProvidersWorld, { isAllTold = false } = {}
     ...polar.listSubscriptions().map((one) => polarSubscriptionOf(one, when)),
     ...[...dodo.subscriptions.values()].map((one) => dodoSubscriptionOf(one, when)),
   ]) {
-    const { customer, says, providerSubscriptionId, isGraceGuessed: _, pastTrial, ...fields } = snapshot;
+    const { customer, ownerHints, providerSubscriptionId, isGraceGuessed: _, pastTrial, ...fields } = snapshot;
     if (!isTold(providerSubscriptionId)) continue;
     const current = { start: fields.currentPeriodStart!, end: fields.currentPeriodEnd! };
     for (const { start, end } of pastTrial === undefined ? [current] : [current, pastTrial])
       truth.periods[`${providerSubscriptionId} ${start.toISOString()}`] = { ends_at: end };
-    const owner = ownerBy(says, known) ?? truth.customers[customer.providerCustomerId]?.['owner'];
+    const owner = ownerBy(ownerHints, known) ?? truth.customers[customer.providerCustomerId]?.['owner'];
     truth.subscriptions[providerSubscriptionId] = { ...inColumns(fields), provider_customer_id: customer.providerCustomerId, owner };
   }
   for (const snapshot of paymentsOf(world)) {
-    const { customer, says, kind, providerPaymentId, ...fields } = snapshot;
+    const { customer, ownerHints, kind, providerPaymentId, ...fields } = snapshot;
     if (!isTold(providerPaymentId)) continue;
     const above = truth.subscriptions[fields.providerSubscriptionId ?? ''] ?? truth.payments[`payment ${fields.ofProviderPaymentId}`];
-    const owner = ownerBy(says, known) ?? above?.['owner'] ?? truth.customers[customer.providerCustomerId]?.['owner'];
+    const owner = ownerBy(ownerHints, known) ?? above?.['owner'] ?? truth.customers[customer.providerCustomerId]?.['owner'];
     truth.payments[`${kind} ${providerPaymentId}`] = { ...inColumns(fields), owner };
   }
   return truth;

@@ -137,7 +137,7 @@ export class BillingWorld {
     const webhooks = this.app.get<PolarWebhooks | DodoWebhooks>(side.name === 'polar' ? PolarWebhooks : DodoWebhooks);
     const body = bodyAt(event, this.clock.now());
     const payload: unknown = JSON.parse(body);
-    const { type, eventAt } = webhooks.envelopeOf(payload, Buffer.from(body));
+    const { type, eventAt } = webhooks.parseEnvelope(payload, Buffer.from(body));
     const { messageId } = event;
     await this.app.get<Database>(DATABASE).transaction((tx) => webhooks.apply({ messageId, type, eventAt, payload, actor: SYSTEM }, tx));
   }

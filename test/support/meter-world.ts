@@ -2,7 +2,7 @@ import { newId } from '../../src/platform/crypto/ids.js';
 import { Clock } from '../../src/platform/time/clock.service.js';
 import { DATABASE, type Database } from '../../src/platform/database/database.js';
 import { MeterExporter } from '../../src/usage/exports/meter-exporter.worker.js';
-import { LINE_LIMITS, MeterLine, type Outcome } from '../../src/usage/exports/meter-dispatcher.js';
+import { LINE_LIMITS, MeterDispatcher, type DispatchOutcome } from '../../src/usage/exports/meter-dispatcher.js';
 import { MetersRepository } from '../../src/usage/exports/meter-exports.repository.js';
 import { type MeteredEvent, MetersService } from '../../src/usage/exports/meter-exports.service.js';
 import { DodoMeter } from '../../src/providers/dodo/dodo-meter.client.js';
@@ -140,8 +140,8 @@ export type LineByHand = Awaited<ReturnType<typeof lineByHand>>;
 /** A line of a meter that works when it is told to, beside an application whose own workers have stopped. */
 export async function lineByHand({ app }: TestApp, provider: MeterProvider, limits: Partial<typeof LINE_LIMITS> = {}) {
   await app.get(MeterExporter).beforeApplicationShutdown();
-  const outcomes: Record<Outcome, number> = { taken: 0, refused: 0, failed: 0 };
-  const line = new MeterLine(
+  const outcomes: Record<DispatchOutcome, number> = { taken: 0, refused: 0, failed: 0 };
+  const line = new MeterDispatcher(
     app.get(provider === 'polar' ? PolarMeter : DodoMeter),
     app.get(MetersRepository),
     app.get(Clock),

@@ -10,7 +10,7 @@ import type { SecurityMails } from '../../accounts/security-mails.service.js';
 import type { AuditService } from '../../audit/audit.service.js';
 import { isId } from '../../platform/crypto/ids.js';
 import type { Database, Queryable } from '../../platform/database/database.js';
-import { isDatabaseAway, isDeadlock, isUniqueViolation } from '../../platform/database/database-errors.js';
+import { isDatabaseUnavailable, isDeadlock, isUniqueViolation } from '../../platform/database/database-errors.js';
 import { sessions } from '../../sessions/sessions.table.js';
 import type { Takeovers } from '../../users/takeovers.service.js';
 import { users } from '../../users/users.table.js';
@@ -160,8 +160,8 @@ function protect<T extends Operations>(adapter: T, services: AdapterServices, db
     await record('account', userId);
     await endWhatUnprovedMade(account);
     const provider = String(account['providerId']);
-    const isNews = provider !== 'credential' && signInContext.getStore()?.newUser?.id !== userId;
-    if (isNews && db !== undefined) await known(() => securityMails.sendMethodLinked(userId, provider, db));
+    const isNewer = provider !== 'credential' && signInContext.getStore()?.newUser?.id !== userId;
+    if (isNewer && db !== undefined) await known(() => securityMails.sendMethodLinked(userId, provider, db));
   };
 
   /** The link in the mail is bound to the session that the sign-up opens. */
@@ -295,7 +295,8 @@ async function known<T>(work: () => Promise<T>): Promise<T> {
 }
 
 function inOurWords(error: unknown): Error {
-  if (isDatabaseAway(error)) return new APIError('SERVICE_UNAVAILABLE', { code: 'SERVICE_UNAVAILABLE', message: 'The database is away' });
+  if (isDatabaseUnavailable(error))
+    return new APIError('SERVICE_UNAVAILABLE', { code: 'SERVICE_UNAVAILABLE', message: 'The database is away' });
   if (isUniqueViolation(error, 'users_email_key'))
     return new APIError('CONFLICT', { code: 'EMAIL_TAKEN', message: 'Another account uses this email' });
   if (isUniqueViolation(error, 'accounts_provider_provider_account_id_key') || isDeadlock(error))

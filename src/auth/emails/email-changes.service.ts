@@ -6,7 +6,7 @@ import { AccountsService } from '../../accounts/accounts.service.js';
 import { SecurityMails } from '../../accounts/security-mails.service.js';
 import { AuditService } from '../../audit/audit.service.js';
 import { ManagedByClerk } from '../../platform/problems/problems.errors.js';
-import { holdNames } from '../../platform/database/locks.js';
+import { lockNames } from '../../platform/database/locks.js';
 import { Config } from '../../platform/config/config.js';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
 import { OutboxService } from '../../outbox/outbox.service.js';
@@ -80,7 +80,7 @@ export class EmailChanges implements OnModuleInit {
     const change: EmailChange = { userId: user.id, sessionId: caller.sessionId, newEmail, callbackURL };
     await this.db.transaction(async (tx) => {
       // The newest request alone counts: a link to a mistyped address ends here.
-      await holdNames('email change', [user.id], tx);
+      await lockNames('email change', [user.id], tx);
       await this.mails.reserveEmailChange(newEmail, user.id, tx);
       await this.accounts.cancelVerificationsOfKind(user.id, PREFIX, tx);
       await this.keep(token, change, tx);
@@ -136,7 +136,7 @@ export class EmailChanges implements OnModuleInit {
   ): Promise<void> {
     // All links of the user end, this one too: of many who confirm at once one finds it.
     const cancelled = await this.accounts.cancelVerifications(userId, tx);
-    if (!cancelled.has(identifier) || !(await this.sessions.holdLive(userId, sessionId, tx))) throw new InvalidToken();
+    if (!cancelled.has(identifier) || !(await this.sessions.lockLiveSession(userId, sessionId, tx))) throw new InvalidToken();
     const before = await this.users.get(userId);
     const actor: Actor = { kind: 'user', id: userId, ...origin };
     await this.users.changeEmail(userId, newEmail, actor, tx);

@@ -1,4 +1,4 @@
-import { isDatabaseAway, isDeadlock, isStaleStatement } from './database-errors.js';
+import { isDatabaseUnavailable, isDeadlock, isStaleStatement } from './database-errors.js';
 
 /** As `pg` reports it: PostgreSQL names the routine that raised the error. */
 const fromPostgres = (code: string, routine = 'exec_simple_query') =>
@@ -9,33 +9,33 @@ const fromNode = (code: string, syscall: string) => Object.assign(new Error(code
 describe('errors of the database', () => {
   it('takes a stale plan for retryable, also as Drizzle wraps it', () => {
     const stale = fromPostgres('0A000', 'RevalidateCachedQuery');
-    expect([isStaleStatement(stale), isDatabaseAway(stale)]).toEqual([true, true]);
-    expect(isDatabaseAway(new Error('Failed query', { cause: stale }))).toBe(true);
-    expect(isDatabaseAway(fromPostgres('26000', 'FetchPreparedStatement'))).toBe(true);
+    expect([isStaleStatement(stale), isDatabaseUnavailable(stale)]).toEqual([true, true]);
+    expect(isDatabaseUnavailable(new Error('Failed query', { cause: stale }))).toBe(true);
+    expect(isDatabaseUnavailable(fromPostgres('26000', 'FetchPreparedStatement'))).toBe(true);
   });
 
   it('takes a statement that PostgreSQL never runs for a fault of ours', () => {
     expect(isStaleStatement(fromPostgres('0A000', 'transformLockingClause'))).toBe(false);
-    expect(isDatabaseAway(fromPostgres('0A000', 'transformLockingClause'))).toBe(false);
+    expect(isDatabaseUnavailable(fromPostgres('0A000', 'transformLockingClause'))).toBe(false);
   });
 
   it.each(['08P01', '42P05', '53400', '57P04', '54000', '58P01', 'XX000', 'XX001', '22008', '23505', '40002', '3D000', '28P01'])(
     'does not take %s for an unavailable database',
-    (code) => expect(isDatabaseAway(fromPostgres(code))).toBe(false),
+    (code) => expect(isDatabaseUnavailable(fromPostgres(code))).toBe(false),
   );
 
   it.each(['08006', '08001', '53100', '53200', '53300', '57P01', '57P02', '57P03', '57014', '55P03', '25006'])(
     'takes %s for an unavailable database',
-    (code) => expect(isDatabaseAway(fromPostgres(code))).toBe(true),
+    (code) => expect(isDatabaseUnavailable(fromPostgres(code))).toBe(true),
   );
 
   it('knows the code that PgBouncer gives to all of its errors', () => {
-    expect(isDatabaseAway(fromPooler('08P01'))).toBe(true);
+    expect(isDatabaseUnavailable(fromPooler('08P01'))).toBe(true);
   });
 
   it('takes a missing socket for an unavailable database, not a missing file', () => {
-    expect(isDatabaseAway(fromNode('ENOENT', 'connect'))).toBe(true);
-    expect(isDatabaseAway(fromNode('ENOENT', 'open'))).toBe(false);
+    expect(isDatabaseUnavailable(fromNode('ENOENT', 'connect'))).toBe(true);
+    expect(isDatabaseUnavailable(fromNode('ENOENT', 'open'))).toBe(false);
   });
 
   it('takes deadlocks and serialization failures for lost races', () => {

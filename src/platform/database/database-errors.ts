@@ -50,11 +50,11 @@ export function isDeadlock(error: unknown): boolean {
 }
 
 /** What a transaction had read is no longer so. Begun again it sees what another one has written. */
-export class Overtaken extends Error {}
+export class ConcurrencyConflict extends Error {}
 
 /** Whether a transaction only got in another one's way: begun again it sees what that one has written. */
-export function isPassing(error: unknown): boolean {
-  if (error instanceof Overtaken) return true;
+export function isRetryable(error: unknown): boolean {
+  if (error instanceof ConcurrencyConflict) return true;
   const code = databaseErrorOf(error)?.code;
   return code !== undefined && (CONCURRENCY_CODES.has(code) || code === '23505' || code === '23503');
 }
@@ -74,7 +74,7 @@ export function isStaleStatement(error: unknown): boolean {
  * starting up, too many clients, failed over to a read-only standby, a stale statement, or a time-out of ours.
  * Codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
  */
-export function isDatabaseAway(error: unknown): boolean {
+export function isDatabaseUnavailable(error: unknown): boolean {
   const failure = databaseErrorOf(error);
   if (failure === undefined) return false;
   const { code, routine } = failure;

@@ -6,7 +6,7 @@ import type { Queryable } from './database.js';
  * For what no row stands for: which of several rows an address belongs to. In one order, so that two who hold
  * several do not wait for each other.
  */
-export async function holdNames(kind: string, names: (string | null | undefined)[], db: Queryable): Promise<void> {
+export async function lockNames(kind: string, names: (string | null | undefined)[], db: Queryable): Promise<void> {
   const sorted = [...new Set(names)].filter((name) => name != null).sort();
   if (sorted.length === 0) return;
   const list = sql.join(

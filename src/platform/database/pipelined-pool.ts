@@ -58,7 +58,7 @@ export class PipelinedPool extends pg.Pool {
     slot.inFlight += 1;
     try {
       await slot.ready;
-      holdWrites(slot.client);
+      corkWrites(slot.client);
       return await slot.client.query(statement, values);
     } catch (error) {
       const { severity } = error as { severity?: string };
@@ -122,7 +122,7 @@ export class PipelinedPool extends pg.Pool {
 const held = new WeakSet<object>();
 
 /** Keeps what a connection writes until this turn of the event loop ends. */
-export function holdWrites(client: pg.ClientBase): void {
+export function corkWrites(client: pg.ClientBase): void {
   const { stream } = (client as pg.Client).connection;
   if (held.has(stream)) return;
   held.add(stream);

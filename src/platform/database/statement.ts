@@ -10,10 +10,10 @@ import { type PgColumn, PgDialect, type PgTable } from 'drizzle-orm/pg-core';
  */
 export function statement(template: SQL): (values: Record<string, unknown>) => SQL {
   const made = new PgDialect().sqlToQuery(template);
-  return (values) => new Made({ ...made, params: fillPlaceholders(made.params, values) });
+  return (values) => new RawSql({ ...made, params: fillPlaceholders(made.params, values) });
 }
 
-class Made extends SQL {
+class RawSql extends SQL {
   constructor(private readonly query: QueryWithTypings) {
     super([]);
   }

@@ -1,7 +1,7 @@
 import { drizzle, type NodePgDatabase } from 'drizzle-orm/node-postgres';
 import type pg from 'pg';
-import { isDatabaseAway } from './database-errors.js';
-import { holdWrites, type PipelinedPool } from './pipelined-pool.js';
+import { isDatabaseUnavailable } from './database-errors.js';
+import { corkWrites, type PipelinedPool } from './pipelined-pool.js';
 import type { StatementNames } from './statement-names.js';
 
 /**
@@ -19,7 +19,7 @@ export async function transact<T>(
   const giveUpWhenAway = (failure: unknown): never => {
     // That ROLLBACK found no connection says nothing.
     if (isLost) throw reason;
-    if (isDatabaseAway(failure)) {
+    if (isDatabaseUnavailable(failure)) {
       isLost = true;
       reason = failure;
       // ROLLBACK would wait for a server that does not answer; losing the connection does the same.
@@ -56,7 +56,7 @@ class TransactionConnection {
     // Something that went on beside what failed would be no part of any transaction.
     if (this.isOver && text !== 'rollback') throw new Error('The transaction is over');
     this.isOver ||= ends;
-    holdWrites(this.client);
+    corkWrites(this.client);
     if (text.startsWith('begin')) {
       this.begun = this.client.query(config);
       this.begun.catch(() => undefined);

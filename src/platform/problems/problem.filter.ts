@@ -1,6 +1,6 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, Logger } from '@nestjs/common';
 import type { Request, Response } from 'express';
-import { isDatabaseAway, isDeadlock, Overtaken } from '../database/database-errors.js';
+import { isDatabaseUnavailable, isDeadlock, ConcurrencyConflict } from '../database/database-errors.js';
 import {
   BodyTooLarge,
   InternalError,
@@ -54,7 +54,7 @@ function toProblem(error: unknown): Problem {
   const fault = fromBodyParser(error instanceof HttpException ? error.cause : error);
   if (fault !== undefined) return fault;
   // After a deadlock nothing is left behind: the same request works a moment later.
-  if (isDatabaseAway(error) || isDeadlock(error) || error instanceof Overtaken)
+  if (isDatabaseUnavailable(error) || isDeadlock(error) || error instanceof ConcurrencyConflict)
     return new ServiceUnavailable({ headers: { 'retry-after': '1' } });
   return fromNest(error) ?? new InternalError();
 }

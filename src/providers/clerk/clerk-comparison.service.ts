@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { Injectable } from '@nestjs/common';
 import type { z } from 'zod';
 import { SYSTEM } from '../../access/principal.js';
-import { type EventKey, EventRank, keyOfRow } from '../../sync/event-version.js';
+import { type EventVersion, EventRank, keyOfRow } from '../../sync/event-version.js';
 import { PurgedIds } from '../../sync/purged-ids.service.js';
 import type { Queryable } from '../../platform/database/database.js';
 import type { Membership } from '../../memberships/organization-memberships.table.js';
@@ -12,7 +12,7 @@ import { SyncedOrganizationsService } from '../../organizations/synced-organizat
 import { SyncedUsersService } from '../../users/synced-users.service.js';
 import type { User } from '../../users/users.table.js';
 import { read } from '../object-schemas.js';
-import { Unreadable } from '../../webhooks/webhook-provider.port.js';
+import { MalformedPayload } from '../../webhooks/webhook-provider.port.js';
 import { ClerkApi, type ClerkObject } from './clerk-api.client.js';
 import { membershipObject, organizationObject, roleOf, userObject } from './clerk-objects.js';
 import { ClerkSync, organizationOf, type Statement, userOf } from './clerk-sync.service.js';
@@ -28,17 +28,17 @@ export interface Finding {
 }
 
 /** Where Clerk keeps a thing. */
-export interface Place {
+export interface RemoteRef {
   id: string;
 }
 
-export interface MembershipPlace extends Place {
+export interface MembershipRef extends RemoteRef {
   clerkOrganizationId: string;
   clerkUserId: string;
 }
 
 /** A kind of thing: where both sides have it, and how one is brought in line with the other. */
-export interface Noun<At extends Place = Place, Told = unknown, Ours = unknown> {
+export interface ComparedResource<At extends RemoteRef = RemoteRef, Told = unknown, Ours = unknown> {
   name: 'user' | 'organization' | 'membership';
   schema: z.ZodType<Told>;
   placeOf(theirs: Told): At;
@@ -47,7 +47,7 @@ export interface Noun<At extends Place = Place, Told = unknown, Ours = unknown> 
   theirs(at: At, signal?: AbortSignal): Promise<ClerkObject | undefined>;
   differences(row: Ours, told: Told): Promise<string[]>;
   /** Whether it is not alive here for another thing's sake, which is told of by itself. */
-  isBuried(told: Told): Promise<boolean>;
+  isDeletedHere(told: Told): Promise<boolean>;
   write(statement: Statement, db: Queryable): Promise<void>;
   remove(row: Ours, at: At, db: Queryable): Promise<void>;
 }
@@ -61,7 +61,7 @@ const NAME = 'reconciliation';
 /** Compares what Clerk's API shows with our rows, by the rules by which its events write them. */
 @Injectable()
 export class ClerkComparison {
-  readonly users: Noun<Place, z.infer<typeof userObject>, User> = {
+  readonly users: ComparedResource<RemoteRef, z.infer<typeof userObject>, User> = {
     name: 'user',
     schema: userObject,
     placeOf: ({ id }) => ({ id }),
@@ -69,12 +69,12 @@ export class ClerkComparison {
     idOf: ({ clerkUserId }) => clerkUserId,
     theirs: ({ id }, signal) => this.api.findUser(id, signal),
     differences: (row, told) => this.syncedUsers.differences(row, userOf(told)),
-    isBuried: async () => false,
+    isDeletedHere: async () => false,
     write: (statement, db) => this.sync.user(statement, db),
     remove: (_row, { id }, db) => this.sync.userDeleted(deletionOf({ id }), db),
   };
 
-  readonly organizations: Noun<Place, z.infer<typeof organizationObject>, Organization> = {
+  readonly organizations: ComparedResource<RemoteRef, z.infer<typeof organizationObject>, Organization> = {
     name: 'organization',
     schema: organizationObject,
     placeOf: ({ id }) => ({ id }),
@@ -82,12 +82,12 @@ export class ClerkComparison {
     idOf: ({ clerkOrganizationId }) => clerkOrganizationId,
     theirs: ({ id }, signal) => this.api.findOrganization(id, signal),
     differences: (row, told) => this.syncedOrganizations.differences(row, organizationOf(told)),
-    isBuried: async () => false,
+    isDeletedHere: async () => false,
     write: (statement, db) => this.sync.organization(statement, db),
     remove: (_row, { id }, db) => this.sync.organizationDeleted(deletionOf({ id }), db),
   };
 
-  readonly memberships: Noun<MembershipPlace, z.infer<typeof membershipObject>, Membership> = {
+  readonly memberships: ComparedResource<MembershipRef, z.infer<typeof membershipObject>, Membership> = {
     name: 'membership',
     schema: membershipObject,
     placeOf: ({ id, organization, public_user_data: { user_id: clerkUserId } }) => ({
@@ -102,7 +102,7 @@ export class ClerkComparison {
       const told = { role: roleOf(clerkRole), clerkRole };
       return (Object.keys(told) as (keyof typeof told)[]).filter((field) => row[field] !== told[field]);
     },
-    isBuried: ({ organization, public_user_data: person }) => this.isParentDead(organization.id, person.user_id),
+    isDeletedHere: ({ organization, public_user_data: person }) => this.isParentDead(organization.id, person.user_id),
     write: (statement, db) => this.sync.membership(statement, db),
     remove: ({ clerkRole, createdAt }, { id, clerkOrganizationId, clerkUserId }, db) => {
       // A whole one, as Clerk sends it; it says nothing but that this is gone.
@@ -122,8 +122,8 @@ export class ClerkComparison {
   ) {}
 
   /** Which of some things that Clerk shows do not seem to be the same here; and what of them cannot be read at all. */
-  async suspects<At extends Place, Told extends Dated, R extends Row>(
-    noun: Noun<At, Told, R>,
+  async suspects<At extends RemoteRef, Told extends Dated, R extends Row>(
+    noun: ComparedResource<At, Told, R>,
     some: ClerkObject[],
   ): Promise<{ suspects: At[]; unreadable: { id: string; finding: Finding }[] }> {
     const rows = await noun.ours(some.map(({ id }) => id));
@@ -134,7 +134,7 @@ export class ClerkComparison {
       try {
         if ((await this.compare(noun, theirs.id, theirs, row)) !== undefined) found.suspects.push(noun.placeOf(read(noun.schema, theirs)));
       } catch (error) {
-        if (!(error instanceof Unreadable)) throw error;
+        if (!(error instanceof MalformedPayload)) throw error;
         if (row?.deletedAt !== null) found.unreadable.push({ id: theirs.id, finding: { kind: 'missing', what: [error.message] } });
       }
     }
@@ -145,8 +145,8 @@ export class ClerkComparison {
    * Reads one thing on both sides, and says how they differ. Ours first: what Clerk shows is then no older than what
    * its events have written here.
    */
-  async look<At extends Place, Told extends Dated, R extends Row>(
-    noun: Noun<At, Told, R>,
+  async look<At extends RemoteRef, Told extends Dated, R extends Row>(
+    noun: ComparedResource<At, Told, R>,
     at: At,
     signal?: AbortSignal,
   ): Promise<Finding | undefined> {
@@ -156,14 +156,14 @@ export class ClerkComparison {
     return row?.deletedAt === null ? { kind: 'extra', what: [], repair: (db) => noun.remove(row, at, db) } : undefined;
   }
 
-  private async compare<At extends Place, Told extends Dated, R extends Row>(
-    noun: Noun<At, Told, R>,
+  private async compare<At extends RemoteRef, Told extends Dated, R extends Row>(
+    noun: ComparedResource<At, Told, R>,
     id: string,
     theirs: ClerkObject,
     row: R | undefined,
   ): Promise<Finding | undefined> {
     const told = read(noun.schema, theirs);
-    if (row?.deletedAt !== null && (await noun.isBuried(told))) return undefined;
+    if (row?.deletedAt !== null && (await noun.isDeletedHere(told))) return undefined;
     // The dead stay dead, and Clerk uses no id twice: whoever is right, no event of it would bring it back either.
     if (row === undefined ? await this.purgedIds.has('clerk', noun.name, id) : row.deletedAt !== null)
       return { kind: 'stale', what: ['deleted here'] };
@@ -179,11 +179,11 @@ export class ClerkComparison {
   }
 
   /** Writes as an event would; if nothing is newer than what is wrong, over that. */
-  private async write<At extends Place, Told, R extends Row>(
-    noun: Noun<At, Told, R>,
+  private async write<At extends RemoteRef, Told, R extends Row>(
+    noun: ComparedResource<At, Told, R>,
     id: string,
     statement: Statement,
-    compared: EventKey | undefined,
+    compared: EventVersion | undefined,
     db: Queryable,
   ): Promise<void> {
     await noun.write(statement, db);

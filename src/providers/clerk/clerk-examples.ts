@@ -1,7 +1,7 @@
 import type { ExampleNames } from '../examples.js';
 
 /** Events as Clerk sends them, for whoever wants to see what they do here. */
-export const EXAMPLES: Record<string, (names: ExampleNames, now: number) => object> = {
+export const CLERK_EXAMPLES: Record<string, (names: ExampleNames, now: number) => object> = {
   'user.created': userOf,
   'user.updated': (names, now) => ({ ...userOf(names, now), last_name: 'King' }),
   'user.deleted': ({ user }) => ({ object: 'user', id: user, deleted: true }),

@@ -28,7 +28,7 @@ const moment = z
   .nullable()
   .catch(null);
 
-export const envelopeObject = z.object({
+export const clerkEnvelope = z.object({
   type,
   timestamp: moment,
   instance_id: orUnknown(z.string()),

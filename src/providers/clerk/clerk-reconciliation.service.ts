@@ -3,17 +3,17 @@ import { Gauge } from 'prom-client';
 import { Metrics } from '../../platform/metrics/metrics.service.js';
 import { Config } from '../../platform/config/config.js';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
-import { isPassing } from '../../platform/database/database-errors.js';
+import { isRetryable } from '../../platform/database/database-errors.js';
 import { JobsService } from '../../jobs/jobs.service.js';
 import { SyncedMembershipsService } from '../../memberships/synced-memberships.service.js';
 import { SyncedOrganizationsService } from '../../organizations/synced-organizations.service.js';
 import { SyncedUsersService } from '../../users/synced-users.service.js';
 import { ClerkApi, type ClerkObject, MOST_IDS } from './clerk-api.client.js';
-import { ClerkComparison, type Dated, type Finding, type Noun, type Place, type Row } from './clerk-comparison.service.js';
+import { ClerkComparison, type Dated, type Finding, type ComparedResource, type RemoteRef, type Row } from './clerk-comparison.service.js';
 import { CannotReconcile } from './clerk.errors.js';
 
 export interface Difference extends Pick<Finding, 'kind' | 'what'> {
-  object: Noun['name'];
+  object: ComparedResource['name'];
   /** Clerk's. */
   id: string;
   isRepaired: boolean;
@@ -186,8 +186,8 @@ export class ClerkReconciliation implements OnModuleInit {
       );
   }
 
-  private async settleSuspects<At extends Place, Told extends Dated, R extends Row>(
-    noun: Noun<At, Told, R>,
+  private async settleSuspects<At extends RemoteRef, Told extends Dated, R extends Row>(
+    noun: ComparedResource<At, Told, R>,
     some: ClerkObject[],
     run: Run,
   ): Promise<void> {
@@ -197,7 +197,11 @@ export class ClerkReconciliation implements OnModuleInit {
   }
 
   /** Looks once more at what seems to differ, tells of it, and repairs it. */
-  private async settle<At extends Place, Told extends Dated, R extends Row>(noun: Noun<At, Told, R>, at: At, run: Run): Promise<void> {
+  private async settle<At extends RemoteRef, Told extends Dated, R extends Row>(
+    noun: ComparedResource<At, Told, R>,
+    at: At,
+    run: Run,
+  ): Promise<void> {
     const found = await this.comparison.look(noun, at, run.signal);
     if (found === undefined) return;
     let left: Finding | undefined = found;
@@ -213,12 +217,18 @@ export class ClerkReconciliation implements OnModuleInit {
       await this.db.transaction(repair);
     } catch (error) {
       // An event got in its way; both sides are looked at again.
-      if (!isPassing(error)) throw error;
+      if (!isRetryable(error)) throw error;
     }
   }
 }
 
-function tell(object: Noun['name'], id: string, { kind, what }: Finding, isRepaired: boolean, { summary, onDifference }: Run): void {
+function tell(
+  object: ComparedResource['name'],
+  id: string,
+  { kind, what }: Finding,
+  isRepaired: boolean,
+  { summary, onDifference }: Run,
+): void {
   const { counts } = summary;
   counts.set(`${kind} ${object}`, (counts.get(`${kind} ${object}`) ?? 0) + 1);
   summary.found += 1;

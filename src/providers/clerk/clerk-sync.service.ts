@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { z } from 'zod';
 import type { Actor } from '../../access/principal.js';
-import { type EventKey, EventRank, hearsay } from '../../sync/event-version.js';
+import { type EventVersion, EventRank, embedded } from '../../sync/event-version.js';
 import type { Queryable } from '../../platform/database/database.js';
 import { SyncedInvitationsService } from '../../invitations/synced-invitations.service.js';
 import { SyncedMembershipsService } from '../../memberships/synced-memberships.service.js';
@@ -31,7 +31,7 @@ export interface Statement {
   messageId: string;
   actor: Actor;
   /** Instead of a key of its own: that of the row that it repairs. */
-  repairs?: EventKey;
+  repairs?: EventVersion;
 }
 
 const NEVER = '-infinity';
@@ -77,10 +77,14 @@ export class ClerkSync {
   async membership(statement: Statement, db: Queryable): Promise<void> {
     const membership = read(membershipObject, statement.data);
     const { organization, public_user_data: person, role } = membership;
-    const [ofUser, ofOrganization] = [membership, organization].map(({ updated_at: at }) => hearsay(isoOf(at), statement.messageId));
+    const [ofUser, ofOrganization] = [membership, organization].map(({ updated_at: at }) => embedded(isoOf(at), statement.messageId));
     // Locks are taken in one order: user, organization, membership (docs/decisions/0011).
-    const user = await this.users.meet({ clerkUserId: person.user_id, name: nameOf(person), imageUrl: person.image_url }, ofUser!, db);
-    const home = await this.organizations.meet(organizationOf(organization), ofOrganization!, db);
+    const user = await this.users.findOrCreateStub(
+      { clerkUserId: person.user_id, name: nameOf(person), imageUrl: person.image_url },
+      ofUser!,
+      db,
+    );
+    const home = await this.organizations.findOrCreateStub(organizationOf(organization), ofOrganization!, db);
     if (user === undefined || home === undefined) return;
     const snapshot = {
       clerkMembershipId: membership.id,
@@ -99,11 +103,11 @@ export class ClerkSync {
   async invitation(statement: Statement, told: 'pending' | 'accepted' | 'revoked', db: Queryable): Promise<void> {
     const invitation = read(invitationObject, statement.data);
     const { user_id: invited, inviter_id: inviter, organization_id: clerkOrganizationId, role } = invitation;
-    const answeredBy = invited === null ? undefined : await this.users.meetId(invited, db);
-    const invitedBy = inviter === null ? undefined : await this.users.meetId(inviter, db);
-    const home = await this.organizations.meet(
+    const answeredBy = invited === null ? undefined : await this.users.findOrCreateStubId(invited, db);
+    const invitedBy = inviter === null ? undefined : await this.users.findOrCreateStubId(inviter, db);
+    const home = await this.organizations.findOrCreateStub(
       { clerkOrganizationId, name: '', slug: null, imageUrl: null, createdAt: null },
-      hearsay(NEVER, ''),
+      embedded(NEVER, ''),
       db,
     );
     if (home === undefined) return;
@@ -131,7 +135,7 @@ export class ClerkSync {
     const isEnded = hasEnded || SESSION_ENDS.has(status);
     // It still owes Clerk a task, and is nobody's until that is done.
     if (status === 'pending' && !isEnded) return;
-    const user = await this.users.hold(session.user_id, db);
+    const user = await this.users.lockOrCreate(session.user_id, db);
     if (user === undefined) return;
     const snapshot = {
       clerkSessionId: session.id,
@@ -162,7 +166,7 @@ export function organizationOf({ id, name, slug, image_url, created_at }: z.infe
   return { clerkOrganizationId: id, name: name ?? '', slug, imageUrl: image_url, createdAt: created_at };
 }
 
-function keyOf({ at, rank, messageId, repairs }: Statement, { updated_at: modifiedAt }: { updated_at: Date | null }): EventKey {
+function keyOf({ at, rank, messageId, repairs }: Statement, { updated_at: modifiedAt }: { updated_at: Date | null }): EventVersion {
   return repairs === undefined ? { at, modifiedAt: isoOf(modifiedAt), rank, messageId } : { ...repairs, isRepair: true };
 }
 

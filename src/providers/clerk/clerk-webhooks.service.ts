@@ -6,7 +6,7 @@ import type { Queryable } from '../../platform/database/database.js';
 import { read } from '../object-schemas.js';
 import type { Envelope, InboxEvent, WebhookProvider } from '../../webhooks/webhook-provider.port.js';
 import { WebhooksService } from '../../webhooks/webhooks.service.js';
-import { envelopeObject } from './clerk-objects.js';
+import { clerkEnvelope } from './clerk-objects.js';
 import { ClerkSync, type Statement } from './clerk-sync.service.js';
 
 /** Mails and text messages have one-time codes in them. */
@@ -77,16 +77,16 @@ export class ClerkWebhooks implements WebhookProvider {
     webhooks.register(this);
   }
 
-  envelopeOf(payload: unknown, body: Buffer): Envelope {
-    const { type, timestamp, instance_id: instanceId } = read(envelopeObject, payload);
+  parseEnvelope(payload: unknown, body: Buffer): Envelope {
+    const { type, timestamp, instance_id: instanceId } = read(clerkEnvelope, payload);
     const eventAt = timestamp?.toISOString() ?? '-infinity';
     if (!WITH_CODES.has(type)) return { type, eventAt };
     const sha256 = createHash('sha256').update(body).digest('hex');
-    return { type, eventAt, keepOnly: { object: 'event', type, timestamp: timestamp?.getTime(), instance_id: instanceId, sha256 } };
+    return { type, eventAt, redactedPayload: { object: 'event', type, timestamp: timestamp?.getTime(), instance_id: instanceId, sha256 } };
   }
 
   async apply({ type, eventAt: at, messageId, payload, actor }: InboxEvent, db: Queryable): Promise<boolean> {
-    const { data, instance_id: instanceId, event_attributes: attributes } = read(envelopeObject, payload);
+    const { data, instance_id: instanceId, event_attributes: attributes } = read(clerkEnvelope, payload);
     const effect = EFFECTS.get(type);
     // Development and production may send to one address by mistake.
     const isForeign = instanceId !== null && this.config.clerkInstanceId !== undefined && instanceId !== this.config.clerkInstanceId;

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import type DodoPayments from 'dodopayments';
-import { type EventKey, EventRank } from '../../sync/event-version.js';
+import { type EventVersion, EventRank } from '../../sync/event-version.js';
 import type { Owner } from '../../owners/owner.js';
 import { Config } from '../../platform/config/config.js';
 import {
@@ -8,13 +8,13 @@ import {
   BillingProviders,
   type CheckoutOrder,
   type CheckoutSession,
-  type Truth,
-  type TruthPage,
+  type ProviderSubscription,
+  type ProviderSubscriptionPage,
 } from '../../subscriptions/sync/billing-provider.port.js';
-import { BillingCalls, BillingProviderRefused, type Send } from '../billing-calls.js';
-import { Unreadable } from '../../webhooks/webhook-provider.port.js';
-import { dodoClient, wordsOf } from './dodo-client.js';
-import { subscriptionOf } from './dodo-objects.js';
+import { BillingCalls, ProviderRequestRejected, type Send } from '../billing-calls.js';
+import { MalformedPayload } from '../../webhooks/webhook-provider.port.js';
+import { dodoClient, parseDodoErrorBody } from './dodo-client.js';
+import { dodoSubscriptionOf } from './dodo-objects.js';
 
 const DAY_MS = 86_400_000;
 
@@ -22,7 +22,7 @@ const DAY_MS = 86_400_000;
 @Injectable()
 export class DodoApi implements BillingProvider {
   readonly name = 'dodo';
-  readonly calls = new BillingCalls('dodo', wordsOf);
+  readonly calls = new BillingCalls('dodo', parseDodoErrorBody);
 
   constructor(
     private readonly config: Config,
@@ -36,7 +36,7 @@ export class DodoApi implements BillingProvider {
     return this.config.dodoApi !== undefined;
   }
 
-  async findSubscription(id: string, signal?: AbortSignal): Promise<Truth | undefined> {
+  async findSubscription(id: string, signal?: AbortSignal): Promise<ProviderSubscription | undefined> {
     const what = 'read a subscription';
     const found = await this.calls.find(what, async (send) => dated(this.client(what, send).subscriptions.retrieve(id)), signal);
     return found && this.truthOf(what, found.answer, found.key);
@@ -46,14 +46,14 @@ export class DodoApi implements BillingProvider {
    * Page by page up to an empty one: Dodo tells neither how many there are nor whether it gives as many as it is
    * asked for. Its SDK's own walk takes the first page for the second one, and leaves that out.
    */
-  async listSubscriptions(from = '0', signal?: AbortSignal): Promise<TruthPage> {
+  async listSubscriptions(from = '0', signal?: AbortSignal): Promise<ProviderSubscriptionPage> {
     const what = 'list subscriptions';
     const page = Number(from);
     const query = { page_number: page, page_size: this.calls.limits.pageSize };
     const list = await this.calls.read(what, async (send) => dated(this.client(what, send).subscriptions.list(query)), signal);
     const { items: given } = list.answer as { items?: unknown };
     const items = this.calls.expect<unknown[]>(what, Array.isArray(given) ? given : null, 'items');
-    const truths = items.map((item) => ({ ...this.truthOf(what, item, list.key), untold: untoldIn(item) }));
+    const truths = items.map((item) => ({ ...this.truthOf(what, item, list.key), omittedFields: omittedFieldsOf(item) }));
     return { truths, next: items.length === 0 ? null : String(page + 1) };
   }
 
@@ -103,7 +103,7 @@ export class DodoApi implements BillingProvider {
     try {
       await this.calls.write(what, async (send) => this.client(what, send).subscriptions.update(providerSubscriptionId, change));
     } catch (error) {
-      if (!(error instanceof BillingProviderRefused) || error.mayPass) throw error;
+      if (!(error instanceof ProviderRequestRejected) || error.mayPass) throw error;
       // Dodo does not say by what words it refuses to end what is over.
       const truth = error.isMissing ? undefined : await this.findSubscription(providerSubscriptionId);
       if (truth !== undefined && truth.snapshot?.status !== 'canceled') throw error;
@@ -135,23 +135,23 @@ export class DodoApi implements BillingProvider {
     return dodoClient(this.config, what, send);
   }
 
-  private truthOf(what: string, object: unknown, key: EventKey | undefined): Truth {
+  private truthOf(what: string, object: unknown, key: EventVersion | undefined): ProviderSubscription {
     const { subscription_id: given } = (object ?? {}) as { subscription_id?: string };
     const id = this.calls.expect(what, given, 'id');
     if (key === undefined) return { id, unreadable: 'the answer has no date', key: NO_KEY };
     try {
-      return { id, key, snapshot: subscriptionOf(object, { at: key.at, graceMs: this.config.billingGraceDays * DAY_MS }) };
+      return { id, key, snapshot: dodoSubscriptionOf(object, { at: key.at, graceMs: this.config.billingGraceDays * DAY_MS }) };
     } catch (error) {
-      if (!(error instanceof Unreadable)) throw error;
+      if (!(error instanceof MalformedPayload)) throw error;
       return { id, key, unreadable: error.message };
     }
   }
 }
 
-const NO_KEY: EventKey = { at: '-infinity', modifiedAt: '-infinity', rank: EventRank.hearsay, messageId: 'reconciliation' };
+const NO_KEY: EventVersion = { at: '-infinity', modifiedAt: '-infinity', rank: EventRank.embedded, messageId: 'reconciliation' };
 
 /** An answer, and since when it is known: Dodo's objects do not tell when they were changed. */
-async function dated(call: { asResponse(): Promise<Response> }): Promise<{ answer: unknown; key: EventKey | undefined }> {
+async function dated(call: { asResponse(): Promise<Response> }): Promise<{ answer: unknown; key: EventVersion | undefined }> {
   const response = await call.asResponse();
   const date = new Date(response.headers.get('date') ?? '');
   const isDated = !Number.isNaN(date.getTime());
@@ -162,7 +162,7 @@ async function dated(call: { asResponse(): Promise<Response> }): Promise<{ answe
 }
 
 /** Lists leave out when a subscription of a fixed term is over. */
-function untoldIn(item: unknown): Truth['untold'] {
+function omittedFieldsOf(item: unknown): ProviderSubscription['omittedFields'] {
   return Object.hasOwn(item as object, 'expires_at') ? [] : ['endsAt'];
 }
 

@@ -1,7 +1,7 @@
 import DodoPayments from 'dodopayments';
 import type { Config } from '../../platform/config/config.js';
 import { BillingProviderFailed } from '../../subscriptions/sync/billing-provider.port.js';
-import type { Send, Words } from '../billing-calls.js';
+import type { Send, ProviderErrorBody } from '../billing-calls.js';
 
 /** The SDK, whose requests go out through `send`. */
 export function dodoClient({ dodoApi }: Config, what: string, send: Send): DodoPayments {
@@ -17,7 +17,7 @@ export function dodoClient({ dodoApi }: Config, what: string, send: Send): DodoP
 }
 
 /** https://docs.dodopayments.com/api-reference/error-codes */
-export function wordsOf(answer: object): Words | undefined {
+export function parseDodoErrorBody(answer: object): ProviderErrorBody | undefined {
   const { code, message } = answer as { code?: unknown; message?: unknown };
   if (typeof code !== 'string' || !/^[A-Z][A-Z_]+$/.test(code) || typeof message !== 'string') return undefined;
   return { code, message };

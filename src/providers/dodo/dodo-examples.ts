@@ -3,7 +3,7 @@ import type { ExampleNames, Examples } from '../examples.js';
 const MONTH_MS = 30 * 86_400_000;
 
 /** Events as Dodo sends them, for whoever wants to see what they do here. */
-export const EXAMPLES: Examples = {
+export const DODO_EXAMPLES: Examples = {
   'subscription.active': (names, now) => subscriptionOf(names, now),
   'subscription.on_hold': (names, now) => subscriptionOf(names, now, { status: 'on_hold' }),
   'subscription.past_due': (names, now) => subscriptionOf(names, now, { status: 'past_due', past_due_ends_at: iso(now + MONTH_MS / 10) }),

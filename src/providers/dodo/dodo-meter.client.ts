@@ -3,8 +3,8 @@ import type DodoPayments from 'dodopayments';
 import { Clock } from '../../platform/time/clock.service.js';
 import { Config } from '../../platform/config/config.js';
 import { type Meter, type MeterReading, Meters, ReadingsRefused } from '../../usage/exports/meter.port.js';
-import { BillingCalls, BillingProviderRefused } from '../billing-calls.js';
-import { dodoClient, wordsOf } from './dodo-client.js';
+import { BillingCalls, ProviderRequestRejected } from '../billing-calls.js';
+import { dodoClient, parseDodoErrorBody } from './dodo-client.js';
 
 const TIMEOUT_MS = 20_000;
 /** Dodo takes nothing that is older than an hour; the rest is for clocks that differ, and for the way. */
@@ -14,7 +14,7 @@ const OLDEST_MS = 55 * 60_000;
 @Injectable()
 export class DodoMeter implements Meter {
   readonly provider = 'dodo';
-  readonly calls = new BillingCalls('dodo', wordsOf);
+  readonly calls = new BillingCalls('dodo', parseDodoErrorBody);
 
   constructor(
     private readonly config: Config,
@@ -36,7 +36,7 @@ export class DodoMeter implements Meter {
     try {
       await this.calls.write(what, async (send) => dodoClient(this.config, what, send).usageEvents.ingest({ events }), { signal });
     } catch (error) {
-      if (!(error instanceof BillingProviderRefused) || !error.isAboutContent) throw error;
+      if (!(error instanceof ProviderRequestRejected) || !error.isAboutContent) throw error;
       throw (await this.isOfNobody(readings, signal)) ? refusedForAll(readings) : new ReadingsRefused(error.message);
     }
   }

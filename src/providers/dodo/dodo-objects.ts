@@ -15,10 +15,10 @@ import { count, currency, id, metadata, moment, orUnknown, preciseMoment, read, 
 const NEVER = '-infinity';
 const DAY_MS = 86_400_000;
 
-export const envelopeObject = z.object({ type, timestamp: preciseMoment, data: z.unknown().optional() });
+export const dodoEnvelope = z.object({ type, timestamp: preciseMoment, data: z.unknown().optional() });
 
 /** What tells the time of an event that does not say it itself. */
-export const datedObject = z.object({ created_at: preciseMoment });
+export const dodoDatedObject = z.object({ created_at: preciseMoment });
 
 /** A status that is not listed is not guessed at: the event is put aside, and access stays. */
 const SUBSCRIPTION_STATUSES = {
@@ -126,7 +126,7 @@ const disputeObject = z.object({
  * @param at when it was told, ISO 8601
  * @throws {Unreadable}
  */
-export function subscriptionOf(data: unknown, { at, graceMs }: { at: string; graceMs: number }): SubscriptionSnapshot {
+export function dodoSubscriptionOf(data: unknown, { at, graceMs }: { at: string; graceMs: number }): SubscriptionSnapshot {
   const subscription = read(subscriptionObject, data);
   const { status, customer, created_at: createdAt, next_billing_date: periodEnd, trial_period_days: trialDays } = subscription;
   const { cancel_at_next_billing_date: cancelAtPeriodEnd, past_due_ends_at: pastDueEnd } = subscription;
@@ -137,7 +137,7 @@ export function subscriptionOf(data: unknown, { at, graceMs }: { at: string; gra
   return {
     providerSubscriptionId: subscription.subscription_id,
     customer: customerOf(customer),
-    says: { metadata: subscription.metadata, customerMetadata: customer.metadata },
+    ownerHints: { metadata: subscription.metadata, customerMetadata: customer.metadata },
     productId: subscription.product_id,
     status: SUBSCRIPTION_STATUSES[status],
     providerStatus: status,
@@ -166,7 +166,7 @@ export function paymentOf(data: unknown, at: string): PaymentSnapshot {
     kind: 'payment',
     providerPaymentId: payment.payment_id,
     customer: customerOf(customer),
-    says: { metadata: payment.metadata, customerMetadata: customer.metadata },
+    ownerHints: { metadata: payment.metadata, customerMetadata: customer.metadata },
     // One payment may be for several; it is shown with the first.
     providerSubscriptionId: payment.subscription_id ?? payment.subscription_ids?.[0] ?? null,
     ofProviderPaymentId: null,
@@ -179,7 +179,7 @@ export function paymentOf(data: unknown, at: string): PaymentSnapshot {
 }
 
 /** @throws {Unreadable} */
-export function refundOf(data: unknown, at: string): PaymentSnapshot {
+export function dodoRefundOf(data: unknown, at: string): PaymentSnapshot {
   const { refund_id: providerPaymentId, status, ...refund } = read(refundObject, data);
   return {
     kind: 'refund',
@@ -210,7 +210,7 @@ function aboutPayment(
 ) {
   return {
     customer: customerOf(customer),
-    says: {},
+    ownerHints: {},
     providerSubscriptionId: null,
     ofProviderPaymentId,
     amount,
@@ -221,8 +221,8 @@ function aboutPayment(
 
 function customerOf({ customer_id: providerCustomerId, metadata: said }: z.infer<typeof customerObject>): CustomerSnapshot {
   // Of a customer without any metadata nothing was told, rather than that there is none.
-  const says = said === null ? null : { customerMetadata: said };
-  return { provider: 'dodo', providerCustomerId, says, modifiedAt: NEVER, isDeleted: false };
+  const ownerHints = said === null ? null : { customerMetadata: said };
+  return { provider: 'dodo', providerCustomerId, ownerHints, modifiedAt: NEVER, isDeleted: false };
 }
 
 function dateOf(at: string): Date {

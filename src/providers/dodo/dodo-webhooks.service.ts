@@ -1,13 +1,13 @@
 import { createHash, type KeyObject } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
-import { type EventKey, EventRank } from '../../sync/event-version.js';
+import { type EventVersion, EventRank } from '../../sync/event-version.js';
 import { Config } from '../../platform/config/config.js';
 import type { Queryable } from '../../platform/database/database.js';
 import { SyncedSubscriptionsService } from '../../subscriptions/sync/synced-subscriptions.service.js';
 import { read } from '../object-schemas.js';
 import type { Envelope, InboxEvent, WebhookProvider } from '../../webhooks/webhook-provider.port.js';
 import { WebhooksService } from '../../webhooks/webhooks.service.js';
-import { datedObject, disputeOf, envelopeObject, paymentOf, refundOf, subscriptionOf } from './dodo-objects.js';
+import { dodoDatedObject, disputeOf, dodoEnvelope, paymentOf, dodoRefundOf, dodoSubscriptionOf } from './dodo-objects.js';
 
 const named = (noun: string, ...verbs: string[]) => verbs.map((verb) => `${noun}.${verb}`);
 
@@ -60,20 +60,20 @@ export class DodoWebhooks implements WebhookProvider {
     webhooks.register(this);
   }
 
-  envelopeOf(payload: unknown, body: Buffer): Envelope {
-    const { type, timestamp, data } = read(envelopeObject, payload);
-    const eventAt = timestamp ?? datedObject.safeParse(data).data?.created_at ?? '-infinity';
+  parseEnvelope(payload: unknown, body: Buffer): Envelope {
+    const { type, timestamp, data } = read(dodoEnvelope, payload);
+    const eventAt = timestamp ?? dodoDatedObject.safeParse(data).data?.created_at ?? '-infinity';
     if (!WITH_SECRETS.has(type)) return { type, eventAt };
-    return { type, eventAt, keepOnly: { type, timestamp, sha256: createHash('sha256').update(body).digest('hex') } };
+    return { type, eventAt, redactedPayload: { type, timestamp, sha256: createHash('sha256').update(body).digest('hex') } };
   }
 
   async apply({ type, eventAt: at, messageId, payload, actor }: InboxEvent, db: Queryable): Promise<boolean> {
-    const { data } = read(envelopeObject, payload);
-    const key: EventKey = { at, modifiedAt: '-infinity', rank: EventRank.update, messageId };
-    const told = { key, actor };
-    if (SUBSCRIPTION.includes(type)) await this.subscriptions.apply(subscriptionOf(data, { at, graceMs: this.graceMs }), told, db);
+    const { data } = read(dodoEnvelope, payload);
+    const version: EventVersion = { at, modifiedAt: '-infinity', rank: EventRank.update, messageId };
+    const told = { version, actor };
+    if (SUBSCRIPTION.includes(type)) await this.subscriptions.apply(dodoSubscriptionOf(data, { at, graceMs: this.graceMs }), told, db);
     else if (PAYMENT.includes(type)) await this.subscriptions.applyPayment(paymentOf(data, at), told, db);
-    else if (REFUND.includes(type)) await this.subscriptions.applyPayment(refundOf(data, at), told, db);
+    else if (REFUND.includes(type)) await this.subscriptions.applyPayment(dodoRefundOf(data, at), told, db);
     else if (DISPUTE.includes(type)) await this.subscriptions.applyPayment(disputeOf(data, at), told, db);
     else return false;
     return true;

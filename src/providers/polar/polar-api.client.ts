@@ -9,13 +9,13 @@ import {
   BillingProviders,
   type CheckoutOrder,
   type CheckoutSession,
-  type Truth,
-  type TruthPage,
+  type ProviderSubscription,
+  type ProviderSubscriptionPage,
 } from '../../subscriptions/sync/billing-provider.port.js';
-import { BillingCalls, BillingProviderRefused, type Send } from '../billing-calls.js';
-import { Unreadable } from '../../webhooks/webhook-provider.port.js';
-import { polarCore, wordsOf } from './polar-core.js';
-import { datedObject, subscriptionOf } from './polar-objects.js';
+import { BillingCalls, ProviderRequestRejected, type Send } from '../billing-calls.js';
+import { MalformedPayload } from '../../webhooks/webhook-provider.port.js';
+import { polarCore, parsePolarErrorBody } from './polar-core.js';
+import { polarDatedObject, polarSubscriptionOf } from './polar-objects.js';
 
 const DAY_MS = 86_400_000;
 const NEVER = '-infinity';
@@ -24,7 +24,7 @@ const NEVER = '-infinity';
 @Injectable()
 export class PolarApi implements BillingProvider {
   readonly name = 'polar';
-  readonly calls = new BillingCalls('polar', wordsOf);
+  readonly calls = new BillingCalls('polar', parsePolarErrorBody);
 
   constructor(
     private readonly config: Config,
@@ -38,14 +38,14 @@ export class PolarApi implements BillingProvider {
     return this.config.polarApi !== undefined;
   }
 
-  async findSubscription(id: string, signal?: AbortSignal): Promise<Truth | undefined> {
+  async findSubscription(id: string, signal?: AbortSignal): Promise<ProviderSubscription | undefined> {
     const what = 'read a subscription';
     try {
       const found = await this.calls.find(what, async (send) => this.client(what, send).subscriptions.get(id), signal);
       return found && this.truthOf(what, found);
     } catch (error) {
       // It is asked for nothing but an id, and refuses to read one that is no UUID: there is none of that name.
-      if (error instanceof BillingProviderRefused && error.status === 422) return undefined;
+      if (error instanceof ProviderRequestRejected && error.status === 422) return undefined;
       throw error;
     }
   }
@@ -54,7 +54,7 @@ export class PolarApi implements BillingProvider {
    * By the time at which they started, so that a new one moves none that was shown; what has not started yet comes
    * last.
    */
-  async listSubscriptions(from = '1', signal?: AbortSignal): Promise<TruthPage> {
+  async listSubscriptions(from = '1', signal?: AbortSignal): Promise<ProviderSubscriptionPage> {
     const what = 'list subscriptions';
     const page = Number(from);
     const query = { page, limit: this.calls.limits.pageSize, sorting: ['started_at' as const] };
@@ -100,7 +100,7 @@ export class PolarApi implements BillingProvider {
     try {
       await this.calls.write(what, async (send) => this.client(what, send).subscriptions.revoke(providerSubscriptionId));
     } catch (error) {
-      const isOver = error instanceof BillingProviderRefused && (error.isMissing || error.code === 'AlreadyCanceledSubscription');
+      const isOver = error instanceof ProviderRequestRejected && (error.isMissing || error.code === 'AlreadyCanceledSubscription');
       if (!isOver) throw error;
     }
   }
@@ -114,18 +114,18 @@ export class PolarApi implements BillingProvider {
     };
   }
 
-  private truthOf(what: string, object: unknown): Truth {
+  private truthOf(what: string, object: unknown): ProviderSubscription {
     const { id, ...dates } = (object ?? {}) as { id?: string };
-    const { modified_at: modifiedAt, created_at: createdAt } = datedObject.parse(dates);
+    const { modified_at: modifiedAt, created_at: createdAt } = polarDatedObject.parse(dates);
     const at = modifiedAt ?? createdAt ?? NEVER;
-    const truth: Truth = {
+    const truth: ProviderSubscription = {
       id: this.calls.expect(what, id, 'id'),
       key: { at, modifiedAt: modifiedAt ?? NEVER, rank: EventRank.update, messageId: 'reconciliation' },
     };
     try {
-      return { ...truth, snapshot: subscriptionOf(object, { at, graceMs: this.config.billingGraceDays * DAY_MS }) };
+      return { ...truth, snapshot: polarSubscriptionOf(object, { at, graceMs: this.config.billingGraceDays * DAY_MS }) };
     } catch (error) {
-      if (!(error instanceof Unreadable)) throw error;
+      if (!(error instanceof MalformedPayload)) throw error;
       return { ...truth, unreadable: error.message };
     }
   }

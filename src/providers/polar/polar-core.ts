@@ -1,7 +1,7 @@
 import { createPolarCore } from '@polar-sh/sdk/2026-10';
 import type { Config } from '../../platform/config/config.js';
 import { BillingProviderFailed } from '../../subscriptions/sync/billing-provider.port.js';
-import type { Send, Words } from '../billing-calls.js';
+import type { Send, ProviderErrorBody } from '../billing-calls.js';
 
 /** What the SDK's services make their requests with; they go out through `send`. */
 export function polarCore({ polarApi }: Config, what: string, send: Send) {
@@ -12,7 +12,7 @@ export function polarCore({ polarApi }: Config, what: string, send: Send) {
 }
 
 /** `error` names the kind; what is wrong is told in a sentence, or by each field of the input. */
-export function wordsOf(answer: object): Words | undefined {
+export function parsePolarErrorBody(answer: object): ProviderErrorBody | undefined {
   const { error: code, error_description: description, detail = description } = answer as Partial<Record<string, unknown>>;
   if (typeof code !== 'string') return undefined;
   if (typeof detail === 'string') return { code, message: detail };

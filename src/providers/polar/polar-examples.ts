@@ -3,7 +3,7 @@ import type { ExampleNames, Examples } from '../examples.js';
 const MONTH_MS = 30 * 86_400_000;
 
 /** Events as Polar sends them, for whoever wants to see what they do here. */
-export const EXAMPLES: Examples = {
+export const POLAR_EXAMPLES: Examples = {
   'customer.created': customerOf,
   'subscription.created': (names, now) => subscriptionOf(names, now, { status: 'incomplete' }),
   'subscription.active': (names, now) => subscriptionOf(names, now),

@@ -4,8 +4,8 @@ import { createEventsService } from '@polar-sh/sdk/2026-10/services/events';
 import { Clock } from '../../platform/time/clock.service.js';
 import { Config } from '../../platform/config/config.js';
 import { type Meter, type MeterReading, Meters, ReadingsRefused, type Refusal } from '../../usage/exports/meter.port.js';
-import { BillingCalls, BillingProviderRefused } from '../billing-calls.js';
-import { polarCore, wordsOf } from './polar-core.js';
+import { BillingCalls, ProviderRequestRejected } from '../billing-calls.js';
+import { polarCore, parsePolarErrorBody } from './polar-core.js';
 
 const TIMEOUT_MS = 20_000;
 
@@ -13,7 +13,7 @@ const TIMEOUT_MS = 20_000;
 @Injectable()
 export class PolarMeter implements Meter {
   readonly provider = 'polar';
-  readonly calls = new BillingCalls('polar', wordsOf);
+  readonly calls = new BillingCalls('polar', parsePolarErrorBody);
 
   constructor(
     private readonly config: Config,
@@ -35,7 +35,7 @@ export class PolarMeter implements Meter {
     try {
       await this.calls.write(what, async (send) => createEventsService(polarCore(this.config, what, send)).ingest({ events }), { signal });
     } catch (error) {
-      if (!(error instanceof BillingProviderRefused) || !error.isAboutContent) throw error;
+      if (!(error instanceof ProviderRequestRejected) || !error.isAboutContent) throw error;
       throw new ReadingsRefused(error.message, refusalsOf(error));
     }
   }
@@ -71,7 +71,7 @@ function llmOf({ model: name, ...tokens }: MeterReading['values']): Pick<models.
 }
 
 /** `body`, `events`, the event's place, and what is wrong there; the schema that it was held against may stand between. */
-function refusalsOf({ details = [] }: BillingProviderRefused): Refusal[] {
+function refusalsOf({ details = [] }: ProviderRequestRejected): Refusal[] {
   const byEvent = Map.groupBy(details, ({ path }) => path[path.indexOf('events') + 1]);
   return [...byEvent].flatMap(([index, all]) => {
     if (typeof index !== 'number') return [];

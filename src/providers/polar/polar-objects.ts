@@ -14,10 +14,10 @@ import { count, currency, id, metadata, moment, orUnknown, preciseMoment, read, 
 
 const NEVER = '-infinity';
 
-export const envelopeObject = z.object({ type, timestamp: preciseMoment, data: z.unknown().optional() });
+export const polarEnvelope = z.object({ type, timestamp: preciseMoment, data: z.unknown().optional() });
 
 /** What tells the time of an event that does not say it itself. */
-export const datedObject = z.object({ created_at: preciseMoment, modified_at: preciseMoment });
+export const polarDatedObject = z.object({ created_at: preciseMoment, modified_at: preciseMoment });
 
 /** A status that is not listed is not guessed at: the event is put aside, and access stays. */
 const SUBSCRIPTION_STATUSES = {
@@ -108,7 +108,7 @@ const referenceObject = z.object({ customer_id: id });
  * @param at when it was told, ISO 8601
  * @throws {Unreadable}
  */
-export function subscriptionOf(data: unknown, { at, graceMs }: { at: string; graceMs: number }): SubscriptionSnapshot {
+export function polarSubscriptionOf(data: unknown, { at, graceMs }: { at: string; graceMs: number }): SubscriptionSnapshot {
   const subscription = read(subscriptionObject, data);
   const { status } = subscription;
   const pastDueAt = subscription.past_due_at ?? subscription.current_period_start ?? dateOf(at);
@@ -153,7 +153,7 @@ function snapshotOf(customer: z.infer<typeof customerObject>): CustomerSnapshot 
   return {
     provider: 'polar',
     providerCustomerId: customer.id,
-    says: { externalId: customer.external_id, customerMetadata: customer.metadata },
+    ownerHints: { externalId: customer.external_id, customerMetadata: customer.metadata },
     modifiedAt: customer.modified_at ?? NEVER,
     isDeleted: customer.deleted_at !== null,
   };
@@ -178,7 +178,7 @@ export function orderOf(data: unknown, at: string): PaymentSnapshot {
 }
 
 /** @throws {Unreadable} */
-export function refundOf(data: unknown, at: string): PaymentSnapshot {
+export function polarRefundOf(data: unknown, at: string): PaymentSnapshot {
   const refund = read(refundObject, data);
   const { status } = refund;
   return {
@@ -206,12 +206,12 @@ function belongingOf(data: unknown, { customer_id: customerId, customer, metadat
   const isPayer = customer != null && (customerId === null || customer.id === customerId);
   if (isPayer) {
     const snapshot = snapshotOf(customer);
-    return { customer: snapshot, says: { metadata: said, ...snapshot.says } };
+    return { customer: snapshot, ownerHints: { metadata: said, ...snapshot.ownerHints } };
   }
   const { customer_id: providerCustomerId } = read(referenceObject, data);
   return {
-    customer: { provider: 'polar' as const, providerCustomerId, says: null, modifiedAt: NEVER, isDeleted: false },
-    says: { metadata: said },
+    customer: { provider: 'polar' as const, providerCustomerId, ownerHints: null, modifiedAt: NEVER, isDeleted: false },
+    ownerHints: { metadata: said },
   };
 }
 

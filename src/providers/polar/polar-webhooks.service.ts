@@ -1,13 +1,13 @@
 import type { KeyObject } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
-import { type EventKey, EventRank } from '../../sync/event-version.js';
+import { type EventVersion, EventRank } from '../../sync/event-version.js';
 import { Config } from '../../platform/config/config.js';
 import type { Queryable } from '../../platform/database/database.js';
 import { SyncedSubscriptionsService } from '../../subscriptions/sync/synced-subscriptions.service.js';
 import { read } from '../object-schemas.js';
 import type { Envelope, InboxEvent, WebhookProvider } from '../../webhooks/webhook-provider.port.js';
 import { WebhooksService } from '../../webhooks/webhooks.service.js';
-import { customerOf, datedObject, envelopeObject, orderOf, refundOf, subscriptionOf } from './polar-objects.js';
+import { customerOf, polarDatedObject, polarEnvelope, orderOf, polarRefundOf, polarSubscriptionOf } from './polar-objects.js';
 
 const named = (noun: string, ...verbs: string[]) => verbs.map((verb) => `${noun}.${verb}`);
 
@@ -55,28 +55,28 @@ export class PolarWebhooks implements WebhookProvider {
     webhooks.register(this);
   }
 
-  envelopeOf(payload: unknown): Envelope {
-    const { type, timestamp, data } = read(envelopeObject, payload);
+  parseEnvelope(payload: unknown): Envelope {
+    const { type, timestamp, data } = read(polarEnvelope, payload);
     // Older ones do not say when they were made.
-    const dated = datedObject.safeParse(data).data;
+    const dated = polarDatedObject.safeParse(data).data;
     return { type, eventAt: timestamp ?? dated?.modified_at ?? dated?.created_at ?? '-infinity' };
   }
 
   async apply({ type, eventAt: at, messageId, payload, actor }: InboxEvent, db: Queryable): Promise<boolean> {
-    const { data } = read(envelopeObject, payload);
-    const modifiedAt = datedObject.safeParse(data).data?.modified_at ?? '-infinity';
-    const key: EventKey = { at, modifiedAt, rank: rankOf(type), messageId };
+    const { data } = read(polarEnvelope, payload);
+    const modifiedAt = polarDatedObject.safeParse(data).data?.modified_at ?? '-infinity';
+    const version: EventVersion = { at, modifiedAt, rank: rankOf(type), messageId };
     if (SUBSCRIPTION.includes(type))
-      await this.subscriptions.apply(subscriptionOf(data, { at, graceMs: this.graceMs }), { key, actor }, db);
+      await this.subscriptions.apply(polarSubscriptionOf(data, { at, graceMs: this.graceMs }), { version, actor }, db);
     else if (CUSTOMER.includes(type)) {
       const customer = customerOf(data);
       await this.subscriptions.applyCustomer(
         { ...customer, isDeleted: customer.isDeleted || type === 'customer.deleted' },
-        { key, actor },
+        { version, actor },
         db,
       );
-    } else if (ORDER.includes(type)) await this.subscriptions.applyPayment(orderOf(data, at), { key, actor }, db);
-    else if (REFUND.includes(type)) await this.subscriptions.applyPayment(refundOf(data, at), { key, actor }, db);
+    } else if (ORDER.includes(type)) await this.subscriptions.applyPayment(orderOf(data, at), { version, actor }, db);
+    else if (REFUND.includes(type)) await this.subscriptions.applyPayment(polarRefundOf(data, at), { version, actor }, db);
     else return false;
     return true;
   }

@@ -31,8 +31,8 @@ describe('what a provider’s object says of its owner', () => {
     ['a list', { metadata: { organizationId: ['o1'], userId: { id: 'u1' } } }],
     ['an endless id', { metadata: { organizationId: 'o'.repeat(256) }, externalId: 'e'.repeat(10_000) }],
     ['what the database cannot hold', { metadata: { organizationId: 'o\0', userId: '\uD800' } }],
-  ])('is nobody where it says %s', (_what, says) => {
-    expect(claimsOf(says)).toEqual([]);
+  ])('is nobody where it says %s', (_what, ownerHints) => {
+    expect(claimsOf(ownerHints)).toEqual([]);
   });
 
   it('names an id with colons in it whole', () => {

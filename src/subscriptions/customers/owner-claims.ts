@@ -1,6 +1,6 @@
 import { isId } from '../../platform/crypto/ids.js';
 import type { Owner, OwnerKind } from '../../owners/owner.js';
-import type { SaidOfOwner } from '../sync/billing-provider.port.js';
+import type { OwnerHints } from '../sync/billing-provider.port.js';
 
 /**
  * What a provider's object says of its owner: `organization:<id>`, `user:<id>`, or `any:<id>` where it does not
@@ -12,11 +12,11 @@ export type OwnerClaim = `${OwnerKind | 'any'}:${string}`;
 const MAX_ID_LENGTH = 255;
 
 /** In the order in which they count: an organization before the person who bought for it, what is said here before what is said of the customer. */
-export function claimsOf({ metadata, externalId, customerMetadata }: SaidOfOwner): OwnerClaim[] {
+export function claimsOf({ metadata, externalId, customerMetadata }: OwnerHints): OwnerClaim[] {
   return [...new Set([...claimsIn(metadata), ...claimAs('any', externalId), ...claimsIn(customerMetadata)])];
 }
 
-function claimsIn(metadata: SaidOfOwner['metadata']): OwnerClaim[] {
+function claimsIn(metadata: OwnerHints['metadata']): OwnerClaim[] {
   return [...claimAs('organization', metadata?.organizationId), ...claimAs('user', metadata?.userId)];
 }
 

@@ -6,7 +6,7 @@ import { SyncedSubscriptionsRepository } from '../sync/synced-subscriptions.repo
 
 /** Ends at its provider what nobody is there any more to pay for. */
 @Injectable()
-export class SubscriptionEnds implements OnModuleInit {
+export class ProviderCancellation implements OnModuleInit {
   constructor(
     private readonly outbox: OutboxService,
     private readonly providers: BillingProviders,

@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { type Actor, SYSTEM } from '../../access/principal.js';
 import { AuditService } from '../../audit/audit.service.js';
 import { Clock } from '../../platform/time/clock.service.js';
-import { holdNames } from '../../platform/database/locks.js';
+import { lockNames } from '../../platform/database/locks.js';
 import type { Owner, OwnerKind } from '../../owners/owner.js';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
 import { OutboxService } from '../../outbox/outbox.service.js';
@@ -38,23 +38,23 @@ export class SubscriptionOwners {
    * name is held, so that what names them meanwhile either sees them or is seen.
    */
   async claim(owner: Owner & { clerkId: string }, db: Queryable): Promise<void> {
-    await holdNames('owner', [owner.clerkId], db);
+    await lockNames('owner', [owner.clerkId], db);
     const payers = await this.repository.payersClaiming(claimsFor({ kind: owner.kind, ids: [owner.clerkId] }), db);
-    await holdNames('billing customer', payers.map(nameOf), db);
-    for (const payer of payers) await this.settle(payer, SYSTEM, db);
+    await lockNames('billing customer', payers.map(nameOf), db);
+    for (const payer of payers) await this.resolveOwners(payer, SYSTEM, db);
   }
 
   /** Says for good whose a subscription is, and its customer if that is nobody's yet. Whoever calls holds the owner's row. */
   async link({ id }: Pick<Subscription, 'id'>, owner: Owner, actor: Actor, db: Queryable): Promise<Subscription> {
-    await holdNames('owner', [owner.id], db);
+    await lockNames('owner', [owner.id], db);
     const payer = await this.repository.payerOf(id, db);
-    if (payer !== undefined) await holdNames('billing customer', [nameOf(payer)], db);
+    if (payer !== undefined) await lockNames('billing customer', [nameOf(payer)], db);
     const before = await this.repository.lock(id, db);
     const link = { ownerKind: owner.kind, ownerId: owner.id };
     const after = await this.repository.updateSubscription(id, { ...link, ownerLinked: true }, db);
     if (payer !== undefined) {
       await this.repository.linkCustomer(payer, owner, db);
-      await this.settle(payer, actor, db, id);
+      await this.resolveOwners(payer, actor, db, id);
     }
     await this.record('subscription.linked', after, actor, { before: ownerIn(before), after: ownerIn(after) }, db, before);
     return after;
@@ -62,9 +62,9 @@ export class SubscriptionOwners {
 
   /** Says for good whose a customer is that was made for somebody, unless that is known. */
   async linkCustomer(payer: Payer, owner: Owner, actor: Actor, db: Queryable): Promise<void> {
-    await holdNames('billing customer', [nameOf(payer)], db);
+    await lockNames('billing customer', [nameOf(payer)], db);
     await this.repository.linkCustomer(payer, owner, db);
-    await this.settle(payer, actor, db);
+    await this.resolveOwners(payer, actor, db);
   }
 
   /** Whether somebody would be charged twice who bought once more. What the provider has given up on keeps nobody from coming back. */
@@ -78,16 +78,16 @@ export class SubscriptionOwners {
    *
    * @throws {SubscriptionActive} where there is something, and nobody asked to cancel it
    */
-  async release({ id, clerkId }: { id: string; clerkId: string | null }, { cancel }: { cancel: boolean }, db: Queryable): Promise<void> {
-    await holdNames('owner', [id, clerkId], db);
+  async cancelFor({ id, clerkId }: { id: string; clerkId: string | null }, { cancel }: { cancel: boolean }, db: Queryable): Promise<void> {
+    await lockNames('owner', [id, clerkId], db);
     const charged = await this.repository.listCharged(id, db);
     if (charged.length > 0 && !cancel) throw new SubscriptionActive();
     for (const row of charged) await this.requestEnd(row, db);
   }
 
   /** An owner is back: what has not ended goes on. */
-  async reclaim(ownerId: string, db: Queryable): Promise<void> {
-    await holdNames('owner', [ownerId], db);
+  async resumeFor(ownerId: string, db: Queryable): Promise<void> {
+    await lockNames('owner', [ownerId], db);
     await this.repository.keepCharging(ownerId, db);
   }
 
@@ -95,21 +95,21 @@ export class SubscriptionOwners {
    * Has everything ended that owners are charged for who are gone: a provider may revive it, or sell it, when nobody
    * looks any more. Answers how many owners there were.
    */
-  async releaseGone(limit: number): Promise<number> {
+  async cancelOrphans(limit: number): Promise<number> {
     const gone = await this.repository.listGoneOwners({ limit });
     for (const id of gone) {
       await this.db.transaction(async (tx) => {
-        await holdNames('owner', [id], tx);
+        await lockNames('owner', [id], tx);
         // Somebody may have brought them back.
         const [still] = await this.repository.listGoneOwners({ limit: 1, only: id }, tx);
-        if (still !== undefined) await this.release({ id, clerkId: null }, { cancel: true }, tx);
+        if (still !== undefined) await this.cancelFor({ id, clerkId: null }, { cancel: true }, tx);
       });
     }
     return gone.length;
   }
 
   /** What belongs to those whose rows are about to go stays theirs. */
-  async keep(ownerIds: string[], db: Queryable): Promise<void> {
+  async pinOwners(ownerIds: string[], db: Queryable): Promise<void> {
     await this.repository.keepOwners(ownerIds, db);
   }
 
@@ -117,13 +117,13 @@ export class SubscriptionOwners {
   async hold(payer: Payer, claims: string[], db: Queryable): Promise<void> {
     const ids = claims.map(idOfClaim);
     // In the order in which Clerk's events make them: whom a membership names is there before the organization.
-    await holdNames(
+    await lockNames(
       'owner',
       ids.filter((id) => !isClerkOrganization(id)),
       db,
     );
-    await holdNames('owner', ids.filter(isClerkOrganization), db);
-    await holdNames('billing customer', [nameOf(payer)], db);
+    await lockNames('owner', ids.filter(isClerkOrganization), db);
+    await lockNames('billing customer', [nameOf(payer)], db);
   }
 
   /**
@@ -132,7 +132,7 @@ export class SubscriptionOwners {
    *
    * @param written the one whose change is recorded by whoever wrote it
    */
-  async settle(payer: Payer, actor: Actor, db: Queryable, written?: string): Promise<Map<string, Subscription>> {
+  async resolveOwners(payer: Payer, actor: Actor, db: Queryable, written?: string): Promise<Map<string, Subscription>> {
     const books = await this.repository.booksOf(payer, db);
     const known = await this.repository.knownOwners(claimsIn(books), db);
     const changes = ownerChanges(books, byClaim(claimsIn(books), known));

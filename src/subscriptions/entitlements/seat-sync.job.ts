@@ -11,8 +11,8 @@ const BATCH = 100;
  * time and not at every change: whatever was missed, or refused, is made up for by the next look.
  */
 @Injectable()
-export class Seats implements OnModuleInit {
-  private readonly logger = new Logger(Seats.name);
+export class SeatSync implements OnModuleInit {
+  private readonly logger = new Logger(SeatSync.name);
 
   constructor(
     private readonly repository: SubscriptionsRepository,

@@ -5,11 +5,11 @@ import { Clock } from '../../platform/time/clock.service.js';
 import { keyOfRow } from '../../sync/event-version.js';
 import { Metrics } from '../../platform/metrics/metrics.service.js';
 import { DATABASE, type Database } from '../../platform/database/database.js';
-import { isPassing } from '../../platform/database/database-errors.js';
+import { isRetryable } from '../../platform/database/database-errors.js';
 import { JobsService } from '../../jobs/jobs.service.js';
 import type { BillingProviderName } from '../../plans/plans.js';
-import { type BillingProvider, BillingProviders, type Truth } from '../sync/billing-provider.port.js';
-import type { BillingWalk } from './reconciliation-cursors.table.js';
+import { type BillingProvider, BillingProviders, type ProviderSubscription } from '../sync/billing-provider.port.js';
+import type { ReconciliationCursor } from './reconciliation-cursors.table.js';
 import { ComparedSubscriptionsRepository } from './compared-subscriptions.repository.js';
 import { compare, type Finding } from './subscription-comparison.js';
 import type { Subscription } from '../subscriptions.table.js';
@@ -63,7 +63,7 @@ const MINUTE_MS = 60_000;
 /** One subscription, looked at on both sides. */
 interface Look {
   row: Subscription | undefined;
-  truth: Truth | undefined;
+  truth: ProviderSubscription | undefined;
   finding: Finding | undefined;
 }
 
@@ -202,7 +202,7 @@ export class BillingReconciliation implements OnModuleInit {
   }
 
   /** Which of some that a provider shows do not seem to be the same here. */
-  private async suspectsAmong(provider: BillingProviderName, truths: Truth[]): Promise<Set<string>> {
+  private async suspectsAmong(provider: BillingProviderName, truths: ProviderSubscription[]): Promise<Set<string>> {
     const ids = truths.map(({ id }) => id);
     const rows = new Map((await this.repository.findAll(provider, ids)).map((row) => [row.providerSubscriptionId, row]));
     const young = this.aMinuteAgo();
@@ -235,15 +235,15 @@ export class BillingReconciliation implements OnModuleInit {
     try {
       await this.db.transaction(async (tx) => {
         if (truth === undefined) await this.synced.end(row!, tx);
-        else await this.synced.apply(truth.snapshot!, { key: truth.key, actor: SYSTEM, repairs: row && keyOfRow(row) }, tx);
+        else await this.synced.apply(truth.snapshot!, { version: truth.key, actor: SYSTEM, expectedVersion: row && keyOfRow(row) }, tx);
       });
     } catch (error) {
       // An event got in its way; both sides are looked at again.
-      if (!isPassing(error)) throw error;
+      if (!isRetryable(error)) throw error;
     }
   }
 
-  private async remember(walk: Pick<BillingWalk, 'provider' | 'phase' | 'position'>, run: Run): Promise<void> {
+  private async remember(walk: Pick<ReconciliationCursor, 'provider' | 'phase' | 'position'>, run: Run): Promise<void> {
     if (run.resumes) await this.repository.saveWalk(walk);
   }
 

@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { and, asc, count, eq, gt, inArray, lte, notInArray, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
 import type { BillingProviderName } from '../../plans/plans.js';
-import { type BillingWalk, billingWalks } from './reconciliation-cursors.table.js';
+import { type ReconciliationCursor, reconciliationCursors } from './reconciliation-cursors.table.js';
 import { LIVE_STATUSES } from './subscription-comparison.js';
 import { type Subscription, subscriptions } from '../subscriptions.table.js';
 
@@ -68,21 +68,21 @@ export class ComparedSubscriptionsRepository {
       .where(and(eq(subscriptions.id, id), eq(subscriptions.checkAt, claimedUntil!)));
   }
 
-  async findWalk(provider: BillingProviderName, db: Queryable = this.db): Promise<BillingWalk | undefined> {
-    const [walk] = await db.select().from(billingWalks).where(eq(billingWalks.provider, provider));
+  async findWalk(provider: BillingProviderName, db: Queryable = this.db): Promise<ReconciliationCursor | undefined> {
+    const [walk] = await db.select().from(reconciliationCursors).where(eq(reconciliationCursors.provider, provider));
     return walk;
   }
 
-  async saveWalk(walk: Pick<BillingWalk, 'provider' | 'phase' | 'position'>, db: Queryable = this.db): Promise<void> {
+  async saveWalk(walk: Pick<ReconciliationCursor, 'provider' | 'phase' | 'position'>, db: Queryable = this.db): Promise<void> {
     const { phase, position } = walk;
     await db
-      .insert(billingWalks)
+      .insert(reconciliationCursors)
       .values(walk)
-      .onConflictDoUpdate({ target: billingWalks.provider, set: { phase, position, updatedAt: new Date() } });
+      .onConflictDoUpdate({ target: reconciliationCursors.provider, set: { phase, position, updatedAt: new Date() } });
   }
 
   async deleteWalk(provider: BillingProviderName, db: Queryable = this.db): Promise<void> {
-    await db.delete(billingWalks).where(eq(billingWalks.provider, provider));
+    await db.delete(reconciliationCursors).where(eq(reconciliationCursors.provider, provider));
   }
 }
 

@@ -9,7 +9,7 @@ import { SubscriptionOwners } from '../customers/subscription-owners.service.js'
 import { SubscriptionsRepository } from '../subscriptions.repository.js';
 
 interface Counts {
-  oddities: Awaited<ReturnType<SubscriptionsRepository['countOddities']>>;
+  oddities: Awaited<ReturnType<SubscriptionsRepository['countAnomalies']>>;
   returned: Map<ReturnedState, number>;
 }
 
@@ -17,8 +17,8 @@ const COUNTED_MS = 60_000;
 
 /** Looks after living subscriptions that nobody has, or that give nobody anything. */
 @Injectable()
-export class SubscriptionWatch implements OnModuleInit {
-  private readonly logger = new Logger(SubscriptionWatch.name);
+export class OrphanMonitor implements OnModuleInit {
+  private readonly logger = new Logger(OrphanMonitor.name);
   private readonly products: string[];
   private counted?: { at: number; counts: Promise<Counts> };
 
@@ -66,7 +66,7 @@ export class SubscriptionWatch implements OnModuleInit {
       name: 'end_subscriptions',
       description: 'Has subscriptions ended that owners are charged for who are gone',
       everySeconds: 3600,
-      run: (signal) => sweepInBatches(signal, (limit) => this.owners.releaseGone(limit)),
+      run: (signal) => sweepInBatches(signal, (limit) => this.owners.cancelOrphans(limit)),
     });
   }
 
@@ -82,7 +82,7 @@ export class SubscriptionWatch implements OnModuleInit {
   }
 
   private async countAll(): Promise<Counts> {
-    const [oddities, returned] = await Promise.all([this.repository.countOddities(this.products), this.paid.countReturned()]);
+    const [oddities, returned] = await Promise.all([this.repository.countAnomalies(this.products), this.paid.countReturned()]);
     return { oddities, returned };
   }
 

@@ -7,7 +7,7 @@ export const WALK_PHASES = ['theirs', 'ours'] as const;
 export const walkPhase = pgEnum('billing_walk_phase', WALK_PHASES);
 
 /** How far the nightly comparison with a provider has come, for the run that goes on where one was cut off. */
-export const billingWalks = pgTable('billing_walks', {
+export const reconciliationCursors = pgTable('billing_walks', {
   provider: billingProvider('provider').primaryKey(),
   /** First what they have, then what of ours they did not show. */
   phase: walkPhase('phase').notNull(),
@@ -16,4 +16,4 @@ export const billingWalks = pgTable('billing_walks', {
   ...timestamps(),
 });
 
-export type BillingWalk = typeof billingWalks.$inferSelect;
+export type ReconciliationCursor = typeof reconciliationCursors.$inferSelect;

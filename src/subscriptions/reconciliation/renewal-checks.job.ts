@@ -5,7 +5,7 @@ import { Clock } from '../../platform/time/clock.service.js';
 import { keyOfRow } from '../../sync/event-version.js';
 import { Metrics } from '../../platform/metrics/metrics.service.js';
 import { DATABASE, type Database } from '../../platform/database/database.js';
-import { isPassing } from '../../platform/database/database-errors.js';
+import { isRetryable } from '../../platform/database/database-errors.js';
 import { JobsService } from '../../jobs/jobs.service.js';
 import { type BillingProvider, BillingProviderFailed, BillingProviders } from '../sync/billing-provider.port.js';
 import { BillingReconciliation } from './billing-reconciliation.service.js';
@@ -36,8 +36,8 @@ interface Run {
  * and only they know. Until one answers, the row stays as it is, and its state says that it is unconfirmed.
  */
 @Injectable()
-export class SubscriptionChecks implements OnModuleInit {
-  private readonly logger = new Logger(SubscriptionChecks.name);
+export class RenewalChecks implements OnModuleInit {
+  private readonly logger = new Logger(RenewalChecks.name);
   private readonly checks: Counter<'provider' | 'outcome'>;
 
   constructor(
@@ -86,7 +86,7 @@ export class SubscriptionChecks implements OnModuleInit {
     try {
       return await this.ask(provider, row, run);
     } catch (error) {
-      if (run.signal.aborted || isPassing(error)) return this.postpone(row);
+      if (run.signal.aborted || isRetryable(error)) return this.postpone(row);
       if (!(error instanceof BillingProviderFailed)) throw error;
       // What it refuses may be wrong with this one only.
       return error.mayPass ? this.leave(row, run, error) : this.refused(row, error);
@@ -106,7 +106,7 @@ export class SubscriptionChecks implements OnModuleInit {
       this.logger.error({ subscriptionId: row.id, provider: provider.name }, `A subscription cannot be confirmed: ${why}`);
       return 'unreadable';
     }
-    const told = { key, actor: SYSTEM, repairs: keyOfRow(row) };
+    const told = { version: key, actor: SYSTEM, expectedVersion: keyOfRow(row) };
     return (await this.db.transaction((tx) => this.synced.apply(snapshot, told, tx))) ? 'confirmed' : 'overtaken';
   }
 

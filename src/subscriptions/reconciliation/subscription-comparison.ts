@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { SubscriptionSnapshot, Truth } from '../sync/billing-provider.port.js';
+import type { SubscriptionSnapshot, ProviderSubscription } from '../sync/billing-provider.port.js';
 import { claimsOf } from '../customers/owner-claims.js';
 import { CHARGED_STATUSES } from '../subscription-state.js';
 import type { Subscription, SubscriptionStatus } from '../subscriptions.table.js';
@@ -41,26 +41,26 @@ const COMPARED = [
  *
  * @param young whatever began after it is left alone where one side does not have it: its events are under way
  */
-export function compare(row: Subscription | undefined, truth: Truth | undefined, young: Date): Finding | undefined {
+export function compare(row: Subscription | undefined, truth: ProviderSubscription | undefined, young: Date): Finding | undefined {
   if (truth === undefined) {
     const isExtra = row !== undefined && LIVE_STATUSES.includes(row.status) && row.createdAt < young;
     return isExtra ? { kind: 'extra', what: [], isRepairable: true } : undefined;
   }
-  const { snapshot, unreadable, untold } = truth;
+  const { snapshot, unreadable, omittedFields } = truth;
   const kind = row === undefined ? 'missing' : 'stale';
   if (snapshot === undefined) return { kind, what: [unreadable ?? 'cannot be read'], isRepairable: false };
   if (row === undefined) {
     const isYoung = snapshot.startedAt !== null && snapshot.startedAt >= young;
     return isYoung ? undefined : { kind, what: [], isRepairable: true };
   }
-  const what = differences(row, snapshot, untold);
+  const what = differences(row, snapshot, omittedFields);
   if (what.length === 0) return undefined;
   if (isOlder(truth, row)) return { kind, what: [...what, 'the answer is older than an event of it'], isRepairable: false };
   return { kind, what, isRepairable: true };
 }
 
 /** Whether an event has told of a later change than the answer knows of: a replica may lag. */
-export function isOlder({ key }: Truth, row: Subscription): boolean {
+export function isOlder({ key }: ProviderSubscription, row: Subscription): boolean {
   return momentOf(key.modifiedAt) < momentOf(row.eventModifiedAt);
 }
 
@@ -78,8 +78,12 @@ export function isGraceTold(
   return isGraceGuessed === true && pastDueUntil !== null && (currentPeriodEnd === null || pastDueUntil > currentPeriodEnd);
 }
 
-function differences(row: Subscription, snapshot: SubscriptionSnapshot, untold: Truth['untold'] = []): string[] {
-  const told = { ...snapshot, providerCustomerId: snapshot.customer.providerCustomerId, ownerClaims: claimsOf(snapshot.says) };
-  const unknown: string[] = isGraceTold(row, snapshot) ? [...untold, 'pastDueUntil'] : untold;
+function differences(
+  row: Subscription,
+  snapshot: SubscriptionSnapshot,
+  omittedFields: ProviderSubscription['omittedFields'] = [],
+): string[] {
+  const told = { ...snapshot, providerCustomerId: snapshot.customer.providerCustomerId, ownerClaims: claimsOf(snapshot.ownerHints) };
+  const unknown: string[] = isGraceTold(row, snapshot) ? [...omittedFields, 'pastDueUntil'] : omittedFields;
   return COMPARED.filter((field) => !unknown.includes(field) && !isDeepStrictEqual(row[field], told[field]));
 }

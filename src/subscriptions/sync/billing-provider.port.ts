@@ -1,13 +1,13 @@
 import { Injectable } from '@nestjs/common';
 import type { Actor } from '../../access/principal.js';
-import type { EventKey } from '../../sync/event-version.js';
+import type { EventVersion } from '../../sync/event-version.js';
 import type { Owner } from '../../owners/owner.js';
 import type { BillingProviderName } from '../../plans/plans.js';
 import type { Payment } from '../payments/payments.table.js';
 import type { Subscription } from '../subscriptions.table.js';
 
 /** Where a provider's object may name its owner, by our id or Clerk's. */
-export interface SaidOfOwner {
+export interface OwnerHints {
   /** Of what was bought: `organizationId` or `userId`. */
   metadata?: Record<string, unknown> | null;
   /** The customer's id with us, as the provider knows it. */
@@ -20,7 +20,7 @@ export interface CustomerSnapshot {
   provider: BillingProviderName;
   providerCustomerId: string;
   /** What the customer itself says, not what was bought; null where only their id was told. */
-  says: Pick<SaidOfOwner, 'externalId' | 'customerMetadata'> | null;
+  ownerHints: Pick<OwnerHints, 'externalId' | 'customerMetadata'> | null;
   /** At the provider, ISO 8601; `-infinity` where it does not tell. */
   modifiedAt: string;
   isDeleted: boolean;
@@ -68,7 +68,7 @@ export type SubscriptionSnapshot = Pick<
   isGraceGuessed?: boolean;
   /** The trial that was over when the current period began. */
   pastTrial?: BillingPeriod;
-  says: SaidOfOwner;
+  ownerHints: OwnerHints;
   customer: CustomerSnapshot;
 };
 
@@ -78,34 +78,34 @@ export type PaymentSnapshot = Pick<
   'kind' | 'providerPaymentId' | 'providerSubscriptionId' | 'ofProviderPaymentId' | 'amount' | 'currency' | 'status' | 'occurredAt'
 > & {
   providerStatus: string | null;
-  says: SaidOfOwner;
+  ownerHints: OwnerHints;
   customer: CustomerSnapshot;
 };
 
 /** Who told it, and where it stands among all that is told. */
-export interface Told {
-  key: EventKey;
+export interface SyncContext {
+  version: EventVersion;
   actor: Actor;
   /** It was asked for, and not told by an event: written only if the row still has this key. */
-  repairs?: EventKey;
+  expectedVersion?: EventVersion;
 }
 
 /** What a provider's API says of a subscription, and since when. */
-export interface Truth {
+export interface ProviderSubscription {
   id: string;
   /** Undefined for what cannot be read: a status that we do not know, for one. */
   snapshot?: SubscriptionSnapshot;
   /** Why it cannot be read, without what it holds. */
   unreadable?: string;
   /** What a list leaves out; one that is asked for by itself tells all. */
-  untold?: (keyof SubscriptionSnapshot)[];
+  omittedFields?: (keyof SubscriptionSnapshot)[];
   /** By the provider's modified time, or the answer's date where there is none. */
-  key: EventKey;
+  key: EventVersion;
 }
 
 /** Some subscriptions of a walk through all of them. */
-export interface TruthPage {
-  truths: Truth[];
+export interface ProviderSubscriptionPage {
+  truths: ProviderSubscription[];
   /** Where the next page begins; null on the last one. A walk can be taken up again there. */
   next: string | null;
 }
@@ -139,9 +139,9 @@ export interface BillingProvider {
   /** Whether there is a key to its API. */
   readonly isConfigured: boolean;
   /** Undefined only if the provider itself says that there is none. */
-  findSubscription(id: string, signal?: AbortSignal): Promise<Truth | undefined>;
+  findSubscription(id: string, signal?: AbortSignal): Promise<ProviderSubscription | undefined>;
   /** All of them, whatever their status; one may come twice. @param from where a walk was left */
-  listSubscriptions(from: string | undefined, signal?: AbortSignal): Promise<TruthPage>;
+  listSubscriptions(from: string | undefined, signal?: AbortSignal): Promise<ProviderSubscriptionPage>;
   createCheckout(order: CheckoutOrder): Promise<CheckoutSession>;
   /** Where a customer manages what they pay. */
   createPortal(providerCustomerId: string, returnUrl: string): Promise<{ url: string }>;

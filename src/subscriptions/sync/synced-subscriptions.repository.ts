@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, arrayOverlaps, eq, inArray, isNotNull, isNull, or, sql } from 'drizzle-orm';
-import { type EventKey, isNewer, isSame, keyColumns } from '../../sync/event-version.js';
+import { type EventVersion, isNewer, isSame, keyColumns } from '../../sync/event-version.js';
 import { isId, newId } from '../../platform/crypto/ids.js';
 import type { Owner } from '../../owners/owner.js';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
@@ -45,7 +45,7 @@ export class SyncedSubscriptionsRepository {
   }
 
   /** Answers whether it is news. */
-  async putCustomer({ provider, providerCustomerId }: Payer, claims: string[] | null, key: EventKey, db: Queryable): Promise<boolean> {
+  async putCustomer({ provider, providerCustomerId }: Payer, claims: string[] | null, key: EventVersion, db: Queryable): Promise<boolean> {
     if (claims === null) {
       const { rowCount } = await db.insert(billingCustomers).values({ id: newId(), provider, providerCustomerId }).onConflictDoNothing();
       return rowCount === 1;
@@ -72,14 +72,14 @@ export class SyncedSubscriptionsRepository {
   /** A subscription, whether what comes with this key is news of it, and whether it still has the key that is repaired. */
   async lookAtSubscription(
     { provider, providerSubscriptionId }: { provider: Subscription['provider']; providerSubscriptionId: string },
-    key: EventKey,
-    repairs: EventKey | undefined,
+    key: EventVersion,
+    repairs: EventVersion | undefined,
     db: Queryable,
-  ): Promise<{ row: Subscription; isNews: boolean; isSame: boolean } | undefined> {
+  ): Promise<{ row: Subscription; isNewer: boolean; isSame: boolean } | undefined> {
     const [seen] = await db
       .select({
         row: subscriptions,
-        isNews: sql<boolean>`${isNewer(key, subscriptions)}`,
+        isNewer: sql<boolean>`${isNewer(key, subscriptions)}`,
         isSame: sql<boolean>`${isSame(repairs ?? key, subscriptions)}`,
       })
       .from(subscriptions)
@@ -107,7 +107,7 @@ export class SyncedSubscriptionsRepository {
     return updated!;
   }
 
-  async putProduct(subscriptionId: string, productId: string, key: EventKey, db: Queryable): Promise<void> {
+  async putProduct(subscriptionId: string, productId: string, key: EventVersion, db: Queryable): Promise<void> {
     await db
       .insert(subscriptionProducts)
       .values({ subscriptionId, productId, ...keyColumns(key) })
@@ -119,7 +119,7 @@ export class SyncedSubscriptionsRepository {
   }
 
   /** Adds a billing period; of one that is known the newest event tells the end. */
-  async putPeriod(subscriptionId: string, { start, end }: BillingPeriod, key: EventKey, db: Queryable): Promise<void> {
+  async putPeriod(subscriptionId: string, { start, end }: BillingPeriod, key: EventVersion, db: Queryable): Promise<void> {
     await db
       .insert(subscriptionPeriods)
       .values({ subscriptionId, startsAt: start, endsAt: end, ...keyColumns(key) })
@@ -131,7 +131,7 @@ export class SyncedSubscriptionsRepository {
   }
 
   /** Answers whether it is news. */
-  async putPayment(row: typeof payments.$inferInsert, key: EventKey, db: Queryable): Promise<boolean> {
+  async putPayment(row: typeof payments.$inferInsert, key: EventVersion, db: Queryable): Promise<boolean> {
     const { id: _, ...fields } = row;
     const { rowCount } = await db
       .insert(payments)

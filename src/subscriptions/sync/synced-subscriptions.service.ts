@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { Injectable, Logger } from '@nestjs/common';
 import { type Actor, SYSTEM } from '../../access/principal.js';
 import { Clock } from '../../platform/time/clock.service.js';
-import { type EventKey, EventRank, keyColumns, keyOfRow } from '../../sync/event-version.js';
+import { type EventVersion, EventRank, keyColumns, keyOfRow } from '../../sync/event-version.js';
 import { newId } from '../../platform/crypto/ids.js';
 import type { Queryable } from '../../platform/database/database.js';
 import { PlansService } from '../../plans/plans.service.js';
@@ -12,7 +12,7 @@ import {
   type PaymentSnapshot,
   periodOf,
   type SubscriptionSnapshot,
-  type Told,
+  type SyncContext,
 } from './billing-provider.port.js';
 import { claimsOf } from '../customers/owner-claims.js';
 import { isCharged, SubscriptionOwners } from '../customers/subscription-owners.service.js';
@@ -44,17 +44,17 @@ export class SyncedSubscriptionsService {
   ) {}
 
   /** Answers whether the row is now what was told; a repair may have been overtaken. */
-  async apply(snapshot: SubscriptionSnapshot, told: Told, db: Queryable): Promise<boolean> {
-    const { customer, says, pastTrial, ...fields } = snapshot;
-    const ownerClaims = claimsOf(says);
-    const isSameCustomer = await this.meet(customer, ownerClaims, told.key, db);
-    const seen = await this.repository.lookAtSubscription({ ...customer, ...snapshot }, told.key, told.repairs, db);
-    const mayWrite = seen === undefined || (told.repairs === undefined ? seen.isNews : seen.isSame);
+  async apply(snapshot: SubscriptionSnapshot, told: SyncContext, db: Queryable): Promise<boolean> {
+    const { customer, ownerHints, pastTrial, ...fields } = snapshot;
+    const ownerClaims = claimsOf(ownerHints);
+    const isSameCustomer = await this.meet(customer, ownerClaims, told.version, db);
+    const seen = await this.repository.lookAtSubscription({ ...customer, ...snapshot }, told.version, told.expectedVersion, db);
+    const mayWrite = seen === undefined || (told.expectedVersion === undefined ? seen.isNewer : seen.isSame);
     const row = mayWrite ? await this.write({ ...fields, ownerClaims }, customer, seen, told, db) : seen.row;
-    if (fields.productId !== null) await this.repository.putProduct(row.id, fields.productId, told.key, db);
+    if (fields.productId !== null) await this.repository.putProduct(row.id, fields.productId, told.version, db);
     const before = seen?.row;
-    await this.putPeriods({ row, before, periods: [periodOfRow(fields), pastTrial] }, told.key, db);
-    const after = isSameCustomer && isSettled(before, row) ? undefined : await this.owners.settle(customer, told.actor, db, row.id);
+    await this.putPeriods({ row, before, periods: [periodOfRow(fields), pastTrial] }, told.version, db);
+    const after = isSameCustomer && isSettled(before, row) ? undefined : await this.owners.resolveOwners(customer, told.actor, db, row.id);
     if (mayWrite) await this.recordChange(before, after?.get(row.id) ?? row, told.actor, db);
     return mayWrite;
   }
@@ -79,26 +79,26 @@ export class SyncedSubscriptionsService {
     return true;
   }
 
-  async applyCustomer(customer: CustomerSnapshot, { key, actor }: Told, db: Queryable): Promise<void> {
-    const claims = customer.says && claimsOf(customer.says);
+  async applyCustomer(customer: CustomerSnapshot, { version, actor }: SyncContext, db: Queryable): Promise<void> {
+    const claims = customer.ownerHints && claimsOf(customer.ownerHints);
     await this.owners.hold(customer, claims ?? [], db);
-    if (await this.putCustomer(customer, claims, key, db)) await this.owners.settle(customer, actor, db);
+    if (await this.putCustomer(customer, claims, version, db)) await this.owners.resolveOwners(customer, actor, db);
   }
 
-  async applyPayment({ customer, says, ...fields }: PaymentSnapshot, { key, actor }: Told, db: Queryable): Promise<void> {
+  async applyPayment({ customer, ownerHints, ...fields }: PaymentSnapshot, { version, actor }: SyncContext, db: Queryable): Promise<void> {
     const { provider, providerCustomerId } = customer;
-    const ownerClaims = claimsOf(says);
-    const isSameCustomer = await this.meet(customer, ownerClaims, key, db);
+    const ownerClaims = claimsOf(ownerHints);
+    const isSameCustomer = await this.meet(customer, ownerClaims, version, db);
     const row = { id: newId(), provider, providerCustomerId, ownerClaims, ...fields };
-    const isNews = await this.repository.putPayment(row, key, db);
-    if (isNews || !isSameCustomer) await this.owners.settle(customer, actor, db);
+    const isNewer = await this.repository.putPayment(row, version, db);
+    if (isNewer || !isSameCustomer) await this.owners.resolveOwners(customer, actor, db);
   }
 
   /** What comes along with something else of a customer was so when that was told. Answers whether it was known. */
-  private async meet(customer: CustomerSnapshot, otherClaims: string[], { at, messageId }: EventKey, db: Queryable): Promise<boolean> {
-    const claims = customer.says && claimsOf(customer.says);
+  private async meet(customer: CustomerSnapshot, otherClaims: string[], { at, messageId }: EventVersion, db: Queryable): Promise<boolean> {
+    const claims = customer.ownerHints && claimsOf(customer.ownerHints);
     // An event of the customer's own of that moment counts more.
-    const key = { at, modifiedAt: customer.modifiedAt, rank: EventRank.hearsay, messageId };
+    const key = { at, modifiedAt: customer.modifiedAt, rank: EventRank.embedded, messageId };
     await this.owners.hold(customer, [...otherClaims, ...(claims ?? [])], db);
     const before = await this.repository.findCustomer(customer, db);
     await this.putCustomer(customer, claims, key, db);
@@ -106,22 +106,22 @@ export class SyncedSubscriptionsService {
   }
 
   /** Answers whether it is news. That a customer is gone is final, however old the word. */
-  private async putCustomer(customer: CustomerSnapshot, claims: string[] | null, key: EventKey, db: Queryable): Promise<boolean> {
-    const isNews = await this.repository.putCustomer(customer, claims, key, db);
+  private async putCustomer(customer: CustomerSnapshot, claims: string[] | null, key: EventVersion, db: Queryable): Promise<boolean> {
+    const isNewer = await this.repository.putCustomer(customer, claims, key, db);
     if (customer.isDeleted) await this.repository.markCustomerDeleted(customer, db);
-    return isNews;
+    return isNewer;
   }
 
   private async write(
-    fields: Omit<SubscriptionSnapshot, 'customer' | 'says' | 'pastTrial'> & { ownerClaims: string[] },
+    fields: Omit<SubscriptionSnapshot, 'customer' | 'ownerHints' | 'pastTrial'> & { ownerClaims: string[] },
     { provider, providerCustomerId }: CustomerSnapshot,
     seen: Seen,
-    { key, repairs }: Told,
+    { version, expectedVersion }: SyncContext,
     db: Queryable,
   ): Promise<Subscription> {
     const now = this.clock.now();
     // What was asked for is right now, whatever its dates say.
-    const confirmedAt = repairs === undefined ? null : now;
+    const confirmedAt = expectedVersion === undefined ? null : now;
     const { isGraceGuessed: _, ...told } = fields;
     const pastDueUntil = seen !== undefined && isGraceTold(seen.row, fields) ? seen.row.pastDueUntil : told.pastDueUntil;
     // What is over need not be ended any more; should it come back, it may have to be.
@@ -132,19 +132,19 @@ export class SyncedSubscriptionsService {
       this.logger.error({ provider, productId }, 'A subscription of a product that is in no plan: access stays as it was');
     }
     if (seen === undefined) {
-      const dated = { ...row, createdAt: now, eventAt: key.at };
-      return this.repository.insertSubscription({ id: newId(), ...dated, ...keyColumns(key), checkAt: checkTimeOf(dated) }, db);
+      const dated = { ...row, createdAt: now, eventAt: version.at };
+      return this.repository.insertSubscription({ id: newId(), ...dated, ...keyColumns(version), checkAt: checkTimeOf(dated) }, db);
     }
-    const keyAfter = seen.isNews ? key : keyOfRow(seen.row);
+    const keyAfter = seen.isNewer ? version : keyOfRow(seen.row);
     const dated = { ...row, createdAt: seen.row.createdAt, eventAt: keyAfter.at };
-    const checkAt = later(checkTimeOf(dated), repairs === undefined ? null : new Date(now.getTime() + RECHECK_MS));
+    const checkAt = later(checkTimeOf(dated), expectedVersion === undefined ? null : new Date(now.getTime() + RECHECK_MS));
     return this.repository.updateSubscription(seen.row.id, { ...row, ...keyColumns(keyAfter), checkAt }, db);
   }
 
   /** Stale events add their periods too: whatever order they come in, the same periods are known in the end. */
   private async putPeriods(
     { row, before, periods }: { row: Subscription; before?: Subscription; periods: (BillingPeriod | undefined)[] },
-    key: EventKey,
+    key: EventVersion,
     db: Queryable,
   ): Promise<void> {
     for (const period of periods) if (period !== undefined) await this.repository.putPeriod(row.id, period, key, db);

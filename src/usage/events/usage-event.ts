@@ -7,7 +7,7 @@ import { isId } from '../../platform/crypto/ids.js';
 import { MOST_TOKENS } from '../quotas/quota-balance.js';
 
 /** How far ahead of ours a caller's clock may be. */
-export const FUTURE_MS = 5 * 60_000;
+export const MAX_FUTURE_MS = 5 * 60_000;
 
 export const MOST_METADATA = 20;
 export const MOST_METADATA_CHARACTERS = 500;

@@ -10,18 +10,21 @@ const OF_NOBODY = Buffer.from('218bc8250a62ee72fb39905078514302', 'hex');
 const OF_ADA = Buffer.from('e2b75471330a67cc92612c6c610aa06e', 'hex');
 const WITH_TIME = Buffer.from('41909eb6748732f4058ab0fd0c7559c3', 'hex');
 
-function eventBy(actorUserId: string | null, { isStranger = false, ...fields }: { isStranger?: boolean } & Record<string, unknown> = {}) {
+function eventBy(
+  actorUserId: string | null,
+  { needsMembershipCheck = false, ...fields }: { needsMembershipCheck?: boolean } & Record<string, unknown> = {},
+) {
   const answer = readEvent({ ...EVENT, ...fields }, 'body');
   if ('errors' in answer) throw new Error(JSON.stringify(answer.errors));
   const { content } = answer.event;
-  return { content, fingerprint: fingerprintOf(content, actorUserId), actorUserId, isStranger };
+  return { content, fingerprint: fingerprintOf(content, actorUserId), actorUserId, needsMembershipCheck };
 }
 
 describe('two events with the same id', () => {
   it('are the same when content and person are', () => {
     const stored = eventBy(ADA).fingerprint;
     expect(isSameEvent(stored, eventBy(ADA))).toBe(true);
-    expect(isSameEvent(stored, eventBy(ADA, { isStranger: true }))).toBe(true);
+    expect(isSameEvent(stored, eventBy(ADA, { needsMembershipCheck: true }))).toBe(true);
     expect([eventBy(BOB), eventBy(null), eventBy(ADA, { inputTokens: 11 })].map((event) => isSameEvent(stored, event))).toEqual([
       false,
       false,
@@ -31,16 +34,16 @@ describe('two events with the same id', () => {
 
   it('are the same as one of before the upgrade, however it named the caller', () => {
     expect([eventBy(ADA), eventBy(BOB), eventBy(null)].map((event) => isSameEvent(OF_NOBODY, event))).toEqual([true, true, true]);
-    expect([eventBy(ADA), eventBy(ADA, { isStranger: true })].map((event) => isSameEvent(OF_ADA, event))).toEqual([true, true]);
+    expect([eventBy(ADA), eventBy(ADA, { needsMembershipCheck: true })].map((event) => isSameEvent(OF_ADA, event))).toEqual([true, true]);
     const timed = { inputTokens: undefined, outputTokens: undefined, metadata: undefined, model: 'm', tokens: 3 };
     expect(isSameEvent(WITH_TIME, eventBy(ADA, { ...timed, occurredAt: '2026-03-01T01:00:00+01:00' }))).toBe(true);
   });
 
   it('are not the same as one of before the upgrade with other content or of somebody else', () => {
-    const others = [eventBy(BOB), eventBy(null), eventBy(BOB, { isStranger: true }), eventBy(ADA, { metadata: { a: 1.5 } })];
+    const others = [eventBy(BOB), eventBy(null), eventBy(BOB, { needsMembershipCheck: true }), eventBy(ADA, { metadata: { a: 1.5 } })];
     expect(others.map((event) => isSameEvent(OF_ADA, event))).toEqual([false, false, false, false]);
     // Somebody who was named is not who left themselves out: nobody knows who that was.
-    expect(isSameEvent(OF_NOBODY, eventBy(BOB, { isStranger: true }))).toBe(false);
+    expect(isSameEvent(OF_NOBODY, eventBy(BOB, { needsMembershipCheck: true }))).toBe(false);
     expect(isSameEvent(OF_NOBODY, eventBy(ADA, { inputTokens: 11 }))).toBe(false);
   });
 

@@ -10,7 +10,7 @@ export interface FingerprintedEvent {
   fingerprint: Buffer;
   actorUserId: string | null;
   /** Whether the caller named somebody else. */
-  isStranger: boolean;
+  needsMembershipCheck: boolean;
 }
 
 /** Two events with the same id are the same when their fingerprints are: their content, and who caused them. */
@@ -19,11 +19,11 @@ export function fingerprintOf(content: string, actorUserId: string | null): Buff
 }
 
 /** Whether an event was stored before. An id that was restored has no fingerprint, and matches every event. */
-export function isSameEvent(stored: Buffer, { content, fingerprint, actorUserId, isStranger }: FingerprintedEvent): boolean {
+export function isSameEvent(stored: Buffer, { content, fingerprint, actorUserId, needsMembershipCheck }: FingerprintedEvent): boolean {
   if (stored.length === 0) return true;
   if (stored.length !== LEGACY_LENGTH) return stored.equals(fingerprint);
   // It covered `userId` as it was sent: callers may have left themselves out.
-  const names = isStranger ? [actorUserId] : [actorUserId, null];
+  const names = needsMembershipCheck ? [actorUserId] : [actorUserId, null];
   return names.some((userId) => stored.equals(digestOf(content, userId)));
 }
 

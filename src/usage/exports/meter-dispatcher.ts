@@ -13,7 +13,7 @@ const MAX_RETRY_AFTER_SECONDS = 3600;
 const REASON_LENGTH = 500;
 
 /** What became of readings. */
-export type Outcome = 'taken' | 'refused' | 'failed';
+export type DispatchOutcome = 'taken' | 'refused' | 'failed';
 
 /** How a line behaves. */
 export const LINE_LIMITS = {
@@ -31,8 +31,8 @@ export const LINE_LIMITS = {
 };
 
 /** Tells one provider's meter of what waits for it: the oldest first, one request at a time. */
-export class MeterLine {
-  private readonly logger = new Logger(MeterLine.name);
+export class MeterDispatcher {
+  private readonly logger = new Logger(MeterDispatcher.name);
   private failures = 0;
   /** While the provider is away. */
   private restsUntil = new Date(0);
@@ -44,7 +44,7 @@ export class MeterLine {
     private readonly repository: MetersRepository,
     private readonly clock: Clock,
     private readonly limits: typeof LINE_LIMITS,
-    private readonly count: (outcome: Outcome, readings: number) => void,
+    private readonly count: (outcome: DispatchOutcome, readings: number) => void,
   ) {}
 
   /** One batch; answers whether there may be more. */

@@ -3,7 +3,7 @@ import { Counter, Gauge } from 'prom-client';
 import { Clock } from '../../platform/time/clock.service.js';
 import { Metrics } from '../../platform/metrics/metrics.service.js';
 import { Poller } from '../../platform/queue/poller.js';
-import { LINE_LIMITS, MeterLine } from './meter-dispatcher.js';
+import { LINE_LIMITS, MeterDispatcher } from './meter-dispatcher.js';
 import { type Meter, Meters } from './meter.port.js';
 import { type ExportBacklog, MetersRepository } from './meter-exports.repository.js';
 
@@ -74,7 +74,7 @@ export class MeterExporter implements OnApplicationBootstrap, BeforeApplicationS
 
   private pollerOf(meter: Meter): Poller {
     const { provider } = meter;
-    const line = new MeterLine(meter, this.repository, this.clock, this.limits, (outcome, readings) =>
+    const line = new MeterDispatcher(meter, this.repository, this.clock, this.limits, (outcome, readings) =>
       this.exported.inc({ provider, outcome }, readings),
     );
     return new Poller((signal) => line.work(signal), {

@@ -13,7 +13,7 @@ const KEEP_DAYS = 30;
 
 /** Ends the holds that nobody settles or releases, and forgets those that ended. */
 @Injectable()
-export class HoldSweeps implements OnModuleInit {
+export class HoldExpiry implements OnModuleInit {
   constructor(
     private readonly repository: HeldUsageRepository,
     private readonly jobs: JobsService,

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { ServiceUnavailable } from '../../platform/problems/problems.errors.js';
-import { Groups } from './batcher.js';
+import { Batcher } from './batcher.js';
 
 /** Work that waits until it is told to go on, group by group. */
 class Bench {
@@ -24,14 +24,14 @@ class Bench {
 }
 
 const turn = async () => new Promise(setImmediate);
-const always = { group: 100, most: 1000, beside: 1000, isShared: () => false };
+const always = { group: 100, maxPending: 1000, secondBatchThreshold: 1000, isShared: () => false };
 
 class Bad extends Error {}
 
 describe('groups', () => {
   it('do together what came while other work was under way, in its order, and answer each its own', async () => {
     const bench = new Bench();
-    const groups = new Groups(bench.work, always);
+    const groups = new Batcher(bench.work, always);
     const first = groups.add(1);
     await turn();
     const others = Promise.all([2, 3, 4].map(async (item) => groups.add(item)));
@@ -46,7 +46,7 @@ describe('groups', () => {
 
   it('take no more weight than a group may have, but one heavier item alone', async () => {
     const bench = new Bench();
-    const groups = new Groups(bench.work, { ...always, group: 10 });
+    const groups = new Batcher(bench.work, { ...always, group: 10 });
     const all = [4, 6, 1, 50, 10, 1].map(async (weight) => groups.add(weight, weight));
     await turn();
     for (let group = 1; group < 5; group += 1) await bench.goOn();
@@ -57,7 +57,7 @@ describe('groups', () => {
 
   it('are done two at a time while much waits', async () => {
     const bench = new Bench();
-    const groups = new Groups(bench.work, { ...always, group: 10, beside: 8 });
+    const groups = new Batcher(bench.work, { ...always, group: 10, secondBatchThreshold: 8 });
     const all = [groups.add(1)];
     await turn();
     all.push(groups.add(7, 7));
@@ -74,7 +74,7 @@ describe('groups', () => {
 
   it('refuse what comes while too much waits, and take it again afterwards', async () => {
     const bench = new Bench();
-    const groups = new Groups(bench.work, { ...always, most: 5 });
+    const groups = new Batcher(bench.work, { ...always, maxPending: 5 });
     const taken = [groups.add(1, 3)];
     await turn();
     taken.push(groups.add(2, 4), groups.add(3, 4));
@@ -88,7 +88,7 @@ describe('groups', () => {
 
   it('let nobody suffer from what one item cannot bear', async () => {
     const tried: number[][] = [];
-    const groups = new Groups<number, number>(async (items) => {
+    const groups = new Batcher<number, number>(async (items) => {
       tried.push(items);
       await turn();
       if (items.includes(2)) throw new Bad();
@@ -105,7 +105,7 @@ describe('groups', () => {
   it('fail together for what is everybody’s, and work again when it is over', async () => {
     let isAway = true;
     let tries = 0;
-    const groups = new Groups<number, number>(
+    const groups = new Batcher<number, number>(
       async (items) => {
         tries += 1;
         await turn();
@@ -124,7 +124,7 @@ describe('groups', () => {
   it('do not try a thousand times when a failure has become everybody’s meanwhile', async () => {
     class Away extends Error {}
     let tries = 0;
-    const groups = new Groups<number, number>(
+    const groups = new Batcher<number, number>(
       async () => {
         tries += 1;
         await turn();
@@ -142,7 +142,7 @@ describe('groups', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(item, { maxLength: 40 }), async (items) => {
         const done: number[] = [];
-        const groups = new Groups<number, number>(
+        const groups = new Batcher<number, number>(
           async (group) => {
             await turn();
             if (group.some((index) => items[index]!.isBad)) throw new Bad();

@@ -11,7 +11,7 @@ interface Waiting<T, R> {
  * Does together what comes while other work is under way: the more there is, the larger the groups. What comes alone
  * waits for nobody.
  */
-export class Groups<T, R> {
+export class Batcher<T, R> {
   private waiting: Waiting<T, R>[] = [];
   private weight = 0;
   private atWork = 0;
@@ -27,12 +27,12 @@ export class Groups<T, R> {
    */
   constructor(
     private readonly work: (items: T[]) => Promise<R[]>,
-    private readonly options: { group: number; most: number; beside: number; isShared: (error: unknown) => boolean },
+    private readonly options: { group: number; maxPending: number; secondBatchThreshold: number; isShared: (error: unknown) => boolean },
   ) {}
 
   /** @throws {ServiceUnavailable} while too much waits */
   async add(item: T, weight = 1): Promise<R> {
-    if (this.weight >= this.options.most) throw new ServiceUnavailable({ headers: { 'retry-after': '1' } });
+    if (this.weight >= this.options.maxPending) throw new ServiceUnavailable({ headers: { 'retry-after': '1' } });
     this.weight += weight;
     return new Promise((resolve, reject) => {
       this.waiting.push({ item, weight, resolve, reject });
@@ -54,7 +54,7 @@ export class Groups<T, R> {
   }
 
   private isMuch(): boolean {
-    return this.weight >= this.options.beside;
+    return this.weight >= this.options.secondBatchThreshold;
   }
 
   private async finish(group: Waiting<T, R>[]): Promise<void> {

@@ -2,8 +2,8 @@ import fc from 'fast-check';
 import type { BillingPeriod } from '../../subscriptions/sync/billing-provider.port.js';
 import type { Entitlement } from '../../subscriptions/subscriptions.service.js';
 import { MOST_TOKENS } from '../quotas/quota-balance.js';
-import { Customer } from '../quotas/metered-owner.js';
-import { quotaKeysOf, UsageDecisions } from './ledger-decider.js';
+import { MeteredOwner } from '../quotas/metered-owner.js';
+import { quotaKeysOf, LedgerDecider } from './ledger-decider.js';
 import type { GivenEvent, Operation, Result } from './operations.js';
 import { readEvent } from '../events/usage-event.js';
 import { fingerprintOf } from '../events/usage-fingerprint.js';
@@ -18,7 +18,7 @@ const BEGIN = new Date('2026-06-15T12:00:00Z');
 const OWNERS = ['01980a3e-7c1d-7f6a-b1c2-3d4e5f607181', '01980a3e-7c1d-7f6a-b1c2-3d4e5f607182'];
 const USERS = ['01980a3e-7c1d-7f6a-b1c2-3d4e5f607191', '01980a3e-7c1d-7f6a-b1c2-3d4e5f607192'] as const;
 const OLDEST_MS = 90 * DAY_MS;
-const FUTURE_MS = 5 * MINUTE_MS;
+const MAX_FUTURE_MS = 5 * MINUTE_MS;
 const LIMITS = { tokensPerPeriod: 100 as number | null, tokenLimit: 'hard', requestsPerMinute: null, tokensPerMinute: null } as const;
 
 type Limits = Partial<Entitlement['plan']['limits']>;
@@ -52,9 +52,9 @@ class World {
     this.plans.set(ownerId, { plan: { limits: { ...LIMITS, ...limits } }, periods } as Entitlement);
   }
 
-  customerOf(ownerId: string): Customer {
+  customerOf(ownerId: string): MeteredOwner {
     if (!this.plans.has(ownerId)) this.changePlan(ownerId, false);
-    return new Customer({ kind: 'organization', id: ownerId }, this.plans.get(ownerId)!, CREATED);
+    return new MeteredOwner({ kind: 'organization', id: ownerId }, this.plans.get(ownerId)!, CREATED);
   }
 
   /** Decides about them together; throws where the sums are wrong afterwards. */
@@ -72,7 +72,7 @@ class World {
       (hold) => hold.status === 'live' && hold.expiresAt <= now && rows.some((row) => isOf(row, hold)),
     );
     for (const hold of expired) hold.status = 'expired';
-    const decisions = new UsageDecisions({
+    const decisions = new LedgerDecider({
       ...known,
       quotas: rows.map((row) => ({ ...row })),
       expired: expired.map((hold) => ({ ...hold })),
@@ -126,12 +126,12 @@ function eventOf(given: object, now = BEGIN): GivenEvent {
   const { userId, occurredAt = now } = answer.event;
   const actorUserId = userId ?? null;
   const fingerprint = fingerprintOf(answer.event.content, actorUserId);
-  return { ...answer.event, occurredAt, actorUserId, fingerprint, isStranger: false };
+  return { ...answer.event, occurredAt, actorUserId, fingerprint, needsMembershipCheck: false };
 }
 const owner = { kind: 'organization' as const, id: OWNER };
 const record = (...events: object[]): Operation => ({ kind: 'record', owner, events: events.map((one) => eventOf(one)) });
 const hold = (id: string, tokens: number, ttlMs = MINUTE_MS): Operation => ({
-  ...{ kind: 'hold', owner, hold: { id, tokens, model: null, actorUserId: null, ttlMs, isStranger: false } },
+  ...{ kind: 'hold', owner, hold: { id, tokens, model: null, actorUserId: null, ttlMs, needsMembershipCheck: false } },
 });
 const settle = (world: World, id: string, event: object): Operation => ({
   ...{ kind: 'settle', owner, hold: { ...world.holds.get(`${OWNER} ${id}`)! }, event: eventOf(event, world.now) },
@@ -186,8 +186,8 @@ describe('decisions', () => {
       record(
         { eventId: 'too old', ...at(-OLDEST_MS - 1) },
         { eventId: 'oldest', ...at(-OLDEST_MS) },
-        { eventId: 'latest', ...at(FUTURE_MS) },
-        { eventId: 'too late', ...at(FUTURE_MS + 1) },
+        { eventId: 'latest', ...at(MAX_FUTURE_MS) },
+        { eventId: 'too late', ...at(MAX_FUTURE_MS + 1) },
       ),
     ]);
     expect(outcomesOf(result!)).toEqual(['too_old', 'inserted', 'inserted', 'in_the_future']);
@@ -453,7 +453,13 @@ describe('decisions', () => {
       if (given.kind === 'record') return [{ ...asked, kind: 'record', events: given.events.map(eventFor) }];
       if (given.kind === 'hold') {
         const { id: holdId, tokens: count, ttlMs } = given;
-        return [{ ...asked, kind: 'hold', hold: { id: holdId, tokens: count, ttlMs, model: null, actorUserId: null, isStranger: false } }];
+        return [
+          {
+            ...asked,
+            kind: 'hold',
+            hold: { id: holdId, tokens: count, ttlMs, model: null, actorUserId: null, needsMembershipCheck: false },
+          },
+        ];
       }
       const found = one.holds.get(`${ownerId} ${given.id}`);
       if (found === undefined) return [];

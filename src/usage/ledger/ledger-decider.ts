@@ -1,8 +1,8 @@
 import type { Owner } from '../../owners/owner.js';
 import type { UsageAlert } from '../alerts/usage-alerts.table.js';
-import { UsageAccount } from '../quotas/quota-balance.js';
-import type { Customer } from '../quotas/metered-owner.js';
-import { FUTURE_MS } from '../events/usage-event.js';
+import { QuotaBalance } from '../quotas/quota-balance.js';
+import type { MeteredOwner } from '../quotas/metered-owner.js';
+import { MAX_FUTURE_MS } from '../events/usage-event.js';
 import { isSameEvent } from '../events/usage-fingerprint.js';
 import type { UsagePeriod } from '../quotas/usage-period.js';
 import type { UsageHold } from '../holds/usage-holds.table.js';
@@ -26,11 +26,11 @@ const HOUR_MS = 3_600_000;
 const MINUTE_MS = 60_000;
 
 /** What was read, under the locks of the quotas. */
-export interface Books {
+export interface LedgerSnapshot {
   now: Date;
   /** The oldest events that are taken. */
   oldest: Date;
-  customers: Map<string, Customer>;
+  customers: Map<string, MeteredOwner>;
   quotas: UsageQuota[];
   holds: UsageHold[];
   /** Holds that were live until they were read and are past their end: their tokens are back. */
@@ -40,7 +40,7 @@ export interface Books {
 }
 
 /** What is to be written. */
-export interface Changes {
+export interface LedgerWrites {
   events: NewUsage[];
   rollups: Rollup[];
   quotas: UsageQuota[];
@@ -50,7 +50,7 @@ export interface Changes {
 }
 
 interface Account {
-  account: UsageAccount;
+  account: QuotaBalance;
   row: UsageQuota;
 }
 
@@ -58,7 +58,7 @@ interface Account {
  * Decides about operations one after the other, as if each were alone, and collects what is to be written for all of
  * them together. Reads and writes nothing itself: what it needs to know was read under the locks that the caller holds.
  */
-export class UsageDecisions {
+export class LedgerDecider {
   private readonly accounts: Map<string, Account>;
   private readonly holds: Map<string, UsageHold>;
   private readonly known: Map<string, Buffer>;
@@ -67,14 +67,14 @@ export class UsageDecisions {
   private readonly newHolds: UsageHold[] = [];
   private readonly endedHolds = new Map<string, UsageHold>();
 
-  constructor(private readonly books: Books) {
+  constructor(private readonly books: LedgerSnapshot) {
     const now = books.now.getTime();
     this.accounts = new Map(
       books.quotas.map((row) => {
         const { limits } = books.customers.get(row.ownerId)!.entitlement.plan;
         const { used, overrun, held, alerted, requestsOwed, tokensOwed, owedAt } = row;
         const state = { used, overrun, held, alerted, requestsOwed, tokensOwed, owedAt };
-        return [keyOf(row.ownerId, row.periodStart.getTime()), { row, account: new UsageAccount(state, limits, now) }];
+        return [keyOf(row.ownerId, row.periodStart.getTime()), { row, account: new QuotaBalance(state, limits, now) }];
       }),
     );
     this.carry();
@@ -90,7 +90,7 @@ export class UsageDecisions {
     return { events: [], ...decided, quota: this.quotaOf(operation.owner) };
   }
 
-  changes(): Changes {
+  changes(): LedgerWrites {
     const alerts = [...this.accounts.values()].flatMap(({ account, row: { ownerId, ownerKind, periodStart } }) =>
       account.takeAlerts().map((threshold) => ({
         ...{ ownerId, ownerKind, periodStart, threshold, createdAt: this.books.now },
@@ -134,7 +134,7 @@ export class UsageDecisions {
   }
 
   /** Answers how many milliseconds to wait where the minute's allowance is used up. */
-  private recordOne(owner: Owner, event: GivenEvent, current: UsageAccount): Omit<EventResult, 'eventId'> | number {
+  private recordOne(owner: Owner, event: GivenEvent, current: QuotaBalance): Omit<EventResult, 'eventId'> | number {
     const seen = this.seenBefore(owner, event) ?? this.refusalOf(owner, event);
     if (seen !== undefined) return seen;
     const { account, row } = this.accountAt(owner, event.occurredAt);
@@ -150,7 +150,7 @@ export class UsageDecisions {
     return { outcome: 'inserted' };
   }
 
-  private hold({ owner, hold: { ttlMs, isStranger, ...asked } }: HoldOperation): Pick<Result, 'refused' | 'waitMs' | 'hold'> {
+  private hold({ owner, hold: { ttlMs, needsMembershipCheck, ...asked } }: HoldOperation): Pick<Result, 'refused' | 'waitMs' | 'hold'> {
     const { now } = this.books;
     const existing = this.holds.get(keyOf(owner.id, asked.id));
     if (existing !== undefined) {
@@ -159,7 +159,7 @@ export class UsageDecisions {
       const isPast = existing.status === 'live' && existing.expiresAt <= now;
       return { hold: isPast ? { ...existing, status: 'expired' } : existing };
     }
-    if (isStranger && !this.isMember(owner, asked.actorUserId)) return { refused: 'unknown_user' };
+    if (needsMembershipCheck && !this.isMember(owner, asked.actorUserId)) return { refused: 'unknown_user' };
     const { account, row } = this.accountAt(owner, now);
     const requestWait = account.spendRequest();
     if (requestWait > 0) return { refused: 'rate_limited', waitMs: requestWait };
@@ -226,10 +226,10 @@ export class UsageDecisions {
     return known && { outcome: isSameEvent(known, event) ? 'duplicate' : 'conflict' };
   }
 
-  private refusalOf(owner: Owner, { occurredAt, actorUserId, isStranger }: GivenEvent): Omit<EventResult, 'eventId'> | undefined {
-    if (occurredAt.getTime() > this.books.now.getTime() + FUTURE_MS) return rejected('in_the_future');
+  private refusalOf(owner: Owner, { occurredAt, actorUserId, needsMembershipCheck }: GivenEvent): Omit<EventResult, 'eventId'> | undefined {
+    if (occurredAt.getTime() > this.books.now.getTime() + MAX_FUTURE_MS) return rejected('in_the_future');
     if (occurredAt < this.books.oldest) return rejected('too_old');
-    if (isStranger && !this.isMember(owner, actorUserId)) return rejected('unknown_user');
+    if (needsMembershipCheck && !this.isMember(owner, actorUserId)) return rejected('unknown_user');
     return undefined;
   }
 
@@ -283,15 +283,18 @@ export class UsageDecisions {
 }
 
 /** What is left of a period. */
-export function quotaOf({ start, end }: UsagePeriod, account: UsageAccount): Quota {
+export function quotaOf({ start, end }: UsagePeriod, account: QuotaBalance): Quota {
   const { limit, isHard, remaining, counted, carried } = account;
   return { start, end, ...counted, carried: carried.used, limit, isHard, remaining };
 }
 
 /** The quotas that operations may touch; locked before anything is decided. */
-export function quotaKeysOf(operations: Operation[], { now, oldest, customers }: Pick<Books, 'now' | 'oldest' | 'customers'>): QuotaKey[] {
+export function quotaKeysOf(
+  operations: Operation[],
+  { now, oldest, customers }: Pick<LedgerSnapshot, 'now' | 'oldest' | 'customers'>,
+): QuotaKey[] {
   const keys = new Map<string, QuotaKey>();
-  const latest = now.getTime() + FUTURE_MS;
+  const latest = now.getTime() + MAX_FUTURE_MS;
   for (const operation of operations) {
     const { owner } = operation;
     const customer = customers.get(owner.id)!;

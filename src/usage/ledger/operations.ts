@@ -4,7 +4,7 @@ import type { UsageHold } from '../holds/usage-holds.table.js';
 import type { UsagePeriod } from '../quotas/usage-period.js';
 
 export const OUTCOMES = ['inserted', 'duplicate', 'conflict', 'rejected'] as const;
-export type Outcome = (typeof OUTCOMES)[number];
+export type OperationOutcome = (typeof OUTCOMES)[number];
 
 /** Why an event, or a hold, was not taken. */
 export const REJECTIONS = [
@@ -25,7 +25,7 @@ export interface GivenEvent extends UsageEvent {
   fingerprint: Buffer;
   actorUserId: string | null;
   /** Whether it is still to be seen that this person belongs, or belonged, to the organization. */
-  isStranger: boolean;
+  needsMembershipCheck: boolean;
 }
 
 interface Asked {
@@ -34,7 +34,7 @@ interface Asked {
 export type RecordOperation = Asked & { kind: 'record'; events: GivenEvent[] };
 export type HoldOperation = Asked & {
   kind: 'hold';
-  hold: Pick<UsageHold, 'id' | 'tokens' | 'model' | 'actorUserId'> & { ttlMs: number; isStranger: boolean };
+  hold: Pick<UsageHold, 'id' | 'tokens' | 'model' | 'actorUserId'> & { ttlMs: number; needsMembershipCheck: boolean };
 };
 /** `hold` as it was before it was locked: its tokens never change. */
 export type SettleOperation = Asked & { kind: 'settle'; hold: UsageHold; event: GivenEvent };
@@ -57,7 +57,7 @@ export interface Quota extends UsagePeriod {
 
 export interface EventResult {
   eventId: string;
-  outcome: Outcome;
+  outcome: OperationOutcome;
   reason?: Rejection;
 }
 

@@ -2,20 +2,20 @@ import { Inject, Injectable } from '@nestjs/common';
 import { Clock } from '../../platform/time/clock.service.js';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
 import {
-  isDatabaseAway,
+  isDatabaseUnavailable,
   isDeadlock,
   isMissingPartition,
-  isPassing,
+  isRetryable,
   isUniqueViolation,
-  Overtaken,
+  ConcurrencyConflict,
 } from '../../platform/database/database-errors.js';
 import { type MeteredEvent, MetersService } from '../exports/meter-exports.service.js';
 import { SubscriptionsService } from '../../subscriptions/subscriptions.service.js';
 import { UsageAlerts } from '../alerts/usage-alerts.service.js';
-import { Customer } from '../quotas/metered-owner.js';
-import { type Books, type Changes, quotaKeysOf, UsageDecisions } from './ledger-decider.js';
-import { FUTURE_MS } from '../events/usage-event.js';
-import { Groups } from './batcher.js';
+import { MeteredOwner } from '../quotas/metered-owner.js';
+import { type LedgerSnapshot, type LedgerWrites, quotaKeysOf, LedgerDecider } from './ledger-decider.js';
+import { MAX_FUTURE_MS } from '../events/usage-event.js';
+import { Batcher } from './batcher.js';
 import { eventsOf, type Operation, type Result } from './operations.js';
 import type { UsageHold } from '../holds/usage-holds.table.js';
 import type { UsageQuota } from '../quotas/usage-quotas.table.js';
@@ -27,7 +27,7 @@ import { type NewUsage, type QuotaKey, UsageRepository } from './usage.repositor
 /** Events that go in one transaction. */
 const GROUP = 2000;
 /** As many waiting events are written by a second transaction beside the first. */
-const BESIDE = 200;
+const SECOND_BATCH_THRESHOLD = 200;
 /** Events that may wait; more are refused with 503. */
 const MOST_WAITING = 50_000;
 /** Of a transaction that others got in the way of. */
@@ -37,7 +37,7 @@ const ATTEMPTS = 5;
 class QuotasMissing extends Error {
   constructor(
     readonly keys: QuotaKey[],
-    readonly customers: Map<string, Customer>,
+    readonly customers: Map<string, MeteredOwner>,
   ) {
     super();
   }
@@ -46,7 +46,7 @@ class QuotasMissing extends Error {
 /** The usage of a hold's period moved to another one since the hold was read. */
 class HoldMoved extends Error {}
 
-type Known = Pick<Books, 'oldest' | 'customers' | 'members'>;
+type Known = Pick<LedgerSnapshot, 'oldest' | 'customers' | 'members'>;
 
 /**
  * All that changes usage goes through here: operations of many requests share statements and one commit, and each is
@@ -55,9 +55,9 @@ type Known = Pick<Books, 'oldest' | 'customers' | 'members'>;
  */
 @Injectable()
 export class UsageLedger {
-  private readonly groups = new Groups<Operation, Result>((group) => this.commit(group), {
-    ...{ group: GROUP, most: MOST_WAITING, beside: BESIDE },
-    isShared: isDatabaseAway,
+  private readonly groups = new Batcher<Operation, Result>((group) => this.commit(group), {
+    ...{ group: GROUP, maxPending: MOST_WAITING, secondBatchThreshold: SECOND_BATCH_THRESHOLD },
+    isShared: isDatabaseUnavailable,
   });
 
   constructor(
@@ -81,7 +81,7 @@ export class UsageLedger {
    *
    * @param since no earlier moment is asked for
    */
-  async customersOf(operations: Pick<Operation, 'owner'>[], since: Date): Promise<Map<string, Customer>> {
+  async customersOf(operations: Pick<Operation, 'owner'>[], since: Date): Promise<Map<string, MeteredOwner>> {
     // A period may count what an earlier one used, and quotas may overlap that were made by an older rule.
     const periodsFrom = new Date(since.getTime() - 2 * LONGEST_USAGE_MONTH_MS);
     const owners = new Map(operations.map(({ owner }) => [owner.id, owner]));
@@ -92,7 +92,7 @@ export class UsageLedger {
     ]);
     const createdAt = new Map(creations.map((one) => [one.id, one.createdAt]));
     // One that was purged this very moment has periods of its own no more; any will do.
-    return new Map(ids.map((id) => [id, new Customer(owners.get(id)!, entitlements.get(id)!, createdAt.get(id) ?? new Date(0))]));
+    return new Map(ids.map((id) => [id, new MeteredOwner(owners.get(id)!, entitlements.get(id)!, createdAt.get(id) ?? new Date(0))]));
   }
 
   private async commit(group: Operation[]): Promise<Result[]> {
@@ -101,7 +101,7 @@ export class UsageLedger {
         const known = await this.prepare(group);
         const { results, isMetered, written } = await this.db.transaction(async (tx) => {
           const books = await this.read(group, known, tx);
-          const decisions = new UsageDecisions(books);
+          const decisions = new LedgerDecider(books);
           const decided = group.map((operation) => decisions.decide(operation));
           const changes = decisions.changes();
           const metered = meteredOf(changes.events, books.customers);
@@ -111,10 +111,10 @@ export class UsageLedger {
         if (isMetered) this.meters.wake();
         return results;
       } catch (error) {
-        if (attempt === ATTEMPTS) throw isLostRace(error) ? new Overtaken('Others were always first', { cause: error }) : error;
+        if (attempt === ATTEMPTS) throw isLostRace(error) ? new ConcurrencyConflict('Others were always first', { cause: error }) : error;
         if (error instanceof QuotasMissing) await this.periods.open(error.keys, error.customers);
         else if (isMissingPartition(error) || error instanceof MonthIsSealed) this.partitions.forget();
-        else if (!isPassing(error) && !(error instanceof HoldMoved)) throw error;
+        else if (!isRetryable(error) && !(error instanceof HoldMoved)) throw error;
       }
     }
   }
@@ -126,7 +126,7 @@ export class UsageLedger {
     const now = this.clock.now().getTime();
     const moments = group
       .flatMap((operation) => eventsOf(operation).map(({ occurredAt }) => occurredAt))
-      .filter((moment) => moment >= oldest && moment.getTime() <= now + FUTURE_MS);
+      .filter((moment) => moment >= oldest && moment.getTime() <= now + MAX_FUTURE_MS);
     const earliest = moments.reduce((least, moment) => Math.min(least, moment.getTime()), now);
     const [customers, members] = await Promise.all([
       this.customersOf(group, new Date(earliest)),
@@ -136,7 +136,7 @@ export class UsageLedger {
     return { oldest, customers, members };
   }
 
-  private async read(group: Operation[], known: Known, tx: Queryable): Promise<Books> {
+  private async read(group: Operation[], known: Known, tx: Queryable): Promise<LedgerSnapshot> {
     const now = this.clock.now();
     const keys = quotaKeysOf(group, { ...known, now });
     const holds = group.flatMap((operation) => ('hold' in operation ? [{ ownerId: operation.owner.id, id: operation.hold.id }] : []));
@@ -164,7 +164,12 @@ export class UsageLedger {
    *
    * @returns what must be awaited after the transaction, to learn whether all was written
    */
-  private async send(changes: Changes, metered: MeteredEvent[], { now }: Books, tx: Queryable): Promise<() => Promise<unknown>> {
+  private async send(
+    changes: LedgerWrites,
+    metered: MeteredEvent[],
+    { now }: LedgerSnapshot,
+    tx: Queryable,
+  ): Promise<() => Promise<unknown>> {
     const { events, rollups, quotas, newHolds, endedHolds, alerts } = changes;
     const { repository } = this;
     // More than one statement, one after the other.
@@ -213,7 +218,7 @@ function refreshHolds(group: Operation[], held: UsageHold[], keys: QuotaKey[]): 
 }
 
 /** Those whose owner pays a provider by its meter. */
-function meteredOf(events: NewUsage[], customers: Map<string, Customer>): MeteredEvent[] {
+function meteredOf(events: NewUsage[], customers: Map<string, MeteredOwner>): MeteredEvent[] {
   return events.flatMap((event) => {
     const { provider, providerCustomerId } = customers.get(event.ownerId)!.entitlement.granting ?? {};
     if (provider === undefined || provider === 'manual' || providerCustomerId == null) return [];
@@ -229,8 +234,8 @@ function meteredOf(events: NewUsage[], customers: Map<string, Customer>): Metere
 
 function strangersOf(group: Operation[]): { organizationId: string; userId: string }[] {
   return group.flatMap((operation) =>
-    (operation.kind === 'hold' ? [operation.hold] : eventsOf(operation)).flatMap(({ isStranger, actorUserId }) =>
-      isStranger ? [{ organizationId: operation.owner.id, userId: actorUserId! }] : [],
+    (operation.kind === 'hold' ? [operation.hold] : eventsOf(operation)).flatMap(({ needsMembershipCheck, actorUserId }) =>
+      needsMembershipCheck ? [{ organizationId: operation.owner.id, userId: actorUserId! }] : [],
     ),
   );
 }

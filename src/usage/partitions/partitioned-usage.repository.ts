@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
 import { type Month, monthOfPartition, startOf } from './months.js';
-import { usageSeals } from './retention-watermark.table.js';
+import { retentionWatermark } from './retention-watermark.table.js';
 import { usage } from '../events/usage-events.table.js';
 
 /** The partitions of `usage`, and from when on they are all there. */
@@ -42,18 +42,18 @@ export class PartitionedUsageRepository {
   }
 
   async findSealedBefore(db: Queryable = this.db): Promise<Date | undefined> {
-    const [seal] = await db.select({ sealedBefore: usageSeals.sealedBefore }).from(usageSeals);
-    return seal?.sealedBefore;
+    const [seal] = await db.select({ prunedBefore: retentionWatermark.prunedBefore }).from(retentionWatermark);
+    return seal?.prunedBefore;
   }
 
   /** A seal never goes back: what is gone does not return. */
   async seal(before: Date, db: Queryable): Promise<void> {
     await db
-      .insert(usageSeals)
-      .values({ sealedBefore: before })
+      .insert(retentionWatermark)
+      .values({ prunedBefore: before })
       .onConflictDoUpdate({
-        target: usageSeals.only,
-        set: { sealedBefore: sql`greatest(${usageSeals.sealedBefore}, excluded.sealed_before)` },
+        target: retentionWatermark.only,
+        set: { prunedBefore: sql`greatest(${retentionWatermark.prunedBefore}, excluded.sealed_before)` },
       });
   }
 }

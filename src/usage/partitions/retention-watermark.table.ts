@@ -3,11 +3,11 @@ import { sql } from 'drizzle-orm';
 import { time, timestamps } from '../../platform/database/columns.js';
 
 /** One row at most: events from before `sealed_before` are gone, and what was summed of them stays as it is. */
-export const usageSeals = pgTable(
+export const retentionWatermark = pgTable(
   'usage_seals',
   {
     only: boolean('only').primaryKey().default(true),
-    sealedBefore: time('sealed_before').notNull(),
+    prunedBefore: time('sealed_before').notNull(),
     ...timestamps(),
   },
   (table) => [check('usage_seals_only', sql`${table.only}`)],

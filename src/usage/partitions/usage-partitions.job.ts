@@ -21,7 +21,7 @@ const LOCK_WAIT_MS = 5000;
 @Injectable()
 export class UsagePartitions implements OnModuleInit, OnApplicationBootstrap {
   private months = new Set<Month>();
-  private sealedBefore?: Date;
+  private prunedBefore?: Date;
 
   constructor(
     private readonly repository: PartitionedUsageRepository,
@@ -57,33 +57,33 @@ export class UsagePartitions implements OnModuleInit, OnApplicationBootstrap {
   async ensure(moments: Date[]): Promise<number> {
     const wanted = [...new Set(moments.map(monthOf))];
     if (wanted.every((month) => this.months.has(month))) return 0;
-    const { existing, missing, sealedBefore } = await this.db.transaction((tx) => this.makeMissing(wanted, tx));
+    const { existing, missing, prunedBefore } = await this.db.transaction((tx) => this.makeMissing(wanted, tx));
     this.months = new Set([...existing, ...missing]);
-    this.sealedBefore = sealedBefore;
+    this.prunedBefore = prunedBefore;
     return missing.length;
   }
 
   /** How old an event may be that comes now: as events are kept, and no older than what is gone already. */
   async oldest(): Promise<Date> {
-    this.sealedBefore ??= (await this.repository.findSealedBefore()) ?? NEVER;
+    this.prunedBefore ??= (await this.repository.findSealedBefore()) ?? NEVER;
     const retained = this.clock.now().getTime() - this.config.usageRetentionDays * DAY_MS;
-    return new Date(Math.max(retained, this.sealedBefore.getTime()));
+    return new Date(Math.max(retained, this.prunedBefore.getTime()));
   }
 
   /** What is remembered here is not so any more. */
   forget(): void {
     this.months = new Set();
-    this.sealedBefore = undefined;
+    this.prunedBefore = undefined;
   }
 
-  private async makeMissing(wanted: Month[], tx: Queryable): Promise<{ existing: Month[]; missing: Month[]; sealedBefore: Date }> {
+  private async makeMissing(wanted: Month[], tx: Queryable): Promise<{ existing: Month[]; missing: Month[]; prunedBefore: Date }> {
     await this.repository.lock(LOCK_WAIT_MS, tx);
     const existing = await this.repository.listMonths(tx);
-    const sealedBefore = (await this.repository.findSealedBefore(tx)) ?? NEVER;
+    const prunedBefore = (await this.repository.findSealedBefore(tx)) ?? NEVER;
     const missing = wanted.filter((month) => !existing.includes(month));
-    if (missing.some((month) => startOf(month) < sealedBefore)) throw new MonthIsSealed();
+    if (missing.some((month) => startOf(month) < prunedBefore)) throw new MonthIsSealed();
     for (const month of missing) await this.repository.create(month, tx);
-    return { existing, missing, sealedBefore };
+    return { existing, missing, prunedBefore };
   }
 
   private async prepare(): Promise<number> {

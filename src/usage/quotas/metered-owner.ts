@@ -4,7 +4,7 @@ import { monthAt, type UsagePeriod } from './usage-period.js';
 import { UsageTimeline } from './usage-timeline.js';
 
 /** An owner, and what their plan is now. */
-export class Customer {
+export class MeteredOwner {
   private readonly timeline?: UsageTimeline;
   private latest?: UsagePeriod;
 

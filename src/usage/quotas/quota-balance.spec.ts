@@ -1,12 +1,12 @@
 import fc from 'fast-check';
-import { type AccountLimits, type AccountState, ALERT_THRESHOLDS, MOST_TOKENS, UsageAccount } from './quota-balance.js';
+import { type AccountLimits, type AccountState, ALERT_THRESHOLDS, MOST_TOKENS, QuotaBalance } from './quota-balance.js';
 
 const MINUTE_MS = 60_000;
 const NOW = Date.UTC(2026, 10, 22, 9);
 const NO_LIMITS: AccountLimits = { tokensPerPeriod: null, tokenLimit: 'hard', requestsPerMinute: null, tokensPerMinute: null };
 
 const accountOf = (limits: Partial<AccountLimits>, state: Partial<AccountState> = {}, now = NOW) =>
-  new UsageAccount(
+  new QuotaBalance(
     { used: 0, overrun: 0, held: 0, alerted: 0, requestsOwed: 0, tokensOwed: 0, owedAt: 0, ...state },
     { ...NO_LIMITS, ...limits },
     now,

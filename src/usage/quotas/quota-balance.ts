@@ -34,17 +34,17 @@ export type AccountLimits = Pick<PlanLimits, 'tokensPerPeriod' | 'tokenLimit' | 
  * One owner's period while it is decided about: what may still be used, and what was. Whoever has one holds the lock
  * of its row, and everything that was decided before is in it: that is what makes a cap exact.
  */
-export class UsageAccount {
+export class QuotaBalance {
   constructor(
     readonly state: AccountState,
     private readonly limits: AccountLimits,
     private readonly now: number,
     /** Of earlier periods that were cut short: what they used counts here too. */
-    private readonly carriedFrom: UsageAccount[] = [],
+    private readonly carriedFrom: QuotaBalance[] = [],
   ) {}
 
   /** Has this period count what an earlier one used, too. */
-  carry(earlier: UsageAccount): void {
+  carry(earlier: QuotaBalance): void {
     this.carriedFrom.push(earlier);
   }
 

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DATABASE, type Database } from '../../platform/database/database.js';
-import type { Customer } from './metered-owner.js';
+import type { MeteredOwner } from './metered-owner.js';
 import type { UsagePeriod } from './usage-period.js';
 import { type Overlap, type QuotaKey, UsageRepository } from '../ledger/usage.repository.js';
 
@@ -16,14 +16,14 @@ export class UsagePeriods {
   ) {}
 
   /** Makes those that are missing. */
-  async open(keys: QuotaKey[], customers: Map<string, Customer>): Promise<void> {
+  async open(keys: QuotaKey[], customers: Map<string, MeteredOwner>): Promise<void> {
     const overlaps = await this.listOwnOverlaps(keys, customers);
     if (overlaps.length === 0) await this.repository.insertQuotas(keys);
     else await this.move(keys, overlaps);
   }
 
   /** Moves what is to move into a period; does nothing, and answers false, where there is nothing. */
-  async settle(customer: Customer, { start, end }: UsagePeriod): Promise<boolean> {
+  async settle(customer: MeteredOwner, { start, end }: UsagePeriod): Promise<boolean> {
     const { owner } = customer;
     const key = { ownerId: owner.id, ownerKind: owner.kind, periodStart: start, periodEnd: end };
     const overlaps = await this.listOwnOverlaps([key], new Map([[owner.id, customer]]));
@@ -32,7 +32,7 @@ export class UsagePeriods {
   }
 
   /** Free periods, and those of other subscriptions, keep what they counted. */
-  private async listOwnOverlaps(keys: QuotaKey[], customers: Map<string, Customer>): Promise<Overlap[]> {
+  private async listOwnOverlaps(keys: QuotaKey[], customers: Map<string, MeteredOwner>): Promise<Overlap[]> {
     const ofSubscriptions = keys.filter(({ ownerId, periodStart }) => customers.get(ownerId)!.hasCountedFrom(periodStart));
     if (ofSubscriptions.length === 0) return [];
     const overlaps = await this.repository.listOverlapping(ofSubscriptions);

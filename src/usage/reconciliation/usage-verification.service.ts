@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { Clock } from '../../platform/time/clock.service.js';
 import { LAST_MOMENT } from '../../platform/time/moments.js';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
-import { isPassing } from '../../platform/database/database-errors.js';
+import { isRetryable } from '../../platform/database/database-errors.js';
 import { ComparedUsageRepository } from './compared-usage.repository.js';
 import { PartitionedUsageRepository } from '../partitions/partitioned-usage.repository.js';
 import { compareQuotas, describe, type Difference, type Findings, isRepairable, missingOf } from './usage-differences.js';
@@ -124,7 +124,7 @@ export class UsageVerification {
       });
     } catch (error) {
       // Tried again, with what differs then.
-      if (!isPassing(error)) throw error;
+      if (!isRetryable(error)) throw error;
     }
   }
 

@@ -4,7 +4,7 @@ import { type PgColumn, unionAll } from 'drizzle-orm/pg-core';
 import type { Owner } from '../../owners/owner.js';
 import { DATABASE, type Database } from '../../platform/database/database.js';
 import { usageRollups } from '../rollups/usage-rollups.table.js';
-import { usageSeals } from '../partitions/retention-watermark.table.js';
+import { retentionWatermark } from '../partitions/retention-watermark.table.js';
 import { type Usage, usage } from '../events/usage-events.table.js';
 import { userMerges } from '../../users/user-merges.table.js';
 import type { Range } from '../../platform/time/moments.js';
@@ -179,7 +179,7 @@ function withCuts(cuts: Cut[]): SQL {
   return sql`
     WITH cuts AS MATERIALIZED (
       SELECT hour, since, until FROM unnest(${times('hour')}, ${times('since')}, ${times('until')}) AS cut (hour, since, until)
-       WHERE hour >= coalesce((SELECT max(sealed_before) FROM ${usageSeals}), '-infinity')
+       WHERE hour >= coalesce((SELECT max(sealed_before) FROM ${retentionWatermark}), '-infinity')
     )`;
 }
 
