@@ -52,7 +52,7 @@ describe("DodoPayments' API", () => {
           cancelAtPeriodEnd: true,
           seats: 3,
           endsAt: new Date(end),
-          says: { metadata: { organizationId: ORGANIZATION.id } },
+          ownerHints: { metadata: { organizationId: ORGANIZATION.id } },
           customer: { provider: 'dodo', providerCustomerId: customer.customer_id },
         },
         key: { at: account.now().toISOString(), modifiedAt: '-infinity', rank: 2, messageId: 'reconciliation' },

@@ -54,7 +54,7 @@ describe("Polar's API", () => {
           status: 'active',
           cancelAtPeriodEnd: true,
           seats: 3,
-          says: { metadata: { organizationId: ORGANIZATION.id }, externalId: 'user_1' },
+          ownerHints: { metadata: { organizationId: ORGANIZATION.id }, externalId: 'user_1' },
           customer: { provider: 'polar', providerCustomerId: customerId },
         },
         key: { rank: 2, messageId: 'reconciliation' },

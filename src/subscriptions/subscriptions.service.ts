@@ -153,11 +153,7 @@ export class SubscriptionsService {
     return { ...page, data: await this.judgeAll(page.data) };
   }
 
-  /**
-   * Gives an owner a plan without a provider.
-   *
-   * @throws {InvalidRequest} @throws {OwnerNotFound}
-   */
+  /** Grants an owner a plan without a provider. @throws {InvalidRequest} @throws {OwnerNotFound} */
   async grant({ tier: name, endsAt, seats, note, ...ids }: Grant, actor: Actor, db: Queryable): Promise<ConsideredSubscription> {
     const { tier, limits } = this.planNamed(name);
     if (tier === 'free') throw new InvalidRequest({ errors: [{ path: 'body.tier', message: 'tier free is what everybody has' }] });
