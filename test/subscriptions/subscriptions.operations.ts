@@ -6,24 +6,24 @@ export const operations: Record<string, Expectation> = {
   openCheckout: {
     access: admins(409),
     body: () => ({ tier: 'pro' }),
-    audit: { none: 'needs a billing provider (test/checkouts.e2e-spec.ts)' },
+    audit: { none: 'needs a billing provider (test/subscriptions/checkout/checkouts.e2e-spec.ts)' },
   },
   openPortal: {
     access: admins(409),
     body: () => ({}),
-    audit: { none: 'needs a billing provider (test/checkouts.e2e-spec.ts)' },
+    audit: { none: 'needs a billing provider (test/subscriptions/checkout/checkouts.e2e-spec.ts)' },
   },
   getOwnSubscription: { access: users(200) },
   listOwnPayments: { access: users(200) },
   openOwnCheckout: {
     access: users(409),
     body: () => ({ tier: 'pro' }),
-    audit: { none: 'needs a billing provider (test/checkouts.e2e-spec.ts)' },
+    audit: { none: 'needs a billing provider (test/subscriptions/checkout/checkouts.e2e-spec.ts)' },
   },
   openOwnPortal: {
     access: users(409),
     body: () => ({}),
-    audit: { none: 'needs a billing provider (test/checkouts.e2e-spec.ts)' },
+    audit: { none: 'needs a billing provider (test/subscriptions/checkout/checkouts.e2e-spec.ts)' },
   },
   listSubscriptions: { access: operators(200) },
   grantSubscription: {

@@ -621,15 +621,15 @@ export const MUTATIONS: Mutation[] = [
   },
 ];
 
-/** What holds there is proved in test/usage-verification.e2e-spec.ts. */
+/** What holds there is proved in test/usage/reconciliation/usage-verification.e2e-spec.ts. */
 const ONLY_A_COMMAND = 'only a command leads there';
 
-/** What holds there is proved in test/clerk-convergence.proof-spec.ts. */
+/** What holds there is proved in test/providers/clerk/clerk-convergence.proof-spec.ts. */
 const ONLY_PROVIDERS = 'only a provider’s event leads there';
 
 /** Predicates that no request can tell from their absence, because another one stands before them. */
-const ONLY_LINKS = 'links are in no answer; test/mail-link-ends.e2e-spec.ts shows that those of others stay';
-const ONLY_TAKEOVERS = 'only the take-over of an unproved account leads there (test/takeovers.e2e-spec.ts)';
+const ONLY_LINKS = 'links are in no answer; test/auth/mail-link-ends.e2e-spec.ts shows that those of others stay';
+const ONLY_TAKEOVERS = 'only the take-over of an unproved account leads there (test/users/takeovers.e2e-spec.ts)';
 
 export const SECOND_LINES: (Place & { because: string })[] = [
   {
@@ -643,25 +643,25 @@ export const SECOND_LINES: (Place & { because: string })[] = [
     file: 'invitations/ended-invitations.repository.js',
     within: 'async revokeOpen',
     search: 'inArray(invitations.organizationId, organizationIds)',
-    because: 'the sender is named besides (test/inviters.e2e-spec.ts)',
+    because: 'the sender is named besides (test/invitations/inviters.e2e-spec.ts)',
   },
   {
     file: INVITATIONS,
     within: 'async countOpen',
     search: 'eq(invitations.organizationId, organizationId)',
-    because: 'a count, which only a full plan shows (test/inviters.e2e-spec.ts)',
+    because: 'a count, which only a full plan shows (test/invitations/inviters.e2e-spec.ts)',
   },
   {
     file: MEMBERSHIPS,
     within: 'async findOfPair',
     search: 'eq(memberships.organizationId, organizationId)',
-    because: 'accepting again and take-overs ask, both about a pair that was a member (test/invitations.e2e-spec.ts)',
+    because: 'accepting again and take-overs ask, both about a pair that was a member (test/invitations/invitations.e2e-spec.ts)',
   },
   {
     file: MEMBERSHIPS,
     within: 'async findOfPair',
     search: 'eq(memberships.userId, userId)',
-    because: 'accepting again and take-overs ask, both about a pair that was a member (test/invitations.e2e-spec.ts)',
+    because: 'accepting again and take-overs ask, both about a pair that was a member (test/invitations/invitations.e2e-spec.ts)',
   },
   { file: COMPARED_USAGE, within: 'async listHours', search: 'eq(usageRollups.ownerId, ownerId)', because: ONLY_A_COMMAND },
   { file: COMPARED_USAGE, within: 'async listQuotas', search: 'eq(usageQuotas.ownerId, ownerId)', because: ONLY_A_COMMAND },
@@ -750,7 +750,7 @@ export const SECOND_LINES: (Place & { because: string })[] = [
     file: SUBSCRIPTIONS,
     within: 'function selectMembers',
     search: 'eq(memberships.organizationId, organizationId)',
-    because: 'it only counts; test/subscriptions.e2e-spec.ts does, too',
+    because: 'it only counts; test/subscriptions/subscriptions.e2e-spec.ts does, too',
   },
   {
     file: SUBSCRIPTIONS,
@@ -762,7 +762,7 @@ export const SECOND_LINES: (Place & { because: string })[] = [
     file: SUBSCRIPTIONS,
     within: 'async listCustomers',
     search: 'ownedBy(id, billingCustomers.ownerId)',
-    because: 'only a provider is told of them; test/checkouts.e2e-spec.ts looks at what',
+    because: 'only a provider is told of them; test/subscriptions/checkout/checkouts.e2e-spec.ts looks at what',
   },
   {
     file: SUBSCRIPTIONS,
@@ -774,7 +774,7 @@ export const SECOND_LINES: (Place & { because: string })[] = [
     file: SYNCED_SUBSCRIPTIONS,
     within: 'async keepCharging',
     search: 'eq(subscriptions.ownerId, ownerId)',
-    because: 'only an operator restores; test/subscription-deletion.e2e-spec.ts looks at what',
+    because: 'only an operator restores; test/subscriptions/customers/subscription-deletion.e2e-spec.ts looks at what',
   },
   {
     file: SYNCED_SUBSCRIPTIONS,
@@ -798,7 +798,7 @@ export const SECOND_LINES: (Place & { because: string })[] = [
     file: USAGE_REPORTS,
     within: 'async sumUp',
     search: 'inArray(usage.ownerId, ownerIds)',
-    because: 'only of hours that are cut; test/usage-reports.e2e-spec.ts cuts them',
+    because: 'only of hours that are cut; test/usage/reports/usage-reports.e2e-spec.ts cuts them',
   },
 ];
 

@@ -4,7 +4,7 @@ export const operations: Record<string, Expectation> = {
   receiveWebhook: {
     access: everyone(401),
     path: { provider: 'clerk' },
-    audit: { none: 'written where an event has its effect (test/webhooks.e2e-spec.ts)' },
+    audit: { none: 'written where an event has its effect (test/webhooks/webhooks.e2e-spec.ts)' },
   },
   listWebhookEvents: { access: operators(200) },
   getWebhookEvent: { access: operators(200) },

@@ -1,0 +1,349 @@
+import type { AddressInfo } from 'node:net';
+import { Controller, Get, Module } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { jest } from '@jest/globals';
+import pg from 'pg';
+import supertest from 'supertest';
+import { AppModule } from '../../src/app.module.js';
+import { loadConfig } from '../../src/platform/config/config.js';
+import { startTestApp, testEnvironment, type TestApp } from '../support/app.js';
+import { PASSWORD, signIn, signUp, signUpOperator, type SignedInPerson } from '../support/people.js';
+
+const ORIGIN = 'https://app.example.com';
+const HOUR = 3600;
+const DAY = 24 * HOUR;
+
+describe('the guard', () => {
+  let t: TestApp;
+  let person: SignedInPerson;
+  let operator: SignedInPerson;
+  beforeAll(async () => {
+    t = await startTestApp({ TRUSTED_ORIGINS: ORIGIN, SESSION_IDLE_SECONDS: String(7 * DAY), SESSION_ABSOLUTE_SECONDS: String(30 * DAY) });
+    person = await signUp(t);
+    operator = await signUpOperator(t);
+  });
+  afterAll(() => t.close());
+
+  const me = (headers: Record<string, string>) => t.http.get('/v1/users/me').set(headers);
+  const rename = (headers: Record<string, string>) => t.http.patch('/v1/users/me').set(headers).send({ name: 'Renamed' });
+
+  describe('credentials', () => {
+    it('lets in with a token or with a cookie', async () => {
+      expect((await me(person.auth).expect(200)).body.id).toBe(person.id);
+      expect((await me({ cookie: person.cookie }).expect(200)).body.id).toBe(person.id);
+      expect((await me({ cookie: `other=1; ${person.cookie}; last=2` }).expect(200)).body.id).toBe(person.id);
+      expect((await me({ authorization: `bearer  ${person.token} ` }).expect(200)).body.id).toBe(person.id);
+    });
+
+    it('refuses who shows nothing, and says how to sign in', async () => {
+      const answer = await t.http.get('/v1/users/me').expect(401);
+      expect(answer.body.code).toBe('signed_out');
+      expect(answer.headers['www-authenticate']).toBe('Bearer');
+    });
+
+    it('never falls through from a bad header to a good cookie', async () => {
+      const wrong = [
+        'Bearer',
+        'Bearer ',
+        'Bearer nonsense',
+        'Bearer a.b',
+        'Bearer a.b.c',
+        `Basic ${btoa('a:b')}`,
+        `Token ${person.token}`,
+        person.token,
+      ];
+      for (const authorization of [
+        ...wrong,
+        `Bearer ${person.token}x`,
+        `Bearer ${person.token} ${person.token}`,
+        `Bearer x${person.token}`,
+      ]) {
+        const answer = await me({ authorization, cookie: person.cookie });
+        expect({ authorization, status: answer.status, code: answer.body.code }).toEqual({
+          authorization,
+          status: 401,
+          code: 'invalid_credentials',
+        });
+        expect(answer.headers['www-authenticate']).toBe('Bearer');
+      }
+      expect((await me({ 'x-api-key': 'tk_nonsense', cookie: person.cookie }).expect(401)).body.code).toBe('invalid_credentials');
+    });
+
+    it('beats the cookie with a token of somebody else', async () => {
+      expect((await me({ ...operator.auth, cookie: person.cookie }).expect(200)).body.id).toBe(operator.id);
+    });
+
+    it('refuses two headers at once', async () => {
+      const answer = await me({ ...person.auth, 'x-api-key': 'tk_1' }).expect(400);
+      expect(answer.body.code).toBe('ambiguous_credentials');
+    });
+
+    it('refuses a cookie that is made up, empty or of another name', async () => {
+      const [name, value] = person.cookie.split('=', 2) as [string, string];
+      for (const cookie of [`${name}=`, `${name}=abc`, `${name}=${value}x`, `${name}=%00`, `${name}=%ff.%ff`, `${name}=.${value}`])
+        await me({ cookie }).expect(401);
+      expect((await me({ cookie: `x${person.cookie}` }).expect(401)).body.code).toBe('signed_out');
+      expect((await me({ cookie: 'nonsense' }).expect(401)).body.code).toBe('signed_out');
+    });
+  });
+
+  describe('the origin of a change', () => {
+    it('must be trusted when a cookie signs it in', async () => {
+      expect((await rename({ cookie: person.cookie }).expect(403)).body.code).toBe('untrusted_origin');
+      for (const origin of ['https://evil.example', 'null', '', `${ORIGIN}.evil.example`, `${ORIGIN}/`, ORIGIN.toUpperCase()])
+        expect((await rename({ cookie: person.cookie, origin }).expect(403)).body.code).toBe('untrusted_origin');
+      for (const method of ['delete', 'post'] as const) {
+        const path = method === 'delete' ? '/v1/sessions' : '/v1/auth/link-social';
+        await t.http[method](path).set({ cookie: person.cookie, origin: 'https://evil.example' }).expect(403);
+      }
+      await rename({ cookie: person.cookie, origin: ORIGIN }).expect(200);
+      await rename({ cookie: person.cookie, origin: 'http://localhost:3000' }).expect(200);
+    });
+
+    it('does not matter for reading, nor when a token signs it in', async () => {
+      await me({ cookie: person.cookie, origin: 'https://evil.example' }).expect(200);
+      await rename(person.auth).expect(200);
+      await rename({ ...person.auth, origin: 'https://evil.example', cookie: person.cookie }).expect(200);
+    });
+  });
+
+  describe('who is refused', () => {
+    it('refuses a session that has expired', async () => {
+      const gone = await signUp(t);
+      await t.db.rows(`UPDATE sessions SET expires_at = now() - interval '1 ms' WHERE user_id = $1`, [gone.id]);
+      expect((await me(gone.auth).expect(401)).body.code).toBe('invalid_credentials');
+      await me({ cookie: gone.cookie }).expect(401);
+    });
+
+    it('refuses a session that was ended, by deletion or by mark', async () => {
+      const gone = await signUp(t);
+      const marked = await signIn(t, gone);
+      await t.db.rows(
+        `UPDATE sessions SET ended_at = now() WHERE id = (SELECT id FROM sessions WHERE user_id = $1 ORDER BY created_at DESC LIMIT 1)`,
+        [gone.id],
+      );
+      await me(marked.auth).expect(401);
+      await me(gone.auth).expect(200);
+      await t.db.rows('DELETE FROM sessions WHERE user_id = $1', [gone.id]);
+      await me(gone.auth).expect(401);
+    });
+
+    it('refuses a deleted user even where a session was left', async () => {
+      const gone = await signUp(t);
+      await t.db.rows('UPDATE users SET deleted_at = now(), email = NULL WHERE id = $1', [gone.id]);
+      expect((await me(gone.auth).expect(401)).body.code).toBe('invalid_credentials');
+    });
+
+    it('refuses a suspended user with 403, everywhere', async () => {
+      const suspended = await signUp(t);
+      await t.db.rows('UPDATE users SET suspended_at = now() WHERE id = $1', [suspended.id]);
+      for (const path of ['/v1/users/me', '/v1/sessions', '/v1/sessions/current', '/v1/users'])
+        expect((await t.http.get(path).set(suspended.auth).expect(403)).body.code).toBe('user_suspended');
+      await me({ cookie: suspended.cookie }).expect(403);
+      await t.db.rows('UPDATE users SET suspended_at = NULL WHERE id = $1', [suspended.id]);
+      await me(suspended.auth).expect(200);
+    });
+
+    it('refuses everybody but operators where operators act', async () => {
+      for (const [method, path] of [
+        ['get', '/v1/users'],
+        ['get', `/v1/users/${person.id}/sessions`],
+        ['delete', `/v1/users/${person.id}/sessions`],
+        ['post', `/v1/users/${operator.id}/suspend`],
+        ['post', `/v1/users/${person.id}/unsuspend`],
+        ['get', '/v1/jobs'],
+        ['post', '/v1/jobs/expire_sessions/run'],
+      ] as const) {
+        expect((await t.http[method](path).set(person.auth).expect(403)).body.code).toBe('operator_only');
+        expect((await t.http[method](path).expect(401)).body.code).toBe('signed_out');
+      }
+      await t.http.get('/v1/users').set(operator.auth).expect(200);
+      await t.db.rows('UPDATE users SET operator = false WHERE id = $1', [operator.id]);
+      await t.http.get('/v1/users').set(operator.auth).expect(403);
+      await t.db.rows('UPDATE users SET operator = true WHERE id = $1', [operator.id]);
+    });
+
+    it('refuses everybody on a route that declares no access', async () => {
+      let calls = 0;
+      @Controller('v1/forgotten')
+      class ForgottenController {
+        @Get()
+        read(): object {
+          calls += 1;
+          return { secret: true };
+        }
+      }
+      @Module({ controllers: [ForgottenController] })
+      class ForgottenModule {}
+      @Module({ imports: [AppModule.register(loadConfig(testEnvironment(t.db.url))), ForgottenModule] })
+      class WithForgotten {}
+      const app = await NestFactory.create(WithForgotten, { logger: false });
+      try {
+        await app.listen(0, '127.0.0.1');
+        const http = supertest(`http://127.0.0.1:${(app.getHttpServer().address() as AddressInfo).port}`);
+        for (const headers of [{}, person.auth, operator.auth]) {
+          const answer = await http.get('/v1/forgotten').set(headers).expect(500);
+          expect(answer.body.code).toBe('access_undeclared');
+        }
+        await http.get('/v1/users/me').set(person.auth).expect(200);
+        expect(calls).toBe(0);
+      } finally {
+        await app.close();
+      }
+    });
+
+    it('refuses a revoked session on another process at its very next request', async () => {
+      const other = await startTestApp({}, t.db);
+      try {
+        const first = await signUp(t);
+        const second = await signIn(t, first);
+        for (let warm = 0; warm < 5; warm += 1) await other.http.get('/v1/users/me').set(second.auth).expect(200);
+        await t.http.delete('/v1/sessions').set(first.auth).expect(200);
+        await other.http.get('/v1/users/me').set(second.auth).expect(401);
+        await other.http.get('/v1/users/me').set(first.auth).expect(200);
+      } finally {
+        await other.close();
+      }
+    });
+  });
+
+  describe('a session that is used', () => {
+    interface Row extends Record<string, unknown> {
+      expires: number;
+      used: number;
+      age: number;
+    }
+    const rowOf = async ({ id }: SignedInPerson) =>
+      (
+        await t.db.rows<Row>(
+          `SELECT xmin::text, ctid::text, expires_at, last_used_at, extract(epoch FROM expires_at - now())::float8 AS expires,
+                  extract(epoch FROM now() - last_used_at)::float8 AS used, extract(epoch FROM now() - created_at)::float8 AS age
+             FROM sessions WHERE user_id = $1`,
+          [id],
+        )
+      )[0]!;
+    const age = ({ id }: SignedInPerson, { created, used, expires }: { created: number; used: number; expires: number }) =>
+      t.db.rows(
+        `UPDATE sessions SET created_at = now() - $2 * interval '1 second', last_used_at = now() - $3 * interval '1 second',
+                expires_at = now() + $4 * interval '1 second' WHERE user_id = $1`,
+        [id, created, used, expires],
+      );
+    const maxAgeOf = (answer: { headers: Record<string, unknown> }) => {
+      const cookies = (answer.headers['set-cookie'] ?? []) as string[];
+      expect(cookies.length).toBeLessThan(2);
+      return cookies.map((cookie) => Number(/Max-Age=(\d+)/.exec(cookie)?.[1]))[0];
+    };
+
+    it('is not written on most requests', async () => {
+      const busy = await signUp(t);
+      await me(busy.auth).expect(200);
+      const before = await rowOf(busy);
+      await Promise.all(Array.from({ length: 50 }, () => me(busy.auth).expect(200)));
+      const { xmin, ctid, last_used_at } = await rowOf(busy);
+      expect({ xmin, ctid, last_used_at }).toEqual({ xmin: before['xmin'], ctid: before['ctid'], last_used_at: before['last_used_at'] });
+    });
+
+    it('lives on after the touch interval, and so does its cookie', async () => {
+      const slow = await signUp(t);
+      await age(slow, { created: DAY, used: 59 - 10, expires: 6 * DAY });
+      expect(maxAgeOf(await me({ cookie: slow.cookie }).expect(200))).toBeUndefined();
+      await age(slow, { created: DAY, used: 61, expires: 6 * DAY });
+      const answer = await me({ cookie: slow.cookie }).expect(200);
+      expect(maxAgeOf(answer)).toBeGreaterThan(7 * DAY - 30);
+      expect(maxAgeOf(answer)).toBeLessThanOrEqual(7 * DAY);
+      const [cookie] = answer.headers['set-cookie'] as unknown as [string];
+      expect(cookie).toMatch(/; Path=\/; HttpOnly; SameSite=Lax$/);
+      const row = await rowOf(slow);
+      expect(row.expires).toBeGreaterThan(7 * DAY - 30);
+      expect(row.used).toBeLessThan(30);
+      // The cookie it was given works, and the next request writes nothing again.
+      expect(maxAgeOf(await me({ cookie: cookie.split(';', 1)[0]! }).expect(200))).toBeUndefined();
+    });
+
+    it('is prolonged once by many requests at once, and none of them waits or fails', async () => {
+      const busy = await signUp(t);
+      await age(busy, { created: DAY, used: 120, expires: 6 * DAY });
+      const answers = await Promise.all(Array.from({ length: 30 }, () => me({ cookie: busy.cookie }).expect(200)));
+      expect(answers.filter((answer) => maxAgeOf(answer) !== undefined)).toHaveLength(1);
+    });
+
+    it('is prolonged for a token without a cookie being sent', async () => {
+      const api = await signUp(t);
+      await age(api, { created: DAY, used: 120, expires: DAY });
+      expect(maxAgeOf(await me(api.auth).expect(200))).toBeUndefined();
+      expect((await rowOf(api)).expires).toBeGreaterThan(7 * DAY - 30);
+    });
+
+    it('never lives beyond its absolute end', async () => {
+      const old = await signUp(t);
+      await age(old, { created: 29 * DAY, used: 120, expires: HOUR });
+      const answer = await me({ cookie: old.cookie }).expect(200);
+      expect(maxAgeOf(answer)).toBeGreaterThan(DAY - 30);
+      expect(maxAgeOf(answer)).toBeLessThanOrEqual(DAY);
+      expect((await rowOf(old)).expires).toBeLessThanOrEqual(DAY);
+      // At the end it stays where it is.
+      await age(old, { created: 30 * DAY - 60, used: 120, expires: 60 });
+      await me(old.auth).expect(200);
+      expect((await rowOf(old)).expires).toBeLessThanOrEqual(60);
+    });
+
+    it('is never shortened by being used', async () => {
+      const long = await signUp(t);
+      await age(long, { created: 40 * DAY, used: 120, expires: 3 * DAY });
+      await me(long.auth).expect(200);
+      expect((await rowOf(long)).expires).toBeGreaterThan(3 * DAY - 30);
+    });
+
+    it('does not slide when the person did not ask to be remembered', async () => {
+      const visitor = await signUp(t);
+      await t.db.rows('DELETE FROM sessions WHERE user_id = $1', [visitor.id]);
+      const answer = await t.http
+        .post('/v1/auth/sign-in/email')
+        .send({ email: visitor.email, password: PASSWORD, rememberMe: false })
+        .expect(200);
+      const cookie = (answer.headers['set-cookie'] as unknown as string[])
+        .find((line) => line.includes('session_token='))!
+        .split(';', 1)[0]!;
+      await age(visitor, { created: 10, used: 120, expires: HOUR });
+      expect(maxAgeOf(await me({ cookie }).expect(200))).toBeUndefined();
+      const row = await rowOf(visitor);
+      expect(row.expires).toBeLessThanOrEqual(HOUR);
+      expect(row.used).toBeLessThan(30);
+    });
+
+    it('is not brought back by a request that comes too late', async () => {
+      const late = await signUp(t);
+      await age(late, { created: DAY, used: 2 * DAY, expires: -1 });
+      await me(late.auth).expect(401);
+      expect((await rowOf(late)).expires).toBeLessThan(0);
+    });
+  });
+
+  it('asks the database for a signed-in read in one flight: its own two statements, then the one of the handler', async () => {
+    let answered = 0;
+    const sent: { name?: string; at: number }[] = [];
+    const query = pg.Client.prototype.query as unknown as (...all: unknown[]) => unknown;
+    const spy = jest.spyOn(pg.Client.prototype, 'query').mockImplementation(function (this: pg.Client, ...all: unknown[]): unknown {
+      const [statement] = all as [{ name?: string } | string];
+      const entry = { name: typeof statement === 'object' ? statement.name : statement, at: answered };
+      const result = query.apply(this, all) as Promise<unknown>;
+      if (typeof statement === 'object' && statement.name !== undefined) {
+        sent.push(entry);
+        result.then(
+          () => (answered += 1),
+          () => undefined,
+        );
+      }
+      return result;
+    });
+    try {
+      await me(person.auth).expect(200);
+    } finally {
+      spy.mockRestore();
+    }
+    expect(sent.map(({ name }) => name)).toEqual(['access_spend', 'access_session', 'users_by_id']);
+    // Both of the guard's left before either was answered.
+    expect(sent.slice(0, 2).map(({ at }) => at)).toEqual([0, 0]);
+    expect(sent[2]!.at).toBe(2);
+  });
+});

@@ -1,0 +1,100 @@
+import { startTestApp, type TestApp, testEnvironment } from '../support/app.js';
+import { type Operation, readOperations } from '../support/api.js';
+import { type Crawl, crawl, createWorld, type Narrowed, type World } from '../support/crawl.js';
+import { createTestDatabase, onServer, type TestDatabase } from '../support/database.js';
+import { copyOf, MutantHost, nameOf, NOTHING, repositories, textOf } from '../support/mutants.js';
+import { locate, type Mutation, MUTATIONS, PREDICATE, SECOND_LINES } from '../support/mutations.js';
+
+const PROVIDER = { GOOGLE_CLIENT_ID: 'id', GOOGLE_CLIENT_SECRET: 'secret' };
+
+let operations: Operation[];
+
+describe('tenant isolation', () => {
+  let t: TestApp;
+  let whole: Crawl;
+
+  beforeAll(async () => {
+    t = await startTestApp(PROVIDER);
+    operations = await readOperations(t.url);
+    whole = await crawl({ url: t.url, db: t.db, operations }, await createWorld(t.db));
+  }, 120_000);
+  afterAll(() => t.close());
+
+  it('lets nobody read or change anything of another organization, whatever ids they send', () => {
+    expect(whole.findings).toEqual([]);
+  });
+
+  it('sends every operation of the document as everybody who is no stranger to it', () => {
+    for (const caller of ['signed out', 'admin of another organization']) {
+      expect([...whole.visited.get(caller)!].toSorted()).toEqual(operations.map(({ id }) => id).toSorted());
+    }
+    expect(whole.visited.size).toBeGreaterThan(20);
+    expect(whole.requests).toBeGreaterThan(1000);
+  });
+});
+
+describe('the crawl itself', () => {
+  let host: MutantHost;
+  /** Holds the world; every mutant gets a copy. */
+  let template: TestDatabase;
+  let shared: TestDatabase | undefined;
+  let world: World;
+
+  beforeAll(async () => {
+    template = await createTestDatabase();
+    world = await createWorld(template);
+    // A database that somebody is connected to cannot be copied.
+    await template.pool.end();
+    host = new MutantHost();
+  });
+  afterAll(async () => {
+    await host.end();
+    await shared?.drop();
+    await onServer(`DROP DATABASE ${new URL(template.url).pathname.slice(1)}`);
+  });
+
+  it('is checked against every predicate of the build that says whose a row is', () => {
+    const known = [...MUTATIONS, ...SECOND_LINES].map((place) => ({ ...place, ...locate(place, textOf(place)) }));
+    const unknown = repositories().flatMap(({ file, text }) =>
+      [...text.matchAll(PREDICATE)]
+        .filter(({ index }) => !known.some((place) => place.file === file && place.start <= index && index < place.end))
+        .map(({ 0: predicate, index }) => `${file}, line ${text.slice(0, index).split('\n').length}: ${predicate}`),
+    );
+    expect(unknown).toEqual([]);
+  });
+
+  it.each(MUTATIONS.map((mutation) => [nameOf(mutation), mutation] as const))('notices when this is taken out: %s', async (_, mutation) => {
+    const { findings } = await onMutant(mutation, async (at) => crawl(at, world, mutation));
+    expect(findings).not.toEqual([]);
+  });
+
+  it('finds nothing where nothing was taken out', async () => {
+    const looks = new Map(MUTATIONS.map(({ callers, operations: ids }) => [JSON.stringify([callers, ids]), { callers, operations: ids }]));
+    const findings = await onMutant(NOTHING, async (at) => {
+      const found: string[] = [];
+      // Reads first: what later looks write comes back in lists.
+      const inOrder = [...looks.values()].toSorted((a, b) => Number(onlyReads(b)) - Number(onlyReads(a)));
+      for (const look of inOrder) found.push(...(await crawl(at, world, look)).findings);
+      return found;
+    });
+    expect(findings).toEqual([]);
+  });
+
+  /** Runs a build with one thing changed over a copy of the world; those that are only read share one. */
+  async function onMutant<T>(
+    mutation: Mutation,
+    look: (at: { url: string; db: TestDatabase; operations: Operation[] }) => Promise<T>,
+  ): Promise<T> {
+    const shares = onlyReads(mutation);
+    const db = shares ? (shared ??= await copyOf(template)) : await copyOf(template);
+    const url = await host.start(mutation, { ...testEnvironment(db.url), ...PROVIDER });
+    const seen = await look({ url, db, operations });
+    await host.stop();
+    if (!shares) await db.drop();
+    return seen;
+  }
+
+  function onlyReads({ operations: ids = [] }: Narrowed): boolean {
+    return ids.length > 0 && ids.every((id) => operations.find((operation) => operation.id === id)!.method === 'GET');
+  }
+});

@@ -1,0 +1,43 @@
+import { startTestApp, type TestApp } from '../support/app.js';
+import { PASSWORD, signUp } from '../support/people.js';
+
+describe('clients that sign in', () => {
+  let t: TestApp;
+  beforeAll(async () => {
+    t = await startTestApp();
+  });
+  afterAll(() => t.close());
+
+  const signInWith = async (headers: Record<string, string>) => {
+    const { email } = await signUp(t);
+    return t.http.post('/v1/auth/sign-in/email').set(headers).send({ email, password: PASSWORD });
+  };
+
+  it("lets a server sign in with Node's fetch, which sends a Sec-Fetch-Mode but no Origin", async () => {
+    const { email } = await signUp(t);
+    const answer = await fetch(`${t.url}/v1/auth/sign-in/email`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ email, password: PASSWORD }),
+    });
+    expect(answer.status).toBe(200);
+    const me = await fetch(`${t.url}/v1/users/me`, { headers: { authorization: `Bearer ${answer.headers.get('set-auth-token')}` } });
+    expect(me.status).toBe(200);
+  });
+
+  it('refuses a browser on a page of somebody else', async () => {
+    const fromElsewhere = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'cors', origin: 'https://evil.example' };
+    expect((await signInWith(fromElsewhere)).body.code).toBe('untrusted_origin');
+    expect((await signInWith({ 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate' })).body.code).toBe('untrusted_origin');
+    expect((await signInWith({ origin: 'https://evil.example' })).body.code).toBe('untrusted_origin');
+  });
+
+  it('lets a browser on a trusted page read the same headers as on every other route', async () => {
+    const origin = 'http://localhost:3000';
+    const answer = await signInWith({ 'sec-fetch-site': 'same-origin', 'sec-fetch-mode': 'cors', origin });
+    expect(answer.status).toBe(200);
+    const elsewhere = await t.http.get('/health/live').set({ origin });
+    expect(answer.headers['access-control-expose-headers']).toBe(elsewhere.headers['access-control-expose-headers']);
+    expect(answer.headers['access-control-expose-headers']).toContain('X-Request-Id');
+  });
+});

@@ -1,0 +1,391 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { jest } from '@jest/globals';
+import pg from 'pg';
+import { startTestApp, type TestApp } from '../../support/app.js';
+import { signUp, signUpOperator, type SignedInPerson } from '../../support/people.js';
+import { createTenant, type Tenant } from '../../support/tenant-world.js';
+import { createPartitions } from '../../support/usage-rows.js';
+import { DATABASE, type Database } from '../../../src/platform/database/database.js';
+import { MetersRepository } from '../../../src/usage/exports/meter-exports.repository.js';
+import { ComparedSubscriptionsRepository } from '../../../src/subscriptions/reconciliation/compared-subscriptions.repository.js';
+import { SubscriptionsRepository } from '../../../src/subscriptions/subscriptions.repository.js';
+import { SyncedSubscriptionsRepository } from '../../../src/subscriptions/sync/synced-subscriptions.repository.js';
+import { SyncedOrganizationsRepository } from '../../../src/organizations/synced-organizations.repository.js';
+import { SyncedUsersRepository } from '../../../src/users/synced-users.repository.js';
+import { WebhooksRepository } from '../../../src/webhooks/webhooks.repository.js';
+
+interface Plan {
+  'Node Type': string;
+  'Total Cost': number;
+  'Relation Name'?: string;
+  Plans?: Plan[];
+}
+
+/** Enough for the planner to mind: the plans are the same with 300,000, which take a minute to insert. */
+const USERS = 40_000;
+
+describe('the plans of lists over many rows', () => {
+  let t: TestApp;
+  let operator: SignedInPerson;
+  let person: SignedInPerson;
+  beforeAll(async () => {
+    t = await startTestApp();
+    const server = t.app.getHttpServer();
+    server.prependListener('request', ({ headers }: IncomingMessage) => work.enterWith(String(headers['x-request-id'])));
+    operator = await signUpOperator(t);
+    person = await signUp(t);
+    await t.db.rows(
+      `INSERT INTO users (id, email, name, clerk_user_id, created_at)
+       SELECT gen_random_uuid(), 'user' || n || '@example.net', 'First' || n % 1000 || ' Last' || n, 'user_' || n, now() - n * interval '1 second'
+         FROM generate_series(1, ${USERS}) n`,
+    );
+    await t.db.rows(
+      `INSERT INTO sessions (id, user_id, token, expires_at, created_at)
+       SELECT gen_random_uuid(), id, 'of-' || id, now() + interval '1 day', created_at FROM users WHERE name LIKE 'First%'`,
+    );
+    await t.db.rows(
+      `INSERT INTO sessions (id, user_id, token, expires_at, created_at)
+       SELECT gen_random_uuid(), $1, 'own-' || n, now() + interval '1 day', now() - n * interval '1 second' FROM generate_series(1, 2000) n`,
+      [person.id],
+    );
+    await t.db.rows('ANALYZE');
+  }, 180_000);
+  afterAll(() => t.close());
+
+  /** The name of the work that a statement is made for; its requests carry it as their id. */
+  const work = new AsyncLocalStorage<string>();
+
+  /** Returns the statements about this table that were made for this work alone, explained with their own values. */
+  async function plansOf(table: string, run: (name: string) => Promise<unknown>): Promise<{ text: string; nodes: Plan[] }[]> {
+    const name = randomUUID();
+    const sent: { text: string; values: unknown[] }[] = [];
+    const query = pg.Client.prototype.query as unknown as (...all: unknown[]) => unknown;
+    const spy = jest.spyOn(pg.Client.prototype, 'query').mockImplementation(function (this: pg.Client, ...all: unknown[]): unknown {
+      const [statement, values] = all as [{ text: string; values?: unknown[] }, unknown[] | undefined];
+      // The inbox, the outbox and the jobs make statements of their own meanwhile.
+      if (typeof statement === 'object' && work.getStore() === name)
+        sent.push({ text: statement.text, values: values ?? statement.values ?? [] });
+      return query.apply(this, all);
+    });
+    try {
+      await work.run(name, async () => run(name));
+    } finally {
+      spy.mockRestore();
+    }
+    const about = sent.filter(({ text }) => new RegExp(`(?:from|update) "${table}"`, 'i').test(text));
+    return Promise.all(
+      about.map(async ({ text, values }) => {
+        const [{ 'QUERY PLAN': plan }] = (await t.db.rows(`EXPLAIN (FORMAT JSON) ${text}`, values)) as [{ 'QUERY PLAN': [{ Plan: Plan }] }];
+        return { text, nodes: flatten(plan[0].Plan) };
+      }),
+    );
+  }
+  const flatten = (plan: Plan): Plan[] => [plan, ...(plan.Plans ?? []).flatMap(flatten)];
+
+  async function expectIndexed(path: string, as: Pick<SignedInPerson, 'auth'>, table: string): Promise<void> {
+    const plans = await plansOf(table, async (name) => t.http.get(path).set(as.auth).set('x-request-id', name).expect(200));
+    expectByIndex(plans.filter(({ text }) => text.includes('order by')));
+  }
+
+  function expectByIndex(plans: { text: string; nodes: Plan[] }[]): void {
+    expect(plans).toHaveLength(1);
+    for (const { text, nodes } of plans) {
+      expect(text).not.toMatch(/\boffset\b/i);
+      expect(nodes.map((node) => node['Node Type'])).not.toContain('Seq Scan');
+      // An index that is read from end to end is no better than the table.
+      expect(nodes[0]!['Total Cost']).toBeLessThan(2000);
+    }
+  }
+
+  it.each([
+    'limit=25',
+    'limit=100&createdBefore=2100-01-01',
+    'createdFrom=2020-01-01',
+    'email=user77@example.net',
+    'clerkUserId=user_77',
+    'search=last2999',
+    'search=first77%20last77',
+    'search=user77@example.net',
+    'search=nobody-is-called-so',
+  ])('read users ?%s by an index', async (query) => {
+    await expectIndexed(`/v1/users?${query}`, operator, 'users');
+  });
+
+  it('read a later page of users by an index', async () => {
+    const { body } = await t.http.get('/v1/users?limit=100').set(operator.auth).expect(200);
+    await expectIndexed(`/v1/users?limit=100&cursor=${body.nextCursor}`, operator, 'users');
+  });
+
+  it('read sessions, first page and later ones, by an index', async () => {
+    await expectIndexed('/v1/sessions?limit=50', person, 'sessions');
+    const { body } = await t.http.get('/v1/sessions?limit=50').set(person.auth).expect(200);
+    await expectIndexed(`/v1/sessions?limit=50&cursor=${body.nextCursor}`, person, 'sessions');
+    await expectIndexed(`/v1/users/${person.id}/sessions`, operator, 'sessions');
+  });
+
+  describe('of an inbox with as many events', () => {
+    let inbox: WebhooksRepository;
+    beforeAll(async () => {
+      inbox = t.app.get(WebhooksRepository);
+      // Nearly all are done with; of what waits nothing is due until a test says so.
+      await t.db.rows(
+        `INSERT INTO webhook_events (id, provider, message_id, type, body, status, received_at, next_attempt_at)
+         SELECT gen_random_uuid(), 'clerk', 'msg_' || n, CASE WHEN n % 1000 = 0 THEN 'user.deleted' ELSE 'user.updated' END, 'x',
+                (CASE n % 1000 WHEN 1 THEN 'dead' WHEN 2 THEN 'quarantined' WHEN 3 THEN 'pending' WHEN 4 THEN 'ignored' ELSE 'processed' END)::webhook_event_status,
+                now() - n * interval '1 second', now() + interval '1 day'
+           FROM generate_series(1, ${USERS}) n`,
+      );
+      await t.db.rows(
+        `INSERT INTO organizations (id, name, slug, clerk_slug, clerk_organization_id)
+         SELECT gen_random_uuid(), '', 'slug-' || n, 'slug-' || n, 'org_' || n FROM generate_series(1, ${USERS}) n`,
+      );
+      await t.db.rows('ANALYZE');
+    }, 180_000);
+
+    it.each([
+      'limit=25',
+      'status=dead',
+      'status=quarantined',
+      'status=ignored',
+      'status=processed',
+      'type=user.updated',
+      'receivedFrom=2020-01-01&receivedBefore=2100-01-01',
+    ])('read its list ?%s by an index', async (query) => {
+      await expectIndexed(`/v1/webhook-events?${query}`, operator, 'webhook_events');
+    });
+
+    it.each<[string, string, (inbox: WebhooksRepository) => Promise<unknown>]>([
+      ['take what is due', 'webhook_events', () => inbox.claim(8, 1)],
+      ['count what waits or is dead', 'webhook_events', () => inbox.backlog()],
+      ['forget bodies', 'webhook_events', () => inbox.forgetBodies(new Date(0), 1000)],
+      ['find who claims an address', 'users', () => t.app.get(SyncedUsersRepository).contenders('user77@example.net')],
+      ['find who claims a slug', 'organizations', () => t.app.get(SyncedOrganizationsRepository).contenders('slug-77')],
+    ])('%s by an index', async (_what, table, run) => {
+      expectByIndex(await plansOf(table, async () => run(inbox)));
+    });
+
+    it('take what is due by an index, too, when everything waits', async () => {
+      await t.db.rows(`UPDATE webhook_events SET status = 'pending', next_attempt_at = now() + interval '1 day'; ANALYZE webhook_events`);
+      expectByIndex(await plansOf('webhook_events', async () => inbox.claim(8, 1)));
+    });
+  });
+
+  describe('of as much usage that providers are to be told of', () => {
+    const [now, until] = [new Date(), new Date(Date.now() + 60_000)];
+    let meters: MetersRepository;
+    let db: Database;
+    beforeAll(async () => {
+      meters = t.app.get(MetersRepository);
+      db = t.app.get(DATABASE);
+      // Polar is away, so all of it waits and some is due; of what was refused both have some.
+      await t.db.rows(
+        `INSERT INTO meter_exports (provider, owner_id, event_id, provider_customer_id, occurred_at, "values", tokens_used, next_attempt_at, created_at)
+         SELECT (CASE WHEN n % 10 = 1 THEN 'dodo' ELSE 'polar' END)::billing_provider, gen_random_uuid(), 'event-' || n, 'customer-' || n % 100, now(),
+                '{"model": "gpt-5"}', n, CASE WHEN n % 3 = 1 THEN NULL ELSE now() + (n - 5000) * interval '1 second' END, now() - n * interval '1 second'
+           FROM generate_series(1, ${USERS}) n`,
+      );
+      await t.db.rows('ANALYZE meter_exports');
+    }, 180_000);
+
+    it.each(['limit=25', 'provider=dodo', 'provider=polar', 'state=pending', 'state=pending&provider=dodo'])(
+      'read its list ?%s, first page and later ones, by an index',
+      async (query) => {
+        await expectIndexed(`/v1/meter-exports?${query}`, operator, 'meter_exports');
+        const { body } = await t.http.get(`/v1/meter-exports?${query}`).set(operator.auth).expect(200);
+        await expectIndexed(`/v1/meter-exports?${query}&cursor=${body.nextCursor}`, operator, 'meter_exports');
+      },
+    );
+
+    it.each<[string, () => Promise<unknown>]>([
+      ['take what is due', () => meters.claim('polar', { now, until, limit: 1000 })],
+      ['take what is due where hardly anything is', () => meters.claim('dodo', { now: new Date(0), until, limit: 1000 })],
+    ])('%s by an index', async (_what, run) => {
+      expectByIndex(await plansOf('meter_exports', run));
+    });
+
+    it('write down what became of a batch by an index', async () => {
+      const batch = await meters.claim('polar', { now, until, limit: 1000 });
+      expect(batch).toHaveLength(1000);
+      for (const end of [() => meters.postpone(batch, until, 'away'), () => meters.refuse(batch, 'unknown'), () => meters.remove(batch)])
+        expectByIndex(await plansOf('meter_exports', end));
+      const [, update] = await plansOf('meter_exports', () => meters.revive('polar', { now, limit: 500 }, db));
+      expectByIndex([update!]);
+    });
+  });
+
+  describe('of as many subscriptions', () => {
+    const payer = { provider: 'polar', providerCustomerId: 'customer-77' } as const;
+    let billing: SubscriptionsRepository;
+    let synced: SyncedSubscriptionsRepository;
+    let compared: ComparedSubscriptionsRepository;
+    let db: Database;
+    let ownerId: string;
+    beforeAll(async () => {
+      compared = t.app.get(ComparedSubscriptionsRepository);
+      db = t.app.get(DATABASE);
+      billing = t.app.get(SubscriptionsRepository);
+      synced = t.app.get(SyncedSubscriptionsRepository);
+      await t.db.rows(
+        `INSERT INTO billing_customers (id, provider, provider_customer_id, owner_kind, owner_id, owner_claims)
+         SELECT gen_random_uuid(), 'polar', 'customer-' || substring(clerk_user_id FROM 6), 'user', id, ARRAY['user:' || clerk_user_id]
+           FROM users WHERE clerk_user_id IS NOT NULL`,
+      );
+      // Two of each; one in a hundred is nobody's, was granted, or is not simply active.
+      await t.db.rows(
+        `INSERT INTO subscriptions (id, provider, provider_subscription_id, provider_customer_id, owner_kind, owner_id, owner_claims,
+                                    product_id, status, check_at, created_at)
+         SELECT gen_random_uuid(), (CASE WHEN n % 200 = 0 THEN 'manual' ELSE 'polar' END)::billing_provider,
+                CASE WHEN n % 200 = 0 THEN NULL ELSE 'subscription-' || n || '-' || provider_customer_id END, provider_customer_id,
+                CASE WHEN n % 100 = 1 THEN NULL ELSE owner_kind END, CASE WHEN n % 100 = 1 THEN NULL ELSE owner_id END, owner_claims,
+                'product-' || n % 7, (CASE n % 100 WHEN 2 THEN 'past_due' WHEN 3 THEN 'canceled' ELSE 'active' END)::subscription_status,
+                now() + n * interval '1 second', now() - n * interval '1 second'
+           FROM (SELECT row_number() OVER () AS n, * FROM billing_customers, generate_series(1, 2)) c`,
+      );
+      await t.db.rows(
+        `INSERT INTO payments (id, provider, kind, provider_payment_id, provider_customer_id, provider_subscription_id, owner_kind, owner_id,
+                               owner_claims, status, occurred_at)
+         SELECT gen_random_uuid(), provider, 'payment', 'payment-' || id, provider_customer_id, provider_subscription_id, owner_kind, owner_id,
+                owner_claims, 'succeeded', created_at
+           FROM subscriptions WHERE provider = 'polar'`,
+      );
+      await t.db.rows(
+        `INSERT INTO subscription_products (subscription_id, product_id) SELECT id, product_id FROM subscriptions WHERE provider = 'polar'`,
+      );
+      await t.db.rows(
+        `INSERT INTO subscription_periods (subscription_id, starts_at, ends_at)
+         SELECT id, created_at - n * interval '1 month', created_at - (n - 1) * interval '1 month' FROM subscriptions, generate_series(0, 2) n`,
+      );
+      // Some of them were local users once, whose rows went on as others.
+      await t.db.rows(
+        `INSERT INTO user_merges (id, into_user_id, email, account_ids, session_ids, membership_ids)
+         SELECT id, CASE WHEN clerk_user_id LIKE 'user_%777' THEN $1 ELSE gen_random_uuid() END, '', '{}', '{}', '{}'
+           FROM users WHERE clerk_user_id LIKE 'user_%7'`,
+        [person.id],
+      );
+      await t.db.rows('ANALYZE');
+      const [row] = await t.db.rows<{ id: string }>(`SELECT owner_id AS id FROM billing_customers WHERE provider_customer_id = $1`, [
+        payer.providerCustomerId,
+      ]);
+      ownerId = row!.id;
+    }, 180_000);
+
+    it.each([
+      'limit=25',
+      'limit=100',
+      'provider=polar',
+      'provider=manual',
+      'status=active',
+      'status=past_due',
+      'status=unpaid',
+      'owned=true',
+      'owned=false',
+      'owned=false&status=past_due&provider=polar',
+    ])('read their list ?%s by an index', async (query) => {
+      await expectIndexed(`/v1/subscriptions?${query}`, operator, 'subscriptions');
+    });
+
+    it('read their list of one owner by an index', async () => {
+      await expectIndexed(`/v1/subscriptions?ownerId=${ownerId}`, operator, 'subscriptions');
+    });
+
+    it('read payments, first page and later ones, by an index', async () => {
+      await expectIndexed('/v1/subscription/payments?limit=2', person, 'payments');
+      const { body } = await t.http.get('/v1/subscription/payments?limit=2').set(person.auth).expect(200);
+      await expectIndexed(`/v1/subscription/payments?limit=2&cursor=${body.nextCursor}`, person, 'payments');
+    });
+
+    it.each<[string, string, () => Promise<unknown>]>([
+      ['read what an owner has', 'subscriptions', () => billing.listOfOwner({ kind: 'user', id: ownerId })],
+      ['read what an owner has, with its periods', 'subscriptions', () => billing.listOfOwners([ownerId], new Date())],
+      ['read which customers an owner is', 'billing_customers', () => billing.listCustomers({ kind: 'user', id: ownerId })],
+      ['read what a subscription was of', 'subscription_products', () => billing.listProducts(ownerId)],
+      ['find what an owner is charged for', 'subscriptions', () => synced.listCharged(ownerId)],
+      ['find who claims a subscription', 'subscriptions', () => synced.payersClaiming(['user:user_77', 'any:user_77'], db)],
+      ['find who claims a payment', 'payments', () => synced.payersClaiming(['user:user_77', 'any:user_77'], db)],
+      ['find who claims to be a customer', 'billing_customers', () => synced.payersClaiming(['user:user_77', 'any:user_77'], db)],
+      ['read the subscriptions of a customer', 'subscriptions', () => synced.booksOf(payer, db)],
+      ['read the payments of a customer', 'payments', () => synced.booksOf(payer, db)],
+      ['find the users whom claims mean', 'users', () => synced.knownOwners(['user:user_77', `any:${ownerId}`], db)],
+      ['find the organizations whom claims mean', 'organizations', () => synced.knownOwners(['any:org_77', `any:${ownerId}`], db)],
+      ['take those that are due', 'subscriptions', () => compared.claimDue({ now: new Date(), until: new Date(), limit: 10 })],
+      ['keep what a purged user had', 'subscriptions', () => synced.keepOwners([ownerId], db)],
+    ])('%s by an index', async (_what, table, run) => {
+      expectByIndex(await plansOf(table, run));
+    });
+  });
+
+  describe('of a year of usage', () => {
+    let owner: Tenant;
+    beforeAll(async () => {
+      owner = await createTenant(t.db);
+      const months = Array.from({ length: 12 }, (_, month) => `2025-${String(month + 1).padStart(2, '0')}-01`);
+      await createPartitions(t.db, months);
+      // Others have as much together.
+      await t.db.rows(
+        `INSERT INTO usage (owner_id, owner_kind, event_id, occurred_at, model, actor_user_id, input_tokens, tokens_used, period_start)
+         SELECT CASE WHEN n % 2 = 0 THEN $1 ELSE gen_random_uuid() END, 'organization', 'event-' || n, '2025-01-01Z'::timestamptz + n * interval '4 minutes',
+                'm' || n % 5, $2::uuid, n, n, '2025-01-01Z'
+           FROM generate_series(1, 130000) n`,
+        [owner.organization.id, owner.member.id],
+      );
+      await t.db.rows(
+        `INSERT INTO usage_rollups (owner_id, hour, model, actor_user_id, events, input_tokens, tokens_used)
+         SELECT owner_id, date_trunc('hour', occurred_at, 'UTC'), model, actor_user_id, count(*), sum(input_tokens), sum(tokens_used)
+           FROM usage WHERE occurred_at < '2026-01-01Z' GROUP BY 1, 2, 3, 4`,
+      );
+      await t.db.rows(
+        `INSERT INTO user_merges (id, into_user_id, email, account_ids, session_ids, membership_ids)
+         SELECT gen_random_uuid(), gen_random_uuid(), '', '{}', '{}', '{}' FROM generate_series(1, ${USERS})`,
+      );
+      await t.db.rows('ANALYZE');
+    }, 180_000);
+
+    const pathOf = (rest: string) => `/v1/organizations/${owner.organization.id}/usage${rest}`;
+    const plansOfSums = async (query: string) =>
+      plansOf('usage_rollups', async (name) =>
+        t.http
+          .get(pathOf(`/summary?${query}`))
+          .set(owner.admin.auth)
+          .set('x-request-id', name)
+          .expect(200),
+      );
+    /** The tables that nodes of a type read. */
+    const readBy = (plans: { nodes: Plan[] }[], type: RegExp) =>
+      new Set(
+        plans.flatMap(({ nodes }) => nodes.filter((node) => type.test(node['Node Type'])).flatMap((node) => node['Relation Name'] ?? [])),
+      );
+
+    it.each([
+      'from=2025-03-01&to=2025-04-01&groupBy=month',
+      'from=2025-03-01&to=2025-04-01&groupBy=model&cost=true',
+      'from=2025-03-01T05:00:00Z&to=2025-04-01T04:00:00Z&groupBy=day&timeZone=America/New_York',
+      '',
+    ])('read the sums of hours alone, by an index, for ?%s', async (query) => {
+      const plans = await plansOfSums(query);
+      expect(plans).toHaveLength(1);
+      expect(readBy(plans, /./)).toEqual(new Set(['usage_rollups']));
+      expect(readBy(plans, /Seq Scan/)).toEqual(new Set());
+    });
+
+    it.each([
+      'from=2025-03-01T00:10:00Z&to=2025-03-31T23:50:00Z&groupBy=month',
+      'from=2025-03-01T00:00:00Z&to=2025-04-01T00:00:00Z&timeZone=Asia/Kolkata',
+    ])('read events of the hours that are cut, by an index, for ?%s', async (query) => {
+      const plans = await plansOfSums(query);
+      expect(plans).toHaveLength(1);
+      expect(readBy(plans, /./)).toEqual(new Set(['usage_rollups', 'usage_seals', 'usage_2025_03']));
+      expect(readBy(plans, /Seq Scan/)).toEqual(new Set(['usage_seals']));
+    });
+
+    it.each(['', '?from=2025-03-01&to=2025-04-01', '?limit=100', '?model=m3'])('read records %s by an index', async (query) => {
+      await expectIndexed(pathOf(query), owner.admin, 'usage');
+    });
+
+    it('read a later page of records by an index', async () => {
+      const { body } = await t.http.get(pathOf('?limit=100')).set(owner.admin.auth).expect(200);
+      await expectIndexed(pathOf(`?limit=100&cursor=${body.nextCursor}`), owner.admin, 'usage');
+    });
+  });
+});

@@ -1,0 +1,129 @@
+import { sql } from 'drizzle-orm';
+import type pg from 'pg';
+import { createDatabase, type Database } from '../../../src/platform/database/database.js';
+import { isDatabaseUnavailable } from '../../../src/platform/database/database-errors.js';
+import { PipelinedPool } from '../../../src/platform/database/pipelined-pool.js';
+import { createTestDatabase, type TestDatabase } from '../../support/database.js';
+
+describe('a transaction', () => {
+  let test: TestDatabase;
+  let db: Database;
+  beforeAll(async () => {
+    test = await createTestDatabase();
+    await test.rows('CREATE TABLE notes (id int PRIMARY KEY)');
+    db = createDatabase({ databaseUrl: test.url, databasePoolSize: 2 });
+  });
+  afterAll(async () => {
+    await db.$client.end();
+    await test.drop();
+  });
+  beforeEach(() => test.rows('TRUNCATE notes'));
+
+  const ids = async () => (await test.rows<{ id: number }>('SELECT id FROM notes ORDER BY id')).map(({ id }) => id);
+
+  it('commits all of it, also what was sent together', async () => {
+    await db.transaction((tx) => Promise.all([1, 2, 3].map((id) => tx.execute(sql`INSERT INTO notes VALUES (${id})`))));
+    expect(await ids()).toEqual([1, 2, 3]);
+  });
+
+  it('leaves nothing of what went on beside a failure', async () => {
+    let beside: Promise<unknown> | undefined;
+    let goOn: (() => void) | undefined;
+    const isOver = new Promise<void>((resolve) => (goOn = resolve));
+    await expect(
+      db.transaction(async (tx) => {
+        const slow = async () => {
+          await tx.execute(sql`INSERT INTO notes VALUES (${3})`);
+          await isOver;
+          await tx.execute(sql`INSERT INTO notes VALUES (${4})`);
+        };
+        beside = slow();
+        beside.catch(() => undefined);
+        await tx.execute(sql`INSERT INTO notes VALUES (${5})`);
+        throw new Error('broken off');
+      }),
+    ).rejects.toThrow('broken off');
+    goOn!();
+    await expect(beside).rejects.toMatchObject({ cause: { message: 'The transaction is over' } });
+    expect(await ids()).toEqual([]);
+  });
+
+  it('is no transaction any more when it is over', async () => {
+    let late: (() => Promise<unknown>) | undefined;
+    await db.transaction(async (tx) => {
+      await tx.execute(sql`INSERT INTO notes VALUES (${6})`);
+      late = async () => tx.execute(sql`INSERT INTO notes VALUES (${7})`);
+    });
+    await expect(late!()).rejects.toMatchObject({ cause: { message: 'The transaction is over' } });
+    expect(await ids()).toEqual([6]);
+  });
+
+  it('has what comes again prepared once on its connection', async () => {
+    const prepared = () =>
+      db.transaction(async (tx) => {
+        await tx.execute(sql`SELECT id FROM notes WHERE id = ${8}`);
+        await tx.execute(sql`SELECT id FROM notes WHERE id = ${9}`);
+        const { rows } = await tx.execute<{ count: number }>(
+          sql`SELECT count(*)::int AS count FROM pg_prepared_statements WHERE statement = 'SELECT id FROM notes WHERE id = $1'`,
+        );
+        return rows[0]!.count;
+      });
+    expect([await prepared(), await prepared()]).toEqual([1, 1]);
+  });
+
+  it('says why it failed, not that its connection was given up for it', async () => {
+    const failure = db.transaction(async (tx) => {
+      await tx.execute(sql`SET LOCAL statement_timeout = 10`);
+      await tx.execute(sql`SELECT pg_sleep(${10})`);
+    });
+    await expect(failure).rejects.toMatchObject({ cause: { code: '57014' } });
+  });
+
+  it('is refused whole when the database ends it', async () => {
+    await expect(
+      db.transaction(async (tx) => {
+        await tx.execute(sql`INSERT INTO notes VALUES (${10})`);
+        await tx.execute(sql`SELECT pg_terminate_backend(pg_backend_pid())`);
+      }),
+    ).rejects.toThrow();
+    expect(await ids()).toEqual([]);
+    await db.transaction((tx) => tx.execute(sql`INSERT INTO notes VALUES (${11})`));
+    expect(await ids()).toEqual([11]);
+  });
+
+  it('whose prepared statement a migration made stale is told as an absent database, once for a connection', async () => {
+    const single = createDatabase({ databaseUrl: test.url, databasePoolSize: 1 });
+    try {
+      await test.rows('CREATE TABLE kinds (id int, kind int); INSERT INTO kinds VALUES (1, 2)');
+      const read = () => single.transaction((tx) => tx.execute(sql`SELECT kind FROM kinds WHERE id = ${1}`));
+      for (let time = 1; time <= 3; time += 1) await read();
+      await test.rows('ALTER TABLE kinds ALTER COLUMN kind TYPE text');
+      const failure = await read().then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      expect(isDatabaseUnavailable(failure)).toBe(true);
+      expect((await read()).rows).toEqual([{ kind: '2' }]);
+    } finally {
+      await single.$client.end();
+    }
+  });
+
+  it('keeps its connections after a statement that PostgreSQL never runs', async () => {
+    const pool = new PipelinedPool({ connectionString: test.url }, 1);
+    try {
+      const send = async (name: string, text: string) => (pool as pg.Pool).query<{ pid: number }>({ name, text });
+      const pid = async () => (await send('pid', 'SELECT pg_backend_pid() AS pid')).rows[0]!.pid;
+      const before = await pid();
+      const failure = await send('never', 'SELECT count(*) FROM notes FOR UPDATE').then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      expect(failure).toMatchObject({ code: '0A000' });
+      expect(isDatabaseUnavailable(failure)).toBe(false);
+      expect(await pid()).toBe(before);
+    } finally {
+      await pool.end();
+    }
+  });
+});

@@ -1,0 +1,330 @@
+import { loadConfig } from '../../../src/platform/config/config.js';
+import { ClerkApi } from '../../../src/providers/clerk/clerk-api.client.js';
+import { type ClerkMembership, type ClerkObject, type ClerkApiSimulator, startClerkApiSimulator } from '../../simulators/clerk-api.js';
+import { testEnvironment } from '../../support/app.js';
+
+/** A client whose pauses are written down and not waited for. */
+function clientOf(environment: Record<string, string>) {
+  const api = new ClerkApi(loadConfig({ ...testEnvironment('postgres://localhost/none'), ...environment }));
+  const pauses: number[] = [];
+  Object.assign(api.limits, {
+    pause: (ms: number) => {
+      pauses.push(ms);
+      return Promise.resolve();
+    },
+  });
+  return { api, pauses };
+}
+
+const idsOf = async (things: AsyncIterable<unknown>): Promise<string[]> => {
+  const ids: string[] = [];
+  for await (const thing of things) ids.push((thing as ClerkObject).id);
+  return ids;
+};
+
+const user = (id: string, createdAt: number): ClerkObject => ({
+  object: 'user',
+  id,
+  created_at: createdAt,
+  updated_at: createdAt,
+  email_addresses: [],
+});
+
+const organization = (id: string, createdAt: number): ClerkObject => ({
+  object: 'organization',
+  id,
+  name: id,
+  created_at: createdAt,
+  updated_at: createdAt,
+});
+
+const membership = (id: string, organizationId: string, userId: string, createdAt: number): ClerkMembership => ({
+  object: 'organization_membership',
+  id,
+  role: 'org:member',
+  created_at: createdAt,
+  updated_at: createdAt,
+  organization: organization(organizationId, 1),
+  public_user_data: { user_id: userId, identifier: `${userId}@example.com` },
+});
+
+describe("Clerk's Backend API", () => {
+  let clerk: ClerkApiSimulator;
+  let api: ClerkApi;
+  let pauses: number[];
+
+  const add = (into: Map<string, ClerkObject>, ...things: ClerkObject[]) => {
+    for (const thing of things) into.set(thing.id, thing);
+  };
+  const callsOf = (part: string) => clerk.calls.filter((call) => call.includes(part));
+  /** Does something once, when a certain call is the first of its kind to come. */
+  const once = (part: string, action: () => void) => {
+    clerk.control.onCall = (call) => {
+      if (!call.includes(part)) return;
+      clerk.control.onCall = undefined;
+      action();
+    };
+  };
+
+  beforeEach(async () => {
+    clerk = await startClerkApiSimulator();
+    ({ api, pauses } = clientOf({ CLERK_SECRET_KEY: clerk.secretKey, CLERK_API_URL: clerk.url }));
+  });
+  afterEach(() => clerk.close());
+
+  describe('as it is walked', () => {
+    const seven = ['1', '2', '3', '4', '5', '6', '7'];
+    beforeEach(() => {
+      api.limits.pageSize = 3;
+    });
+
+    it('gives all users as the published JSON, oldest first, page by page', async () => {
+      add(clerk.users, ...seven.map((id) => user(id, 1000 + Number(id))).toReversed());
+      const things: unknown[] = [];
+      for await (const thing of api.users()) things.push(thing);
+      expect(things).toEqual(seven.map((id) => clerk.users.get(id)));
+      expect(callsOf('/v1/users?limit=3').length).toBeGreaterThan(2);
+    });
+
+    it('gives all of many users that were made in one millisecond', async () => {
+      add(clerk.users, user('0', 999), ...seven.map((id) => user(id, 1000)), user('8', 1001));
+      expect(await idsOf(api.users())).toEqual(['0', ...seven, '8']);
+    });
+
+    it('gives all organizations, and all memberships of one', async () => {
+      add(clerk.organizations, ...seven.map((id) => organization(id, 1000 + Number(id))));
+      add(clerk.memberships, ...seven.map((id) => membership(`m${id}`, '1', id, 1000 + Number(id))), membership('other', '2', '1', 1));
+      expect(await idsOf(api.organizations())).toEqual(seven);
+      // Three, and then two more with each page.
+      expect(clerk.calls).toHaveLength(4);
+      expect(await idsOf(api.memberships('1'))).toEqual(seven.map((id) => `m${id}`));
+      expect(await idsOf(api.memberships('2'))).toEqual(['other']);
+    });
+
+    it('gives nothing where there is nothing', async () => {
+      expect(await idsOf(api.users())).toEqual([]);
+      expect(await idsOf(api.organizations())).toEqual([]);
+      expect(await idsOf(api.memberships('unknown'))).toEqual([]);
+    });
+
+    it('gives what is added meanwhile', async () => {
+      add(clerk.users, ...seven.map((id) => user(id, 1000 + Number(id))));
+      add(clerk.organizations, ...seven.map((id) => organization(id, 1000 + Number(id))));
+      once('created_at_after', () => add(clerk.users, user('8', 2000), user('9', 2001)));
+      expect(await idsOf(api.users())).toEqual([...seven, '8', '9']);
+      once('offset', () => add(clerk.organizations, organization('8', 2000), organization('9', 2001)));
+      expect(await idsOf(api.organizations())).toEqual([...seven, '8', '9']);
+    });
+
+    it.each([
+      ['the one at the edge of a page', ['3']],
+      ['some of the first page', ['1', '2']],
+      ['the whole first page', ['1', '2', '3']],
+      ['more than a page', ['1', '2', '3', '4', '5']],
+    ])('misses nothing when %s goes meanwhile', async (_what, removed) => {
+      add(clerk.users, ...seven.map((id) => user(id, 1000 + Number(id))));
+      add(clerk.organizations, ...seven.map((id) => organization(id, 1000 + Number(id))));
+      const left = seven.filter((id) => !removed.includes(id));
+      const removeFrom = (from: Map<string, ClerkObject>) => () => removed.forEach((id) => from.delete(id));
+      once('created_at_after', removeFrom(clerk.users));
+      expect(await idsOf(api.users())).toEqual(expect.arrayContaining(left));
+      once('offset', removeFrom(clerk.organizations));
+      expect(await idsOf(api.organizations())).toEqual(expect.arrayContaining(left));
+    });
+
+    it('stops when it is told to, without another call', async () => {
+      add(clerk.organizations, ...seven.map((id) => organization(id, 1000 + Number(id))));
+      const stopping = new AbortController();
+      once('offset', () => stopping.abort(new Error('enough')));
+      await expect(idsOf(api.organizations(stopping.signal))).rejects.toThrow('enough');
+      expect(clerk.calls).toHaveLength(2);
+    });
+
+    it('stops while Clerk does not answer', async () => {
+      const stopping = new AbortController();
+      clerk.faults.push('hang');
+      once('organizations', () => stopping.abort(new Error('enough')));
+      await expect(idsOf(api.organizations(stopping.signal))).rejects.toThrow('enough');
+    });
+
+    it.each([
+      ['a page in HTML', { status: 200, body: '<html>Welcome</html>', contentType: 'text/html' }],
+      ['JSON that is no list', { status: 200, body: '{"ok":true}' }],
+      ['a list of something else', { status: 200, body: '{"data":[{"id":"1"}],"total_count":1}' }],
+    ])('takes %s for a failure, not for an empty list', async (_what, fault) => {
+      clerk.faults.push(fault);
+      await expect(idsOf(api.organizations())).rejects.toThrow('Clerk did not list organizations: the answer is no list of them');
+    });
+  });
+
+  describe('as single things are asked for', () => {
+    it('gives a user and an organization as the published JSON', async () => {
+      add(clerk.users, user('user_1', 1));
+      add(clerk.organizations, organization('org_1', 1));
+      expect(await api.findUser('user_1')).toEqual(clerk.users.get('user_1'));
+      expect(await api.findOrganization('org_1')).toEqual(clerk.organizations.get('org_1'));
+    });
+
+    it('gives a membership only by the id it has now', async () => {
+      add(clerk.organizations, organization('org_1', 1));
+      add(clerk.memberships, membership('orgmem_2', 'org_1', 'user_1', 2), membership('orgmem_3', 'org_1', 'user_2', 3));
+      expect(await api.findMembership('org_1', 'user_1', 'orgmem_2')).toEqual(clerk.memberships.get('orgmem_2'));
+      expect(await api.findMembership('org_1', 'user_1', 'orgmem_1')).toBeUndefined();
+      expect(await api.findMembership('org_1', 'user_9', 'orgmem_2')).toBeUndefined();
+    });
+
+    it('gives undefined for what Clerk does not know', async () => {
+      expect(await api.findUser('user_1')).toBeUndefined();
+      expect(await api.findOrganization('org_1')).toBeUndefined();
+      expect(await api.findMembership('org_1', 'user_1', 'orgmem_1')).toBeUndefined();
+    });
+
+    it("takes a 404 that is not Clerk's for a failure", async () => {
+      clerk.faults.push({ status: 404, body: 'Not found', contentType: 'text/plain' });
+      await expect(api.findUser('user_1')).rejects.toThrow('Clerk did not read a user: 404');
+    });
+
+    it.each([
+      ['a page in HTML', { status: 200, body: '<html>Welcome</html>', contentType: 'text/html' }],
+      ['something else', { status: 200, body: '{"object":"organization","id":"user_1"}' }],
+    ])('takes %s for a failure, too', async (_what, fault) => {
+      clerk.faults.push(fault);
+      clerk.faults.push(fault);
+      await expect(api.findUser('user_1')).rejects.toThrow('Clerk did not read a user: the answer is no user');
+      await expect(api.findMembership('org_1', 'user_1', 'orgmem_1')).rejects.toThrow(
+        'Clerk did not list memberships: the answer is no list of them',
+      );
+    });
+
+    it('gives those of many ids that exist', async () => {
+      add(clerk.users, ...Array.from({ length: 120 }, (_, index) => user(`user_${index}`, index + 1)));
+      add(clerk.organizations, organization('org_1', 1), organization('org_2', 2));
+      add(clerk.memberships, membership('orgmem_1', 'org_1', 'user_1', 1), membership('orgmem_2', 'org_1', 'user_2', 2));
+      const ids = Array.from({ length: 100 }, (_, index) => `user_${index + 50}`);
+      expect((await api.usersAmong(ids)).map(({ id }) => id).toSorted()).toEqual(ids.slice(0, 70).toSorted());
+      expect((await api.organizationsAmong(['org_2', 'org_3'])).map(({ id }) => id)).toEqual(['org_2']);
+      expect((await api.membershipsAmong('org_1', ['user_2', 'user_3'])).map(({ id }) => id)).toEqual(['orgmem_2']);
+      expect(await api.membershipsAmong('org_9', ['user_2'])).toEqual([]);
+    });
+
+    it('tells the instance', async () => {
+      expect(await api.instanceId()).toBe(clerk.instanceId);
+    });
+  });
+
+  describe('as sessions are ended', () => {
+    const session = (status: string) => ({ object: 'session', id: 'sess_1', created_at: 1, status });
+
+    it('revokes one that is live', async () => {
+      clerk.sessions.set('sess_1', session('active'));
+      await api.revokeSession('sess_1');
+      expect(clerk.sessions.get('sess_1')?.status).toBe('revoked');
+    });
+
+    it.each(['ended', 'removed', 'revoked', 'expired', 'abandoned', 'replaced'])('is content with one that is %s', async (status) => {
+      clerk.sessions.set('sess_1', session(status));
+      await api.revokeSession('sess_1');
+      expect(clerk.sessions.get('sess_1')?.status).toBe(status);
+    });
+
+    it('is content with an unknown one', async () => {
+      await api.revokeSession('sess_1');
+      expect(clerk.calls).toEqual(['POST /v1/sessions/sess_1/revoke']);
+    });
+
+    it('is tried once: whoever asks comes again', async () => {
+      clerk.sessions.set('sess_1', session('active'));
+      clerk.faults.push({ status: 429, retryAfter: 1 });
+      await expect(api.revokeSession('sess_1')).rejects.toThrow('Clerk did not revoke a session: 429');
+      expect(clerk.calls).toHaveLength(1);
+    });
+
+    it('fails when Clerk refuses for another reason', async () => {
+      clerk.sessions.set('sess_1', session('active'));
+      clerk.faults.push({ status: 400 });
+      await expect(api.revokeSession('sess_1')).rejects.toThrow('Clerk did not revoke a session: 400, simulated_failure');
+      expect(clerk.sessions.get('sess_1')?.status).toBe('active');
+    });
+  });
+
+  describe('as it misbehaves', () => {
+    beforeEach(() => {
+      add(clerk.users, user('user_1', 1));
+    });
+
+    it('is asked again after the pause that it names, of a minute at most', async () => {
+      clerk.faults.push({ status: 429, retryAfter: 7 }, { status: 429, retryAfter: 3600 });
+      expect(await api.findUser('user_1')).toMatchObject({ id: 'user_1' });
+      expect(pauses).toEqual([7000, 60_000]);
+    });
+
+    it('is asked ten times at most while it is too busy', async () => {
+      clerk.faults.push(...Array.from({ length: 20 }, () => ({ status: 429, retryAfter: 0 })));
+      await expect(api.findUser('user_1')).rejects.toThrow('429, too_many_requests');
+      expect(clerk.calls).toHaveLength(10);
+      // A pause of no seconds is none that helps.
+      expect(Math.min(...pauses)).toBeGreaterThan(200);
+    });
+
+    it('is walked within its rate limit', async () => {
+      api.limits.pageSize = 2;
+      add(clerk.organizations, ...Array.from({ length: 30 }, (_, index) => organization(`org_${index}`, index + 1)));
+      clerk.control.rateLimit = { requests: 5, seconds: 3600 };
+      Object.assign(api.limits, {
+        pause: (ms: number) => {
+          pauses.push(ms);
+          // The pause is over, and so is the window.
+          clerk.control.rateLimit = { requests: 5, seconds: 0 };
+          return Promise.resolve();
+        },
+      });
+      expect(await idsOf(api.organizations())).toHaveLength(30);
+      expect(pauses).toEqual([60_000]);
+    });
+
+    it('is asked again after 500, a cut connection and silence', async () => {
+      api.limits.timeoutMs = 2000;
+      clerk.faults.push({ status: 500 }, 'cut', 'hang');
+      expect(await api.findUser('user_1')).toMatchObject({ id: 'user_1' });
+      expect(clerk.calls).toHaveLength(4);
+      expect(pauses).toHaveLength(3);
+    });
+
+    it('is given up after four failures', async () => {
+      clerk.faults.push(...Array.from({ length: 5 }, () => ({ status: 503 })));
+      await expect(api.findUser('user_1')).rejects.toThrow(
+        'Clerk did not read a user: 503, simulated_failure (Simulated failure), trace trace_simulated',
+      );
+      expect(clerk.calls).toHaveLength(4);
+    });
+
+    it('is given up after four time-outs', async () => {
+      api.limits.timeoutMs = 20;
+      clerk.faults.push('hang', 'hang', 'hang', 'hang');
+      await expect(api.instanceId()).rejects.toThrow('Clerk did not read the instance: no answer within 20 ms');
+    });
+
+    it('is given up when nobody listens', async () => {
+      await clerk.close();
+      await expect(api.instanceId()).rejects.toThrow('Clerk did not read the instance: no answer');
+      expect(pauses).toHaveLength(3);
+    });
+  });
+
+  describe('as it is configured', () => {
+    it('is not asked without a key', async () => {
+      const { api: unconfigured } = clientOf({});
+      expect(api.isConfigured).toBe(true);
+      expect(unconfigured.isConfigured).toBe(false);
+      await expect(unconfigured.findUser('user_1')).rejects.toThrow('CLERK_SECRET_KEY is not set');
+    });
+
+    it('refuses a wrong key at once, and the failure does not show the key', async () => {
+      const { api: stranger } = clientOf({ CLERK_SECRET_KEY: 'sk_test_wrong', CLERK_API_URL: clerk.url });
+      const failure: unknown = await stranger.findUser('user_1').catch((error: unknown) => error);
+      expect(String(failure)).toContain('401, clerk_key_invalid');
+      expect(JSON.stringify(failure, Object.getOwnPropertyNames(failure))).not.toContain('sk_test_wrong');
+      expect(clerk.calls).toHaveLength(1);
+    });
+  });
+});

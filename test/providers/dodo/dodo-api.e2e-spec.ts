@@ -1,0 +1,221 @@
+import type { ProviderSubscription } from '../../../src/subscriptions/sync/billing-provider.port.js';
+import type { DodoApi } from '../../../src/providers/dodo/dodo-api.client.js';
+import { DodoAccount } from '../../simulators/dodo-account.js';
+import { type DodoApiSimulator, startDodoApiSimulator } from '../../simulators/dodo-api.js';
+import { VirtualClock } from '../../simulators/virtual-time.js';
+import { dodoClient, dodoEnvironment, withoutPauses } from '../../support/billing-clients.js';
+
+const ORGANIZATION = { kind: 'organization', id: '01990000-0000-7000-8000-000000000001' } as const;
+
+describe("DodoPayments' API", () => {
+  let clock: VirtualClock;
+  let account: DodoAccount;
+  let dodo: DodoApiSimulator;
+  let api: DodoApi;
+
+  const subscribe = (given: { quantity?: number; metadata?: Record<string, string>; customerId?: string } = {}) => {
+    clock.advance({ minutes: 1 });
+    return account.subscribe({ productId: account.createProduct().product_id, ...given });
+  };
+
+  beforeEach(async () => {
+    clock = new VirtualClock();
+    account = new DodoAccount({ clock });
+    dodo = await startDodoApiSimulator({ account });
+    api = dodoClient(dodoEnvironment(dodo));
+    withoutPauses(api);
+  });
+  afterEach(() => dodo.close());
+
+  const walk = async (): Promise<ProviderSubscription[]> => {
+    const truths: ProviderSubscription[] = [];
+    for (let from: string | undefined; ;) {
+      const page = await api.listSubscriptions(from);
+      truths.push(...page.truths);
+      if (page.next === null) return truths;
+      from = page.next;
+    }
+  };
+
+  describe('as it is asked', () => {
+    it('gives a subscription as its events tell it, by the date of the answer', async () => {
+      const { subscription_id: id, customer } = subscribe({ quantity: 3, metadata: { organizationId: ORGANIZATION.id } });
+      clock.advance({ days: 1, seconds: 1 });
+      account.cancel(id);
+      const truth = await api.findSubscription(id);
+      const { next_billing_date: end } = account.subscription(id);
+      expect(truth).toMatchObject({
+        id,
+        snapshot: {
+          providerSubscriptionId: id,
+          status: 'active',
+          cancelAtPeriodEnd: true,
+          seats: 3,
+          endsAt: new Date(end),
+          ownerHints: { metadata: { organizationId: ORGANIZATION.id } },
+          customer: { provider: 'dodo', providerCustomerId: customer.customer_id },
+        },
+        key: { at: account.now().toISOString(), modifiedAt: '-infinity', rank: 2, messageId: 'reconciliation' },
+      });
+      expect(truth!.omittedFields).toBeUndefined();
+    });
+
+    it('gives undefined for what Dodo does not know', async () => {
+      expect(await api.findSubscription('sub_unknown')).toBeUndefined();
+    });
+
+    it('says of what it cannot read that it cannot, and why', async () => {
+      const { subscription_id: id } = subscribe();
+      dodo.faults.push({ status: 200, body: JSON.stringify({ ...account.subscription(id), status: 'asleep' }) });
+      expect(await api.findSubscription(id)).toMatchObject({ id, unreadable: 'Missing, or not what it should be: status' });
+    });
+
+    it('guesses the end of the grace, which only events tell', async () => {
+      const customer = account.createCustomer({ card: 'works' });
+      const { subscription_id: id } = subscribe({ customerId: customer.customer_id });
+      account.setCard(customer.customer_id, 'fails');
+      clock.advance({ days: 32 });
+      const { snapshot } = (await api.findSubscription(id))!;
+      expect(snapshot).toMatchObject({ status: 'past_due', isGraceGuessed: true });
+    });
+  });
+
+  describe('as it is walked', () => {
+    beforeEach(() => {
+      api.calls.limits.pageSize = 3;
+    });
+
+    it('gives all subscriptions, whatever their status, up to an empty page', async () => {
+      const ids = Array.from({ length: 6 }, () => subscribe().subscription_id);
+      account.cancel(ids[2]!, { when: 'now' });
+      const truths = await walk();
+      expect(truths.map(({ id }) => id).toSorted()).toEqual(ids.toSorted());
+      expect(truths.find(({ id }) => id === ids[2])!.snapshot!.status).toBe('canceled');
+      expect(dodo.calls.map((call) => new URL(call.split(' ')[1]!, dodo.url).searchParams.get('page_number'))).toEqual(['0', '1', '2']);
+    });
+
+    it('says what a list leaves out', async () => {
+      subscribe();
+      expect(await walk()).toMatchObject([{ snapshot: { endsAt: null }, omittedFields: ['endsAt'] }]);
+    });
+
+    it('gives nothing where there is nothing', async () => {
+      expect(await walk()).toEqual([]);
+    });
+
+    it('can be taken up where it was left', async () => {
+      const ids = Array.from({ length: 5 }, () => subscribe().subscription_id);
+      const first = await api.listSubscriptions(undefined);
+      const second = await api.listSubscriptions(first.next!);
+      expect([...first.truths, ...second.truths].map(({ id }) => id).toSorted()).toEqual(ids.toSorted());
+    });
+
+    it('misses nothing that was there when something is added meanwhile', async () => {
+      const ids = Array.from({ length: 7 }, () => subscribe().subscription_id);
+      let left = 3;
+      dodo.control.onCall = () => {
+        if ((left -= 1) >= 0) subscribe();
+      };
+      expect((await walk()).map(({ id }) => id)).toEqual(expect.arrayContaining(ids));
+    });
+
+    it('does not give up a page for one that it cannot read', async () => {
+      const [first, second] = [subscribe(), subscribe()];
+      dodo.faults.push({ status: 200, body: JSON.stringify({ items: [{ ...first, status: 'asleep' }, second] }) });
+      expect((await api.listSubscriptions(undefined)).truths).toMatchObject([
+        { id: first.subscription_id, unreadable: expect.any(String) },
+        { id: second.subscription_id, snapshot: { status: 'active' } },
+      ]);
+    });
+
+    it.each(['{"data":[]}', '{"items":[{}]}', '{"items":{}}'])('takes %s for no list', async (body) => {
+      dodo.faults.push({ status: 200, body });
+      await expect(api.listSubscriptions(undefined)).rejects.toThrow('dodo could not list subscriptions: the answer has no');
+    });
+  });
+
+  describe('as it is bought from', () => {
+    const order = { owner: ORGANIZATION, successUrl: 'https://app.example.com/done', idempotencyKey: 'key-1', seats: 4 };
+    const productId = () => account.createProduct().product_id;
+    const checkouts = () => [...account.checkouts.values()];
+
+    it('makes a customer who says whose they are, and opens a checkout that says so, too', async () => {
+      const session = await api.createCheckout({ ...order, productId: productId(), email: 'ada@example.com' });
+      const [customer] = [...account.customers.values()];
+      expect(customer).toMatchObject({ email: 'ada@example.com', metadata: { organizationId: ORGANIZATION.id } });
+      expect(session).toEqual({ url: expect.stringMatching(/^https:/), expiresAt: null, providerCustomerId: customer!.customer_id });
+      expect(checkouts()).toMatchObject([
+        {
+          customer_id: customer!.customer_id,
+          quantity: 4,
+          metadata: { organizationId: ORGANIZATION.id },
+          return_url: order.successUrl,
+        },
+      ]);
+    });
+
+    it('finds the customer whom it made before, and nobody else who has the address', async () => {
+      account.createCustomer({ email: 'ada@example.com', metadata: { organizationId: 'another' } });
+      const first = await api.createCheckout({ ...order, productId: productId(), email: 'ada@example.com' });
+      const second = await api.createCheckout({ ...order, productId: productId(), email: 'ada@example.com' });
+      expect(second.providerCustomerId).toBe(first.providerCustomerId);
+      expect(account.customers.size).toBe(2);
+    });
+
+    it('opens it for the customer who is known already', async () => {
+      const { customer_id: id } = account.createCustomer();
+      expect(await api.createCheckout({ ...order, productId: productId(), providerCustomerId: id })).toMatchObject({
+        providerCustomerId: id,
+      });
+      expect(checkouts()).toMatchObject([{ customer_id: id }]);
+    });
+
+    it('leaves it to the form who buys where no address is known', async () => {
+      const session = await api.createCheckout({ ...order, owner: { kind: 'user', id: ORGANIZATION.id }, productId: productId() });
+      expect(session.providerCustomerId).toBeUndefined();
+      expect(checkouts()).toMatchObject([{ customer_id: null, metadata: { userId: ORGANIZATION.id } }]);
+    });
+
+    it('takes a checkout without an address for a failure', async () => {
+      dodo.faults.push({ status: 200, body: '{"session_id":"1","checkout_url":null}' });
+      await expect(api.createCheckout({ ...order, productId: 'pdt_1' })).rejects.toThrow('the answer has no address');
+    });
+
+    it('opens a portal', async () => {
+      const { customer_id: id } = account.createCustomer();
+      const { url } = await api.createPortal(id, 'https://app.example.com/billing');
+      expect(url).toContain('return_url=https://app.example.com/billing');
+    });
+
+    it('sets seats, and leaves those alone that are right', async () => {
+      const { subscription_id: id } = subscribe({ quantity: 2 });
+      await api.setSeats(id, 5);
+      expect(account.subscription(id).quantity).toBe(5);
+      const before = dodo.calls.length;
+      await api.setSeats(id, 5);
+      expect(dodo.calls.slice(before)).toEqual([`GET /subscriptions/${id}`]);
+    });
+  });
+
+  describe('as a subscription is ended', () => {
+    it('is told to end it now', async () => {
+      const { subscription_id: id } = subscribe();
+      await api.endSubscription(id);
+      expect(account.subscription(id).status).toBe('cancelled');
+    });
+
+    it('is content with what is over, and with what is unknown', async () => {
+      const { subscription_id: id } = subscribe();
+      account.cancel(id, { when: 'now' });
+      await api.endSubscription(id);
+      await api.endSubscription('sub_unknown');
+      expect(account.subscription(id).status).toBe('cancelled');
+    });
+
+    it('fails when Dodo refuses to end what lives', async () => {
+      const { subscription_id: id } = subscribe();
+      dodo.faults.push({ status: 422 });
+      await expect(api.endSubscription(id)).rejects.toThrow('dodo could not end a subscription: 422, SIMULATED_FAILURE');
+    });
+  });
+});

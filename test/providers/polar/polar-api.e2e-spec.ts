@@ -1,0 +1,208 @@
+import type { ProviderSubscription } from '../../../src/subscriptions/sync/billing-provider.port.js';
+import type { PolarApi } from '../../../src/providers/polar/polar-api.client.js';
+import { PolarAccount } from '../../simulators/polar-account.js';
+import { type PolarApiSimulator, startPolarApiSimulator } from '../../simulators/polar-api.js';
+import { VirtualClock } from '../../simulators/virtual-time.js';
+import { polarClient, polarEnvironment, withoutPauses } from '../../support/billing-clients.js';
+
+const ORGANIZATION = { kind: 'organization', id: '01990000-0000-7000-8000-000000000001' } as const;
+const ABSENT = '01990000-0000-4000-8000-00000000dead';
+
+describe("Polar's API", () => {
+  let clock: VirtualClock;
+  let account: PolarAccount;
+  let polar: PolarApiSimulator;
+  let api: PolarApi;
+
+  const subscribe = (given: { seats?: number; metadata?: Record<string, string>; externalId?: string } = {}) => {
+    clock.advance({ minutes: 1 });
+    const product = account.createProduct({ perSeat: given.seats !== undefined });
+    const customer = account.createCustomer({ externalId: given.externalId });
+    return account.subscribe({ productId: product.id, customerId: customer.id, seats: given.seats, metadata: given.metadata });
+  };
+
+  beforeEach(async () => {
+    clock = new VirtualClock();
+    account = new PolarAccount({ clock });
+    polar = await startPolarApiSimulator({ account });
+    api = polarClient(polarEnvironment(polar));
+    withoutPauses(api);
+  });
+  afterEach(() => polar.close());
+
+  const walk = async (): Promise<ProviderSubscription[]> => {
+    const truths: ProviderSubscription[] = [];
+    for (let from: string | undefined; ;) {
+      const page = await api.listSubscriptions(from);
+      truths.push(...page.truths);
+      if (page.next === null) return truths;
+      from = page.next;
+    }
+  };
+
+  describe('as it is asked', () => {
+    it('gives a subscription as its events tell it, by the time of its last change', async () => {
+      const { id } = subscribe({ seats: 3, metadata: { organizationId: ORGANIZATION.id }, externalId: 'user_1' });
+      clock.advance({ days: 1 });
+      account.cancel(id);
+      const { modified_at: modifiedAt, current_period_end: end, customer_id: customerId } = account.subscription(id);
+      const truth = await api.findSubscription(id);
+      expect(truth).toMatchObject({
+        id,
+        snapshot: {
+          providerSubscriptionId: id,
+          status: 'active',
+          cancelAtPeriodEnd: true,
+          seats: 3,
+          ownerHints: { metadata: { organizationId: ORGANIZATION.id }, externalId: 'user_1' },
+          customer: { provider: 'polar', providerCustomerId: customerId },
+        },
+        key: { rank: 2, messageId: 'reconciliation' },
+      });
+      expect(truth!.snapshot!.endsAt).toEqual(new Date(Math.floor(Date.parse(end))));
+      expect(Date.parse(truth!.key.at)).toBe(Date.parse(modifiedAt!));
+      expect(truth!.key.modifiedAt).toBe(truth!.key.at);
+    });
+
+    it('takes the time at which it was made for that of what was never changed', async () => {
+      const { id, created_at: createdAt } = subscribe();
+      polar.faults.push({ status: 200, body: JSON.stringify({ ...account.subscription(id), modified_at: null }) });
+      const { key } = (await api.findSubscription(id))!;
+      expect([Date.parse(key.at), key.modifiedAt]).toEqual([Date.parse(createdAt), '-infinity']);
+    });
+
+    it('gives undefined for what Polar does not know, and for what is no id of its', async () => {
+      expect(await api.findSubscription(ABSENT)).toBeUndefined();
+      expect(await api.findSubscription('sub_1')).toBeUndefined();
+    });
+
+    it('says of what it cannot read that it cannot, and why', async () => {
+      const { id } = subscribe();
+      polar.faults.push({ status: 200, body: JSON.stringify({ ...account.subscription(id), status: 'asleep' }) });
+      expect(await api.findSubscription(id)).toMatchObject({ id, unreadable: 'Missing, or not what it should be: status' });
+    });
+  });
+
+  describe('as it is walked', () => {
+    beforeEach(() => {
+      api.calls.limits.pageSize = 3;
+    });
+
+    it('gives all subscriptions, whatever their status, oldest first', async () => {
+      const ids = Array.from({ length: 7 }, () => subscribe().id);
+      account.cancel(ids[2]!, { when: 'now' });
+      const truths = await walk();
+      expect(truths.map(({ id }) => id)).toEqual(ids);
+      expect(truths[2]!.snapshot!.status).toBe('canceled');
+      expect(polar.calls).toHaveLength(3);
+    });
+
+    it('gives nothing where there is nothing', async () => {
+      expect(await walk()).toEqual([]);
+      expect(polar.calls).toHaveLength(1);
+    });
+
+    it('can be taken up where it was left', async () => {
+      const ids = Array.from({ length: 5 }, () => subscribe().id);
+      const { next } = await api.listSubscriptions(undefined);
+      const { truths, next: end } = await api.listSubscriptions(next!);
+      expect([truths.map(({ id }) => id), end]).toEqual([ids.slice(3), null]);
+    });
+
+    it('misses nothing that was there when something is added meanwhile', async () => {
+      const ids = Array.from({ length: 7 }, () => subscribe().id);
+      polar.control.onCall = () => void subscribe();
+      expect((await walk()).map(({ id }) => id)).toEqual(expect.arrayContaining(ids));
+    });
+
+    it('does not give up a page for one that it cannot read', async () => {
+      const [first, second] = [subscribe(), subscribe()];
+      const items = [{ ...first, status: 'asleep' }, second];
+      polar.faults.push({ status: 200, body: JSON.stringify({ items, pagination: { total_count: 2, max_page: 1 } }) });
+      expect((await api.listSubscriptions(undefined)).truths).toMatchObject([
+        { id: first.id, unreadable: expect.any(String) },
+        { id: second.id, snapshot: { status: 'active' } },
+      ]);
+    });
+
+    it.each(['{"items":[{"id":"1"}]}', '{"items":[{}],"pagination":{"max_page":1}}', '{"items":{},"pagination":{"max_page":1}}'])(
+      'takes %s for no list',
+      async (body) => {
+        polar.faults.push({ status: 200, body });
+        await expect(api.listSubscriptions(undefined)).rejects.toThrow('polar could not list subscriptions: the answer has no');
+      },
+    );
+  });
+
+  describe('as it is bought from', () => {
+    const order = { owner: ORGANIZATION, successUrl: 'https://app.example.com/done', idempotencyKey: 'key-1' };
+
+    it('opens a checkout that says whose it is, twice over', async () => {
+      const product = account.createProduct({ perSeat: true });
+      const session = await api.createCheckout({ ...order, productId: product.id, seats: 4, email: 'ada@example.com' });
+      const [checkout] = [...account.checkouts.values()];
+      expect(session).toEqual({ url: checkout!.url, expiresAt: new Date(checkout!.expires_at) });
+      expect(checkout).toMatchObject({
+        metadata: { organizationId: ORGANIZATION.id },
+        external_customer_id: ORGANIZATION.id,
+        customer_email: 'ada@example.com',
+        seats: 4,
+        success_url: order.successUrl,
+      });
+    });
+
+    it('lets a person be the owner', async () => {
+      const product = account.createProduct();
+      await api.createCheckout({ ...order, owner: { kind: 'user', id: ORGANIZATION.id }, productId: product.id });
+      expect([...account.checkouts.values()]).toMatchObject([{ metadata: { userId: ORGANIZATION.id } }]);
+    });
+
+    it('opens it for the customer who is known already', async () => {
+      const { id } = account.createCustomer({ email: 'eve@example.com' });
+      await api.createCheckout({ ...order, productId: account.createProduct().id, providerCustomerId: id });
+      expect([...account.checkouts.values()]).toMatchObject([{ customer_id: id, customer_email: 'eve@example.com' }]);
+    });
+
+    it('tells why it is refused, without what was given', async () => {
+      const failure: unknown = await api.createCheckout({ ...order, productId: 'secret' }).catch((error: unknown) => error);
+      expect(failure).toMatchObject({
+        message: 'polar could not open a checkout: 422, RequestValidationError (body,products,0: Product does not exist.)',
+        mayPass: false,
+      });
+    });
+
+    it('opens a portal', async () => {
+      const { id } = account.createCustomer();
+      const { url } = await api.createPortal(id, 'https://app.example.com/billing');
+      expect(url).toMatch(/^https:\/\/sandbox\.polar\.sh\//);
+    });
+
+    it('sets seats', async () => {
+      const { id } = subscribe({ seats: 2 });
+      await api.setSeats(id, 5);
+      expect(account.subscription(id).seats).toBe(5);
+    });
+  });
+
+  describe('as a subscription is ended', () => {
+    it('is told to end it now', async () => {
+      const { id } = subscribe();
+      await api.endSubscription(id);
+      expect(account.subscription(id).status).toBe('canceled');
+    });
+
+    it('is content with what is over, and with what is unknown', async () => {
+      const { id } = subscribe();
+      account.cancel(id, { when: 'now' });
+      await api.endSubscription(id);
+      await api.endSubscription(ABSENT);
+      expect(polar.calls).toHaveLength(2);
+    });
+
+    it('fails when Polar refuses for another reason', async () => {
+      const { id } = subscribe();
+      polar.faults.push({ status: 409 });
+      await expect(api.endSubscription(id)).rejects.toThrow('polar could not end a subscription: 409, SimulatedFailure');
+    });
+  });
+});

@@ -1,0 +1,183 @@
+import type { BillingProvider } from '../../src/subscriptions/sync/billing-provider.port.js';
+import type { BillingCalls } from '../../src/providers/billing-calls.js';
+import { DodoAccount } from '../simulators/dodo-account.js';
+import { startDodoApiSimulator } from '../simulators/dodo-api.js';
+import { PolarAccount } from '../simulators/polar-account.js';
+import { startPolarApiSimulator } from '../simulators/polar-api.js';
+import type { Fault } from '../simulators/simulated-api.js';
+import { VirtualClock } from '../simulators/virtual-time.js';
+import { dodoClient, dodoEnvironment, polarClient, polarEnvironment, withoutPauses } from '../support/billing-clients.js';
+
+interface Simulated {
+  client: BillingProvider & { calls: BillingCalls };
+  /** With another key. */
+  stranger: () => BillingProvider;
+  unconfigured: BillingProvider;
+  subscriptionId: string;
+  calls: string[];
+  faults: Fault[];
+  control: { onCall?: (call: string) => void | Promise<void>; rateLimit?: { requests: number; seconds: number } };
+  close: () => Promise<void>;
+}
+
+async function polar(): Promise<Simulated> {
+  const account = new PolarAccount({ clock: new VirtualClock() });
+  const api = await startPolarApiSimulator({ account });
+  const { id: subscriptionId } = account.subscribe({ productId: account.createProduct().id });
+  return {
+    ...api,
+    subscriptionId,
+    client: polarClient(polarEnvironment(api)),
+    stranger: () => polarClient(polarEnvironment({ ...api, accessToken: 'polar_oat_secret' })),
+    unconfigured: polarClient({}),
+  };
+}
+
+async function dodo(): Promise<Simulated> {
+  const account = new DodoAccount({ clock: new VirtualClock() });
+  const api = await startDodoApiSimulator({ account });
+  const { subscription_id: subscriptionId } = account.subscribe({ productId: account.createProduct().product_id });
+  return {
+    ...api,
+    subscriptionId,
+    client: dodoClient(dodoEnvironment(api)),
+    stranger: () => dodoClient(dodoEnvironment({ ...api, apiKey: 'dodo_secret' })),
+    unconfigured: dodoClient({}),
+  };
+}
+
+describe.each([
+  { name: 'polar', start: polar, failure: 'SimulatedFailure', wrongKey: 'invalid_token', setting: 'POLAR_ACCESS_TOKEN' },
+  { name: 'dodo', start: dodo, failure: 'SIMULATED_FAILURE', wrongKey: 'UNAUTHORIZED', setting: 'DODO_PAYMENTS_API_KEY' },
+])('the API of $name, as it misbehaves', ({ name, start, failure, wrongKey, setting }) => {
+  let api: Simulated;
+  let pauses: number[];
+  const find = (signal?: AbortSignal) => api.client.findSubscription(api.subscriptionId, signal);
+  const push = (fault: Fault, times = 1) => api.faults.push(...Array.from({ length: times }, () => fault));
+
+  beforeEach(async () => {
+    api = await start();
+    pauses = withoutPauses(api.client);
+  });
+  afterEach(() => api.close());
+
+  it('is asked again after the pause that it names, of a minute at most', async () => {
+    push({ status: 429, retryAfter: 7 });
+    push({ status: 429, retryAfter: 3600 });
+    expect(await find()).toMatchObject({ id: api.subscriptionId });
+    expect(pauses).toEqual([7000, 60_000]);
+  });
+
+  it('is asked ten times at most while it is too busy, and says when to come again', async () => {
+    push({ status: 429, retryAfter: 9 }, 20);
+    await expect(find()).rejects.toMatchObject({ provider: name, mayPass: true, status: 429, retryAfterSeconds: 9 });
+    expect(api.calls).toHaveLength(10);
+  });
+
+  it('is asked again after 500, a cut connection and silence', async () => {
+    api.client.calls.limits.timeoutMs = 2000;
+    push({ status: 500 });
+    push('cut');
+    push('hang');
+    expect(await find()).toMatchObject({ id: api.subscriptionId });
+    expect(api.calls).toHaveLength(4);
+    expect(pauses).toHaveLength(3);
+  });
+
+  it('is given up after four failures, in its own words', async () => {
+    push({ status: 503 }, 5);
+    await expect(find()).rejects.toMatchObject({
+      message: `${name} could not read a subscription: 503, ${failure} (Simulated failure)`,
+      mayPass: true,
+      status: 503,
+    });
+    expect(api.calls).toHaveLength(4);
+  });
+
+  it('is given up after four time-outs', async () => {
+    api.client.calls.limits.timeoutMs = 20;
+    push('hang', 4);
+    await expect(find()).rejects.toMatchObject({
+      message: `${name} could not read a subscription: no answer within 20 ms`,
+      mayPass: true,
+    });
+  });
+
+  it('is given up when nobody listens', async () => {
+    await api.close();
+    await expect(api.client.listSubscriptions(undefined)).rejects.toMatchObject({
+      message: `${name} could not list subscriptions: no answer`,
+      mayPass: true,
+    });
+    expect(pauses).toHaveLength(3);
+  });
+
+  it('is not asked again for what it refuses', async () => {
+    push({ status: 400 });
+    await expect(find()).rejects.toMatchObject({ mayPass: false, status: 400 });
+    expect(api.calls).toHaveLength(1);
+  });
+
+  it('is changed by one call: whoever asks comes again', async () => {
+    push({ status: 503 });
+    await expect(api.client.endSubscription(api.subscriptionId)).rejects.toMatchObject({ mayPass: true, status: 503 });
+    expect(api.calls).toHaveLength(1);
+  });
+
+  it.each([
+    ['a page in HTML', { status: 200, body: '<html>Welcome</html>', contentType: 'text/html' }, 'the answer is no JSON object'],
+    ['nothing at all', { status: 200, body: '' }, 'the answer has no'],
+    ['JSON that is something else', { status: 200, body: '{"ok":true}' }, 'the answer has no'],
+    ['JSON that is nothing', { status: 200, body: 'null' }, 'the answer is no JSON object'],
+  ])('takes %s for a failure, and not for what is not there', async (_what, fault, why) => {
+    push(fault, 2);
+    await expect(api.client.listSubscriptions(undefined)).rejects.toThrow(why);
+    await expect(find()).rejects.toThrow(why);
+  });
+
+  it.each([
+    ['text', { status: 404, body: 'Not found', contentType: 'text/plain' }],
+    ['JSON', { status: 404, body: '{"status":404,"error":"Not Found","path":"/"}' }],
+  ])('takes a 404 in %s that is not its own for a failure', async (_what, fault) => {
+    push(fault);
+    await expect(find()).rejects.toMatchObject({ message: `${name} could not read a subscription: 404`, mayPass: false });
+  });
+
+  it('stops when it is told to, without another call', async () => {
+    const stopping = new AbortController();
+    push('hang');
+    api.control.onCall = () => stopping.abort(new Error('enough'));
+    await expect(find(stopping.signal)).rejects.toThrow('enough');
+    await expect(find(stopping.signal)).rejects.toThrow('enough');
+    expect(api.calls).toHaveLength(1);
+  });
+
+  it('stops in a pause, too', async () => {
+    const stopping = new AbortController();
+    Object.assign(api.client.calls.limits, { longestPauseMs: 600_000, pause: (await import('node:timers/promises')).setTimeout });
+    push({ status: 429, retryAfter: 600 });
+    const asking = find(stopping.signal);
+    api.control.onCall = () => void setImmediate(() => stopping.abort(new Error('enough')));
+    await expect(asking).rejects.toThrow();
+    expect(api.calls).toHaveLength(1);
+  });
+
+  it('refuses a wrong key at once, and the failure does not show the key', async () => {
+    const error: unknown = await api
+      .stranger()
+      .findSubscription(api.subscriptionId)
+      .catch((failed: unknown) => failed);
+    expect(String(error)).toContain(`401, ${wrongKey}`);
+    expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain('_secret');
+    expect(api.calls).toHaveLength(1);
+  });
+
+  it('is not asked without a key', async () => {
+    expect(api.client.isConfigured).toBe(true);
+    expect(api.unconfigured.isConfigured).toBe(false);
+    await expect(api.unconfigured.findSubscription('1')).rejects.toMatchObject({
+      message: expect.stringContaining(`${setting} is not set`),
+      mayPass: false,
+    });
+  });
+});

@@ -1,0 +1,142 @@
+import { DodoWebhooks } from '../../src/providers/dodo/dodo-webhooks.service.js';
+import { PolarWebhooks } from '../../src/providers/polar/polar-webhooks.service.js';
+import { BillingApp } from '../support/billing-app.js';
+import { newMessageId } from '../support/clerk-events.js';
+import { dodoDispute, dodoEvent, dodoPayment, dodoRefund, dodoSubscription } from '../support/dodo-events.js';
+import { DODO_NOISE } from '../support/dodo-noise.js';
+import { brokenAt, endsOf, type Json, misfits, type Path, pathsOf, type Sample, samplesIn } from '../support/payload-samples.js';
+import { polarCheckout } from '../support/polar-checkouts.js';
+import { polarCustomer, polarCustomerState, polarEvent, polarOrder, polarRefund, polarSubscription } from '../support/polar-events.js';
+import { POLAR_NOISE } from '../support/polar-noise.js';
+
+const AT = '2026-03-01T00:00:00Z';
+const LATER = '2026-04-01T00:00:00Z';
+
+const customer = polarCustomer({ external_id: 'acme', metadata: { userId: 'ada' } });
+// Every date is told.
+const polar = polarSubscription({
+  customer,
+  metadata: { organizationId: 'acme' },
+  status: 'past_due',
+  trial_end: AT,
+  canceled_at: AT,
+  ends_at: LATER,
+  ended_at: LATER,
+  past_due_at: AT,
+  seats: 3,
+});
+const order = polarOrder({}, polar);
+const dodo = dodoSubscription({
+  status: 'past_due',
+  metadata: { organizationId: 'acme' },
+  cancelled_at: AT,
+  past_due_ends_at: LATER,
+  trial_period_days: 14,
+});
+const payment = dodoPayment({}, dodo);
+
+const PROVIDERS = {
+  polar: {
+    folder: 'polar',
+    events: 42,
+    provider: PolarWebhooks,
+    event: (type: string, data: object) => polarEvent(type, data),
+    noise: (type: string) => POLAR_NOISE[type]?.({ id: customer.id, at: AT, subscription: polar }),
+    own: {
+      subscription: polar,
+      customer,
+      'customer.state_changed': polarCustomerState(customer, [polar]),
+      order,
+      refund: polarRefund({}, order),
+      checkout: polarCheckout(),
+      product: polar.product,
+    } as Record<string, object>,
+    effects: ['subscription', 'customer', 'order', 'refund'],
+    needed: ['data', 'data.customer_id', 'data.id', 'data.status', 'type'],
+    /** The end of each id is the copy's own. */
+    mark: (body: string, copy: number) =>
+      body.replaceAll(/"([0-9a-f]{8}-(?:[0-9a-f]{4}-){3})[0-9a-f]{12}"/g, `"$1${copy.toString(16).padStart(12, '0')}"`),
+  },
+  dodo: {
+    folder: 'dodopayments',
+    events: 48,
+    provider: DodoWebhooks,
+    event: (type: string, data: object) => dodoEvent(type, data),
+    noise: (type: string) => DODO_NOISE[type]?.({ id: 'sampleSampleSampleSam', at: AT, subscription: dodo }),
+    own: {
+      subscription: dodo,
+      payment,
+      refund: dodoRefund({}, payment),
+      dispute: dodoDispute({}, payment),
+      dunning: { customer_id: dodo.customer.customer_id, subscription_id: dodo.subscription_id, status: 'recovering', created_at: AT },
+    } as Record<string, object>,
+    effects: ['subscription', 'payment', 'refund', 'dispute'],
+    needed: [
+      'data',
+      'data.customer',
+      'data.customer.customer_id',
+      ...['dispute', 'payment', 'refund', 'subscription'].map((noun) => `data.${noun}_id`),
+      'data.status',
+      'type',
+    ],
+    mark: (body: string, copy: number) => body.replaceAll(/"((?:sub|cus|pay|ref|dp)_[^"]*)"/g, `"$1_${copy}"`),
+  },
+};
+
+describe.each(Object.entries(PROVIDERS))(
+  'payloads of %s, of every kind',
+  (name, { folder, events, provider, event, noise, own, effects, needed, mark }) => {
+    let billing: BillingApp;
+    let samples: Sample[];
+    let copies = 0;
+    beforeAll(async () => {
+      billing = await BillingApp.start();
+      const made = [...billing.t.app.get<DodoWebhooks | PolarWebhooks>(provider).types].map((type): Sample => {
+        const data = noise(type) ?? own[type] ?? own[nounOf(type)];
+        if (data === undefined) throw new Error(`There is no sample of ${type}`);
+        return [type, JSON.parse(JSON.stringify(event(type, data))) as Json];
+      });
+      samples = [...made, ...samplesIn(folder)];
+    });
+    afterAll(() => billing.close());
+
+    const nounOf = (type: string) => type.split('.')[0]!;
+    const hasEffect = (type: string) => effects.includes(nounOf(type)) && type !== 'customer.state_changed';
+    const typeOf = ([, payload]: Sample) => (payload as { type: string }).type;
+
+    /** About things of its own: what one sample ends must not be in the way of the next. */
+    function message([what, payload]: Sample) {
+      copies += 1;
+      return { name: what, messageId: newMessageId(), provider: name as 'polar' | 'dodo', body: mark(JSON.stringify(payload), copies) };
+    }
+
+    it('pass through, whatever they break of their own schema', async () => {
+      expect(new Set(samples.map(typeOf)).size).toBe(events);
+      const ends = await endsOf(billing.t, samples.map(message));
+      const wanted = samples.map((sample) => ({ status: hasEffect(typeOf(sample)) ? 'processed' : 'ignored', error: null }));
+      expect(ends).toEqual(wanted.map((one) => expect.objectContaining(one)));
+    });
+
+    it('are applied, ignored or put aside with any one field missing or null, at the first attempt', async () => {
+      // One of each shape will do, and nobody looks into those of no use here.
+      const tried = new Set<string>();
+      const broken = samples.flatMap((sample) => {
+        const type = typeOf(sample);
+        const isNew = (at: Path) => {
+          const place = `${hasEffect(type) ? nounOf(type) : 'other'} ${at.join('.')}`;
+          return !tried.has(place) && tried.add(place);
+        };
+        return brokenAt(
+          sample,
+          pathsOf(sample[1]).filter((at) => (hasEffect(type) || at.length === 1) && isNew(at)),
+        );
+      });
+      const ends = await endsOf(billing.t, broken.map(message));
+      expect(ends.length).toBeGreaterThan(200);
+      expect(misfits(ends)).toEqual([]);
+      // What is needed is what it is, which, whose, and how it stands; all else may go.
+      const putAside = new Set(ends.filter(({ status }) => status === 'quarantined').map((end) => end.name.replace(/^.* at /, '')));
+      expect([...putAside].toSorted()).toEqual(needed.toSorted());
+    });
+  },
+);

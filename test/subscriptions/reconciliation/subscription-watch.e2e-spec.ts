@@ -1,0 +1,47 @@
+import { startTestApp } from '../../support/app.js';
+import { BILLING_ENVIRONMENT, BillingApp } from '../../support/billing-app.js';
+import { runJob } from '../../support/tenants.js';
+
+describe('living subscriptions that give nobody anything', () => {
+  let billing: BillingApp;
+  beforeAll(async () => {
+    billing = await BillingApp.start();
+  });
+  afterAll(() => billing.close());
+
+  /** As a process counts them that has just started. */
+  async function counted(): Promise<Record<string, number>> {
+    const t = await startTestApp(BILLING_ENVIRONMENT, billing.t.db);
+    try {
+      const { text } = await t.http.get('/metrics').expect(200);
+      const found = [...text.matchAll(/^tenantry_subscriptions_odd\{kind="(\w+)"\} (\d+)$/gm)];
+      return Object.fromEntries(found.map(([, kind, value]) => [kind!, Number(value)]));
+    } finally {
+      await t.close();
+    }
+  }
+
+  async function told(): Promise<number> {
+    await runJob(billing.t, billing.operator, 'watch_subscriptions');
+    const [run] = await billing.t.db.rows<{ count: number }>(
+      `SELECT count FROM job_runs WHERE job = 'watch_subscriptions' AND finished_at IS NOT NULL ORDER BY finished_at DESC LIMIT 1`,
+    );
+    return run!.count;
+  }
+
+  it('are counted, and told, until they give something to somebody', async () => {
+    expect([await counted(), await told()]).toEqual([{ ownerless: 0, unknown_product: 0 }, 0]);
+    const { id } = await billing.newTenant();
+    const nobodys = await billing.buyAtPolar();
+    const ofAMug = await billing.buyAtDodo({ product_id: 'a-mug', metadata: { organizationId: id } });
+    await billing.buyAtPolar({ metadata: { organizationId: id } });
+    await billing.buyAtPolar({ status: 'canceled', product_id: 'a-mug' });
+    expect([await counted(), await told()]).toEqual([{ ownerless: 1, unknown_product: 1 }, 2]);
+
+    const subscriptionId = await billing.idOf(nobodys.id);
+    const { auth } = billing.operator;
+    await billing.t.http.post(`/v1/subscriptions/${subscriptionId}/link`).set(auth).send({ organizationId: id }).expect(200);
+    await billing.tellDodo('subscription.cancelled', { ...ofAMug, status: 'cancelled' });
+    expect([await counted(), await told()]).toEqual([{ ownerless: 0, unknown_product: 0 }, 0]);
+  });
+});

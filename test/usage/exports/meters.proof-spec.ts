@@ -1,0 +1,98 @@
+import { createTestDatabase, type TestDatabase } from '../../support/database.js';
+import { type TestApp, testEnvironment } from '../../support/app.js';
+import { isIngest, lineByHand, type MeterProvider, MeterWorld, recordUsage, tokensOf } from '../../support/meter-world.js';
+import { endProcesses, type Process, ready, runCommand, startServer, until } from '../../support/processes.js';
+
+const EVENTS = 4000;
+
+describe('usage at the billing providers, told by processes that are killed', () => {
+  let db: TestDatabase;
+  let world: MeterWorld;
+  let recorder: TestApp;
+  beforeAll(async () => {
+    db = await createTestDatabase();
+    world = await MeterWorld.start({ now: () => new Date() });
+    // It records, and leaves the telling to the processes.
+    recorder = await world.startApp(db);
+    await lineByHand(recorder, 'polar');
+  });
+  afterAll(async () => {
+    await endProcesses();
+    await recorder.close();
+    await world.close();
+    await db.drop();
+  });
+
+  const start = async (provider?: MeterProvider) =>
+    startServer(db.url, {
+      ...world.environment,
+      ...(provider === 'polar' && { DODO_METER_EVENT: '' }),
+      ...(provider === 'dodo' && { POLAR_METER_EVENT: '' }),
+      LOG_LEVEL: 'warn',
+    });
+  /** Instead of waiting for the leases of the dead. */
+  const hurry = async () => db.rows('UPDATE meter_exports SET next_attempt_at = now() WHERE next_attempt_at IS NOT NULL');
+  const left = async (provider: MeterProvider) =>
+    (await db.rows('SELECT FROM meter_exports WHERE provider = $1::billing_provider', [provider])).length;
+
+  /**
+   * Kills a process at its second request: when the provider has it and has done nothing yet (sent), or when the
+   * provider has done all and nobody has heard of it (taken).
+   */
+  async function killAt(moment: 'sent' | 'taken', provider: MeterProvider, started: Promise<Process>): Promise<void> {
+    const { control } = world[provider];
+    let requests = 0;
+    const killAtSecond = async () => {
+      requests += 1;
+      if (requests !== 2) return;
+      const one = await started;
+      one.kill('SIGKILL');
+      await one.ended;
+      // Of what was under way nothing is read.
+      if (moment === 'sent') world.faults[provider].push('hang');
+    };
+    if (moment === 'sent') world.onRequest[provider] = killAtSecond;
+    else control.onDone = async (call) => (isIngest(call) ? killAtSecond() : undefined);
+    expect(await (await started).ended).toEqual({ code: null, signal: 'SIGKILL' });
+  }
+
+  it('is told again by a command, after it was refused', async () => {
+    const [event] = world.events('polar', world.newCustomer('polar'), 1);
+    await recordUsage(recorder, [event!]);
+    await db.rows('UPDATE meter_exports SET next_attempt_at = NULL');
+    const [wrong, right] = await Promise.all(
+      [[], ['polar']].map(async (provider) => runCommand(['meters', 'retry', ...provider], { env: testEnvironment(db.url) })),
+    );
+    expect(wrong).toEqual({ code: 1, output: 'Which provider? meters retry <polar|dodo>\n' });
+    expect(right).toEqual({ code: 0, output: '1 events will be told again\n' });
+    expect(await db.rows('DELETE FROM meter_exports WHERE next_attempt_at <= now() RETURNING event_id')).toEqual([
+      { event_id: event!.eventId },
+    ]);
+  });
+
+  it('counts every event once, to the token', async () => {
+    const events = {
+      polar: world.events('polar', world.newCustomer('polar'), EVENTS),
+      dodo: world.events('dodo', world.newCustomer('dodo'), EVENTS),
+    };
+    for (let from = 0; from < EVENTS; from += 1000)
+      await recordUsage(recorder, [...events.polar.slice(from, from + 1000), ...events.dodo.slice(from, from + 1000)]);
+    await killAt('taken', 'polar', start('polar'));
+    await killAt('sent', 'dodo', start('dodo'));
+    expect([await left('polar'), await left('dodo')]).toEqual([EVENTS - 1000, EVENTS - 1000]);
+    expect([world.eventsAt('polar'), world.eventsAt('dodo')]).toEqual([2000, 1000]);
+
+    await hurry();
+    const survivor = await ready(await start('polar'));
+    await killAt('taken', 'dodo', start());
+    await hurry();
+    const heir = await start();
+    await until('all is told', async () => (await left('polar')) + (await left('dodo')) === 0);
+    for (const provider of ['polar', 'dodo'] as const)
+      expect([world.eventsAt(provider), world.tokensAt(provider)]).toEqual([EVENTS, tokensOf(events[provider])]);
+    for (const one of [survivor, await ready(heir)]) {
+      one.kill('SIGTERM');
+      expect(await one.ended).toEqual({ code: 0, signal: null });
+    }
+  });
+});

@@ -1,0 +1,254 @@
+import { v7 } from 'uuid';
+import { createTestDatabase, type TestDatabase } from '../../support/database.js';
+import { until } from '../../support/until.js';
+import { startUsageApp, type UsageApp } from '../../support/usage-app.js';
+import { writeUsage } from '../../support/written-usage.js';
+
+const ACME = '0190a000-0000-7000-8000-000000000001';
+const ADA = '0190a000-0000-7000-8000-000000000002';
+const ACTOR = '0190a000-0000-7000-8000-000000000009';
+const HOUR = '2026-10-05T10:00:00.000Z';
+const PERIOD = '2026-10-03T09:30:00.000Z';
+
+describe('the verification of usage', () => {
+  let db: TestDatabase;
+  let app: UsageApp;
+  beforeAll(async () => {
+    db = await createTestDatabase();
+    app = await startUsageApp(db, { now: '2026-11-22T08:00:00Z' });
+    await app.partitions.ensure(['2026-07-01T00:00:00Z', '2026-10-01T00:00:00Z'].map((text) => new Date(text)));
+  });
+  afterAll(async () => {
+    await app.app.close();
+    await db.drop();
+  });
+
+  /** July is sealed: its sums and ids are there, its events are not. */
+  beforeEach(async () => {
+    await db.rows('TRUNCATE usage, usage_rollups, usage_quotas, usage_holds, usage_event_ids, usage_seals');
+    const acme = { ownerId: ACME, periodStart: PERIOD, occurredAt: '2026-10-05T10:15:00Z', inputTokens: 10, outputTokens: 5 };
+    await writeUsage(db, [
+      { ...acme, periodStart: '2026-07-03T09:30:00Z', occurredAt: '2026-07-05T10:15:00Z', eventId: 'sealed' },
+      { ...acme, eventId: 'a', actorUserId: ACTOR, cachedInputTokens: 3, reasoningTokens: 2 },
+      { ...acme, eventId: 'b', actorUserId: ACTOR, overrun: 4 },
+      { ...acme, eventId: 'c' },
+      { ...acme, eventId: 'd', model: 'claude', occurredAt: '2026-10-05T10:59:59.999Z' },
+      { ...acme, eventId: 'e', occurredAt: '2026-10-05T11:00:00Z', inputTokens: 0, outputTokens: 0, tokensUsed: 100 },
+      { ...acme, eventId: 'f', occurredAt: '2026-11-03T09:30:00Z', periodStart: '2026-11-03T09:30:00Z' },
+      {
+        ...acme,
+        eventId: 'none',
+        occurredAt: '2026-11-10T00:00:00Z',
+        periodStart: '2026-11-10T00:00:00Z',
+        inputTokens: 0,
+        outputTokens: 0,
+      },
+      {
+        ownerId: ADA,
+        ownerKind: 'user',
+        eventId: 'a',
+        occurredAt: '2026-10-31T23:59:59.999Z',
+        periodStart: '2026-10-31T00:00:00Z',
+        inputTokens: 1,
+      },
+    ]);
+    await db.rows(`DELETE FROM usage WHERE event_id = 'sealed'`);
+    await db.rows(`INSERT INTO usage_seals (sealed_before) VALUES ('2026-08-01Z')`);
+    await db.rows(
+      `INSERT INTO usage_holds (owner_id, id, period_start, tokens, expires_at, status)
+       SELECT $1, gen_random_uuid(), $2, tokens, '2026-11-22T09:00:00Z', status::hold_status
+         FROM (VALUES (20, 'live'), (30, 'live'), (40, 'settled'), (50, 'expired'), (60, 'released')) holds (tokens, status)`,
+      [ACME, PERIOD],
+    );
+    await db.rows('UPDATE usage_quotas SET held = 50 WHERE owner_id = $1 AND period_start = $2', [ACME, PERIOD]);
+  });
+
+  const verify = async (options: { fix?: boolean; ownerId?: string } = {}) => {
+    const lines: string[] = [];
+    const { found, repaired } = await app.verification.verify({
+      ...options,
+      onDifference: ({ kind, name, what, isRepaired }) =>
+        lines.push(`${kind} ${name}: ${what.join(', ')}${isRepaired ? ' (repaired)' : ''}`),
+    });
+    expect([found, repaired]).toEqual([lines.length, lines.filter((line) => line.endsWith(' (repaired)')).length]);
+    return lines;
+  };
+
+  /** All that was written, but for when, and what the ids stand for. */
+  const books = async () => {
+    const tables = ['usage', 'usage_rollups', 'usage_quotas', 'usage_holds', 'usage_event_ids', 'usage_seals'];
+    const rows = tables.map((name) =>
+      db.rows<{ row: object }>(`SELECT to_jsonb(t) - 'created_at' - 'updated_at' - 'fingerprint' AS row FROM ${name} t ORDER BY 1`),
+    );
+    return (await Promise.all(rows)).map((all) => all.map(({ row }) => row));
+  };
+
+  it('finds nothing where all agrees', async () => {
+    expect(await verify()).toEqual([]);
+    expect(await verify({ fix: true })).toEqual([]);
+  });
+
+  const rollup = `WHERE owner_id = '${ACME}' AND hour = '${HOUR}' AND model = 'gpt-5'`;
+  const quota = `WHERE owner_id = '${ACME}' AND period_start = '${PERIOD}'`;
+
+  it.each([
+    [
+      'a rollup that counts wrong',
+      `UPDATE usage_rollups SET events = 3, output_tokens = 9, cached_input_tokens = 0 ${rollup} AND actor_user_id = '${ACTOR}'`,
+      [`rollup ${ACME} ${HOUR} gpt-5 ${ACTOR}: events 3 instead of 2, outputTokens 9 instead of 10, cachedInputTokens 0 instead of 3`],
+    ],
+    [
+      'one of nobody',
+      `UPDATE usage_rollups SET tokens_used = 0, input_tokens = 11, reasoning_tokens = 1, overrun = 1 ${rollup} AND actor_user_id IS NULL`,
+      [
+        `rollup ${ACME} ${HOUR} gpt-5 -: inputTokens 11 instead of 10, reasoningTokens 1 instead of 0, tokensUsed 0 instead of 15, overrun 1 instead of 0`,
+      ],
+    ],
+    [
+      'rollups that are missing',
+      `DELETE FROM usage_rollups WHERE hour >= '2026-10-05T11:00:00Z' AND owner_id = '${ACME}' AND hour < '2026-11-03Z'`,
+      [`rollup ${ACME} 2026-10-05T11:00:00.000Z gpt-5 -: missing, events 0 instead of 1, tokensUsed 0 instead of 100`],
+    ],
+    [
+      'rollups of events that are not there',
+      `INSERT INTO usage_rollups (owner_id, hour, model, actor_user_id, events, input_tokens, tokens_used)
+       VALUES ('${ADA}', '2026-10-31T23:00Z', 'none', NULL, 2, 6, 6), ('${ADA}', '2026-10-31T22:00Z', 'gpt-5', '${ACTOR}', 0, 0, 1)`,
+      [
+        `rollup ${ADA} 2026-10-31T22:00:00.000Z gpt-5 ${ACTOR}: tokensUsed 1 instead of 0`,
+        `rollup ${ADA} 2026-10-31T23:00:00.000Z none -: events 2 instead of 0, inputTokens 6 instead of 0, tokensUsed 6 instead of 0`,
+      ],
+    ],
+    [
+      'a quota that counts wrong',
+      `UPDATE usage_quotas SET used = used + 7, overrun = 0, held = 49 ${quota}`,
+      [`quota ${ACME} ${PERIOD}: used 172 instead of 165, overrun 0 instead of 4, held 49 instead of 50`],
+    ],
+    [
+      'quotas that are missing',
+      `DELETE FROM usage_quotas WHERE period_start >= '2026-10-01'`,
+      [
+        `quota ${ACME} ${PERIOD}: missing, used 0 instead of 165, overrun 0 instead of 4, held 0 instead of 50`,
+        `quota ${ACME} 2026-11-03T09:30:00.000Z: missing, used 0 instead of 15`,
+        `quota ${ACME} 2026-11-10T00:00:00.000Z: missing`,
+        `quota ${ADA} 2026-10-31T00:00:00.000Z: missing, used 0 instead of 1`,
+      ],
+    ],
+    [
+      'ids that are missing, which let an event count twice',
+      `DELETE FROM usage_event_ids WHERE event_id IN ('a', 'e')`,
+      [`id ${ACME} a: missing`, `id ${ACME} e: missing`, `id ${ADA} a: missing`],
+    ],
+  ])('finds and mends %s', async (_, damage, expected) => {
+    const before = await books();
+    await db.rows(damage);
+    expect(await verify()).toEqual(expected);
+    expect(await verify({ fix: true })).toEqual(expected.map((line) => `${line} (repaired)`));
+    expect(await books()).toEqual(before);
+    expect(await verify()).toEqual([]);
+  });
+
+  it('takes from a quota what no event explains, and leaves the row', async () => {
+    const other = v7();
+    await db.rows(
+      `INSERT INTO usage_quotas (owner_id, period_start, period_end, owner_kind, used, held, alerted) VALUES ($1, '2026-10-01', '2026-11-01', 'user', 9, 8, 50)`,
+      [other],
+    );
+    expect(await verify({ fix: true })).toEqual([
+      `quota ${other} 2026-10-01T00:00:00.000Z: used 9 instead of 0, held 8 instead of 0 (repaired)`,
+    ]);
+    expect(await db.rows('SELECT used, held, alerted FROM usage_quotas WHERE owner_id = $1', [other])).toEqual([
+      { used: '0', held: '0', alerted: 50 },
+    ]);
+  });
+
+  it('makes a quota for a hold that has none', async () => {
+    const other = v7();
+    await db.rows(`INSERT INTO organizations (id, name) VALUES ($1, 'Other')`, [other]);
+    await db.rows(
+      `INSERT INTO usage_holds (owner_id, id, period_start, tokens, expires_at) VALUES ($1, $1, '2026-11-01T00:00:00Z', 5, '2026-11-22T09:00:00Z')`,
+      [other],
+    );
+    expect(await verify({ fix: true })).toEqual([`quota ${other} 2026-11-01T00:00:00.000Z: missing, held 0 instead of 5 (repaired)`]);
+    expect(await db.rows('SELECT period_end, owner_kind, held FROM usage_quotas WHERE owner_id = $1', [other])).toEqual([
+      { period_end: new Date('2026-12-01T00:00:00Z'), owner_kind: 'organization', held: '5' },
+    ]);
+  });
+
+  it('brings all in line with an event that came or went by hand, and says that an id is left over', async () => {
+    await db.rows(`DELETE FROM usage WHERE event_id = 'e'`);
+    await db.rows(
+      `INSERT INTO usage (owner_id, owner_kind, occurred_at, event_id, model, tokens_used, period_start) VALUES ('${ADA}', 'user', '2026-10-31T23:30Z', 'new', 'gpt-5', 8, '2026-10-31Z')`,
+    );
+    const repairable = [
+      `rollup ${ACME} 2026-10-05T11:00:00.000Z gpt-5 -: events 1 instead of 0, tokensUsed 100 instead of 0`,
+      `quota ${ACME} ${PERIOD}: used 165 instead of 65`,
+      `rollup ${ADA} 2026-10-31T23:00:00.000Z gpt-5 -: events 1 instead of 2, tokensUsed 1 instead of 9`,
+      `quota ${ADA} 2026-10-31T00:00:00.000Z: used 1 instead of 9`,
+      `id ${ADA} new: missing`,
+    ].map((line) => `${line} (repaired)`);
+    const left = `ids ${ACME}: 8 instead of 7`;
+    expect(await verify({ fix: true })).toEqual([...repairable.slice(0, 2), left, ...repairable.slice(2)]);
+    expect(await verify({ fix: true })).toEqual([left]);
+  });
+
+  it('leaves alone what is sealed, and says when more or less was sealed than there are ids', async () => {
+    await db.rows(`UPDATE usage_rollups SET input_tokens = 99, tokens_used = 99 WHERE hour < '2026-08-01'`);
+    await db.rows(`UPDATE usage_quotas SET used = 99, overrun = 9, held = 9 WHERE period_start < '2026-08-01'`);
+    expect(await verify()).toEqual([]);
+    await db.rows(`UPDATE usage_rollups SET events = 3 WHERE hour < '2026-08-01'`);
+    const before = await books();
+    expect(await verify({ fix: true })).toEqual([`ids ${ACME}: 8 instead of 10`]);
+    expect(await books()).toEqual(before);
+    await db.rows(`DELETE FROM usage_rollups WHERE hour < '2026-08-01'; DELETE FROM usage_quotas WHERE period_start < '2026-08-01'`);
+    expect(await verify({ fix: true })).toEqual([`ids ${ACME}: 8 instead of 7`]);
+    expect(await db.rows(`SELECT FROM usage_rollups WHERE hour < '2026-08-01'`)).toEqual([]);
+  });
+
+  it('looks at one owner only where that is asked for', async () => {
+    await db.rows('UPDATE usage_quotas SET used = used + 1');
+    await verify({ fix: true, ownerId: ADA });
+    expect(await verify({ ownerId: ADA })).toEqual([]);
+    expect(await verify()).toHaveLength(3);
+    expect(await verify({ ownerId: v7() })).toEqual([]);
+  });
+
+  it('sees a month go whole or not at all', async () => {
+    const pruning = await db.pool.connect();
+    try {
+      await pruning.query('BEGIN');
+      await pruning.query(`UPDATE usage_seals SET sealed_before = '2026-11-01'`);
+      await pruning.query('DROP TABLE usage_2026_10');
+      const verified = verify({ fix: true, ownerId: ACME });
+      const waiting = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`;
+      await until(async () => (await db.rows(waiting)).length === 1);
+      await pruning.query('COMMIT');
+      expect(await verified).toEqual([]);
+    } finally {
+      pruning.release();
+      await db.rows(`UPDATE usage_seals SET sealed_before = '2026-08-01'`);
+      app.partitions.forget();
+      await app.partitions.ensure([new Date('2026-10-01T00:00:00Z')]);
+    }
+  });
+
+  it('finds nothing else, and repairs rightly, while others write and repair', async () => {
+    const owners = [ACME, ADA];
+    const event = (turn: number) => ({
+      ...{ ownerId: owners[turn % 2]!, occurredAt: `2026-10-05T${10 + (turn % 3)}:30:00Z`, periodStart: PERIOD },
+      ...{ inputTokens: turn, overrun: turn % 5 },
+    });
+    const written = Array.from({ length: 4 }, async (_, lane) => {
+      for (let turn = lane; turn < 200; turn += 4) await writeUsage(db, [event(turn), event(turn + 1)]);
+    });
+    const writing = Promise.all(written);
+    expect(await verify()).toEqual([]);
+    await db.rows(`UPDATE usage_quotas SET used = used + 1000, held = held + 1 ${quota}`);
+    await db.rows(`UPDATE usage_rollups SET events = events - 1, tokens_used = tokens_used + 5 WHERE hour = '${HOUR}'`);
+    const damaged = await verify();
+    const repairs = await Promise.all([verify({ fix: true }), verify({ fix: true }), verify({ fix: true })]);
+    await writing;
+    expect(damaged.join('\n')).toContain(`quota ${ACME} ${PERIOD}: `);
+    for (const line of repairs.flat()) expect(line).toMatch(/\(repaired\)$/);
+    expect(await verify()).toEqual([]);
+  });
+});

@@ -1,0 +1,59 @@
+import { v7 } from 'uuid';
+import { testEnvironment } from '../../support/app.js';
+import { createTestDatabase, type TestDatabase } from '../../support/database.js';
+import { endProcesses, runCommand } from '../../support/processes.js';
+import { writeUsage } from '../../support/written-usage.js';
+
+describe('usage verify, the command', () => {
+  let db: TestDatabase;
+  beforeAll(async () => {
+    db = await createTestDatabase();
+    await db.rows(`CREATE TABLE usage_2026_10 PARTITION OF usage FOR VALUES FROM ('2026-10-01Z') TO ('2026-11-01Z')`);
+  });
+  afterAll(async () => {
+    await endProcesses();
+    await db.drop();
+  });
+
+  const verify = (...options: string[]) => runCommand(['usage', 'verify', ...options], { env: testEnvironment(db.url) });
+
+  it('prints what differs and exits with 1, until it was repaired', async () => {
+    const [owner, other] = [v7(), v7()];
+    const event = { occurredAt: '2026-10-05T10:15:00Z', periodStart: '2026-10-01T00:00:00Z', inputTokens: 5 };
+    await writeUsage(db, [
+      { ...event, ownerId: owner },
+      { ...event, ownerId: other },
+    ]);
+    expect(await verify()).toEqual({ code: 0, output: 'Nothing differs\n' });
+
+    await db.rows('UPDATE usage_quotas SET used = 6');
+    await db.rows('DELETE FROM usage_rollups WHERE owner_id = $1', [owner]);
+    const rollup = `rollup ${owner} 2026-10-05T10:00:00.000Z gpt-5 -: missing, events 0 instead of 1, inputTokens 0 instead of 5, tokensUsed 0 instead of 5`;
+    const quota = (id: string) => `quota ${id} 2026-10-01T00:00:00.000Z: used 6 instead of 5`;
+    expect(await verify()).toEqual({
+      code: 1,
+      output: `${rollup}\n${quota(owner)}\n${quota(other)}\n3 differences (1 rollup, 2 quota)\n`,
+    });
+    expect(await verify('--owner', other.toUpperCase(), '--fix')).toEqual({
+      code: 0,
+      output: `${quota(other)} (repaired)\n1 difference (1 quota); 1 repaired, 0 left\n`,
+    });
+    expect(await verify('--fix')).toEqual({
+      code: 0,
+      output: `${rollup} (repaired)\n${quota(owner)} (repaired)\n2 differences (1 rollup, 1 quota); 2 repaired, 0 left\n`,
+    });
+
+    await db.rows('DELETE FROM usage WHERE owner_id = $1', [owner]);
+    const { code, output } = await verify('--fix');
+    expect([code, output.trimEnd().split('\n').at(-1)]).toEqual([1, '3 differences (1 rollup, 1 quota, 1 ids); 2 repaired, 1 left']);
+    expect(output).toContain(`ids ${owner}: 1 instead of 0 (left)\n`);
+  });
+
+  it('says in a line what is wrong with it', async () => {
+    expect(await verify('--owner', 'ada')).toEqual({ code: 1, output: 'ada is not the id of a user or an organization\n' });
+    const { code, output } = await verify('--force');
+    expect(code).toBe(1);
+    expect(output).toContain("Unknown option '--force'");
+    expect(output).toContain('usage verify [--fix] [--owner <id>]');
+  });
+});

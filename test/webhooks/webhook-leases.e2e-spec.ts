@@ -1,0 +1,77 @@
+import pg from 'pg';
+import { startTestApp, type TestApp } from '../support/app.js';
+import { CLERK_WEBHOOK_SECRET, clerkEvent, deliver, newMessageId, userData } from '../support/clerk-events.js';
+import { createTestDatabase, type TestDatabase } from '../support/database.js';
+import { until, untilLocked } from '../support/until.js';
+
+const GATE = 42;
+
+interface StoredEvent {
+  status: string;
+  attempts: number;
+  processed_at: Date | null;
+  last_error: string | null;
+}
+
+describe('the lease of a webhook event', () => {
+  let db: TestDatabase;
+  let t: TestApp;
+  beforeEach(async () => {
+    db = await createTestDatabase();
+    t = await startTestApp({ CLERK_WEBHOOK_SIGNING_SECRET: CLERK_WEBHOOK_SECRET }, db);
+  });
+  afterEach(async () => {
+    await t.close();
+    await db.drop();
+  });
+
+  async function send(clerkUserId: string): Promise<string> {
+    const id = newMessageId();
+    expect((await deliver(t.url, clerkEvent('user.created', userData({ id: clerkUserId })), { id })).status).toBe(202);
+    return id;
+  }
+
+  const eventOf = async (messageId: string) =>
+    (
+      await db.rows<StoredEvent>('SELECT status, attempts, processed_at, last_error FROM webhook_events WHERE message_id = $1', [messageId])
+    )[0]!;
+  const isProcessed = (messageId: string) => async () => (await eventOf(messageId)).status === 'processed';
+
+  it('once lost, lets the worker that had it write nothing', async () => {
+    const gate = new pg.Client({ connectionString: db.url });
+    await gate.connect();
+    await gate.query(`SELECT pg_advisory_lock(${GATE})`);
+    // A worker waits here at the end of its attempt, before it locks the event's row.
+    await db.rows(`
+      CREATE FUNCTION wait_at_the_gate() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(${GATE}); RETURN NULL; END $$;
+      CREATE TRIGGER gate BEFORE UPDATE OF processed_at ON webhook_events FOR EACH STATEMENT EXECUTE FUNCTION wait_at_the_gate()`);
+    const message = await send('user_1');
+    await untilLocked(db);
+    const [lease] = await db.rows(`SELECT leased_until <= now() + interval '1 second' AS short FROM webhook_events`);
+    expect(lease).toEqual({ short: true });
+    // Another worker has it now.
+    await db.rows(`UPDATE webhook_events SET attempts = 2, leased_until = now() + interval '1 hour'`);
+    await gate.end();
+    // Waits for what the worker has begun.
+    await t.app.close();
+    expect(await eventOf(message)).toEqual({ status: 'pending', attempts: 2, processed_at: null, last_error: null });
+    expect(await db.rows('SELECT clerk_user_id FROM users')).toEqual([]);
+    expect(await db.rows('SELECT action FROM audit_log')).toEqual([]);
+  });
+
+  it('keeps an event from others until it ends, and no longer', async () => {
+    const message = await send('user_1');
+    await until(isProcessed(message));
+    // As a worker leaves it whose process was killed.
+    await db.rows(
+      `UPDATE webhook_events SET status = 'pending', processed_at = NULL, attempts = 1, next_attempt_at = now(), leased_until = now() + interval '1 hour'`,
+    );
+    const next = await send('user_2');
+    await until(isProcessed(next));
+    expect(await eventOf(message)).toMatchObject({ status: 'pending', attempts: 1 });
+    await db.rows(`UPDATE webhook_events SET leased_until = now() WHERE message_id = $1`, [message]);
+    await until(isProcessed(message));
+    expect(await eventOf(message)).toMatchObject({ attempts: 2, last_error: null });
+    expect(await db.rows('SELECT clerk_user_id FROM users ORDER BY 1')).toEqual([{ clerk_user_id: 'user_1' }, { clerk_user_id: 'user_2' }]);
+  });
+});
