@@ -34,14 +34,15 @@ function refuse(socket: Duplex, problem: Problem, logger: Logger, reason: string
   const reqId = randomUUID();
   const address = socket instanceof Socket ? normalizeAddress(socket.remoteAddress) : undefined;
   const body = JSON.stringify(problemBody(problem, reqId));
-  const headers = [
+  const headers = {
     ...API_HEADERS,
-    ['x-request-id', reqId],
-    ['content-type', 'application/problem+json; charset=utf-8'],
-    ['content-length', String(Buffer.byteLength(body))],
-    ['connection', 'close'],
-  ];
-  const head = [`HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}`, ...headers.map(([name, value]) => `${name}: ${value}`)];
+    'x-request-id': reqId,
+    'content-type': 'application/problem+json; charset=utf-8',
+    'content-length': String(Buffer.byteLength(body)),
+    connection: 'close',
+  };
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
+  const head = [`HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}`, ...lines];
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy());
   // What was sent may hold a secret, so nothing of it is logged.
   logger.info({ reqId, req: { address }, res: { status: problem.status }, reason }, `unreadable request ${problem.status} ${reason}`);
