@@ -1,5 +1,4 @@
 import { type KeyObject, randomBytes, randomUUID } from 'node:crypto';
-import { parseArgs } from 'node:util';
 import type { Config } from '../platform/config/config.js';
 import { EXAMPLE_PRODUCTS } from '../platform/config/local-environment.js';
 import { CLERK_EXAMPLES as CLERK } from './clerk/clerk-examples.js';
@@ -8,10 +7,15 @@ import { POLAR_EXAMPLES as POLAR } from './polar/polar-examples.js';
 import type { ExampleNames, Examples } from './examples.js';
 import { signedHeaders } from '../platform/crypto/webhook-signature.js';
 
-/** What whoever typed the command can mend. */
+/** A mistake that the caller of the command can correct. */
 export class CannotSend extends Error {}
 
-/** An event that is signed, and may be posted or handed in. */
+/** What the event is about, and the base URL of the server that it is posted to. */
+export interface ExampleTarget extends Partial<ExampleNames> {
+  url?: string;
+}
+
+/** A signed event. */
 export interface ExampleMessage {
   id: string;
   body: Buffer<ArrayBuffer>;
@@ -51,33 +55,28 @@ const PROVIDERS: Record<string, ExampleProvider> = {
   },
 };
 
-/** Plays the provider: signs an example event with the configured secret and posts it to the running server. */
+export const EXAMPLE_PROVIDERS = Object.keys(PROVIDERS);
+
+/** Signs an example event with the configured secret, as the provider would, and posts it to the running server. */
 export class ExampleWebhooksService {
   constructor(private readonly config: Config) {}
 
   /**
-   * @param parameters of the command line: provider, type, and whom the event is about
-   * @returns what to tell whoever asked
+   * @returns what to tell the caller
    * @throws {CannotSend}
    */
-  async send(parameters: string[]): Promise<string> {
-    const { config } = this;
-    if (config.isProduction) throw new CannotSend('Made-up events are not for production');
-    const {
-      positionals: [provider = '', type = ''],
-      values: { url, ...given },
-    } = readParameters(config, parameters);
+  async send(provider: string, type: string, { url = this.config.publicUrl, ...given }: ExampleTarget): Promise<string> {
+    if (this.config.isProduction) throw new CannotSend('Example events are not available in production.');
     const names = exampleNamesOf(provider, given);
     const { id, body, headers } = this.messageOf(provider, type, names);
-    const answer = await post(`${url}/webhooks/${provider}`, body, headers);
-    if (answer.status !== 202) throw new CannotSend(`${url} answers ${answer.status}: ${await answer.text()}`);
-    const about = Object.entries(names).map(([name, value]) => `--${name} ${value}`);
+    const response = await post(`${url}/webhooks/${provider}`, body, headers);
+    if (response.status !== 202) throw new CannotSend(`${url} responded with ${response.status}: ${await response.text()}`);
+    const options = Object.entries(names).map(([name, value]) => `--${name} ${value}`);
+    const list = provider === 'clerk' ? `/v1/users?clerkUserId=${names.user}` : `/v1/subscriptions?provider=${provider}`;
     return [
-      `${type} is received as ${id}: ${await answer.text()}`,
-      `It is about ${about.join(' ')}`,
-      provider === 'clerk'
-        ? `See it as an operator: GET ${url}/v1/users?clerkUserId=${names.user} and GET ${url}/v1/webhook-events`
-        : `See it as an operator: GET ${url}/v1/subscriptions?provider=${provider} and GET ${url}/v1/webhook-events`,
+      `The server received ${type} as ${id}: ${await response.text()}`,
+      `Send events about the same things with ${options.join(' ')}`,
+      `See the effect as an operator: GET ${url}${list} and GET ${url}/v1/webhook-events`,
     ].join('\n');
   }
 
@@ -85,9 +84,10 @@ export class ExampleWebhooksService {
   messageOf(provider: string, type: string, names: ExampleNames): ExampleMessage {
     const { examples, key: keyOf, secret, envelope } = PROVIDERS[provider] ?? {};
     const example = examples?.[type];
-    if (keyOf === undefined || envelope === undefined || example === undefined) throw new CannotSend(`Which event? ${known()}`);
+    if (keyOf === undefined || envelope === undefined || example === undefined)
+      throw new CannotSend(`There is no example event ${type} of ${provider}. Known events: ${known()}`);
     const key = keyOf(this.config);
-    if (key === undefined) throw new CannotSend(`${secret} is not set`);
+    if (key === undefined) throw new CannotSend(`${secret} is not set.`);
     const now = new Date();
     const id = provider === 'polar' ? randomUUID() : `msg_${randomBytes(12).toString('hex')}`;
     const body = Buffer.from(JSON.stringify({ ...envelope(this.config, now), type, data: example(names, now.getTime()) }));
@@ -95,7 +95,7 @@ export class ExampleWebhooksService {
   }
 }
 
-/** Those that were given, and others that nobody has. */
+/** Completes the given names with random ones. */
 export function exampleNamesOf(provider: string, given: Partial<ExampleNames> = {}): ExampleNames {
   const suffix = randomBytes(6).toString('hex');
   return {
@@ -114,29 +114,10 @@ function known(): string {
     .join('; ');
 }
 
-function readParameters(config: Config, parameters: string[]) {
-  try {
-    return parseArgs({
-      args: parameters,
-      allowPositionals: true,
-      options: {
-        user: { type: 'string' },
-        organization: { type: 'string' },
-        email: { type: 'string' },
-        product: { type: 'string' },
-        subscription: { type: 'string' },
-        url: { type: 'string', default: config.publicUrl },
-      },
-    });
-  } catch (error) {
-    throw new CannotSend((error as Error).message);
-  }
-}
-
 async function post(url: string, body: Buffer<ArrayBuffer>, headers: Record<string, string>): Promise<Response> {
   try {
     return await fetch(url, { method: 'POST', body, headers: { 'content-type': 'application/json', ...headers } });
   } catch (error) {
-    throw new CannotSend(`Nobody answers at ${url}: is the server running?`, { cause: error });
+    throw new CannotSend(`No server answers at ${url}. Is it running?`, { cause: error });
   }
 }

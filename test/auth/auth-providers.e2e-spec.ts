@@ -392,7 +392,7 @@ describe('signing in with Google and GitHub', () => {
       const keys = (...ids: string[]) => ids.map((id) => `${id}:${Buffer.alloc(32, id === 'test' ? 7 : 8).toString('base64')}`).join(',');
       const rotate = async (ENCRYPTION_KEYS: string) => {
         const env = { ...process.env, ...testEnvironment(t.db.url), NODE_ENV: 'production', ENCRYPTION_KEYS };
-        return (await promisify(execFile)(process.execPath, ['dist/cli.js', 'keys', 'rotate'], { env })).stdout;
+        return (await promisify(execFile)(process.execPath, ['dist/cli/cli.js', 'keys', 'rotate'], { env })).stdout;
       };
 
       const [{ count } = { count: '0' }] = await t.db.rows<{ count: string }>(

@@ -2,7 +2,7 @@ import { Keyring } from '../../src/platform/crypto/keyring.service.js';
 import { loadConfig } from '../../src/platform/config/config.js';
 import { startTestApp, type TestApp, testEnvironment } from '../support/app.js';
 import { signUp } from '../support/people.js';
-import { endProcesses, runCommand } from '../support/processes.js';
+import { endProcesses, freePort, runCommand } from '../support/processes.js';
 
 const NEW_KEY = `newer:${Buffer.alloc(32, 8).toString('base64')}`;
 
@@ -23,37 +23,40 @@ describe('the command line', () => {
     await t.http.get('/v1/jobs').set(person.auth).expect(403);
     expect(await cli(['operator', 'grant', person.email.toUpperCase()])).toMatchObject({ code: 0 });
     await t.http.get('/v1/jobs').set(person.auth).expect(200);
-    expect(await cli(['operator', 'revoke', person.email])).toEqual({ code: 0, output: `${person.email} is no operator any more\n` });
+    expect(await cli(['operator', 'revoke', person.email])).toEqual({ code: 0, output: `${person.email} is no longer an operator\n` });
     await t.http.get('/v1/jobs').set(person.auth).expect(403);
   });
 
-  it('says what is wrong with a command in a line, and exits with 1', async () => {
-    const [unknownPerson, unknownCommand] = await Promise.all([
+  it('says what is wrong in a sentence, and exits with 2 if it is the command line', async () => {
+    const [person, group, command, option, argument] = await Promise.all([
       cli(['operator', 'grant', 'nobody@example.com']),
       cli(['operators', 'grant']),
+      cli(['operator', 'grand', 'ada@example.com']),
+      cli(['clerk', 'verify', '--fx']),
+      cli(['db', 'grant-app']),
     ]);
-    expect(unknownPerson).toEqual({ code: 1, output: 'There is no such user.\n' });
-    expect(unknownCommand.code).toBe(1);
-    for (const usage of [
-      ...[
-        'operator grant <email>',
-        'operator revoke <email>',
-        'keys rotate',
-        'outbox retry',
-        'db migrate',
-        'db grant-app <role>',
-        'demo seed',
-      ],
-      ...['clerk verify', 'billing verify', 'usage verify', 'meters retry', 'webhooks send'],
-    ])
-      expect(unknownCommand.output).toContain(`  ${usage} `);
+    expect(person).toEqual({ code: 1, output: 'There is no such user.\n' });
+    const hint = 'Add --help to see what the command takes.\n';
+    expect(group).toEqual({ code: 2, output: `Unknown command 'operators'.\n${hint}` });
+    expect(command).toEqual({ code: 2, output: `Unknown command 'grand'.\n(Did you mean grant?)\n${hint}` });
+    expect(option).toEqual({ code: 2, output: `Unknown option '--fx'.\n(Did you mean --fix?)\n${hint}` });
+    expect(argument).toEqual({ code: 2, output: `Missing required argument 'role'.\n${hint}` });
+  });
+
+  it('says in a sentence that the database is unavailable, and verify exits with 2 then', async () => {
+    const url = `postgres://postgres@127.0.0.1:${await freePort()}/x`;
+    const away = { DATABASE_URL: url, DATABASE_DIRECT_URL: url };
+    const [migrated, verified] = await Promise.all([cli(['db', 'migrate'], away), cli(['usage', 'verify'], away)]);
+    for (const { output } of [migrated, verified])
+      expect(output).toMatch(/^The database is unavailable: connect ECONNREFUSED 127\.0\.0\.1:\d+\n$/);
+    expect([migrated.code, verified.code]).toEqual([1, 2]);
   });
 
   it('says of each check whether something differs, and that a provider which is not set up cannot be asked', async () => {
     const [usage, billing, clerk] = await Promise.all([cli(['usage', 'verify']), cli(['billing', 'verify']), cli(['clerk', 'verify'])]);
     expect(usage).toEqual({ code: 0, output: 'Nothing differs\n' });
     for (const { code, output } of [billing, clerk]) {
-      expect(code).toBe(1);
+      expect(code).toBe(2);
       expect(output).toMatch(/^[^\n]+\n$/);
     }
   });
@@ -76,13 +79,16 @@ describe('the command line', () => {
       [person.id, token],
     );
     const rotated = await cli(['keys', 'rotate'], { ENCRYPTION_KEYS: `${NEW_KEY},${env['ENCRYPTION_KEYS']}` });
-    expect(rotated).toEqual({ code: 0, output: expect.stringMatching(/^1 accounts, /) });
+    expect(rotated).toEqual({ code: 0, output: expect.stringMatching(/^Encrypted 1 accounts, /) });
     const [row] = await t.db.rows<{ access_token: string }>(`SELECT access_token FROM accounts WHERE provider = 'github'`);
     expect(new Keyring(loadConfig({ ...env, ENCRYPTION_KEYS: NEW_KEY })).decrypt(row!.access_token, 'accounts.token')).toBe('a token');
   });
 
   it('seeds no demo in production', async () => {
-    expect(await cli(['demo', 'seed'], { NODE_ENV: 'production' })).toEqual({ code: 1, output: 'The demo is not for production\n' });
+    expect(await cli(['demo', 'seed'], { NODE_ENV: 'production' })).toEqual({
+      code: 1,
+      output: 'The demo is not available in production.\n',
+    });
     expect(await t.db.rows(`SELECT FROM users WHERE email LIKE '%@demo.test'`)).toEqual([]);
   });
 });

@@ -32,8 +32,8 @@ describe('the command line', () => {
   it("gives the application's role what it needs, as often as it is asked to", async () => {
     const { username } = new URL(env['DATABASE_URL']!);
     for (let round = 0; round < 2; round += 1)
-      expect(await cli(['db', 'grant-app', username])).toEqual({ code: 0, output: `The role ${username} has its privileges\n` });
-    expect(await cli(['db', 'grant-app'])).toEqual({ code: 1, output: 'Which role? db grant-app <role>\n' });
+      expect(await cli(['db', 'grant-app', username])).toEqual({ code: 0, output: `The role ${username} has its rights\n` });
+    expect(await cli(['db', 'grant-app'])).toEqual({ code: 2, output: expect.stringMatching(/^Missing required argument 'role'\./) });
     expect(await cli(['db', 'grant-app', 'pg_monitor'])).toMatchObject({
       code: 1,
       output: expect.stringMatching(/^The name of the role must/),
@@ -50,7 +50,7 @@ describe('the command line', () => {
       [person.id, access, refresh],
     );
     const rotated = await cli(['keys', 'rotate'], { ENCRYPTION_KEYS: `${NEW_KEY},${OLD_KEY}` });
-    expect(rotated).toEqual({ code: 0, output: expect.stringMatching(/^250 accounts/) });
+    expect(rotated).toEqual({ code: 0, output: expect.stringMatching(/^Encrypted 250 accounts/) });
     const withoutOld = new Keyring(loadConfig({ ...env, ENCRYPTION_KEYS: NEW_KEY }));
     const rows = await t.db.rows<{ access_token: string; refresh_token: string | null }>(
       `SELECT access_token, refresh_token FROM accounts WHERE provider = 'github'`,
@@ -62,7 +62,7 @@ describe('the command line', () => {
 
   it('seeds the demo on request into any database, but never in production', async () => {
     const refused = await cli(['demo', 'seed'], { NODE_ENV: 'production' });
-    expect(refused).toEqual({ code: 1, output: 'The demo is not for production\n' });
+    expect(refused).toEqual({ code: 1, output: 'The demo is not available in production.\n' });
     expect(await t.db.rows(`SELECT FROM users WHERE email LIKE '%@demo.test'`)).toEqual([]);
     expect(existsSync(path.join(folder, '.data/demo.json'))).toBe(false);
 

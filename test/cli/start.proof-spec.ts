@@ -130,7 +130,7 @@ describe('npm start on a fresh machine', () => {
       /^Another Tenantry is running in this folder \(PostgreSQL pid \d+\)\. Stop it, or set DATABASE_URL\.$/m,
     );
     expect(await samePort.ended).toMatchObject({ code: 1 });
-    expect(samePort.output()).toMatch(/^Port \d+ is in use\. Stop what uses it, or set PORT to another\.$/m);
+    expect(samePort.output()).toMatch(/^Port \d+ is in use\. Stop the program that uses it, or set PORT to another\.$/m);
     for (const { output } of [second, samePort]) expect(output()).not.toContain('    at ');
     expect((await fetch(`${first.url}/health/ready`)).status).toBe(200);
     await db.drop();

@@ -28,8 +28,8 @@ describe('mistakes in the plans', () => {
 
   it.each([
     ['npm start', 'main.js' as const, []],
-    ['a command', 'cli.js' as const, ['operator', 'grant', 'ada@example.com']],
-    ['a command without a database', 'cli.js' as const, ['webhooks', 'send', 'clerk', 'user.created']],
+    ['a command', 'cli/cli.js' as const, ['operator', 'grant', 'ada@example.com']],
+    ['a command without a database', 'cli/cli.js' as const, ['webhooks', 'send', 'clerk', 'user.created']],
   ])('end %s with exit code 1, each with its file and place, before anything is started', async (_, program, words) => {
     // As whoever edits it would name it: relative to where the program runs.
     const env = { PLANS_FILE: 'plans.json', BILLING_PRODUCTS: 'polar:p1=silver', PORT: 'http' };

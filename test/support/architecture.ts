@@ -109,7 +109,7 @@ export const privateFilesStayPrivate: Rule = (sources) => {
     return classes.some((name) => exported.includes(name));
   };
   return crossings(sources)
-    .filter(({ to }) => !isPublic(to))
+    .filter(({ from, to }) => from !== 'main.ts' && !isPublic(to))
     .map(({ from, to }) => `${from} imports ${to}`);
 };
 

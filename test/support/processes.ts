@@ -56,7 +56,7 @@ export async function endProcesses(): Promise<void> {
   started.clear();
 }
 
-export function run(program: 'main.js' | 'cli.js', args: string[] = [], { env = {}, cwd, uid, gid }: Options = {}): Process {
+export function run(program: 'main.js' | 'cli/cli.js', args: string[] = [], { env = {}, cwd, uid, gid }: Options = {}): Process {
   const child = spawn(process.execPath, ['--import', QUICK_IMPORTS, path.join(cwd ?? '.', 'dist', program), ...args], {
     cwd,
     uid,
@@ -93,7 +93,7 @@ export function run(program: 'main.js' | 'cli.js', args: string[] = [], { env = 
 
 /** Runs a command to its end. */
 export async function runCommand(args: string[], options: Options = {}): Promise<{ code: number | null; output: string }> {
-  const command = run('cli.js', args, options);
+  const command = run('cli/cli.js', args, options);
   const { code } = await command.ended;
   return { code, output: command.output() };
 }

@@ -56,15 +56,15 @@ describe('clerk verify, the command', () => {
     });
   });
 
-  it('says in a sentence why it cannot, and exits with 1', async () => {
-    expect(await verify([], {})).toEqual({ code: 1, output: 'CLERK_SECRET_KEY is not set: Clerk cannot be asked.\n' });
-    expect(await verify(['--fx'])).toEqual({ code: 1, output: 'What is --fx? clerk verify [--fix] [--force]\n' });
+  it('says in a sentence why it cannot, and exits with 2', async () => {
+    expect(await verify([], {})).toEqual({ code: 2, output: 'CLERK_SECRET_KEY is not set: Clerk cannot be asked.\n' });
+    expect(await verify(['--fx'])).toMatchObject({ code: 2, output: expect.stringMatching(/^Unknown option '--fx'\./) });
     expect(await verify(['--fix'], { ...api(), CLERK_INSTANCE_ID: 'ins_other' })).toEqual({
-      code: 1,
+      code: 2,
       output: 'CLERK_SECRET_KEY opens the instance ins_simulated, but CLERK_INSTANCE_ID is ins_other.\n',
     });
     const { code, output } = await verify([], { ...api(), CLERK_SECRET_KEY: 'sk_test_wrong' });
-    expect([code, output]).toEqual([1, expect.stringMatching(/^Clerk did not list users: 401, clerk_key_invalid [^\n]*\n$/)]);
+    expect([code, output]).toEqual([2, expect.stringMatching(/^Clerk did not list users: 401, clerk_key_invalid [^\n]*\n$/)]);
     expect(output).not.toContain('sk_test_wrong');
   });
 
@@ -73,7 +73,7 @@ describe('clerk verify, the command', () => {
       `INSERT INTO users (id, clerk_user_id, name, created_at) SELECT gen_random_uuid(), 'user_' || n, '', '2026-01-01' FROM generate_series(1, 11) n`,
     );
     const refused = await verify(['--fix']);
-    expect([refused.code, refused.output]).toEqual([1, expect.stringContaining('looks like the key of another instance')]);
+    expect([refused.code, refused.output]).toEqual([2, expect.stringContaining('looks like the key of another instance')]);
     expect(await db.rows('SELECT FROM users WHERE deleted_at IS NULL')).toHaveLength(11);
     expect(await verify(['--force', '--fix'])).toMatchObject({ code: 0, output: expect.stringContaining('; 11 repaired, 0 left\n') });
   });

@@ -60,22 +60,22 @@ describe('billing verify, the command', () => {
     expect(await verify()).toEqual({ code: 0, output: 'Nothing differs\n' });
   });
 
-  it('says in a sentence why it cannot, and exits with 1', async () => {
-    expect(await verify([], {})).toEqual({ code: 1, output: 'No billing provider is set up.\n' });
+  it('says in a sentence why it cannot, and exits with 2', async () => {
+    expect(await verify([], {})).toEqual({ code: 2, output: 'No billing provider is set up.\n' });
     expect(await verify(['--provider', 'polar'], dodo.environment)).toEqual({
-      code: 1,
+      code: 2,
       output: 'polar is not set up: there is no key to its API.\n',
     });
-    expect(await verify(['--fx'])).toEqual({ code: 1, output: expect.stringContaining('billing verify [--fix] [--force] [--provider') });
+    expect(await verify(['--fx'])).toMatchObject({ code: 2, output: expect.stringMatching(/^Unknown option '--fx'\./) });
     const { code, output } = await verify([], { ...polar.environment, POLAR_ACCESS_TOKEN: 'polar_oat_wrong' });
-    expect([code, output]).toEqual([1, expect.stringMatching(/^polar could not list subscriptions: 401, invalid_token [^\n]*\n$/)]);
+    expect([code, output]).toEqual([2, expect.stringMatching(/^polar could not list subscriptions: 401, invalid_token [^\n]*\n$/)]);
     expect(output).not.toContain('polar_oat_wrong');
   });
 
   it('repairs nothing with the key of another account, unless it is forced to', async () => {
     await ghost('polar', GHOST);
     const refused = await verify(['--fix']);
-    expect([refused.code, refused.output]).toEqual([1, expect.stringMatching(/^polar knows none of our subscriptions: [^\n]*\n$/)]);
+    expect([refused.code, refused.output]).toEqual([2, expect.stringMatching(/^polar knows none of our subscriptions: [^\n]*\n$/)]);
     expect(await verify(['--fix', '--force'])).toMatchObject({ code: 0, output: expect.stringContaining('; 1 repaired, 0 left\n') });
   });
 });

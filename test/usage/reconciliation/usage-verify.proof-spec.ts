@@ -49,11 +49,31 @@ describe('usage verify, the command', () => {
     expect(output).toContain(`ids ${owner}: 1 instead of 0 (left)\n`);
   });
 
-  it('says in a line what is wrong with it', async () => {
-    expect(await verify('--owner', 'ada')).toEqual({ code: 1, output: 'ada is not the id of a user or an organization\n' });
-    const { code, output } = await verify('--force');
-    expect(code).toBe(1);
-    expect(output).toContain("Unknown option '--force'");
-    expect(output).toContain('usage verify [--fix] [--owner <id>]');
+  it('prints a line of JSON for each difference and for the summary', async () => {
+    const owner = v7();
+    await writeUsage(db, [{ ownerId: owner, occurredAt: '2026-10-05T10:15:00Z', periodStart: '2026-10-01T00:00:00Z', inputTokens: 5 }]);
+    await db.rows('UPDATE usage_quotas SET used = 6 WHERE owner_id = $1', [owner]);
+    const { code, output } = await verify('--owner', owner, '--json');
+    const id = `${owner} 2026-10-01T00:00:00.000Z`;
+    expect([
+      code,
+      ...output
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line) as unknown),
+    ]).toEqual([
+      1,
+      { type: 'difference', kind: 'quota', id, details: ['used 6 instead of 5'], isRepaired: false },
+      { type: 'summary', found: 1, repaired: 0, counts: { quota: 1 } },
+    ]);
+  });
+
+  it('exits with 2 and a sentence when an option is wrong', async () => {
+    const [noId, unknown] = [await verify('--owner', 'ada'), await verify('--fx')];
+    expect(noId).toEqual({
+      code: 2,
+      output: expect.stringMatching(/^Option '--owner <id>' argument 'ada' is invalid\. Give the id of a user or an organization\.\n/),
+    });
+    expect(unknown).toEqual({ code: 2, output: expect.stringMatching(/^Unknown option '--fx'\./) });
   });
 });

@@ -2,18 +2,18 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { INestApplicationContext } from '@nestjs/common';
-import { SYSTEM } from './access/principal.js';
-import { AuthService } from './auth/auth.service.js';
-import { DemoAccounts } from './auth/demo-accounts.service.js';
-import { Config } from './platform/config/config.js';
-import { DATA_DIRECTORY, writePrivateFile } from './platform/config/local-environment.js';
-import { DATABASE, type Database } from './platform/database/database.js';
-import { MembershipsService } from './memberships/memberships.service.js';
-import { OrganizationsService } from './organizations/organizations.service.js';
-import { UsageService } from './usage/usage.service.js';
-import { UsersService } from './users/users.service.js';
-import { ExampleWebhooksService, exampleNamesOf } from './providers/example-webhooks.service.js';
-import { WebhooksService } from './webhooks/webhooks.service.js';
+import { SYSTEM } from '../access/principal.js';
+import { AuthService } from '../auth/auth.service.js';
+import { DemoAccounts } from '../auth/demo-accounts.service.js';
+import { Config } from '../platform/config/config.js';
+import { DATA_DIRECTORY, writePrivateFile } from '../platform/config/local-environment.js';
+import { DATABASE, type Database } from '../platform/database/database.js';
+import { MembershipsService } from '../memberships/memberships.service.js';
+import { OrganizationsService } from '../organizations/organizations.service.js';
+import { UsageService } from '../usage/usage.service.js';
+import { UsersService } from '../users/users.service.js';
+import { ExampleWebhooksService, exampleNamesOf } from '../providers/example-webhooks.service.js';
+import { WebhooksService } from '../webhooks/webhooks.service.js';
 
 const HOUR_MS = 3_600_000;
 const FILE = path.join(DATA_DIRECTORY, 'demo.json');
@@ -31,24 +31,24 @@ interface Person {
 
 export interface Demo {
   people: Person[];
-  /** A bearer token of the operator, fresh; none when somebody has changed that password or suspended the operator. */
+  /** A new bearer token of the operator. Absent if the operator has changed the password or is suspended. */
   token?: string;
 }
 
-/** Makes the demo's people and their organization once, with random passwords that are kept under `.data/`; later starts find them. */
+/** Creates the demo users and their organization with random passwords, and keeps the passwords under `.data/` for later starts. */
 export async function seedDemo(app: INestApplicationContext): Promise<Demo> {
   const [auth, accounts, users] = [app.get(AuthService), app.get(DemoAccounts), app.get(UsersService)];
-  const known = readKnown();
+  const saved = readPasswords();
   const people: Person[] = [];
   for (const { email, name, operator } of PEOPLE) {
     const existing = await users.findByEmail(email);
-    const kept = known.find((person) => person.email === email);
-    if (existing !== undefined && kept !== undefined) {
-      people.push(kept);
+    const known = saved.find((person) => person.email === email);
+    if (existing !== undefined && known !== undefined) {
+      people.push(known);
       continue;
     }
     const password = randomBytes(12).toString('base64url');
-    // The password of somebody who is there was lost with the file.
+    // The user exists, but the file with the password is lost.
     if (existing !== undefined) await accounts.replacePassword(existing.id, password);
     else {
       const { id } = await accounts.createUser({ email, name, password });
@@ -61,7 +61,7 @@ export async function seedDemo(app: INestApplicationContext): Promise<Demo> {
   return { people, token: await auth.signIn(people[0]!.email, people[0]!.password) };
 }
 
-/** Ada's, with Max as a member; once she has any, nothing is added. */
+/** Ada's organization, with Max as a member. Skipped if Ada has an organization. */
 async function seedOrganization(app: INestApplicationContext): Promise<void> {
   const [users, organizations, memberships] = [app.get(UsersService), app.get(OrganizationsService), app.get(MembershipsService)];
   const [ada, max] = await Promise.all([users.findByEmail('ada@demo.test'), users.findByEmail('max@demo.test')]);
@@ -75,7 +75,7 @@ async function seedOrganization(app: INestApplicationContext): Promise<void> {
   await seedUsage(app, organizationId, [ada.id, max.id]);
 }
 
-/** As if it had been bought: by signed events, through the inbox. */
+/** Delivers the signed events of a purchase to the inbox. */
 async function seedSubscription(app: INestApplicationContext, organization: string): Promise<void> {
   const [config, webhooks] = [app.get(Config), app.get(WebhooksService)];
   const names = exampleNamesOf('polar', { organization, email: 'ada@demo.test' });
@@ -83,7 +83,7 @@ async function seedSubscription(app: INestApplicationContext, organization: stri
   for (const { headers, body } of messages) await webhooks.receive('polar', headers, body);
 }
 
-/** Three weeks of it, a few events a day, as the application would have recorded them with an API key. */
+/** Three weeks of usage, a few events a day, as an application would record them with an API key. */
 async function seedUsage(app: INestApplicationContext, organizationId: string, people: string[]): Promise<void> {
   const models = ['gpt-5-mini', 'claude-sonnet-4-5', 'gpt-5'];
   const events = Array.from({ length: 60 }, (_, index) => ({
@@ -99,6 +99,6 @@ async function seedUsage(app: INestApplicationContext, organizationId: string, p
   await app.get(UsageService).recordBatch({ owner, userId: null, mayName: 'members' }, { events });
 }
 
-function readKnown(): Person[] {
+function readPasswords(): Person[] {
   return existsSync(FILE) ? (JSON.parse(readFileSync(FILE, 'utf8')) as Person[]) : [];
 }

@@ -1,0 +1,34 @@
+import { readFileSync } from 'node:fs';
+import { createProgram } from '../../src/cli/program.js';
+
+interface Help {
+  name: string;
+  help: string;
+}
+
+/** The help of the program and of each of its commands, as `--help` prints it. */
+function readHelp(): Help[] {
+  const program = createProgram();
+  const all = [program, ...program.commands.flatMap(({ commands }) => commands)];
+  return all.map((command) => {
+    let help = '';
+    command.configureOutput({ writeOut: (text) => (help += text) }).outputHelp();
+    return { name: command === program ? 'Overview' : `${command.parent!.name()} ${command.name()}`, help: help.trimEnd() };
+  });
+}
+
+describe('the help of the command line', () => {
+  const helps = readHelp();
+
+  it('is in docs/cli.md, word for word', () => {
+    const documented = [...readFileSync('docs/cli.md', 'utf8').matchAll(/^## (.+)\n(?:(?!^## )[^])*?^```text\n([^]*?)\n```$/gm)];
+    expect(documented.map(([, name, help]) => ({ name, help }))).toEqual(helps);
+  });
+
+  it('has a description and an example for every command', () => {
+    const [, ...commands] = helps;
+    expect(commands.length).toBeGreaterThan(10);
+    for (const { name, help } of commands)
+      expect(help).toMatch(new RegExp(`^Usage: npm run cli -- ${name}.*\n\n[A-Z][^]*\nExamples?:\n  npm run cli -- ${name}`));
+  });
+});
