@@ -11,8 +11,11 @@ import { createApp } from '../src/create-app.js';
 import drizzleConfig from '../drizzle.config.js';
 import { testEnvironment } from './support/app.js';
 import * as architecture from './support/architecture.js';
+import * as readability from './support/readability.js';
 
-const { readSources, ...rules } = architecture;
+const { readSources, ...structure } = architecture;
+const { commentShare, foldersExplainThemselves, ...reading } = readability;
+const rules = { ...structure, ...reading };
 
 type RuleName = keyof typeof rules;
 
@@ -69,6 +72,28 @@ const BROKEN: Record<RuleName, architecture.Source[][]> = {
   ],
   repositoriesStandBelowServices: [[file('a/a.controller.ts', "import { ARepository } from './a.repository.js';")]],
   servicesAreShort: [[file('a/a.service.ts', 'line\n'.repeat(301))]],
+  filesAreShort: [[file('a/a.ts', 'line\n'.repeat(421))]],
+  functionsAreShort: [
+    [file('a/a.ts', `function a() {\n${'b();\n'.repeat(59)}}`)],
+    [file('a/a.ts', `class A {\n  a = () => {\n${'b();\n'.repeat(59)}};\n}`)],
+  ],
+  foldersAreSmall: [Array.from({ length: 13 }, (_, index) => file(`a/${index}.ts`, ''))],
+  foldersAreShallow: [[file('a/b/c/d.ts', '')], [file('platform/a/b/c/d.ts', '')]],
+  injectablesHaveARole: [[file('a/a.ts', '@Injectable()\nexport class A {}')], [file('a/a.errors.ts', '@Catch(A)\nexport class A {}')]],
+  exportedNamesExistOnce: [[file('a/a.ts', 'export class A {}'), file('b/b.ts', 'export const A = 1, B = 2;')]],
+  commentsArePlainEnglish: [
+    [file('a/a.ts', '/** Whoever asks. */\nexport const A = 1;')],
+    [file('a/a.ts', 'export const A = [\n  1, // What is told\n];')],
+  ],
+};
+
+/** Places that still break a rule. Ratchets: a number only falls, and goes with the last place. */
+const STILL_BROKEN: Partial<Record<RuleName | 'foldersExplainThemselves', number>> = {
+  functionsAreShort: 3,
+  foldersAreSmall: 1,
+  exportedNamesExistOnce: 8,
+  commentsArePlainEnglish: 600,
+  foldersExplainThemselves: 12,
 };
 
 const sentence = (name: string) => name.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
@@ -83,13 +108,35 @@ describe('the sources', () => {
 
   for (const name of Object.keys(BROKEN) as RuleName[]) {
     it(`keep the rule: ${sentence(name)}`, () => {
-      expect(rules[name](sources)).toEqual([]);
+      const broken = rules[name](sources);
+      expect(broken.slice(STILL_BROKEN[name] ?? 0)).toEqual([]);
     });
 
     it(`would be caught breaking it: ${sentence(name)}`, () => {
       for (const broken of BROKEN[name]) expect(rules[name](broken)).not.toEqual([]);
     });
   }
+});
+
+describe('the comments', () => {
+  it('are at most a twelfth of the lines', () => {
+    expect(commentShare([file('a/a.ts', '/** One. */\nconst a = 1;\n// Two.\nconst b = 2;')])).toBe(0.5);
+    expect(commentShare(readSources())).toBeLessThanOrEqual(0.115);
+  });
+});
+
+describe('the folders', () => {
+  it('with sub-folders explain themselves in at most 60 lines', () => {
+    const readmes = new Map(globSync('src/**/README.md').map((at) => [path.relative('src', path.dirname(at)), readFileSync(at, 'utf8')]));
+    expect(foldersExplainThemselves(readSources(), readmes).slice(STILL_BROKEN.foldersExplainThemselves)).toEqual([]);
+  });
+
+  it('would be caught without a README, and with a long one', () => {
+    const sources = [file('a/b/c.ts', '')];
+    expect(foldersExplainThemselves(sources, new Map())).not.toEqual([]);
+    expect(foldersExplainThemselves(sources, new Map([['a', 'line\n'.repeat(61)]]))).not.toEqual([]);
+    expect(foldersExplainThemselves(sources, new Map([['a', 'What a is.']]))).toEqual([]);
+  });
 });
 
 describe('the routes', () => {
