@@ -1,12 +1,10 @@
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { v7 } from 'uuid';
 import { grantAppRole } from '../../../src/platform/database/app-role.js';
 import { migrate } from '../../../src/platform/database/migrations.js';
 import { UsageService } from '../../../src/usage/usage.service.js';
 import { monthAt } from '../../../src/usage/quotas/usage-period.js';
 import { asAppRole, createEmptyDatabase, type TestDatabase } from '../../support/database.js';
+import { migrateThrough } from '../../support/migrate-through.js';
 import { startUsageApp, type UsageApp } from '../../support/usage-app.js';
 import { mistakesIn } from '../../support/usage-books.js';
 import { createPartitions } from '../../support/usage-rows.js';
@@ -58,7 +56,7 @@ describe('an upgrade from months that were counted from the start of a subscript
 
   beforeAll(async () => {
     db = await createEmptyDatabase();
-    await migrateTo(db, 'subscription_periods');
+    await migrateThrough(db, 'payment_states');
     await createPartitions(
       db,
       events.map(({ time }) => new Date(time).toISOString()),
@@ -149,18 +147,6 @@ describe('an upgrade from months that were counted from the start of a subscript
     expect(await differences()).toEqual([]);
   });
 });
-
-/** Applies the migrations before the one of this name. */
-async function migrateTo(db: TestDatabase, name: string): Promise<void> {
-  const directory = mkdtempSync(path.join(tmpdir(), 'tenantry-drizzle-'));
-  cpSync('drizzle', directory, { recursive: true });
-  const file = path.join(directory, 'meta/_journal.json');
-  const journal = JSON.parse(readFileSync(file, 'utf8')) as { entries: { tag: string }[] };
-  const index = journal.entries.findIndex(({ tag }) => tag.endsWith(`_${name}`));
-  writeFileSync(file, JSON.stringify({ ...journal, entries: journal.entries.slice(0, index) }));
-  await migrate(db.url, directory);
-  rmSync(directory, { recursive: true });
-}
 
 /** An organization, its subscription and usage, as the version before wrote them: months from the subscription's start. */
 async function writeAsBefore(db: TestDatabase, ownerId: string, bought: Bought, events: { time: number; tokens: number }[]): Promise<void> {
