@@ -77,7 +77,7 @@ const BROKEN: Record<RuleName, architecture.Source[][]> = {
     [file('a/a.ts', `function a() {\n${'b();\n'.repeat(59)}}`)],
     [file('a/a.ts', `class A {\n  a = () => {\n${'b();\n'.repeat(59)}};\n}`)],
   ],
-  foldersAreSmall: [Array.from({ length: 13 }, (_, index) => file(`a/${index}.ts`, ''))],
+  foldersAreSmall: [[...'abcdefghijklm'].map((name) => file(`a/${name}.ts`, ''))],
   foldersAreShallow: [[file('a/b/c/d.ts', '')], [file('platform/a/b/c/d.ts', '')]],
   injectablesHaveARole: [[file('a/a.ts', '@Injectable()\nexport class A {}')], [file('a/a.errors.ts', '@Catch(A)\nexport class A {}')]],
   exportedNamesExistOnce: [[file('a/a.ts', 'export class A {}'), file('b/b.ts', 'export const A = 1, B = 2;')]],
@@ -89,7 +89,7 @@ const BROKEN: Record<RuleName, architecture.Source[][]> = {
 
 /** Places that still break a rule. Ratchets: a number only falls, and goes with the last place. */
 const STILL_BROKEN: Partial<Record<RuleName | 'foldersExplainThemselves', number>> = {
-  functionsAreShort: 3,
+  functionsAreShort: 2,
   foldersAreSmall: 1,
   exportedNamesExistOnce: 8,
   commentsArePlainEnglish: 600,

@@ -1,5 +1,5 @@
 import { isIPv4, isIPv6 } from 'node:net';
-import type { Request } from 'express';
+import type { Express, Request } from 'express';
 import ipaddr from 'ipaddr.js';
 
 /** An IPv6 address with brackets, zone and port is shorter. */
@@ -24,6 +24,13 @@ export function normalizeAddress(text: string | undefined): string | undefined {
 /** Returns the normalized address of the client, as far as TRUST_PROXY lets us believe it. */
 export function clientAddressOf({ ip }: Pick<Request, 'ip'>): string | undefined {
   return normalizeAddress(ip);
+}
+
+/** Sets Express's `trust proxy`. Express compares addresses as text, and a proxy may send its port along. */
+export function trustProxies(express: Express, trusted: boolean | number | string[]): void {
+  express.set('trust proxy', trusted);
+  const isTrusted = express.get('trust proxy fn') as (address: string, hop: number) => boolean;
+  express.set('trust proxy', (address: string, hop: number) => isTrusted(normalizeAddress(address) ?? address, hop));
 }
 
 /**

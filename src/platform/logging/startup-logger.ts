@@ -1,0 +1,22 @@
+import type { LoggerService } from '@nestjs/common';
+import type { Logger } from 'nestjs-pino';
+
+/** Parts of Nest that log each module and route they load. */
+const QUIET_CONTEXTS: unknown[] = ['NestFactory', 'InstanceLoader', 'RoutesResolver', 'RouterExplorer', 'NestApplication'];
+
+/** The application's logger, without Nest's own lines about modules and routes. */
+export class StartupLogger implements LoggerService {
+  readonly error: Logger['error'];
+  readonly warn: Logger['warn'];
+  readonly fatal: Logger['fatal'];
+
+  constructor(private readonly logger: Logger) {
+    this.error = logger.error.bind(logger);
+    this.warn = logger.warn.bind(logger);
+    this.fatal = logger.fatal.bind(logger);
+  }
+
+  log(message: unknown, ...optional: unknown[]): void {
+    if (!QUIET_CONTEXTS.includes(optional.at(-1))) this.logger.log(message, ...optional);
+  }
+}
