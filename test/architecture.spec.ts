@@ -10,8 +10,8 @@ import { type Route, routesOf } from '../src/platform/openapi/routes.js';
 import { createApp } from '../src/create-app.js';
 import drizzleConfig from '../drizzle.config.js';
 import { testEnvironment } from './support/app.js';
-import * as architecture from './support/architecture.js';
-import * as readability from './support/readability.js';
+import * as architecture from './support/architecture/architecture.js';
+import * as readability from './support/architecture/readability.js';
 
 const { readSources, ...structure } = architecture;
 const { commentShare, foldersExplainThemselves, ...reading } = readability;

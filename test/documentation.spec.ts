@@ -4,7 +4,7 @@ import { loadConfig } from '../src/platform/config/config.js';
 import { configurationPage, environmentExample } from '../src/platform/config/documentation.js';
 import type { Variable } from '../src/platform/config/variable.js';
 import { VARIABLES } from '../src/platform/config/variables.js';
-import { dialectIn, proseOf } from './support/language.js';
+import { dialectIn, proseOf } from './support/architecture/language.js';
 
 describe('the configuration', () => {
   const names = Object.values(VARIABLES).map(({ name }) => name);

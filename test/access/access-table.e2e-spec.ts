@@ -14,7 +14,7 @@ import {
 } from '../support/operations.js';
 import { type Answer, call, fill, type Operation, readOperations, withoutRequestId } from '../support/api.js';
 import { startTestApp, type TestApp } from '../support/app.js';
-import { CLERK_WEBHOOK_SECRET } from '../support/clerk-events.js';
+import { CLERK_WEBHOOK_SECRET } from '../support/clerk/clerk-events.js';
 import { createKey, createPerson, createTenant, holdJobs, skipDailyJob, type Person, type Tenant } from '../support/tenant-world.js';
 
 describe('the access table', () => {

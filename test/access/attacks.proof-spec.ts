@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { Agent, createServer, request, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import supertest from 'supertest';
-import { CLERK_WEBHOOK_SECRET, clerkEvent, sign, userData } from '../support/clerk-events.js';
+import { CLERK_WEBHOOK_SECRET, clerkEvent, sign, userData } from '../support/clerk/clerk-events.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { PASSWORD, type SignedInPerson, signUp } from '../support/people.js';
 import { endProcesses, type Process, ready, startServer } from '../support/processes.js';

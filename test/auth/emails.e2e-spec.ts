@@ -1,6 +1,6 @@
 import { GOOGLE_ENVIRONMENT, type OAuthSimulator, type ProviderPerson, startOAuthSimulator } from '../simulators/oauth.js';
-import { ClerkApp, newClerkId } from '../support/clerk-app.js';
-import { userData } from '../support/clerk-events.js';
+import { ClerkApp, newClerkId } from '../support/clerk/clerk-app.js';
+import { userData } from '../support/clerk/clerk-events.js';
 import { PASSWORD, type SignedInPerson, signIn, signUp } from '../support/people.js';
 import { createOrganization, verifyEmail } from '../support/tenants.js';
 

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { startTestApp, type TestApp } from '../support/app.js';
-import { CLERK_WEBHOOK_SECRET } from '../support/clerk-events.js';
+import { CLERK_WEBHOOK_SECRET } from '../support/clerk/clerk-events.js';
 import { fuzz } from '../support/fuzz/run.js';
 
 /** A seed of its own for each run, unless one is to be repeated: FUZZ_SEED=… FUZZ_REQUESTS=… npm test -- fuzz */

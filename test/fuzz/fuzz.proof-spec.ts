@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { jest } from '@jest/globals';
-import { CLERK_WEBHOOK_SECRET } from '../support/clerk-events.js';
+import { CLERK_WEBHOOK_SECRET } from '../support/clerk/clerk-events.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { fuzz } from '../support/fuzz/run.js';
 import { endProcesses, type Process, ready, startServer } from '../support/processes.js';

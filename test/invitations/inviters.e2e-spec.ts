@@ -1,8 +1,8 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { ClerkApp, newClerkId } from '../support/clerk-app.js';
-import { deletedData, userData } from '../support/clerk-events.js';
+import { ClerkApp, newClerkId } from '../support/clerk/clerk-app.js';
+import { deletedData, userData } from '../support/clerk/clerk-events.js';
 import { type SignedInPerson, signUp } from '../support/people.js';
 import { addMember, auditOf, createOrganization, membershipOf, verifyEmail } from '../support/tenants.js';
 

@@ -1,7 +1,7 @@
 import { BillingReconciliation } from '../../src/subscriptions/reconciliation/billing-reconciliation.service.js';
 import { Seeded } from '../simulators/seeded.js';
 import { VirtualClock } from '../simulators/virtual-time.js';
-import { givenUp, settled } from '../support/clerk-deliveries.js';
+import { givenUp, settled } from '../support/clerk/clerk-deliveries.js';
 import type { TcpProxy } from '../support/tcp-proxy.js';
 import { Buyer, dodoShop, polarShop } from './buyers.js';
 import { openStage, type Stage, type StageOptions } from './stage.js';

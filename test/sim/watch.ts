@@ -1,5 +1,5 @@
 import { SLACK_MS } from '../../src/subscriptions/subscription-state.js';
-import type { Effective } from '../support/billing-app.js';
+import type { Effective } from '../support/billing/billing-app.js';
 import type { Buyer } from './buyers.js';
 import type { Stage } from './stage.js';
 

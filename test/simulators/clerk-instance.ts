@@ -11,7 +11,7 @@ import {
   sessionData,
   type UserData,
   userData,
-} from '../support/clerk-events.js';
+} from '../support/clerk/clerk-events.js';
 
 export interface HistoryEvent {
   messageId: string;

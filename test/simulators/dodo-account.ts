@@ -1,6 +1,6 @@
 import type DodoPayments from 'dodopayments';
-import { dodoCustomer, dodoCustomerDetails, dodoSubscription, type DodoSubscription } from '../support/dodo-events.js';
-import { DODO_NOISE } from '../support/dodo-noise.js';
+import { dodoCustomer, dodoCustomerDetails, dodoSubscription, type DodoSubscription } from '../support/billing/dodo-events.js';
+import { DODO_NOISE } from '../support/billing/dodo-noise.js';
 import { DodoBilling, plain } from './dodo-billing.js';
 import type { DodoProduct } from './dodo-ledger.js';
 import type { Card } from './provider-account.js';

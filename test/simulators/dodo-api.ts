@@ -1,5 +1,5 @@
 import type DodoPayments from 'dodopayments';
-import type { DodoSubscription } from '../support/dodo-events.js';
+import type { DodoSubscription } from '../support/billing/dodo-events.js';
 import type { DodoAccount } from './dodo-account.js';
 import { dodoIngest } from './dodo-ingest.js';
 import { type Answer, answerOf, type Call, startSimulatedApi } from './simulated-api.js';

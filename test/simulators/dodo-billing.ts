@@ -1,5 +1,5 @@
 import type DodoPayments from 'dodopayments';
-import { DODO_BUSINESS_ID, dodoDispute, dodoPayment, dodoRefund, type DodoSubscription } from '../support/dodo-events.js';
+import { DODO_BUSINESS_ID, dodoDispute, dodoPayment, dodoRefund, type DodoSubscription } from '../support/billing/dodo-events.js';
 import { DodoLedger, type LedgerOptions } from './dodo-ledger.js';
 import type { Due } from './provider-account.js';
 import { addInterval, dateOf, dodoTime, type Interval, type Micros, microsAt, MICROS_A_DAY } from './virtual-time.js';

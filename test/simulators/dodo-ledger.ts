@@ -1,5 +1,5 @@
 import type DodoPayments from 'dodopayments';
-import { dodoCustomerDetails, dodoEvent, type DodoSubscription } from '../support/dodo-events.js';
+import { dodoCustomerDetails, dodoEvent, type DodoSubscription } from '../support/billing/dodo-events.js';
 import { type AccountOptions, ProviderAccount } from './provider-account.js';
 import { dateOf, dodoTime, type Micros } from './virtual-time.js';
 

@@ -1,7 +1,7 @@
 import type { models } from '@polar-sh/sdk/2026-10';
-import { polarCheckout } from '../support/polar-checkouts.js';
-import { polarCustomer, polarPrice, polarProduct } from '../support/polar-events.js';
-import { POLAR_NOISE } from '../support/polar-noise.js';
+import { polarCheckout } from '../support/billing/polar-checkouts.js';
+import { polarCustomer, polarPrice, polarProduct } from '../support/billing/polar-events.js';
+import { POLAR_NOISE } from '../support/billing/polar-noise.js';
 import { PolarBilling } from './polar-billing.js';
 import type { Card } from './provider-account.js';
 import { addInterval, type Interval, microsAt, polarTime } from './virtual-time.js';

@@ -1,5 +1,5 @@
 import type { models } from '@polar-sh/sdk/2026-10';
-import { polarOrder, polarRefund, polarSubscription } from '../support/polar-events.js';
+import { polarOrder, polarRefund, polarSubscription } from '../support/billing/polar-events.js';
 import { PolarLedger, type SubscriptionFields } from './polar-ledger.js';
 import type { AccountOptions, Due } from './provider-account.js';
 import { addInterval, dateOf, microsAt, type Micros, MICROS_A_DAY, polarTime } from './virtual-time.js';

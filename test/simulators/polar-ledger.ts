@@ -1,5 +1,5 @@
 import type { models } from '@polar-sh/sdk/2026-10';
-import { polarCustomerState, polarEvent, polarOrder, polarSubscription } from '../support/polar-events.js';
+import { polarCustomerState, polarEvent, polarOrder, polarSubscription } from '../support/billing/polar-events.js';
 import { type Due, ProviderAccount } from './provider-account.js';
 import { dateOf, type Micros, polarTime } from './virtual-time.js';
 

@@ -4,7 +4,7 @@ import { grantAppRole } from '../../src/platform/database/app-role.js';
 import { migrate } from '../../src/platform/database/migrations.js';
 import { asAppRole, createEmptyDatabase, type TestDatabase } from '../support/database.js';
 import { migrateThrough } from '../support/migrate-through.js';
-import { createPartitions } from '../support/usage-rows.js';
+import { createPartitions } from '../support/usage/usage-rows.js';
 
 interface Person {
   id: string;

@@ -1,9 +1,9 @@
 import { UsageVerification } from '../../src/usage/reconciliation/usage-verification.service.js';
 import { migrate } from '../../src/platform/database/migrations.js';
-import { BillingApp, inDays } from '../support/billing-app.js';
-import { clerkEvent, deliver, invitationData, organizationData, userData } from '../support/clerk-events.js';
+import { BillingApp, inDays } from '../support/billing/billing-app.js';
+import { clerkEvent, deliver, invitationData, organizationData, userData } from '../support/clerk/clerk-events.js';
 import { PASSWORD, type SignedInPerson, signUp } from '../support/people.js';
-import { polarCustomer, polarEvent, polarSubscription } from '../support/polar-events.js';
+import { polarCustomer, polarEvent, polarSubscription } from '../support/billing/polar-events.js';
 import { runJob } from '../support/tenants.js';
 import { until } from '../support/until.js';
 

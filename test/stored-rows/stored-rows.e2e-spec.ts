@@ -8,12 +8,12 @@ import { type DodoApiSimulator, startDodoApiSimulator } from '../simulators/dodo
 import { PolarAccount } from '../simulators/polar-account.js';
 import { type PolarApiSimulator, startPolarApiSimulator } from '../simulators/polar-api.js';
 import { startTestApp, type TestApp } from '../support/app.js';
-import { dodoEnvironment, polarEnvironment } from '../support/billing-clients.js';
-import { CLERK_INSTANCE_ID, CLERK_WEBHOOK_SECRET } from '../support/clerk-events.js';
+import { dodoEnvironment, polarEnvironment } from '../support/billing/billing-clients.js';
+import { CLERK_INSTANCE_ID, CLERK_WEBHOOK_SECRET } from '../support/clerk/clerk-events.js';
 import type { TestDatabase } from '../support/database.js';
 import { linkIn, startMailServer } from '../support/mails.js';
 import { PASSWORD, signUp } from '../support/people.js';
-import { polarCustomer, polarSubscription } from '../support/polar-events.js';
+import { polarCustomer, polarSubscription } from '../support/billing/polar-events.js';
 import { runJob, verifyEmail } from '../support/tenants.js';
 import { skipJob } from '../support/tenant-world.js';
 import { until } from '../support/until.js';

@@ -1,4 +1,4 @@
-import { polarEvent } from '../support/polar-events.js';
+import { polarEvent } from '../support/billing/polar-events.js';
 import { DodoAccount } from '../simulators/dodo-account.js';
 import type { DodoOptions } from '../simulators/dodo-billing.js';
 import { PolarAccount } from '../simulators/polar-account.js';

@@ -1,8 +1,8 @@
-import { BILLING_SECRET, BillingApp, inDays, PRODUCT } from '../support/billing-app.js';
-import { settled } from '../support/clerk-deliveries.js';
-import { newMessageId } from '../support/clerk-events.js';
-import { dodoCustomerDetails, dodoDispute, dodoEvent, dodoPayment, dodoSubscription } from '../support/dodo-events.js';
-import { polarCustomer, polarEvent, polarOrder, polarSubscription } from '../support/polar-events.js';
+import { BILLING_SECRET, BillingApp, inDays, PRODUCT } from '../support/billing/billing-app.js';
+import { settled } from '../support/clerk/clerk-deliveries.js';
+import { newMessageId } from '../support/clerk/clerk-events.js';
+import { dodoCustomerDetails, dodoDispute, dodoEvent, dodoPayment, dodoSubscription } from '../support/billing/dodo-events.js';
+import { polarCustomer, polarEvent, polarOrder, polarSubscription } from '../support/billing/polar-events.js';
 import { legacyKey, postSigned, standardKey } from '../support/webhook-signing.js';
 
 /** What no provider should send, and what is made of it all the same. */

@@ -6,7 +6,7 @@ import { PolarAccount } from '../simulators/polar-account.js';
 import { startPolarApiSimulator } from '../simulators/polar-api.js';
 import type { Fault } from '../simulators/simulated-api.js';
 import { VirtualClock } from '../simulators/virtual-time.js';
-import { dodoClient, dodoEnvironment, polarClient, polarEnvironment, withoutPauses } from '../support/billing-clients.js';
+import { dodoClient, dodoEnvironment, polarClient, polarEnvironment, withoutPauses } from '../support/billing/billing-clients.js';
 
 interface Simulated {
   client: BillingProvider & { calls: BillingCalls };

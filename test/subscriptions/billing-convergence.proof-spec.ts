@@ -1,5 +1,5 @@
 import { jest } from '@jest/globals';
-import { BILLING_PRODUCTS } from '../support/billing-catalogue.js';
+import { BILLING_PRODUCTS } from '../support/billing/billing-catalogue.js';
 import {
   type BillingProof,
   type BillingTelling,
@@ -11,13 +11,13 @@ import {
   type Outcome,
   outcomesOf,
   tellInOrder,
-} from '../support/billing-convergence.js';
-import { happenedAs, STORIES } from '../support/billing-stories.js';
-import { againstBillingTruth, billingTruthOf } from '../support/billing-truth.js';
+} from '../support/billing/billing-convergence.js';
+import { happenedAs, STORIES } from '../support/billing/billing-stories.js';
+import { againstBillingTruth, billingTruthOf } from '../support/billing/billing-truth.js';
 import { rendered } from '../support/providers-world.js';
-import { deliverInTurn, pour } from '../support/clerk-deliveries.js';
-import { CLERK_WEBHOOK_SECRET } from '../support/clerk-events.js';
-import { ordersOfFive, someOrdersOfFive } from '../support/clerk-stories.js';
+import { deliverInTurn, pour } from '../support/clerk/clerk-deliveries.js';
+import { CLERK_WEBHOOK_SECRET } from '../support/clerk/clerk-events.js';
+import { ordersOfFive, someOrdersOfFive } from '../support/clerk/clerk-stories.js';
 import { differences, mixed, withPrefix } from '../support/convergence.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { MutantHost, nameOf, NOTHING } from '../support/mutants.js';

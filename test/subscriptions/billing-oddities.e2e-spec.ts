@@ -1,10 +1,10 @@
 import { EXAMPLE_PRODUCTS } from '../../src/platform/config/local-environment.js';
 import { startTestApp, type TestApp } from '../support/app.js';
-import { settled } from '../support/clerk-deliveries.js';
-import { newMessageId } from '../support/clerk-events.js';
-import { dodoDispute, dodoEvent, dodoPayment, dodoRefund, dodoSubscription } from '../support/dodo-events.js';
+import { settled } from '../support/clerk/clerk-deliveries.js';
+import { newMessageId } from '../support/clerk/clerk-events.js';
+import { dodoDispute, dodoEvent, dodoPayment, dodoRefund, dodoSubscription } from '../support/billing/dodo-events.js';
 import { type SignedInPerson, signUp, signUpOperator } from '../support/people.js';
-import { polarCustomer, polarEvent, polarSubscription } from '../support/polar-events.js';
+import { polarCustomer, polarEvent, polarSubscription } from '../support/billing/polar-events.js';
 import { createOrganization } from '../support/tenants.js';
 import { until } from '../support/until.js';
 import { postSigned, standardKey } from '../support/webhook-signing.js';

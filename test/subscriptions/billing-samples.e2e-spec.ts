@@ -1,13 +1,20 @@
 import { DodoWebhooks } from '../../src/providers/dodo/dodo-webhooks.service.js';
 import { PolarWebhooks } from '../../src/providers/polar/polar-webhooks.service.js';
-import { BillingApp } from '../support/billing-app.js';
-import { newMessageId } from '../support/clerk-events.js';
-import { dodoDispute, dodoEvent, dodoPayment, dodoRefund, dodoSubscription } from '../support/dodo-events.js';
-import { DODO_NOISE } from '../support/dodo-noise.js';
+import { BillingApp } from '../support/billing/billing-app.js';
+import { newMessageId } from '../support/clerk/clerk-events.js';
+import { dodoDispute, dodoEvent, dodoPayment, dodoRefund, dodoSubscription } from '../support/billing/dodo-events.js';
+import { DODO_NOISE } from '../support/billing/dodo-noise.js';
 import { brokenAt, endsOf, type Json, misfits, type Path, pathsOf, type Sample, samplesIn } from '../support/payload-samples.js';
-import { polarCheckout } from '../support/polar-checkouts.js';
-import { polarCustomer, polarCustomerState, polarEvent, polarOrder, polarRefund, polarSubscription } from '../support/polar-events.js';
-import { POLAR_NOISE } from '../support/polar-noise.js';
+import { polarCheckout } from '../support/billing/polar-checkouts.js';
+import {
+  polarCustomer,
+  polarCustomerState,
+  polarEvent,
+  polarOrder,
+  polarRefund,
+  polarSubscription,
+} from '../support/billing/polar-events.js';
+import { POLAR_NOISE } from '../support/billing/polar-noise.js';
 
 const AT = '2026-03-01T00:00:00Z';
 const LATER = '2026-04-01T00:00:00Z';

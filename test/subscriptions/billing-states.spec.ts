@@ -3,8 +3,8 @@ import { checkTimeOf, SLACK_MS, stateOf } from '../../src/subscriptions/subscrip
 import type { SubscriptionSnapshot } from '../../src/subscriptions/sync/billing-provider.port.js';
 import { dodoSubscriptionOf as dodoOf } from '../../src/providers/dodo/dodo-objects.js';
 import { polarSubscriptionOf as polarOf } from '../../src/providers/polar/polar-objects.js';
-import { dodoSubscription } from '../support/dodo-events.js';
-import { polarSubscription } from '../support/polar-events.js';
+import { dodoSubscription } from '../support/billing/dodo-events.js';
+import { polarSubscription } from '../support/billing/polar-events.js';
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;

@@ -1,5 +1,5 @@
-import { BillingApp, inDays, PRODUCT } from '../support/billing-app.js';
-import { polarCustomer, polarOrder, polarSubscription } from '../support/polar-events.js';
+import { BillingApp, inDays, PRODUCT } from '../support/billing/billing-app.js';
+import { polarCustomer, polarOrder, polarSubscription } from '../support/billing/polar-events.js';
 import { type SignedInPerson, signUp } from '../support/people.js';
 import { createOrganization } from '../support/tenants.js';
 

@@ -1,6 +1,6 @@
-import { BillingApp, type Effective, inDays, PRODUCT } from '../support/billing-app.js';
+import { BillingApp, type Effective, inDays, PRODUCT } from '../support/billing/billing-app.js';
 import { addMember } from '../support/tenants.js';
-import { polarCustomer } from '../support/polar-events.js';
+import { polarCustomer } from '../support/billing/polar-events.js';
 import { signUp } from '../support/people.js';
 
 const MINUTES = 1 / 24 / 60;

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { type Message, pour, settled } from './clerk-deliveries.js';
+import { type Message, pour, settled } from './clerk/clerk-deliveries.js';
 import type { TestDatabase } from './database.js';
 
 /** A folder with payloads of providers, one a file in a folder for each provider, for whoever has them. */

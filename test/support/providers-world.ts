@@ -5,8 +5,8 @@ import { PolarAccount } from '../simulators/polar-account.js';
 import type { PolarOptions } from '../simulators/polar-billing.js';
 import { bodyAt, type ProviderEvent } from '../simulators/provider-event.js';
 import { VirtualClock } from '../simulators/virtual-time.js';
-import { stock } from './billing-catalogue.js';
-import { localId } from './clerk-histories.js';
+import { stock } from './billing/billing-catalogue.js';
+import { localId } from './clerk/clerk-histories.js';
 
 const HOUR = 3_600_000;
 

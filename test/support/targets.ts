@@ -1,5 +1,5 @@
 import { testEnvironment } from './app.js';
-import { type Message, pour, settled, type Target } from './clerk-deliveries.js';
+import { type Message, pour, settled, type Target } from './clerk/clerk-deliveries.js';
 import { createTestDatabase, type TestDatabase } from './database.js';
 import { type MutantHost, NOTHING } from './mutants.js';
 import type { Mutation } from './mutations.js';

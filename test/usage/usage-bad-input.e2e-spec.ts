@@ -2,7 +2,7 @@ import { newId } from '../../src/platform/crypto/ids.js';
 import { startTestApp, type TestApp } from '../support/app.js';
 import { type SignedInPerson, signUp, signUpOperator } from '../support/people.js';
 import { createOrganization } from '../support/tenants.js';
-import { mistakesIn, PlanFile } from '../support/usage-books.js';
+import { mistakesIn, PlanFile } from '../support/usage/usage-books.js';
 
 const MOST = Number.MAX_SAFE_INTEGER;
 const HOUR_MS = 3_600_000;

@@ -5,7 +5,7 @@ import { usageAlerts } from '../../src/usage/alerts/usage-alerts.table.js';
 import { usageHolds } from '../../src/usage/holds/usage-holds.table.js';
 import { usageQuotas } from '../../src/usage/quotas/usage-quotas.table.js';
 import type { Seed } from '../support/seeds.js';
-import { insertUsage } from '../support/usage-rows.js';
+import { insertUsage } from '../support/usage/usage-rows.js';
 
 const HOUR = 3_600_000;
 

@@ -1,6 +1,6 @@
 import { GOOGLE_ENVIRONMENT, type OAuthSimulator, startOAuthSimulator } from '../simulators/oauth.js';
-import { ClerkApp, newAddress, newClerkId } from '../support/clerk-app.js';
-import { userData } from '../support/clerk-events.js';
+import { ClerkApp, newAddress, newClerkId } from '../support/clerk/clerk-app.js';
+import { userData } from '../support/clerk/clerk-events.js';
 import { linkIn, startMailServer } from '../support/mails.js';
 import { PASSWORD, type SignedInPerson, signIn, signUp } from '../support/people.js';
 import { addMember, auditOf, createOrganization, membershipOf, verifyEmail } from '../support/tenants.js';

@@ -1,5 +1,5 @@
 import { startTestApp, type TestApp } from '../support/app.js';
-import { clerkEvent, CLERK_WEBHOOK_SECRET, newMessageId, sign, userData } from '../support/clerk-events.js';
+import { clerkEvent, CLERK_WEBHOOK_SECRET, newMessageId, sign, userData } from '../support/clerk/clerk-events.js';
 import { openConnection, type RawConnection, slowBody } from '../support/raw-http.js';
 import { until } from '../support/until.js';
 

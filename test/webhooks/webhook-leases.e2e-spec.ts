@@ -1,6 +1,6 @@
 import pg from 'pg';
 import { startTestApp, type TestApp } from '../support/app.js';
-import { CLERK_WEBHOOK_SECRET, clerkEvent, deliver, newMessageId, userData } from '../support/clerk-events.js';
+import { CLERK_WEBHOOK_SECRET, clerkEvent, deliver, newMessageId, userData } from '../support/clerk/clerk-events.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { until, untilLocked } from '../support/until.js';
 

@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import { Keyring } from '../../src/platform/crypto/keyring.service.js';
 import { BODY_CONTEXT } from '../../src/webhooks/inbox.worker.js';
 import { startTestApp, type TestApp } from '../support/app.js';
-import { settled } from '../support/clerk-deliveries.js';
+import { settled } from '../support/clerk/clerk-deliveries.js';
 import {
   clerkEvent,
   CLERK_WEBHOOK_SECRET,
@@ -16,7 +16,7 @@ import {
   sessionData,
   sign,
   userData,
-} from '../support/clerk-events.js';
+} from '../support/clerk/clerk-events.js';
 import { dumpOf } from '../support/dump.js';
 
 const OLD_SECRET = `whsec_${Buffer.from('the secret before that one').toString('base64')}`;

@@ -6,7 +6,7 @@ import pg from 'pg';
 import { startTestApp, type TestApp } from '../../support/app.js';
 import { signUp, signUpOperator, type SignedInPerson } from '../../support/people.js';
 import { createTenant, type Tenant } from '../../support/tenant-world.js';
-import { createPartitions } from '../../support/usage-rows.js';
+import { createPartitions } from '../../support/usage/usage-rows.js';
 import { DATABASE, type Database } from '../../../src/platform/database/database.js';
 import { MetersRepository } from '../../../src/usage/exports/meter-exports.repository.js';
 import { ComparedSubscriptionsRepository } from '../../../src/subscriptions/reconciliation/compared-subscriptions.repository.js';

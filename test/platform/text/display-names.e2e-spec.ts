@@ -1,6 +1,6 @@
 import { GOOGLE_ENVIRONMENT, type OAuthSimulator, startOAuthSimulator } from '../../simulators/oauth.js';
-import { ClerkApp, newClerkId } from '../../support/clerk-app.js';
-import { membershipData, organizationData, userData } from '../../support/clerk-events.js';
+import { ClerkApp, newClerkId } from '../../support/clerk/clerk-app.js';
+import { membershipData, organizationData, userData } from '../../support/clerk/clerk-events.js';
 import { PASSWORD, type SignedInPerson, signUp } from '../../support/people.js';
 import { createOrganization } from '../../support/tenants.js';
 

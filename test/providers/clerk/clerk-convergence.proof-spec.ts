@@ -1,11 +1,11 @@
 import { jest } from '@jest/globals';
 import supertest from 'supertest';
-import { compare, expectConvergence, type Proof, type Telling, tellInOrder, tellOtherwise } from '../../support/clerk-convergence.js';
-import { deliverInTurn, pour, settled, type Target } from '../../support/clerk-deliveries.js';
-import { CLERK_WEBHOOK_SECRET } from '../../support/clerk-events.js';
-import { readRows, type Rows, withoutTombstones, writeBefore } from '../../support/clerk-rows.js';
-import { ordersOfFive, someOrdersOfFive, STORIES, tellStory } from '../../support/clerk-stories.js';
-import { againstTruth, truthOf } from '../../support/clerk-truth.js';
+import { compare, expectConvergence, type Proof, type Telling, tellInOrder, tellOtherwise } from '../../support/clerk/clerk-convergence.js';
+import { deliverInTurn, pour, settled, type Target } from '../../support/clerk/clerk-deliveries.js';
+import { CLERK_WEBHOOK_SECRET } from '../../support/clerk/clerk-events.js';
+import { readRows, type Rows, withoutTombstones, writeBefore } from '../../support/clerk/clerk-rows.js';
+import { ordersOfFive, someOrdersOfFive, STORIES, tellStory } from '../../support/clerk/clerk-stories.js';
+import { againstTruth, truthOf } from '../../support/clerk/clerk-truth.js';
 import { differences, newPrefix, withPrefix } from '../../support/convergence.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { MutantHost, nameOf, NOTHING } from '../../support/mutants.js';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
-import type { ClerkEvent } from '../../support/clerk-events.js';
-import { choicesArbitrary, type History, shuffled, tell } from '../../support/clerk-histories.js';
-import { truthOf } from '../../support/clerk-truth.js';
+import type { ClerkEvent } from '../../support/clerk/clerk-events.js';
+import { choicesArbitrary, type History, shuffled, tell } from '../../support/clerk/clerk-histories.js';
+import { truthOf } from '../../support/clerk/clerk-truth.js';
 
 const SAMPLE = { seed: 4, numRuns: 500 };
 

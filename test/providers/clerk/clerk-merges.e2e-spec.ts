@@ -1,5 +1,5 @@
-import { ClerkApp, newAddress, newClerkId } from '../../support/clerk-app.js';
-import { deletedData, membershipData, organizationData, userData } from '../../support/clerk-events.js';
+import { ClerkApp, newAddress, newClerkId } from '../../support/clerk/clerk-app.js';
+import { deletedData, membershipData, organizationData, userData } from '../../support/clerk/clerk-events.js';
 import { PASSWORD, signIn, type SignedInPerson, signUp } from '../../support/people.js';
 import { addMember, createOrganization, verifyEmail } from '../../support/tenants.js';
 import { untilLocked } from '../../support/until.js';

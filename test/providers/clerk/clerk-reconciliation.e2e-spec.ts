@@ -19,7 +19,7 @@ import {
   organizationData,
   type UserData,
   userData,
-} from '../../support/clerk-events.js';
+} from '../../support/clerk/clerk-events.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { signUpOperator } from '../../support/people.js';
 import { runJob } from '../../support/tenants.js';

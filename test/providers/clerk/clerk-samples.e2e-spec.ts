@@ -11,7 +11,7 @@ import {
   organizationData,
   sessionData,
   userData,
-} from '../../support/clerk-events.js';
+} from '../../support/clerk/clerk-events.js';
 import {
   brokenAt,
   endsOf,

@@ -1,4 +1,4 @@
-import { ClerkApp, newAddress, newClerkId } from '../../support/clerk-app.js';
+import { ClerkApp, newAddress, newClerkId } from '../../support/clerk/clerk-app.js';
 import {
   clerkEvent,
   deletedData,
@@ -7,7 +7,7 @@ import {
   organizationData,
   sessionData,
   userData,
-} from '../../support/clerk-events.js';
+} from '../../support/clerk/clerk-events.js';
 import { signUp } from '../../support/people.js';
 import { addMember, auditOf, createOrganization, runJob } from '../../support/tenants.js';
 

@@ -3,11 +3,11 @@ import { ClerkReconciliation, type Difference, type Options } from '../../../src
 import { current, type HistoryEvent, living } from '../../simulators/clerk-instance.js';
 import { type ClerkApiSimulator, type ClerkMembership, type ClerkObject, startClerkApiSimulator } from '../../simulators/clerk-api.js';
 import { startTestApp, testEnvironment } from '../../support/app.js';
-import { deliverInTurn, settled } from '../../support/clerk-deliveries.js';
-import { CLERK_WEBHOOK_SECRET, membershipData, organizationData, userData } from '../../support/clerk-events.js';
-import { choicesArbitrary, type History, tell } from '../../support/clerk-histories.js';
-import { readRows, writeBefore } from '../../support/clerk-rows.js';
-import { againstTruth, truthOf } from '../../support/clerk-truth.js';
+import { deliverInTurn, settled } from '../../support/clerk/clerk-deliveries.js';
+import { CLERK_WEBHOOK_SECRET, membershipData, organizationData, userData } from '../../support/clerk/clerk-events.js';
+import { choicesArbitrary, type History, tell } from '../../support/clerk/clerk-histories.js';
+import { readRows, writeBefore } from '../../support/clerk/clerk-rows.js';
+import { againstTruth, truthOf } from '../../support/clerk/clerk-truth.js';
 import { newPrefix } from '../../support/convergence.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { endProcesses, runCommand } from '../../support/processes.js';

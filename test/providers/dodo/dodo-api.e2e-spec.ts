@@ -3,7 +3,7 @@ import type { DodoApi } from '../../../src/providers/dodo/dodo-api.client.js';
 import { DodoAccount } from '../../simulators/dodo-account.js';
 import { type DodoApiSimulator, startDodoApiSimulator } from '../../simulators/dodo-api.js';
 import { VirtualClock } from '../../simulators/virtual-time.js';
-import { dodoClient, dodoEnvironment, withoutPauses } from '../../support/billing-clients.js';
+import { dodoClient, dodoEnvironment, withoutPauses } from '../../support/billing/billing-clients.js';
 
 const ORGANIZATION = { kind: 'organization', id: '01990000-0000-7000-8000-000000000001' } as const;
 

@@ -3,7 +3,7 @@ import type { PolarApi } from '../../../src/providers/polar/polar-api.client.js'
 import { PolarAccount } from '../../simulators/polar-account.js';
 import { type PolarApiSimulator, startPolarApiSimulator } from '../../simulators/polar-api.js';
 import { VirtualClock } from '../../simulators/virtual-time.js';
-import { polarClient, polarEnvironment, withoutPauses } from '../../support/billing-clients.js';
+import { polarClient, polarEnvironment, withoutPauses } from '../../support/billing/billing-clients.js';
 
 const ORGANIZATION = { kind: 'organization', id: '01990000-0000-7000-8000-000000000001' } as const;
 const ABSENT = '01990000-0000-4000-8000-00000000dead';

@@ -7,11 +7,11 @@ import { type PolarApiSimulator, startPolarApiSimulator } from '../../simulators
 import { VirtualClock } from '../../simulators/virtual-time.js';
 import { dodoCourier, polarCourier, type WebhookCourier } from '../../simulators/webhook-courier.js';
 import { startTestApp, type TestApp } from '../../support/app.js';
-import { dodoEnvironment, polarEnvironment } from '../../support/billing-clients.js';
-import { settled } from '../../support/clerk-deliveries.js';
-import { newMessageId } from '../../support/clerk-events.js';
+import { dodoEnvironment, polarEnvironment } from '../../support/billing/billing-clients.js';
+import { settled } from '../../support/clerk/clerk-deliveries.js';
+import { newMessageId } from '../../support/clerk/clerk-events.js';
 import { type SignedInPerson, signUp } from '../../support/people.js';
-import { polarEvent, polarSubscription } from '../../support/polar-events.js';
+import { polarEvent, polarSubscription } from '../../support/billing/polar-events.js';
 import { skipJob } from '../../support/tenant-world.js';
 import { addMember, auditOf, createOrganization } from '../../support/tenants.js';
 import { until } from '../../support/until.js';

@@ -1,7 +1,7 @@
-import { BillingApp, inDays, PRODUCT } from '../../support/billing-app.js';
-import { newClerkId } from '../../support/clerk-app.js';
-import { deletedData, organizationData, userData } from '../../support/clerk-events.js';
-import { polarCustomer } from '../../support/polar-events.js';
+import { BillingApp, inDays, PRODUCT } from '../../support/billing/billing-app.js';
+import { newClerkId } from '../../support/clerk/clerk-app.js';
+import { deletedData, organizationData, userData } from '../../support/clerk/clerk-events.js';
+import { polarCustomer } from '../../support/billing/polar-events.js';
 import { signUp } from '../../support/people.js';
 import { runJob } from '../../support/tenants.js';
 

@@ -1,10 +1,18 @@
-import { BillingApp, inDays, PRODUCT } from '../../support/billing-app.js';
-import { newAddress, newClerkId } from '../../support/clerk-app.js';
-import { givenUp, settled } from '../../support/clerk-deliveries.js';
-import { clerkEvent, deliver, deletedData, membershipData, newMessageId, organizationData, userData } from '../../support/clerk-events.js';
-import { dodoCustomer, dodoCustomerDetails, dodoEvent, dodoPayment, dodoSubscription } from '../../support/dodo-events.js';
+import { BillingApp, inDays, PRODUCT } from '../../support/billing/billing-app.js';
+import { newAddress, newClerkId } from '../../support/clerk/clerk-app.js';
+import { givenUp, settled } from '../../support/clerk/clerk-deliveries.js';
+import {
+  clerkEvent,
+  deliver,
+  deletedData,
+  membershipData,
+  newMessageId,
+  organizationData,
+  userData,
+} from '../../support/clerk/clerk-events.js';
+import { dodoCustomer, dodoCustomerDetails, dodoEvent, dodoPayment, dodoSubscription } from '../../support/billing/dodo-events.js';
 import { signUp } from '../../support/people.js';
-import { polarCustomer, polarEvent, polarOrder, polarSubscription } from '../../support/polar-events.js';
+import { polarCustomer, polarEvent, polarOrder, polarSubscription } from '../../support/billing/polar-events.js';
 import { runJob, verifyEmail } from '../../support/tenants.js';
 
 describe('whose a subscription is', () => {

@@ -4,7 +4,7 @@ import { Public, Roles, Scopes, SignedIn } from '../../../src/access/access.deco
 import { AppModule } from '../../../src/app.module.js';
 import { Requires } from '../../../src/subscriptions/entitlements/entitlements.decorators.js';
 import { SubscriptionsModule } from '../../../src/subscriptions/subscriptions.module.js';
-import { BillingApp, PRODUCT } from '../../support/billing-app.js';
+import { BillingApp, PRODUCT } from '../../support/billing/billing-app.js';
 import { addMember } from '../../support/tenants.js';
 import { signUp } from '../../support/people.js';
 

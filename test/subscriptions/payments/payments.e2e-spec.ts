@@ -1,7 +1,7 @@
-import { BillingApp, type Paid } from '../../support/billing-app.js';
-import { dodoDispute, dodoPayment, dodoRefund, dodoSubscription } from '../../support/dodo-events.js';
+import { BillingApp, type Paid } from '../../support/billing/billing-app.js';
+import { dodoDispute, dodoPayment, dodoRefund, dodoSubscription } from '../../support/billing/dodo-events.js';
 import type { SignedInPerson } from '../../support/people.js';
-import { polarCustomer, polarOrder, polarRefund, polarSubscription } from '../../support/polar-events.js';
+import { polarCustomer, polarOrder, polarRefund, polarSubscription } from '../../support/billing/polar-events.js';
 import { addMember } from '../../support/tenants.js';
 import { signUp } from '../../support/people.js';
 

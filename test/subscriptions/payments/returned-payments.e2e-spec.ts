@@ -1,7 +1,7 @@
 import { startTestApp } from '../../support/app.js';
-import { BILLING_ENVIRONMENT, BillingApp, inDays, type Paid, PRODUCT } from '../../support/billing-app.js';
-import { dodoDispute, dodoPayment, dodoRefund, dodoSubscription, type DodoSubscription } from '../../support/dodo-events.js';
-import { polarOrder, polarRefund } from '../../support/polar-events.js';
+import { BILLING_ENVIRONMENT, BillingApp, inDays, type Paid, PRODUCT } from '../../support/billing/billing-app.js';
+import { dodoDispute, dodoPayment, dodoRefund, dodoSubscription, type DodoSubscription } from '../../support/billing/dodo-events.js';
+import { polarOrder, polarRefund } from '../../support/billing/polar-events.js';
 import { type SignedInPerson, signUp } from '../../support/people.js';
 import { strictPlans } from '../../support/strict-plans.js';
 

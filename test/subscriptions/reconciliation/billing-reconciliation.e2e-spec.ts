@@ -7,7 +7,14 @@ import {
 import { DodoApi } from '../../../src/providers/dodo/dodo-api.client.js';
 import { PolarApi } from '../../../src/providers/polar/polar-api.client.js';
 import { startTestApp } from '../../support/app.js';
-import { type BillingSide, BillingWorld, keepTime, type ProviderName, startDodoSide, startPolarSide } from '../../support/billing-world.js';
+import {
+  type BillingSide,
+  BillingWorld,
+  keepTime,
+  type ProviderName,
+  startDodoSide,
+  startPolarSide,
+} from '../../support/billing/billing-world.js';
 import { signUpOperator } from '../../support/people.js';
 import { runJob } from '../../support/tenants.js';
 import { skipJob } from '../../support/tenant-world.js';

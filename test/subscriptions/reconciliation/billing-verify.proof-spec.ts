@@ -1,6 +1,6 @@
 import { VirtualClock } from '../../simulators/virtual-time.js';
 import { testEnvironment } from '../../support/app.js';
-import { type BillingSide, type ProviderName, startDodoSide, startPolarSide } from '../../support/billing-world.js';
+import { type BillingSide, type ProviderName, startDodoSide, startPolarSide } from '../../support/billing/billing-world.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { endProcesses, ready, runCommand, startServer, until } from '../../support/processes.js';
 

@@ -4,7 +4,7 @@ import { OutboxService } from '../../../src/outbox/outbox.service.js';
 import { RenewalChecks } from '../../../src/subscriptions/reconciliation/renewal-checks.job.js';
 import { SUBSCRIPTION_END } from '../../../src/subscriptions/customers/subscription-owners.service.js';
 import { startTestApp } from '../../support/app.js';
-import { type BillingSide, BillingWorld, keepTime, type ProviderName } from '../../support/billing-world.js';
+import { type BillingSide, BillingWorld, keepTime, type ProviderName } from '../../support/billing/billing-world.js';
 import { until } from '../../support/until.js';
 
 let world: BillingWorld;

@@ -1,5 +1,5 @@
 import { startTestApp } from '../../support/app.js';
-import { BILLING_ENVIRONMENT, BillingApp } from '../../support/billing-app.js';
+import { BILLING_ENVIRONMENT, BillingApp } from '../../support/billing/billing-app.js';
 import { runJob } from '../../support/tenants.js';
 
 describe('living subscriptions that give nobody anything', () => {

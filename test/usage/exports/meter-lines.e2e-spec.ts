@@ -12,7 +12,7 @@ import {
   MeterWorld,
   recordUsage,
   tokensOf,
-} from '../../support/meter-world.js';
+} from '../../support/usage/meter-world.js';
 
 const BOTH: MeterProvider[] = ['polar', 'dodo'];
 const MINUTE = 60_000;

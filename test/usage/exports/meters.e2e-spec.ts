@@ -5,7 +5,7 @@ import { MetersRepository } from '../../../src/usage/exports/meter-exports.repos
 import { type MeteredEvent, MetersService } from '../../../src/usage/exports/meter-exports.service.js';
 import { VirtualClock } from '../../simulators/virtual-time.js';
 import { startTestApp, type TestApp } from '../../support/app.js';
-import { exportsIn, type MeterProvider, MeterWorld, recordUsage, tokensOf } from '../../support/meter-world.js';
+import { exportsIn, type MeterProvider, MeterWorld, recordUsage, tokensOf } from '../../support/usage/meter-world.js';
 import { type SignedInPerson, signUp, signUpOperator } from '../../support/people.js';
 import { allPages } from '../../support/tenants.js';
 import { until } from '../../support/until.js';

@@ -1,6 +1,6 @@
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { type TestApp, testEnvironment } from '../../support/app.js';
-import { isIngest, lineByHand, type MeterProvider, MeterWorld, recordUsage, tokensOf } from '../../support/meter-world.js';
+import { isIngest, lineByHand, type MeterProvider, MeterWorld, recordUsage, tokensOf } from '../../support/usage/meter-world.js';
 import { endProcesses, type Process, ready, runCommand, startServer, until } from '../../support/processes.js';
 
 const EVENTS = 4000;

@@ -2,7 +2,7 @@ import { DATABASE, type Database } from '../../../src/platform/database/database
 import { HeldUsageRepository } from '../../../src/usage/holds/held-usage.repository.js';
 import { UsageRepository } from '../../../src/usage/ledger/usage.repository.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
-import { startUsageApp, type UsageApp } from '../../support/usage-app.js';
+import { startUsageApp, type UsageApp } from '../../support/usage/usage-app.js';
 
 const OWNER = '0190a000-0000-7000-8000-000000000001';
 const PERIOD = new Date('2026-11-03T09:30:00Z');

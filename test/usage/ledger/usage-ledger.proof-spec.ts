@@ -8,8 +8,8 @@ import { MutantHost, nameOf } from '../../support/mutants.js';
 import type { Mutation } from '../../support/mutations.js';
 import { signUp, signUpOperator } from '../../support/people.js';
 import { endProcesses, ready, startServer } from '../../support/processes.js';
-import { PlanFile } from '../../support/usage-books.js';
-import { failuresOf, FREE_CAP, historyArbitrary, type Place, PRO_CAP, watchCaps } from '../../support/usage-histories.js';
+import { PlanFile } from '../../support/usage/usage-books.js';
+import { failuresOf, FREE_CAP, historyArbitrary, type Place, PRO_CAP, watchCaps } from '../../support/usage/usage-histories.js';
 
 // Nothing is expected to take that long; a busy machine is no failure, though.
 jest.setTimeout(600_000);

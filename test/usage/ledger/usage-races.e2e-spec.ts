@@ -7,7 +7,7 @@ import { createTestDatabase, type TestDatabase } from '../../support/database.js
 import { type SignedInPerson, signUp, signUpOperator } from '../../support/people.js';
 import { createOrganization } from '../../support/tenants.js';
 import { until } from '../../support/until.js';
-import { mistakesIn, PlanFile } from '../../support/usage-books.js';
+import { mistakesIn, PlanFile } from '../../support/usage/usage-books.js';
 
 const CAP = 1000;
 /** Of what the races below draw. To draw the same again: `SEED=… npm test -- usage-races`. */

@@ -3,7 +3,7 @@ import { usage } from '../../../src/usage/events/usage-events.table.js';
 import { isMissingPartition } from '../../../src/platform/database/database-errors.js';
 import { MonthIsSealed } from '../../../src/usage/partitions/usage-partitions.job.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
-import { startUsageApp, type UsageApp } from '../../support/usage-app.js';
+import { startUsageApp, type UsageApp } from '../../support/usage/usage-app.js';
 
 describe('the partitions of usage', () => {
   let db: TestDatabase;

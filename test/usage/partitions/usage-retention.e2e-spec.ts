@@ -1,7 +1,7 @@
 import { v7 } from 'uuid';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { skipJob } from '../../support/tenant-world.js';
-import { startUsageApp, type UsageApp } from '../../support/usage-app.js';
+import { startUsageApp, type UsageApp } from '../../support/usage/usage-app.js';
 
 const OWNER = v7();
 

@@ -5,10 +5,10 @@ import { UsageService } from '../../../src/usage/usage.service.js';
 import { monthAt } from '../../../src/usage/quotas/usage-period.js';
 import { asAppRole, createEmptyDatabase, type TestDatabase } from '../../support/database.js';
 import { migrateThrough } from '../../support/migrate-through.js';
-import { startUsageApp, type UsageApp } from '../../support/usage-app.js';
-import { mistakesIn } from '../../support/usage-books.js';
-import { createPartitions } from '../../support/usage-rows.js';
-import { writeUsage } from '../../support/written-usage.js';
+import { startUsageApp, type UsageApp } from '../../support/usage/usage-app.js';
+import { mistakesIn } from '../../support/usage/usage-books.js';
+import { createPartitions } from '../../support/usage/usage-rows.js';
+import { writeUsage } from '../../support/usage/written-usage.js';
 
 const NOW = '2026-11-20T12:00:00.000Z';
 const HOUR_MS = 3_600_000;

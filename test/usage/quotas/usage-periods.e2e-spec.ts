@@ -1,10 +1,10 @@
 import { Clock } from '../../../src/platform/time/clock.service.js';
 import { newId } from '../../../src/platform/crypto/ids.js';
 import { UsageVerification } from '../../../src/usage/reconciliation/usage-verification.service.js';
-import { BillingApp, type PolarSubscription, PRODUCT } from '../../support/billing-app.js';
-import { dodoCustomerDetails, dodoSubscription } from '../../support/dodo-events.js';
-import { polarSubscription } from '../../support/polar-events.js';
-import { mistakesIn } from '../../support/usage-books.js';
+import { BillingApp, type PolarSubscription, PRODUCT } from '../../support/billing/billing-app.js';
+import { dodoCustomerDetails, dodoSubscription } from '../../support/billing/dodo-events.js';
+import { polarSubscription } from '../../support/billing/polar-events.js';
+import { mistakesIn } from '../../support/usage/usage-books.js';
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;

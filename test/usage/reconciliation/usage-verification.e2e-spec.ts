@@ -1,8 +1,8 @@
 import { v7 } from 'uuid';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { until } from '../../support/until.js';
-import { startUsageApp, type UsageApp } from '../../support/usage-app.js';
-import { writeUsage } from '../../support/written-usage.js';
+import { startUsageApp, type UsageApp } from '../../support/usage/usage-app.js';
+import { writeUsage } from '../../support/usage/written-usage.js';
 
 const ACME = '0190a000-0000-7000-8000-000000000001';
 const ADA = '0190a000-0000-7000-8000-000000000002';

@@ -2,7 +2,7 @@ import { v7 } from 'uuid';
 import { testEnvironment } from '../../support/app.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { endProcesses, runCommand } from '../../support/processes.js';
-import { writeUsage } from '../../support/written-usage.js';
+import { writeUsage } from '../../support/usage/written-usage.js';
 
 describe('usage verify, the command', () => {
   let db: TestDatabase;

@@ -4,7 +4,7 @@ import { jest } from '@jest/globals';
 import pg from 'pg';
 import { startTestApp, type TestApp } from '../../support/app.js';
 import { createPerson, createTenant, type Person } from '../../support/tenant-world.js';
-import { createPartitions, insertUsage } from '../../support/usage-rows.js';
+import { createPartitions, insertUsage } from '../../support/usage/usage-rows.js';
 
 const HEADER =
   'eventId,occurredAt,model,userId,inputTokens,outputTokens,cachedInputTokens,reasoningTokens,tokens,overrun,holdId,metadata,createdAt';

@@ -4,7 +4,7 @@ import { startTestApp, type TestApp } from '../../support/app.js';
 import { signUpOperator } from '../../support/people.js';
 import { createKey, createPerson, createTenant, type Person, type Tenant } from '../../support/tenant-world.js';
 import { allPages } from '../../support/tenants.js';
-import { createPartitions, type GivenUsage, insertUsage } from '../../support/usage-rows.js';
+import { createPartitions, type GivenUsage, insertUsage } from '../../support/usage/usage-rows.js';
 
 type Json<T> = { [K in keyof T]: T[K] extends Date | null ? string : T[K] };
 type Summary = Omit<Json<UsageSummaryResponse>, 'data'> & { data: Json<UsageGroupResponse>[] };

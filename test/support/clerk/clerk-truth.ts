@@ -1,4 +1,4 @@
-import { current } from '../simulators/clerk-instance.js';
+import { current } from '../../simulators/clerk-instance.js';
 import type { ClerkEvent } from './clerk-events.js';
 import type { History, LocalUser } from './clerk-histories.js';
 

@@ -1,6 +1,6 @@
 import { v7 } from 'uuid';
-import type { Owner } from '../../src/owners/owner.js';
-import type { TestDatabase } from './database.js';
+import type { Owner } from '../../../src/owners/owner.js';
+import type { TestDatabase } from '../database.js';
 
 /** Something that was used; whatever is left out is none. */
 export interface UsageEvent {

@@ -1,5 +1,5 @@
 import { v7 } from 'uuid';
-import type { TestDatabase } from './database.js';
+import type { TestDatabase } from '../database.js';
 
 export interface UsageEventRow {
   ownerId: string;

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { models } from '@polar-sh/sdk/2026-10';
-import { addInterval, microsAt, microsOf, polarTime } from '../simulators/virtual-time.js';
+import { addInterval, microsAt, microsOf, polarTime } from '../../simulators/virtual-time.js';
 import { POLAR_ORGANIZATION_ID, polarProduct } from './polar-events.js';
 
 /** An open checkout of one product. */

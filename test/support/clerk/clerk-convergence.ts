@@ -1,8 +1,8 @@
-import type { HistoryEvent } from '../simulators/clerk-instance.js';
+import type { HistoryEvent } from '../../simulators/clerk-instance.js';
 import { deliverInTurn, givenUp, pour, settled, type Target } from './clerk-deliveries.js';
 import { type Choices, choicesArbitrary, type History, type HistoryOptions, shuffled, tell } from './clerk-histories.js';
 import { readRows, type Rows, writeBefore } from './clerk-rows.js';
-import { differences, expectAll, mixed, newPrefix } from './convergence.js';
+import { differences, expectAll, mixed, newPrefix } from '../convergence.js';
 import { againstTruth, isWithoutReturn, truthOf } from './clerk-truth.js';
 
 /** A history and the order in which the other database is told of it. */

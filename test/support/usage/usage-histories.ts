@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { v7 } from 'uuid';
-import type { TestDatabase } from './database.js';
+import type { TestDatabase } from '../database.js';
 import { mistakesIn } from './usage-books.js';
 
 /** Of the plans that `usage-ledger.proof-spec.ts` starts its servers with; both are hard. */

@@ -1,8 +1,8 @@
 import type { models } from '@polar-sh/sdk/2026-10';
 import fc from 'fast-check';
-import { current } from '../simulators/clerk-instance.js';
+import { current } from '../../simulators/clerk-instance.js';
 import { DODO_PRODUCTS, POLAR_PRODUCTS, type ProductName } from './billing-catalogue.js';
-import { type BillingEvent, ProvidersWorld, type OwnerName, OWNERS } from './providers-world.js';
+import { type BillingEvent, ProvidersWorld, type OwnerName, OWNERS } from '../providers-world.js';
 import type { DodoSubscription } from './dodo-events.js';
 
 const KINDS = ['buy', 'cancel', 'plan', 'card', 'pause', 'refund', 'customer', 'owner', 'time', 'noise'] as const;

@@ -1,4 +1,4 @@
-import { ClerkInstance } from '../simulators/clerk-instance.js';
+import { ClerkInstance } from '../../simulators/clerk-instance.js';
 import { type History, localId, type LocalUser } from './clerk-histories.js';
 
 interface Names {

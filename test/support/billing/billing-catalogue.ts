@@ -1,6 +1,6 @@
-import { DodoAccount } from '../simulators/dodo-account.js';
-import { PolarAccount } from '../simulators/polar-account.js';
-import { VirtualClock } from '../simulators/virtual-time.js';
+import { DodoAccount } from '../../simulators/dodo-account.js';
+import { PolarAccount } from '../../simulators/polar-account.js';
+import { VirtualClock } from '../../simulators/virtual-time.js';
 
 const clock = new VirtualClock(Date.UTC(2025, 0, 1));
 const polar = new PolarAccount({ clock, seed: 'catalogue' });

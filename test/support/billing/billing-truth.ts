@@ -1,8 +1,8 @@
-import type { PaymentSnapshot, SubscriptionSnapshot } from '../../src/subscriptions/sync/billing-provider.port.js';
-import { disputeOf, paymentOf, dodoRefundOf, dodoSubscriptionOf } from '../../src/providers/dodo/dodo-objects.js';
-import { orderOf, polarRefundOf, polarSubscriptionOf } from '../../src/providers/polar/polar-objects.js';
+import type { PaymentSnapshot, SubscriptionSnapshot } from '../../../src/subscriptions/sync/billing-provider.port.js';
+import { disputeOf, paymentOf, dodoRefundOf, dodoSubscriptionOf } from '../../../src/providers/dodo/dodo-objects.js';
+import { orderOf, polarRefundOf, polarSubscriptionOf } from '../../../src/providers/polar/polar-objects.js';
 import type { BillingRows } from './billing-rows.js';
-import { type ProvidersWorld, isOrganization, type OwnerName, OWNERS, rendered } from './providers-world.js';
+import { type ProvidersWorld, isOrganization, type OwnerName, OWNERS, rendered } from '../providers-world.js';
 
 /** `BILLING_GRACE_DAYS`, when nobody says otherwise. */
 const GRACE_MS = 7 * 86_400_000;

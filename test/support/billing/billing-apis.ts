@@ -1,8 +1,8 @@
-import { DodoAccount } from '../simulators/dodo-account.js';
-import { startDodoApiSimulator } from '../simulators/dodo-api.js';
-import { PolarAccount } from '../simulators/polar-account.js';
-import { startPolarApiSimulator } from '../simulators/polar-api.js';
-import type { ProvidersWorld } from './providers-world.js';
+import { DodoAccount } from '../../simulators/dodo-account.js';
+import { startDodoApiSimulator } from '../../simulators/dodo-api.js';
+import { PolarAccount } from '../../simulators/polar-account.js';
+import { startPolarApiSimulator } from '../../simulators/polar-api.js';
+import type { ProvidersWorld } from '../providers-world.js';
 
 const now = { now: () => new Date() };
 

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { HistoryEvent } from '../simulators/clerk-instance.js';
+import type { HistoryEvent } from '../../simulators/clerk-instance.js';
 import { deliver, type Signing } from './clerk-events.js';
-import type { TestDatabase } from './database.js';
-import { until } from './until.js';
+import type { TestDatabase } from '../database.js';
+import { until } from '../until.js';
 
 /** Where deliveries go, and how patient they are. */
 export interface Target {

@@ -7,7 +7,7 @@ import {
   living,
   type SimulatedOrganization,
   type SimulatedUser,
-} from '../simulators/clerk-instance.js';
+} from '../../simulators/clerk-instance.js';
 
 /** When it all happens; what was there before was there long before. */
 const START = Date.UTC(2026, 0, 1);

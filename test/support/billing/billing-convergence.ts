@@ -1,13 +1,13 @@
-import { testEnvironment } from './app.js';
+import { testEnvironment } from '../app.js';
 import { startBillingApis } from './billing-apis.js';
 import { type Effective, readEffective } from './billing-effective.js';
 import { type Choices, choicesArbitrary, happened, shuffled, withoutLost } from './billing-histories.js';
 import { type BillingRows, readBillingRows, writeOwners } from './billing-rows.js';
 import { againstBillingTruth, billingTruthOf } from './billing-truth.js';
-import { type ProvidersWorld, type Delivery, rendered } from './providers-world.js';
-import { deliverInTurn, givenUp, pour, settled, type Target } from './clerk-deliveries.js';
-import { differences, expectAll, mixed } from './convergence.js';
-import { runCommand } from './processes.js';
+import { type ProvidersWorld, type Delivery, rendered } from '../providers-world.js';
+import { deliverInTurn, givenUp, pour, settled, type Target } from '../clerk/clerk-deliveries.js';
+import { differences, expectAll, mixed } from '../convergence.js';
+import { runCommand } from '../processes.js';
 
 /** A history and the order in which the other database is told of it. */
 export interface BillingTelling {

@@ -1,5 +1,5 @@
 import { DODO_PRODUCTS, POLAR_PRODUCTS } from './billing-catalogue.js';
-import { ProvidersWorld, type WorldOptions } from './providers-world.js';
+import { ProvidersWorld, type WorldOptions } from '../providers-world.js';
 
 /** A history that hurts, told by five of its events. */
 interface Story extends Partial<Pick<WorldOptions, 'rendering'>> {

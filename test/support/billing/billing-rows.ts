@@ -1,5 +1,5 @@
-import { type ProvidersWorld, type OwnerName, OWNERS } from './providers-world.js';
-import type { TestDatabase } from './database.js';
+import { type ProvidersWorld, type OwnerName, OWNERS } from '../providers-world.js';
+import type { TestDatabase } from '../database.js';
 
 /** The rows of one history by the providers' ids, without our own ids and the times at which they were written. */
 export interface BillingRows {

@@ -1,14 +1,14 @@
-import type { SubscriptionResponse } from '../../src/subscriptions/operator-subscriptions.dto.js';
-import type { EffectiveSubscriptionResponse, PaymentResponse } from '../../src/subscriptions/subscriptions.dto.js';
-import { microsOf, polarTime } from '../simulators/virtual-time.js';
-import type { TestApp } from './app.js';
-import { ClerkApp } from './clerk-app.js';
-import { settled } from './clerk-deliveries.js';
-import { CLERK_WEBHOOK_SECRET, deliver, newMessageId } from './clerk-events.js';
+import type { SubscriptionResponse } from '../../../src/subscriptions/operator-subscriptions.dto.js';
+import type { EffectiveSubscriptionResponse, PaymentResponse } from '../../../src/subscriptions/subscriptions.dto.js';
+import { microsOf, polarTime } from '../../simulators/virtual-time.js';
+import type { TestApp } from '../app.js';
+import { ClerkApp } from '../clerk/clerk-app.js';
+import { settled } from '../clerk/clerk-deliveries.js';
+import { CLERK_WEBHOOK_SECRET, deliver, newMessageId } from '../clerk/clerk-events.js';
 import { dodoEvent, dodoSubscription, type DodoSubscription } from './dodo-events.js';
-import { type SignedInPerson, signUp } from './people.js';
+import { type SignedInPerson, signUp } from '../people.js';
 import { polarCustomer, polarEvent, polarSubscription } from './polar-events.js';
-import { createOrganization } from './tenants.js';
+import { createOrganization } from '../tenants.js';
 
 const DAY_MS = 86_400_000;
 

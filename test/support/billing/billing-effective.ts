@@ -1,7 +1,7 @@
-import { type ProvidersWorld, isOrganization, type OwnerName } from './providers-world.js';
+import { type ProvidersWorld, isOrganization, type OwnerName } from '../providers-world.js';
 import { markIn, ownerNames } from './billing-rows.js';
-import type { Target } from './clerk-deliveries.js';
-import { insertOperator, openSessions } from './sessions.js';
+import type { Target } from '../clerk/clerk-deliveries.js';
+import { insertOperator, openSessions } from '../sessions.js';
 
 /** What the API answers about what each owner of a history may use, without our ids. */
 export type Effective = Partial<Record<OwnerName, object>>;

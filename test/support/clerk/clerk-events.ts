@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { type Attempt, postSigned, signedHeaders, standardKey } from './webhook-signing.js';
+import { type Attempt, postSigned, signedHeaders, standardKey } from '../webhook-signing.js';
 
 /** For `CLERK_WEBHOOK_SIGNING_SECRET`. */
 export const CLERK_WEBHOOK_SECRET = `whsec_${Buffer.from('tests sign their webhooks with this').toString('base64')}`;

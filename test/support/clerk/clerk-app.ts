@@ -1,8 +1,8 @@
-import { CLERK_ISSUER, type ClerkKey, clerkToken, makeClerkKey } from '../simulators/clerk.js';
-import { startTestApp, type TestApp } from './app.js';
+import { CLERK_ISSUER, type ClerkKey, clerkToken, makeClerkKey } from '../../simulators/clerk.js';
+import { startTestApp, type TestApp } from '../app.js';
 import { settled } from './clerk-deliveries.js';
 import { CLERK_INSTANCE_ID, CLERK_WEBHOOK_SECRET, type ClerkEvent, clerkEvent, deliver, newMessageId } from './clerk-events.js';
-import { type SignedInPerson, signUpOperator } from './people.js';
+import { type SignedInPerson, signUpOperator } from '../people.js';
 
 export interface ClerkUserView {
   id: string;

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { models } from '@polar-sh/sdk/2026-10';
-import { addInterval, microsAt, microsOf, polarTime } from '../simulators/virtual-time.js';
+import { addInterval, microsAt, microsOf, polarTime } from '../../simulators/virtual-time.js';
 
 /** What Polar puts around every payload. */
 export interface PolarEvent {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { TestDatabase } from './database.js';
+import type { TestDatabase } from '../database.js';
 import { type History, localId, type LocalUser } from './clerk-histories.js';
 
 /** The rows of one history, told without our own ids and without the times at which they were written. */

@@ -1,13 +1,13 @@
 import { NestFactory } from '@nestjs/core';
-import { AppModule } from '../../src/app.module.js';
-import { Clock } from '../../src/platform/time/clock.service.js';
-import { loadConfig } from '../../src/platform/config/config.js';
-import { JobsService } from '../../src/jobs/jobs.service.js';
-import { UsagePartitions } from '../../src/usage/partitions/usage-partitions.job.js';
-import { UsageVerification } from '../../src/usage/reconciliation/usage-verification.service.js';
-import { VirtualClock } from '../simulators/virtual-time.js';
-import { testEnvironment } from './app.js';
-import type { TestDatabase } from './database.js';
+import { AppModule } from '../../../src/app.module.js';
+import { Clock } from '../../../src/platform/time/clock.service.js';
+import { loadConfig } from '../../../src/platform/config/config.js';
+import { JobsService } from '../../../src/jobs/jobs.service.js';
+import { UsagePartitions } from '../../../src/usage/partitions/usage-partitions.job.js';
+import { UsageVerification } from '../../../src/usage/reconciliation/usage-verification.service.js';
+import { VirtualClock } from '../../simulators/virtual-time.js';
+import { testEnvironment } from '../app.js';
+import type { TestDatabase } from '../database.js';
 
 export type UsageApp = Awaited<ReturnType<typeof startUsageApp>>;
 

@@ -1,8 +1,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import type { PlanLimits } from '../../src/plans/plans.js';
-import type { TestDatabase } from './database.js';
+import type { PlanLimits } from '../../../src/plans/plans.js';
+import type { TestDatabase } from '../database.js';
 
 const UNLIMITED: PlanLimits = {
   ...{ tokensPerPeriod: null, tokenLimit: 'hard', requestsPerMinute: null, tokensPerMinute: null },

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type DodoPayments from 'dodopayments';
-import { addInterval, dodoTime, microsAt, microsOf } from '../simulators/virtual-time.js';
+import { addInterval, dodoTime, microsAt, microsOf } from '../../simulators/virtual-time.js';
 
 /** What Dodo puts around every payload. */
 export interface DodoEvent {
