@@ -67,6 +67,15 @@ async function start(folder: string, env: Record<string, string> = {}, user: { u
   return run('main.js', [], { cwd: folder, env: { PORT: String(await freePort()), ...env }, ...user });
 }
 
+/** Pastes the tour of the README into a shell in the folder. */
+async function pasteTour(one: Process, folder: string): Promise<string> {
+  const tour = /^## Tour$[^]*?^```sh\n([^]*?)^```$/m.exec(readFileSync('README.md', 'utf8'))?.[1];
+  if (tour === undefined) throw new Error('The README has no tour');
+  const { port } = new URL(one.url);
+  const env = { ...process.env, PORT: port };
+  return (await promisify(execFile)('bash', ['-c', tour.replace(':3000', `:${port}`)], { cwd: folder, env })).stdout;
+}
+
 /** All that it has to say to a newcomer is the last thing it prints. */
 async function welcomed(one: Process): Promise<Process> {
   await ready(one);
@@ -142,6 +151,15 @@ describe('npm start on a fresh machine', () => {
       code: 0,
       output: `${max!.email} is now an operator\n`,
     });
+  });
+
+  it('lets a newcomer paste the tour of the README twice', async () => {
+    for (const output of [await pasteTour(first, folder), await pasteTour(first, folder)]) {
+      expect(output.match(/"outcome":"inserted"/g)).toHaveLength(2);
+      for (const part of ['Idempotent-Replayed: true', '"key":"gpt-5-mini"', '"action":"api_key.created"', '"code":"email_not_verified"'])
+        expect(output).toContain(part);
+    }
+    await until('the tour shows the plan that Dodo sold', async () => (await pasteTour(first, folder)).includes('"tier":"business"'));
   });
 
   it('stops itself and the database at Ctrl-C', async () => {
