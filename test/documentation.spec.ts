@@ -31,7 +31,7 @@ describe('the configuration', () => {
 
 describe('the docs', () => {
   const documents = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'SECURITY.md', ...globSync('{docs,src}/**/*.md')];
-  const decisions = globSync('docs/decisions/*.md');
+  const decisions = globSync('docs/decisions/[0-9]*.md');
 
   /** The anchors of a page, as GitHub makes them of its headings. */
   const anchorsOf = (at: string) =>
@@ -87,6 +87,15 @@ describe('the docs', () => {
     const numbers = decisions.map((at) => Number(/\/(\d{4})-[a-z0-9-]+\.md$/.exec(at)?.[1])).toSorted((a, b) => a - b);
     expect(numbers.length).toBeGreaterThan(5);
     expect(numbers).toEqual(numbers.map((_, index) => index + 1));
+  });
+
+  it('list every decision by its title', () => {
+    const listed = readFileSync('docs/decisions/README.md', 'utf8').match(/^- .*$/gm)!;
+    const lines = decisions.map((at) => {
+      const name = path.basename(at);
+      return `- [${name.slice(0, 4)}](${name}) ${/^# \d{4} (.*)$/m.exec(readFileSync(at, 'utf8'))![1]}`;
+    });
+    expect(listed.toSorted()).toEqual(lines.toSorted());
   });
 
   it('have every decision and page that a comment names', () => {
