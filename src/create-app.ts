@@ -3,9 +3,10 @@ import type { NestExpressApplication } from '@nestjs/platform-express';
 import { Logger } from 'nestjs-pino';
 import type { Express, NextFunction, Request, Response } from 'express';
 import { documentedAccess } from './access/documented-access.js';
-import { spendBeforeBody } from './access/rate-limits/early-allowance.js';
 import { FailedDeliveries } from './access/rate-limits/failed-deliveries.service.js';
+import { limitBeforeBody } from './access/rate-limits/limit-before-body.js';
 import { RateLimiter } from './access/rate-limits/rate-limiter.service.js';
+import { refuseFailedDeliveries } from './access/rate-limits/refuse-failed-deliveries.js';
 import { AppModule } from './app.module.js';
 import { Arrivals } from './platform/http/arrivals.js';
 import { refuseUncleanInput } from './platform/http/bodies/clean-input.js';
@@ -69,10 +70,10 @@ function useMiddleware(app: NestExpressApplication, config: Config): void {
   app.use(closeWhileStopping(app.get(HealthService)));
   app.use(requireReadable);
   app.enableCors(corsFor(config.trustedOrigins));
-  app.use(app.get(FailedDeliveries).refuse);
+  app.use(refuseFailedDeliveries(app.get(FailedDeliveries)));
   app.use(requireJson);
   app.use(limitBody(config.bodyLimitBytes));
-  app.use(spendBeforeBody(app.get(RateLimiter)));
+  app.use(limitBeforeBody(app.get(RateLimiter)));
   // Compressed bodies are refused: a few bytes can become a mebibyte.
   app.useBodyParser('raw', { type: isForm, limit: MAX_FORM_BYTES, inflate: false });
   app.useBodyParser('raw', { type: () => true, limit: config.bodyLimitBytes, inflate: false });

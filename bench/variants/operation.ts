@@ -1,4 +1,5 @@
 import { AccessRepository } from '../../src/access/access.repository.js';
+import { RateLimitsRepository } from '../../src/access/rate-limits/rate-limits.repository.js';
 import { hashSessionToken } from '../../src/access/credentials/session-tokens.js';
 import { loadConfig } from '../../src/platform/config/config.js';
 import { createDatabase } from '../../src/platform/database/database.js';
@@ -17,6 +18,7 @@ const config = loadConfig({
 });
 const db = createDatabase(config);
 const access = new AccessRepository(db, config);
+const rateLimits = new RateLimitsRepository(db);
 const users = new UsersRepository(db);
 
 const SESSION = `SELECT s.id, s.user_id, u.operator, u.suspended_at
@@ -35,7 +37,8 @@ const operations = {
     return (turn: number) =>
       auth.api.getSession({ headers: new Headers({ cookie: `better-auth.session_token=${encodeURIComponent(bearerOf(turn))}` }) });
   },
-  spend: () => (turn: number) => access.spend('api', config.apiRateLimit, { tokenHash: hashSessionToken(tokenOf(turn)), fallback: '' }),
+  spend: () => (turn: number) =>
+    rateLimits.consumeCall('api', config.apiRateLimit, { tokenHash: hashSessionToken(tokenOf(turn)), fallbackKey: '' }),
   user: () => (turn: number) => users.findById(userIdOf(turn)),
   handWrittenUser: () => (turn: number) => raw('user', USER, userIdOf(turn)),
 };

@@ -22,41 +22,38 @@ export const ACCESS = 'access';
 export const SCOPES = 'scopes';
 export const LIMITS = 'limits';
 
-/** Who may call a route. A route that declares none is refused. */
+/** The callers of a route. A route without a declaration is refused. */
 export type Access = 'public' | 'signed-in' | 'operator' | readonly Role[];
 
-/** Which allowances a call spends: `api` and `usage` count by the caller, `auth` by the address, `mail` by the address and the email in the body. */
+/** `api` and `usage` count calls by caller, `auth` by address, `mail` by address and the email in the body. */
 export type Limit = 'api' | 'usage' | 'auth' | 'mail';
 
-/** Anybody, signed in or not. */
+/** Everyone, signed in or not. */
 export const Public = (): MethodDecorator => SetMetadata(ACCESS, 'public' satisfies Access);
 
-/** Every signed-in user, about what is their own. */
+/** Every signed-in user, for their own data. */
 export const SignedIn = (): MethodDecorator =>
-  applyDecorators(SetMetadata(ACCESS, 'signed-in' satisfies Access), Problems(...OF_EVERY_CALLER, SessionRequired));
+  applyDecorators(SetMetadata(ACCESS, 'signed-in' satisfies Access), Problems(...CALLER_PROBLEMS, SessionRequired));
 
-/** Operators of this installation: made by `npm run cli -- operator grant`, never over the API. */
+/** Operators of this installation. `npm run cli -- operator grant` appoints them; the API cannot. */
 export const Operator = (): MethodDecorator =>
-  applyDecorators(SetMetadata(ACCESS, 'operator' satisfies Access), Problems(...OF_EVERY_CALLER, SessionRequired, OperatorOnly));
+  applyDecorators(SetMetadata(ACCESS, 'operator' satisfies Access), Problems(...CALLER_PROBLEMS, SessionRequired, OperatorOnly));
 
-/**
- * Members of the organization in the path (`:organizationId`) with one of these roles; operators may read.
- * To everybody else the organization does not exist.
- */
+/** Members of the organization in the path (`:organizationId`) with one of these roles. Operators may read; others get 404. */
 export const Roles = (...roles: Role[]): MethodDecorator =>
   applyDecorators(
     SetMetadata(ACCESS, roles satisfies Access),
-    Problems(...OF_EVERY_CALLER, OrganizationNotFound, RoleRequired, SessionRequired),
+    Problems(...CALLER_PROBLEMS, OrganizationNotFound, RoleRequired, SessionRequired),
   );
 
-/** Besides, API keys of the organization that have all of these scopes. */
+/** Also admits API keys of the organization that have all of these scopes. */
 export const Scopes = (...scopes: ApiKeyScope[]): MethodDecorator =>
   applyDecorators(SetMetadata(SCOPES, scopes), ApiSecurity('apiKey', scopes), Problems(ScopeRequired));
 
-/** Spends these allowances instead of the general one; none for what is called by machines of the operator. */
+/** Counts calls against these limits instead of `api`; an empty list means no limit, for the operator's own machines. */
 export const Limited = (...limits: Limit[]): MethodDecorator & ClassDecorator => SetMetadata(LIMITS, limits);
 
-const OF_EVERY_CALLER = [
+const CALLER_PROBLEMS = [
   AmbiguousCredentials,
   SignedOut,
   InvalidCredentials,

@@ -2,11 +2,11 @@ import { createSecretKey, type KeyObject } from 'node:crypto';
 import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import type { Request, Response } from 'express';
-import { InvalidRequest } from '../platform/problems/problems.errors.js';
-import { isId } from '../platform/crypto/ids.js';
-import { clientAddressOf } from '../platform/http/network-addresses.js';
 import { Config } from '../platform/config/config.js';
 import { isTrustedOrigin } from '../platform/config/trusted-origins.js';
+import { isId } from '../platform/crypto/ids.js';
+import { clientAddressOf } from '../platform/http/network-addresses.js';
+import { InvalidRequest } from '../platform/problems/problems.errors.js';
 import { ACCESS, type Access, type Limit, LIMITS, SCOPES } from './access.decorators.js';
 import {
   AccessUndeclared,
@@ -25,41 +25,38 @@ import { hashApiKey } from './credentials/api-key-tokens.js';
 import { ClerkSignIn } from './credentials/clerk-sign-in.port.js';
 import { type ClerkIdentity, ClerkTokens } from './credentials/clerk-tokens.service.js';
 import { type Credential, readCredential } from './credentials/credentials.js';
+import { expiredCookieLine, type SessionCookieNames, sessionCookieNames, setCookieLine } from './credentials/session-cookies.js';
+import { hashSessionToken, readSignedToken } from './credentials/session-tokens.js';
 import { type Actor, type KeyPrincipal, originOf, type Principal, setPrincipal } from './principal.js';
+import type { LimitSubject } from './rate-limits/buckets.js';
 import { RateLimiter } from './rate-limits/rate-limiter.service.js';
-import {
-  expiredCookie,
-  hashSessionToken,
-  readSignedToken,
-  type SessionCookieNames,
-  sessionCookieNames,
-} from './credentials/session-tokens.js';
+import { countRequest, reportLimits } from './rate-limits/request-limits.js';
 
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 type SessionCredential = Extract<Credential, { kind: 'session' }>;
 
-interface Declared {
+/** What the decorators of a route declare. */
+interface RouteAccess {
   access: Access | undefined;
   scopes: readonly string[] | undefined;
   limits: readonly Limit[];
 }
 
-/** One request on its way through the guard. */
-interface AccessRequest extends Declared {
+interface AccessRequest extends RouteAccess {
   access: Access;
   request: Request;
   response: Response;
-  /** The organization that the path names, where the route asks for a role in it. */
+  /** Set when the route requires a role in the organization of its path. */
   organizationId?: string;
 }
 
-/** Stands before every route: who calls, may they, and not too fast. */
+/** Authenticates, rate limits and authorizes every request. */
 @Injectable()
 export class AccessGuard implements CanActivate {
   private readonly cookieNames: SessionCookieNames;
   private readonly sessionKey: KeyObject;
-  private readonly declared = new WeakMap<object, Declared>();
+  private readonly routes = new WeakMap<object, RouteAccess>();
 
   constructor(
     private readonly reflector: Reflector,
@@ -70,94 +67,96 @@ export class AccessGuard implements CanActivate {
     private readonly config: Config,
   ) {
     this.cookieNames = sessionCookieNames(config.publicUrl);
-    // Made of text anew for each request, it would cost more than the check.
+    // Created once: making it from text costs more than the check itself.
     this.sessionKey = createSecretKey(config.authSecret, 'utf8');
   }
 
   async canActivate(context: ExecutionContext): Promise<boolean> {
-    const declared = this.declarationOf(context);
-    const { access, limits } = declared;
+    const route = this.routeAccessOf(context);
+    const { access } = route;
     if (access === undefined) throw new AccessUndeclared();
     const http = context.switchToHttp();
     const [request, response] = [http.getRequest<Request>(), http.getResponse<Response>()];
+    const call: AccessRequest = { ...route, access, request, response };
 
     if (access === 'public') {
-      this.limiter.report(await this.limiter.spend(limits, request, {}), response);
+      await this.countByAddress(call);
       return true;
     }
-    const named: unknown = Array.isArray(access) ? request.params['organizationId'] : undefined;
-    const visit: AccessRequest = { ...declared, access, request, response, organizationId: isId(named) ? named.toLowerCase() : undefined };
-    const principal = await this.authenticate(visit);
-    if (Array.isArray(access) && visit.organizationId === undefined) throw malformedOrganizationId();
-    await this.authorize(principal, visit);
+    const given: unknown = Array.isArray(access) ? request.params['organizationId'] : undefined;
+    if (isId(given)) call.organizationId = given.toLowerCase();
+    const principal = await this.authenticate(call);
+    if (Array.isArray(access) && call.organizationId === undefined) throw malformedOrganizationId();
+    await this.authorize(principal, call);
     setPrincipal(request, principal);
     return true;
   }
 
-  private async authenticate(visit: AccessRequest): Promise<Principal | KeyPrincipal> {
-    const credential = await this.chargeOnFailure(() => readCredential(visit.request, this.cookieNames), visit);
-    if (credential?.kind === 'clerk') return this.authenticateClerk(credential.token, visit);
-    if (credential?.kind === 'api-key') return this.authenticateKey(credential.key, visit);
-    return this.authenticateSession(credential, visit);
+  private async authenticate(call: AccessRequest): Promise<Principal | KeyPrincipal> {
+    const credential = await this.chargeOnFailure(() => readCredential(call.request, this.cookieNames), call);
+    if (credential?.kind === 'clerk') return this.authenticateClerk(credential.token, call);
+    if (credential?.kind === 'api-key') return this.authenticateKey(credential.key, call);
+    return this.authenticateSession(credential, call);
   }
 
-  private async authenticateSession(credential: SessionCredential | undefined, visit: AccessRequest): Promise<Principal> {
-    const { request, response, limits, organizationId } = visit;
+  private async authenticateSession(credential: SessionCredential | undefined, call: AccessRequest): Promise<Principal> {
     const token = credential && readSignedToken(credential.token, this.sessionKey);
     const tokenHash = token === undefined ? undefined : hashSessionToken(token);
-    // One flight: the allowance is spent for whoever the session belongs to, found in its own statement.
-    const [spent, found] = await Promise.all([
-      this.limiter.spend(limits, request, { tokenHash }),
-      tokenHash === undefined ? undefined : this.repository.findSession(tokenHash, organizationId),
-    ]);
-    this.limiter.report(spent, response);
+    const lookUp = async () => (tokenHash === undefined ? undefined : this.repository.findSession(tokenHash, call.organizationId));
+    const found = await this.countAnd(lookUp, { tokenHash }, call);
     if (credential === undefined) throw new SignedOut();
     if (found === undefined) throw new InvalidCredentials();
-    // Another subdomain can plant a cookie of the legacy name: it counts for the sessions that have no other.
+    // Another subdomain can set a cookie with the legacy name, so it counts only for sessions that have no other.
     if (credential.hasLegacyName && !found.legacyCookie) throw new InvalidCredentials();
-    if (credential.fromCookie) this.requireTrustedOrigin(request);
-    if (credential.fromCookie && found.prolongedTo !== null) this.renewCookie(credential, found.prolongedTo, response);
-    return toPrincipal(found, visit);
+    if (credential.fromCookie) this.requireTrustedOrigin(call.request);
+    if (credential.fromCookie && found.extendedTo !== null) this.renewCookie(credential, found.extendedTo, call.response);
+    return toPrincipal(found, call);
   }
 
-  private async authenticateClerk(token: string, visit: AccessRequest): Promise<Principal> {
-    const { request, response, limits, organizationId } = visit;
-    const identity = await this.chargeOnFailure(() => this.clerkTokens.verify(token), visit);
-    const [spent, found] = await Promise.all([
-      this.limiter.spend(limits, request, { clerkUserId: identity.clerkUserId }),
-      this.repository.findClerkSession(identity, organizationId),
-    ]);
-    this.limiter.report(spent, response);
+  private async authenticateClerk(token: string, call: AccessRequest): Promise<Principal> {
+    const identity = await this.chargeOnFailure(() => this.clerkTokens.verify(token), call);
+    const lookUp = async () => this.repository.findClerkSession(identity, call.organizationId);
+    const found = await this.countAnd(lookUp, { clerkUserId: identity.clerkUserId }, call);
     const isNew = found?.sessionId == null && found?.refused !== true;
-    const known = isNew ? await this.meetClerkSession(identity, visit) : found;
+    const known = isNew ? await this.provisionClerkSession(identity, call) : found;
     if (known === undefined || known.refused || known.sessionId === null) throw new InvalidCredentials();
-    return toPrincipal({ ...known, sessionId: known.sessionId }, visit);
+    return toPrincipal({ ...known, sessionId: known.sessionId }, call);
   }
 
-  /** A flood of credentials that nobody can read spends its sender's allowance too. */
-  private async chargeOnFailure<T>(read: () => T | Promise<T>, { request, response, limits }: AccessRequest): Promise<T> {
-    try {
-      return await read();
-    } catch (error) {
-      this.limiter.report(await this.limiter.spend(limits, request, {}), response);
-      throw error;
-    }
-  }
-
-  private async meetClerkSession(identity: ClerkIdentity, { request, organizationId }: AccessRequest) {
+  private async provisionClerkSession(identity: ClerkIdentity, { request, organizationId }: AccessRequest) {
     await this.clerkSignIn.provision(identity, { ipAddress: clientAddressOf(request), userAgent: request.headers['user-agent'] });
     return this.repository.findClerkSession(identity, organizationId);
   }
 
-  private async authenticateKey(key: string, { request, response, limits }: AccessRequest): Promise<KeyPrincipal> {
+  private async authenticateKey(key: string, call: AccessRequest): Promise<KeyPrincipal> {
     const apiKeyHash = hashApiKey(key);
-    const [spent, found] = await Promise.all([this.limiter.spend(limits, request, { apiKeyHash }), this.repository.findApiKey(apiKeyHash)]);
-    this.limiter.report(spent, response);
+    const found = await this.countAnd(async () => this.repository.findApiKey(apiKeyHash), { apiKeyHash }, call);
     if (found === undefined) throw new InvalidCredentials();
-    return { ...found, actor: actorOf('api_key', found.apiKeyId, request) };
+    return { ...found, actor: actorOf('api_key', found.apiKeyId, call.request) };
   }
 
-  /** What the caller may do here; 404 where they may not even know that there is something. */
+  /** Counts the call and looks up its credential in one round trip. */
+  private async countAnd<T>(lookUp: () => Promise<T>, caller: Omit<LimitSubject, 'fallbackKey'>, call: AccessRequest): Promise<T> {
+    const [results, found] = await Promise.all([countRequest(this.limiter, call.limits, call.request, caller), lookUp()]);
+    reportLimits(results, call.response);
+    return found;
+  }
+
+  /** A malformed credential counts against its sender too, so that a flood of them is limited. */
+  private async chargeOnFailure<T>(read: () => T | Promise<T>, call: AccessRequest): Promise<T> {
+    try {
+      return await read();
+    } catch (error) {
+      await this.countByAddress(call);
+      throw error;
+    }
+  }
+
+  private async countByAddress({ limits, request, response }: AccessRequest): Promise<void> {
+    reportLimits(await countRequest(this.limiter, limits, request), response);
+  }
+
+  /** Answers 404 rather than 403 where the caller must not learn that the organization exists. */
   private async authorize(principal: Principal | KeyPrincipal, { access, scopes, organizationId, request }: AccessRequest): Promise<void> {
     if ('apiKeyId' in principal) {
       if (organizationId !== undefined && principal.organizationId !== organizationId) throw new OrganizationNotFound();
@@ -171,46 +170,46 @@ export class AccessGuard implements CanActivate {
       if (!access.includes(principal.role)) throw new RoleRequired();
       return;
     }
-    const mayLookIn = principal.operator && principal.organizationExists && SAFE_METHODS.has(request.method);
-    if (!mayLookIn) throw new OrganizationNotFound();
+    const mayRead = principal.operator && principal.organizationExists && SAFE_METHODS.has(request.method);
+    if (!mayRead) throw new OrganizationNotFound();
     await this.repository.recordOperatorRead(principal.userId, organizationId, { ...principal.actor, path: request.path });
   }
 
-  private declarationOf(context: ExecutionContext): Declared {
+  private routeAccessOf(context: ExecutionContext): RouteAccess {
     const handler = context.getHandler();
-    let declared = this.declared.get(handler);
-    if (declared === undefined) {
+    let route = this.routes.get(handler);
+    if (route === undefined) {
       const targets = [handler, context.getClass()];
-      declared = {
+      route = {
         access: this.reflector.getAllAndOverride<Access | undefined>(ACCESS, targets),
         scopes: this.reflector.getAllAndOverride<string[] | undefined>(SCOPES, targets),
         limits: this.reflector.getAllAndOverride<Limit[] | undefined>(LIMITS, targets) ?? ['api'],
       };
-      this.declared.set(handler, declared);
+      this.routes.set(handler, route);
     }
-    return declared;
+    return route;
   }
 
-  /** Browsers send cookies along from any site; only the Origin tells whose page asked. */
+  /** Browsers send cookies with requests from any site; only the Origin names the site. */
   private requireTrustedOrigin(request: Request): void {
     if (SAFE_METHODS.has(request.method)) return;
     const { origin } = request.headers;
     if (origin === undefined || !isTrustedOrigin(this.config.trustedOrigins, origin)) throw new UntrustedOrigin();
   }
 
-  /** The row lives longer now; so must the browser's cookie. */
+  /** The session was extended, so the browser must keep its cookie longer too. */
   private renewCookie({ token, hasLegacyName }: SessionCredential, expiresAt: Date, response: Response): void {
     const maxAge = Math.max(0, Math.floor((expiresAt.getTime() - Date.now()) / 1000));
-    const secure = this.config.publicUrl.startsWith('https:') ? '; Secure' : '';
-    response.append('set-cookie', `${this.cookieNames.current}=${token}; Max-Age=${maxAge}; Path=/; HttpOnly; SameSite=Lax${secure}`);
-    if (hasLegacyName) response.append('set-cookie', expiredCookie(this.cookieNames.legacy!));
+    const secure = this.config.publicUrl.startsWith('https:');
+    response.append('set-cookie', setCookieLine(this.cookieNames.current, token, { maxAge, secure }));
+    if (hasLegacyName) response.append('set-cookie', expiredCookieLine(this.cookieNames.legacy!));
   }
 }
 
 function toPrincipal(found: SessionAccess, { request }: AccessRequest): Principal {
   if (found.suspended) throw new UserSuspended();
-  const { userId, sessionId, operator, role = null, organization = false } = found;
-  return { userId, sessionId, operator, role, organizationExists: organization, actor: actorOf('user', userId, request) };
+  const { userId, sessionId, operator, role = null, organizationExists = false } = found;
+  return { userId, sessionId, operator, role, organizationExists, actor: actorOf('user', userId, request) };
 }
 
 function actorOf(kind: Actor['kind'], id: string, request: Request): Actor {

@@ -1,14 +1,26 @@
 import { Module } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
+import { JobsModule } from '../jobs/jobs.module.js';
 import { AccessGuard } from './access.guard.js';
 import { AccessRepository } from './access.repository.js';
 import { ClerkTokens } from './credentials/clerk-tokens.service.js';
 import { FailedDeliveries } from './rate-limits/failed-deliveries.service.js';
 import { RateLimiter } from './rate-limits/rate-limiter.service.js';
+import { RateLimitsCleanup } from './rate-limits/rate-limits.job.js';
+import { RateLimitsRepository } from './rate-limits/rate-limits.repository.js';
 
-/** The guard before every route. Whoever uses it provides `ClerkSignIn` globally. */
+/** The guard of every route. Needs a global provider of `ClerkSignIn`. */
 @Module({
-  providers: [AccessRepository, FailedDeliveries, RateLimiter, ClerkTokens, { provide: APP_GUARD, useClass: AccessGuard }],
+  imports: [JobsModule],
+  providers: [
+    AccessRepository,
+    ClerkTokens,
+    FailedDeliveries,
+    RateLimiter,
+    RateLimitsCleanup,
+    RateLimitsRepository,
+    { provide: APP_GUARD, useClass: AccessGuard },
+  ],
   exports: [RateLimiter],
 })
 export class AccessModule {}

@@ -3,9 +3,9 @@ import type { DocumentedAccess } from '../platform/openapi/document.js';
 import type { Route } from '../platform/openapi/routes.js';
 import { ACCESS, LIMITS } from './access.decorators.js';
 import { RateLimited } from './access.errors.js';
-import { sessionCookieNames } from './credentials/session-tokens.js';
+import { sessionCookieNames } from './credentials/session-cookies.js';
 
-/** What the decorators of this folder declare, for the OpenAPI document. */
+/** Reads the access decorators for the OpenAPI document. */
 export const documentedAccess: DocumentedAccess = {
   sessionCookie: sessionCookieNames('http://localhost').current,
   isPublic: (route) => metadataOf(ACCESS, route) === 'public',

@@ -5,7 +5,7 @@ import { clientAddressOf } from '../platform/http/network-addresses.js';
 import { requestIdOf } from '../platform/http/request-id.js';
 import type { Role } from '../memberships/organization-memberships.table.js';
 
-/** Who causes a change, for the audit log. */
+/** The cause of a change, for the audit log. */
 export interface Actor {
   kind: ActorKind;
   /** Null for the system. */
@@ -14,27 +14,24 @@ export interface Actor {
   ipAddress: string | null;
 }
 
-/** Which request caused something, and from where. */
 export function originOf(request: Request): Pick<Actor, 'requestId' | 'ipAddress'> {
   return { requestId: requestIdOf(request), ipAddress: clientAddressOf(request) ?? null };
 }
 
-/** What the system does by itself: jobs, commands, providers' events. */
+/** The actor of jobs, commands and provider events. */
 export const SYSTEM: Actor = { kind: 'system', id: null, requestId: null, ipAddress: null };
 
-/** A signed-in user, as the guard found out. */
+/** A signed-in user. */
 export interface Principal {
   userId: string;
   sessionId: string;
   operator: boolean;
-  /** In the organization of the path; null for an operator who looks in. */
+  /** The role in the organization of the path; null for an operator who reads it. */
   role: Role | null;
-  /** Whether the organization of the path exists, member or not. */
   organizationExists: boolean;
   actor: Actor;
 }
 
-/** An API key, as the guard found out. */
 export interface KeyPrincipal {
   apiKeyId: string;
   organizationId: string;
@@ -46,20 +43,19 @@ interface WithPrincipal extends Request {
   principal?: Principal | KeyPrincipal;
 }
 
-/** Attaches the caller to the request. */
 export function setPrincipal(request: Request, principal: Principal | KeyPrincipal): void {
   (request as WithPrincipal).principal = principal;
 }
 
 export function principalOf(request: Request): Principal | KeyPrincipal {
   const { principal } = request as WithPrincipal;
-  if (principal === undefined) throw new Error('There is no caller on a route that lets in callers who are not signed in');
+  if (principal === undefined) throw new Error('A public route has no caller');
   return principal;
 }
 
-/** The signed-in user who calls; a route with `@Scopes()` may meet an API key instead and must not use it. */
+/** The signed-in user. Not for a route with `@Scopes()`, because an API key may call it. */
 export const Caller = createParamDecorator((_: unknown, context: ExecutionContext): Principal => {
   const principal = principalOf(context.switchToHttp().getRequest<Request>());
-  if ('apiKeyId' in principal) throw new Error('@Caller() on a route that lets in API keys');
+  if ('apiKeyId' in principal) throw new Error('@Caller() cannot be used on a route that admits API keys');
   return principal;
 });

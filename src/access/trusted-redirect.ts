@@ -7,7 +7,7 @@ import { isTrustedOrigin } from '../platform/config/trusted-origins.js';
 import { UntrustedRedirect } from './access.errors.js';
 
 /**
- * A path on this host, or an address of an origin we trust, written out in full.
+ * Resolves a path on this host, or a URL of a trusted origin, to a full URL.
  *
  * @throws {UntrustedRedirect}
  */
@@ -23,8 +23,8 @@ export function trustedRedirect(
 }
 
 /**
- * Where to send the browser afterwards. Browsers read a backslash as a slash. Other clients do not and would see
- * another host, so an address with one is written out as browsers read it.
+ * Validates a redirect target. Browsers read a backslash as a slash, other clients would see another host, so a URL
+ * with a backslash is normalised as browsers read it.
  */
 export const IsRedirect = (): PropertyDecorator =>
   applyDecorators(
@@ -37,6 +37,6 @@ export const IsRedirect = (): PropertyDecorator =>
   );
 
 export function isTrustedUrl(trusted: readonly string[], { origin, protocol }: URL): boolean {
-  // A blob: has the origin of its page.
+  // A blob: URL has the origin of its page.
   return /^https?:$/.test(protocol) && isTrustedOrigin(trusted, origin);
 }

@@ -3,7 +3,6 @@ import { AccessModule } from '../access/access.module.js';
 import { ClerkSignIn } from '../access/credentials/clerk-sign-in.port.js';
 import { AccountsModule } from '../accounts/accounts.module.js';
 import { AuditModule } from '../audit/audit.module.js';
-import { JobsModule } from '../jobs/jobs.module.js';
 import { MailModule } from '../mail/mail.module.js';
 import { OrganizationsModule } from '../organizations/organizations.module.js';
 import { OutboxModule } from '../outbox/outbox.module.js';
@@ -28,17 +27,7 @@ import { Passwords } from './passwords/passwords.service.js';
 /** Global only for `ClerkSignIn`, which the guard asks for without knowing us. */
 @Global()
 @Module({
-  imports: [
-    AccessModule,
-    AuditModule,
-    UsersModule,
-    AccountsModule,
-    SessionsModule,
-    OrganizationsModule,
-    OutboxModule,
-    MailModule,
-    JobsModule,
-  ],
+  imports: [AccessModule, AuditModule, UsersModule, AccountsModule, SessionsModule, OrganizationsModule, OutboxModule, MailModule],
   controllers: [AuthController, MailLinksController],
   providers: [
     AuthService,

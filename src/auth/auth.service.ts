@@ -4,9 +4,9 @@ import { fromNodeHeaders } from 'better-auth/node';
 import type { Request, Response } from 'express';
 import { originOf, type Principal } from '../access/principal.js';
 import { readCredential } from '../access/credentials/credentials.js';
-import { RateLimiter } from '../access/rate-limits/rate-limiter.service.js';
 import { trustedRedirect } from '../access/trusted-redirect.js';
-import { sessionCookieNames, signSessionToken } from '../access/credentials/session-tokens.js';
+import { sessionCookieNames } from '../access/credentials/session-cookies.js';
+import { signSessionToken } from '../access/credentials/session-tokens.js';
 import { AccountsService } from '../accounts/accounts.service.js';
 import { ProviderTokens } from '../accounts/provider-tokens.service.js';
 import { SecurityMails } from '../accounts/security-mails.service.js';
@@ -14,7 +14,6 @@ import { AuditService } from '../audit/audit.service.js';
 import { ManagedByClerk } from '../platform/problems/problems.errors.js';
 import { Config } from '../platform/config/config.js';
 import { createDatabase, type Database } from '../platform/database/database.js';
-import { JobsService } from '../jobs/jobs.service.js';
 import { OutboxService } from '../outbox/outbox.service.js';
 import { Takeovers } from '../users/takeovers.service.js';
 import { UsersService } from '../users/users.service.js';
@@ -59,10 +58,8 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
     mails: AuthMails,
     private readonly outbox: OutboxService,
     private readonly users: UsersService,
-    private readonly limiter: RateLimiter,
     private readonly attempts: PasswordAttempts,
     private readonly devices: KnownDevices,
-    private readonly jobs: JobsService,
     private readonly legacyCookies: LegacyCookies,
     private readonly verifications: EmailVerifications,
     securityMails: SecurityMails,
@@ -88,12 +85,6 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
 
   onModuleInit(): void {
     this.outbox.handle(RESET_REQUESTED, (payload) => this.sendPasswordReset(payload as ResetRequest));
-    this.jobs.register({
-      name: 'sweep_rate_limits',
-      description: 'Removes allowances that are whole again',
-      everySeconds: 300,
-      run: (signal) => this.limiter.sweep(signal),
-    });
   }
 
   async onApplicationShutdown(): Promise<void> {

@@ -1,6 +1,8 @@
 import { hash } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
-import { type Bound, emailKey, RateLimiter } from '../access/rate-limits/rate-limiter.service.js';
+import type { Bucket } from '../access/rate-limits/buckets.js';
+import { hashEmail } from '../access/rate-limits/hashed-email.js';
+import { RateLimiter } from '../access/rate-limits/rate-limiter.service.js';
 import { Config } from '../platform/config/config.js';
 import type { RateLimit } from '../platform/config/value-types.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
@@ -31,8 +33,8 @@ export class MailLimits {
    */
   async count(mail: Counted, db?: Queryable): Promise<number | undefined> {
     if (db === undefined) return this.db.transaction((tx) => this.count(mail, tx));
-    for (const { key, policy } of this.boundsOf(mail)) {
-      const wait = await this.limiter.spendIn(db, key, policy);
+    for (const bucket of this.boundsOf(mail)) {
+      const wait = await this.limiter.consumeIn(db, bucket);
       if (wait !== undefined) return wait;
     }
     return undefined;
@@ -42,14 +44,14 @@ export class MailLimits {
    * Always in this order, in which transactions take the locks of the rows. Each kind has bounds of its own, and so
    * has each sender and each page: nobody uses up what somebody else needs.
    */
-  private boundsOf(mail: Counted): Bound[] {
+  private boundsOf(mail: Counted): Bucket[] {
     const { kind, to, isKnown = false, page = '', sender = {} } = mail;
     const { mailRateLimit: recipient, mailSenderRateLimit: bySender } = this.config;
-    const address = emailKey(to);
+    const address = hashEmail(to);
     const mailbox = mailboxOf(to);
     const everybody = { key: `mail:${kind}:everybody:${address}`, policy: times(recipient, ADDRESS_FACTOR) };
-    const tagged = { key: `mail:${kind}:tagged:${emailKey(mailbox)}`, policy: times(recipient, TAGGED_FACTOR) };
-    const bounds: Bound[] = [];
+    const tagged = { key: `mail:${kind}:tagged:${hashEmail(mailbox)}`, policy: times(recipient, TAGGED_FACTOR) };
+    const bounds: Bucket[] = [];
     if (MAIL_KINDS[kind] === 'notice') bounds.push({ key: `mail:${kind}:to:${address}`, policy: times(recipient, NOTICE_FACTOR) });
     else if (kind === 'invitation') {
       bounds.push({ key: `mail:${kind}:by:${sender.userId}:to:${address}`, policy: recipient });

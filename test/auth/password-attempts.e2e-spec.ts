@@ -162,7 +162,7 @@ describe('guesses at a password', () => {
       const secure = await startTestApp({ PUBLIC_URL: 'https://api.example.com' });
       try {
         const overHttps = await secure.http.post('/v1/auth/sign-up/email').send({ email: newEmail(), name: 'C', password: PASSWORD });
-        expect(deviceOf(overHttps)).toMatch(/^__Host-tenantry\.device=.*; Path=\/; HttpOnly; SameSite=Lax; Secure$/);
+        expect(deviceOf(overHttps)).toMatch(/^__Host-tenantry\.device=.*; Path=\/; HttpOnly; Secure; SameSite=Lax$/);
       } finally {
         await secure.close();
       }

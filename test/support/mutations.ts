@@ -92,7 +92,7 @@ export const MUTATIONS: Mutation[] = [
     operations: ['listMemberships'],
   },
   { file: GUARD, search: ' && SAFE_METHODS.has(request.method)', replace: '', callers: ['operator'], operations: ['updateOrganization'] },
-  { file: GUARD, search: 'if (!mayLookIn)', replace: 'if (false)', callers: ['outsider'], operations: READS },
+  { file: GUARD, search: 'if (!mayRead)', replace: 'if (false)', callers: ['outsider'], operations: READS },
   { file: GUARD, search: 'if (found.suspended)', replace: 'if (false)', callers: ['session of a suspended admin'], operations: READS },
   {
     file: GUARD,

@@ -1,7 +1,7 @@
 import type { ClerkIdentity } from './clerk-tokens.service.js';
 
-/** What `access/` needs from the house when it meets a Clerk session for the first time; `auth/` fills it. */
+/** Lets the guard create the rows of a Clerk session on its first request. Implemented in `auth/`. */
 export abstract class ClerkSignIn {
-  /** Makes the missing rows of user and session. Changes nothing for an id whose row is a tombstone or was purged. */
+  /** Creates the missing user and session rows. Does nothing when the user was deleted or purged. */
   abstract provision(identity: ClerkIdentity, device: { ipAddress?: string; userAgent?: string }): Promise<void>;
 }

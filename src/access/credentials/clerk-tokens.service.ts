@@ -8,15 +8,15 @@ import { InvalidCredentials } from '../access.errors.js';
 
 const CLOCK_TOLERANCE_SECONDS = 5;
 
-/** Who a Clerk session token speaks for. */
+/** The user and session that a Clerk session token identifies. */
 export interface ClerkIdentity {
   clerkUserId: string;
   clerkSessionId: string;
 }
 
 /**
- * Checks Clerk session tokens offline: against `CLERK_JWT_KEY`, or against a key set that is fetched once
- * and kept. Clerk's own `verifyToken` does not look at the issuer, hence jose.
+ * Verifies Clerk session tokens offline, with `CLERK_JWT_KEY` or with a key set that is fetched once and cached.
+ * Uses jose because Clerk's own `verifyToken` does not check the issuer.
  *
  * Claims: https://clerk.com/docs/guides/sessions/session-tokens
  */
@@ -39,8 +39,8 @@ export class ClerkTokens {
   }
 
   /**
-   * @throws {InvalidCredentials} for any token that is not a live session token of our instance
-   * @throws {ServiceUnavailable} when the key set has to be fetched and cannot be
+   * @throws {InvalidCredentials} unless the token is a valid session token of our Clerk instance
+   * @throws {ServiceUnavailable} when the key set cannot be fetched
    */
   async verify(token: string): Promise<ClerkIdentity> {
     if (this.clerk === undefined || this.key === undefined) throw new InvalidCredentials();
@@ -50,32 +50,32 @@ export class ClerkTokens {
       requiredClaims: ['exp', 'iat', 'sub', 'sid'],
       clockTolerance: CLOCK_TOLERANCE_SECONDS,
     }).catch(refuse);
-    // jose checks `iat` only together with a greatest age.
+    // jose checks `iat` only together with a maximum age.
     if (typeof payload.iat !== 'number' || payload.iat > Date.now() / 1000 + CLOCK_TOLERANCE_SECONDS) throw new InvalidCredentials();
     return this.identityOf(payload);
   }
 
   private identityOf({ sub, sid, azp, sts }: JWTPayload & { sid?: unknown; azp?: unknown; sts?: unknown }): ClerkIdentity {
-    // Clerk leaves `azp` out where there is no Origin (native apps); where it stands it must be ours.
+    // Clerk omits `azp` when there is no Origin (native apps). When present, it must be one of ours.
     const partyIsOurs = azp === undefined || (typeof azp === 'string' && isTrustedOrigin(this.clerk!.authorizedParties, azp));
-    // A pending session still owes Clerk a task (choosing an organization, a second factor): not signed in.
+    // A pending session still has a task to finish at Clerk (choose an organization, a second factor): not signed in.
     if (!partyIsOurs || sts === 'pending' || !isClerkId(sub) || !isClerkId(sid)) throw new InvalidCredentials();
     return { clerkUserId: sub, clerkSessionId: sid };
   }
 }
 
-/** They go into queries and rows: no NUL, no lone surrogate, nothing endless. */
+/** The ids are stored in the database, which accepts no NUL and no lone surrogate. */
 function isClerkId(value: unknown): value is string {
   return typeof value === 'string' && /^[\x21-\x7e]{1,255}$/.test(value);
 }
 
 function refuse(error: unknown): never {
-  // jose's own errors are about the token, but for those of fetching: a time-out, an answer that is no key set, any other answer (generic).
-  const isAboutKeys = error instanceof errors.JWKSTimeout || error instanceof errors.JWKSInvalid;
-  const keysAreAway = !(error instanceof errors.JOSEError) || isAboutKeys || error.code === 'ERR_JOSE_GENERIC';
-  if (keysAreAway)
+  // jose's own errors concern the token, except the ones about fetching keys: a timeout, an invalid key set, any other response (generic).
+  const isFetchError = error instanceof errors.JWKSTimeout || error instanceof errors.JWKSInvalid;
+  const keysAreUnavailable = !(error instanceof errors.JOSEError) || isFetchError || error.code === 'ERR_JOSE_GENERIC';
+  if (keysAreUnavailable)
     throw new ServiceUnavailable({
-      detail: 'The keys of the identity provider cannot be read right now.',
+      detail: 'The signing keys of the identity provider are unavailable. Try again shortly.',
       headers: { 'retry-after': '5' },
     });
   throw new InvalidCredentials();

@@ -1,8 +1,9 @@
+import { parseCookie } from 'cookie';
 import type { Request } from 'express';
 import { AmbiguousCredentials, InvalidCredentials } from '../access.errors.js';
-import type { SessionCookieNames } from './session-tokens.js';
+import type { SessionCookieNames } from './session-cookies.js';
 
-/** What a request shows to say who sends it. */
+/** The proof of identity that a request carries. */
 export type Credential =
   | { kind: 'session'; token: string; fromCookie: boolean; hasLegacyName?: boolean }
   | { kind: 'clerk'; token: string }
@@ -10,12 +11,12 @@ export type Credential =
   | undefined;
 
 /**
- * An explicit header beats the ambient cookie, and a wrong one never falls through to it.
+ * A header takes precedence over a cookie. A malformed header is refused and never falls back to the cookie.
  *
- * @throws {AmbiguousCredentials} for two headers at once
- * @throws {InvalidCredentials} for a header we cannot read
+ * @throws {AmbiguousCredentials} when both headers are sent
+ * @throws {InvalidCredentials} when a header is malformed
  */
-export function readCredential(request: Request, cookieNames: SessionCookieNames): Credential {
+export function readCredential(request: Pick<Request, 'headers'>, cookieNames: SessionCookieNames): Credential {
   const { authorization } = request.headers;
   const key = request.headers['x-api-key'];
   if (authorization !== undefined && key !== undefined) throw new AmbiguousCredentials();
@@ -26,19 +27,12 @@ export function readCredential(request: Request, cookieNames: SessionCookieNames
   if (authorization !== undefined) {
     const token = /^Bearer +(\S+) *$/i.exec(authorization)?.[1];
     if (token === undefined) throw new InvalidCredentials();
-    // A JWT has three parts, our signed token two.
+    // A JWT has three parts; our signed token has two.
     return token.split('.').length === 3 ? { kind: 'clerk', token } : { kind: 'session', token, fromCookie: false };
   }
-  const cookie = readCookie(request.headers.cookie, cookieNames.current);
-  if (cookie !== undefined) return { kind: 'session', token: cookie, fromCookie: true };
-  const legacy = cookieNames.legacy === undefined ? undefined : readCookie(request.headers.cookie, cookieNames.legacy);
+  const cookies = parseCookie(request.headers.cookie ?? '');
+  const current = cookies[cookieNames.current];
+  if (current !== undefined) return { kind: 'session', token: current, fromCookie: true };
+  const legacy = cookieNames.legacy === undefined ? undefined : cookies[cookieNames.legacy];
   return legacy === undefined ? undefined : { kind: 'session', token: legacy, fromCookie: true, hasLegacyName: true };
-}
-
-export function readCookie(header: string | undefined, name: string): string | undefined {
-  for (const part of header?.split(';') ?? []) {
-    const equals = part.indexOf('=');
-    if (equals !== -1 && part.slice(0, equals).trim() === name) return part.slice(equals + 1).trim();
-  }
-  return undefined;
 }

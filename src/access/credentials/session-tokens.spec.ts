@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { hashSessionToken, readSignedToken, sessionCookieNames, signSessionToken } from './session-tokens.js';
+import { hashSessionToken, readSignedToken, signSessionToken } from './session-tokens.js';
 
 const SECRET = 'a secret that is long enough to be one';
 
@@ -37,13 +37,5 @@ describe('session tokens', () => {
     expect(hashSessionToken('token')).toBe('PEaenWxYddN6Q_NT1PiOYfz4EsZu7jRXRlpAsNpBU-A');
     expect(hashSessionToken('token')).toMatch(/^[\w-]{43}$/);
     expect(hashSessionToken('token')).not.toBe(hashSessionToken('tokem'));
-  });
-
-  it('travel in a cookie that only this host can set, where it is served over https', () => {
-    expect(sessionCookieNames('https://api.example.com')).toEqual({
-      current: '__Host-better-auth.session_token',
-      legacy: '__Secure-better-auth.session_token',
-    });
-    expect(sessionCookieNames('http://localhost:3000')).toEqual({ current: 'better-auth.session_token', legacy: undefined });
   });
 });

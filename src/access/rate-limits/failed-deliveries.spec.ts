@@ -13,7 +13,7 @@ describe('an address whose deliveries fail', () => {
   let deliveries: FailedDeliveries;
   beforeEach(() => {
     deliveries = new FailedDeliveries(clock);
-    for (let failure = 0; failure < MAX_FAILURES; failure += 1) deliveries.failed('client');
+    for (let failure = 0; failure < MAX_FAILURES; failure += 1) deliveries.recordFailure('client');
   });
 
   it('waits for a window', () => {
@@ -29,15 +29,15 @@ describe('an address whose deliveries fail', () => {
     clock.ms += 1;
     expect([deliveries.takeProbe('client'), deliveries.takeProbe('client')]).toEqual([true, false]);
     // A bad one brings no further one.
-    deliveries.failed('client');
+    deliveries.recordFailure('client');
     expect(deliveries.takeProbe('client')).toBe(false);
-    deliveries.succeeded('client');
+    deliveries.recordSuccess('client');
     expect(deliveries.secondsToWait('client')).toBe(0);
   });
 
   it('waits no longer for deliveries that were on their way, and stops nobody else', () => {
     clock.ms += 500;
-    deliveries.failed('client');
+    deliveries.recordFailure('client');
     expect([deliveries.secondsToWait('client'), deliveries.secondsToWait('other')]).toEqual([WINDOW_SECONDS, 0]);
     clock.ms += (WINDOW_SECONDS - 0.5) * 1000;
     expect(deliveries.secondsToWait('client')).toBe(0);
@@ -45,25 +45,25 @@ describe('an address whose deliveries fail', () => {
 
   it('begins anew in each window', () => {
     for (let window = 0; window < 5; window += 1) {
-      for (let failure = 1; failure < MAX_FAILURES; failure += 1) deliveries.failed('other');
+      for (let failure = 1; failure < MAX_FAILURES; failure += 1) deliveries.recordFailure('other');
       clock.ms += WINDOW_SECONDS * 1000;
     }
     expect(deliveries.secondsToWait('other')).toBe(0);
   });
 
   it('is never refused within a day of a good one', () => {
-    deliveries.succeeded('client');
-    for (let failure = 0; failure < 1000; failure += 1) deliveries.failed('client');
+    deliveries.recordSuccess('client');
+    for (let failure = 0; failure < 1000; failure += 1) deliveries.recordFailure('client');
     expect(deliveries.secondsToWait('client')).toBe(0);
     clock.ms += 24 * 3600_000;
-    for (let failure = 0; failure < MAX_FAILURES; failure += 1) deliveries.failed('client');
+    for (let failure = 0; failure < MAX_FAILURES; failure += 1) deliveries.recordFailure('client');
     expect(deliveries.secondsToWait('client')).toBe(WINDOW_SECONDS);
   });
 
   it('is forgotten when 10,000 others were heard of later', () => {
     for (let other = 0; other < 10_001; other += 1) {
-      deliveries.failed(`other ${other}`);
-      deliveries.succeeded(`provider ${other}`);
+      deliveries.recordFailure(`other ${other}`);
+      deliveries.recordSuccess(`provider ${other}`);
     }
     expect([deliveries.size, deliveries.secondsToWait('client')]).toEqual([20_000, 0]);
   });

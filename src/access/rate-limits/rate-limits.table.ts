@@ -2,12 +2,12 @@ import { sql } from 'drizzle-orm';
 import { pgTable, text, timestamp } from 'drizzle-orm/pg-core';
 
 /**
- * One row a caller: the time at which its allowance is whole again (GCRA's theoretical arrival time).
- * The migration makes the table UNLOGGED: after a crash of the server all allowances are whole.
+ * One row per bucket: the time at which it is full again (GCRA's theoretical arrival time).
+ * The migration makes the table UNLOGGED: after a crash of the server all buckets are full.
  */
 export const rateLimits = pgTable('rate_limits', {
   key: text('key').primaryKey(),
-  // Without an index: every hit would have to move in it too.
+  // Not indexed: every call would have to update the index too.
   wholeAt: timestamp('whole_at', { withTimezone: true, mode: 'string' })
     .notNull()
     .default(sql`now()`),

@@ -1,7 +1,7 @@
 import { betterAuth } from 'better-auth';
 import { APIError, createAuthMiddleware, getOAuthState } from 'better-auth/api';
 import { bearer } from 'better-auth/plugins';
-import { cookiePrefixes } from '../../access/credentials/session-tokens.js';
+import { cookiePrefixes } from '../../access/credentials/session-cookies.js';
 import { isEmail } from '../../platform/text/emails.js';
 import { newId } from '../../platform/crypto/ids.js';
 import type { Config } from '../../platform/config/config.js';

@@ -1,7 +1,8 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import type { Request, Response } from 'express';
-import { readCookie } from '../../access/credentials/credentials.js';
+import { parseCookie, stringifyCookie } from 'cookie';
+import { readCookie, setCookieLine } from '../../access/credentials/session-cookies.js';
 import { addressBlockOf, clientAddressOf } from '../../platform/http/network-addresses.js';
 import { Config } from '../../platform/config/config.js';
 import { AuthRepository } from '../auth.repository.js';
@@ -46,16 +47,12 @@ export class KnownDevices {
     if (this.deviceIn(request, passwordHash) !== undefined) return;
     const id = randomBytes(16).toString('base64url');
     const value = `${id}.${this.seal(id, passwordHash)}`;
-    const secure = this.isSecure ? '; Secure' : '';
-    response.append('set-cookie', `${this.cookieName}=${value}; Max-Age=${LIFETIME_SECONDS}; Path=/; HttpOnly; SameSite=Lax${secure}`);
+    response.append('set-cookie', setCookieLine(this.cookieName, value, { maxAge: LIFETIME_SECONDS, secure: this.isSecure }));
   }
 
   /** Removes our cookie: Better Auth demands an Origin for a sign-in with any cookie. */
   withoutCookie(header: string): string {
-    return header
-      .split(/; */)
-      .filter((pair) => !pair.startsWith(`${this.cookieName}=`))
-      .join('; ');
+    return stringifyCookie({ ...parseCookie(header), [this.cookieName]: undefined });
   }
 
   private deviceIn(request: Request, passwordHash: string | null): string | undefined {

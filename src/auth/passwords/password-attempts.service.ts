@@ -1,7 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import type { Request } from 'express';
 import { RateLimited } from '../../access/access.errors.js';
-import { type Bound, emailKey, RateLimiter } from '../../access/rate-limits/rate-limiter.service.js';
+import type { Bucket } from '../../access/rate-limits/buckets.js';
+import { hashEmail } from '../../access/rate-limits/hashed-email.js';
+import { RateLimiter } from '../../access/rate-limits/rate-limiter.service.js';
 import { addressBlockOf, clientAddressOf } from '../../platform/http/network-addresses.js';
 import { Config } from '../../platform/config/config.js';
 import type { RateLimit } from '../../platform/config/value-types.js';
@@ -41,7 +43,7 @@ export class PasswordAttempts {
   async run<T>(target: Target, request: Request, check: () => Promise<T>): Promise<T> {
     const bounds = await this.boundsOf(target, request);
     // Counted before the outcome is known: of a thousand guesses at once no more get through than one after the other.
-    const wait = await this.limiter.spendAll(bounds);
+    const wait = await this.limiter.consumeAll(bounds);
     if (wait !== undefined)
       throw new RateLimited({
         detail: 'Too many wrong passwords. Wait for the time in Retry-After, or reset the password.',
@@ -58,9 +60,9 @@ export class PasswordAttempts {
     }
   }
 
-  private async boundsOf(target: Target, request: Request): Promise<Bound[]> {
+  private async boundsOf(target: Target, request: Request): Promise<Bucket[]> {
     if ('sessionId' in target) return this.stepsOf(`session:${target.sessionId}`);
-    const email = emailKey(target.email);
+    const email = hashEmail(target.email);
     const known = await this.devices.recognize(target.email, request);
     if (known !== undefined) return this.stepsOf('deviceId' in known ? `device:${known.deviceId}` : `known:${email}:${known.addressBlock}`);
     const block = addressBlockOf(clientAddressOf(request));
@@ -71,7 +73,7 @@ export class PasswordAttempts {
     ];
   }
 
-  private stepsOf(key: string): Bound[] {
+  private stepsOf(key: string): Bucket[] {
     return STEPS.map((factors, step) => ({ key: `signIn:${key}:${step}`, policy: this.times(factors) }));
   }
 

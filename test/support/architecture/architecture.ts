@@ -21,7 +21,7 @@ const LEAVES: Record<string, string[]> = {
   platform: [],
   owners: ['platform'],
   sync: ['platform', 'owners'],
-  access: ['platform', 'owners', 'sync'],
+  access: ['platform', 'owners', 'sync', 'jobs'],
   plans: ['platform', 'owners', 'access'],
 };
 

@@ -1,0 +1,89 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { sql } from 'drizzle-orm';
+import type { RateLimit } from '../../platform/config/value-types.js';
+import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
+import type { Bucket, BucketState, LimitSubject } from './buckets.js';
+
+/**
+ * GCRA in one statement; the lock on the row makes it exact across replicas. A refused call holds that lock already,
+ * so the second read sees what others wrote after the statement began.
+ */
+const gcra = ({ microseconds, seconds }: { microseconds: string | number; seconds: string | number }) => `
+  consumed AS (
+    INSERT INTO rate_limits AS r (key, whole_at)
+    SELECT key, clock_timestamp() + ${microseconds} * interval '1 microsecond' FROM bucket
+    ON CONFLICT (key) DO UPDATE SET whole_at = greatest(r.whole_at, clock_timestamp()) + ${microseconds} * interval '1 microsecond'
+      WHERE greatest(r.whole_at, clock_timestamp()) + ${microseconds} * interval '1 microsecond' <= clock_timestamp() + ${seconds} * interval '1 second'
+    RETURNING whole_at),
+  refused AS (
+    SELECT r.whole_at FROM rate_limits r JOIN bucket ON r.key = bucket.key
+     WHERE NOT EXISTS (SELECT FROM consumed) FOR NO KEY UPDATE OF r)
+  SELECT true AS allowed, extract(epoch FROM whole_at - clock_timestamp())::float8 AS "secondsUntilFull" FROM consumed
+  UNION ALL
+  SELECT false, extract(epoch FROM whole_at - clock_timestamp())::float8 FROM refused`;
+
+const CONSUME_CALL = `
+  WITH bucket AS (
+    SELECT $1 || ':' || coalesce(
+      (SELECT user_id::text FROM sessions WHERE token = $2 AND expires_at > now()),
+      (SELECT id::text FROM users WHERE clerk_user_id = $3),
+      (SELECT organization_id::text FROM api_keys WHERE hash = $7 AND (revoked_at IS NULL OR revoked_at > now()) AND (expires_at IS NULL OR expires_at > now())),
+      $4) AS key),
+  ${gcra({ microseconds: '$5', seconds: '$6' })}`;
+
+const CONSUME = `WITH bucket AS (SELECT $1::text AS key), ${gcra({ microseconds: '$2', seconds: '$3' })}`;
+
+const REFUND = `UPDATE rate_limits SET whole_at = whole_at - $2 * interval '1 microsecond' WHERE key = $1`;
+
+@Injectable()
+export class RateLimitsRepository {
+  constructor(@Inject(DATABASE) private readonly db: Database) {}
+
+  /** Consumes one call from the bucket of a subject, which the statement looks up itself to save a round trip. */
+  async consumeCall(limit: string, policy: RateLimit, subject: LimitSubject): Promise<BucketState> {
+    const { tokenHash = null, clerkUserId = null, apiKeyHash = null, fallbackKey } = subject;
+    const values = [limit, tokenHash, clerkUserId, fallbackKey, intervalOf(policy), policy.windowSeconds, apiKeyHash];
+    return (await this.run('access_spend', CONSUME_CALL, values)) ?? refusedByNewRow(policy);
+  }
+
+  async consume({ key, policy }: Bucket): Promise<BucketState> {
+    const values = [key, intervalOf(policy), policy.windowSeconds];
+    return (await this.run('access_spend_key', CONSUME, values)) ?? refusedByNewRow(policy);
+  }
+
+  /** Consumes in a transaction: a rollback refunds the call. */
+  async consumeIn(db: Queryable, { key, policy }: Bucket): Promise<BucketState> {
+    const numbers = { microseconds: intervalOf(policy), seconds: policy.windowSeconds };
+    const { rows } = await db.execute<BucketState & Record<string, unknown>>(
+      sql`WITH bucket AS (SELECT ${key}::text AS key), ${sql.raw(gcra(numbers))}`,
+    );
+    return rows[0] ?? refusedByNewRow(policy);
+  }
+
+  async refund({ key, policy }: Bucket): Promise<void> {
+    await this.run('access_refund', REFUND, [key, intervalOf(policy)]);
+  }
+
+  /** Deletes some full buckets: a missing row means the same. Returns how many. */
+  async deleteFull(limit: number): Promise<number> {
+    const { rowCount } = await this.db.execute(
+      sql`DELETE FROM rate_limits WHERE key IN (SELECT key FROM rate_limits WHERE whole_at < now() LIMIT ${limit} FOR UPDATE SKIP LOCKED)`,
+    );
+    return rowCount ?? 0;
+  }
+
+  private async run(name: string, text: string, values: unknown[]): Promise<BucketState | undefined> {
+    const result: Promise<{ rows: BucketState[] }> = this.db.$client.query({ name, text, values });
+    return (await result).rows[0];
+  }
+}
+
+/** The time that one call costs. Rounded down, so that all calls of a limit fit in its window to the microsecond. */
+function intervalOf({ limit, windowSeconds }: RateLimit): number {
+  return Math.floor((windowSeconds * 1e6) / limit);
+}
+
+/** No row was returned because a row that another call is inserting refused this one. */
+function refusedByNewRow({ windowSeconds }: RateLimit): BucketState {
+  return { allowed: false, secondsUntilFull: windowSeconds };
+}
