@@ -27,9 +27,9 @@ import { SubscriptionsModule } from './subscriptions/subscriptions.module.js';
 import { UsageModule } from './usage/usage.module.js';
 import { UsageReportsModule } from './usage/reports/usage-reports.module.js';
 import { UsersModule } from './users/users.module.js';
-import { ClerkWebhooksModule } from './providers/clerk/clerk-webhooks.module.js';
-import { DodoWebhooksModule } from './providers/dodo/dodo-webhooks.module.js';
-import { PolarWebhooksModule } from './providers/polar/polar-webhooks.module.js';
+import { ClerkWebhooksModule } from './providers/clerk/clerk.module.js';
+import { DodoWebhooksModule } from './providers/dodo/dodo.module.js';
+import { PolarWebhooksModule } from './providers/polar/polar.module.js';
 import { WebhooksModule } from './webhooks/webhooks.module.js';
 
 @Module({})

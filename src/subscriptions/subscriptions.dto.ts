@@ -8,7 +8,7 @@ import { PlanLimitsResponse } from '../plans/plans.dto.js';
 import { BILLING_PROVIDERS, type BillingProviderName, type Tier, TIERS } from '../plans/plans.js';
 import { type Provider, PROVIDERS } from './customers/billing-customers.table.js';
 import type { Checkout } from './checkout/checkout.service.js';
-import type { ShownPayment } from './payments/paid-subscriptions.repository.js';
+import type { ShownPayment } from './payments/payments.repository.js';
 import { PAYMENT_STATES, type PaymentState } from './payments/payment-state.js';
 import { PAYMENT_KINDS, type PaymentKind } from './payments/payments.table.js';
 import { type Reason, REASONS } from './subscription-state.js';

@@ -12,7 +12,7 @@ import { OperatorSubscriptionsController } from './operator-subscriptions.contro
 import { OrganizationSubscriptionsController } from './organization-subscriptions.controller.js';
 import { SeatSync } from './entitlements/seat-sync.job.js';
 import { RenewalChecks } from './reconciliation/renewal-checks.job.js';
-import { PaidSubscriptionsRepository } from './payments/paid-subscriptions.repository.js';
+import { PaidSubscriptionsRepository } from './payments/payments.repository.js';
 import { ProviderCancellation } from './customers/provider-cancellation.listener.js';
 import { OrphanMonitor } from './reconciliation/orphan-monitor.job.js';
 import { SubscriptionOwners } from './customers/subscription-owners.service.js';

@@ -10,7 +10,7 @@ import { users } from '../users/users.table.js';
 import { billingCustomers, type BillingCustomer, type Provider } from './customers/billing-customers.table.js';
 import type { BillingPeriod } from './sync/billing-provider.port.js';
 import { ownedBy } from './customers/owned-by.js';
-import { hasPaymentOf } from './payments/paid-subscriptions.repository.js';
+import { hasPaymentOf } from './payments/payments.repository.js';
 import type { PaymentState } from './payments/payment-state.js';
 import { subscriptionPeriods } from './sync/subscription-periods.table.js';
 import { subscriptionProducts } from './sync/subscription-products.table.js';

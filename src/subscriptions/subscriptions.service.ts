@@ -11,7 +11,7 @@ import type { Plan, Tier } from '../plans/plans.js';
 import { PlansService } from '../plans/plans.service.js';
 import { billingPeriodsOf } from './sync/billing-periods.js';
 import type { BillingPeriods } from './sync/billing-provider.port.js';
-import { PaidSubscriptionsRepository, type ShownPayment } from './payments/paid-subscriptions.repository.js';
+import { PaidSubscriptionsRepository, type ShownPayment } from './payments/payments.repository.js';
 import type { PaymentState } from './payments/payment-state.js';
 import { pickEffective, type EvaluatedSubscription, type Reason, stateOf, stateOfReturned } from './subscription-state.js';
 import { NotAGrant, OwnerNotFound, PlanRequired, SubscriptionNotFound } from './subscriptions.errors.js';

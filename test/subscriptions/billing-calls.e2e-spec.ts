@@ -1,5 +1,5 @@
 import type { BillingProvider } from '../../src/subscriptions/sync/billing-provider.port.js';
-import type { BillingCalls } from '../../src/providers/billing-calls.js';
+import type { BillingCalls } from '../../src/providers/billing-http.client.js';
 import { DodoAccount } from '../simulators/dodo-account.js';
 import { startDodoApiSimulator } from '../simulators/dodo-api.js';
 import { PolarAccount } from '../simulators/polar-account.js';

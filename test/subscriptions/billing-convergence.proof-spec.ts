@@ -62,7 +62,7 @@ const MUTATIONS: (Mutation & { story: string })[] = [
     story: 'cancels, takes it back, is revoked and comes back',
   },
   {
-    file: 'providers/object-schemas.js',
+    file: 'providers/fields.schema.js',
     search: ".padEnd(6, '0').slice(0, 6)",
     replace: ".slice(0, 3).padEnd(6, '0')",
     story: 'cancels, takes it back, is revoked and comes back',

@@ -1,8 +1,8 @@
 import type { Reason } from '../../src/subscriptions/subscription-state.js';
 import { checkTimeOf, SLACK_MS, stateOf } from '../../src/subscriptions/subscription-state.js';
 import type { SubscriptionSnapshot } from '../../src/subscriptions/sync/billing-provider.port.js';
-import { dodoSubscriptionOf as dodoOf } from '../../src/providers/dodo/dodo-objects.js';
-import { polarSubscriptionOf as polarOf } from '../../src/providers/polar/polar-objects.js';
+import { dodoSubscriptionOf as dodoOf } from '../../src/providers/dodo/dodo.schema.js';
+import { polarSubscriptionOf as polarOf } from '../../src/providers/polar/polar.schema.js';
 import { dodoSubscription } from '../support/billing/dodo-events.js';
 import { polarSubscription } from '../support/billing/polar-events.js';
 

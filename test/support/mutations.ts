@@ -545,7 +545,7 @@ export const MUTATIONS: Mutation[] = [
     operations: ['getOwnSubscription'],
   },
   {
-    file: 'subscriptions/payments/paid-subscriptions.repository.js',
+    file: 'subscriptions/payments/payments.repository.js',
     within: 'async list',
     search: 'ownedBy(id, payments.ownerId)',
     replace: GONE,

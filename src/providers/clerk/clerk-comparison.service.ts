@@ -11,10 +11,10 @@ import type { Organization } from '../../organizations/organizations.table.js';
 import { SyncedOrganizationsService } from '../../organizations/synced-organizations.service.js';
 import { SyncedUsersService } from '../../users/synced-users.service.js';
 import type { User } from '../../users/users.table.js';
-import { read } from '../object-schemas.js';
+import { read } from '../fields.schema.js';
 import { MalformedPayload } from '../../webhooks/webhook-provider.port.js';
 import { ClerkApi, type ClerkObject } from './clerk-api.client.js';
-import { membershipObject, organizationObject, roleOf, userObject } from './clerk-objects.js';
+import { membershipObject, organizationObject, roleOf, userObject } from './clerk.schema.js';
 import { ClerkSync, organizationOf, type Statement, userOf } from './clerk-sync.service.js';
 
 /** How the two sides differ about one thing. */

@@ -8,7 +8,7 @@ import { SyncedMembershipsService } from '../../memberships/synced-memberships.s
 import { type OrganizationSnapshot, SyncedOrganizationsService } from '../../organizations/synced-organizations.service.js';
 import { SessionsService } from '../../sessions/sessions.service.js';
 import { SyncedUsersService, type UserSnapshot } from '../../users/synced-users.service.js';
-import { read } from '../object-schemas.js';
+import { read } from '../fields.schema.js';
 import {
   deletedObject,
   invitationObject,
@@ -19,7 +19,7 @@ import {
   roleOf,
   sessionObject,
   userObject,
-} from './clerk-objects.js';
+} from './clerk.schema.js';
 
 /** Something that Clerk said of one of its objects. */
 export interface Statement {

@@ -3,10 +3,10 @@ import { Injectable } from '@nestjs/common';
 import { EventRank } from '../../sync/event-version.js';
 import { Config } from '../../platform/config/config.js';
 import type { Queryable } from '../../platform/database/database.js';
-import { read } from '../object-schemas.js';
+import { read } from '../fields.schema.js';
 import type { Envelope, InboxEvent, WebhookProvider } from '../../webhooks/webhook-provider.port.js';
 import { WebhooksService } from '../../webhooks/webhooks.service.js';
-import { clerkEnvelope } from './clerk-objects.js';
+import { clerkEnvelope } from './clerk.schema.js';
 import { ClerkSync, type Statement } from './clerk-sync.service.js';
 
 /** Mails and text messages have one-time codes in them. */

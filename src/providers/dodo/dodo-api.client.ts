@@ -11,10 +11,10 @@ import {
   type ProviderSubscription,
   type ProviderSubscriptionPage,
 } from '../../subscriptions/sync/billing-provider.port.js';
-import { BillingCalls, ProviderRequestRejected, type Send } from '../billing-calls.js';
+import { BillingCalls, ProviderRequestRejected, type Send } from '../billing-http.client.js';
 import { MalformedPayload } from '../../webhooks/webhook-provider.port.js';
-import { dodoClient, parseDodoErrorBody } from './dodo-client.js';
-import { dodoSubscriptionOf } from './dodo-objects.js';
+import { dodoClient, parseDodoErrorBody } from './dodo-sdk.js';
+import { dodoSubscriptionOf } from './dodo.schema.js';
 
 const DAY_MS = 86_400_000;
 

@@ -3,8 +3,8 @@ import type DodoPayments from 'dodopayments';
 import { Clock } from '../../platform/time/clock.service.js';
 import { Config } from '../../platform/config/config.js';
 import { type Meter, type MeterReading, Meters, ReadingsRefused } from '../../usage/exports/meter.port.js';
-import { BillingCalls, ProviderRequestRejected } from '../billing-calls.js';
-import { dodoClient, parseDodoErrorBody } from './dodo-client.js';
+import { BillingCalls, ProviderRequestRejected } from '../billing-http.client.js';
+import { dodoClient, parseDodoErrorBody } from './dodo-sdk.js';
 
 const TIMEOUT_MS = 20_000;
 /** Dodo takes nothing that is older than an hour; the rest is for clocks that differ, and for the way. */

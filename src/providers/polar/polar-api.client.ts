@@ -12,10 +12,10 @@ import {
   type ProviderSubscription,
   type ProviderSubscriptionPage,
 } from '../../subscriptions/sync/billing-provider.port.js';
-import { BillingCalls, ProviderRequestRejected, type Send } from '../billing-calls.js';
+import { BillingCalls, ProviderRequestRejected, type Send } from '../billing-http.client.js';
 import { MalformedPayload } from '../../webhooks/webhook-provider.port.js';
-import { polarCore, parsePolarErrorBody } from './polar-core.js';
-import { polarDatedObject, polarSubscriptionOf } from './polar-objects.js';
+import { polarCore, parsePolarErrorBody } from './polar-sdk.js';
+import { polarDatedObject, polarSubscriptionOf } from './polar.schema.js';
 
 const DAY_MS = 86_400_000;
 const NEVER = '-infinity';

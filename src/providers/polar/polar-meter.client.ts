@@ -4,8 +4,8 @@ import { createEventsService } from '@polar-sh/sdk/2026-10/services/events';
 import { Clock } from '../../platform/time/clock.service.js';
 import { Config } from '../../platform/config/config.js';
 import { type Meter, type MeterReading, Meters, ReadingsRefused, type Refusal } from '../../usage/exports/meter.port.js';
-import { BillingCalls, ProviderRequestRejected } from '../billing-calls.js';
-import { polarCore, parsePolarErrorBody } from './polar-core.js';
+import { BillingCalls, ProviderRequestRejected } from '../billing-http.client.js';
+import { polarCore, parsePolarErrorBody } from './polar-sdk.js';
 
 const TIMEOUT_MS = 20_000;
 

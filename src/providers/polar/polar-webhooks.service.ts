@@ -4,10 +4,10 @@ import { type EventVersion, EventRank } from '../../sync/event-version.js';
 import { Config } from '../../platform/config/config.js';
 import type { Queryable } from '../../platform/database/database.js';
 import { SyncedSubscriptionsService } from '../../subscriptions/sync/synced-subscriptions.service.js';
-import { read } from '../object-schemas.js';
+import { read } from '../fields.schema.js';
 import type { Envelope, InboxEvent, WebhookProvider } from '../../webhooks/webhook-provider.port.js';
 import { WebhooksService } from '../../webhooks/webhooks.service.js';
-import { customerOf, polarDatedObject, polarEnvelope, orderOf, polarRefundOf, polarSubscriptionOf } from './polar-objects.js';
+import { customerOf, polarDatedObject, polarEnvelope, orderOf, polarRefundOf, polarSubscriptionOf } from './polar.schema.js';
 
 const named = (noun: string, ...verbs: string[]) => verbs.map((verb) => `${noun}.${verb}`);
 

@@ -4,7 +4,7 @@ import { Metrics } from '../../platform/metrics/metrics.service.js';
 import { sweepInBatches } from '../../platform/queue/sweep.js';
 import { JobsService } from '../../jobs/jobs.service.js';
 import { PlansService } from '../../plans/plans.service.js';
-import { PaidSubscriptionsRepository, RETURNED_STATES, type ReturnedState } from '../payments/paid-subscriptions.repository.js';
+import { PaidSubscriptionsRepository, RETURNED_STATES, type ReturnedState } from '../payments/payments.repository.js';
 import { SubscriptionOwners } from '../customers/subscription-owners.service.js';
 import { SubscriptionsRepository } from '../subscriptions.repository.js';
 

@@ -1,6 +1,6 @@
 import { loadConfig } from '../../../src/platform/config/config.js';
 import { BillingProviders } from '../../../src/subscriptions/sync/billing-provider.port.js';
-import type { BillingCalls } from '../../../src/providers/billing-calls.js';
+import type { BillingCalls } from '../../../src/providers/billing-http.client.js';
 import { DodoApi } from '../../../src/providers/dodo/dodo-api.client.js';
 import { PolarApi } from '../../../src/providers/polar/polar-api.client.js';
 import { testEnvironment } from '../app.js';

@@ -1,6 +1,6 @@
 import type { PaymentSnapshot, SubscriptionSnapshot } from '../../../src/subscriptions/sync/billing-provider.port.js';
-import { disputeOf, paymentOf, dodoRefundOf, dodoSubscriptionOf } from '../../../src/providers/dodo/dodo-objects.js';
-import { orderOf, polarRefundOf, polarSubscriptionOf } from '../../../src/providers/polar/polar-objects.js';
+import { disputeOf, paymentOf, dodoRefundOf, dodoSubscriptionOf } from '../../../src/providers/dodo/dodo.schema.js';
+import { orderOf, polarRefundOf, polarSubscriptionOf } from '../../../src/providers/polar/polar.schema.js';
 import type { BillingRows } from './billing-rows.js';
 import { type ProvidersWorld, isOrganization, type OwnerName, OWNERS, rendered } from '../providers-world.js';
 

@@ -1,7 +1,7 @@
 import DodoPayments from 'dodopayments';
 import type { Config } from '../../platform/config/config.js';
 import { BillingProviderFailed } from '../../subscriptions/sync/billing-provider.port.js';
-import type { Send, ProviderErrorBody } from '../billing-calls.js';
+import type { Send, ProviderErrorBody } from '../billing-http.client.js';
 
 /** The SDK, whose requests go out through `send`. */
 export function dodoClient({ dodoApi }: Config, what: string, send: Send): DodoPayments {

@@ -10,7 +10,7 @@ import { WebhooksModule } from '../../webhooks/webhooks.module.js';
 import { ClerkApi } from './clerk-api.client.js';
 import { ClerkComparison } from './clerk-comparison.service.js';
 import { ClerkReconciliation } from './clerk-reconciliation.service.js';
-import { ClerkSessionEnds } from './clerk-session-ends.listener.js';
+import { ClerkSessionEnds } from './clerk-session-revocation.listener.js';
 import { ClerkSync } from './clerk-sync.service.js';
 import { ClerkWebhooks } from './clerk-webhooks.service.js';
 

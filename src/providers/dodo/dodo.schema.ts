@@ -8,7 +8,7 @@ import {
 } from '../../subscriptions/sync/billing-provider.port.js';
 import type { PaymentStatus } from '../../subscriptions/payments/payments.table.js';
 import type { SubscriptionStatus } from '../../subscriptions/subscriptions.table.js';
-import { count, currency, id, metadata, moment, orUnknown, preciseMoment, read, text, type, whole } from '../object-schemas.js';
+import { count, currency, id, metadata, moment, orUnknown, preciseMoment, read, text, type, whole } from '../fields.schema.js';
 
 /* Dodo's objects, the same in webhooks and in the API (https://docs.dodopayments.com/api-reference), as far as we use them. */
 

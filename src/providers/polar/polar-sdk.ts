@@ -1,7 +1,7 @@
 import { createPolarCore } from '@polar-sh/sdk/2026-10';
 import type { Config } from '../../platform/config/config.js';
 import { BillingProviderFailed } from '../../subscriptions/sync/billing-provider.port.js';
-import type { Send, ProviderErrorBody } from '../billing-calls.js';
+import type { Send, ProviderErrorBody } from '../billing-http.client.js';
 
 /** What the SDK's services make their requests with; they go out through `send`. */
 export function polarCore({ polarApi }: Config, what: string, send: Send) {

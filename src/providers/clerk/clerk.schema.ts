@@ -4,7 +4,7 @@ import { normaliseEmail } from '../../platform/text/emails.js';
 import { LAST_MOMENT } from '../../platform/time/moments.js';
 import { INVITATION_STATUSES } from '../../invitations/invitations.table.js';
 import type { Role } from '../../memberships/organization-memberships.table.js';
-import { id, isStorable, MAX_TEXT_LENGTH, orUnknown, text, type } from '../object-schemas.js';
+import { id, isStorable, MAX_TEXT_LENGTH, orUnknown, text, type } from '../fields.schema.js';
 
 /* Clerk's objects, as far as we use them. */
 
