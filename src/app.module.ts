@@ -27,9 +27,9 @@ import { SubscriptionsModule } from './subscriptions/subscriptions.module.js';
 import { UsageModule } from './usage/usage.module.js';
 import { UsageReportsModule } from './usage/reports/usage-reports.module.js';
 import { UsersModule } from './users/users.module.js';
-import { ClerkWebhooksModule } from './providers/clerk/clerk.module.js';
-import { DodoWebhooksModule } from './providers/dodo/dodo.module.js';
-import { PolarWebhooksModule } from './providers/polar/polar.module.js';
+import { ClerkModule } from './providers/clerk/clerk.module.js';
+import { DodoModule } from './providers/dodo/dodo.module.js';
+import { PolarModule } from './providers/polar/polar.module.js';
 import { WebhooksModule } from './webhooks/webhooks.module.js';
 
 @Module({})
@@ -56,9 +56,9 @@ export class AppModule {
         AuditLogModule,
         PlansModule,
         WebhooksModule,
-        ClerkWebhooksModule,
-        PolarWebhooksModule,
-        DodoWebhooksModule,
+        ClerkModule,
+        PolarModule,
+        DodoModule,
         SubscriptionsModule,
         UsageModule,
         MetersModule,

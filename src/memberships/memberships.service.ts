@@ -231,7 +231,7 @@ export class MembershipsService {
    * @throws {SeatLimitReached}
    */
   async requireSeats(id: string, db: Queryable, invited = 0): Promise<void> {
-    const { plan, seats } = await this.subscriptions.effectiveOf({ kind: 'organization', id }, db);
+    const { plan, seats } = await this.subscriptions.getEffective({ kind: 'organization', id }, db);
     // An organization needs one member who can buy more.
     if (seats.cap === null || seats.used + invited <= Math.max(1, seats.cap)) return;
     const larger = this.subscriptions.plansWithMoreSeats(seats.cap);

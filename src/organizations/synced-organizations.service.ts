@@ -182,7 +182,7 @@ export class SyncedOrganizationsService {
       await this.repository.remove(inserted.id, db);
       return undefined;
     }
-    await this.subscriptions.claim({ kind: 'organization', id: inserted.id, clerkId: clerkOrganizationId }, db);
+    await this.subscriptions.claimFor({ kind: 'organization', id: inserted.id, clerkId: clerkOrganizationId }, db);
     return { organization: inserted, isNew: true };
   }
 

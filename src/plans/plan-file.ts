@@ -13,7 +13,7 @@ export interface PlanCatalog {
 
 const must = (be: string) => ({ error: ({ input }: { input?: unknown }) => (input === undefined ? 'is missing' : `must be ${be}`) });
 
-const word = z.string(must('a text')).regex(/\S/, 'must not be empty');
+const nonEmptyText = z.string(must('a text')).regex(/\S/, 'must not be empty');
 const amount = z.int(must('a whole number or null')).min(0, 'must not be negative').nullable();
 const rate = z.int(must('a whole number or null')).min(1, 'must be at least 1').nullable();
 const feature = z.string(must('a text')).regex(/^[a-z][a-z0-9_]*$/, 'must be like audit_log');
@@ -33,7 +33,7 @@ const limits = z.strictObject(
 
 const plan = z.strictObject(
   {
-    name: word,
+    name: nonEmptyText,
     description: z.string(must('a text')),
     limits,
     onRefund: z.enum(['keep', 'end'], must('keep or end')).default('keep'),
@@ -41,10 +41,10 @@ const plan = z.strictObject(
   must('an object'),
 );
 
-const alias = word.refine((name) => !(TIERS as readonly string[]).includes(name), 'is a plan itself');
+const alias = nonEmptyText.refine((name) => !(TIERS as readonly string[]).includes(name), 'is a plan itself');
 
 const product = z.strictObject(
-  { provider: z.enum(BILLING_PROVIDERS, must(oneOf(BILLING_PROVIDERS))), productId: word, plan: word },
+  { provider: z.enum(BILLING_PROVIDERS, must(oneOf(BILLING_PROVIDERS))), productId: nonEmptyText, plan: nonEmptyText },
   must('an object'),
 );
 
@@ -73,8 +73,8 @@ const outline = z
   .catch({ aliases: {}, products: [] });
 
 /** A product, its plan, and where that is said. */
-interface Mapping extends z.infer<typeof product> {
-  place: string;
+interface ProductMapping extends z.infer<typeof product> {
+  location: string;
 }
 
 /** @throws {ConfigError} with every mistake at once */
@@ -100,33 +100,35 @@ function readPlans({ plansFile, billingProducts }: PlanSettings): { catalog?: Pl
   const parsed = planFile.safeParse(content);
   const { aliases, products } = outline.parse(content);
   const read = [
-    ...products.map((value, index) => ({ place: `${plansFile} products[${index}]`, ...product.safeParse(value) })),
-    ...billingProducts.map((text) => ({ place: `BILLING_PRODUCTS ${text}`, ...entry.safeParse(text) })),
+    ...products.map((value, index) => ({ location: `${plansFile} products[${index}]`, ...product.safeParse(value) })),
+    ...billingProducts.map((text) => ({ location: `BILLING_PRODUCTS ${text}`, ...entry.safeParse(text) })),
   ];
-  const mappings = read.flatMap(({ place, data }) => (data === undefined ? [] : [{ place, ...data }]));
+  const mappings = read.flatMap(({ location, data }) => (data === undefined ? [] : [{ location, ...data }]));
   const mistakes = [
-    ...inWords(plansFile, parsed.error),
-    ...read.flatMap(({ place, error }) => inWords(place, error)),
+    ...describeIssues(plansFile, parsed.error),
+    ...read.flatMap(({ location, error }) => describeIssues(location, error)),
     ...contradictions(mappings, aliases),
   ];
   return parsed.success && mistakes.length === 0 ? { catalog: catalogOf(parsed.data, mappings), mistakes } : { mistakes };
 }
 
 /** Plans that do not exist, and products of two plans. */
-function contradictions(mappings: Mapping[], aliases: Record<string, unknown>): string[] {
+function contradictions(mappings: ProductMapping[], aliases: Record<string, unknown>): string[] {
   const tiers = new Map<string, unknown>([...Object.entries(aliases), ...TIERS.map((tier) => [tier, tier] as const)]);
-  const first = new Map<string, Mapping>();
+  const first = new Map<string, ProductMapping>();
   return mappings.flatMap((mapping) => {
-    const { place, provider, productId, plan: name } = mapping;
-    if (!tiers.has(name)) return [`${place}: there is no plan ${name}`];
+    const { location, provider, productId, plan: name } = mapping;
+    if (!tiers.has(name)) return [`${location}: there is no plan ${name}`];
     const key = `${provider}:${productId}`;
     const other = first.get(key) ?? mapping;
     first.set(key, other);
-    return tiers.get(name) === tiers.get(other.plan) ? [] : [`${place}: ${key} is already of the plan ${other.plan} (${other.place})`];
+    return tiers.get(name) === tiers.get(other.plan)
+      ? []
+      : [`${location}: ${key} is already of the plan ${other.plan} (${other.location})`];
   });
 }
 
-function catalogOf({ plans, aliases }: z.infer<typeof planFile>, mappings: Mapping[]): PlanCatalog {
+function catalogOf({ plans, aliases }: z.infer<typeof planFile>, mappings: ProductMapping[]): PlanCatalog {
   const productsOf = (tier: Tier, provider: BillingProviderName) => {
     const own = mappings.filter((mapping) => mapping.provider === provider && (aliases[mapping.plan] ?? mapping.plan) === tier);
     return [...new Set(own.map(({ productId }) => productId))];
@@ -137,8 +139,8 @@ function catalogOf({ plans, aliases }: z.infer<typeof planFile>, mappings: Mappi
   };
 }
 
-function inWords(place: string, error: z.ZodError | undefined): string[] {
-  const at = (path: PropertyKey[], message: string) => `${place}: ${[z.core.toDotPath(path), message].filter(Boolean).join(' ')}`;
+function describeIssues(location: string, error: z.ZodError | undefined): string[] {
+  const at = (path: PropertyKey[], message: string) => `${location}: ${[z.core.toDotPath(path), message].filter(Boolean).join(' ')}`;
   return (error?.issues ?? []).flatMap((issue) => {
     if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => at([...issue.path, key], 'is unknown'));
     return at(issue.path, issue.code === 'invalid_key' ? issue.issues[0]!.message : issue.message);

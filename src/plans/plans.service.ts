@@ -20,7 +20,7 @@ export class PlansService {
     ]);
     this.tiersOfProducts = new Map(
       plans.flatMap(({ tier, products }) =>
-        Object.entries(products).flatMap(([provider, ids]) => ids.map((id) => [keyOf(provider, id), tier] as const)),
+        Object.entries(products).flatMap(([provider, ids]) => ids.map((id) => [productKey(provider, id), tier] as const)),
       ),
     );
   }
@@ -40,16 +40,16 @@ export class PlansService {
 
   /** Undefined for a product that nobody has mapped. */
   tierOfProduct(provider: string, productId: string | null): Tier | undefined {
-    return productId === null ? undefined : this.tiersOfProducts.get(keyOf(provider, productId));
+    return productId === null ? undefined : this.tiersOfProducts.get(productKey(provider, productId));
   }
 
   /** The tiers whose plans have it, worst first. */
-  tiersWith(feature: string): Tier[] {
+  tiersWithFeature(feature: string): Tier[] {
     return TIERS.filter((tier) => this.get(tier).limits.features.includes(feature));
   }
 }
 
 /** No provider's name has a colon. */
-function keyOf(provider: string, productId: string): string {
+function productKey(provider: string, productId: string): string {
   return `${provider}:${productId}`;
 }

@@ -86,9 +86,9 @@ describe('plans', () => {
 
   it('say which of them have a feature', () => {
     const plans = serviceOf(content);
-    expect(plans.tiersWith('audit_log')).toEqual(['pro', 'business']);
-    expect(plans.tiersWith('sso')).toEqual(['business']);
-    expect(plans.tiersWith('nothing')).toEqual([]);
+    expect(plans.tiersWithFeature('audit_log')).toEqual(['pro', 'business']);
+    expect(plans.tiersWithFeature('sso')).toEqual(['business']);
+    expect(plans.tiersWithFeature('nothing')).toEqual([]);
   });
 
   it('need neither aliases nor products, and take null for no limit', () => {

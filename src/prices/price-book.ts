@@ -33,7 +33,7 @@ export class PriceBook {
 
   constructor(prices: Price[]) {
     this.prices = prices.toSorted((a, b) => a.effectiveFrom.getTime() - b.effectiveFrom.getTime());
-    this.histories = Map.groupBy(this.prices, ({ model, tokenClass }) => keyOf(model, tokenClass));
+    this.histories = Map.groupBy(this.prices, ({ model, tokenClass }) => historyKey(model, tokenClass));
   }
 
   /** Null for a book without prices. */
@@ -52,7 +52,7 @@ export class PriceBook {
     const cost: Cost = { exact: 0n, unpricedTokens: 0 };
     for (const [tokenClass, tokens] of classesOf(counts)) {
       if (tokens === 0) continue;
-      const price = this.histories.get(keyOf(model, tokenClass))?.findLast(({ effectiveFrom }) => effectiveFrom <= at);
+      const price = this.histories.get(historyKey(model, tokenClass))?.findLast(({ effectiveFrom }) => effectiveFrom <= at);
       if (price === undefined) cost.unpricedTokens += tokens;
       else cost.exact += BigInt(tokens) * BigInt(price.microsPerMillion);
     }
@@ -71,6 +71,6 @@ function classesOf({ inputTokens, outputTokens, cachedInputTokens, reasoningToke
 }
 
 /** No class has a space in its name. */
-function keyOf(model: string, tokenClass: TokenClass): string {
+function historyKey(model: string, tokenClass: TokenClass): string {
   return `${tokenClass} ${model}`;
 }

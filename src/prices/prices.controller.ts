@@ -24,6 +24,6 @@ export class PricesController {
   @Operator()
   @Problems(OtherCurrency)
   async setPrices(@Caller() { actor }: Principal, @Body() { prices }: SetPricesRequest): Promise<SetPricesResponse> {
-    return SetPricesResponse.of(await this.prices.set(prices.map(PriceRequest.toGiven), actor));
+    return SetPricesResponse.of(await this.prices.set(prices.map(PriceRequest.toNewPrice), actor));
   }
 }

@@ -21,7 +21,7 @@ import { IsIdentifierText } from '../platform/text/display-names.js';
 import { IsTime } from '../platform/time/is-time.js';
 import { ListQuery } from '../platform/pagination/list.dto.js';
 import { whenGiven } from '../platform/http/bodies/transforms.js';
-import type { GivenPrice } from './prices.service.js';
+import type { NewPrice } from './prices.service.js';
 import type { Price, TokenClass } from './prices.table.js';
 
 /** How the API calls the classes. */
@@ -78,7 +78,7 @@ export class PriceRequest {
   @IsTime()
   effectiveFrom?: Date;
 
-  static toGiven({ tokenClass, ...price }: PriceRequest): GivenPrice {
+  static toNewPrice({ tokenClass, ...price }: PriceRequest): NewPrice {
     return { ...price, tokenClass: CLASSES[tokenClass] };
   }
 }

@@ -20,7 +20,7 @@ const HOUR_MS = 3_600_000;
 const FIRST_CURRENCY = 'USD';
 
 /** One price as it is set. */
-export interface GivenPrice {
+export interface NewPrice {
   model: string;
   tokenClass: TokenClass;
   microsPerMillion: number;
@@ -58,7 +58,7 @@ export class PricesService {
   }
 
   /** Everything that usage before a moment may cost. */
-  async bookBefore(moment: Date): Promise<PriceBook> {
+  async loadBookBefore(moment: Date): Promise<PriceBook> {
     return new PriceBook(await this.repository.listBefore(moment));
   }
 
@@ -68,7 +68,7 @@ export class PricesService {
    * @throws {InvalidRequest} for a time that is not on the hour, and for two prices of the same model, class and time
    * @throws {OtherCurrency} when there would be prices in two
    */
-  async set(given: GivenPrice[], actor: Actor): Promise<Price[]> {
+  async set(given: NewPrice[], actor: Actor): Promise<Price[]> {
     const now = this.clock.now().getTime();
     const thisHour = new Date(now - (now % HOUR_MS));
     const entries = given.map((price) => ({ ...price, effectiveFrom: price.effectiveFrom ?? thisHour }));
@@ -84,17 +84,17 @@ export class PricesService {
         tx,
       );
       if ((await this.repository.listCurrencies(tx)).length > 1) throw new OtherCurrency();
-      const [old, fresh] = [viewOf(before), viewOf(set)];
-      if (!isDeepStrictEqual(old, fresh))
-        await this.audit.record({ actor, action: 'prices.set', target: { type: 'prices', id: 'book' }, before: old, after: fresh }, tx);
-      const byKey = new Map(set.map((price) => [nameOf(price), price]));
-      return entries.map((entry) => byKey.get(nameOf(entry))!);
+      const [old, updated] = [auditedPrices(before), auditedPrices(set)];
+      if (!isDeepStrictEqual(old, updated))
+        await this.audit.record({ actor, action: 'prices.set', target: { type: 'prices', id: 'book' }, before: old, after: updated }, tx);
+      const byKey = new Map(set.map((price) => [priceKey(price), price]));
+      return entries.map((entry) => byKey.get(priceKey(entry))!);
     });
   }
 }
 
 function requireDistinctHours(entries: PriceKey[]): void {
-  const names = entries.map(nameOf);
+  const names = entries.map(priceKey);
   const errors = entries.flatMap(({ effectiveFrom }, index): InvalidField[] => {
     const path = `body.prices.${index}`;
     if (effectiveFrom.getTime() % HOUR_MS !== 0)
@@ -106,10 +106,10 @@ function requireDistinctHours(entries: PriceKey[]): void {
 }
 
 /** For the audit log: each price by what tells it from others. */
-function viewOf(rows: Price[]): object {
-  return Object.fromEntries(rows.map((price) => [nameOf(price), `${price.microsPerMillion} ${price.currency}`]));
+function auditedPrices(rows: Price[]): object {
+  return Object.fromEntries(rows.map((price) => [priceKey(price), `${price.microsPerMillion} ${price.currency}`]));
 }
 
-function nameOf({ model, tokenClass, effectiveFrom }: PriceKey): string {
+function priceKey({ model, tokenClass, effectiveFrom }: PriceKey): string {
   return `${model} ${tokenClass} ${effectiveFrom.toISOString()}`;
 }

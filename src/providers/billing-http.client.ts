@@ -3,8 +3,8 @@ import { BillingProviderFailed } from '../subscriptions/sync/billing-provider.po
 import type { BillingProviderName } from '../plans/plans.js';
 
 /** Network errors, time-outs and 5xx; a rate limit is asked more often, since it says when to come again. */
-const TRIES = 4;
-const RATE_LIMITED_TRIES = 10;
+const MAX_TRIES = 4;
+const MAX_RATE_LIMITED_TRIES = 10;
 
 /** How a provider says no. */
 export interface ProviderErrorBody {
@@ -19,23 +19,23 @@ export class ProviderRequestRejected extends BillingProviderFailed {
   readonly code?: string;
   readonly details: ProviderErrorBody['details'];
 
-  constructor(provider: BillingProviderName, what: string, { status, headers }: Response, words: ProviderErrorBody | undefined) {
-    super(provider, what, words === undefined ? `${status}` : `${status}, ${words.code} (${words.message})`, {
+  constructor(provider: BillingProviderName, operation: string, { status, headers }: Response, body: ProviderErrorBody | undefined) {
+    super(provider, operation, body === undefined ? `${status}` : `${status}, ${body.code} (${body.message})`, {
       status,
-      mayPass: status === 408 || status === 429 || status >= 500,
+      isRetryable: status === 408 || status === 429 || status >= 500,
       retryAfterSeconds: Number(headers.get('retry-after')) || 0,
     });
-    this.code = words?.code;
-    this.details = words?.details;
+    this.code = body?.code;
+    this.details = body?.details;
   }
 
   /** What was sent is at fault, by the provider's own words: it would be refused again and again. */
-  get isAboutContent(): boolean {
+  get isInvalidContent(): boolean {
     return this.status === 413 || (this.code !== undefined && [400, 404, 422].includes(this.status!));
   }
 
   /** A 404 that is not in the provider's words is not the provider's, and says nothing about what it has. */
-  get isMissing(): boolean {
+  get isNotFound(): boolean {
     return this.status === 404 && this.code !== undefined;
   }
 }
@@ -52,7 +52,7 @@ export type Send = typeof fetch;
  * - Dodo's stops its time-out at the headers, so that a body may take for ever, and sleeps between its tries without
  *   listening to its signal.
  */
-export class BillingCalls {
+export class BillingHttpClient {
   /** How calls behave. Both providers give pages of up to 100. */
   readonly limits = { pageSize: 100, timeoutMs: 10_000, firstPauseMs: 500, longestPauseMs: 60_000, pause };
 
@@ -63,26 +63,26 @@ export class BillingCalls {
   ) {}
 
   /** A call that changes nothing, repeated while that may help. */
-  async read<T>(what: string, call: (send: Send) => Promise<T>, signal?: AbortSignal): Promise<T> {
-    for (let tried = 1; ; tried += 1) {
+  async read<T>(operation: string, call: (send: Send) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    for (let tries = 1; ; tries += 1) {
       signal?.throwIfAborted();
       try {
-        return await this.once(what, call, { signal });
+        return await this.once(operation, call, { signal });
       } catch (error) {
         signal?.throwIfAborted();
-        if (!(error instanceof BillingProviderFailed) || !error.mayPass) throw error;
-        if (tried >= (error.status === 429 ? RATE_LIMITED_TRIES : TRIES)) throw error;
-        await this.limits.pause(this.pauseBefore(tried, error), undefined, { signal });
+        if (!(error instanceof BillingProviderFailed) || !error.isRetryable) throw error;
+        if (tries >= (error.status === 429 ? MAX_RATE_LIMITED_TRIES : MAX_TRIES)) throw error;
+        await this.limits.pause(this.retryDelayMs(tries, error), undefined, { signal });
       }
     }
   }
 
   /** Undefined for what the provider itself says that there is none of. */
-  async find<T>(what: string, call: (send: Send) => Promise<T>, signal?: AbortSignal): Promise<T | undefined> {
+  async find<T>(operation: string, call: (send: Send) => Promise<T>, signal?: AbortSignal): Promise<T | undefined> {
     try {
-      return await this.read(what, call, signal);
+      return await this.read(operation, call, signal);
     } catch (error) {
-      if (error instanceof ProviderRequestRejected && error.isMissing) return undefined;
+      if (error instanceof ProviderRequestRejected && error.isNotFound) return undefined;
       throw error;
     }
   }
@@ -92,21 +92,21 @@ export class BillingCalls {
    * key; made twice is only what nobody pays for, or what has an id of its own.
    */
   async write<T>(
-    what: string,
+    operation: string,
     call: (send: Send) => Promise<T>,
     options: { idempotencyKey?: string; signal?: AbortSignal } = {},
   ): Promise<T> {
-    return this.once(what, call, options);
+    return this.once(operation, call, options);
   }
 
   /** What an answer has to hold. */
-  expect<T>(what: string, value: T | null | undefined, missing: string): T {
-    if (value == null) throw new BillingProviderFailed(this.provider, what, `the answer has no ${missing}`);
+  expect<T>(operation: string, value: T | null | undefined, missing: string): T {
+    if (value == null) throw new BillingProviderFailed(this.provider, operation, `the answer has no ${missing}`);
     return value;
   }
 
   private async once<T>(
-    what: string,
+    operation: string,
     call: (send: Send) => Promise<T>,
     { signal, idempotencyKey }: { signal?: AbortSignal; idempotencyKey?: string },
   ): Promise<T> {
@@ -114,7 +114,7 @@ export class BillingCalls {
     const send: Send = async (url, init = {}) => {
       const headers = new Headers(init.headers);
       if (idempotencyKey !== undefined) headers.set('idempotency-key', idempotencyKey);
-      return this.send(what, url, { ...init, headers }, signal).catch((error: unknown) => {
+      return this.send(operation, url, { ...init, headers }, signal).catch((error: unknown) => {
         failure = error;
         throw error;
       });
@@ -127,7 +127,7 @@ export class BillingCalls {
     }
   }
 
-  private async send(what: string, url: Parameters<Send>[0], init: RequestInit, signal?: AbortSignal): Promise<Response> {
+  private async send(operation: string, url: Parameters<Send>[0], init: RequestInit, signal?: AbortSignal): Promise<Response> {
     const { timeoutMs } = this.limits;
     const timeout = AbortSignal.timeout(timeoutMs);
     try {
@@ -137,32 +137,32 @@ export class BillingCalls {
         signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
       });
       const text = await response.text();
-      const answer = text === '' ? {} : objectOf(text);
-      if (!response.ok) throw new ProviderRequestRejected(this.provider, what, response, answer && this.parseErrorBody(answer));
-      if (answer === undefined) throw new BillingProviderFailed(this.provider, what, 'the answer is no JSON object');
-      return Response.json(answer, { headers: dateOf(response) });
+      const answer = text === '' ? {} : parseJsonObject(text);
+      if (!response.ok) throw new ProviderRequestRejected(this.provider, operation, response, answer && this.parseErrorBody(answer));
+      if (answer === undefined) throw new BillingProviderFailed(this.provider, operation, 'the answer is no JSON object');
+      return Response.json(answer, { headers: dateHeader(response) });
     } catch (error) {
       if (error instanceof BillingProviderFailed) throw error;
-      const why = timeout.aborted ? `no answer within ${timeoutMs} ms` : 'no answer';
-      throw new BillingProviderFailed(this.provider, what, why, { mayPass: true, cause: error });
+      const reason = timeout.aborted ? `no answer within ${timeoutMs} ms` : 'no answer';
+      throw new BillingProviderFailed(this.provider, operation, reason, { isRetryable: true, cause: error });
     }
   }
 
-  private pauseBefore(tried: number, { retryAfterSeconds }: BillingProviderFailed): number {
+  private retryDelayMs(tries: number, { retryAfterSeconds }: BillingProviderFailed): number {
     const { firstPauseMs, longestPauseMs } = this.limits;
-    const backoff = firstPauseMs * 2 ** (tried - 1) * (0.5 + Math.random() / 2);
+    const backoff = firstPauseMs * 2 ** (tries - 1) * (0.5 + Math.random() / 2);
     return Math.min(longestPauseMs, Math.max(backoff, retryAfterSeconds * 1000));
   }
 }
 
 /** The only header of an answer that is looked at. */
-function dateOf({ headers }: Response): Record<string, string> {
+function dateHeader({ headers }: Response): Record<string, string> {
   const date = headers.get('date');
   return date === null ? {} : { date };
 }
 
 /** Undefined for what is none: a page of whoever stands in between. */
-function objectOf(text: string): object | undefined {
+function parseJsonObject(text: string): object | undefined {
   try {
     const value: unknown = JSON.parse(text);
     return typeof value === 'object' && value !== null ? value : undefined;

@@ -29,24 +29,24 @@ export const text = (max = MAX_TEXT_LENGTH) =>
     .nullable()
     .catch(null);
 
-export const orUnknown = <T extends z.ZodType>(schema: T) => schema.nullable().catch(null);
+export const orNull = <T extends z.ZodType>(schema: T) => schema.nullable().catch(null);
 
 /** A count, or an amount in minor units. */
-export const whole = z.number().int().refine(Number.isSafeInteger);
+export const integer = z.number().int().refine(Number.isSafeInteger);
 
 /** A column of 32 bits. */
 const MAX_COUNT = 2_147_483_647;
-export const count = orUnknown(whole.min(0).max(MAX_COUNT));
+export const count = orNull(integer.min(0).max(MAX_COUNT));
 
 /** ISO 4217, upper case. How many decimals its minor unit has is not told, and needs not be known to keep it. */
-export const currency = orUnknown(
+export const currency = orNull(
   z
     .string()
     .regex(/^[A-Za-z]{3}$/)
     .toUpperCase(),
 );
 
-export const metadata = orUnknown(z.record(z.string(), z.unknown()));
+export const metadata = orNull(z.record(z.string(), z.unknown()));
 
 const RFC_3339 = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.(\d{1,9}))?(?:Z|[+-]\d{2}:\d{2})$/i;
 
@@ -70,7 +70,7 @@ export const preciseMoment = z
 export const moment = preciseMoment.transform((value) => (value === null ? null : new Date(value)));
 
 /** @throws {MalformedPayload} naming the fields that are missing, without what they hold */
-export function read<T extends z.ZodType>(schema: T, data: unknown): z.infer<T> {
+export function parseObject<T extends z.ZodType>(schema: T, data: unknown): z.infer<T> {
   const parsed = schema.safeParse(data);
   if (parsed.success) return parsed.data;
   const fields = parsed.error.issues.map(({ path }) => path.join('.') || 'data');

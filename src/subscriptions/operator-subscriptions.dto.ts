@@ -139,12 +139,12 @@ export class SubscriptionResponse extends ConsideredSubscriptionResponse {
   /** When we first heard of it. */
   createdAt!: Date;
 
-  static override of(judged: ConsideredSubscription): SubscriptionResponse {
-    const { row, seats } = judged;
+  static override of(subscription: ConsideredSubscription): SubscriptionResponse {
+    const { row, seats } = subscription;
     const { ownerKind, ownerId, providerCustomerId, currentPeriodStart, currentPeriodEnd, cancelAtPeriodEnd, endsAt, endedAt } = row;
     const { trialEnd, amount, currency, note, startedAt, createdAt } = row;
     return {
-      ...ConsideredSubscriptionResponse.of(judged),
+      ...ConsideredSubscriptionResponse.of(subscription),
       ownerKind,
       ownerId,
       providerCustomerId,

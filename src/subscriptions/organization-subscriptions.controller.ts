@@ -6,7 +6,7 @@ import { InvalidCursor } from '../platform/problems/problems.errors.js';
 import { IdPipe } from '../platform/http/id.pipe.js';
 import { Idempotent, type IdempotentCall, IdempotentRequest } from '../idempotency/idempotency.decorators.js';
 import { IdempotencyService } from '../idempotency/idempotency.service.js';
-import { Checkouts } from './checkout/checkout.service.js';
+import { CheckoutService } from './checkout/checkout.service.js';
 import {
   CheckoutRequest,
   CheckoutResponse,
@@ -29,7 +29,7 @@ import { SubscriptionsService } from './subscriptions.service.js';
 export class OrganizationSubscriptionsController {
   constructor(
     private readonly subscriptions: SubscriptionsService,
-    private readonly checkouts: Checkouts,
+    private readonly checkouts: CheckoutService,
     private readonly idempotency: IdempotencyService,
   ) {}
 
@@ -38,7 +38,7 @@ export class OrganizationSubscriptionsController {
   @Roles('admin', 'member')
   @Scopes('subscription:read')
   async getSubscription(@Param('organizationId', IdPipe) id: string): Promise<EffectiveSubscriptionResponse> {
-    return EffectiveSubscriptionResponse.of(await this.subscriptions.effectiveOf({ kind: 'organization', id }));
+    return EffectiveSubscriptionResponse.of(await this.subscriptions.getEffective({ kind: 'organization', id }));
   }
 
   /** Lists the organization's payments, refunds and disputes, the latest first. */

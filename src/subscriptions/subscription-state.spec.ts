@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { type Tier, TIERS } from '../plans/plans.js';
-import { pickEffective, checkTimeOf, type EvaluatedSubscription, SLACK_MS, stateOf, type StateRow } from './subscription-state.js';
+import { pickEffective, nextCheckAt, type EvaluatedSubscription, SLACK_MS, stateOf, type StateRow } from './subscription-state.js';
 import { SUBSCRIPTION_STATUSES, type SubscriptionStatus } from './subscriptions.table.js';
 
 const SECOND = 1000;
@@ -234,7 +234,7 @@ describe('the state of a subscription', () => {
     ];
 
     it.each(lines)('%s', (_when, given, first) => {
-      expect(checkTimeOf(rowOf(given))).toEqual(first && later(first, CHECK_AFTER));
+      expect(nextCheckAt(rowOf(given))).toEqual(first && later(first, CHECK_AFTER));
     });
   });
 
@@ -329,7 +329,7 @@ describe('the state of a subscription', () => {
           const told = { ...one, confirmedAt: null, provider: 'polar' as const };
           const from = told.eventAt === '-infinity' ? told.createdAt : new Date(told.eventAt);
           const now = later(from, since);
-          const asked = checkTimeOf(told);
+          const asked = nextCheckAt(told);
           return (asked !== null && now >= later(asked, -CHECK_AFTER)) || kindOf(told, now) === kindOf(told, from);
         }),
       );

@@ -64,46 +64,46 @@ export interface StatePolicy {
  * @param tier the plan that its product stands for; undefined for an unknown product
  */
 export function stateOf(row: StateRow, tier: Tier | undefined, now: Date, policy: StatePolicy): SubscriptionState {
-  if (tier === undefined) return refused('unknown_product', 'its product is in no plan');
+  if (tier === undefined) return denied('unknown_product', 'its product is in no plan');
   const { status } = row;
-  if (status !== 'trialing' && status !== 'active' && status !== 'past_due') return REFUSALS[status];
-  return stateOfLiving(row, status, now, policy);
+  if (status !== 'trialing' && status !== 'active' && status !== 'past_due') return DENIED_STATES[status];
+  return stateOfLive(row, status, now, policy);
 }
 
-const REFUSALS = {
-  incomplete: refused('incomplete', 'its first payment is not made'),
-  paused: refused('paused', 'it is paused'),
-  unpaid: refused('unpaid', 'its renewal was not paid'),
-  canceled: refused('lapsed', 'it is canceled'),
+const DENIED_STATES = {
+  incomplete: denied('incomplete', 'its first payment is not made'),
+  paused: denied('paused', 'it is paused'),
+  unpaid: denied('unpaid', 'its renewal was not paid'),
+  canceled: denied('lapsed', 'it is canceled'),
 };
 
 /** How the money for a subscription went back. */
-export type ReturnedPayment = 'refunded' | 'dispute_lost';
+export type ReturnReason = 'refunded' | 'dispute_lost';
 
 /** Of one that would grant, and whose plan ends with its payment. */
-export function stateOfReturned(how: ReturnedPayment): SubscriptionState {
-  return refused(how, how === 'refunded' ? 'the payment of its period was refunded' : 'a dispute about the payment of its period was lost');
+export function returnedPaymentState(how: ReturnReason): SubscriptionState {
+  return denied(how, how === 'refunded' ? 'the payment of its period was refunded' : 'a dispute about the payment of its period was lost');
 }
 
-function stateOfLiving(
+function stateOfLive(
   row: StateRow,
   status: 'trialing' | 'active' | 'past_due',
   now: Date,
   { unconfirmedMs }: StatePolicy,
 ): SubscriptionState {
   const end = knownEnd(row);
-  if (end !== null && isOver(end, now)) return refused('lapsed', `ended on ${end.toISOString()}`);
+  if (end !== null && isOver(end, now)) return denied('lapsed', `ended on ${end.toISOString()}`);
   if (status === 'past_due') {
     const { pastDueUntil: until } = row;
     if (until === null) return unconfirmed(row, null, now, unconfirmedMs);
-    if (isOver(until, now)) return refused('lapsed', `grace was over on ${until.toISOString()}`);
+    if (isOver(until, now)) return denied('lapsed', `grace was over on ${until.toISOString()}`);
     return granted('grace', until, `grace until ${until.toISOString()}`);
   }
   if (end !== null && (row.cancelAtPeriodEnd || endsWithPeriod(end, row))) return granted('ends', end, `ends on ${end.toISOString()}`);
   if (status === 'trialing') {
     const until = row.trialEnd ?? row.currentPeriodEnd;
     if (until === null) return unconfirmed(row, null, now, unconfirmedMs);
-    if (isOver(until, now)) return refused('lapsed', `trial was over on ${until.toISOString()}`);
+    if (isOver(until, now)) return denied('lapsed', `trial was over on ${until.toISOString()}`);
     return granted('trialing', until, `trial until ${until.toISOString()}`);
   }
   if (row.trialEnd !== null && now < row.trialEnd) return granted('trialing', row.trialEnd, `trial until ${row.trialEnd.toISOString()}`);
@@ -117,7 +117,7 @@ function stateOfLiving(
 /** Its last known day is over, and no event told what came then. */
 function unconfirmed(row: StateRow, lastDay: Date | null, now: Date, unconfirmedMs: number): SubscriptionState {
   const { confirmedAt } = row;
-  const over = lastDay ?? toldAt(row);
+  const over = lastDay ?? reportedAt(row);
   // What was said before that day says nothing of what came after it.
   if (confirmedAt !== null && confirmedAt > over && now.getTime() < confirmedAt.getTime() + CONFIRMED_MS)
     return granted('active', null, `its provider said so on ${confirmedAt.toISOString()}`);
@@ -125,22 +125,22 @@ function unconfirmed(row: StateRow, lastDay: Date | null, now: Date, unconfirmed
   const until = laterBy(new Date(from), unconfirmedMs);
   const since = lastDay === null ? 'no date of its period is known' : `its period was over on ${lastDay.toISOString()}`;
   if (now < until) return granted('unconfirmed', until, `${since}; unconfirmed until ${until.toISOString()}`);
-  return refused('lapsed', `${since}, and nobody confirmed it until ${until.toISOString()}`);
+  return denied('lapsed', `${since}, and nobody confirmed it until ${until.toISOString()}`);
 }
 
 /**
  * When its provider should be asked about it unless an event comes first: some minutes after the next date on which
  * its state changes by itself. Null for what needs no asking.
  */
-export function checkTimeOf(row: StateRow): Date | null {
+export function nextCheckAt(row: StateRow): Date | null {
   if (row.provider === 'manual' || !['trialing', 'active', 'past_due'].includes(row.status)) return null;
   const dates = [
     knownEnd(row),
-    row.status === 'past_due' ? (row.pastDueUntil ?? toldAt(row)) : null,
+    row.status === 'past_due' ? (row.pastDueUntil ?? reportedAt(row)) : null,
     row.status === 'trialing' ? (row.trialEnd ?? row.currentPeriodEnd) : null,
     row.status === 'active' ? row.currentPeriodEnd : null,
   ].filter((date) => date !== null);
-  const first = dates.length === 0 ? toldAt(row) : new Date(Math.min(...dates.map((date) => date.getTime())));
+  const first = dates.length === 0 ? reportedAt(row) : new Date(Math.min(...dates.map((date) => date.getTime())));
   return laterBy(first, CHECK_AFTER_MS);
 }
 
@@ -162,7 +162,7 @@ function isOver(date: Date, now: Date): boolean {
 }
 
 /** What came without a time counts from when it came. */
-function toldAt({ eventAt, createdAt }: StateRow): Date {
+function reportedAt({ eventAt, createdAt }: StateRow): Date {
   const at = new Date(eventAt);
   return Number.isNaN(at.getTime()) ? createdAt : at;
 }
@@ -171,7 +171,7 @@ function granted(reason: Reason, until: Date | null, rule: string): Subscription
   return { grants: true, reason, until, rule };
 }
 
-function refused(reason: Reason, rule: string): SubscriptionState {
+function denied(reason: Reason, rule: string): SubscriptionState {
   return { grants: false, reason, until: null, rule };
 }
 
@@ -203,10 +203,10 @@ export function pickEffective<Row extends Comparable>(all: EvaluatedSubscription
 /** By what the provider tells, which is the same in whatever order it came. */
 function newerFirst(a: Comparable, b: Comparable): number {
   const began = ({ startedAt }: Comparable) => startedAt?.getTime() ?? 0;
-  return began(b) - began(a) || (nameOf(a) < nameOf(b) ? 1 : -1);
+  return began(b) - began(a) || (sortKeyOf(a) < sortKeyOf(b) ? 1 : -1);
 }
 
 /** Of its provider's, which is the same for everybody; of a grant there is only ours. */
-function nameOf({ id, provider, providerSubscriptionId }: Comparable): string {
+function sortKeyOf({ id, provider, providerSubscriptionId }: Comparable): string {
   return `${provider}:${providerSubscriptionId ?? id}`;
 }

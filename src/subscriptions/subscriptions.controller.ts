@@ -5,7 +5,7 @@ import { Problems } from '../platform/problems/problems.decorators.js';
 import { InvalidCursor } from '../platform/problems/problems.errors.js';
 import { Idempotent, type IdempotentCall, IdempotentRequest } from '../idempotency/idempotency.decorators.js';
 import { IdempotencyService } from '../idempotency/idempotency.service.js';
-import { Checkouts } from './checkout/checkout.service.js';
+import { CheckoutService } from './checkout/checkout.service.js';
 import {
   CheckoutRequest,
   CheckoutResponse,
@@ -28,7 +28,7 @@ import { SubscriptionsService } from './subscriptions.service.js';
 export class SubscriptionsController {
   constructor(
     private readonly subscriptions: SubscriptionsService,
-    private readonly checkouts: Checkouts,
+    private readonly checkouts: CheckoutService,
     private readonly idempotency: IdempotencyService,
   ) {}
 
@@ -36,7 +36,7 @@ export class SubscriptionsController {
   @Get()
   @SignedIn()
   async getOwnSubscription(@Caller() { userId }: Principal): Promise<EffectiveSubscriptionResponse> {
-    return EffectiveSubscriptionResponse.of(await this.subscriptions.effectiveOf({ kind: 'user', id: userId }));
+    return EffectiveSubscriptionResponse.of(await this.subscriptions.getEffective({ kind: 'user', id: userId }));
   }
 
   /** Lists your payments, refunds and disputes, the latest first. */

@@ -7,8 +7,8 @@ import { booleanOf, whenGiven } from '../platform/http/bodies/transforms.js';
 import { PlanLimitsResponse } from '../plans/plans.dto.js';
 import { BILLING_PROVIDERS, type BillingProviderName, type Tier, TIERS } from '../plans/plans.js';
 import { type Provider, PROVIDERS } from './customers/billing-customers.table.js';
-import type { Checkout } from './checkout/checkout.service.js';
-import type { ShownPayment } from './payments/payments.repository.js';
+import type { OpenedCheckout } from './checkout/checkout.service.js';
+import type { PaymentWithState } from './payments/payments.repository.js';
 import { PAYMENT_STATES, type PaymentState } from './payments/payment-state.js';
 import { PAYMENT_KINDS, type PaymentKind } from './payments/payments.table.js';
 import { type Reason, REASONS } from './subscription-state.js';
@@ -199,7 +199,7 @@ export class PaymentResponse {
   /** When it happened. */
   occurredAt!: Date;
 
-  static of(payment: ShownPayment): PaymentResponse {
+  static of(payment: PaymentWithState): PaymentResponse {
     const { id, kind, provider, providerPaymentId, ofProviderPaymentId, subscriptionId, amount, currency, status, occurredAt } = payment;
     return { id, kind, provider, providerPaymentId, ofProviderPaymentId, subscriptionId, amount, currency, status, occurredAt };
   }
@@ -213,7 +213,7 @@ export class PaymentListResponse {
   /** Ask for the next page with it; null on the last one. @example "WyIyMDI2LTAxLTE1Il0.q83vEjRWeJCrze8SNFZ4kA" */
   nextCursor!: string | null;
 
-  static of({ data, nextCursor }: Page<ShownPayment>): PaymentListResponse {
+  static of({ data, nextCursor }: Page<PaymentWithState>): PaymentListResponse {
     return { data: data.map(PaymentResponse.of), nextCursor };
   }
 }
@@ -264,7 +264,7 @@ export class CheckoutResponse {
   /** When the address stops working. */
   expiresAt!: Date | null;
 
-  static of({ url, provider, expiresAt }: Checkout): CheckoutResponse {
+  static of({ url, provider, expiresAt }: OpenedCheckout): CheckoutResponse {
     return { url, provider, expiresAt };
   }
 }

@@ -6,13 +6,13 @@ import { OutboxModule } from '../outbox/outbox.module.js';
 import { PlansModule } from '../plans/plans.module.js';
 import { BillingProviders } from './sync/billing-provider.port.js';
 import { BillingReconciliation } from './reconciliation/billing-reconciliation.service.js';
-import { Checkouts } from './checkout/checkout.service.js';
+import { CheckoutService } from './checkout/checkout.service.js';
 import { ComparedSubscriptionsRepository } from './reconciliation/compared-subscriptions.repository.js';
 import { OperatorSubscriptionsController } from './operator-subscriptions.controller.js';
 import { OrganizationSubscriptionsController } from './organization-subscriptions.controller.js';
 import { SeatSync } from './entitlements/seat-sync.job.js';
 import { RenewalChecks } from './reconciliation/renewal-checks.job.js';
-import { PaidSubscriptionsRepository } from './payments/payments.repository.js';
+import { PaymentsRepository } from './payments/payments.repository.js';
 import { ProviderCancellation } from './customers/provider-cancellation.listener.js';
 import { OrphanMonitor } from './reconciliation/orphan-monitor.job.js';
 import { SubscriptionOwners } from './customers/subscription-owners.service.js';
@@ -27,12 +27,12 @@ import { SyncedSubscriptionsService } from './sync/synced-subscriptions.service.
   controllers: [SubscriptionsController, OrganizationSubscriptionsController, OperatorSubscriptionsController],
   providers: [
     SubscriptionsRepository,
-    PaidSubscriptionsRepository,
+    PaymentsRepository,
     SubscriptionsService,
     SyncedSubscriptionsRepository,
     SyncedSubscriptionsService,
     SubscriptionOwners,
-    Checkouts,
+    CheckoutService,
     SeatSync,
     OrphanMonitor,
     BillingProviders,

@@ -10,7 +10,7 @@ import { users } from '../users/users.table.js';
 import { billingCustomers, type BillingCustomer, type Provider } from './customers/billing-customers.table.js';
 import type { BillingPeriod } from './sync/billing-provider.port.js';
 import { ownedBy } from './customers/owned-by.js';
-import { hasPaymentOf } from './payments/payments.repository.js';
+import { hasPaymentInState } from './payments/payments.repository.js';
 import type { PaymentState } from './payments/payment-state.js';
 import { subscriptionPeriods } from './sync/subscription-periods.table.js';
 import { subscriptionProducts } from './sync/subscription-products.table.js';
@@ -29,26 +29,26 @@ export interface SubscriptionFilters {
 @Injectable()
 export class SubscriptionsRepository {
   /** Asked whenever somebody wants to use something. */
-  private readonly ofOwner;
-  private readonly ofOwners;
+  private readonly byOwner;
+  private readonly byOwners;
   private readonly members;
 
   constructor(@Inject(DATABASE) private readonly db: Database) {
-    this.ofOwner = selectOfOwner(db, sql.placeholder('ownerId')).prepare('subscriptions_of_owner');
-    this.ofOwners = selectOfOwners(db, sql.placeholder('ids'), sql.placeholder('periodsFrom')).prepare('subscriptions_of_owners');
+    this.byOwner = selectByOwner(db, sql.placeholder('ownerId')).prepare('subscriptions_of_owner');
+    this.byOwners = selectByOwners(db, sql.placeholder('ids'), sql.placeholder('periodsFrom')).prepare('subscriptions_of_owners');
     this.members = selectMembers(db, sql.placeholder('organizationId')).prepare('subscriptions_members');
   }
 
-  async listOfOwner({ id }: Owner, db?: Queryable): Promise<Subscription[]> {
-    return db === undefined ? this.ofOwner.execute({ ownerId: id }) : selectOfOwner(db, id);
+  async listByOwner({ id }: Owner, db?: Queryable): Promise<Subscription[]> {
+    return db === undefined ? this.byOwner.execute({ ownerId: id }) : selectByOwner(db, id);
   }
 
   /**
    * Each with the owner that was asked for (it may belong to a user whose row went on as theirs), and its billing
    * periods: the one of a moment, and all that began later.
    */
-  async listOfOwners(ids: string[], periodsFrom: Date): Promise<{ askedId: string; row: Subscription; periods: BillingPeriod[] }[]> {
-    const rows = await this.ofOwners.execute({ ids, periodsFrom: periodsFrom.toISOString() });
+  async listByOwners(ids: string[], periodsFrom: Date): Promise<{ requestedId: string; row: Subscription; periods: BillingPeriod[] }[]> {
+    const rows = await this.byOwners.execute({ ids, periodsFrom: periodsFrom.toISOString() });
     return rows.map(({ periods, ...one }) => ({
       ...one,
       periods: periods.map(([start, end]) => ({ start: new Date(start), end: new Date(end) })),
@@ -79,7 +79,7 @@ export class SubscriptionsRepository {
       provider === undefined ? undefined : eq(subscriptions.provider, provider),
       status === undefined ? undefined : eq(subscriptions.status, status),
       owned === undefined ? undefined : owned ? isNotNull(subscriptions.ownerId) : isNull(subscriptions.ownerId),
-      paymentStatus && hasPaymentOf(paymentStatus),
+      paymentStatus && hasPaymentInState(paymentStatus),
       after && sql`(${subscriptions.createdAt}, ${subscriptions.id}) < (${after.createdAt}::timestamptz, ${after.id}::uuid)`,
     ];
     return this.db
@@ -111,7 +111,7 @@ export class SubscriptionsRepository {
   }
 
   /** Whether there is a living one; it can not be deleted until the transaction ends. */
-  async keepOwner({ kind, id }: Owner, db: Queryable): Promise<boolean> {
+  async lockLiveOwner({ kind, id }: Owner, db: Queryable): Promise<boolean> {
     const table = kind === 'user' ? users : organizations;
     const [row] = await db
       .select({ id: table.id })
@@ -167,7 +167,7 @@ export class SubscriptionsRepository {
   }
 
   /** Organizations whose plan is paid by the seat, and that pay for another number of them than they have members. */
-  async listWrongSeats(
+  async listSeatMismatches(
     provider: Provider,
     products: string[],
     { after, limit }: { after?: string; limit: number },
@@ -196,11 +196,11 @@ export class SubscriptionsRepository {
   }
 }
 
-function selectOfOwner(db: Queryable, ownerId: string | Placeholder) {
+function selectByOwner(db: Queryable, ownerId: string | Placeholder) {
   return db.select().from(subscriptions).where(ownedBy(ownerId, subscriptions.ownerId));
 }
 
-function selectOfOwners(db: Queryable, ids: Placeholder, periodsFrom: Placeholder) {
+function selectByOwners(db: Queryable, ids: Placeholder, periodsFrom: Placeholder) {
   const asked = sql`(SELECT id AS asked_id, id FROM unnest(${ids}::uuid[]) AS asked (id)
     UNION ALL SELECT ${userMerges.intoUserId}, ${userMerges.id} FROM ${userMerges} WHERE ${userMerges.intoUserId} = ANY (${ids}::uuid[])) AS owners`;
   // Every name is written with its table: Drizzle leaves it out of a statement about one table.
@@ -210,7 +210,7 @@ function selectOfOwners(db: Queryable, ids: Placeholder, periodsFrom: Placeholde
   const periods = sql`SELECT coalesce(json_agg(json_build_array(${millis('starts_at')}, ${millis('ends_at')})), '[]') FROM ${subscriptionPeriods} AS p
     WHERE p.subscription_id = subscriptions.id AND p.starts_at >= coalesce((${first}), '-infinity')`;
   return db
-    .select({ askedId: sql<string>`owners.asked_id`, row: subscriptions, periods: sql<[number, number][]>`(${periods})` })
+    .select({ requestedId: sql<string>`owners.asked_id`, row: subscriptions, periods: sql<[number, number][]>`(${periods})` })
     .from(subscriptions)
     .innerJoin(asked, sql`owners.id = ${subscriptions.ownerId}`);
 }

@@ -11,9 +11,9 @@ import type { Plan, Tier } from '../plans/plans.js';
 import { PlansService } from '../plans/plans.service.js';
 import { billingPeriodsOf } from './sync/billing-periods.js';
 import type { BillingPeriods } from './sync/billing-provider.port.js';
-import { PaidSubscriptionsRepository, type ShownPayment } from './payments/payments.repository.js';
+import { PaymentsRepository, type PaymentWithState } from './payments/payments.repository.js';
 import type { PaymentState } from './payments/payment-state.js';
-import { pickEffective, type EvaluatedSubscription, type Reason, stateOf, stateOfReturned } from './subscription-state.js';
+import { pickEffective, type EvaluatedSubscription, type Reason, stateOf, returnedPaymentState } from './subscription-state.js';
 import { NotAGrant, OwnerNotFound, PlanRequired, SubscriptionNotFound } from './subscriptions.errors.js';
 import { type SubscriptionFilters, SubscriptionsRepository } from './subscriptions.repository.js';
 import type { Subscription } from './subscriptions.table.js';
@@ -49,12 +49,12 @@ export interface Entitlement {
 }
 
 /** Whose: exactly one of both. */
-export interface OwnerIds {
+export interface OwnerReference {
   organizationId?: string;
   userId?: string;
 }
 
-export interface Grant extends OwnerIds {
+export interface Grant extends OwnerReference {
   /** Or another name of the plan. */
   tier: string;
   endsAt?: Date;
@@ -72,7 +72,7 @@ export class SubscriptionsService {
 
   constructor(
     private readonly repository: SubscriptionsRepository,
-    private readonly paid: PaidSubscriptionsRepository,
+    private readonly paid: PaymentsRepository,
     private readonly owners: SubscriptionOwners,
     private readonly plans: PlansService,
     private readonly cursors: Cursors,
@@ -83,7 +83,7 @@ export class SubscriptionsService {
     this.policy = { unconfirmedMs: config.billingUnconfirmedDays * DAY_MS };
   }
 
-  async effectiveOf(owner: Owner, db?: Queryable): Promise<EffectiveSubscription> {
+  async getEffective(owner: Owner, db?: Queryable): Promise<EffectiveSubscription> {
     const [{ considered, chosen, granting, plan }, used] = await Promise.all([
       this.decide(owner, db),
       owner.kind === 'organization' ? this.repository.countMembers(owner.id, db) : 1,
@@ -101,10 +101,10 @@ export class SubscriptionsService {
   }
 
   /** Of many owners at once, by their ids. @param periodsFrom billing periods that were over by then are left out */
-  async entitlementsOf(ownerIds: string[], periodsFrom: Date): Promise<Map<string, Entitlement>> {
-    const rows = await this.repository.listOfOwners(ownerIds, periodsFrom);
-    const judged = await this.judgeAll(rows.map(({ row }) => row));
-    const ofOwner = Map.groupBy(judged, (_, index) => rows[index]!.askedId);
+  async getEntitlements(ownerIds: string[], periodsFrom: Date): Promise<Map<string, Entitlement>> {
+    const rows = await this.repository.listByOwners(ownerIds, periodsFrom);
+    const evaluated = await this.evaluateAll(rows.map(({ row }) => row));
+    const ofOwner = Map.groupBy(evaluated, (_, index) => rows[index]!.requestedId);
     const periods = new Map(rows.map((one) => [one.row.id, one.periods]));
     return new Map(
       ownerIds.map((id) => {
@@ -117,10 +117,10 @@ export class SubscriptionsService {
   }
 
   /** @throws {PlanRequired} naming the plans that have the feature */
-  async require(owner: Owner, feature: string): Promise<void> {
+  async requireFeature(owner: Owner, feature: string): Promise<void> {
     const { plan } = await this.decide(owner);
     if (plan.limits.features.includes(feature)) return;
-    const names = this.plans.tiersWith(feature).map((tier) => this.plans.get(tier).name);
+    const names = this.plans.tiersWithFeature(feature).map((tier) => this.plans.get(tier).name);
     const help = names.length === 0 ? 'No plan includes it.' : `It is part of ${names.join(' and ')}.`;
     throw new PlanRequired({ detail: `The plan ${plan.name} does not include "${feature}". ${help}` });
   }
@@ -134,7 +134,7 @@ export class SubscriptionsService {
   async listPayments(
     owner: Owner,
     { limit, cursor, status }: { limit: number; cursor?: string; status?: PaymentState },
-  ): Promise<Page<ShownPayment>> {
+  ): Promise<Page<PaymentWithState>> {
     const list = ['payments', owner, status];
     const after = this.cursors.readTimeAndId(cursor, list);
     const rows = await this.paid.list(owner, status, { limit: limit + 1, after });
@@ -150,16 +150,16 @@ export class SubscriptionsService {
     const after = this.cursors.readTimeAndId(cursor, list);
     const rows = await this.repository.list(filters, { limit: limit + 1, after });
     const page = this.cursors.page(rows, { limit, list, position: ({ createdAt, id }) => [createdAt.toISOString(), id] });
-    return { ...page, data: await this.judgeAll(page.data) };
+    return { ...page, data: await this.evaluateAll(page.data) };
   }
 
   /** Grants an owner a plan without a provider. @throws {InvalidRequest} @throws {OwnerNotFound} */
   async grant({ tier: name, endsAt, seats, note, ...ids }: Grant, actor: Actor, db: Queryable): Promise<ConsideredSubscription> {
-    const { tier, limits } = this.planNamed(name);
+    const { tier, limits } = this.requirePlan(name);
     if (tier === 'free') throw new InvalidRequest({ errors: [{ path: 'body.tier', message: 'tier free is what everybody has' }] });
     if (seats !== undefined && !limits.perSeat)
       throw new InvalidRequest({ errors: [{ path: 'body.seats', message: `seats cannot be given: the plan ${tier} is not per seat` }] });
-    const owner = await this.keepOwner(ids, db);
+    const owner = await this.lockOwner(ids, db);
     const now = this.clock.now();
     const row = await this.repository.insert(
       {
@@ -209,34 +209,34 @@ export class SubscriptionsService {
    *
    * @throws {InvalidRequest} @throws {SubscriptionNotFound} @throws {OwnerNotFound}
    */
-  async link(id: string, ids: OwnerIds, actor: Actor): Promise<ConsideredSubscription> {
+  async link(id: string, ids: OwnerReference, actor: Actor): Promise<ConsideredSubscription> {
     const linked = await this.db.transaction(async (tx) => {
       const known = found(await this.repository.find(id, tx));
-      const owner = await this.keepOwner(ids, tx);
+      const owner = await this.lockOwner(ids, tx);
       return this.owners.link(known, owner, actor, tx);
     });
     return this.judgeOne(linked);
   }
 
   /** @throws {InvalidRequest} */
-  planNamed(name: string): Plan {
+  requirePlan(name: string): Plan {
     const plan = this.plans.find(name);
     if (plan !== undefined) return plan;
     const names = this.plans.list().map(({ tier }) => tier);
     throw new InvalidRequest({ errors: [{ path: 'body.tier', message: `tier must be one of ${names.join(', ')}` }] });
   }
 
-  private async keepOwner({ organizationId, userId }: OwnerIds, db: Queryable): Promise<Owner> {
+  private async lockOwner({ organizationId, userId }: OwnerReference, db: Queryable): Promise<Owner> {
     if ((organizationId === undefined) === (userId === undefined))
       throw new InvalidRequest({ errors: [{ path: 'body.organizationId', message: 'name either organizationId or userId' }] });
     const owner: Owner = organizationId === undefined ? { kind: 'user', id: userId! } : { kind: 'organization', id: organizationId };
-    if (!(await this.repository.keepOwner(owner, db))) throw new OwnerNotFound();
+    if (!(await this.repository.lockLiveOwner(owner, db))) throw new OwnerNotFound();
     return owner;
   }
 
   /** Without the seats, which take counting. */
   private async decide(owner: Owner, db?: Queryable) {
-    return this.choose(await this.judgeAll(await this.repository.listOfOwner(owner, db), db));
+    return this.choose(await this.evaluateAll(await this.repository.listByOwner(owner, db), db));
   }
 
   private choose(considered: ConsideredSubscription[]) {
@@ -245,22 +245,22 @@ export class SubscriptionsService {
     return { considered, chosen, granting, plan: this.plans.get(granting?.tier ?? 'free') };
   }
 
-  private async judgeAll(rows: Subscription[], db?: Queryable): Promise<ConsideredSubscription[]> {
-    const judged = await Promise.all(rows.map((row) => this.evaluate(row, db)));
-    const ending = judged.filter((one) => one.state.grants && this.endsWithRefund(one));
-    if (ending.length === 0) return judged;
+  private async evaluateAll(rows: Subscription[], db?: Queryable): Promise<ConsideredSubscription[]> {
+    const evaluated = await Promise.all(rows.map((row) => this.evaluate(row, db)));
+    const ending = evaluated.filter((one) => one.state.grants && this.endsWithRefund(one));
+    if (ending.length === 0) return evaluated;
     const returned = await this.paid.findReturned(
       ending.map(({ row }) => row.id),
       db,
     );
-    return judged.map((one) => {
+    return evaluated.map((one) => {
       const how = one.state.grants ? returned.get(one.row.id) : undefined;
-      return how === undefined ? one : { ...one, state: stateOfReturned(how) };
+      return how === undefined ? one : { ...one, state: returnedPaymentState(how) };
     });
   }
 
   private async judgeOne(row: Subscription): Promise<ConsideredSubscription> {
-    return (await this.judgeAll([row]))[0]!;
+    return (await this.evaluateAll([row]))[0]!;
   }
 
   private endsWithRefund({ row, tier }: ConsideredSubscription): boolean {

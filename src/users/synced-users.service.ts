@@ -233,7 +233,7 @@ export class SyncedUsersService {
       await this.repository.remove(inserted.id, db);
       return undefined;
     }
-    if (inserted !== undefined) await this.subscriptions.claim({ kind: 'user', id: inserted.id, clerkId: user.clerkUserId }, db);
+    if (inserted !== undefined) await this.subscriptions.claimFor({ kind: 'user', id: inserted.id, clerkId: user.clerkUserId }, db);
     return inserted;
   }
 

@@ -9,7 +9,7 @@ import { reasonOf } from '../platform/logging/reason.js';
 import { Config } from '../platform/config/config.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { isRetryable } from '../platform/database/database-errors.js';
-import { readPayload } from './payloads.js';
+import { parsePayload } from './payloads.js';
 import { type InboxEvent, MalformedPayload, type WebhookProvider } from './webhook-provider.port.js';
 import { type Backlog, type ClaimedEvent, WebhooksRepository } from './webhooks.repository.js';
 
@@ -25,11 +25,11 @@ const MAX_DELAY_SECONDS = 3600;
  */
 const LEASE_SECONDS = 1;
 /** Tries of one attempt that got in the way of another transaction. */
-const TRIES = 10;
-const MOST_AT_ONCE = 8;
+const MAX_TRANSACTION_TRIES = 10;
+const MAX_LANES = 8;
 /** Taken together, so that a claim costs less than an effect. */
-const FOR_EACH_LANE = 4;
-const GIVE_BACK_MS = 400;
+const CLAIMS_PER_LANE = 4;
+const RELEASE_AFTER_MS = 400;
 
 type Outcome = 'processed' | 'ignored' | 'quarantined';
 
@@ -38,8 +38,8 @@ type Outcome = 'processed' | 'ignored' | 'quarantined';
  * done. Order does not matter to the effects; nothing is known here of what they are.
  */
 @Injectable()
-export class Inbox implements OnApplicationBootstrap, BeforeApplicationShutdown {
-  private readonly logger = new Logger(Inbox.name);
+export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShutdown {
+  private readonly logger = new Logger(InboxWorker.name);
   private readonly providers = new Map<string, WebhookProvider>();
   private readonly lanes: number;
   private readonly running = new Set<Promise<void>>();
@@ -58,7 +58,7 @@ export class Inbox implements OnApplicationBootstrap, BeforeApplicationShutdown 
     @Inject(DATABASE) private readonly db: Database,
   ) {
     // Requests need connections too.
-    this.lanes = Math.max(1, Math.min(MOST_AT_ONCE, Math.floor(config.databasePoolSize / 2)));
+    this.lanes = Math.max(1, Math.min(MAX_LANES, Math.floor(config.databasePoolSize / 2)));
     const registers = [metrics.registry];
     this.attempts = new Counter({
       name: 'tenantry_webhook_attempts_total',
@@ -117,14 +117,14 @@ export class Inbox implements OnApplicationBootstrap, BeforeApplicationShutdown 
   }
 
   /** What providers make up must not become a metric of its own each time. */
-  labelOf(provider: string, type: string): string {
+  typeLabel(provider: string, type: string): string {
     return this.providers.get(provider)?.types.has(type) === true ? type : 'other';
   }
 
   private async backlog(): Promise<Backlog[]> {
     const rows = new Map<string, Backlog>();
     for (const row of await this.repository.backlog()) {
-      const type = this.labelOf(row.provider, row.type);
+      const type = this.typeLabel(row.provider, row.type);
       const same = rows.get(`${row.provider} ${type}`) ?? { ...row, type, pending: 0, dead: 0, quarantined: 0, lagSeconds: 0 };
       same.pending += row.pending;
       same.dead += row.dead;
@@ -143,15 +143,15 @@ export class Inbox implements OnApplicationBootstrap, BeforeApplicationShutdown 
       await Promise.race(this.running);
       return true;
     }
-    const events = await this.repository.claim(free * FOR_EACH_LANE, LEASE_SECONDS);
-    if (events.length > 0) this.begin(events, free);
-    return events.length === free * FOR_EACH_LANE;
+    const events = await this.repository.claim(free * CLAIMS_PER_LANE, LEASE_SECONDS);
+    if (events.length > 0) this.startLanes(events, free);
+    return events.length === free * CLAIMS_PER_LANE;
   }
 
-  private begin(events: ClaimedEvent[], lanes: number): void {
+  private startLanes(events: ClaimedEvent[], lanes: number): void {
     const waiting = [...events];
     // One that waited here for long would outlive its lease, and lose an attempt for nothing.
-    const late = setTimeout(() => void this.releaseLease(waiting.splice(0)), GIVE_BACK_MS);
+    const late = setTimeout(() => void this.releaseLease(waiting.splice(0)), RELEASE_AFTER_MS);
     const lane = async () => {
       for (let event = waiting.shift(); event !== undefined; event = waiting.shift()) await this.attempt(event);
       clearTimeout(late);
@@ -168,24 +168,24 @@ export class Inbox implements OnApplicationBootstrap, BeforeApplicationShutdown 
     for (const event of events) {
       await this.repository.releaseLease(event).catch((error: unknown) => {
         // Its lease ends in a moment anyway.
-        this.logger.warn({ err: error, ...about(event) }, 'A webhook event could not be given back');
+        this.logger.warn({ err: error, ...logFields(event) }, 'A webhook event could not be given back');
       });
     }
   }
 
   private async attempt(event: ClaimedEvent): Promise<void> {
-    const labels = { provider: event.provider, type: this.labelOf(event.provider, event.type) };
+    const labels = { provider: event.provider, type: this.typeLabel(event.provider, event.type) };
     try {
       const outcome = await this.process(event);
       if (outcome === undefined) return;
       this.attempts.inc({ ...labels, outcome });
       this.seconds.observe({ provider: event.provider }, (Date.now() - event.receivedAt.getTime()) / 1000);
-      if (outcome === 'quarantined') this.logger.warn(about(event), 'A webhook event cannot be read and was put aside');
+      if (outcome === 'quarantined') this.logger.warn(logFields(event), 'A webhook event cannot be read and was put aside');
     } catch (error) {
       const isLast = event.attempts >= MAX_ATTEMPTS;
       this.attempts.inc({ ...labels, outcome: isLast ? 'dead' : 'failed' });
-      const words = isLast ? 'A webhook event has used up its attempts' : 'A webhook event failed and will be tried again';
-      this.logger[isLast ? 'error' : 'warn']({ err: error, ...about(event) }, words);
+      const message = isLast ? 'A webhook event has used up its attempts' : 'A webhook event failed and will be tried again';
+      this.logger[isLast ? 'error' : 'warn']({ err: error, ...logFields(event) }, message);
       await this.repository.markFailed(event, reasonOf(error), isLast ? null : delaySeconds(event.attempts));
     }
   }
@@ -202,7 +202,7 @@ export class Inbox implements OnApplicationBootstrap, BeforeApplicationShutdown 
         try {
           return await this.db.transaction((tx) => this.apply(event, read, provider, tx));
         } catch (error) {
-          if (!isRetryable(error) || tries === TRIES) throw error;
+          if (!isRetryable(error) || tries === MAX_TRANSACTION_TRIES) throw error;
           // Not in step with whoever it met.
           await sleep(Math.random() * 5 * tries);
         }
@@ -219,14 +219,14 @@ export class Inbox implements OnApplicationBootstrap, BeforeApplicationShutdown 
     // statements travel with it.
     const [isHeld, hadEffect] = await Promise.all([this.repository.finish(event, 'processed', null, tx), provider.apply(read, tx)]);
     if (!isHeld) throw new LeaseLost();
-    if (!hadEffect) await this.repository.ignore(event.id, tx);
+    if (!hadEffect) await this.repository.markIgnored(event.id, tx);
     return hadEffect ? 'processed' : 'ignored';
   }
 
   private read({ messageId, type, eventAt, body }: ClaimedEvent, provider: WebhookProvider): InboxEvent {
     if (body === null) throw new Error('The body is gone');
     const bytes = this.keyring.decryptBytes(body, BODY_CONTEXT);
-    const payload = readPayload(bytes);
+    const payload = parsePayload(bytes);
     // Without a time it could not be read when it came, and is replayed.
     const envelope = eventAt === null ? provider.parseEnvelope(payload, bytes) : { type, eventAt };
     return { messageId, payload, actor: { ...SYSTEM, requestId: messageId }, ...envelope };
@@ -236,7 +236,7 @@ export class Inbox implements OnApplicationBootstrap, BeforeApplicationShutdown 
 /** Another worker has the event by now, or had: what was done here meanwhile is rolled back. */
 class LeaseLost extends Error {}
 
-function about({ id, provider, type, messageId, attempts }: ClaimedEvent): object {
+function logFields({ id, provider, type, messageId, attempts }: ClaimedEvent): object {
   return { webhookEventId: id, provider, type, messageId, attempts };
 }
 

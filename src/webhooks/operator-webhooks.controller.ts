@@ -12,7 +12,7 @@ import {
   WebhookEventListResponse,
   WebhookEventResponse,
 } from './webhooks.dto.js';
-import { WebhookBodyGone, WebhookEventNotFound } from './webhooks.errors.js';
+import { WebhookBodyDeleted, WebhookEventNotFound } from './webhooks.errors.js';
 import { WebhooksService } from './webhooks.service.js';
 
 @Controller('v1/webhook-events')
@@ -50,7 +50,7 @@ export class OperatorWebhooksController {
   @Post(':webhookEventId/replay')
   @HttpCode(202)
   @Operator()
-  @Problems(WebhookEventNotFound, WebhookBodyGone)
+  @Problems(WebhookEventNotFound, WebhookBodyDeleted)
   async replayWebhookEvent(
     @Caller() { actor }: Principal,
     @Param('webhookEventId', IdPipe) webhookEventId: string,

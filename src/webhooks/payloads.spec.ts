@@ -1,7 +1,7 @@
-import { masked, readPayload } from './payloads.js';
+import { maskSecrets, parsePayload } from './payloads.js';
 import { MalformedPayload } from './webhook-provider.port.js';
 
-const read = (text: string) => readPayload(Buffer.from(text));
+const read = (text: string) => parsePayload(Buffer.from(text));
 
 /** So many arrays in each other. */
 const nested = (depth: number) => `${'['.repeat(depth)}${']'.repeat(depth)}`;
@@ -22,7 +22,7 @@ describe('readPayload', () => {
     ['a character that is cut in half', Buffer.from('{"a":"ü"}').fill(0x22, 7, 8)],
     ['text in UTF-16', Buffer.from('{}', 'utf16le')],
   ])('cannot read %s', (_what, body) => {
-    expect(() => readPayload(body)).toThrow(new MalformedPayload('The body is no JSON in UTF-8'));
+    expect(() => parsePayload(body)).toThrow(new MalformedPayload('The body is no JSON in UTF-8'));
   });
 
   it('never quotes what it cannot read', () => {
@@ -59,7 +59,7 @@ describe('masked', () => {
         session_token: null,
       },
     };
-    expect(masked(payload)).toEqual({
+    expect(maskSecrets(payload)).toEqual({
       type: 'organizationInvitation.created',
       data: {
         id: 'orginv_1',
@@ -76,6 +76,6 @@ describe('masked', () => {
   });
 
   it('leaves payloads that are no objects as they are', () => {
-    expect([null, 7, 'token', ['a', 1]].map(masked)).toEqual([null, 7, 'token', ['a', 1]]);
+    expect([null, 7, 'token', ['a', 1]].map(maskSecrets)).toEqual([null, 7, 'token', ['a', 1]]);
   });
 });

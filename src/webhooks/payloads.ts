@@ -10,7 +10,7 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
  *
  * @throws {MalformedPayload} when it is no UTF-8, no JSON, or has what only an attack has
  */
-export function readPayload(body: Buffer): unknown {
+export function parsePayload(body: Buffer): unknown {
   let payload: unknown;
   try {
     payload = JSON.parse(utf8.decode(body));
@@ -18,26 +18,26 @@ export function readPayload(body: Buffer): unknown {
     // The parser's words quote the body.
     throw new MalformedPayload('The body is no JSON in UTF-8');
   }
-  inspect(payload, 0);
+  rejectUnsafe(payload, 0);
   return payload;
 }
 
-function inspect(value: unknown, depth: number): void {
+function rejectUnsafe(value: unknown, depth: number): void {
   if (typeof value !== 'object' || value === null) return;
   if (depth >= MAX_DEPTH) throw new MalformedPayload(`The body is nested deeper than ${MAX_DEPTH} levels`);
   for (const [key, child] of Object.entries(value)) {
     if (key === '__proto__') throw new MalformedPayload('The body has a name that no provider sends: __proto__');
-    inspect(child, depth + 1);
+    rejectUnsafe(child, depth + 1);
   }
 }
 
 const SECRET_NAME = /token|secret|passw|otp|code|ticket|credential|authorization|cookie|private_metadata|^body|^url$|^key$|_key$/i;
 
 /** The payload as operators see it: what could sign somebody in is not shown. */
-export function masked(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(masked);
+export function maskSecrets(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(maskSecrets);
   if (typeof value !== 'object' || value === null) return value;
   return Object.fromEntries(
-    Object.entries(value).map(([key, child]) => [key, SECRET_NAME.test(key) && child !== null ? '[masked]' : masked(child)]),
+    Object.entries(value).map(([key, child]) => [key, SECRET_NAME.test(key) && child !== null ? '[masked]' : maskSecrets(child)]),
   );
 }

@@ -6,7 +6,7 @@ import { ListQuery } from '../platform/pagination/list.dto.js';
 import { whenGiven } from '../platform/http/bodies/transforms.js';
 import { WEBHOOK_STATUSES, type WebhookStatus } from './webhook-events.table.js';
 import type { WebhookEventSummary } from './webhooks.repository.js';
-import type { ReadableEvent } from './webhooks.service.js';
+import type { WebhookEventDetail } from './webhooks.service.js';
 
 @ApiSchema({ description: 'That the message is kept.' })
 export class WebhookReceiptResponse {
@@ -130,7 +130,7 @@ export class WebhookEventDetailResponse extends WebhookEventResponse {
   })
   payload!: unknown;
 
-  static override of(event: ReadableEvent): WebhookEventDetailResponse {
+  static override of(event: WebhookEventDetail): WebhookEventDetailResponse {
     return { ...WebhookEventResponse.of(event), payload: event.payload ?? null };
   }
 }

@@ -25,12 +25,12 @@ export interface Backlog {
   lagSeconds: number;
 }
 
-const { body: _, ...SUMMARY } = getTableColumns(events);
+const { body: _, ...SUMMARY_COLUMNS } = getTableColumns(events);
 
 /** Everything about an event but its body. */
 export type WebhookEventSummary = Omit<WebhookEvent, 'body'>;
 
-const CLAIMED = {
+const CLAIMED_COLUMNS = {
   id: events.id,
   provider: events.provider,
   messageId: events.messageId,
@@ -77,7 +77,7 @@ export class WebhooksRepository {
       .update(events)
       .set({ attempts: sql`${events.attempts} + 1`, leasedUntil: sql`now() + ${leaseSeconds} * interval '1 second'` })
       .where(sql`${events.id} IN (${due})`)
-      .returning(CLAIMED);
+      .returning(CLAIMED_COLUMNS);
   }
 
   /** Undoes a claim: nothing was attempted. */
@@ -85,7 +85,7 @@ export class WebhooksRepository {
     await db
       .update(events)
       .set({ attempts: attempts - 1, leasedUntil: null })
-      .where(isAttempt({ id, attempts }));
+      .where(isCurrentAttempt({ id, attempts }));
   }
 
   /** Ends an attempt, in the transaction of its effect; false when another worker has the event by now, or had. */
@@ -98,12 +98,12 @@ export class WebhooksRepository {
     const { rowCount } = await db
       .update(events)
       .set({ status, lastError, processedAt: sql`now()`, leasedUntil: null })
-      .where(isAttempt({ id, attempts }));
+      .where(isCurrentAttempt({ id, attempts }));
     return rowCount === 1;
   }
 
   /** For one that `finish` has just marked, in the same transaction. */
-  async ignore(id: string, db: Queryable): Promise<void> {
+  async markIgnored(id: string, db: Queryable): Promise<void> {
     await db.update(events).set({ status: 'ignored' }).where(eq(events.id, id));
   }
 
@@ -119,7 +119,7 @@ export class WebhooksRepository {
     await db
       .update(events)
       .set({ lastError, leasedUntil: null, ...next })
-      .where(isAttempt({ id, attempts }));
+      .where(isCurrentAttempt({ id, attempts }));
   }
 
   async list(
@@ -128,10 +128,13 @@ export class WebhooksRepository {
     db: Queryable = this.db,
   ): Promise<WebhookEventSummary[]> {
     return db
-      .select(SUMMARY)
+      .select(SUMMARY_COLUMNS)
       .from(events)
       .where(
-        and(matching(filters), after && sql`(${events.receivedAt}, ${events.id}) < (${after.createdAt}::timestamptz, ${after.id}::uuid)`),
+        and(
+          matchesFilters(filters),
+          after && sql`(${events.receivedAt}, ${events.id}) < (${after.createdAt}::timestamptz, ${after.id}::uuid)`,
+        ),
       )
       .orderBy(desc(events.receivedAt), desc(events.id))
       .limit(limit);
@@ -153,7 +156,7 @@ export class WebhooksRepository {
       .update(events)
       .set({ status: 'pending', attempts: 0, nextAttemptAt: sql`now()`, leasedUntil: null, processedAt: null })
       .where(and(inArray(events.id, ids), isNotNull(events.body)))
-      .returning(SUMMARY);
+      .returning(SUMMARY_COLUMNS);
   }
 
   /** Some events to replay that were received after a position, oldest first. Pending ones are on their way already. */
@@ -167,7 +170,7 @@ export class WebhooksRepository {
       .from(events)
       .where(
         and(
-          matching(filters),
+          matchesFilters(filters),
           ne(events.status, 'pending'),
           isNotNull(events.body),
           lt(events.receivedAt, until),
@@ -180,7 +183,7 @@ export class WebhooksRepository {
   }
 
   /** Forgets some bodies of events that are done with, received before a time; answers how many. */
-  async forgetBodies(receivedBefore: Date, limit: number, db: Queryable = this.db): Promise<number> {
+  async deleteBodies(receivedBefore: Date, limit: number, db: Queryable = this.db): Promise<number> {
     const old = db
       .select({ id: events.id })
       .from(events)
@@ -232,11 +235,11 @@ export class WebhooksRepository {
 const isDue = sql`${events.status} = 'pending' AND ${events.nextAttemptAt} <= now() AND (${events.leasedUntil} IS NULL OR ${events.leasedUntil} <= now())`;
 
 /** Whether an attempt is still the last one: a worker that lost its lease must not write over the next one's. */
-function isAttempt({ id, attempts }: Pick<ClaimedEvent, 'id' | 'attempts'>): SQL | undefined {
+function isCurrentAttempt({ id, attempts }: Pick<ClaimedEvent, 'id' | 'attempts'>): SQL | undefined {
   return and(eq(events.id, id), eq(events.status, 'pending'), eq(events.attempts, attempts));
 }
 
-function matching({ provider, type, status, receivedFrom, receivedBefore }: WebhookFilters): SQL | undefined {
+function matchesFilters({ provider, type, status, receivedFrom, receivedBefore }: WebhookFilters): SQL | undefined {
   return and(
     provider === undefined ? undefined : eq(events.provider, provider),
     type === undefined ? undefined : eq(events.type, type),

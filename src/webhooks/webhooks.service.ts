@@ -11,12 +11,12 @@ import { renewInBatches, sweepInBatches } from '../platform/queue/sweep.js';
 import { Config } from '../platform/config/config.js';
 import { DATABASE, type Database } from '../platform/database/database.js';
 import { JobsService } from '../jobs/jobs.service.js';
-import { BODY_CONTEXT, Inbox } from './inbox.worker.js';
-import { masked, readPayload } from './payloads.js';
+import { BODY_CONTEXT, InboxWorker } from './inbox.worker.js';
+import { maskSecrets, parsePayload } from './payloads.js';
 import { verifiedMessageId } from '../platform/crypto/webhook-signature.js';
 import { type Envelope, MalformedPayload, type WebhookProvider } from './webhook-provider.port.js';
 import type { WebhookEvent } from './webhook-events.table.js';
-import { InvalidSignature, WebhookBodyGone, WebhookEventNotFound } from './webhooks.errors.js';
+import { InvalidSignature, WebhookBodyDeleted, WebhookEventNotFound } from './webhooks.errors.js';
 import { type WebhookEventSummary, type WebhookFilters, WebhooksRepository } from './webhooks.repository.js';
 
 const ALARM_SECONDS = 60;
@@ -25,7 +25,7 @@ const REPLAY_BATCH = 500;
 const MAX_ID_LENGTH = 255;
 
 /** An event as an operator reads it. */
-export interface ReadableEvent extends WebhookEventSummary {
+export interface WebhookEventDetail extends WebhookEventSummary {
   /** Secrets masked; undefined when it is no longer kept, or no JSON. */
   payload?: unknown;
 }
@@ -38,7 +38,7 @@ export class WebhooksService implements OnModuleInit {
 
   constructor(
     private readonly repository: WebhooksRepository,
-    private readonly inbox: Inbox,
+    private readonly inbox: InboxWorker,
     private readonly keyring: Keyring,
     private readonly audit: AuditService,
     private readonly cursors: Cursors,
@@ -68,7 +68,7 @@ export class WebhooksService implements OnModuleInit {
       everySeconds: 3600,
       run: (signal) => {
         const before = new Date(Date.now() - this.config.webhookBodyDays * 86_400_000);
-        return sweepInBatches(signal, (limit) => this.repository.forgetBodies(before, limit));
+        return sweepInBatches(signal, (limit) => this.repository.deleteBodies(before, limit));
       },
     });
   }
@@ -96,7 +96,7 @@ export class WebhooksService implements OnModuleInit {
     const isNew = await this.repository.insert({ provider: provider.name, messageId, ...event });
     if (isNew && event.status === 'pending') this.inbox.wake();
     const outcome = isNew ? 'stored' : 'duplicate';
-    this.received.inc({ provider: provider.name, type: this.inbox.labelOf(provider.name, event.type), outcome });
+    this.received.inc({ provider: provider.name, type: this.inbox.typeLabel(provider.name, event.type), outcome });
     return outcome;
   }
 
@@ -108,7 +108,7 @@ export class WebhooksService implements OnModuleInit {
   }
 
   /** @throws {WebhookEventNotFound} */
-  async get(id: string): Promise<ReadableEvent> {
+  async get(id: string): Promise<WebhookEventDetail> {
     const event = found(await this.repository.find(id));
     return { ...event, payload: this.payloadOf(event) };
   }
@@ -116,12 +116,12 @@ export class WebhooksService implements OnModuleInit {
   /**
    * Has an event processed again, with all its attempts.
    *
-   * @throws {WebhookEventNotFound} @throws {WebhookBodyGone}
+   * @throws {WebhookEventNotFound} @throws {WebhookBodyDeleted}
    */
-  async replay(id: string, actor: Actor): Promise<ReadableEvent> {
-    const revived = await this.db.transaction(async (tx) => {
+  async replay(id: string, actor: Actor): Promise<WebhookEventDetail> {
+    const requeued = await this.db.transaction(async (tx) => {
       const { status, body } = found(await this.repository.lock(id, tx));
-      if (body === null) throw new WebhookBodyGone();
+      if (body === null) throw new WebhookBodyDeleted();
       const [event] = await this.repository.requeue([id], tx);
       await this.audit.record(
         {
@@ -136,7 +136,7 @@ export class WebhooksService implements OnModuleInit {
       return event!;
     });
     this.inbox.wake();
-    return revived;
+    return requeued;
   }
 
   /** As `replay` for all that match and are not on their way; answers how many. In batches: none holds its locks for long. */
@@ -175,24 +175,24 @@ export class WebhooksService implements OnModuleInit {
   }
 
   private toRow(provider: WebhookProvider, body: Buffer): Pick<WebhookEvent, 'type' | 'eventAt' | 'body' | 'status' | 'lastError'> {
-    const seal = (bytes: Buffer) => this.keyring.encryptBytes(bytes, BODY_CONTEXT);
+    const encrypt = (bytes: Buffer) => this.keyring.encryptBytes(bytes, BODY_CONTEXT);
     let envelope: Envelope;
     try {
-      envelope = provider.parseEnvelope(readPayload(body), body);
+      envelope = provider.parseEnvelope(parsePayload(body), body);
     } catch (error) {
       if (!(error instanceof MalformedPayload)) throw error;
       // Refused, the provider would send it for days and then give up on us altogether.
-      return { type: '', eventAt: null, body: seal(body), status: 'quarantined', lastError: error.message };
+      return { type: '', eventAt: null, body: encrypt(body), status: 'quarantined', lastError: error.message };
     }
     const { type, eventAt, redactedPayload } = envelope;
-    if (redactedPayload === undefined) return { type, eventAt, body: seal(body), status: 'pending', lastError: null };
-    return { type, eventAt, body: seal(Buffer.from(JSON.stringify(redactedPayload))), status: 'ignored', lastError: null };
+    if (redactedPayload === undefined) return { type, eventAt, body: encrypt(body), status: 'pending', lastError: null };
+    return { type, eventAt, body: encrypt(Buffer.from(JSON.stringify(redactedPayload))), status: 'ignored', lastError: null };
   }
 
   private payloadOf({ body }: WebhookEvent): unknown {
     if (body === null) return undefined;
     try {
-      return masked(readPayload(this.keyring.decryptBytes(body, BODY_CONTEXT)));
+      return maskSecrets(parsePayload(this.keyring.decryptBytes(body, BODY_CONTEXT)));
     } catch (error) {
       if (error instanceof MalformedPayload) return undefined;
       throw error;

@@ -1,5 +1,5 @@
 import type { BillingProvider } from '../../src/subscriptions/sync/billing-provider.port.js';
-import type { BillingCalls } from '../../src/providers/billing-http.client.js';
+import type { BillingHttpClient } from '../../src/providers/billing-http.client.js';
 import { DodoAccount } from '../simulators/dodo-account.js';
 import { startDodoApiSimulator } from '../simulators/dodo-api.js';
 import { PolarAccount } from '../simulators/polar-account.js';
@@ -9,7 +9,7 @@ import { VirtualClock } from '../simulators/virtual-time.js';
 import { dodoClient, dodoEnvironment, polarClient, polarEnvironment, withoutPauses } from '../support/billing/billing-clients.js';
 
 interface Simulated {
-  client: BillingProvider & { calls: BillingCalls };
+  client: BillingProvider & { calls: BillingHttpClient };
   /** With another key. */
   stranger: () => BillingProvider;
   unconfigured: BillingProvider;
@@ -70,7 +70,7 @@ describe.each([
 
   it('is asked ten times at most while it is too busy, and says when to come again', async () => {
     push({ status: 429, retryAfter: 9 }, 20);
-    await expect(find()).rejects.toMatchObject({ provider: name, mayPass: true, status: 429, retryAfterSeconds: 9 });
+    await expect(find()).rejects.toMatchObject({ provider: name, isRetryable: true, status: 429, retryAfterSeconds: 9 });
     expect(api.calls).toHaveLength(10);
   });
 
@@ -88,7 +88,7 @@ describe.each([
     push({ status: 503 }, 5);
     await expect(find()).rejects.toMatchObject({
       message: `${name} could not read a subscription: 503, ${failure} (Simulated failure)`,
-      mayPass: true,
+      isRetryable: true,
       status: 503,
     });
     expect(api.calls).toHaveLength(4);
@@ -99,7 +99,7 @@ describe.each([
     push('hang', 4);
     await expect(find()).rejects.toMatchObject({
       message: `${name} could not read a subscription: no answer within 20 ms`,
-      mayPass: true,
+      isRetryable: true,
     });
   });
 
@@ -107,20 +107,20 @@ describe.each([
     await api.close();
     await expect(api.client.listSubscriptions(undefined)).rejects.toMatchObject({
       message: `${name} could not list subscriptions: no answer`,
-      mayPass: true,
+      isRetryable: true,
     });
     expect(pauses).toHaveLength(3);
   });
 
   it('is not asked again for what it refuses', async () => {
     push({ status: 400 });
-    await expect(find()).rejects.toMatchObject({ mayPass: false, status: 400 });
+    await expect(find()).rejects.toMatchObject({ isRetryable: false, status: 400 });
     expect(api.calls).toHaveLength(1);
   });
 
   it('is changed by one call: whoever asks comes again', async () => {
     push({ status: 503 });
-    await expect(api.client.endSubscription(api.subscriptionId)).rejects.toMatchObject({ mayPass: true, status: 503 });
+    await expect(api.client.cancelSubscription(api.subscriptionId)).rejects.toMatchObject({ isRetryable: true, status: 503 });
     expect(api.calls).toHaveLength(1);
   });
 
@@ -140,7 +140,7 @@ describe.each([
     ['JSON', { status: 404, body: '{"status":404,"error":"Not Found","path":"/"}' }],
   ])('takes a 404 in %s that is not its own for a failure', async (_what, fault) => {
     push(fault);
-    await expect(find()).rejects.toMatchObject({ message: `${name} could not read a subscription: 404`, mayPass: false });
+    await expect(find()).rejects.toMatchObject({ message: `${name} could not read a subscription: 404`, isRetryable: false });
   });
 
   it('stops when it is told to, without another call', async () => {
@@ -177,7 +177,7 @@ describe.each([
     expect(api.unconfigured.isConfigured).toBe(false);
     await expect(api.unconfigured.findSubscription('1')).rejects.toMatchObject({
       message: expect.stringContaining(`${setting} is not set`),
-      mayPass: false,
+      isRetryable: false,
     });
   });
 });

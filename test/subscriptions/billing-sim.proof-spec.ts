@@ -36,8 +36,8 @@ describe('the simulation itself', () => {
 
   function withoutOrder(app: NestExpressApplication): void {
     const repository = app.get(SyncedSubscriptionsRepository);
-    const look = repository.lookAtSubscription.bind(repository);
-    repository.lookAtSubscription = async (...asked) => {
+    const look = repository.lockForSync.bind(repository);
+    repository.lockForSync = async (...asked) => {
       const seen = await look(...asked);
       return seen && { ...seen, isNewer: true };
     };

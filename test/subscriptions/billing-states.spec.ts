@@ -1,8 +1,8 @@
 import type { Reason } from '../../src/subscriptions/subscription-state.js';
-import { checkTimeOf, SLACK_MS, stateOf } from '../../src/subscriptions/subscription-state.js';
+import { nextCheckAt, SLACK_MS, stateOf } from '../../src/subscriptions/subscription-state.js';
 import type { SubscriptionSnapshot } from '../../src/subscriptions/sync/billing-provider.port.js';
-import { dodoSubscriptionOf as dodoOf } from '../../src/providers/dodo/dodo.schema.js';
-import { polarSubscriptionOf as polarOf } from '../../src/providers/polar/polar.schema.js';
+import { parseDodoSubscription as dodoOf } from '../../src/providers/dodo/dodo.schema.js';
+import { parsePolarSubscription as polarOf } from '../../src/providers/polar/polar.schema.js';
 import { dodoSubscription } from '../support/billing/dodo-events.js';
 import { polarSubscription } from '../support/billing/polar-events.js';
 
@@ -180,7 +180,7 @@ describe('a subscription without dates', () => {
   it.each(rows)('%s goes on for a bounded time, and is asked about at once', (_whose, row) => {
     const bound = after(START, UNCONFIRMED);
     expect([START, after(bound, -1), bound].map((now) => reasonAt(row, now))).toEqual(['unconfirmed', 'unconfirmed', 'lapsed']);
-    expect(checkTimeOf(row)!.getTime()).toBeLessThan(START.getTime() + HOUR);
+    expect(nextCheckAt(row)!.getTime()).toBeLessThan(START.getTime() + HOUR);
   });
 
   it('that is past due has its grace from when that was told', () => {

@@ -538,7 +538,7 @@ export const MUTATIONS: Mutation[] = [
   // What is bought, and what was paid.
   {
     file: SUBSCRIPTIONS,
-    within: 'function selectOfOwner',
+    within: 'function selectByOwner',
     search: 'ownedBy(ownerId, subscriptions.ownerId)',
     replace: GONE,
     callers: ['outsider'],
@@ -772,25 +772,25 @@ export const SECOND_LINES: (Place & { because: string })[] = [
   },
   {
     file: SYNCED_SUBSCRIPTIONS,
-    within: 'async keepCharging',
+    within: 'async withdrawEndRequests',
     search: 'eq(subscriptions.ownerId, ownerId)',
     because: 'only an operator restores; test/subscriptions/customers/subscription-deletion.e2e-spec.ts looks at what',
   },
   {
     file: SYNCED_SUBSCRIPTIONS,
-    within: 'async listGoneOwners',
+    within: 'async listDeletedOwners',
     search: 'eq(subscriptions.ownerId, only)',
     because: 'only a job asks',
   },
   {
     file: SYNCED_SUBSCRIPTIONS,
-    within: 'async keepOwners',
+    within: 'async pinOwners',
     search: 'inArray(billingCustomers.ownerId, ownerIds)',
     because: 'only the purge asks',
   },
   {
     file: SYNCED_SUBSCRIPTIONS,
-    within: 'async keepOwners',
+    within: 'async pinOwners',
     search: 'inArray(subscriptions.ownerId, ownerIds)',
     because: 'only the purge asks',
   },

@@ -7,14 +7,14 @@ const PUBLIC_URL = 'https://api.clerk.com';
 const API_VERSION = '2026-05-12';
 
 /** Network errors, time-outs and 5xx; Clerk's rate limit is asked more often, since it says when to come again. */
-const TRIES = 4;
-const RATE_LIMITED_TRIES = 10;
+const MAX_TRIES = 4;
+const MAX_RATE_LIMITED_TRIES = 10;
 
 /** The statuses of a session that can still be revoked. */
-const LIVE_SESSION = ['active', 'pending'];
+const LIVE_SESSION_STATUSES = ['active', 'pending'];
 
 /** How many ids Clerk takes to look for. */
-export const MOST_IDS = 100;
+export const MAX_IDS_PER_CALL = 100;
 
 /** The published JSON, the same as in webhooks; `ClerkSync` reads the rest. */
 export interface ClerkObject {
@@ -57,33 +57,33 @@ export class ClerkApi {
   }
 
   /** All users, oldest first; one may come twice. */
-  users(signal?: AbortSignal): AsyncGenerator<ClerkObject, void> {
+  listAllUsers(signal?: AbortSignal): AsyncGenerator<ClerkObject, void> {
     // A large offset gets slower and times out in the end, says the API's description.
-    return this.walk((page) => this.listUsers({ ...page, order_by: '+created_at' }, signal), { byTime: true });
+    return this.paginate((page) => this.listUsers({ ...page, order_by: '+created_at' }, signal), { byTime: true });
   }
 
   /** All organizations, oldest first; one may come twice. */
-  organizations(signal?: AbortSignal): AsyncGenerator<ClerkObject, void> {
-    return this.walk((page) => this.listOrganizations({ ...page, order_by: '+created_at' }, signal));
+  listAllOrganizations(signal?: AbortSignal): AsyncGenerator<ClerkObject, void> {
+    return this.paginate((page) => this.listOrganizations({ ...page, order_by: '+created_at' }, signal));
   }
 
   /** All memberships of an organization, oldest first; none if it is gone. One may come twice. */
-  memberships(organizationId: string, signal?: AbortSignal): AsyncGenerator<ClerkObject, void> {
-    return this.walk((page) => this.listMemberships(organizationId, { ...page, order_by: '+created_at' }, signal));
+  listAllMemberships(organizationId: string, signal?: AbortSignal): AsyncGenerator<ClerkObject, void> {
+    return this.paginate((page) => this.listMemberships(organizationId, { ...page, order_by: '+created_at' }, signal));
   }
 
-  /** Those who exist of at most `MOST_IDS`. */
-  async usersAmong(ids: string[], signal?: AbortSignal): Promise<ClerkObject[]> {
-    return this.listUsers({ user_id: ids, limit: MOST_IDS }, signal);
+  /** Those who exist of at most `MAX_IDS_PER_CALL`. */
+  async findUsers(ids: string[], signal?: AbortSignal): Promise<ClerkObject[]> {
+    return this.listUsers({ user_id: ids, limit: MAX_IDS_PER_CALL }, signal);
   }
 
-  async organizationsAmong(ids: string[], signal?: AbortSignal): Promise<ClerkObject[]> {
-    return this.listOrganizations({ organization_id: ids, limit: MOST_IDS }, signal);
+  async findOrganizations(ids: string[], signal?: AbortSignal): Promise<ClerkObject[]> {
+    return this.listOrganizations({ organization_id: ids, limit: MAX_IDS_PER_CALL }, signal);
   }
 
-  /** What at most `MOST_IDS` users have of an organization. */
-  async membershipsAmong(organizationId: string, clerkUserIds: string[], signal?: AbortSignal): Promise<ClerkObject[]> {
-    return this.listMemberships(organizationId, { user_id: clerkUserIds, limit: MOST_IDS }, signal);
+  /** What at most `MAX_IDS_PER_CALL` users have of an organization. */
+  async findMemberships(organizationId: string, clerkUserIds: string[], signal?: AbortSignal): Promise<ClerkObject[]> {
+    return this.listMemberships(organizationId, { user_id: clerkUserIds, limit: MAX_IDS_PER_CALL }, signal);
   }
 
   async findUser(id: string, signal?: AbortSignal): Promise<ClerkObject | undefined> {
@@ -101,13 +101,13 @@ export class ClerkApi {
     membershipId: string,
     signal?: AbortSignal,
   ): Promise<ClerkObject | undefined> {
-    return (await this.membershipsAmong(organizationId, [clerkUserId], signal)).find(({ id }) => id === membershipId);
+    return (await this.findMemberships(organizationId, [clerkUserId], signal)).find(({ id }) => id === membershipId);
   }
 
   /** The Clerk instance that the secret key opens. */
-  async instanceId(signal?: AbortSignal): Promise<string> {
-    const what = 'read the instance';
-    return checked(what, 'instance', await this.call(what, { path: 'instance', signal })).id;
+  async getInstanceId(signal?: AbortSignal): Promise<string> {
+    const operation = 'read the instance';
+    return checked(operation, 'instance', await this.call(operation, { path: 'instance', signal })).id;
   }
 
   /** Ends a session at Clerk; one that is unknown there, or over, is fine. Tried once: the outbox comes again. */
@@ -117,33 +117,35 @@ export class ClerkApi {
       await this.call('revoke a session', { method: 'POST', path: `${path}/revoke`, tries: 1 });
     } catch (error) {
       if (!(error instanceof ClerkApiFailed)) throw error;
-      if (error.isMissing) return;
+      if (error.isNotFound) return;
       // Clerk refuses to revoke what is over (`invalid_action_for_session`); what else it refuses is not said by that.
       if (error.status !== 400) throw error;
       const session = await this.find('read a session', 'session', { path, tries: 1 });
-      if (session !== undefined && LIVE_SESSION.includes(String(session['status']))) throw error;
+      if (session !== undefined && LIVE_SESSION_STATUSES.includes(String(session['status']))) throw error;
     }
   }
 
   private async listUsers(query: Query, signal?: AbortSignal): Promise<ClerkObject[]> {
-    const what = 'list users';
-    return checkedList(what, 'user', await this.call(what, { path: 'users', query, signal }));
+    const operation = 'list users';
+    return checkedList(operation, 'user', await this.call(operation, { path: 'users', query, signal }));
   }
 
   private async listOrganizations(query: Query, signal?: AbortSignal): Promise<ClerkObject[]> {
-    const what = 'list organizations';
-    return checkedList(what, 'organization', dataOf(await this.call(what, { path: 'organizations', query, signal })));
+    const operation = 'list organizations';
+    return checkedList(operation, 'organization', dataOf(await this.call(operation, { path: 'organizations', query, signal })));
   }
 
   private async listMemberships(organizationId: string, query: Query, signal?: AbortSignal): Promise<ClerkObject[]> {
-    const what = 'list memberships';
+    const operation = 'list memberships';
     const path = `organizations/${encodeURIComponent(organizationId)}/memberships`;
-    const list = this.call(what, { path, query, signal }).then((answer) => checkedList(what, 'organization_membership', dataOf(answer)));
-    return (await unlessMissing(list)) ?? [];
+    const list = this.call(operation, { path, query, signal }).then((answer) =>
+      checkedList(operation, 'organization_membership', dataOf(answer)),
+    );
+    return (await undefinedIfNotFound(list)) ?? [];
   }
 
-  private async find(what: string, kind: string, call: Call): Promise<ClerkObject | undefined> {
-    return unlessMissing(this.call(what, call).then((answer) => checked(what, kind, answer)));
+  private async find(operation: string, kind: string, call: Call): Promise<ClerkObject | undefined> {
+    return undefinedIfNotFound(this.call(operation, call).then((answer) => checked(operation, kind, answer)));
   }
 
   /**
@@ -153,7 +155,10 @@ export class ClerkApi {
    *
    * @param options.byTime whether a page can begin at a time, too, which no removal moves
    */
-  private async *walk(list: (page: Page & Query) => Promise<ClerkObject[]>, { byTime = false } = {}): AsyncGenerator<ClerkObject, void> {
+  private async *paginate(
+    list: (page: Page & Query) => Promise<ClerkObject[]>,
+    { byTime = false } = {},
+  ): AsyncGenerator<ClerkObject, void> {
     const limit = this.limits.pageSize;
     let from: Omit<Page, 'limit'> = {};
     let seen = new Set<string>();
@@ -164,7 +169,7 @@ export class ClerkApi {
         from = { ...from, offset: Math.max(0, offset - (limit - 1)) };
         continue;
       }
-      for (const thing of page) if (!seen.has(thing.id)) yield thing;
+      for (const item of page) if (!seen.has(item.id)) yield item;
       const last = page.at(-1);
       if (last === undefined || page.length < limit) return;
       seen = new Set(page.map(({ id }) => id));
@@ -175,27 +180,27 @@ export class ClerkApi {
   }
 
   /** One call, repeated while that may help. */
-  private async call(what: string, { signal, tries = TRIES, ...call }: Call): Promise<unknown> {
-    for (let tried = 1; ; tried += 1) {
+  private async call(operation: string, { signal, tries = MAX_TRIES, ...call }: Call): Promise<unknown> {
+    for (let tryCount = 1; ; tryCount += 1) {
       signal?.throwIfAborted();
       try {
-        return await this.ask(what, call, signal);
+        return await this.request(operation, call, signal);
       } catch (error) {
         signal?.throwIfAborted();
-        if (!(error instanceof ClerkApiFailed) || !error.mayPass) throw error;
-        if (tried >= (error.status === 429 && tries > 1 ? RATE_LIMITED_TRIES : tries)) throw error;
-        await this.limits.pause(this.pauseBefore(tried, error), undefined, { signal });
+        if (!(error instanceof ClerkApiFailed) || !error.isRetryable) throw error;
+        if (tryCount >= (error.status === 429 && tries > 1 ? MAX_RATE_LIMITED_TRIES : tries)) throw error;
+        await this.limits.pause(this.retryDelayMs(tryCount, error), undefined, { signal });
       }
     }
   }
 
-  private pauseBefore(tried: number, { retryAfterSeconds }: ClerkApiFailed): number {
+  private retryDelayMs(tryCount: number, { retryAfterSeconds }: ClerkApiFailed): number {
     const { firstPauseMs, longestPauseMs } = this.limits;
-    const backoff = firstPauseMs * 2 ** (tried - 1) * (0.5 + Math.random() / 2);
+    const backoff = firstPauseMs * 2 ** (tryCount - 1) * (0.5 + Math.random() / 2);
     return Math.min(longestPauseMs, Math.max(backoff, retryAfterSeconds * 1000));
   }
 
-  private async ask(what: string, { method = 'GET', path, query = {} }: Call, signal?: AbortSignal): Promise<unknown> {
+  private async request(operation: string, { method = 'GET', path, query = {} }: Call, signal?: AbortSignal): Promise<unknown> {
     const { clerkApi } = this.config;
     if (clerkApi === undefined) throw new Error('CLERK_SECRET_KEY is not set');
     const url = new URL(`/v1/${path}`, clerkApi.url ?? PUBLIC_URL);
@@ -208,13 +213,13 @@ export class ClerkApi {
         redirect: 'error',
         signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
       });
-      const answer = jsonOf(await response.text());
+      const answer = parseJson(await response.text());
       if (response.ok) return answer;
-      throw refusalOf(what, response, answer);
+      throw toApiError(operation, response, answer);
     } catch (error) {
       if (error instanceof ClerkApiFailed) throw error;
-      const why = timeout.aborted ? `no answer within ${this.limits.timeoutMs} ms` : 'no answer';
-      throw new ClerkApiFailed(what, why, { mayPass: true, cause: error });
+      const reason = timeout.aborted ? `no answer within ${this.limits.timeoutMs} ms` : 'no answer';
+      throw new ClerkApiFailed(operation, reason, { isRetryable: true, cause: error });
     }
   }
 }
@@ -225,15 +230,15 @@ interface ClerkErrors {
   clerk_trace_id?: string;
 }
 
-function refusalOf(what: string, { status, headers }: Response, answer: unknown): ClerkApiFailed {
+function toApiError(operation: string, { status, headers }: Response, answer: unknown): ClerkApiFailed {
   const { errors, clerk_trace_id: trace } = isErrors(answer) ? answer : { errors: [] };
-  const words = errors.map(({ code, message, long_message: longMessage }) => `${code} (${longMessage ?? message ?? ''})`);
-  return new ClerkApiFailed(what, [status, ...words, ...(trace === undefined ? [] : [`trace ${trace}`])].join(', '), {
+  const messages = errors.map(({ code, message, long_message: longMessage }) => `${code} (${longMessage ?? message ?? ''})`);
+  return new ClerkApiFailed(operation, [status, ...messages, ...(trace === undefined ? [] : [`trace ${trace}`])].join(', '), {
     status,
     // A 404 without Clerk's words is not Clerk's, and says nothing about what it knows.
-    isMissing: status === 404 && words.length > 0,
+    isNotFound: status === 404 && messages.length > 0,
     retryAfterSeconds: Number(headers.get('retry-after')) || 0,
-    mayPass: status === 429 || status >= 500,
+    isRetryable: status === 429 || status >= 500,
   });
 }
 
@@ -243,7 +248,7 @@ function isErrors(answer: unknown): answer is ClerkErrors {
 }
 
 /** Undefined for what is none: a page of whoever stands in between. */
-function jsonOf(text: string): unknown {
+function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
@@ -255,27 +260,27 @@ function dataOf(answer: unknown): unknown {
   return (answer as { data?: unknown } | null | undefined)?.data;
 }
 
-function isObject(thing: unknown, kind: string): thing is ClerkObject {
-  const { object, id } = (thing ?? {}) as Partial<ClerkObject>;
+function isObject(item: unknown, kind: string): item is ClerkObject {
+  const { object, id } = (item ?? {}) as Partial<ClerkObject>;
   return object === kind && typeof id === 'string';
 }
 
-function checked(what: string, kind: string, answer: unknown): ClerkObject {
-  if (!isObject(answer, kind)) throw new ClerkApiFailed(what, `the answer is no ${kind}`);
+function checked(operation: string, kind: string, answer: unknown): ClerkObject {
+  if (!isObject(answer, kind)) throw new ClerkApiFailed(operation, `the answer is no ${kind}`);
   return answer;
 }
 
-function checkedList(what: string, kind: string, answer: unknown): ClerkObject[] {
+function checkedList(operation: string, kind: string, answer: unknown): ClerkObject[] {
   if (!Array.isArray(answer) || !answer.every((one) => isObject(one, kind)))
-    throw new ClerkApiFailed(what, 'the answer is no list of them');
+    throw new ClerkApiFailed(operation, 'the answer is no list of them');
   return answer;
 }
 
-async function unlessMissing<T>(answer: Promise<T>): Promise<T | undefined> {
+async function undefinedIfNotFound<T>(answer: Promise<T>): Promise<T | undefined> {
   try {
     return await answer;
   } catch (error) {
-    if (error instanceof ClerkApiFailed && error.isMissing) return undefined;
+    if (error instanceof ClerkApiFailed && error.isNotFound) return undefined;
     throw error;
   }
 }

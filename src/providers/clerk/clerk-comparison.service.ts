@@ -11,11 +11,11 @@ import type { Organization } from '../../organizations/organizations.table.js';
 import { SyncedOrganizationsService } from '../../organizations/synced-organizations.service.js';
 import { SyncedUsersService } from '../../users/synced-users.service.js';
 import type { User } from '../../users/users.table.js';
-import { read } from '../fields.schema.js';
+import { parseObject } from '../fields.schema.js';
 import { MalformedPayload } from '../../webhooks/webhook-provider.port.js';
 import { ClerkApi, type ClerkObject } from './clerk-api.client.js';
 import { membershipObject, organizationObject, roleOf, userObject } from './clerk.schema.js';
-import { ClerkSync, organizationOf, type Statement, userOf } from './clerk-sync.service.js';
+import { ClerkSync, toOrganizationSnapshot, type ClerkChange, toUserSnapshot } from './clerk-sync.service.js';
 
 /** How the two sides differ about one thing. */
 export interface Finding {
@@ -48,7 +48,7 @@ export interface ComparedResource<At extends RemoteRef = RemoteRef, Told = unkno
   differences(row: Ours, told: Told): Promise<string[]>;
   /** Whether it is not alive here for another thing's sake, which is told of by itself. */
   isDeletedHere(told: Told): Promise<boolean>;
-  write(statement: Statement, db: Queryable): Promise<void>;
+  write(statement: ClerkChange, db: Queryable): Promise<void>;
   remove(row: Ours, at: At, db: Queryable): Promise<void>;
 }
 
@@ -68,10 +68,10 @@ export class ClerkComparison {
     ours: (ids, db) => this.syncedUsers.findAll(ids, db),
     idOf: ({ clerkUserId }) => clerkUserId,
     theirs: ({ id }, signal) => this.api.findUser(id, signal),
-    differences: (row, told) => this.syncedUsers.differences(row, userOf(told)),
+    differences: (row, told) => this.syncedUsers.differences(row, toUserSnapshot(told)),
     isDeletedHere: async () => false,
-    write: (statement, db) => this.sync.user(statement, db),
-    remove: (_row, { id }, db) => this.sync.userDeleted(deletionOf({ id }), db),
+    write: (statement, db) => this.sync.applyUser(statement, db),
+    remove: (_row, { id }, db) => this.sync.applyUserDeletion(deletionOf({ id }), db),
   };
 
   readonly organizations: ComparedResource<RemoteRef, z.infer<typeof organizationObject>, Organization> = {
@@ -81,19 +81,19 @@ export class ClerkComparison {
     ours: (ids, db) => this.syncedOrganizations.findAll(ids, db),
     idOf: ({ clerkOrganizationId }) => clerkOrganizationId,
     theirs: ({ id }, signal) => this.api.findOrganization(id, signal),
-    differences: (row, told) => this.syncedOrganizations.differences(row, organizationOf(told)),
+    differences: (row, told) => this.syncedOrganizations.differences(row, toOrganizationSnapshot(told)),
     isDeletedHere: async () => false,
-    write: (statement, db) => this.sync.organization(statement, db),
-    remove: (_row, { id }, db) => this.sync.organizationDeleted(deletionOf({ id }), db),
+    write: (statement, db) => this.sync.applyOrganization(statement, db),
+    remove: (_row, { id }, db) => this.sync.applyOrganizationDeletion(deletionOf({ id }), db),
   };
 
   readonly memberships: ComparedResource<MembershipRef, z.infer<typeof membershipObject>, Membership> = {
     name: 'membership',
     schema: membershipObject,
-    placeOf: ({ id, organization, public_user_data: { user_id: clerkUserId } }) => ({
+    placeOf: ({ id, applyOrganization, public_user_data: { user_id: clerkUserId } }) => ({
       id,
       clerkUserId,
-      clerkOrganizationId: organization.id,
+      clerkOrganizationId: applyOrganization.id,
     }),
     ours: (ids, db) => this.syncedMemberships.findAll(ids, db),
     idOf: ({ clerkMembershipId }) => clerkMembershipId,
@@ -102,13 +102,13 @@ export class ClerkComparison {
       const told = { role: roleOf(clerkRole), clerkRole };
       return (Object.keys(told) as (keyof typeof told)[]).filter((field) => row[field] !== told[field]);
     },
-    isDeletedHere: ({ organization, public_user_data: person }) => this.isParentDead(organization.id, person.user_id),
-    write: (statement, db) => this.sync.membership(statement, db),
+    isDeletedHere: ({ applyOrganization, public_user_data: person }) => this.isParentDead(applyOrganization.id, person.user_id),
+    write: (statement, db) => this.sync.applyMembership(statement, db),
     remove: ({ clerkRole, createdAt }, { id, clerkOrganizationId, clerkUserId }, db) => {
       // A whole one, as Clerk sends it; it says nothing but that this is gone.
       const organization = { id: clerkOrganizationId };
       const gone = { id, role: clerkRole, organization, public_user_data: { user_id: clerkUserId }, created_at: createdAt.getTime() };
-      return this.sync.membership(deletionOf(gone), db);
+      return this.sync.applyMembership(deletionOf(gone), db);
     },
   };
 
@@ -132,7 +132,8 @@ export class ClerkComparison {
     for (const theirs of some) {
       const row = ours.get(theirs.id);
       try {
-        if ((await this.compare(noun, theirs.id, theirs, row)) !== undefined) found.suspects.push(noun.placeOf(read(noun.schema, theirs)));
+        if ((await this.compare(noun, theirs.id, theirs, row)) !== undefined)
+          found.suspects.push(noun.placeOf(parseObject(noun.schema, theirs)));
       } catch (error) {
         if (!(error instanceof MalformedPayload)) throw error;
         if (row?.deletedAt !== null) found.unreadable.push({ id: theirs.id, finding: { kind: 'missing', what: [error.message] } });
@@ -162,7 +163,7 @@ export class ClerkComparison {
     theirs: ClerkObject,
     row: R | undefined,
   ): Promise<Finding | undefined> {
-    const told = read(noun.schema, theirs);
+    const told = parseObject(noun.schema, theirs);
     if (row?.deletedAt !== null && (await noun.isDeletedHere(told))) return undefined;
     // The dead stay dead, and Clerk uses no id twice: whoever is right, no event of it would bring it back either.
     if (row === undefined ? await this.purgedIds.has('clerk', noun.name, id) : row.deletedAt !== null)
@@ -182,14 +183,14 @@ export class ClerkComparison {
   private async write<At extends RemoteRef, Told, R extends Row>(
     noun: ComparedResource<At, Told, R>,
     id: string,
-    statement: Statement,
+    statement: ClerkChange,
     compared: EventVersion | undefined,
     db: Queryable,
   ): Promise<void> {
     await noun.write(statement, db);
     const [row] = await noun.ours([id], db);
     if (row === undefined || !isDeepStrictEqual(keyOfRow(row), compared)) return;
-    await noun.write({ ...statement, repairs: compared }, db);
+    await noun.write({ ...statement, expectedVersion: compared }, db);
   }
 
   private async isParentDead(clerkOrganizationId: string, clerkUserId: string): Promise<boolean> {
@@ -206,6 +207,6 @@ export class ClerkComparison {
 const BY_RECONCILIATION = { rank: EventRank.update, messageId: NAME, actor: SYSTEM };
 
 /** Older than any event: it ends a thing and says nothing else of it. */
-function deletionOf(data: object): Statement {
+function deletionOf(data: object): ClerkChange {
   return { ...BY_RECONCILIATION, data, at: NEVER, rank: EventRank.delete };
 }

@@ -8,7 +8,7 @@ import { JobsService } from '../../jobs/jobs.service.js';
 import { SyncedMembershipsService } from '../../memberships/synced-memberships.service.js';
 import { SyncedOrganizationsService } from '../../organizations/synced-organizations.service.js';
 import { SyncedUsersService } from '../../users/synced-users.service.js';
-import { ClerkApi, type ClerkObject, MOST_IDS } from './clerk-api.client.js';
+import { ClerkApi, type ClerkObject, MAX_IDS_PER_CALL } from './clerk-api.client.js';
 import { ClerkComparison, type Dated, type Finding, type ComparedResource, type RemoteRef, type Row } from './clerk-comparison.service.js';
 import { CannotReconcile } from './clerk.errors.js';
 
@@ -119,10 +119,10 @@ export class ClerkReconciliation implements OnModuleInit {
     await this.refuseOtherInstance(run);
     // What is gone goes first: it lets go of addresses and slugs.
     for await (const gone of this.usersGone(signal)) for (const id of gone) await this.settle(comparison.users, { id }, run);
-    for await (const some of inBatches(api.users(signal))) await this.settleSuspects(comparison.users, some, run);
+    for await (const some of inBatches(api.listAllUsers(signal))) await this.settleSuspects(comparison.users, some, run);
     for await (const gone of this.organizationsGone(signal))
       for (const id of gone) await this.settle(comparison.organizations, { id }, run);
-    for await (const some of inBatches(api.organizations(signal))) {
+    for await (const some of inBatches(api.listAllOrganizations(signal))) {
       await this.settleSuspects(comparison.organizations, some, run);
       for (const { id } of some) await this.walkMemberships(id, run);
     }
@@ -132,7 +132,7 @@ export class ClerkReconciliation implements OnModuleInit {
     const [home] = await this.organizations.findAll([clerkOrganizationId]);
     const { memberships } = this.comparison;
     const seen = new Set<string>();
-    for await (const some of inBatches(this.api.memberships(clerkOrganizationId, run.signal))) {
+    for await (const some of inBatches(this.api.listAllMemberships(clerkOrganizationId, run.signal))) {
       await this.settleSuspects(memberships, some, run);
       for (const { id } of some) if (seen.size < this.limits.remembered) seen.add(id);
     }
@@ -144,7 +144,7 @@ export class ClerkReconciliation implements OnModuleInit {
       const unseen = members.filter(({ clerkMembershipId }) => !seen.has(clerkMembershipId));
       if (unseen.length === 0) continue;
       const userIds = unseen.map(({ clerkUserId }) => clerkUserId);
-      const known = idsOf(await this.api.membershipsAmong(clerkOrganizationId, userIds, run.signal));
+      const known = idsOf(await this.api.findMemberships(clerkOrganizationId, userIds, run.signal));
       for (const { clerkMembershipId: id, clerkUserId } of unseen)
         if (!known.has(id)) await this.settle(memberships, { id, clerkOrganizationId, clerkUserId }, run);
     }
@@ -153,14 +153,14 @@ export class ClerkReconciliation implements OnModuleInit {
   /** The living of ours whom Clerk does not seem to have. */
   private async *usersGone(signal?: AbortSignal): AsyncGenerator<string[], void> {
     for await (const ids of pagesOf((page) => this.users.listClerkIds(page))) {
-      const known = idsOf(await this.api.usersAmong(ids, signal));
+      const known = idsOf(await this.api.findUsers(ids, signal));
       yield ids.filter((id) => !known.has(id));
     }
   }
 
   private async *organizationsGone(signal?: AbortSignal): AsyncGenerator<string[], void> {
     for await (const ids of pagesOf((page) => this.organizations.listClerkIds(page))) {
-      const known = idsOf(await this.api.organizationsAmong(ids, signal));
+      const known = idsOf(await this.api.findOrganizations(ids, signal));
       yield ids.filter((id) => !known.has(id));
     }
   }
@@ -169,7 +169,7 @@ export class ClerkReconciliation implements OnModuleInit {
     if (!this.api.isConfigured) throw new CannotReconcile('CLERK_SECRET_KEY is not set: Clerk cannot be asked.');
     const { clerkInstanceId } = this.config;
     if (clerkInstanceId !== undefined) {
-      const instanceId = await this.api.instanceId(signal);
+      const instanceId = await this.api.getInstanceId(signal);
       if (instanceId !== clerkInstanceId)
         throw new CannotReconcile(`CLERK_SECRET_KEY opens the instance ${instanceId}, but CLERK_INSTANCE_ID is ${clerkInstanceId}.`);
     }
@@ -244,7 +244,7 @@ async function* inBatches<T>(things: AsyncIterable<T>): AsyncGenerator<T[], void
   let batch: T[] = [];
   for await (const thing of things) {
     batch.push(thing);
-    if (batch.length < MOST_IDS) continue;
+    if (batch.length < MAX_IDS_PER_CALL) continue;
     yield batch;
     batch = [];
   }
@@ -257,9 +257,9 @@ async function* pagesOf<T>(
   idOf: (thing: T) => string = String,
 ): AsyncGenerator<T[], void> {
   for (let after = ''; ;) {
-    const page = await list({ after, limit: MOST_IDS });
+    const page = await list({ after, limit: MAX_IDS_PER_CALL });
     if (page.length > 0) yield page;
-    if (page.length < MOST_IDS) return;
+    if (page.length < MAX_IDS_PER_CALL) return;
     after = idOf(page.at(-1)!);
   }
 }

@@ -5,7 +5,7 @@ import { ClerkApi } from './clerk-api.client.js';
 
 /** Ends at Clerk the sessions that were ended here. */
 @Injectable()
-export class ClerkSessionEnds implements OnModuleInit {
+export class ClerkSessionRevocation implements OnModuleInit {
   constructor(
     private readonly outbox: OutboxService,
     private readonly api: ClerkApi,

@@ -8,12 +8,12 @@ import { SyncedMembershipsService } from '../../memberships/synced-memberships.s
 import { type OrganizationSnapshot, SyncedOrganizationsService } from '../../organizations/synced-organizations.service.js';
 import { SessionsService } from '../../sessions/sessions.service.js';
 import { SyncedUsersService, type UserSnapshot } from '../../users/synced-users.service.js';
-import { read } from '../fields.schema.js';
+import { parseObject } from '../fields.schema.js';
 import {
   deletedObject,
   invitationObject,
   membershipObject,
-  nameOf,
+  fullNameOf,
   organizationObject,
   primaryEmailOf,
   roleOf,
@@ -22,7 +22,7 @@ import {
 } from './clerk.schema.js';
 
 /** Something that Clerk said of one of its objects. */
-export interface Statement {
+export interface ClerkChange {
   /** The object as Clerk's APIs show it. */
   data: unknown;
   /** When it was so, ISO 8601. */
@@ -31,7 +31,7 @@ export interface Statement {
   messageId: string;
   actor: Actor;
   /** Instead of a key of its own: that of the row that it repairs. */
-  repairs?: EventVersion;
+  expectedVersion?: EventVersion;
 }
 
 const NEVER = '-infinity';
@@ -54,106 +54,113 @@ export class ClerkSync {
     private readonly sessions: SessionsService,
   ) {}
 
-  async user(statement: Statement, db: Queryable): Promise<void> {
-    const user = read(userObject, statement.data);
-    await this.users.apply(userOf(user), keyOf(statement, user), statement.actor, db);
+  async applyUser(change: ClerkChange, db: Queryable): Promise<void> {
+    const applyUser = parseObject(userObject, change.data);
+    await this.users.apply(toUserSnapshot(applyUser), versionOf(change, applyUser), change.actor, db);
   }
 
-  async userDeleted({ data, actor }: Statement, db: Queryable): Promise<void> {
-    await this.users.applyDeletion(read(deletedObject, data).id, actor, db);
+  async applyUserDeletion({ data, actor }: ClerkChange, db: Queryable): Promise<void> {
+    await this.users.applyDeletion(parseObject(deletedObject, data).id, actor, db);
   }
 
-  async organization(statement: Statement, db: Queryable): Promise<void> {
-    const organization = read(organizationObject, statement.data);
-    await this.organizations.apply(organizationOf(organization), keyOf(statement, organization), statement.actor, db);
+  async applyOrganization(change: ClerkChange, db: Queryable): Promise<void> {
+    const applyOrganization = parseObject(organizationObject, change.data);
+    await this.organizations.apply(toOrganizationSnapshot(applyOrganization), versionOf(change, applyOrganization), change.actor, db);
   }
 
-  async organizationDeleted({ data, actor }: Statement, db: Queryable): Promise<void> {
-    const organizationId = await this.organizations.applyDeletion(read(deletedObject, data).id, actor, db);
+  async applyOrganizationDeletion({ data, actor }: ClerkChange, db: Queryable): Promise<void> {
+    const organizationId = await this.organizations.applyDeletion(parseObject(deletedObject, data).id, actor, db);
     if (organizationId !== undefined) await this.invitations.revokeAllOfOrganization(organizationId, db);
   }
 
   /** A deleted membership is a whole one, too: only the event's name says that it is gone. */
-  async membership(statement: Statement, db: Queryable): Promise<void> {
-    const membership = read(membershipObject, statement.data);
-    const { organization, public_user_data: person, role } = membership;
-    const [ofUser, ofOrganization] = [membership, organization].map(({ updated_at: at }) => embedded(isoOf(at), statement.messageId));
+  async applyMembership(change: ClerkChange, db: Queryable): Promise<void> {
+    const applyMembership = parseObject(membershipObject, change.data);
+    const { applyOrganization, public_user_data: person, role } = applyMembership;
+    const [ofUser, ofOrganization] = [applyMembership, applyOrganization].map(({ updated_at: at }) =>
+      embedded(isoOf(at), change.messageId),
+    );
     // Locks are taken in one order: user, organization, membership (docs/decisions/0011).
-    const user = await this.users.findOrCreateStub(
-      { clerkUserId: person.user_id, name: nameOf(person), imageUrl: person.image_url },
+    const applyUser = await this.users.findOrCreateStub(
+      { clerkUserId: person.user_id, name: fullNameOf(person), imageUrl: person.image_url },
       ofUser!,
       db,
     );
-    const home = await this.organizations.findOrCreateStub(organizationOf(organization), ofOrganization!, db);
-    if (user === undefined || home === undefined) return;
+    const organizationRow = await this.organizations.findOrCreateStub(toOrganizationSnapshot(applyOrganization), ofOrganization!, db);
+    if (applyUser === undefined || organizationRow === undefined) return;
     const snapshot = {
-      clerkMembershipId: membership.id,
-      userId: user.id,
-      organizationId: home.id,
+      clerkMembershipId: applyMembership.id,
+      userId: applyUser.id,
+      organizationId: organizationRow.id,
       role: roleOf(role),
       clerkRole: role,
-      createdAt: membership.created_at ?? membership.updated_at ?? dateOf(statement.at),
-      isDeleted: statement.rank === EventRank.delete,
-      isOrphan: user.deletedAt !== null || home.deletedAt !== null,
+      createdAt: applyMembership.created_at ?? applyMembership.updated_at ?? toDate(change.at),
+      isDeleted: change.rank === EventRank.delete,
+      isOrphan: applyUser.deletedAt !== null || organizationRow.deletedAt !== null,
     };
-    await this.memberships.apply(snapshot, keyOf(statement, membership), statement.actor, db);
+    await this.memberships.apply(snapshot, versionOf(change, applyMembership), change.actor, db);
   }
 
-  /** @param told the status that the event's name tells, for an invitation that does not say */
-  async invitation(statement: Statement, told: 'pending' | 'accepted' | 'revoked', db: Queryable): Promise<void> {
-    const invitation = read(invitationObject, statement.data);
-    const { user_id: invited, inviter_id: inviter, organization_id: clerkOrganizationId, role } = invitation;
+  /** @param defaultStatus the status that the event's name tells, for an invitation that does not say */
+  async applyInvitation(change: ClerkChange, defaultStatus: 'pending' | 'accepted' | 'revoked', db: Queryable): Promise<void> {
+    const applyInvitation = parseObject(invitationObject, change.data);
+    const { user_id: invited, inviter_id: inviter, organization_id: clerkOrganizationId, role } = applyInvitation;
     const answeredBy = invited === null ? undefined : await this.users.findOrCreateStubId(invited, db);
     const invitedBy = inviter === null ? undefined : await this.users.findOrCreateStubId(inviter, db);
-    const home = await this.organizations.findOrCreateStub(
+    const organizationRow = await this.organizations.findOrCreateStub(
       { clerkOrganizationId, name: '', slug: null, imageUrl: null, createdAt: null },
       embedded(NEVER, ''),
       db,
     );
-    if (home === undefined) return;
-    const createdAt = invitation.created_at ?? invitation.updated_at ?? dateOf(statement.at);
+    if (organizationRow === undefined) return;
+    const createdAt = applyInvitation.created_at ?? applyInvitation.updated_at ?? toDate(change.at);
     const snapshot = {
-      clerkInvitationId: invitation.id,
-      organizationId: home.id,
-      email: invitation.email_address,
+      clerkInvitationId: applyInvitation.id,
+      organizationId: organizationRow.id,
+      email: applyInvitation.email_address,
       role: roleOf(role),
       clerkRole: role,
-      status: invitation.status ?? told,
+      status: applyInvitation.status ?? defaultStatus,
       answeredBy,
       invitedBy,
-      expiresAt: invitation.expires_at ?? new Date(createdAt.getTime() + INVITATION_MS),
+      expiresAt: applyInvitation.expires_at ?? new Date(createdAt.getTime() + INVITATION_MS),
       createdAt,
-      isOrphan: home.deletedAt !== null,
+      isOrphan: organizationRow.deletedAt !== null,
     };
-    await this.invitations.apply(snapshot, keyOf(statement, invitation), statement.actor, db);
+    await this.invitations.apply(snapshot, versionOf(change, applyInvitation), change.actor, db);
   }
 
   /** @param hasEnded whether the event's name says so */
-  async session({ data }: Statement, hasEnded: boolean, device: { ipAddress?: string; userAgent?: string }, db: Queryable): Promise<void> {
-    const session = read(sessionObject, data);
-    const status = session.status ?? '';
+  async applySession(
+    { data }: ClerkChange,
+    hasEnded: boolean,
+    device: { ipAddress?: string; userAgent?: string },
+    db: Queryable,
+  ): Promise<void> {
+    const applySession = parseObject(sessionObject, data);
+    const status = applySession.status ?? '';
     const isEnded = hasEnded || SESSION_ENDS.has(status);
     // It still owes Clerk a task, and is nobody's until that is done.
     if (status === 'pending' && !isEnded) return;
-    const user = await this.users.lockOrCreate(session.user_id, db);
-    if (user === undefined) return;
+    const applyUser = await this.users.lockOrCreate(applySession.user_id, db);
+    if (applyUser === undefined) return;
     const snapshot = {
-      clerkSessionId: session.id,
-      userId: user.id,
-      createdAt: session.created_at ?? undefined,
-      expiresAt: session.expire_at,
-      isEnded: isEnded || user.deletedAt !== null,
-      ipAddress: device.ipAddress ?? session.latest_activity?.ip_address ?? undefined,
+      clerkSessionId: applySession.id,
+      userId: applyUser.id,
+      createdAt: applySession.created_at ?? undefined,
+      expiresAt: applySession.expire_at,
+      isEnded: isEnded || applyUser.deletedAt !== null,
+      ipAddress: device.ipAddress ?? applySession.latest_activity?.ip_address ?? undefined,
       userAgent: device.userAgent,
     };
     await this.sessions.apply(snapshot, db);
   }
 }
 
-export function userOf(user: z.infer<typeof userObject>): UserSnapshot {
+export function toUserSnapshot(user: z.infer<typeof userObject>): UserSnapshot {
   return {
     clerkUserId: user.id,
-    name: nameOf(user),
+    name: fullNameOf(user),
     username: user.username,
     imageUrl: user.image_url,
     ...primaryEmailOf(user),
@@ -162,18 +169,27 @@ export function userOf(user: z.infer<typeof userObject>): UserSnapshot {
   };
 }
 
-export function organizationOf({ id, name, slug, image_url, created_at }: z.infer<typeof organizationObject>): OrganizationSnapshot {
+export function toOrganizationSnapshot({
+  id,
+  name,
+  slug,
+  image_url,
+  created_at,
+}: z.infer<typeof organizationObject>): OrganizationSnapshot {
   return { clerkOrganizationId: id, name: name ?? '', slug, imageUrl: image_url, createdAt: created_at };
 }
 
-function keyOf({ at, rank, messageId, repairs }: Statement, { updated_at: modifiedAt }: { updated_at: Date | null }): EventVersion {
-  return repairs === undefined ? { at, modifiedAt: isoOf(modifiedAt), rank, messageId } : { ...repairs, isRepair: true };
+function versionOf(
+  { at, rank, messageId, expectedVersion }: ClerkChange,
+  { updated_at: modifiedAt }: { updated_at: Date | null },
+): EventVersion {
+  return expectedVersion === undefined ? { at, modifiedAt: isoOf(modifiedAt), rank, messageId } : { ...expectedVersion, isRepair: true };
 }
 
 function isoOf(at: Date | null): string {
   return at?.toISOString() ?? NEVER;
 }
 
-function dateOf(at: string): Date {
+function toDate(at: string): Date {
   return at === NEVER ? new Date(0) : new Date(at);
 }

@@ -3,11 +3,11 @@ import { Injectable } from '@nestjs/common';
 import { EventRank } from '../../sync/event-version.js';
 import { Config } from '../../platform/config/config.js';
 import type { Queryable } from '../../platform/database/database.js';
-import { read } from '../fields.schema.js';
+import { parseObject } from '../fields.schema.js';
 import type { Envelope, InboxEvent, WebhookProvider } from '../../webhooks/webhook-provider.port.js';
 import { WebhooksService } from '../../webhooks/webhooks.service.js';
 import { clerkEnvelope } from './clerk.schema.js';
-import { ClerkSync, type Statement } from './clerk-sync.service.js';
+import { ClerkSync, type ClerkChange } from './clerk-sync.service.js';
 
 /** Mails and text messages have one-time codes in them. */
 const WITH_CODES = new Set(['email.created', 'sms.created']);
@@ -39,25 +39,25 @@ const WITHOUT_EFFECT = [
 ];
 
 type Device = { ipAddress?: string; userAgent?: string };
-type Effect = (sync: ClerkSync, statement: Statement, db: Queryable, device: Device) => Promise<void>;
+type Effect = (sync: ClerkSync, change: ClerkChange, db: Queryable, device: Device) => Promise<void>;
 
 const EFFECTS = new Map<string, Effect>([
-  ['user.created', (sync, statement, db) => sync.user(statement, db)],
-  ['user.updated', (sync, statement, db) => sync.user(statement, db)],
-  ['user.deleted', (sync, statement, db) => sync.userDeleted(statement, db)],
-  ['organization.created', (sync, statement, db) => sync.organization(statement, db)],
-  ['organization.updated', (sync, statement, db) => sync.organization(statement, db)],
-  ['organization.deleted', (sync, statement, db) => sync.organizationDeleted(statement, db)],
-  ['organizationMembership.created', (sync, statement, db) => sync.membership(statement, db)],
-  ['organizationMembership.updated', (sync, statement, db) => sync.membership(statement, db)],
-  ['organizationMembership.deleted', (sync, statement, db) => sync.membership(statement, db)],
-  ['organizationInvitation.created', (sync, statement, db) => sync.invitation(statement, 'pending', db)],
-  ['organizationInvitation.accepted', (sync, statement, db) => sync.invitation(statement, 'accepted', db)],
-  ['organizationInvitation.revoked', (sync, statement, db) => sync.invitation(statement, 'revoked', db)],
-  ['session.created', (sync, statement, db, device) => sync.session(statement, false, device, db)],
-  ['session.ended', (sync, statement, db, device) => sync.session(statement, true, device, db)],
-  ['session.removed', (sync, statement, db, device) => sync.session(statement, true, device, db)],
-  ['session.revoked', (sync, statement, db, device) => sync.session(statement, true, device, db)],
+  ['user.created', (sync, change, db) => sync.applyUser(change, db)],
+  ['user.updated', (sync, change, db) => sync.applyUser(change, db)],
+  ['user.deleted', (sync, change, db) => sync.applyUserDeletion(change, db)],
+  ['organization.created', (sync, change, db) => sync.applyOrganization(change, db)],
+  ['organization.updated', (sync, change, db) => sync.applyOrganization(change, db)],
+  ['organization.deleted', (sync, change, db) => sync.applyOrganizationDeletion(change, db)],
+  ['organizationMembership.created', (sync, change, db) => sync.applyMembership(change, db)],
+  ['organizationMembership.updated', (sync, change, db) => sync.applyMembership(change, db)],
+  ['organizationMembership.deleted', (sync, change, db) => sync.applyMembership(change, db)],
+  ['organizationInvitation.created', (sync, change, db) => sync.applyInvitation(change, 'pending', db)],
+  ['organizationInvitation.accepted', (sync, change, db) => sync.applyInvitation(change, 'accepted', db)],
+  ['organizationInvitation.revoked', (sync, change, db) => sync.applyInvitation(change, 'revoked', db)],
+  ['session.created', (sync, change, db, device) => sync.applySession(change, false, device, db)],
+  ['session.ended', (sync, change, db, device) => sync.applySession(change, true, device, db)],
+  ['session.removed', (sync, change, db, device) => sync.applySession(change, true, device, db)],
+  ['session.revoked', (sync, change, db, device) => sync.applySession(change, true, device, db)],
 ]);
 
 /** Clerk's events: https://clerk.com/docs/guides/development/webhooks/overview */
@@ -78,7 +78,7 @@ export class ClerkWebhooks implements WebhookProvider {
   }
 
   parseEnvelope(payload: unknown, body: Buffer): Envelope {
-    const { type, timestamp, instance_id: instanceId } = read(clerkEnvelope, payload);
+    const { type, timestamp, instance_id: instanceId } = parseObject(clerkEnvelope, payload);
     const eventAt = timestamp?.toISOString() ?? '-infinity';
     if (!WITH_CODES.has(type)) return { type, eventAt };
     const sha256 = createHash('sha256').update(body).digest('hex');
@@ -86,7 +86,7 @@ export class ClerkWebhooks implements WebhookProvider {
   }
 
   async apply({ type, eventAt: at, messageId, payload, actor }: InboxEvent, db: Queryable): Promise<boolean> {
-    const { data, instance_id: instanceId, event_attributes: attributes } = read(clerkEnvelope, payload);
+    const { data, instance_id: instanceId, event_attributes: attributes } = parseObject(clerkEnvelope, payload);
     const effect = EFFECTS.get(type);
     // Development and production may send to one address by mistake.
     const isForeign = instanceId !== null && this.config.clerkInstanceId !== undefined && instanceId !== this.config.clerkInstanceId;

@@ -1,30 +1,30 @@
 interface FailureDetails {
   status?: number;
   /** Whether Clerk itself says that it knows no such thing. */
-  isMissing?: boolean;
+  isNotFound?: boolean;
   retryAfterSeconds?: number;
   /** Whether the same call may succeed later. */
-  mayPass?: boolean;
+  isRetryable?: boolean;
   cause?: unknown;
 }
 
 /** Clerk's Backend API did not do what it was asked for. */
 export class ClerkApiFailed extends Error {
   readonly status?: number;
-  readonly isMissing: boolean;
+  readonly isNotFound: boolean;
   readonly retryAfterSeconds: number;
-  readonly mayPass: boolean;
+  readonly isRetryable: boolean;
 
   constructor(
-    what: string,
-    why: string,
-    { status, isMissing = false, retryAfterSeconds = 0, mayPass = false, cause }: FailureDetails = {},
+    operation: string,
+    reason: string,
+    { status, isNotFound = false, retryAfterSeconds = 0, isRetryable = false, cause }: FailureDetails = {},
   ) {
-    super(`Clerk did not ${what}: ${why}`, { cause });
+    super(`Clerk did not ${operation}: ${reason}`, { cause });
     this.status = status;
-    this.isMissing = isMissing;
+    this.isNotFound = isNotFound;
     this.retryAfterSeconds = retryAfterSeconds;
-    this.mayPass = mayPass;
+    this.isRetryable = isRetryable;
   }
 }
 

@@ -10,7 +10,7 @@ import { WebhooksModule } from '../../webhooks/webhooks.module.js';
 import { ClerkApi } from './clerk-api.client.js';
 import { ClerkComparison } from './clerk-comparison.service.js';
 import { ClerkReconciliation } from './clerk-reconciliation.service.js';
-import { ClerkSessionEnds } from './clerk-session-revocation.listener.js';
+import { ClerkSessionRevocation } from './clerk-session-revocation.listener.js';
 import { ClerkSync } from './clerk-sync.service.js';
 import { ClerkWebhooks } from './clerk-webhooks.service.js';
 
@@ -25,7 +25,7 @@ import { ClerkWebhooks } from './clerk-webhooks.service.js';
     JobsModule,
     OutboxModule,
   ],
-  providers: [ClerkWebhooks, ClerkSync, ClerkApi, ClerkSessionEnds, ClerkComparison, ClerkReconciliation],
+  providers: [ClerkWebhooks, ClerkSync, ClerkApi, ClerkSessionRevocation, ClerkComparison, ClerkReconciliation],
   exports: [ClerkReconciliation],
 })
-export class ClerkWebhooksModule {}
+export class ClerkModule {}

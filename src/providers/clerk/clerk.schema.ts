@@ -4,7 +4,7 @@ import { normaliseEmail } from '../../platform/text/emails.js';
 import { LAST_MOMENT } from '../../platform/time/moments.js';
 import { INVITATION_STATUSES } from '../../invitations/invitations.table.js';
 import type { Role } from '../../memberships/organization-memberships.table.js';
-import { id, isStorable, MAX_TEXT_LENGTH, orUnknown, text, type } from '../fields.schema.js';
+import { id, isStorable, MAX_TEXT_LENGTH, orNull, text, type } from '../fields.schema.js';
 
 /* Clerk's objects, as far as we use them. */
 
@@ -15,10 +15,10 @@ const MAX_URL_LENGTH = 2000;
 const FIRST_MILLISECONDS = 1e11;
 
 /** Kept as Clerk has it, also where no local account could have it (docs/decisions/0028); whole or not at all. */
-const address = z.string().transform(normaliseEmail).pipe(z.string().min(3).max(MAX_ADDRESS_LENGTH).refine(isStorable));
+const email = z.string().transform(normaliseEmail).pipe(z.string().min(3).max(MAX_ADDRESS_LENGTH).refine(isStorable));
 
 /** Cleaned rather than refused (docs/decisions/0029); null where nothing of it shows. */
-const displayName = orUnknown(z.string().transform((value) => cleanDisplayName(value, MAX_TEXT_LENGTH) || null));
+const displayName = orNull(z.string().transform((value) => cleanDisplayName(value, MAX_TEXT_LENGTH) || null));
 
 const moment = z
   .number()
@@ -31,14 +31,14 @@ const moment = z
 export const clerkEnvelope = z.object({
   type,
   timestamp: moment,
-  instance_id: orUnknown(z.string()),
-  event_attributes: orUnknown(z.object({ http_request: orUnknown(z.object({ client_ip: text(), user_agent: text() })) })),
+  instance_id: orNull(z.string()),
+  event_attributes: orNull(z.object({ http_request: orNull(z.object({ client_ip: text(), user_agent: text() })) })),
   data: z.unknown().optional(),
 });
 
 export const userObject = z.object({
   id,
-  primary_email_address_id: orUnknown(z.string()),
+  primary_email_address_id: orNull(z.string()),
   email_addresses: z.array(z.unknown()).catch([]),
   username: displayName,
   first_name: displayName,
@@ -51,8 +51,8 @@ export const userObject = z.object({
 
 const emailObject = z.object({
   id: z.string(),
-  email_address: address,
-  verification: orUnknown(z.object({ status: orUnknown(z.string()) })),
+  email_address: email,
+  verification: orNull(z.object({ status: orNull(z.string()) })),
 });
 
 export const organizationObject = z.object({
@@ -67,7 +67,7 @@ export const organizationObject = z.object({
 export const membershipObject = z.object({
   id,
   role: text(),
-  organization: organizationObject,
+  applyOrganization: organizationObject,
   public_user_data: z.object({ user_id: id, first_name: displayName, last_name: displayName, image_url: text(MAX_URL_LENGTH) }),
   created_at: moment,
   updated_at: moment,
@@ -75,12 +75,12 @@ export const membershipObject = z.object({
 
 export const invitationObject = z.object({
   id,
-  email_address: address,
+  email_address: email,
   organization_id: id,
   role: text(),
-  status: orUnknown(z.enum(INVITATION_STATUSES)),
-  inviter_id: orUnknown(id),
-  user_id: orUnknown(id),
+  status: orNull(z.enum(INVITATION_STATUSES)),
+  inviter_id: orNull(id),
+  user_id: orNull(id),
   expires_at: moment,
   created_at: moment,
   updated_at: moment,
@@ -89,8 +89,8 @@ export const invitationObject = z.object({
 export const sessionObject = z.object({
   id,
   user_id: id,
-  status: orUnknown(z.string()),
-  latest_activity: orUnknown(z.object({ ip_address: text() })),
+  status: orNull(z.string()),
+  latest_activity: orNull(z.object({ ip_address: text() })),
   expire_at: moment,
   created_at: moment,
 });
@@ -105,7 +105,7 @@ export function primaryEmailOf(user: z.infer<typeof userObject>): { email: strin
   return { email: primary?.email_address ?? null, emailVerified: primary?.verification?.status === 'verified' };
 }
 
-export function nameOf({ first_name: first, last_name: last }: { first_name: string | null; last_name: string | null }): string {
+export function fullNameOf({ first_name: first, last_name: last }: { first_name: string | null; last_name: string | null }): string {
   return cleanDisplayName([first, last].filter((part) => part !== null).join(' '), MAX_TEXT_LENGTH);
 }
 

@@ -11,10 +11,10 @@ import {
   type ProviderSubscription,
   type ProviderSubscriptionPage,
 } from '../../subscriptions/sync/billing-provider.port.js';
-import { BillingCalls, ProviderRequestRejected, type Send } from '../billing-http.client.js';
+import { BillingHttpClient, ProviderRequestRejected, type Send } from '../billing-http.client.js';
 import { MalformedPayload } from '../../webhooks/webhook-provider.port.js';
-import { dodoClient, parseDodoErrorBody } from './dodo-sdk.js';
-import { dodoSubscriptionOf } from './dodo.schema.js';
+import { createDodoSdk, parseDodoErrorBody } from './dodo-sdk.js';
+import { parseDodoSubscription } from './dodo.schema.js';
 
 const DAY_MS = 86_400_000;
 
@@ -22,7 +22,7 @@ const DAY_MS = 86_400_000;
 @Injectable()
 export class DodoApi implements BillingProvider {
   readonly name = 'dodo';
-  readonly calls = new BillingCalls('dodo', parseDodoErrorBody);
+  readonly calls = new BillingHttpClient('dodo', parseDodoErrorBody);
 
   constructor(
     private readonly config: Config,
@@ -37,9 +37,9 @@ export class DodoApi implements BillingProvider {
   }
 
   async findSubscription(id: string, signal?: AbortSignal): Promise<ProviderSubscription | undefined> {
-    const what = 'read a subscription';
-    const found = await this.calls.find(what, async (send) => dated(this.client(what, send).subscriptions.retrieve(id)), signal);
-    return found && this.truthOf(what, found.answer, found.key);
+    const operation = 'read a subscription';
+    const found = await this.calls.find(operation, async (send) => dated(this.client(operation, send).subscriptions.retrieve(id)), signal);
+    return found && this.toProviderSubscription(operation, found.answer, found.version);
   }
 
   /**
@@ -47,44 +47,49 @@ export class DodoApi implements BillingProvider {
    * asked for. Its SDK's own walk takes the first page for the second one, and leaves that out.
    */
   async listSubscriptions(from = '0', signal?: AbortSignal): Promise<ProviderSubscriptionPage> {
-    const what = 'list subscriptions';
+    const operation = 'list subscriptions';
     const page = Number(from);
     const query = { page_number: page, page_size: this.calls.limits.pageSize };
-    const list = await this.calls.read(what, async (send) => dated(this.client(what, send).subscriptions.list(query)), signal);
+    const list = await this.calls.read(operation, async (send) => dated(this.client(operation, send).subscriptions.list(query)), signal);
     const { items: given } = list.answer as { items?: unknown };
-    const items = this.calls.expect<unknown[]>(what, Array.isArray(given) ? given : null, 'items');
-    const truths = items.map((item) => ({ ...this.truthOf(what, item, list.key), omittedFields: omittedFieldsOf(item) }));
-    return { truths, next: items.length === 0 ? null : String(page + 1) };
+    const items = this.calls.expect<unknown[]>(operation, Array.isArray(given) ? given : null, 'items');
+    const subscriptions = items.map((item) => ({
+      ...this.toProviderSubscription(operation, item, list.version),
+      omittedFields: omittedFieldsOf(item),
+    }));
+    return { subscriptions, next: items.length === 0 ? null : String(page + 1) };
   }
 
   async createCheckout({ owner, productId, seats = 1, successUrl, idempotencyKey, ...buyer }: CheckoutOrder): Promise<CheckoutSession> {
-    const what = 'open a checkout';
-    const customerId = buyer.providerCustomerId ?? (await this.customerOf(owner, buyer.email, idempotencyKey));
+    const operation = 'open a checkout';
+    const customerId = buyer.providerCustomerId ?? (await this.findOrCreateCustomer(owner, buyer.email, idempotencyKey));
     const order = {
       product_cart: [{ product_id: productId, quantity: seats }],
-      metadata: saidOf(owner),
+      metadata: ownerMetadata(owner),
       return_url: successUrl,
       ...(customerId !== undefined && { customer: { customer_id: customerId } }),
     };
-    const session = await this.calls.write(what, async (send) => this.client(what, send).checkoutSessions.create(order), {
+    const session = await this.calls.write(operation, async (send) => this.client(operation, send).checkoutSessions.create(order), {
       idempotencyKey,
     });
     // It does not say until when: https://docs.dodopayments.com/developer-resources/checkout-session
-    return { url: this.calls.expect(what, session.checkout_url, 'address'), expiresAt: null, providerCustomerId: customerId };
+    return { url: this.calls.expect(operation, session.checkout_url, 'address'), expiresAt: null, providerCustomerId: customerId };
   }
 
   async createPortal(providerCustomerId: string, returnUrl: string): Promise<{ url: string }> {
-    const what = 'open a portal';
+    const operation = 'open a portal';
     const query = { return_url: returnUrl };
-    const session = await this.calls.write(what, async (send) =>
-      this.client(what, send).customers.customerPortal.create(providerCustomerId, query),
+    const session = await this.calls.write(operation, async (send) =>
+      this.client(operation, send).customers.customerPortal.create(providerCustomerId, query),
     );
-    return { url: this.calls.expect(what, session.link, 'address') };
+    return { url: this.calls.expect(operation, session.link, 'address') };
   }
 
   async setSeats(providerSubscriptionId: string, seats: number): Promise<void> {
-    const what = 'set the seats of a subscription';
-    const found = await this.calls.read(what, async (send) => this.client(what, send).subscriptions.retrieve(providerSubscriptionId));
+    const operation = 'set the seats of a subscription';
+    const found = await this.calls.read(operation, async (send) =>
+      this.client(operation, send).subscriptions.retrieve(providerSubscriptionId),
+    );
     // A change to what it is already would be charged all the same.
     if (found.quantity === seats) return;
     const plan = {
@@ -94,19 +99,19 @@ export class DodoApi implements BillingProvider {
       // Those that are not named are taken away.
       addons: found.addons?.map(({ addon_id, quantity }) => ({ addon_id, quantity })),
     };
-    await this.calls.write(what, async (send) => this.client(what, send).subscriptions.changePlan(providerSubscriptionId, plan));
+    await this.calls.write(operation, async (send) => this.client(operation, send).subscriptions.changePlan(providerSubscriptionId, plan));
   }
 
-  async endSubscription(providerSubscriptionId: string): Promise<void> {
-    const what = 'end a subscription';
+  async cancelSubscription(providerSubscriptionId: string): Promise<void> {
+    const operation = 'end a subscription';
     const change = { status: 'cancelled' as const };
     try {
-      await this.calls.write(what, async (send) => this.client(what, send).subscriptions.update(providerSubscriptionId, change));
+      await this.calls.write(operation, async (send) => this.client(operation, send).subscriptions.update(providerSubscriptionId, change));
     } catch (error) {
-      if (!(error instanceof ProviderRequestRejected) || error.mayPass) throw error;
+      if (!(error instanceof ProviderRequestRejected) || error.isRetryable) throw error;
       // Dodo does not say by what words it refuses to end what is over.
-      const truth = error.isMissing ? undefined : await this.findSubscription(providerSubscriptionId);
-      if (truth !== undefined && truth.snapshot?.status !== 'canceled') throw error;
+      const subscription = error.isNotFound ? undefined : await this.findSubscription(providerSubscriptionId);
+      if (subscription !== undefined && subscription.snapshot?.status !== 'canceled') throw error;
     }
   }
 
@@ -114,50 +119,50 @@ export class DodoApi implements BillingProvider {
    * Dodo knows no ids of ours: a customer is an owner's by the metadata that we gave it. None where nobody knows the
    * email, without which there is no customer; the form asks for it then.
    */
-  private async customerOf(owner: Owner, email: string | undefined, idempotencyKey: string): Promise<string | undefined> {
+  private async findOrCreateCustomer(owner: Owner, email: string | undefined, idempotencyKey: string): Promise<string | undefined> {
     if (email === undefined) return undefined;
-    const metadata = saidOf(owner);
-    const isTheirs = (customer: DodoPayments.Customer) => Object.entries(metadata).every(([name, id]) => customer.metadata?.[name] === id);
-    const look = 'look for a customer';
-    const { items } = await this.calls.read(look, async (send) => this.client(look, send).customers.list({ email, page_size: 100 }));
-    const known = items.find(isTheirs);
+    const metadata = ownerMetadata(owner);
+    const isOwners = (customer: DodoPayments.Customer) => Object.entries(metadata).every(([name, id]) => customer.metadata?.[name] === id);
+    const lookUp = 'look for a customer';
+    const { items } = await this.calls.read(lookUp, async (send) => this.client(lookUp, send).customers.list({ email, page_size: 100 }));
+    const known = items.find(isOwners);
     if (known !== undefined) return known.customer_id;
-    const make = 'make a customer';
+    const create = 'make a customer';
     const order = { email, name: email, metadata };
-    const made = await this.calls.write(make, async (send) => this.client(make, send).customers.create(order), {
+    const created = await this.calls.write(create, async (send) => this.client(create, send).customers.create(order), {
       idempotencyKey: `${idempotencyKey}-customer`,
     });
     // An address may be enough for Dodo to answer with somebody else's.
-    return isTheirs(made) ? made.customer_id : undefined;
+    return isOwners(created) ? created.customer_id : undefined;
   }
 
-  private client(what: string, send: Send): DodoPayments {
-    return dodoClient(this.config, what, send);
+  private client(operation: string, send: Send): DodoPayments {
+    return createDodoSdk(this.config, operation, send);
   }
 
-  private truthOf(what: string, object: unknown, key: EventVersion | undefined): ProviderSubscription {
+  private toProviderSubscription(operation: string, object: unknown, version: EventVersion | undefined): ProviderSubscription {
     const { subscription_id: given } = (object ?? {}) as { subscription_id?: string };
-    const id = this.calls.expect(what, given, 'id');
-    if (key === undefined) return { id, unreadable: 'the answer has no date', key: NO_KEY };
+    const id = this.calls.expect(operation, given, 'id');
+    if (version === undefined) return { id, readError: 'the answer has no date', version: NO_VERSION };
     try {
-      return { id, key, snapshot: dodoSubscriptionOf(object, { at: key.at, graceMs: this.config.billingGraceDays * DAY_MS }) };
+      return { id, version, snapshot: parseDodoSubscription(object, { at: version.at, graceMs: this.config.billingGraceDays * DAY_MS }) };
     } catch (error) {
       if (!(error instanceof MalformedPayload)) throw error;
-      return { id, key, unreadable: error.message };
+      return { id, version, readError: error.message };
     }
   }
 }
 
-const NO_KEY: EventVersion = { at: '-infinity', modifiedAt: '-infinity', rank: EventRank.embedded, messageId: 'reconciliation' };
+const NO_VERSION: EventVersion = { at: '-infinity', modifiedAt: '-infinity', rank: EventRank.embedded, messageId: 'reconciliation' };
 
 /** An answer, and since when it is known: Dodo's objects do not tell when they were changed. */
-async function dated(call: { asResponse(): Promise<Response> }): Promise<{ answer: unknown; key: EventVersion | undefined }> {
+async function dated(call: { asResponse(): Promise<Response> }): Promise<{ answer: unknown; version: EventVersion | undefined }> {
   const response = await call.asResponse();
   const date = new Date(response.headers.get('date') ?? '');
   const isDated = !Number.isNaN(date.getTime());
   return {
     answer: await response.json(),
-    key: isDated ? { ...NO_KEY, at: date.toISOString(), rank: EventRank.update } : undefined,
+    version: isDated ? { ...NO_VERSION, at: date.toISOString(), rank: EventRank.update } : undefined,
   };
 }
 
@@ -166,6 +171,6 @@ function omittedFieldsOf(item: unknown): ProviderSubscription['omittedFields'] {
   return Object.hasOwn(item as object, 'expires_at') ? [] : ['endsAt'];
 }
 
-function saidOf(owner: Owner): Record<string, string> {
+function ownerMetadata(owner: Owner): Record<string, string> {
   return owner.kind === 'organization' ? { organizationId: owner.id } : { userId: owner.id };
 }

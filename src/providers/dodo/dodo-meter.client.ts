@@ -3,8 +3,8 @@ import type DodoPayments from 'dodopayments';
 import { Clock } from '../../platform/time/clock.service.js';
 import { Config } from '../../platform/config/config.js';
 import { type Meter, type MeterReading, Meters, ReadingsRefused } from '../../usage/exports/meter.port.js';
-import { BillingCalls, ProviderRequestRejected } from '../billing-http.client.js';
-import { dodoClient, parseDodoErrorBody } from './dodo-sdk.js';
+import { BillingHttpClient, ProviderRequestRejected } from '../billing-http.client.js';
+import { createDodoSdk, parseDodoErrorBody } from './dodo-sdk.js';
 
 const TIMEOUT_MS = 20_000;
 /** Dodo takes nothing that is older than an hour; the rest is for clocks that differ, and for the way. */
@@ -14,7 +14,7 @@ const OLDEST_MS = 55 * 60_000;
 @Injectable()
 export class DodoMeter implements Meter {
   readonly provider = 'dodo';
-  readonly calls = new BillingCalls('dodo', parseDodoErrorBody);
+  readonly calls = new BillingHttpClient('dodo', parseDodoErrorBody);
 
   constructor(
     private readonly config: Config,
@@ -30,14 +30,16 @@ export class DodoMeter implements Meter {
   }
 
   async send(readings: MeterReading[], signal: AbortSignal): Promise<void> {
-    const what = 'take usage';
+    const operation = 'take usage';
     const now = this.clock.now();
     const events = readings.map((reading) => this.eventOf(reading, now));
     try {
-      await this.calls.write(what, async (send) => dodoClient(this.config, what, send).usageEvents.ingest({ events }), { signal });
+      await this.calls.write(operation, async (send) => createDodoSdk(this.config, operation, send).usageEvents.ingest({ events }), {
+        signal,
+      });
     } catch (error) {
-      if (!(error instanceof ProviderRequestRejected) || !error.isAboutContent) throw error;
-      throw (await this.isOfNobody(readings, signal)) ? refusedForAll(readings) : new ReadingsRefused(error.message);
+      if (!(error instanceof ProviderRequestRejected) || !error.isInvalidContent) throw error;
+      throw (await this.isCustomerUnknown(readings, signal)) ? refuseAll(readings) : new ReadingsRefused(error.message);
     }
   }
 
@@ -45,11 +47,15 @@ export class DodoMeter implements Meter {
    * Dodo does not say which event is wrong, and all of a customer may be: asked about a customer who is gone, it
    * need not be asked about each event.
    */
-  private async isOfNobody([first, ...others]: MeterReading[], signal: AbortSignal): Promise<boolean> {
+  private async isCustomerUnknown([first, ...others]: MeterReading[], signal: AbortSignal): Promise<boolean> {
     const customerId = first!.providerCustomerId;
     if (others.some((reading) => reading.providerCustomerId !== customerId)) return false;
-    const what = 'read a customer';
-    const found = await this.calls.find(what, async (send) => dodoClient(this.config, what, send).customers.retrieve(customerId), signal);
+    const operation = 'read a customer';
+    const found = await this.calls.find(
+      operation,
+      async (send) => createDodoSdk(this.config, operation, send).customers.retrieve(customerId),
+      signal,
+    );
     return found === undefined;
   }
 
@@ -67,7 +73,7 @@ export class DodoMeter implements Meter {
   }
 }
 
-function refusedForAll(readings: MeterReading[]): ReadingsRefused {
+function refuseAll(readings: MeterReading[]): ReadingsRefused {
   const reason = 'dodo knows no such customer';
   return new ReadingsRefused(
     reason,

@@ -4,8 +4,8 @@ import { BillingProviderFailed } from '../../subscriptions/sync/billing-provider
 import type { Send, ProviderErrorBody } from '../billing-http.client.js';
 
 /** The SDK, whose requests go out through `send`. */
-export function dodoClient({ dodoApi }: Config, what: string, send: Send): DodoPayments {
-  if (dodoApi === undefined) throw new BillingProviderFailed('dodo', what, 'DODO_PAYMENTS_API_KEY is not set');
+export function createDodoSdk({ dodoApi }: Config, operation: string, send: Send): DodoPayments {
+  if (dodoApi === undefined) throw new BillingProviderFailed('dodo', operation, 'DODO_PAYMENTS_API_KEY is not set');
   return new DodoPayments({
     bearerToken: dodoApi.token,
     baseURL: dodoApi.url,

@@ -4,10 +4,17 @@ import { type EventVersion, EventRank } from '../../sync/event-version.js';
 import { Config } from '../../platform/config/config.js';
 import type { Queryable } from '../../platform/database/database.js';
 import { SyncedSubscriptionsService } from '../../subscriptions/sync/synced-subscriptions.service.js';
-import { read } from '../fields.schema.js';
+import { parseObject } from '../fields.schema.js';
 import type { Envelope, InboxEvent, WebhookProvider } from '../../webhooks/webhook-provider.port.js';
 import { WebhooksService } from '../../webhooks/webhooks.service.js';
-import { dodoDatedObject, disputeOf, dodoEnvelope, paymentOf, dodoRefundOf, dodoSubscriptionOf } from './dodo.schema.js';
+import {
+  dodoDatedObject,
+  parseDodoDispute,
+  dodoEnvelope,
+  parseDodoPayment,
+  parseDodoRefund,
+  parseDodoSubscription,
+} from './dodo.schema.js';
 
 const named = (noun: string, ...verbs: string[]) => verbs.map((verb) => `${noun}.${verb}`);
 
@@ -61,20 +68,21 @@ export class DodoWebhooks implements WebhookProvider {
   }
 
   parseEnvelope(payload: unknown, body: Buffer): Envelope {
-    const { type, timestamp, data } = read(dodoEnvelope, payload);
+    const { type, timestamp, data } = parseObject(dodoEnvelope, payload);
     const eventAt = timestamp ?? dodoDatedObject.safeParse(data).data?.created_at ?? '-infinity';
     if (!WITH_SECRETS.has(type)) return { type, eventAt };
     return { type, eventAt, redactedPayload: { type, timestamp, sha256: createHash('sha256').update(body).digest('hex') } };
   }
 
   async apply({ type, eventAt: at, messageId, payload, actor }: InboxEvent, db: Queryable): Promise<boolean> {
-    const { data } = read(dodoEnvelope, payload);
+    const { data } = parseObject(dodoEnvelope, payload);
     const version: EventVersion = { at, modifiedAt: '-infinity', rank: EventRank.update, messageId };
-    const told = { version, actor };
-    if (SUBSCRIPTION.includes(type)) await this.subscriptions.apply(dodoSubscriptionOf(data, { at, graceMs: this.graceMs }), told, db);
-    else if (PAYMENT.includes(type)) await this.subscriptions.applyPayment(paymentOf(data, at), told, db);
-    else if (REFUND.includes(type)) await this.subscriptions.applyPayment(dodoRefundOf(data, at), told, db);
-    else if (DISPUTE.includes(type)) await this.subscriptions.applyPayment(disputeOf(data, at), told, db);
+    const context = { version, actor };
+    if (SUBSCRIPTION.includes(type))
+      await this.subscriptions.apply(parseDodoSubscription(data, { at, graceMs: this.graceMs }), context, db);
+    else if (PAYMENT.includes(type)) await this.subscriptions.applyPayment(parseDodoPayment(data, at), context, db);
+    else if (REFUND.includes(type)) await this.subscriptions.applyPayment(parseDodoRefund(data, at), context, db);
+    else if (DISPUTE.includes(type)) await this.subscriptions.applyPayment(parseDodoDispute(data, at), context, db);
     else return false;
     return true;
   }

@@ -7,4 +7,4 @@ import { DodoMeter } from './dodo-meter.client.js';
 import { DodoWebhooks } from './dodo-webhooks.service.js';
 
 @Module({ imports: [WebhooksModule, SubscriptionsModule, MetersModule], providers: [DodoWebhooks, DodoApi, DodoMeter] })
-export class DodoWebhooksModule {}
+export class DodoModule {}

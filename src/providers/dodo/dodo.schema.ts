@@ -8,7 +8,7 @@ import {
 } from '../../subscriptions/sync/billing-provider.port.js';
 import type { PaymentStatus } from '../../subscriptions/payments/payments.table.js';
 import type { SubscriptionStatus } from '../../subscriptions/subscriptions.table.js';
-import { count, currency, id, metadata, moment, orUnknown, preciseMoment, read, text, type, whole } from '../fields.schema.js';
+import { count, currency, id, metadata, moment, orNull, preciseMoment, parseObject, text, type, integer } from '../fields.schema.js';
 
 /* Dodo's objects, the same in webhooks and in the API (https://docs.dodopayments.com/api-reference), as far as we use them. */
 
@@ -66,10 +66,10 @@ const subscriptionObject = z.object({
   subscription_id: id,
   status: z.enum(Object.keys(SUBSCRIPTION_STATUSES) as (keyof typeof SUBSCRIPTION_STATUSES)[]),
   customer: customerObject,
-  product_id: orUnknown(id),
+  product_id: orNull(id),
   quantity: count,
   currency,
-  recurring_pre_tax_amount: orUnknown(whole),
+  recurring_pre_tax_amount: orNull(integer),
   created_at: moment,
   previous_billing_date: moment,
   next_billing_date: moment,
@@ -85,9 +85,9 @@ const paymentObject = z.object({
   payment_id: id,
   status: text(),
   customer: customerObject,
-  subscription_id: orUnknown(id),
-  subscription_ids: orUnknown(z.array(id)),
-  total_amount: orUnknown(whole),
+  subscription_id: orNull(id),
+  subscription_ids: orNull(z.array(id)),
+  total_amount: orNull(integer),
   currency,
   created_at: moment,
   metadata,
@@ -95,16 +95,16 @@ const paymentObject = z.object({
 
 const refundObject = z.object({
   refund_id: id,
-  payment_id: orUnknown(id),
+  payment_id: orNull(id),
   status: text(),
   customer: customerObject,
-  amount: orUnknown(whole),
+  amount: orNull(integer),
   currency,
   created_at: moment,
 });
 
 /** Of a dispute only: digits in a string. */
-const digits = orUnknown(
+const digits = orNull(
   z
     .string()
     .regex(/^\d{1,15}$/)
@@ -113,7 +113,7 @@ const digits = orUnknown(
 
 const disputeObject = z.object({
   dispute_id: id,
-  payment_id: orUnknown(id),
+  payment_id: orNull(id),
   dispute_status: text(),
   customer: customerObject,
   amount: digits,
@@ -126,8 +126,8 @@ const disputeObject = z.object({
  * @param at when it was told, ISO 8601
  * @throws {Unreadable}
  */
-export function dodoSubscriptionOf(data: unknown, { at, graceMs }: { at: string; graceMs: number }): SubscriptionSnapshot {
-  const subscription = read(subscriptionObject, data);
+export function parseDodoSubscription(data: unknown, { at, graceMs }: { at: string; graceMs: number }): SubscriptionSnapshot {
+  const subscription = parseObject(subscriptionObject, data);
   const { status, customer, created_at: createdAt, next_billing_date: periodEnd, trial_period_days: trialDays } = subscription;
   const { cancel_at_next_billing_date: cancelAtPeriodEnd, past_due_ends_at: pastDueEnd } = subscription;
   const { previous_billing_date: periodStart } = subscription;
@@ -136,7 +136,7 @@ export function dodoSubscriptionOf(data: unknown, { at, graceMs }: { at: string;
   const trial = periodOf(createdAt, trialEnd);
   return {
     providerSubscriptionId: subscription.subscription_id,
-    customer: customerOf(customer),
+    customer: toCustomerSnapshot(customer),
     ownerHints: { metadata: subscription.metadata, customerMetadata: customer.metadata },
     productId: subscription.product_id,
     status: SUBSCRIPTION_STATUSES[status],
@@ -150,8 +150,8 @@ export function dodoSubscriptionOf(data: unknown, { at, graceMs }: { at: string;
     endedAt: SUBSCRIPTION_STATUSES[status] === 'canceled' ? subscription.cancelled_at : null,
     trialEnd,
     ...(trial !== undefined && periodStart !== null && trial.end <= periodStart && { pastTrial: trial }),
-    pastDueUntil: isPastDue ? (pastDueEnd ?? laterBy(periodEnd ?? dateOf(at), graceMs)) : null,
-    isGraceGuessed: isPastDue && pastDueEnd === null,
+    pastDueUntil: isPastDue ? (pastDueEnd ?? laterBy(periodEnd ?? toDate(at), graceMs)) : null,
+    isGraceEstimated: isPastDue && pastDueEnd === null,
     seats: subscription.quantity,
     amount: subscription.recurring_pre_tax_amount,
     currency: subscription.currency,
@@ -159,13 +159,13 @@ export function dodoSubscriptionOf(data: unknown, { at, graceMs }: { at: string;
 }
 
 /** @throws {Unreadable} */
-export function paymentOf(data: unknown, at: string): PaymentSnapshot {
-  const payment = read(paymentObject, data);
+export function parseDodoPayment(data: unknown, at: string): PaymentSnapshot {
+  const payment = parseObject(paymentObject, data);
   const { customer, status } = payment;
   return {
     kind: 'payment',
     providerPaymentId: payment.payment_id,
-    customer: customerOf(customer),
+    customer: toCustomerSnapshot(customer),
     ownerHints: { metadata: payment.metadata, customerMetadata: customer.metadata },
     // One payment may be for several; it is shown with the first.
     providerSubscriptionId: payment.subscription_id ?? payment.subscription_ids?.[0] ?? null,
@@ -174,13 +174,13 @@ export function paymentOf(data: unknown, at: string): PaymentSnapshot {
     currency: payment.currency,
     status: PAYMENT_STATUSES[status ?? ''] ?? 'unknown',
     providerStatus: status,
-    occurredAt: payment.created_at ?? dateOf(at),
+    occurredAt: payment.created_at ?? toDate(at),
   };
 }
 
 /** @throws {Unreadable} */
-export function dodoRefundOf(data: unknown, at: string): PaymentSnapshot {
-  const { refund_id: providerPaymentId, status, ...refund } = read(refundObject, data);
+export function parseDodoRefund(data: unknown, at: string): PaymentSnapshot {
+  const { refund_id: providerPaymentId, status, ...refund } = parseObject(refundObject, data);
   return {
     kind: 'refund',
     providerPaymentId,
@@ -191,8 +191,8 @@ export function dodoRefundOf(data: unknown, at: string): PaymentSnapshot {
 }
 
 /** @throws {Unreadable} */
-export function disputeOf(data: unknown, at: string): PaymentSnapshot {
-  const { dispute_id: providerPaymentId, dispute_status: status, ...dispute } = read(disputeObject, data);
+export function parseDodoDispute(data: unknown, at: string): PaymentSnapshot {
+  const { dispute_id: providerPaymentId, dispute_status: status, ...dispute } = parseObject(disputeObject, data);
   return {
     kind: 'dispute',
     providerPaymentId,
@@ -209,22 +209,25 @@ function aboutPayment(
   at: string,
 ) {
   return {
-    customer: customerOf(customer),
+    customer: toCustomerSnapshot(customer),
     ownerHints: {},
     providerSubscriptionId: null,
     ofProviderPaymentId,
     amount,
     currency: unit,
-    occurredAt: createdAt ?? dateOf(at),
+    occurredAt: createdAt ?? toDate(at),
   };
 }
 
-function customerOf({ customer_id: providerCustomerId, metadata: said }: z.infer<typeof customerObject>): CustomerSnapshot {
+function toCustomerSnapshot({
+  customer_id: providerCustomerId,
+  metadata: customerMetadata,
+}: z.infer<typeof customerObject>): CustomerSnapshot {
   // Of a customer without any metadata nothing was told, rather than that there is none.
-  const ownerHints = said === null ? null : { customerMetadata: said };
+  const ownerHints = customerMetadata === null ? null : { customerMetadata: customerMetadata };
   return { provider: 'dodo', providerCustomerId, ownerHints, modifiedAt: NEVER, isDeleted: false };
 }
 
-function dateOf(at: string): Date {
+function toDate(at: string): Date {
   return at === NEVER ? new Date(0) : new Date(at);
 }

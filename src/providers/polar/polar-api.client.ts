@@ -12,10 +12,10 @@ import {
   type ProviderSubscription,
   type ProviderSubscriptionPage,
 } from '../../subscriptions/sync/billing-provider.port.js';
-import { BillingCalls, ProviderRequestRejected, type Send } from '../billing-http.client.js';
+import { BillingHttpClient, ProviderRequestRejected, type Send } from '../billing-http.client.js';
 import { MalformedPayload } from '../../webhooks/webhook-provider.port.js';
-import { polarCore, parsePolarErrorBody } from './polar-sdk.js';
-import { polarDatedObject, polarSubscriptionOf } from './polar.schema.js';
+import { createPolarSdk, parsePolarErrorBody } from './polar-sdk.js';
+import { polarDatedObject, parsePolarSubscription } from './polar.schema.js';
 
 const DAY_MS = 86_400_000;
 const NEVER = '-infinity';
@@ -24,7 +24,7 @@ const NEVER = '-infinity';
 @Injectable()
 export class PolarApi implements BillingProvider {
   readonly name = 'polar';
-  readonly calls = new BillingCalls('polar', parsePolarErrorBody);
+  readonly calls = new BillingHttpClient('polar', parsePolarErrorBody);
 
   constructor(
     private readonly config: Config,
@@ -39,10 +39,10 @@ export class PolarApi implements BillingProvider {
   }
 
   async findSubscription(id: string, signal?: AbortSignal): Promise<ProviderSubscription | undefined> {
-    const what = 'read a subscription';
+    const operation = 'read a subscription';
     try {
-      const found = await this.calls.find(what, async (send) => this.client(what, send).subscriptions.get(id), signal);
-      return found && this.truthOf(what, found);
+      const found = await this.calls.find(operation, async (send) => this.client(operation, send).subscriptions.get(id), signal);
+      return found && this.toProviderSubscription(operation, found);
     } catch (error) {
       // It is asked for nothing but an id, and refuses to read one that is no UUID: there is none of that name.
       if (error instanceof ProviderRequestRejected && error.status === 422) return undefined;
@@ -55,21 +55,24 @@ export class PolarApi implements BillingProvider {
    * last.
    */
   async listSubscriptions(from = '1', signal?: AbortSignal): Promise<ProviderSubscriptionPage> {
-    const what = 'list subscriptions';
+    const operation = 'list subscriptions';
     const page = Number(from);
     const query = { page, limit: this.calls.limits.pageSize, sorting: ['started_at' as const] };
-    const list = await this.calls.read(what, async (send) => this.client(what, send).subscriptions.list(query), signal);
-    const items = this.calls.expect<unknown[]>(what, Array.isArray(list.items) ? list.items : null, 'items');
-    const lastPage = this.calls.expect(what, list.pagination?.max_page, 'pagination');
-    return { truths: items.map((item) => this.truthOf(what, item)), next: page < lastPage ? String(page + 1) : null };
+    const list = await this.calls.read(operation, async (send) => this.client(operation, send).subscriptions.list(query), signal);
+    const items = this.calls.expect<unknown[]>(operation, Array.isArray(list.items) ? list.items : null, 'items');
+    const lastPage = this.calls.expect(operation, list.pagination?.max_page, 'pagination');
+    return {
+      subscriptions: items.map((item) => this.toProviderSubscription(operation, item)),
+      next: page < lastPage ? String(page + 1) : null,
+    };
   }
 
   async createCheckout({ owner, providerCustomerId, productId, ...order }: CheckoutOrder): Promise<CheckoutSession> {
-    const what = 'open a checkout';
+    const operation = 'open a checkout';
     const checkout = await this.calls.write(
-      what,
+      operation,
       async (send) =>
-        this.client(what, send).checkouts.create({
+        this.client(operation, send).checkouts.create({
           products: [productId],
           metadata: owner.kind === 'organization' ? { organizationId: owner.id } : { userId: owner.id },
           ...(providerCustomerId === undefined ? { external_customer_id: owner.id } : { customer_id: providerCustomerId }),
@@ -79,34 +82,34 @@ export class PolarApi implements BillingProvider {
         }),
       { idempotencyKey: order.idempotencyKey },
     );
-    const expiresAt = this.calls.expect(what, checkout.expires_at, 'end');
-    return { url: this.calls.expect(what, checkout.url, 'address'), expiresAt: new Date(expiresAt) };
+    const expiresAt = this.calls.expect(operation, checkout.expires_at, 'end');
+    return { url: this.calls.expect(operation, checkout.url, 'address'), expiresAt: new Date(expiresAt) };
   }
 
   async createPortal(providerCustomerId: string, returnUrl: string): Promise<{ url: string }> {
-    const what = 'open a portal';
+    const operation = 'open a portal';
     const order = { customer_id: providerCustomerId, return_url: returnUrl };
-    const session = await this.calls.write(what, async (send) => this.client(what, send).customerSessions.create(order));
-    return { url: this.calls.expect(what, session.customer_portal_url, 'address') };
+    const session = await this.calls.write(operation, async (send) => this.client(operation, send).customerSessions.create(order));
+    return { url: this.calls.expect(operation, session.customer_portal_url, 'address') };
   }
 
   async setSeats(providerSubscriptionId: string, seats: number): Promise<void> {
-    const what = 'set the seats of a subscription';
-    await this.calls.write(what, async (send) => this.client(what, send).subscriptions.update(providerSubscriptionId, { seats }));
+    const operation = 'set the seats of a subscription';
+    await this.calls.write(operation, async (send) => this.client(operation, send).subscriptions.update(providerSubscriptionId, { seats }));
   }
 
-  async endSubscription(providerSubscriptionId: string): Promise<void> {
-    const what = 'end a subscription';
+  async cancelSubscription(providerSubscriptionId: string): Promise<void> {
+    const operation = 'end a subscription';
     try {
-      await this.calls.write(what, async (send) => this.client(what, send).subscriptions.revoke(providerSubscriptionId));
+      await this.calls.write(operation, async (send) => this.client(operation, send).subscriptions.revoke(providerSubscriptionId));
     } catch (error) {
-      const isOver = error instanceof ProviderRequestRejected && (error.isMissing || error.code === 'AlreadyCanceledSubscription');
+      const isOver = error instanceof ProviderRequestRejected && (error.isNotFound || error.code === 'AlreadyCanceledSubscription');
       if (!isOver) throw error;
     }
   }
 
-  private client(what: string, send: Send) {
-    const core = polarCore(this.config, what, send);
+  private client(operation: string, send: Send) {
+    const core = createPolarSdk(this.config, operation, send);
     return {
       subscriptions: createSubscriptionsService(core),
       checkouts: createCheckoutsService(core),
@@ -114,19 +117,19 @@ export class PolarApi implements BillingProvider {
     };
   }
 
-  private truthOf(what: string, object: unknown): ProviderSubscription {
+  private toProviderSubscription(operation: string, object: unknown): ProviderSubscription {
     const { id, ...dates } = (object ?? {}) as { id?: string };
     const { modified_at: modifiedAt, created_at: createdAt } = polarDatedObject.parse(dates);
     const at = modifiedAt ?? createdAt ?? NEVER;
-    const truth: ProviderSubscription = {
-      id: this.calls.expect(what, id, 'id'),
-      key: { at, modifiedAt: modifiedAt ?? NEVER, rank: EventRank.update, messageId: 'reconciliation' },
+    const subscription: ProviderSubscription = {
+      id: this.calls.expect(operation, id, 'id'),
+      version: { at, modifiedAt: modifiedAt ?? NEVER, rank: EventRank.update, messageId: 'reconciliation' },
     };
     try {
-      return { ...truth, snapshot: polarSubscriptionOf(object, { at, graceMs: this.config.billingGraceDays * DAY_MS }) };
+      return { ...subscription, snapshot: parsePolarSubscription(object, { at, graceMs: this.config.billingGraceDays * DAY_MS }) };
     } catch (error) {
       if (!(error instanceof MalformedPayload)) throw error;
-      return { ...truth, unreadable: error.message };
+      return { ...subscription, readError: error.message };
     }
   }
 }

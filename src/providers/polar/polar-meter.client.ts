@@ -4,8 +4,8 @@ import { createEventsService } from '@polar-sh/sdk/2026-10/services/events';
 import { Clock } from '../../platform/time/clock.service.js';
 import { Config } from '../../platform/config/config.js';
 import { type Meter, type MeterReading, Meters, ReadingsRefused, type Refusal } from '../../usage/exports/meter.port.js';
-import { BillingCalls, ProviderRequestRejected } from '../billing-http.client.js';
-import { polarCore, parsePolarErrorBody } from './polar-sdk.js';
+import { BillingHttpClient, ProviderRequestRejected } from '../billing-http.client.js';
+import { createPolarSdk, parsePolarErrorBody } from './polar-sdk.js';
 
 const TIMEOUT_MS = 20_000;
 
@@ -13,7 +13,7 @@ const TIMEOUT_MS = 20_000;
 @Injectable()
 export class PolarMeter implements Meter {
   readonly provider = 'polar';
-  readonly calls = new BillingCalls('polar', parsePolarErrorBody);
+  readonly calls = new BillingHttpClient('polar', parsePolarErrorBody);
 
   constructor(
     private readonly config: Config,
@@ -29,14 +29,18 @@ export class PolarMeter implements Meter {
   }
 
   async send(readings: MeterReading[], signal: AbortSignal): Promise<void> {
-    const what = 'take usage';
+    const operation = 'take usage';
     const now = this.clock.now();
     const events = readings.map((reading) => this.eventOf(reading, now));
     try {
-      await this.calls.write(what, async (send) => createEventsService(polarCore(this.config, what, send)).ingest({ events }), { signal });
+      await this.calls.write(
+        operation,
+        async (send) => createEventsService(createPolarSdk(this.config, operation, send)).ingest({ events }),
+        { signal },
+      );
     } catch (error) {
-      if (!(error instanceof ProviderRequestRejected) || !error.isAboutContent) throw error;
-      throw new ReadingsRefused(error.message, refusalsOf(error));
+      if (!(error instanceof ProviderRequestRejected) || !error.isInvalidContent) throw error;
+      throw new ReadingsRefused(error.message, toRefusals(error));
     }
   }
 
@@ -47,13 +51,13 @@ export class PolarMeter implements Meter {
       customer_id: providerCustomerId,
       // Nothing is taken that is still to come; what is old is, and is billed in the period that is on.
       timestamp: (occurredAt < now ? occurredAt : now).toISOString(),
-      metadata: { ...values, ...llmOf(values) },
+      metadata: { ...values, ...llmMetadata(values) },
     };
   }
 }
 
 /** What Polar's own views of models read; it wants a vendor, which only some names of models tell, as `openai/gpt-5`. */
-function llmOf({ model: name, ...tokens }: MeterReading['values']): Pick<models.EventMetadataInput, '_llm'> {
+function llmMetadata({ model: name, ...tokens }: MeterReading['values']): Pick<models.EventMetadataInput, '_llm'> {
   const [, vendor, model] = /^([^/]+)\/(.+)$/.exec(name) ?? [];
   const input = tokens.input_tokens + tokens.cached_input_tokens;
   const output = tokens.output_tokens + tokens.reasoning_tokens;
@@ -71,7 +75,7 @@ function llmOf({ model: name, ...tokens }: MeterReading['values']): Pick<models.
 }
 
 /** `body`, `events`, the event's place, and what is wrong there; the schema that it was held against may stand between. */
-function refusalsOf({ details = [] }: ProviderRequestRejected): Refusal[] {
+function toRefusals({ details = [] }: ProviderRequestRejected): Refusal[] {
   const byEvent = Map.groupBy(details, ({ path }) => path[path.indexOf('events') + 1]);
   return [...byEvent].flatMap(([index, all]) => {
     if (typeof index !== 'number') return [];

@@ -4,8 +4,8 @@ import { BillingProviderFailed } from '../../subscriptions/sync/billing-provider
 import type { Send, ProviderErrorBody } from '../billing-http.client.js';
 
 /** What the SDK's services make their requests with; they go out through `send`. */
-export function polarCore({ polarApi }: Config, what: string, send: Send) {
-  if (polarApi === undefined) throw new BillingProviderFailed('polar', what, 'POLAR_ACCESS_TOKEN is not set');
+export function createPolarSdk({ polarApi }: Config, operation: string, send: Send) {
+  if (polarApi === undefined) throw new BillingProviderFailed('polar', operation, 'POLAR_ACCESS_TOKEN is not set');
   const core = createPolarCore({ accessToken: polarApi.token, baseUrl: polarApi.url });
   core.sendRequest = async ([url, init]) => send(url, init);
   return core;

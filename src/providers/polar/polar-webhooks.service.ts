@@ -4,10 +4,17 @@ import { type EventVersion, EventRank } from '../../sync/event-version.js';
 import { Config } from '../../platform/config/config.js';
 import type { Queryable } from '../../platform/database/database.js';
 import { SyncedSubscriptionsService } from '../../subscriptions/sync/synced-subscriptions.service.js';
-import { read } from '../fields.schema.js';
+import { parseObject } from '../fields.schema.js';
 import type { Envelope, InboxEvent, WebhookProvider } from '../../webhooks/webhook-provider.port.js';
 import { WebhooksService } from '../../webhooks/webhooks.service.js';
-import { customerOf, polarDatedObject, polarEnvelope, orderOf, polarRefundOf, polarSubscriptionOf } from './polar.schema.js';
+import {
+  parsePolarCustomer,
+  polarDatedObject,
+  polarEnvelope,
+  parsePolarOrder,
+  parsePolarRefund,
+  parsePolarSubscription,
+} from './polar.schema.js';
 
 const named = (noun: string, ...verbs: string[]) => verbs.map((verb) => `${noun}.${verb}`);
 
@@ -56,27 +63,27 @@ export class PolarWebhooks implements WebhookProvider {
   }
 
   parseEnvelope(payload: unknown): Envelope {
-    const { type, timestamp, data } = read(polarEnvelope, payload);
+    const { type, timestamp, data } = parseObject(polarEnvelope, payload);
     // Older ones do not say when they were made.
     const dated = polarDatedObject.safeParse(data).data;
     return { type, eventAt: timestamp ?? dated?.modified_at ?? dated?.created_at ?? '-infinity' };
   }
 
   async apply({ type, eventAt: at, messageId, payload, actor }: InboxEvent, db: Queryable): Promise<boolean> {
-    const { data } = read(polarEnvelope, payload);
+    const { data } = parseObject(polarEnvelope, payload);
     const modifiedAt = polarDatedObject.safeParse(data).data?.modified_at ?? '-infinity';
     const version: EventVersion = { at, modifiedAt, rank: rankOf(type), messageId };
     if (SUBSCRIPTION.includes(type))
-      await this.subscriptions.apply(polarSubscriptionOf(data, { at, graceMs: this.graceMs }), { version, actor }, db);
+      await this.subscriptions.apply(parsePolarSubscription(data, { at, graceMs: this.graceMs }), { version, actor }, db);
     else if (CUSTOMER.includes(type)) {
-      const customer = customerOf(data);
+      const customer = parsePolarCustomer(data);
       await this.subscriptions.applyCustomer(
         { ...customer, isDeleted: customer.isDeleted || type === 'customer.deleted' },
         { version, actor },
         db,
       );
-    } else if (ORDER.includes(type)) await this.subscriptions.applyPayment(orderOf(data, at), { version, actor }, db);
-    else if (REFUND.includes(type)) await this.subscriptions.applyPayment(polarRefundOf(data, at), { version, actor }, db);
+    } else if (ORDER.includes(type)) await this.subscriptions.applyPayment(parsePolarOrder(data, at), { version, actor }, db);
+    else if (REFUND.includes(type)) await this.subscriptions.applyPayment(parsePolarRefund(data, at), { version, actor }, db);
     else return false;
     return true;
   }

@@ -7,4 +7,4 @@ import { PolarMeter } from './polar-meter.client.js';
 import { PolarWebhooks } from './polar-webhooks.service.js';
 
 @Module({ imports: [WebhooksModule, SubscriptionsModule, MetersModule], providers: [PolarWebhooks, PolarApi, PolarMeter] })
-export class PolarWebhooksModule {}
+export class PolarModule {}

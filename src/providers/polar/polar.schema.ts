@@ -8,7 +8,7 @@ import {
 } from '../../subscriptions/sync/billing-provider.port.js';
 import type { PaymentStatus } from '../../subscriptions/payments/payments.table.js';
 import type { SubscriptionStatus } from '../../subscriptions/subscriptions.table.js';
-import { count, currency, id, metadata, moment, orUnknown, preciseMoment, read, text, type, whole } from '../fields.schema.js';
+import { count, currency, id, metadata, moment, orNull, preciseMoment, parseObject, text, type, integer } from '../fields.schema.js';
 
 /* Polar's objects, the same in webhooks and in the API (https://polar.sh/docs/api-reference), as far as we use them. */
 
@@ -47,17 +47,17 @@ const REFUND_STATUSES: Record<string, PaymentStatus> = {
   canceled: 'canceled',
 };
 
-const customerObject = z.object({ id, external_id: orUnknown(id), metadata, modified_at: preciseMoment, deleted_at: preciseMoment });
+const customerObject = z.object({ id, external_id: orNull(id), metadata, modified_at: preciseMoment, deleted_at: preciseMoment });
 
-const nestedCustomer = orUnknown(customerObject);
-const nestedProduct = orUnknown(z.object({ id }));
+const nestedCustomer = orNull(customerObject);
+const nestedProduct = orNull(z.object({ id }));
 
 const subscriptionObject = z.object({
   id,
   created_at: moment,
   modified_at: preciseMoment,
   status: z.enum(Object.keys(SUBSCRIPTION_STATUSES) as (keyof typeof SUBSCRIPTION_STATUSES)[]),
-  amount: orUnknown(whole),
+  amount: orNull(integer),
   currency,
   current_period_start: moment,
   current_period_end: moment,
@@ -69,8 +69,8 @@ const subscriptionObject = z.object({
   ends_at: moment,
   ended_at: moment,
   past_due_at: moment,
-  customer_id: orUnknown(id),
-  product_id: orUnknown(id),
+  customer_id: orNull(id),
+  product_id: orNull(id),
   seats: count,
   metadata,
   customer: nestedCustomer,
@@ -81,10 +81,10 @@ const orderObject = z.object({
   id,
   created_at: moment,
   status: text(),
-  total_amount: orUnknown(whole),
+  total_amount: orNull(integer),
   currency,
-  subscription_id: orUnknown(id),
-  customer_id: orUnknown(id),
+  subscription_id: orNull(id),
+  customer_id: orNull(id),
   metadata,
   customer: nestedCustomer,
 });
@@ -93,11 +93,11 @@ const refundObject = z.object({
   id,
   created_at: moment,
   status: text(),
-  amount: orUnknown(whole),
+  amount: orNull(integer),
   currency,
-  order_id: orUnknown(id),
-  subscription_id: orUnknown(id),
-  customer_id: orUnknown(id),
+  order_id: orNull(id),
+  subscription_id: orNull(id),
+  customer_id: orNull(id),
 });
 
 /** Of an object that does not carry its customer, or not whole. */
@@ -108,13 +108,13 @@ const referenceObject = z.object({ customer_id: id });
  * @param at when it was told, ISO 8601
  * @throws {Unreadable}
  */
-export function polarSubscriptionOf(data: unknown, { at, graceMs }: { at: string; graceMs: number }): SubscriptionSnapshot {
-  const subscription = read(subscriptionObject, data);
+export function parsePolarSubscription(data: unknown, { at, graceMs }: { at: string; graceMs: number }): SubscriptionSnapshot {
+  const subscription = parseObject(subscriptionObject, data);
   const { status } = subscription;
-  const pastDueAt = subscription.past_due_at ?? subscription.current_period_start ?? dateOf(at);
+  const pastDueAt = subscription.past_due_at ?? subscription.current_period_start ?? toDate(at);
   return {
     providerSubscriptionId: subscription.id,
-    ...belongingOf(data, subscription),
+    ...customerAndHints(data, subscription),
     productId: subscription.product_id ?? subscription.product?.id ?? null,
     status: SUBSCRIPTION_STATUSES[status],
     providerStatus: status,
@@ -126,7 +126,7 @@ export function polarSubscriptionOf(data: unknown, { at, graceMs }: { at: string
     endsAt: subscription.ends_at,
     endedAt: subscription.ended_at,
     trialEnd: subscription.trial_end,
-    ...pastTrialOf(subscription),
+    ...pastTrial(subscription),
     pastDueUntil: status === 'past_due' ? laterBy(pastDueAt, graceMs) : null,
     seats: subscription.seats,
     amount: subscription.amount,
@@ -134,7 +134,7 @@ export function polarSubscriptionOf(data: unknown, { at, graceMs }: { at: string
   };
 }
 
-function pastTrialOf({
+function pastTrial({
   trial_start: trialStart,
   trial_end: trialEnd,
   started_at: startedAt,
@@ -145,11 +145,11 @@ function pastTrialOf({
 }
 
 /** @throws {Unreadable} */
-export function customerOf(data: unknown): CustomerSnapshot {
-  return snapshotOf(read(customerObject, data));
+export function parsePolarCustomer(data: unknown): CustomerSnapshot {
+  return toCustomerSnapshot(parseObject(customerObject, data));
 }
 
-function snapshotOf(customer: z.infer<typeof customerObject>): CustomerSnapshot {
+function toCustomerSnapshot(customer: z.infer<typeof customerObject>): CustomerSnapshot {
   return {
     provider: 'polar',
     providerCustomerId: customer.id,
@@ -160,38 +160,38 @@ function snapshotOf(customer: z.infer<typeof customerObject>): CustomerSnapshot 
 }
 
 /** @throws {Unreadable} */
-export function orderOf(data: unknown, at: string): PaymentSnapshot {
-  const order = read(orderObject, data);
+export function parsePolarOrder(data: unknown, at: string): PaymentSnapshot {
+  const order = parseObject(orderObject, data);
   const { status } = order;
   return {
     kind: 'payment',
     providerPaymentId: order.id,
-    ...belongingOf(data, order),
+    ...customerAndHints(data, order),
     providerSubscriptionId: order.subscription_id,
     ofProviderPaymentId: null,
     amount: order.total_amount,
     currency: order.currency,
     status: ORDER_STATUSES[status ?? ''] ?? 'unknown',
     providerStatus: status,
-    occurredAt: order.created_at ?? dateOf(at),
+    occurredAt: order.created_at ?? toDate(at),
   };
 }
 
 /** @throws {Unreadable} */
-export function polarRefundOf(data: unknown, at: string): PaymentSnapshot {
-  const refund = read(refundObject, data);
+export function parsePolarRefund(data: unknown, at: string): PaymentSnapshot {
+  const refund = parseObject(refundObject, data);
   const { status } = refund;
   return {
     kind: 'refund',
     providerPaymentId: refund.id,
-    ...belongingOf(data, refund),
+    ...customerAndHints(data, refund),
     providerSubscriptionId: refund.subscription_id,
     ofProviderPaymentId: refund.order_id,
     amount: refund.amount,
     currency: refund.currency,
     status: REFUND_STATUSES[status ?? ''] ?? 'unknown',
     providerStatus: status,
-    occurredAt: refund.created_at ?? dateOf(at),
+    occurredAt: refund.created_at ?? toDate(at),
   };
 }
 
@@ -202,19 +202,19 @@ interface Reference {
 }
 
 /** Who pays, and what is said of whose it is. The customer in it is left aside if the ids disagree. @throws {Unreadable} */
-function belongingOf(data: unknown, { customer_id: customerId, customer, metadata: said }: Reference) {
+function customerAndHints(data: unknown, { customer_id: customerId, customer, metadata: ownMetadata }: Reference) {
   const isPayer = customer != null && (customerId === null || customer.id === customerId);
   if (isPayer) {
-    const snapshot = snapshotOf(customer);
-    return { customer: snapshot, ownerHints: { metadata: said, ...snapshot.ownerHints } };
+    const snapshot = toCustomerSnapshot(customer);
+    return { customer: snapshot, ownerHints: { metadata: ownMetadata, ...snapshot.ownerHints } };
   }
-  const { customer_id: providerCustomerId } = read(referenceObject, data);
+  const { customer_id: providerCustomerId } = parseObject(referenceObject, data);
   return {
     customer: { provider: 'polar' as const, providerCustomerId, ownerHints: null, modifiedAt: NEVER, isDeleted: false },
-    ownerHints: { metadata: said },
+    ownerHints: { metadata: ownMetadata },
   };
 }
 
-function dateOf(at: string): Date {
+function toDate(at: string): Date {
   return at === NEVER ? new Date(0) : new Date(at);
 }

@@ -23,7 +23,7 @@ import { SubscriptionsRepository } from '../subscriptions.repository.js';
 import { SubscriptionsService } from '../subscriptions.service.js';
 import { SubscriptionOwners } from '../customers/subscription-owners.service.js';
 
-export interface Purchase {
+export interface CheckoutChoice {
   tier: string;
   productId?: string;
   provider?: BillingProviderName;
@@ -31,14 +31,14 @@ export interface Purchase {
 }
 
 /** A session, and where it is. */
-export type Checkout = CheckoutSession & { provider: BillingProviderName };
+export type OpenedCheckout = CheckoutSession & { provider: BillingProviderName };
 
 const FIRST_RETRY_SECONDS = 5;
 
 /** Sends buyers to where they pay, and customers to where they manage what they pay. Nothing is known to be bought until the provider tells. */
 @Injectable()
-export class Checkouts {
-  private readonly logger = new Logger(Checkouts.name);
+export class CheckoutService {
+  private readonly logger = new Logger(CheckoutService.name);
 
   constructor(
     private readonly repository: SubscriptionsRepository,
@@ -56,20 +56,20 @@ export class Checkouts {
    */
   async open(
     owner: Owner,
-    { tier, successUrl, ...wish }: Purchase,
+    { tier, successUrl, ...choice }: CheckoutChoice,
     { identity }: Pick<IdempotentCall, 'identity'>,
     { userId, actor }: Pick<Principal, 'userId' | 'actor'>,
-  ): Promise<Checkout> {
-    const url = this.ownUrl('successUrl', successUrl);
-    const plan = this.subscriptions.planNamed(tier);
-    const { provider, productId } = this.productOf(plan, wish);
-    if (await this.owners.isCharged(owner.id)) throw new AlreadySubscribed();
+  ): Promise<OpenedCheckout> {
+    const url = this.requireTrustedUrl('successUrl', successUrl);
+    const plan = this.subscriptions.requirePlan(tier);
+    const { provider, productId } = this.selectProduct(plan, choice);
+    if (await this.owners.hasChargedSubscription(owner.id)) throw new AlreadySubscribed();
     const [{ seats }, customers, email] = await Promise.all([
-      this.subscriptions.effectiveOf(owner),
+      this.subscriptions.getEffective(owner),
       this.repository.listCustomers(owner),
       this.repository.findEmail(userId),
     ]);
-    const session = await this.ask(provider, () =>
+    const session = await this.callProvider(provider, () =>
       provider.createCheckout({
         owner,
         productId,
@@ -97,13 +97,13 @@ export class Checkouts {
    * @throws {InvalidRequest} @throws {NoBillingCustomer} @throws {BillingProviderAway} @throws {BillingProviderRefused}
    */
   async openPortal(owner: Owner, { returnUrl }: { returnUrl?: string }, actor: Actor): Promise<{ url: string }> {
-    const url = this.ownUrl('returnUrl', returnUrl);
-    const [{ chosen }, customers] = await Promise.all([this.subscriptions.effectiveOf(owner), this.repository.listCustomers(owner)]);
+    const url = this.requireTrustedUrl('returnUrl', returnUrl);
+    const [{ chosen }, customers] = await Promise.all([this.subscriptions.getEffective(owner), this.repository.listCustomers(owner)]);
     const customer = customers.find(({ providerCustomerId }) => providerCustomerId === chosen?.row.providerCustomerId) ?? customers[0];
     if (customer === undefined) throw new NoBillingCustomer();
     const provider = this.providers.get(customer.provider);
     if (provider?.isConfigured !== true) throw new CheckoutUnavailable({ detail: `Nobody has set up how to reach ${customer.provider}.` });
-    const portal = await this.ask(provider, () => provider.createPortal(customer.providerCustomerId, url));
+    const portal = await this.callProvider(provider, () => provider.createPortal(customer.providerCustomerId, url));
     await this.record('subscription.portal_opened', owner, actor, { provider: provider.name }, this.db);
     return portal;
   }
@@ -113,9 +113,9 @@ export class Checkouts {
     await this.audit.record({ actor, action, organizationId, target: { type: kind, id }, after }, db);
   }
 
-  private productOf(
+  private selectProduct(
     plan: Plan,
-    { provider: wanted, productId }: Pick<Purchase, 'provider' | 'productId'>,
+    { provider: wanted, productId }: Pick<CheckoutChoice, 'provider' | 'productId'>,
   ): { provider: BillingProvider; productId: string } {
     for (const provider of this.providers.configured()) {
       if (wanted !== undefined && wanted !== provider.name) continue;
@@ -127,20 +127,20 @@ export class Checkouts {
   }
 
   /** Nobody is sent from here to somebody else's site. */
-  private ownUrl(field: string, given: string | undefined): string {
+  private requireTrustedUrl(field: string, given: string | undefined): string {
     if (given === undefined) return this.config.publicUrl;
     const url = URL.parse(given);
     if (url !== null && isTrustedUrl(this.config.trustedOrigins, url)) return url.href;
     throw new InvalidRequest({ errors: [{ path: `body.${field}`, message: `${field} must be an address of one of the trusted origins` }] });
   }
 
-  private async ask<T>({ name }: BillingProvider, call: () => Promise<T>): Promise<T> {
+  private async callProvider<T>({ name }: BillingProvider, call: () => Promise<T>): Promise<T> {
     try {
       return await call();
     } catch (error) {
       if (!(error instanceof BillingProviderFailed)) throw error;
       this.logger.error({ err: error, provider: name }, 'A billing provider did not open what was asked for');
-      if (!error.mayPass) throw new BillingProviderRefused();
+      if (!error.isRetryable) throw new BillingProviderRefused();
       throw new BillingProviderAway({ headers: { 'retry-after': String(Math.max(FIRST_RETRY_SECONDS, error.retryAfterSeconds)) } });
     }
   }

@@ -1,6 +1,14 @@
 import fc from 'fast-check';
 import type { Owner } from '../../owners/owner.js';
-import { claimsFor, claimsOf, type CustomerBooks, idOfClaim, type KnownOwners, ownerChanges, ownerOf } from './owner-claims.js';
+import {
+  claimsMatching,
+  claimsFromHints,
+  type CustomerRecords,
+  idOfClaim,
+  type OwnersByClaim,
+  resolveOwnerChanges,
+  firstKnownOwner,
+} from './owner-claims.js';
 
 const ACME: Owner = { kind: 'organization', id: 'acme' };
 const ADA: Owner = { kind: 'user', id: 'ada' };
@@ -9,7 +17,7 @@ const BOB: Owner = { kind: 'user', id: 'bob' };
 describe('what a provider’s object says of its owner', () => {
   it('counts in this order: the organization it was bought for, the user, the customer’s id with us, the customer’s metadata', () => {
     expect(
-      claimsOf({
+      claimsFromHints({
         customerMetadata: { userId: 'u2', organizationId: 'o2' },
         externalId: 'e1',
         metadata: { userId: 'u1', organizationId: 'o1' },
@@ -19,7 +27,7 @@ describe('what a provider’s object says of its owner', () => {
 
   it('is said once', () => {
     const metadata = { organizationId: 'o1' };
-    expect(claimsOf({ metadata, externalId: 'e1', customerMetadata: metadata })).toEqual(['organization:o1', 'any:e1']);
+    expect(claimsFromHints({ metadata, externalId: 'e1', customerMetadata: metadata })).toEqual(['organization:o1', 'any:e1']);
   });
 
   it.each([
@@ -32,31 +40,31 @@ describe('what a provider’s object says of its owner', () => {
     ['an endless id', { metadata: { organizationId: 'o'.repeat(256) }, externalId: 'e'.repeat(10_000) }],
     ['what the database cannot hold', { metadata: { organizationId: 'o\0', userId: '\uD800' } }],
   ])('is nobody where it says %s', (_what, ownerHints) => {
-    expect(claimsOf(ownerHints)).toEqual([]);
+    expect(claimsFromHints(ownerHints)).toEqual([]);
   });
 
   it('names an id with colons in it whole', () => {
-    expect(idOfClaim(claimsOf({ externalId: 'a:b' })[0]!)).toBe('a:b');
+    expect(idOfClaim(claimsFromHints({ externalId: 'a:b' })[0]!)).toBe('a:b');
   });
 
   it('is answered to by kind, and where the kind is not said', () => {
-    expect(claimsFor({ kind: 'user', ids: ['ours', 'clerks'] })).toEqual(['user:ours', 'any:ours', 'user:clerks', 'any:clerks']);
+    expect(claimsMatching({ kind: 'user', ids: ['ours', 'clerks'] })).toEqual(['user:ours', 'any:ours', 'user:clerks', 'any:clerks']);
   });
 
   it('is the first that anybody answers to', () => {
-    const known: KnownOwners = new Map([
+    const known: OwnersByClaim = new Map([
       ['user:u1', ADA],
       ['any:e1', ACME],
     ]);
-    expect(ownerOf(['organization:o1', 'user:u1', 'any:e1'], known)).toBe(ADA);
-    expect(ownerOf(['organization:o1'], known)).toBeUndefined();
-    expect(ownerOf([], known)).toBeUndefined();
+    expect(firstKnownOwner(['organization:o1', 'user:u1', 'any:e1'], known)).toBe(ADA);
+    expect(firstKnownOwner(['organization:o1'], known)).toBeUndefined();
+    expect(firstKnownOwner([], known)).toBeUndefined();
   });
 });
 
-type Customer = NonNullable<CustomerBooks['customer']>;
-type Row = CustomerBooks['subscriptions'][number];
-type Paid = CustomerBooks['payments'][number];
+type Customer = NonNullable<CustomerRecords['customer']>;
+type Row = CustomerRecords['subscriptions'][number];
+type Paid = CustomerRecords['payments'][number];
 
 const nobody = { ownerKind: null, ownerId: null, ownerClaims: [] as string[] };
 const ownedBy = ({ kind: ownerKind, id: ownerId }: Owner) => ({ ownerKind, ownerId });
@@ -78,18 +86,18 @@ const paymentOf = (id: string, given: Partial<Paid> = {}): Paid => ({
 });
 
 describe('whose the things of a customer are', () => {
-  const known: KnownOwners = new Map([
+  const known: OwnersByClaim = new Map([
     ['organization:acme', ACME],
     ['user:ada', ADA],
     ['user:bob', BOB],
   ]);
 
   /** The owners after the changes, by the rows' ids. */
-  function ownersOf(books: Partial<CustomerBooks>, among = known): Record<string, string | undefined> {
+  function ownersOf(books: Partial<CustomerRecords>, among = known): Record<string, string | undefined> {
     const whole = { customer: undefined, subscriptions: [], payments: [], ...books };
     const rows = [...(whole.customer === undefined ? [] : [whole.customer]), ...whole.subscriptions, ...whole.payments];
     const owners = new Map(rows.map(({ id, ownerId }) => [id, ownerId ?? undefined]));
-    for (const { id, owner } of ownerChanges(whole, among)) owners.set(id, owner?.id);
+    for (const { id, owner } of resolveOwnerChanges(whole, among)) owners.set(id, owner?.id);
     return Object.fromEntries(owners);
   }
 
@@ -161,12 +169,12 @@ describe('whose the things of a customer are', () => {
 
   it('changes nothing that is right', () => {
     const customer = customerOf({ ...ownedBy(ADA), ownerClaims: ['user:ada'] });
-    expect(ownerChanges({ customer, subscriptions: [subscriptionOf('s1', ownedBy(ADA))], payments: [] }, known)).toEqual([]);
+    expect(resolveOwnerChanges({ customer, subscriptions: [subscriptionOf('s1', ownedBy(ADA))], payments: [] }, known)).toEqual([]);
   });
 
   it('changes the kind, too, of one who goes by the same id', () => {
     const subscriptions = [subscriptionOf('s1', { ownerKind: 'organization', ownerId: 'ada', ownerClaims: ['user:ada'] })];
-    expect(ownerChanges({ customer: undefined, subscriptions, payments: [] }, known)).toEqual([
+    expect(resolveOwnerChanges({ customer: undefined, subscriptions, payments: [] }, known)).toEqual([
       { table: 'subscription', id: 's1', owner: ADA },
     ]);
   });
@@ -221,7 +229,7 @@ describe('whose the things of a customer are', () => {
       fc.assert(
         fc.property(books, fc.shuffledSubarray([...known.keys()], { minLength: known.size }), (one, appearing) => {
           const settled = structuredClone(one);
-          const present: KnownOwners = new Map();
+          const present: OwnersByClaim = new Map();
           for (const claim of appearing) {
             present.set(claim, known.get(claim)!);
             settle(settled, present);
@@ -229,15 +237,15 @@ describe('whose the things of a customer are', () => {
           const atOnce = structuredClone(one);
           settle(atOnce, known);
           expect(settled).toEqual(atOnce);
-          expect(ownerChanges(settled, known)).toEqual([]);
+          expect(resolveOwnerChanges(settled, known)).toEqual([]);
         }),
         { numRuns: 1000 },
       );
     });
 
-    function settle(all: CustomerBooks, among: KnownOwners): void {
+    function settle(all: CustomerRecords, among: OwnersByClaim): void {
       const rows = { customer: all.customer === undefined ? [] : [all.customer], subscription: all.subscriptions, payment: all.payments };
-      for (const { table, id, owner: is } of ownerChanges(all, among)) {
+      for (const { table, id, owner: is } of resolveOwnerChanges(all, among)) {
         const row = rows[table].find((candidate) => candidate.id === id)!;
         Object.assign(row, { ownerKind: is?.kind ?? null, ownerId: is?.id ?? null });
       }

@@ -12,7 +12,7 @@ export type OwnerClaim = `${OwnerKind | 'any'}:${string}`;
 const MAX_ID_LENGTH = 255;
 
 /** In the order in which they count: an organization before the person who bought for it, what is said here before what is said of the customer. */
-export function claimsOf({ metadata, externalId, customerMetadata }: OwnerHints): OwnerClaim[] {
+export function claimsFromHints({ metadata, externalId, customerMetadata }: OwnerHints): OwnerClaim[] {
   return [...new Set([...claimsIn(metadata), ...claimAs('any', externalId), ...claimsIn(customerMetadata)])];
 }
 
@@ -31,20 +31,20 @@ export function idOfClaim(claim: string): string {
 }
 
 /** Every claim that an owner answers to. */
-export function claimsFor({ kind, ids }: { kind: OwnerKind; ids: string[] }): OwnerClaim[] {
+export function claimsMatching({ kind, ids }: { kind: OwnerKind; ids: string[] }): OwnerClaim[] {
   return ids.flatMap((id) => [`${kind}:${id}` as const, `any:${id}` as const]);
 }
 
 /** Who is known by which claim. */
-export type KnownOwners = Map<string, Owner>;
+export type OwnersByClaim = Map<string, Owner>;
 
 /** The first of the claims whose owner is known. */
-export function ownerOf(claims: string[], known: KnownOwners): Owner | undefined {
+export function firstKnownOwner(claims: string[], known: OwnersByClaim): Owner | undefined {
   const claim = claims.find((one) => known.has(one));
   return claim === undefined ? undefined : known.get(claim);
 }
 
-interface Claimed {
+interface ClaimedRow {
   id: string;
   ownerKind: OwnerKind | null;
   ownerId: string | null;
@@ -52,10 +52,10 @@ interface Claimed {
 }
 
 /** All that hangs on one customer of a provider. */
-export interface CustomerBooks {
-  customer: (Claimed & { ownerLinked: boolean }) | undefined;
-  subscriptions: (Claimed & { ownerLinked: boolean; providerSubscriptionId: string | null })[];
-  payments: (Claimed & { providerPaymentId: string; providerSubscriptionId: string | null; ofProviderPaymentId: string | null })[];
+export interface CustomerRecords {
+  customer: (ClaimedRow & { ownerLinked: boolean }) | undefined;
+  subscriptions: (ClaimedRow & { ownerLinked: boolean; providerSubscriptionId: string | null })[];
+  payments: (ClaimedRow & { providerPaymentId: string; providerSubscriptionId: string | null; ofProviderPaymentId: string | null })[];
 }
 
 export interface OwnerChange {
@@ -68,27 +68,27 @@ export interface OwnerChange {
  * Whose each of them is, by all that was ever said, whatever order it came in: what was linked by hand stays; else
  * the row's own claims decide, then those of what it belongs to, then the customer's. Answers what has to change.
  */
-export function ownerChanges({ customer, subscriptions, payments }: CustomerBooks, known: KnownOwners): OwnerChange[] {
+export function resolveOwnerChanges({ customer, subscriptions, payments }: CustomerRecords, known: OwnersByClaim): OwnerChange[] {
   const changes: OwnerChange[] = [];
-  const settle = (table: OwnerChange['table'], row: Claimed & { ownerLinked?: boolean }, inherited: Owner | undefined) => {
-    const present = presentOwner(row);
-    const owner = row.ownerLinked === true ? present : (ownerOf(row.ownerClaims, known) ?? inherited);
-    if (owner?.id !== present?.id || owner?.kind !== present?.kind) changes.push({ table, id: row.id, owner });
+  const resolve = (table: OwnerChange['table'], row: ClaimedRow & { ownerLinked?: boolean }, inherited: Owner | undefined) => {
+    const current = currentOwner(row);
+    const owner = row.ownerLinked === true ? current : (firstKnownOwner(row.ownerClaims, known) ?? inherited);
+    if (owner?.id !== current?.id || owner?.kind !== current?.kind) changes.push({ table, id: row.id, owner });
     return owner;
   };
-  const payer = customer && settle('customer', customer, undefined);
-  const bySubscription = new Map(subscriptions.map((row) => [row.providerSubscriptionId, settle('subscription', row, payer)]));
+  const payer = customer && resolve('customer', customer, undefined);
+  const bySubscription = new Map(subscriptions.map((row) => [row.providerSubscriptionId, resolve('subscription', row, payer)]));
   const byPayment = new Map<string, Owner | undefined>();
   const originals = payments.filter(({ ofProviderPaymentId }) => ofProviderPaymentId === null);
-  const about = payments.filter(({ ofProviderPaymentId }) => ofProviderPaymentId !== null);
-  for (const row of [...originals, ...about]) {
+  const returns = payments.filter(({ ofProviderPaymentId }) => ofProviderPaymentId !== null);
+  for (const row of [...originals, ...returns]) {
     const ofSubscription = row.providerSubscriptionId === null ? undefined : bySubscription.get(row.providerSubscriptionId);
     const ofOriginal = row.ofProviderPaymentId === null ? undefined : byPayment.get(row.ofProviderPaymentId);
-    byPayment.set(row.providerPaymentId, settle('payment', row, ofSubscription ?? ofOriginal ?? payer));
+    byPayment.set(row.providerPaymentId, resolve('payment', row, ofSubscription ?? ofOriginal ?? payer));
   }
   return changes;
 }
 
-function presentOwner({ ownerKind: kind, ownerId: id }: Claimed): Owner | undefined {
+function currentOwner({ ownerKind: kind, ownerId: id }: ClaimedRow): Owner | undefined {
   return kind === null || id === null ? undefined : { kind, id };
 }

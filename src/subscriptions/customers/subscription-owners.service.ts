@@ -6,15 +6,15 @@ import { lockNames } from '../../platform/database/locks.js';
 import type { Owner, OwnerKind } from '../../owners/owner.js';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
 import { OutboxService } from '../../outbox/outbox.service.js';
-import { claimsFor, type CustomerBooks, idOfClaim, type OwnerChange, ownerChanges } from './owner-claims.js';
+import { claimsMatching, type CustomerRecords, idOfClaim, type OwnerChange, resolveOwnerChanges } from './owner-claims.js';
 import { CHARGED_STATUSES } from '../subscription-state.js';
 import { SubscriptionActive } from '../subscriptions.errors.js';
 import type { Subscription } from '../subscriptions.table.js';
-import { type KnownOwner, type Payer, SyncedSubscriptionsRepository } from '../sync/synced-subscriptions.repository.js';
+import { type KnownOwner, type CustomerRef, SyncedSubscriptionsRepository } from '../sync/synced-subscriptions.repository.js';
 
 /** The outbox's entry for a subscription that is to end at its provider. */
-export const SUBSCRIPTION_END = 'subscription.end';
-export interface SubscriptionEnd {
+export const SUBSCRIPTION_CANCELLATION = 'subscription.end';
+export interface SubscriptionCancellation {
   provider: string;
   providerSubscriptionId: string;
 }
@@ -37,38 +37,38 @@ export class SubscriptionOwners {
    * Gives somebody who has just appeared what was bought for them before. In the transaction that makes them: the
    * name is held, so that what names them meanwhile either sees them or is seen.
    */
-  async claim(owner: Owner & { clerkId: string }, db: Queryable): Promise<void> {
+  async claimFor(owner: Owner & { clerkId: string }, db: Queryable): Promise<void> {
     await lockNames('owner', [owner.clerkId], db);
-    const payers = await this.repository.payersClaiming(claimsFor({ kind: owner.kind, ids: [owner.clerkId] }), db);
-    await lockNames('billing customer', payers.map(nameOf), db);
-    for (const payer of payers) await this.resolveOwners(payer, SYSTEM, db);
+    const customers = await this.repository.listCustomersWithClaims(claimsMatching({ kind: owner.kind, ids: [owner.clerkId] }), db);
+    await lockNames('billing customer', customers.map(lockNameOf), db);
+    for (const customer of customers) await this.resolveOwners(customer, SYSTEM, db);
   }
 
   /** Says for good whose a subscription is, and its customer if that is nobody's yet. Whoever calls holds the owner's row. */
   async link({ id }: Pick<Subscription, 'id'>, owner: Owner, actor: Actor, db: Queryable): Promise<Subscription> {
     await lockNames('owner', [owner.id], db);
-    const payer = await this.repository.payerOf(id, db);
-    if (payer !== undefined) await lockNames('billing customer', [nameOf(payer)], db);
+    const customer = await this.repository.findCustomerOf(id, db);
+    if (customer !== undefined) await lockNames('billing customer', [lockNameOf(customer)], db);
     const before = await this.repository.lock(id, db);
     const link = { ownerKind: owner.kind, ownerId: owner.id };
     const after = await this.repository.updateSubscription(id, { ...link, ownerLinked: true }, db);
-    if (payer !== undefined) {
-      await this.repository.linkCustomer(payer, owner, db);
-      await this.resolveOwners(payer, actor, db, id);
+    if (customer !== undefined) {
+      await this.repository.linkCustomer(customer, owner, db);
+      await this.resolveOwners(customer, actor, db, id);
     }
-    await this.record('subscription.linked', after, actor, { before: ownerIn(before), after: ownerIn(after) }, db, before);
+    await this.record('subscription.linked', after, actor, { before: ownerFields(before), after: ownerFields(after) }, db, before);
     return after;
   }
 
   /** Says for good whose a customer is that was made for somebody, unless that is known. */
-  async linkCustomer(payer: Payer, owner: Owner, actor: Actor, db: Queryable): Promise<void> {
-    await lockNames('billing customer', [nameOf(payer)], db);
-    await this.repository.linkCustomer(payer, owner, db);
-    await this.resolveOwners(payer, actor, db);
+  async linkCustomer(customer: CustomerRef, owner: Owner, actor: Actor, db: Queryable): Promise<void> {
+    await lockNames('billing customer', [lockNameOf(customer)], db);
+    await this.repository.linkCustomer(customer, owner, db);
+    await this.resolveOwners(customer, actor, db);
   }
 
   /** Whether somebody would be charged twice who bought once more. What the provider has given up on keeps nobody from coming back. */
-  async isCharged(ownerId: string): Promise<boolean> {
+  async hasChargedSubscription(ownerId: string): Promise<boolean> {
     return (await this.repository.listCharged(ownerId)).some(({ status }) => status !== 'unpaid');
   }
 
@@ -82,13 +82,13 @@ export class SubscriptionOwners {
     await lockNames('owner', [id, clerkId], db);
     const charged = await this.repository.listCharged(id, db);
     if (charged.length > 0 && !cancel) throw new SubscriptionActive();
-    for (const row of charged) await this.requestEnd(row, db);
+    for (const row of charged) await this.requestCancellation(row, db);
   }
 
   /** An owner is back: what has not ended goes on. */
   async resumeFor(ownerId: string, db: Queryable): Promise<void> {
     await lockNames('owner', [ownerId], db);
-    await this.repository.keepCharging(ownerId, db);
+    await this.repository.withdrawEndRequests(ownerId, db);
   }
 
   /**
@@ -96,25 +96,25 @@ export class SubscriptionOwners {
    * looks any more. Answers how many owners there were.
    */
   async cancelOrphans(limit: number): Promise<number> {
-    const gone = await this.repository.listGoneOwners({ limit });
-    for (const id of gone) {
+    const ownerIds = await this.repository.listDeletedOwners({ limit });
+    for (const id of ownerIds) {
       await this.db.transaction(async (tx) => {
         await lockNames('owner', [id], tx);
         // Somebody may have brought them back.
-        const [still] = await this.repository.listGoneOwners({ limit: 1, only: id }, tx);
-        if (still !== undefined) await this.cancelFor({ id, clerkId: null }, { cancel: true }, tx);
+        const [stillDeleted] = await this.repository.listDeletedOwners({ limit: 1, only: id }, tx);
+        if (stillDeleted !== undefined) await this.cancelFor({ id, clerkId: null }, { cancel: true }, tx);
       });
     }
-    return gone.length;
+    return ownerIds.length;
   }
 
   /** What belongs to those whose rows are about to go stays theirs. */
   async pinOwners(ownerIds: string[], db: Queryable): Promise<void> {
-    await this.repository.keepOwners(ownerIds, db);
+    await this.repository.pinOwners(ownerIds, db);
   }
 
   /** Names before rows: of the owners that something names, then of its customer. */
-  async hold(payer: Payer, claims: string[], db: Queryable): Promise<void> {
+  async lockOwnersAndCustomer(customer: CustomerRef, claims: string[], db: Queryable): Promise<void> {
     const ids = claims.map(idOfClaim);
     // In the order in which Clerk's events make them: whom a membership names is there before the organization.
     await lockNames(
@@ -123,7 +123,7 @@ export class SubscriptionOwners {
       db,
     );
     await lockNames('owner', ids.filter(isClerkOrganization), db);
-    await lockNames('billing customer', [nameOf(payer)], db);
+    await lockNames('billing customer', [lockNameOf(customer)], db);
   }
 
   /**
@@ -132,18 +132,18 @@ export class SubscriptionOwners {
    *
    * @param written the one whose change is recorded by whoever wrote it
    */
-  async resolveOwners(payer: Payer, actor: Actor, db: Queryable, written?: string): Promise<Map<string, Subscription>> {
-    const books = await this.repository.booksOf(payer, db);
-    const known = await this.repository.knownOwners(claimsIn(books), db);
-    const changes = ownerChanges(books, byClaim(claimsIn(books), known));
+  async resolveOwners(customer: CustomerRef, actor: Actor, db: Queryable, written?: string): Promise<Map<string, Subscription>> {
+    const records = await this.repository.loadCustomerRecords(customer, db);
+    const known = await this.repository.findOwners(claimsIn(records), db);
+    const changes = resolveOwnerChanges(records, byClaim(claimsIn(records), known));
     await Promise.all(changes.map((change) => this.repository.updateOwner(change, db)));
-    const rows = new Map((books.subscriptions as Subscription[]).map((row) => [row.id, withOwner(row, changes)]));
-    for (const row of rows.values()) if (isOwnedByDead(row, known) && isCharged(row)) await this.requestEnd(row, db);
-    const before = new Map((books.subscriptions as Subscription[]).map((row) => [row.id, row]));
+    const rows = new Map((records.subscriptions as Subscription[]).map((row) => [row.id, withOwner(row, changes)]));
+    for (const row of rows.values()) if (hasDeletedOwner(row, known) && willBeCharged(row)) await this.requestCancellation(row, db);
+    const before = new Map((records.subscriptions as Subscription[]).map((row) => [row.id, row]));
     for (const { table, id } of changes) {
       if (table !== 'subscription' || id === written) continue;
       const [from, to] = [before.get(id)!, rows.get(id)!];
-      await this.record('subscription.claimed', to, actor, { before: ownerIn(from), after: ownerIn(to) }, db, from);
+      await this.record('subscription.claimed', to, actor, { before: ownerFields(from), after: ownerFields(to) }, db, from);
     }
     return rows;
   }
@@ -167,11 +167,11 @@ export class SubscriptionOwners {
       await this.audit.record({ actor, action, organizationId, target, ...change }, db);
   }
 
-  private async requestEnd(row: Subscription, db: Queryable): Promise<void> {
+  private async requestCancellation(row: Subscription, db: Queryable): Promise<void> {
     const { id, provider, providerSubscriptionId, endRequestedAt } = row;
     if (endRequestedAt !== null || providerSubscriptionId === null) return;
     await this.repository.updateSubscription(id, { endRequestedAt: this.clock.now() }, db);
-    await this.outbox.enqueue(SUBSCRIPTION_END, { provider, providerSubscriptionId } satisfies SubscriptionEnd, db);
+    await this.outbox.enqueue(SUBSCRIPTION_CANCELLATION, { provider, providerSubscriptionId } satisfies SubscriptionCancellation, db);
     await this.record('subscription.end_requested', row, SYSTEM, {}, db);
   }
 }
@@ -179,7 +179,7 @@ export class SubscriptionOwners {
 type Owned = Pick<Subscription, 'id' | 'ownerKind' | 'ownerId'>;
 
 /** The provider will charge for it again. */
-export function isCharged({ status, cancelAtPeriodEnd }: Pick<Subscription, 'status' | 'cancelAtPeriodEnd'>): boolean {
+export function willBeCharged({ status, cancelAtPeriodEnd }: Pick<Subscription, 'status' | 'cancelAtPeriodEnd'>): boolean {
   return !cancelAtPeriodEnd && CHARGED_STATUSES.includes(status);
 }
 
@@ -187,11 +187,11 @@ function isClerkOrganization(id: string): boolean {
   return id.startsWith('org_');
 }
 
-function nameOf({ provider, providerCustomerId }: Payer): string {
+function lockNameOf({ provider, providerCustomerId }: CustomerRef): string {
   return `${provider}:${providerCustomerId}`;
 }
 
-function claimsIn({ customer, subscriptions, payments }: CustomerBooks): string[] {
+function claimsIn({ customer, subscriptions, payments }: CustomerRecords): string[] {
   return [...(customer === undefined ? [] : [customer]), ...subscriptions, ...payments].flatMap(({ ownerClaims }) => ownerClaims);
 }
 
@@ -211,10 +211,10 @@ function withOwner(row: Subscription, changes: OwnerChange[]): Subscription {
   return change === undefined ? row : { ...row, ownerKind: change.owner?.kind ?? null, ownerId: change.owner?.id ?? null };
 }
 
-function ownerIn({ ownerKind, ownerId }: Owned): object {
+function ownerFields({ ownerKind, ownerId }: Owned): object {
   return ownerId === null ? {} : { ownerKind, ownerId };
 }
 
-function isOwnedByDead({ ownerId }: Subscription, known: KnownOwner[]): boolean {
-  return known.some(({ id, isDead }) => id === ownerId && isDead);
+function hasDeletedOwner({ ownerId }: Subscription, known: KnownOwner[]): boolean {
+  return known.some(({ id, isDeleted }) => id === ownerId && isDeleted);
 }

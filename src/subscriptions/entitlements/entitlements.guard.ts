@@ -17,7 +17,7 @@ export class FeatureGuard implements CanActivate {
 
   async canActivate(context: ExecutionContext): Promise<boolean> {
     const feature = this.reflector.get<string>(FEATURE, context.getHandler());
-    await this.subscriptions.require(ownerOf(context.switchToHttp().getRequest<Request>()), feature);
+    await this.subscriptions.requireFeature(ownerOf(context.switchToHttp().getRequest<Request>()), feature);
     return true;
   }
 }

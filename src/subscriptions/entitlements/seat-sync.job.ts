@@ -26,23 +26,23 @@ export class SeatSync implements OnModuleInit {
       name: 'follow_seats',
       description: 'Has as many seats paid for as there are members, where a plan is by the seat',
       everySeconds: 300,
-      run: (signal) => this.follow(signal),
+      run: (signal) => this.syncAll(signal),
     });
   }
 
   /** Answers how many were changed at their provider; our rows follow when it tells. */
-  async follow(signal: AbortSignal): Promise<number> {
+  async syncAll(signal: AbortSignal): Promise<number> {
     let changed = 0;
-    for (const provider of this.providers.configured()) changed += await this.followAt(provider, signal);
+    for (const provider of this.providers.configured()) changed += await this.syncProvider(provider, signal);
     return changed;
   }
 
-  private async followAt(provider: BillingProvider, signal: AbortSignal): Promise<number> {
+  private async syncProvider(provider: BillingProvider, signal: AbortSignal): Promise<number> {
     const bySeat = this.plans.list().filter(({ limits }) => limits.perSeat);
     const products = bySeat.flatMap((plan) => plan.products[provider.name]);
     let changed = 0;
     for (let after: string | undefined; ;) {
-      const wrong = await this.repository.listWrongSeats(provider.name, products, { after, limit: BATCH });
+      const wrong = await this.repository.listSeatMismatches(provider.name, products, { after, limit: BATCH });
       for (const { id, providerSubscriptionId, members } of wrong) {
         if (signal.aborted) return changed;
         try {
@@ -52,7 +52,7 @@ export class SeatSync implements OnModuleInit {
           if (!(error instanceof BillingProviderFailed)) throw error;
           this.logger.error({ err: error, subscriptionId: id, seats: members }, 'Seats could not be changed and will be tried again');
           // It is away: the rest of its own would fail as well.
-          if (error.mayPass) return changed;
+          if (error.isRetryable) return changed;
         }
       }
       if (wrong.length < BATCH) return changed;

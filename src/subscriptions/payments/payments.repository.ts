@@ -6,26 +6,26 @@ import { DATABASE, type Database, type Queryable } from '../../platform/database
 import { ownedBy } from '../customers/owned-by.js';
 import { isPaid, type PaymentState, paymentState } from './payment-state.js';
 import { type Payment, payments } from './payments.table.js';
-import type { ReturnedPayment } from '../subscription-state.js';
+import type { ReturnReason } from '../subscription-state.js';
 import { subscriptions } from '../subscriptions.table.js';
 
 /** A payment as it is shown, and the subscription that it was for. */
-export type ShownPayment = Omit<Payment, 'status'> & { status: PaymentState; subscriptionId: string | null };
+export type PaymentWithState = Omit<Payment, 'status'> & { status: PaymentState; subscriptionId: string | null };
 
 /** Money that came in and went back. */
-export const RETURNED_STATES = ['partially_refunded', 'refunded', 'disputed', 'dispute_lost'] as const satisfies PaymentState[];
-export type ReturnedState = (typeof RETURNED_STATES)[number];
+export const RETURNED_PAYMENT_STATES = ['partially_refunded', 'refunded', 'disputed', 'dispute_lost'] as const satisfies PaymentState[];
+export type ReturnedPaymentState = (typeof RETURNED_PAYMENT_STATES)[number];
 
 /** What was paid for subscriptions, and what of it was given back. */
 @Injectable()
-export class PaidSubscriptionsRepository {
+export class PaymentsRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
   async list(
     { id }: Owner,
     status: PaymentState | undefined,
     { limit, after }: { limit: number; after?: { createdAt: string; id: string } },
-  ): Promise<ShownPayment[]> {
+  ): Promise<PaymentWithState[]> {
     // A refund or dispute is for what its payment was for, where it does not say itself.
     const originals = alias(payments, 'originals');
     const paidFor = sql`coalesce(${payments.providerSubscriptionId}, ${originals.providerSubscriptionId})`;
@@ -57,14 +57,14 @@ export class PaidSubscriptionsRepository {
    * Those of these subscriptions for whose current period nothing is left of what was paid. Payments from a day
    * before it count: providers charge a little early. Where there is none of that time, the latest one counts. One over nothing gives no access back: replacing a card makes one.
    */
-  async findReturned(subscriptionIds: string[], db: Queryable = this.db): Promise<Map<string, ReturnedPayment>> {
-    const { rows } = await db.execute<{ id: string; how: ReturnedPayment }>(sql`
+  async findReturned(subscriptionIds: string[], db: Queryable = this.db): Promise<Map<string, ReturnReason>> {
+    const { rows } = await db.execute<{ id: string; how: ReturnReason }>(sql`
       SELECT s.id, CASE WHEN bool_or(paid.state = 'dispute_lost') THEN 'dispute_lost' ELSE 'refunded' END AS how
         FROM subscriptions s
         JOIN LATERAL (
           SELECT ${payments.amount} AS amount, ${payments.occurredAt} AS at, max(${payments.occurredAt}) OVER () AS latest, ${paymentState} AS state
             FROM ${payments}
-           WHERE ${isOf(sql`s`)} AND ${isPaid}
+           WHERE ${isPaymentFor(sql`s`)} AND ${isPaid}
         ) paid ON paid.at >= least(s.current_period_start - interval '1 day', paid.latest)
        WHERE s.id = ANY (${sql.param(subscriptionIds)}::uuid[])
        GROUP BY s.id
@@ -73,8 +73,8 @@ export class PaidSubscriptionsRepository {
   }
 
   /** How many payments there are of each state in which money went back. */
-  async countReturned(): Promise<Map<ReturnedState, number>> {
-    const { rows } = await this.db.execute<{ state: ReturnedState; count: number }>(sql`
+  async countReturned(): Promise<Map<ReturnedPaymentState, number>> {
+    const { rows } = await this.db.execute<{ state: ReturnedPaymentState; count: number }>(sql`
       SELECT state, count(*)::int AS count FROM (
         SELECT ${paymentState} AS state FROM ${payments}
          WHERE ${payments.id} IN (
@@ -90,10 +90,10 @@ export class PaidSubscriptionsRepository {
 }
 
 /** Whether a subscription has a payment of this state. */
-export function hasPaymentOf(state: PaymentState): SQL {
-  return sql`EXISTS (SELECT FROM ${payments} WHERE ${isOf(sql`${subscriptions}`)} AND ${paymentState} = ${state})`;
+export function hasPaymentInState(state: PaymentState): SQL {
+  return sql`EXISTS (SELECT FROM ${payments} WHERE ${isPaymentFor(sql`${subscriptions}`)} AND ${paymentState} = ${state})`;
 }
 
-function isOf(subscription: SQL): SQL {
+function isPaymentFor(subscription: SQL): SQL {
   return sql`${payments.provider} = ${subscription}.provider AND ${payments.providerSubscriptionId} = ${subscription}.provider_subscription_id`;
 }

@@ -63,7 +63,7 @@ const MINUTE_MS = 60_000;
 /** One subscription, looked at on both sides. */
 interface Look {
   row: Subscription | undefined;
-  truth: ProviderSubscription | undefined;
+  remote: ProviderSubscription | undefined;
   finding: Finding | undefined;
 }
 
@@ -165,11 +165,11 @@ export class BillingReconciliation implements OnModuleInit {
   /** All that the provider shows, a page at a time. */
   private async walkTheirs(provider: BillingProvider, from: string | undefined, shown: Set<string>, run: Run): Promise<void> {
     for (let position = from; ;) {
-      const { truths, next } = await provider.listSubscriptions(position, run.signal);
-      const suspects = await this.suspectsAmong(provider.name, truths);
+      const { subscriptions, next } = await provider.listSubscriptions(position, run.signal);
+      const suspects = await this.suspectsAmong(provider.name, subscriptions);
       for (const id of suspects) await this.settle(provider, id, run);
       // What is over on both sides need not be remembered.
-      for (const { id, snapshot } of truths) if (suspects.has(id) || snapshot?.status !== 'canceled') shown.add(id);
+      for (const { id, snapshot } of subscriptions) if (suspects.has(id) || snapshot?.status !== 'canceled') shown.add(id);
       if (next === null) break;
       position = next;
       await this.remember({ provider: provider.name, phase: 'theirs', position }, run);
@@ -206,7 +206,7 @@ export class BillingReconciliation implements OnModuleInit {
     const ids = truths.map(({ id }) => id);
     const rows = new Map((await this.repository.findAll(provider, ids)).map((row) => [row.providerSubscriptionId, row]));
     const young = this.aMinuteAgo();
-    return new Set(truths.filter((truth) => compare(rows.get(truth.id), truth, young) !== undefined).map(({ id }) => id));
+    return new Set(truths.filter((remote) => compare(rows.get(remote.id), remote, young) !== undefined).map(({ id }) => id));
   }
 
   /** Looks once more at what seems to differ, tells of it, and repairs it. */
@@ -227,15 +227,16 @@ export class BillingReconciliation implements OnModuleInit {
   /** Our row first: what the provider shows is then no older than what its events have written here. */
   private async look(provider: BillingProvider, id: string, signal?: AbortSignal): Promise<Look> {
     const [row] = await this.repository.findAll(provider.name, [id]);
-    const truth = await provider.findSubscription(id, signal);
-    return { row, truth, finding: compare(row, truth, this.aMinuteAgo()) };
+    const remote = await provider.findSubscription(id, signal);
+    return { row, remote, finding: compare(row, remote, this.aMinuteAgo()) };
   }
 
-  private async repair({ row, truth }: Look): Promise<void> {
+  private async repair({ row, remote }: Look): Promise<void> {
     try {
       await this.db.transaction(async (tx) => {
-        if (truth === undefined) await this.synced.end(row!, tx);
-        else await this.synced.apply(truth.snapshot!, { version: truth.key, actor: SYSTEM, expectedVersion: row && keyOfRow(row) }, tx);
+        if (remote === undefined) await this.synced.end(row!, tx);
+        else
+          await this.synced.apply(remote.snapshot!, { version: remote.version, actor: SYSTEM, expectedVersion: row && keyOfRow(row) }, tx);
       });
     } catch (error) {
       // An event got in its way; both sides are looked at again.

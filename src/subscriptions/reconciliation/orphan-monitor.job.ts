@@ -4,13 +4,13 @@ import { Metrics } from '../../platform/metrics/metrics.service.js';
 import { sweepInBatches } from '../../platform/queue/sweep.js';
 import { JobsService } from '../../jobs/jobs.service.js';
 import { PlansService } from '../../plans/plans.service.js';
-import { PaidSubscriptionsRepository, RETURNED_STATES, type ReturnedState } from '../payments/payments.repository.js';
+import { PaymentsRepository, RETURNED_PAYMENT_STATES, type ReturnedPaymentState } from '../payments/payments.repository.js';
 import { SubscriptionOwners } from '../customers/subscription-owners.service.js';
 import { SubscriptionsRepository } from '../subscriptions.repository.js';
 
 interface Counts {
   oddities: Awaited<ReturnType<SubscriptionsRepository['countAnomalies']>>;
-  returned: Map<ReturnedState, number>;
+  returned: Map<ReturnedPaymentState, number>;
 }
 
 const COUNTED_MS = 60_000;
@@ -24,7 +24,7 @@ export class OrphanMonitor implements OnModuleInit {
 
   constructor(
     private readonly repository: SubscriptionsRepository,
-    private readonly paid: PaidSubscriptionsRepository,
+    private readonly paid: PaymentsRepository,
     private readonly owners: SubscriptionOwners,
     private readonly jobs: JobsService,
     plans: PlansService,
@@ -50,7 +50,7 @@ export class OrphanMonitor implements OnModuleInit {
       registers: [metrics.registry],
       collect: async function () {
         const { returned } = await count();
-        for (const status of RETURNED_STATES) this.set({ status }, returned.get(status) ?? 0);
+        for (const status of RETURNED_PAYMENT_STATES) this.set({ status }, returned.get(status) ?? 0);
       },
     });
   }

@@ -89,25 +89,25 @@ export class RenewalChecks implements OnModuleInit {
       if (run.signal.aborted || isRetryable(error)) return this.postpone(row);
       if (!(error instanceof BillingProviderFailed)) throw error;
       // What it refuses may be wrong with this one only.
-      return error.mayPass ? this.leave(row, run, error) : this.refused(row, error);
+      return error.isRetryable ? this.leave(row, run, error) : this.refused(row, error);
     }
   }
 
   private async ask(provider: BillingProvider, row: Subscription, run: Run): Promise<Outcome> {
-    const truth = await provider.findSubscription(row.providerSubscriptionId!, run.signal);
-    if (truth === undefined) {
+    const remote = await provider.findSubscription(row.providerSubscriptionId!, run.signal);
+    if (remote === undefined) {
       if (!(await this.isOurAccount(provider, row, run)))
         return this.leave(row, run, `${provider.name} knows none of our subscriptions: this looks like the key of another account`);
       return (await this.db.transaction((tx) => this.synced.end(row, tx))) ? 'gone' : 'overtaken';
     }
-    const { snapshot, key } = truth;
-    if (snapshot === undefined || isOlder(truth, row)) {
-      const why = truth.unreadable ?? 'the answer is older than an event of it';
+    const { snapshot, version } = remote;
+    if (snapshot === undefined || isOlder(remote, row)) {
+      const why = remote.readError ?? 'the answer is older than an event of it';
       this.logger.error({ subscriptionId: row.id, provider: provider.name }, `A subscription cannot be confirmed: ${why}`);
       return 'unreadable';
     }
-    const told = { version: key, actor: SYSTEM, expectedVersion: keyOfRow(row) };
-    return (await this.db.transaction((tx) => this.synced.apply(snapshot, told, tx))) ? 'confirmed' : 'overtaken';
+    const context = { version: version, actor: SYSTEM, expectedVersion: keyOfRow(row) };
+    return (await this.db.transaction((tx) => this.synced.apply(snapshot, context, tx))) ? 'confirmed' : 'overtaken';
   }
 
   private async isOurAccount(provider: BillingProvider, { providerSubscriptionId }: Subscription, run: Run): Promise<boolean> {

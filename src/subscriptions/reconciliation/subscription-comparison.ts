@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { SubscriptionSnapshot, ProviderSubscription } from '../sync/billing-provider.port.js';
-import { claimsOf } from '../customers/owner-claims.js';
+import { claimsFromHints } from '../customers/owner-claims.js';
 import { CHARGED_STATUSES } from '../subscription-state.js';
 import type { Subscription, SubscriptionStatus } from '../subscriptions.table.js';
 
@@ -41,27 +41,27 @@ const COMPARED = [
  *
  * @param young whatever began after it is left alone where one side does not have it: its events are under way
  */
-export function compare(row: Subscription | undefined, truth: ProviderSubscription | undefined, young: Date): Finding | undefined {
-  if (truth === undefined) {
+export function compare(row: Subscription | undefined, remote: ProviderSubscription | undefined, young: Date): Finding | undefined {
+  if (remote === undefined) {
     const isExtra = row !== undefined && LIVE_STATUSES.includes(row.status) && row.createdAt < young;
     return isExtra ? { kind: 'extra', what: [], isRepairable: true } : undefined;
   }
-  const { snapshot, unreadable, omittedFields } = truth;
+  const { snapshot, readError, omittedFields } = remote;
   const kind = row === undefined ? 'missing' : 'stale';
-  if (snapshot === undefined) return { kind, what: [unreadable ?? 'cannot be read'], isRepairable: false };
+  if (snapshot === undefined) return { kind, what: [readError ?? 'cannot be read'], isRepairable: false };
   if (row === undefined) {
     const isYoung = snapshot.startedAt !== null && snapshot.startedAt >= young;
     return isYoung ? undefined : { kind, what: [], isRepairable: true };
   }
   const what = differences(row, snapshot, omittedFields);
   if (what.length === 0) return undefined;
-  if (isOlder(truth, row)) return { kind, what: [...what, 'the answer is older than an event of it'], isRepairable: false };
+  if (isOlder(remote, row)) return { kind, what: [...what, 'the answer is older than an event of it'], isRepairable: false };
   return { kind, what, isRepairable: true };
 }
 
 /** Whether an event has told of a later change than the answer knows of: a replica may lag. */
-export function isOlder({ key }: ProviderSubscription, row: Subscription): boolean {
-  return momentOf(key.modifiedAt) < momentOf(row.eventModifiedAt);
+export function isOlder({ version }: ProviderSubscription, row: Subscription): boolean {
+  return momentOf(version.modifiedAt) < momentOf(row.eventModifiedAt);
 }
 
 /** What was never changed is older than any change. */
@@ -70,12 +70,12 @@ function momentOf(text: string): number {
 }
 
 /** Whether an event told until when this failed renewal is borne with, which a guess must not take the place of. */
-export function isGraceTold(
+export function hasReportedGrace(
   { pastDueUntil }: Pick<Subscription, 'pastDueUntil'>,
-  { isGraceGuessed, currentPeriodEnd }: Pick<SubscriptionSnapshot, 'isGraceGuessed' | 'currentPeriodEnd'>,
+  { isGraceEstimated, currentPeriodEnd }: Pick<SubscriptionSnapshot, 'isGraceEstimated' | 'currentPeriodEnd'>,
 ): boolean {
   // One that was over when this period ended was of an earlier renewal.
-  return isGraceGuessed === true && pastDueUntil !== null && (currentPeriodEnd === null || pastDueUntil > currentPeriodEnd);
+  return isGraceEstimated === true && pastDueUntil !== null && (currentPeriodEnd === null || pastDueUntil > currentPeriodEnd);
 }
 
 function differences(
@@ -83,7 +83,7 @@ function differences(
   snapshot: SubscriptionSnapshot,
   omittedFields: ProviderSubscription['omittedFields'] = [],
 ): string[] {
-  const told = { ...snapshot, providerCustomerId: snapshot.customer.providerCustomerId, ownerClaims: claimsOf(snapshot.ownerHints) };
-  const unknown: string[] = isGraceTold(row, snapshot) ? [...omittedFields, 'pastDueUntil'] : omittedFields;
+  const told = { ...snapshot, providerCustomerId: snapshot.customer.providerCustomerId, ownerClaims: claimsFromHints(snapshot.ownerHints) };
+  const unknown: string[] = hasReportedGrace(row, snapshot) ? [...omittedFields, 'pastDueUntil'] : omittedFields;
   return COMPARED.filter((field) => !unknown.includes(field) && !isDeepStrictEqual(row[field], told[field]));
 }

@@ -65,7 +65,7 @@ export type SubscriptionSnapshot = Pick<
   providerSubscriptionId: string;
   providerStatus: string;
   /** The provider did not tell until when a failed renewal is borne with: only what is not known yet follows it. */
-  isGraceGuessed?: boolean;
+  isGraceEstimated?: boolean;
   /** The trial that was over when the current period began. */
   pastTrial?: BillingPeriod;
   ownerHints: OwnerHints;
@@ -96,16 +96,16 @@ export interface ProviderSubscription {
   /** Undefined for what cannot be read: a status that we do not know, for one. */
   snapshot?: SubscriptionSnapshot;
   /** Why it cannot be read, without what it holds. */
-  unreadable?: string;
+  readError?: string;
   /** What a list leaves out; one that is asked for by itself tells all. */
   omittedFields?: (keyof SubscriptionSnapshot)[];
   /** By the provider's modified time, or the answer's date where there is none. */
-  key: EventVersion;
+  version: EventVersion;
 }
 
 /** Some subscriptions of a walk through all of them. */
 export interface ProviderSubscriptionPage {
-  truths: ProviderSubscription[];
+  subscriptions: ProviderSubscription[];
   /** Where the next page begins; null on the last one. A walk can be taken up again there. */
   next: string | null;
 }
@@ -147,30 +147,30 @@ export interface BillingProvider {
   createPortal(providerCustomerId: string, returnUrl: string): Promise<{ url: string }>;
   setSeats(providerSubscriptionId: string, seats: number): Promise<void>;
   /** Ends it now; one that is over, or unknown there, is fine. */
-  endSubscription(providerSubscriptionId: string): Promise<void>;
+  cancelSubscription(providerSubscriptionId: string): Promise<void>;
 }
 
 /** A provider did not do what it was asked for. */
 export class BillingProviderFailed extends Error {
   /** It may be fine later: no answer, a fault of its own, or asked too often. */
-  readonly mayPass: boolean;
+  readonly isRetryable: boolean;
   readonly retryAfterSeconds: number;
   /** The HTTP status, where there was an answer. */
   readonly status?: number;
 
   constructor(
     readonly provider: BillingProviderName,
-    what: string,
-    why: string,
+    operation: string,
+    reason: string,
     {
-      mayPass = false,
+      isRetryable = false,
       retryAfterSeconds = 0,
       status,
       cause,
-    }: { mayPass?: boolean; retryAfterSeconds?: number; status?: number; cause?: unknown } = {},
+    }: { isRetryable?: boolean; retryAfterSeconds?: number; status?: number; cause?: unknown } = {},
   ) {
-    super(`${provider} could not ${what}: ${why}`, { cause });
-    this.mayPass = mayPass;
+    super(`${provider} could not ${operation}: ${reason}`, { cause });
+    this.isRetryable = isRetryable;
     this.retryAfterSeconds = retryAfterSeconds;
     this.status = status;
   }

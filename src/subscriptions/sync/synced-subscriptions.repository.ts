@@ -10,7 +10,7 @@ import { users } from '../../users/users.table.js';
 import { type BillingCustomer, billingCustomers } from '../customers/billing-customers.table.js';
 import type { BillingPeriod, CustomerSnapshot } from './billing-provider.port.js';
 import { ownedBy } from '../customers/owned-by.js';
-import { type CustomerBooks, idOfClaim, type OwnerChange } from '../customers/owner-claims.js';
+import { type CustomerRecords, idOfClaim, type OwnerChange } from '../customers/owner-claims.js';
 import { payments } from '../payments/payments.table.js';
 import { CHARGED_STATUSES } from '../subscription-state.js';
 import { subscriptionPeriods } from './subscription-periods.table.js';
@@ -18,7 +18,7 @@ import { subscriptionProducts } from './subscription-products.table.js';
 import { type Subscription, subscriptions } from '../subscriptions.table.js';
 
 /** A customer of a provider, by name. */
-export interface Payer {
+export interface CustomerRef {
   provider: CustomerSnapshot['provider'];
   providerCustomerId: string;
 }
@@ -29,7 +29,7 @@ export interface KnownOwner {
   id: string;
   clerkId: string | null;
   /** Gone for good: not one whose row only went on as another one's. */
-  isDead: boolean;
+  isDeleted: boolean;
 }
 
 const TABLES = { customer: billingCustomers, subscription: subscriptions, payment: payments } as const;
@@ -39,13 +39,18 @@ const TABLES = { customer: billingCustomers, subscription: subscriptions, paymen
 export class SyncedSubscriptionsRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
-  async findCustomer({ provider, providerCustomerId }: Payer, db: Queryable): Promise<BillingCustomer | undefined> {
-    const [customer] = await db.select().from(billingCustomers).where(isPayer(billingCustomers, { provider, providerCustomerId }));
+  async findCustomer({ provider, providerCustomerId }: CustomerRef, db: Queryable): Promise<BillingCustomer | undefined> {
+    const [customer] = await db.select().from(billingCustomers).where(isOfCustomer(billingCustomers, { provider, providerCustomerId }));
     return customer;
   }
 
   /** Answers whether it is news. */
-  async putCustomer({ provider, providerCustomerId }: Payer, claims: string[] | null, key: EventVersion, db: Queryable): Promise<boolean> {
+  async upsertCustomer(
+    { provider, providerCustomerId }: CustomerRef,
+    claims: string[] | null,
+    key: EventVersion,
+    db: Queryable,
+  ): Promise<boolean> {
     if (claims === null) {
       const { rowCount } = await db.insert(billingCustomers).values({ id: newId(), provider, providerCustomerId }).onConflictDoNothing();
       return rowCount === 1;
@@ -62,25 +67,25 @@ export class SyncedSubscriptionsRepository {
   }
 
   /** It is final: nothing that is told of a customer later brings them back. */
-  async markCustomerDeleted({ provider, providerCustomerId }: Payer, db: Queryable): Promise<void> {
+  async markCustomerDeleted({ provider, providerCustomerId }: CustomerRef, db: Queryable): Promise<void> {
     await db
       .update(billingCustomers)
       .set({ deletedAt: new Date() })
-      .where(and(isPayer(billingCustomers, { provider, providerCustomerId }), isNull(billingCustomers.deletedAt)));
+      .where(and(isOfCustomer(billingCustomers, { provider, providerCustomerId }), isNull(billingCustomers.deletedAt)));
   }
 
   /** A subscription, whether what comes with this key is news of it, and whether it still has the key that is repaired. */
-  async lookAtSubscription(
+  async lockForSync(
     { provider, providerSubscriptionId }: { provider: Subscription['provider']; providerSubscriptionId: string },
     key: EventVersion,
-    repairs: EventVersion | undefined,
+    expectedVersion: EventVersion | undefined,
     db: Queryable,
   ): Promise<{ row: Subscription; isNewer: boolean; isSame: boolean } | undefined> {
     const [seen] = await db
       .select({
         row: subscriptions,
         isNewer: sql<boolean>`${isNewer(key, subscriptions)}`,
-        isSame: sql<boolean>`${isSame(repairs ?? key, subscriptions)}`,
+        isSame: sql<boolean>`${isSame(expectedVersion ?? key, subscriptions)}`,
       })
       .from(subscriptions)
       .where(and(eq(subscriptions.provider, provider), eq(subscriptions.providerSubscriptionId, providerSubscriptionId)))
@@ -107,7 +112,7 @@ export class SyncedSubscriptionsRepository {
     return updated!;
   }
 
-  async putProduct(subscriptionId: string, productId: string, key: EventVersion, db: Queryable): Promise<void> {
+  async upsertProduct(subscriptionId: string, productId: string, key: EventVersion, db: Queryable): Promise<void> {
     await db
       .insert(subscriptionProducts)
       .values({ subscriptionId, productId, ...keyColumns(key) })
@@ -119,7 +124,7 @@ export class SyncedSubscriptionsRepository {
   }
 
   /** Adds a billing period; of one that is known the newest event tells the end. */
-  async putPeriod(subscriptionId: string, { start, end }: BillingPeriod, key: EventVersion, db: Queryable): Promise<void> {
+  async upsertPeriod(subscriptionId: string, { start, end }: BillingPeriod, key: EventVersion, db: Queryable): Promise<void> {
     await db
       .insert(subscriptionPeriods)
       .values({ subscriptionId, startsAt: start, endsAt: end, ...keyColumns(key) })
@@ -131,7 +136,7 @@ export class SyncedSubscriptionsRepository {
   }
 
   /** Answers whether it is news. */
-  async putPayment(row: typeof payments.$inferInsert, key: EventVersion, db: Queryable): Promise<boolean> {
+  async upsertPayment(row: typeof payments.$inferInsert, key: EventVersion, db: Queryable): Promise<boolean> {
     const { id: _, ...fields } = row;
     const { rowCount } = await db
       .insert(payments)
@@ -145,10 +150,10 @@ export class SyncedSubscriptionsRepository {
   }
 
   /** All that hangs on a customer. */
-  async booksOf(payer: Payer, db: Queryable): Promise<CustomerBooks> {
+  async loadCustomerRecords(ref: CustomerRef, db: Queryable): Promise<CustomerRecords> {
     const [[customer], ownSubscriptions, ownPayments] = await Promise.all([
-      db.select().from(billingCustomers).where(isPayer(billingCustomers, payer)),
-      db.select().from(subscriptions).where(isPayer(subscriptions, payer)),
+      db.select().from(billingCustomers).where(isOfCustomer(billingCustomers, ref)),
+      db.select().from(subscriptions).where(isOfCustomer(subscriptions, ref)),
       db
         .select({
           id: payments.id,
@@ -160,13 +165,13 @@ export class SyncedSubscriptionsRepository {
           ofProviderPaymentId: payments.ofProviderPaymentId,
         })
         .from(payments)
-        .where(isPayer(payments, payer)),
+        .where(isOfCustomer(payments, ref)),
     ]);
     return { customer: customer && withLink(customer), subscriptions: ownSubscriptions.map(withLink), payments: ownPayments };
   }
 
   /** Users and organizations, tombstones included, who go by one of these ids, ours or Clerk's. */
-  async knownOwners(claims: string[], db: Queryable): Promise<KnownOwner[]> {
+  async findOwners(claims: string[], db: Queryable): Promise<KnownOwner[]> {
     const ids = [...new Set(claims.map(idOfClaim))];
     if (ids.length === 0) return [];
     const own = ids.filter(isId);
@@ -182,7 +187,7 @@ export class SyncedSubscriptionsRepository {
         .from(organizations)
         .where(or(isOurs(organizations.id), inArray(organizations.clerkOrganizationId, ids))),
       db
-        .select({ id: userMerges.id, isDead: sql<boolean>`${users.id} IS NULL OR ${users.deletedAt} IS NOT NULL` })
+        .select({ id: userMerges.id, isDeleted: sql<boolean>`${users.id} IS NULL OR ${users.deletedAt} IS NOT NULL` })
         .from(userMerges)
         .leftJoin(users, eq(users.id, userMerges.intoUserId))
         .where(isOurs(userMerges.id)),
@@ -190,11 +195,11 @@ export class SyncedSubscriptionsRepository {
     const wentOn = new Set(merged.map(({ id }) => id));
     return [
       // Their row is a tombstone, or purged, and what is theirs is whom's they became.
-      ...merged.map(({ id, isDead }) => ({ kind: 'user' as const, id, clerkId: null, isDead })),
+      ...merged.map(({ id, isDeleted }) => ({ kind: 'user' as const, id, clerkId: null, isDeleted })),
       ...people
         .filter(({ id }) => !wentOn.has(id))
-        .map(({ id, clerkId, deletedAt }) => ({ kind: 'user' as const, id, clerkId, isDead: deletedAt !== null })),
-      ...tenants.map(({ id, clerkId, deletedAt }) => ({ kind: 'organization' as const, id, clerkId, isDead: deletedAt !== null })),
+        .map(({ id, clerkId, deletedAt }) => ({ kind: 'user' as const, id, clerkId, isDeleted: deletedAt !== null })),
+      ...tenants.map(({ id, clerkId, deletedAt }) => ({ kind: 'organization' as const, id, clerkId, isDeleted: deletedAt !== null })),
     ];
   }
 
@@ -206,7 +211,7 @@ export class SyncedSubscriptionsRepository {
   }
 
   /** The customers of whose books something names one of these claims. */
-  async payersClaiming(claims: string[], db: Queryable): Promise<Payer[]> {
+  async listCustomersWithClaims(claims: string[], db: Queryable): Promise<CustomerRef[]> {
     const found = await Promise.all(
       [billingCustomers, subscriptions, payments].map((table) =>
         db
@@ -215,23 +220,23 @@ export class SyncedSubscriptionsRepository {
           .where(arrayOverlaps(table.ownerClaims, claims)),
       ),
     );
-    const payers = new Map<string, Payer>();
+    const customers = new Map<string, CustomerRef>();
     for (const { provider, providerCustomerId } of found.flat()) {
       if (provider === 'manual' || providerCustomerId === null) continue;
-      payers.set(`${provider}:${providerCustomerId}`, { provider, providerCustomerId });
+      customers.set(`${provider}:${providerCustomerId}`, { provider, providerCustomerId });
     }
-    return [...payers.values()];
+    return [...customers.values()];
   }
 
   /** Whose books a subscription is in; undefined for a grant. */
-  async payerOf(id: string, db: Queryable): Promise<Payer | undefined> {
+  async findCustomerOf(id: string, db: Queryable): Promise<CustomerRef | undefined> {
     const [row] = await db.select().from(subscriptions).where(eq(subscriptions.id, id));
     const { provider, providerCustomerId } = row!;
     return provider === 'manual' || providerCustomerId === null ? undefined : { provider, providerCustomerId };
   }
 
   /** Says for good whose customer it is, unless that is known. */
-  async linkCustomer({ provider, providerCustomerId }: Payer, { kind: ownerKind, id: ownerId }: Owner, db: Queryable): Promise<void> {
+  async linkCustomer({ provider, providerCustomerId }: CustomerRef, { kind: ownerKind, id: ownerId }: Owner, db: Queryable): Promise<void> {
     const link = { ownerKind, ownerId, ownerLinked: true };
     await db
       .insert(billingCustomers)
@@ -248,12 +253,12 @@ export class SyncedSubscriptionsRepository {
     return db
       .select()
       .from(subscriptions)
-      .where(and(ownedBy(ownerId, subscriptions.ownerId), isNull(subscriptions.endRequestedAt), isCharged()))
+      .where(and(ownedBy(ownerId, subscriptions.ownerId), isNull(subscriptions.endRequestedAt), isChargedAgain()))
       .orderBy(subscriptions.id);
   }
 
   /** Owners who are gone, and are charged for something that nobody has asked to end. */
-  async listGoneOwners({ limit, only }: { limit: number; only?: string }, db: Queryable = this.db): Promise<string[]> {
+  async listDeletedOwners({ limit, only }: { limit: number; only?: string }, db: Queryable = this.db): Promise<string[]> {
     const ownerId = sql`coalesce(${userMerges.intoUserId}, ${subscriptions.ownerId})`;
     const isAlive = sql`EXISTS (SELECT FROM ${users} WHERE ${users.id} = ${ownerId} AND ${users.deletedAt} IS NULL)
       OR EXISTS (SELECT FROM ${organizations} WHERE ${organizations.id} = ${subscriptions.ownerId} AND ${organizations.deletedAt} IS NULL)`;
@@ -265,7 +270,7 @@ export class SyncedSubscriptionsRepository {
         and(
           isNotNull(subscriptions.ownerId),
           isNull(subscriptions.endRequestedAt),
-          isCharged(),
+          isChargedAgain(),
           sql`NOT (${isAlive})`,
           only === undefined ? undefined : eq(subscriptions.ownerId, only),
         ),
@@ -275,7 +280,7 @@ export class SyncedSubscriptionsRepository {
   }
 
   /** Takes back that somebody's subscriptions are to end, as far as they have not. */
-  async keepCharging(ownerId: string, db: Queryable): Promise<void> {
+  async withdrawEndRequests(ownerId: string, db: Queryable): Promise<void> {
     await db
       .update(subscriptions)
       .set({ endRequestedAt: null })
@@ -291,14 +296,14 @@ export class SyncedSubscriptionsRepository {
   }
 
   /** What belongs to somebody whose row is about to go stays theirs. */
-  async keepOwners(ownerIds: string[], db: Queryable): Promise<void> {
+  async pinOwners(ownerIds: string[], db: Queryable): Promise<void> {
     await db.update(billingCustomers).set({ ownerLinked: true }).where(inArray(billingCustomers.ownerId, ownerIds));
     await db.update(subscriptions).set({ ownerLinked: true }).where(inArray(subscriptions.ownerId, ownerIds));
   }
 }
 
 /** It will be charged again. */
-function isCharged() {
+function isChargedAgain() {
   return and(
     isNotNull(subscriptions.providerSubscriptionId),
     inArray(subscriptions.status, CHARGED_STATUSES),
@@ -312,6 +317,9 @@ function withLink<Row extends Pick<Subscription, 'ownerLinked' | 'ownerKind' | '
   return ownerLinked && ownerId !== null ? { ...row, ownerClaims: [`${ownerKind}:${ownerId}`, ...ownerClaims] } : row;
 }
 
-function isPayer(table: typeof billingCustomers | typeof subscriptions | typeof payments, { provider, providerCustomerId }: Payer) {
+function isOfCustomer(
+  table: typeof billingCustomers | typeof subscriptions | typeof payments,
+  { provider, providerCustomerId }: CustomerRef,
+) {
   return and(eq(table.provider, provider), eq(table.providerCustomerId, providerCustomerId));
 }

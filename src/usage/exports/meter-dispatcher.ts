@@ -137,7 +137,7 @@ export class MeterDispatcher {
     const seconds = Math.max(wanted, delaySeconds(this.failures));
     this.restsUntil = laterBy(this.clock.now(), seconds * 1000);
     this.count('failed', rows.length);
-    this.logger[error.mayPass ? 'warn' : 'error'](
+    this.logger[error.isRetryable ? 'warn' : 'error'](
       { err: error, provider, count: rows.length, failures: this.failures },
       `${provider} could not be told of usage and will be again in ${Math.ceil(seconds)} seconds`,
     );

@@ -87,7 +87,7 @@ export class UsageLedger {
     const owners = new Map(operations.map(({ owner }) => [owner.id, owner]));
     const ids = [...owners.keys()];
     const [entitlements, creations] = await Promise.all([
-      this.subscriptions.entitlementsOf(ids, periodsFrom),
+      this.subscriptions.getEntitlements(ids, periodsFrom),
       this.repository.listCreationTimes(ids),
     ]);
     const createdAt = new Map(creations.map((one) => [one.id, one.createdAt]));

@@ -97,7 +97,7 @@ export class UsageReportsService {
       ? cutByCalendar(groupBy, range, timeZone, MOST_GROUPS)
       : [{ key: '', start: range.from, end: range.to }];
     if (buckets === undefined) throw new TooManyGroups();
-    const [ownerIds, book] = await Promise.all([this.repository.listIds(owner), cost ? this.prices.bookBefore(range.to) : undefined]);
+    const [ownerIds, book] = await Promise.all([this.repository.listIds(owner), cost ? this.prices.loadBookBefore(range.to) : undefined]);
     const segments = segmentsOf(buckets, book?.changesBetween(range.from, range.to) ?? []);
     const by = { byModel: cost || groupBy === 'model', byUser: groupBy === 'user' };
     const starts = segments.map(({ start }) => start);

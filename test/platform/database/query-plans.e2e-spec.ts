@@ -159,7 +159,7 @@ describe('the plans of lists over many rows', () => {
     it.each<[string, string, (inbox: WebhooksRepository) => Promise<unknown>]>([
       ['take what is due', 'webhook_events', () => inbox.claim(8, 1)],
       ['count what waits or is dead', 'webhook_events', () => inbox.backlog()],
-      ['forget bodies', 'webhook_events', () => inbox.forgetBodies(new Date(0), 1000)],
+      ['forget bodies', 'webhook_events', () => inbox.deleteBodies(new Date(0), 1000)],
       ['find who claims an address', 'users', () => t.app.get(SyncedUsersRepository).contenders('user77@example.net')],
       ['find who claims a slug', 'organizations', () => t.app.get(SyncedOrganizationsRepository).contenders('slug-77')],
     ])('%s by an index', async (_what, table, run) => {
@@ -297,20 +297,20 @@ describe('the plans of lists over many rows', () => {
     });
 
     it.each<[string, string, () => Promise<unknown>]>([
-      ['read what an owner has', 'subscriptions', () => billing.listOfOwner({ kind: 'user', id: ownerId })],
-      ['read what an owner has, with its periods', 'subscriptions', () => billing.listOfOwners([ownerId], new Date())],
+      ['read what an owner has', 'subscriptions', () => billing.listByOwner({ kind: 'user', id: ownerId })],
+      ['read what an owner has, with its periods', 'subscriptions', () => billing.listByOwners([ownerId], new Date())],
       ['read which customers an owner is', 'billing_customers', () => billing.listCustomers({ kind: 'user', id: ownerId })],
       ['read what a subscription was of', 'subscription_products', () => billing.listProducts(ownerId)],
       ['find what an owner is charged for', 'subscriptions', () => synced.listCharged(ownerId)],
-      ['find who claims a subscription', 'subscriptions', () => synced.payersClaiming(['user:user_77', 'any:user_77'], db)],
-      ['find who claims a payment', 'payments', () => synced.payersClaiming(['user:user_77', 'any:user_77'], db)],
-      ['find who claims to be a customer', 'billing_customers', () => synced.payersClaiming(['user:user_77', 'any:user_77'], db)],
-      ['read the subscriptions of a customer', 'subscriptions', () => synced.booksOf(payer, db)],
-      ['read the payments of a customer', 'payments', () => synced.booksOf(payer, db)],
-      ['find the users whom claims mean', 'users', () => synced.knownOwners(['user:user_77', `any:${ownerId}`], db)],
-      ['find the organizations whom claims mean', 'organizations', () => synced.knownOwners(['any:org_77', `any:${ownerId}`], db)],
+      ['find who claims a subscription', 'subscriptions', () => synced.listCustomersWithClaims(['user:user_77', 'any:user_77'], db)],
+      ['find who claims a payment', 'payments', () => synced.listCustomersWithClaims(['user:user_77', 'any:user_77'], db)],
+      ['find who claims to be a customer', 'billing_customers', () => synced.listCustomersWithClaims(['user:user_77', 'any:user_77'], db)],
+      ['read the subscriptions of a customer', 'subscriptions', () => synced.loadCustomerRecords(payer, db)],
+      ['read the payments of a customer', 'payments', () => synced.loadCustomerRecords(payer, db)],
+      ['find the users whom claims mean', 'users', () => synced.findOwners(['user:user_77', `any:${ownerId}`], db)],
+      ['find the organizations whom claims mean', 'organizations', () => synced.findOwners(['any:org_77', `any:${ownerId}`], db)],
       ['take those that are due', 'subscriptions', () => compared.claimDue({ now: new Date(), until: new Date(), limit: 10 })],
-      ['keep what a purged user had', 'subscriptions', () => synced.keepOwners([ownerId], db)],
+      ['keep what a purged user had', 'subscriptions', () => synced.pinOwners([ownerId], db)],
     ])('%s by an index', async (_what, table, run) => {
       expectByIndex(await plansOf(table, run));
     });

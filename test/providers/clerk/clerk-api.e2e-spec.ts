@@ -81,39 +81,39 @@ describe("Clerk's Backend API", () => {
     it('gives all users as the published JSON, oldest first, page by page', async () => {
       add(clerk.users, ...seven.map((id) => user(id, 1000 + Number(id))).toReversed());
       const things: unknown[] = [];
-      for await (const thing of api.users()) things.push(thing);
+      for await (const thing of api.listAllUsers()) things.push(thing);
       expect(things).toEqual(seven.map((id) => clerk.users.get(id)));
       expect(callsOf('/v1/users?limit=3').length).toBeGreaterThan(2);
     });
 
     it('gives all of many users that were made in one millisecond', async () => {
       add(clerk.users, user('0', 999), ...seven.map((id) => user(id, 1000)), user('8', 1001));
-      expect(await idsOf(api.users())).toEqual(['0', ...seven, '8']);
+      expect(await idsOf(api.listAllUsers())).toEqual(['0', ...seven, '8']);
     });
 
     it('gives all organizations, and all memberships of one', async () => {
       add(clerk.organizations, ...seven.map((id) => organization(id, 1000 + Number(id))));
       add(clerk.memberships, ...seven.map((id) => membership(`m${id}`, '1', id, 1000 + Number(id))), membership('other', '2', '1', 1));
-      expect(await idsOf(api.organizations())).toEqual(seven);
+      expect(await idsOf(api.listAllOrganizations())).toEqual(seven);
       // Three, and then two more with each page.
       expect(clerk.calls).toHaveLength(4);
-      expect(await idsOf(api.memberships('1'))).toEqual(seven.map((id) => `m${id}`));
-      expect(await idsOf(api.memberships('2'))).toEqual(['other']);
+      expect(await idsOf(api.listAllMemberships('1'))).toEqual(seven.map((id) => `m${id}`));
+      expect(await idsOf(api.listAllMemberships('2'))).toEqual(['other']);
     });
 
     it('gives nothing where there is nothing', async () => {
-      expect(await idsOf(api.users())).toEqual([]);
-      expect(await idsOf(api.organizations())).toEqual([]);
-      expect(await idsOf(api.memberships('unknown'))).toEqual([]);
+      expect(await idsOf(api.listAllUsers())).toEqual([]);
+      expect(await idsOf(api.listAllOrganizations())).toEqual([]);
+      expect(await idsOf(api.listAllMemberships('unknown'))).toEqual([]);
     });
 
     it('gives what is added meanwhile', async () => {
       add(clerk.users, ...seven.map((id) => user(id, 1000 + Number(id))));
       add(clerk.organizations, ...seven.map((id) => organization(id, 1000 + Number(id))));
       once('created_at_after', () => add(clerk.users, user('8', 2000), user('9', 2001)));
-      expect(await idsOf(api.users())).toEqual([...seven, '8', '9']);
+      expect(await idsOf(api.listAllUsers())).toEqual([...seven, '8', '9']);
       once('offset', () => add(clerk.organizations, organization('8', 2000), organization('9', 2001)));
-      expect(await idsOf(api.organizations())).toEqual([...seven, '8', '9']);
+      expect(await idsOf(api.listAllOrganizations())).toEqual([...seven, '8', '9']);
     });
 
     it.each([
@@ -127,16 +127,16 @@ describe("Clerk's Backend API", () => {
       const left = seven.filter((id) => !removed.includes(id));
       const removeFrom = (from: Map<string, ClerkObject>) => () => removed.forEach((id) => from.delete(id));
       once('created_at_after', removeFrom(clerk.users));
-      expect(await idsOf(api.users())).toEqual(expect.arrayContaining(left));
+      expect(await idsOf(api.listAllUsers())).toEqual(expect.arrayContaining(left));
       once('offset', removeFrom(clerk.organizations));
-      expect(await idsOf(api.organizations())).toEqual(expect.arrayContaining(left));
+      expect(await idsOf(api.listAllOrganizations())).toEqual(expect.arrayContaining(left));
     });
 
     it('stops when it is told to, without another call', async () => {
       add(clerk.organizations, ...seven.map((id) => organization(id, 1000 + Number(id))));
       const stopping = new AbortController();
       once('offset', () => stopping.abort(new Error('enough')));
-      await expect(idsOf(api.organizations(stopping.signal))).rejects.toThrow('enough');
+      await expect(idsOf(api.listAllOrganizations(stopping.signal))).rejects.toThrow('enough');
       expect(clerk.calls).toHaveLength(2);
     });
 
@@ -144,7 +144,7 @@ describe("Clerk's Backend API", () => {
       const stopping = new AbortController();
       clerk.faults.push('hang');
       once('organizations', () => stopping.abort(new Error('enough')));
-      await expect(idsOf(api.organizations(stopping.signal))).rejects.toThrow('enough');
+      await expect(idsOf(api.listAllOrganizations(stopping.signal))).rejects.toThrow('enough');
     });
 
     it.each([
@@ -153,7 +153,7 @@ describe("Clerk's Backend API", () => {
       ['a list of something else', { status: 200, body: '{"data":[{"id":"1"}],"total_count":1}' }],
     ])('takes %s for a failure, not for an empty list', async (_what, fault) => {
       clerk.faults.push(fault);
-      await expect(idsOf(api.organizations())).rejects.toThrow('Clerk did not list organizations: the answer is no list of them');
+      await expect(idsOf(api.listAllOrganizations())).rejects.toThrow('Clerk did not list organizations: the answer is no list of them');
     });
   });
 
@@ -201,14 +201,14 @@ describe("Clerk's Backend API", () => {
       add(clerk.organizations, organization('org_1', 1), organization('org_2', 2));
       add(clerk.memberships, membership('orgmem_1', 'org_1', 'user_1', 1), membership('orgmem_2', 'org_1', 'user_2', 2));
       const ids = Array.from({ length: 100 }, (_, index) => `user_${index + 50}`);
-      expect((await api.usersAmong(ids)).map(({ id }) => id).toSorted()).toEqual(ids.slice(0, 70).toSorted());
-      expect((await api.organizationsAmong(['org_2', 'org_3'])).map(({ id }) => id)).toEqual(['org_2']);
-      expect((await api.membershipsAmong('org_1', ['user_2', 'user_3'])).map(({ id }) => id)).toEqual(['orgmem_2']);
-      expect(await api.membershipsAmong('org_9', ['user_2'])).toEqual([]);
+      expect((await api.findUsers(ids)).map(({ id }) => id).toSorted()).toEqual(ids.slice(0, 70).toSorted());
+      expect((await api.findOrganizations(['org_2', 'org_3'])).map(({ id }) => id)).toEqual(['org_2']);
+      expect((await api.findMemberships('org_1', ['user_2', 'user_3'])).map(({ id }) => id)).toEqual(['orgmem_2']);
+      expect(await api.findMemberships('org_9', ['user_2'])).toEqual([]);
     });
 
     it('tells the instance', async () => {
-      expect(await api.instanceId()).toBe(clerk.instanceId);
+      expect(await api.getInstanceId()).toBe(clerk.instanceId);
     });
   });
 
@@ -278,7 +278,7 @@ describe("Clerk's Backend API", () => {
           return Promise.resolve();
         },
       });
-      expect(await idsOf(api.organizations())).toHaveLength(30);
+      expect(await idsOf(api.listAllOrganizations())).toHaveLength(30);
       expect(pauses).toEqual([60_000]);
     });
 
@@ -301,12 +301,12 @@ describe("Clerk's Backend API", () => {
     it('is given up after four time-outs', async () => {
       api.limits.timeoutMs = 20;
       clerk.faults.push('hang', 'hang', 'hang', 'hang');
-      await expect(api.instanceId()).rejects.toThrow('Clerk did not read the instance: no answer within 20 ms');
+      await expect(api.getInstanceId()).rejects.toThrow('Clerk did not read the instance: no answer within 20 ms');
     });
 
     it('is given up when nobody listens', async () => {
       await clerk.close();
-      await expect(api.instanceId()).rejects.toThrow('Clerk did not read the instance: no answer');
+      await expect(api.getInstanceId()).rejects.toThrow('Clerk did not read the instance: no answer');
       expect(pauses).toHaveLength(3);
     });
   });

@@ -564,10 +564,10 @@ describe('reconciliation with Clerk', () => {
       `SELECT event_at AS "eventAt", event_modified_at AS "eventModifiedAt", event_rank AS "eventRank", event_id AS "eventId"
          FROM users WHERE clerk_user_id = 'user_ada'`,
     );
-    const repair = (repairs: EventVersion) =>
+    const repair = (expectedVersion: EventVersion) =>
       app.get<Database>(DATABASE).transaction((tx) => {
         const statement = { data: userData({ ...ADA, firstName: 'Augusta' }), at: '-infinity', rank: EventRank.update, actor: SYSTEM };
-        return app.get(ClerkSync).user({ ...statement, messageId: 'repair', repairs }, tx);
+        return app.get(ClerkSync).applyUser({ ...statement, messageId: 'repair', expectedVersion }, tx);
       });
     const key = { ...keyOfRow(row!), at: new Date(row!.eventAt).toISOString(), modifiedAt: new Date(row!.eventModifiedAt).toISOString() };
     for (const other of [{ messageId: 'msg_other' }, { at: '2020-01-01' }, { modifiedAt: '2030-01-01' }, { rank: EventRank.delete }])

@@ -108,8 +108,8 @@ describe('a Clerk session that is ended here', () => {
     const told = { at: new Date().toISOString(), rank: EventRank.update, messageId: 'msg_1', actor: SYSTEM };
     const before = (await entries()).length;
     await t.app.get<Database>(DATABASE).transaction(async (tx) => {
-      await sync.session({ ...told, data: { id: sessions[0]!.clerkSessionId, user_id: clerkUserId } }, true, {}, tx);
-      await sync.userDeleted({ ...told, data: { id: clerkUserId } }, tx);
+      await sync.applySession({ ...told, data: { id: sessions[0]!.clerkSessionId, user_id: clerkUserId } }, true, {}, tx);
+      await sync.applyUserDeletion({ ...told, data: { id: clerkUserId } }, tx);
     });
     const rows = await t.db.rows('SELECT FROM sessions WHERE user_id = $1 AND ended_at IS NOT NULL', [id]);
     expect(rows).toHaveLength(2);

@@ -28,11 +28,11 @@ describe("DodoPayments' API", () => {
   afterEach(() => dodo.close());
 
   const walk = async (): Promise<ProviderSubscription[]> => {
-    const truths: ProviderSubscription[] = [];
+    const subscriptions: ProviderSubscription[] = [];
     for (let from: string | undefined; ;) {
       const page = await api.listSubscriptions(from);
-      truths.push(...page.truths);
-      if (page.next === null) return truths;
+      subscriptions.push(...page.subscriptions);
+      if (page.next === null) return subscriptions;
       from = page.next;
     }
   };
@@ -55,7 +55,7 @@ describe("DodoPayments' API", () => {
           ownerHints: { metadata: { organizationId: ORGANIZATION.id } },
           customer: { provider: 'dodo', providerCustomerId: customer.customer_id },
         },
-        key: { at: account.now().toISOString(), modifiedAt: '-infinity', rank: 2, messageId: 'reconciliation' },
+        version: { at: account.now().toISOString(), modifiedAt: '-infinity', rank: 2, messageId: 'reconciliation' },
       });
       expect(truth!.omittedFields).toBeUndefined();
     });
@@ -67,7 +67,7 @@ describe("DodoPayments' API", () => {
     it('says of what it cannot read that it cannot, and why', async () => {
       const { subscription_id: id } = subscribe();
       dodo.faults.push({ status: 200, body: JSON.stringify({ ...account.subscription(id), status: 'asleep' }) });
-      expect(await api.findSubscription(id)).toMatchObject({ id, unreadable: 'Missing, or not what it should be: status' });
+      expect(await api.findSubscription(id)).toMatchObject({ id, readError: 'Missing, or not what it should be: status' });
     });
 
     it('guesses the end of the grace, which only events tell', async () => {
@@ -76,7 +76,7 @@ describe("DodoPayments' API", () => {
       account.setCard(customer.customer_id, 'fails');
       clock.advance({ days: 32 });
       const { snapshot } = (await api.findSubscription(id))!;
-      expect(snapshot).toMatchObject({ status: 'past_due', isGraceGuessed: true });
+      expect(snapshot).toMatchObject({ status: 'past_due', isGraceEstimated: true });
     });
   });
 
@@ -88,9 +88,9 @@ describe("DodoPayments' API", () => {
     it('gives all subscriptions, whatever their status, up to an empty page', async () => {
       const ids = Array.from({ length: 6 }, () => subscribe().subscription_id);
       account.cancel(ids[2]!, { when: 'now' });
-      const truths = await walk();
-      expect(truths.map(({ id }) => id).toSorted()).toEqual(ids.toSorted());
-      expect(truths.find(({ id }) => id === ids[2])!.snapshot!.status).toBe('canceled');
+      const subscriptions = await walk();
+      expect(subscriptions.map(({ id }) => id).toSorted()).toEqual(ids.toSorted());
+      expect(subscriptions.find(({ id }) => id === ids[2])!.snapshot!.status).toBe('canceled');
       expect(dodo.calls.map((call) => new URL(call.split(' ')[1]!, dodo.url).searchParams.get('page_number'))).toEqual(['0', '1', '2']);
     });
 
@@ -107,7 +107,7 @@ describe("DodoPayments' API", () => {
       const ids = Array.from({ length: 5 }, () => subscribe().subscription_id);
       const first = await api.listSubscriptions(undefined);
       const second = await api.listSubscriptions(first.next!);
-      expect([...first.truths, ...second.truths].map(({ id }) => id).toSorted()).toEqual(ids.toSorted());
+      expect([...first.subscriptions, ...second.subscriptions].map(({ id }) => id).toSorted()).toEqual(ids.toSorted());
     });
 
     it('misses nothing that was there when something is added meanwhile', async () => {
@@ -122,8 +122,8 @@ describe("DodoPayments' API", () => {
     it('does not give up a page for one that it cannot read', async () => {
       const [first, second] = [subscribe(), subscribe()];
       dodo.faults.push({ status: 200, body: JSON.stringify({ items: [{ ...first, status: 'asleep' }, second] }) });
-      expect((await api.listSubscriptions(undefined)).truths).toMatchObject([
-        { id: first.subscription_id, unreadable: expect.any(String) },
+      expect((await api.listSubscriptions(undefined)).subscriptions).toMatchObject([
+        { id: first.subscription_id, readError: expect.any(String) },
         { id: second.subscription_id, snapshot: { status: 'active' } },
       ]);
     });
@@ -200,22 +200,22 @@ describe("DodoPayments' API", () => {
   describe('as a subscription is ended', () => {
     it('is told to end it now', async () => {
       const { subscription_id: id } = subscribe();
-      await api.endSubscription(id);
+      await api.cancelSubscription(id);
       expect(account.subscription(id).status).toBe('cancelled');
     });
 
     it('is content with what is over, and with what is unknown', async () => {
       const { subscription_id: id } = subscribe();
       account.cancel(id, { when: 'now' });
-      await api.endSubscription(id);
-      await api.endSubscription('sub_unknown');
+      await api.cancelSubscription(id);
+      await api.cancelSubscription('sub_unknown');
       expect(account.subscription(id).status).toBe('cancelled');
     });
 
     it('fails when Dodo refuses to end what lives', async () => {
       const { subscription_id: id } = subscribe();
       dodo.faults.push({ status: 422 });
-      await expect(api.endSubscription(id)).rejects.toThrow('dodo could not end a subscription: 422, SIMULATED_FAILURE');
+      await expect(api.cancelSubscription(id)).rejects.toThrow('dodo could not end a subscription: 422, SIMULATED_FAILURE');
     });
   });
 });

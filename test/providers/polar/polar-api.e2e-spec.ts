@@ -31,11 +31,11 @@ describe("Polar's API", () => {
   afterEach(() => polar.close());
 
   const walk = async (): Promise<ProviderSubscription[]> => {
-    const truths: ProviderSubscription[] = [];
+    const subscriptions: ProviderSubscription[] = [];
     for (let from: string | undefined; ;) {
       const page = await api.listSubscriptions(from);
-      truths.push(...page.truths);
-      if (page.next === null) return truths;
+      subscriptions.push(...page.subscriptions);
+      if (page.next === null) return subscriptions;
       from = page.next;
     }
   };
@@ -57,18 +57,18 @@ describe("Polar's API", () => {
           ownerHints: { metadata: { organizationId: ORGANIZATION.id }, externalId: 'user_1' },
           customer: { provider: 'polar', providerCustomerId: customerId },
         },
-        key: { rank: 2, messageId: 'reconciliation' },
+        version: { rank: 2, messageId: 'reconciliation' },
       });
       expect(truth!.snapshot!.endsAt).toEqual(new Date(Math.floor(Date.parse(end))));
-      expect(Date.parse(truth!.key.at)).toBe(Date.parse(modifiedAt!));
-      expect(truth!.key.modifiedAt).toBe(truth!.key.at);
+      expect(Date.parse(truth!.version.at)).toBe(Date.parse(modifiedAt!));
+      expect(truth!.version.modifiedAt).toBe(truth!.version.at);
     });
 
     it('takes the time at which it was made for that of what was never changed', async () => {
       const { id, created_at: createdAt } = subscribe();
       polar.faults.push({ status: 200, body: JSON.stringify({ ...account.subscription(id), modified_at: null }) });
-      const { key } = (await api.findSubscription(id))!;
-      expect([Date.parse(key.at), key.modifiedAt]).toEqual([Date.parse(createdAt), '-infinity']);
+      const { version } = (await api.findSubscription(id))!;
+      expect([Date.parse(version.at), version.modifiedAt]).toEqual([Date.parse(createdAt), '-infinity']);
     });
 
     it('gives undefined for what Polar does not know, and for what is no id of its', async () => {
@@ -79,7 +79,7 @@ describe("Polar's API", () => {
     it('says of what it cannot read that it cannot, and why', async () => {
       const { id } = subscribe();
       polar.faults.push({ status: 200, body: JSON.stringify({ ...account.subscription(id), status: 'asleep' }) });
-      expect(await api.findSubscription(id)).toMatchObject({ id, unreadable: 'Missing, or not what it should be: status' });
+      expect(await api.findSubscription(id)).toMatchObject({ id, readError: 'Missing, or not what it should be: status' });
     });
   });
 
@@ -91,9 +91,9 @@ describe("Polar's API", () => {
     it('gives all subscriptions, whatever their status, oldest first', async () => {
       const ids = Array.from({ length: 7 }, () => subscribe().id);
       account.cancel(ids[2]!, { when: 'now' });
-      const truths = await walk();
-      expect(truths.map(({ id }) => id)).toEqual(ids);
-      expect(truths[2]!.snapshot!.status).toBe('canceled');
+      const subscriptions = await walk();
+      expect(subscriptions.map(({ id }) => id)).toEqual(ids);
+      expect(subscriptions[2]!.snapshot!.status).toBe('canceled');
       expect(polar.calls).toHaveLength(3);
     });
 
@@ -105,8 +105,8 @@ describe("Polar's API", () => {
     it('can be taken up where it was left', async () => {
       const ids = Array.from({ length: 5 }, () => subscribe().id);
       const { next } = await api.listSubscriptions(undefined);
-      const { truths, next: end } = await api.listSubscriptions(next!);
-      expect([truths.map(({ id }) => id), end]).toEqual([ids.slice(3), null]);
+      const { subscriptions, next: end } = await api.listSubscriptions(next!);
+      expect([subscriptions.map(({ id }) => id), end]).toEqual([ids.slice(3), null]);
     });
 
     it('misses nothing that was there when something is added meanwhile', async () => {
@@ -119,8 +119,8 @@ describe("Polar's API", () => {
       const [first, second] = [subscribe(), subscribe()];
       const items = [{ ...first, status: 'asleep' }, second];
       polar.faults.push({ status: 200, body: JSON.stringify({ items, pagination: { total_count: 2, max_page: 1 } }) });
-      expect((await api.listSubscriptions(undefined)).truths).toMatchObject([
-        { id: first.id, unreadable: expect.any(String) },
+      expect((await api.listSubscriptions(undefined)).subscriptions).toMatchObject([
+        { id: first.id, readError: expect.any(String) },
         { id: second.id, snapshot: { status: 'active' } },
       ]);
     });
@@ -167,7 +167,7 @@ describe("Polar's API", () => {
       const failure: unknown = await api.createCheckout({ ...order, productId: 'secret' }).catch((error: unknown) => error);
       expect(failure).toMatchObject({
         message: 'polar could not open a checkout: 422, RequestValidationError (body,products,0: Product does not exist.)',
-        mayPass: false,
+        isRetryable: false,
       });
     });
 
@@ -187,22 +187,22 @@ describe("Polar's API", () => {
   describe('as a subscription is ended', () => {
     it('is told to end it now', async () => {
       const { id } = subscribe();
-      await api.endSubscription(id);
+      await api.cancelSubscription(id);
       expect(account.subscription(id).status).toBe('canceled');
     });
 
     it('is content with what is over, and with what is unknown', async () => {
       const { id } = subscribe();
       account.cancel(id, { when: 'now' });
-      await api.endSubscription(id);
-      await api.endSubscription(ABSENT);
+      await api.cancelSubscription(id);
+      await api.cancelSubscription(ABSENT);
       expect(polar.calls).toHaveLength(2);
     });
 
     it('fails when Polar refuses for another reason', async () => {
       const { id } = subscribe();
       polar.faults.push({ status: 409 });
-      await expect(api.endSubscription(id)).rejects.toThrow('polar could not end a subscription: 409, SimulatedFailure');
+      await expect(api.cancelSubscription(id)).rejects.toThrow('polar could not end a subscription: 409, SimulatedFailure');
     });
   });
 });

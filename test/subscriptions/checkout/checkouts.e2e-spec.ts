@@ -149,11 +149,11 @@ describe('checkout and portal', () => {
 
     // Seats follow the members.
     await addMember(t, id, bob);
-    expect(await t.app.get(SeatSync).follow(new AbortController().signal)).toBe(1);
+    expect(await t.app.get(SeatSync).syncAll(new AbortController().signal)).toBe(1);
     await told();
     expect(dodo.account.subscription(subscriptionId).quantity).toBe(2);
     expect(await effectiveOf(path)).toMatchObject({ seats: { used: 2, limit: 2 } });
-    expect(await t.app.get(SeatSync).follow(new AbortController().signal)).toBe(0);
+    expect(await t.app.get(SeatSync).syncAll(new AbortController().signal)).toBe(0);
   });
 
   it('has the seats of one provider follow while another one is away', async () => {
@@ -164,10 +164,10 @@ describe('checkout and portal', () => {
     const atDodo = dodo.account.subscribe({ productId: business, customerId: payer, quantity: 3, metadata: { organizationId: here.id } });
     await told();
     polar.api.faults.push({ status: 503 });
-    expect(await t.app.get(SeatSync).follow(new AbortController().signal)).toBe(1);
+    expect(await t.app.get(SeatSync).syncAll(new AbortController().signal)).toBe(1);
     expect(dodo.account.subscription(atDodo.subscription_id).quantity).toBe(1);
     expect(polar.account.subscription(atPolar.id).seats).toBe(3);
-    expect(await t.app.get(SeatSync).follow(new AbortController().signal)).toBe(2);
+    expect(await t.app.get(SeatSync).syncAll(new AbortController().signal)).toBe(2);
     expect(polar.account.subscription(atPolar.id).seats).toBe(1);
     await told();
   });

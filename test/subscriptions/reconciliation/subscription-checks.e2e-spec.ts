@@ -2,7 +2,7 @@ import type { NestExpressApplication } from '@nestjs/platform-express';
 import { Metrics } from '../../../src/platform/metrics/metrics.service.js';
 import { OutboxService } from '../../../src/outbox/outbox.service.js';
 import { RenewalChecks } from '../../../src/subscriptions/reconciliation/renewal-checks.job.js';
-import { SUBSCRIPTION_END } from '../../../src/subscriptions/customers/subscription-owners.service.js';
+import { SUBSCRIPTION_CANCELLATION } from '../../../src/subscriptions/customers/subscription-owners.service.js';
 import { startTestApp } from '../../support/app.js';
 import { type BillingSide, BillingWorld, keepTime, type ProviderName } from '../../support/billing/billing-world.js';
 import { until } from '../../support/until.js';
@@ -214,7 +214,7 @@ describe('a subscription that nobody is there any more to pay for', () => {
     try {
       side.faults.push({ status: 503 });
       for (const providerSubscriptionId of [over, id])
-        await t.app.get(OutboxService).enqueue(SUBSCRIPTION_END, { provider: name, providerSubscriptionId });
+        await t.app.get(OutboxService).enqueue(SUBSCRIPTION_CANCELLATION, { provider: name, providerSubscriptionId });
       await until(async () => {
         await world.db.rows('UPDATE outbox SET next_attempt_at = now() WHERE done_at IS NULL AND attempts > 0');
         return (await world.db.rows('SELECT FROM outbox WHERE done_at IS NULL')).length === 0;

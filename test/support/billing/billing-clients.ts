@@ -1,6 +1,6 @@
 import { loadConfig } from '../../../src/platform/config/config.js';
 import { BillingProviders } from '../../../src/subscriptions/sync/billing-provider.port.js';
-import type { BillingCalls } from '../../../src/providers/billing-http.client.js';
+import type { BillingHttpClient } from '../../../src/providers/billing-http.client.js';
 import { DodoApi } from '../../../src/providers/dodo/dodo-api.client.js';
 import { PolarApi } from '../../../src/providers/polar/polar-api.client.js';
 import { testEnvironment } from '../app.js';
@@ -24,7 +24,7 @@ export function dodoClient(environment: Record<string, string>): DodoApi {
 }
 
 /** Pauses are written down, and not waited for. */
-export function withoutPauses({ calls }: { calls: BillingCalls }): number[] {
+export function withoutPauses({ calls }: { calls: BillingHttpClient }): number[] {
   const pauses: number[] = [];
   Object.assign(calls.limits, {
     pause: (ms: number) => {

@@ -1,6 +1,6 @@
 import type { PaymentSnapshot, SubscriptionSnapshot } from '../../../src/subscriptions/sync/billing-provider.port.js';
-import { disputeOf, paymentOf, dodoRefundOf, dodoSubscriptionOf } from '../../../src/providers/dodo/dodo.schema.js';
-import { orderOf, polarRefundOf, polarSubscriptionOf } from '../../../src/providers/polar/polar.schema.js';
+import { parseDodoDispute, parseDodoPayment, parseDodoRefund, parseDodoSubscription } from '../../../src/providers/dodo/dodo.schema.js';
+import { parsePolarOrder, parsePolarRefund, parsePolarSubscription } from '../../../src/providers/polar/polar.schema.js';
 import type { BillingRows } from './billing-rows.js';
 import { type ProvidersWorld, isOrganization, type OwnerName, OWNERS, rendered } from '../providers-world.js';
 
@@ -31,10 +31,10 @@ export function billingTruthOf(world: ProvidersWorld, { isAllTold = false } = {}
     if (isMentioned(id)) truth.customers[id] = { owner: ownerBy({ customerMetadata: metadata }, known) };
   const when = { at: '-infinity', graceMs: GRACE_MS };
   for (const snapshot of [
-    ...polar.listSubscriptions().map((one) => polarSubscriptionOf(one, when)),
-    ...[...dodo.subscriptions.values()].map((one) => dodoSubscriptionOf(one, when)),
+    ...polar.listSubscriptions().map((one) => parsePolarSubscription(one, when)),
+    ...[...dodo.subscriptions.values()].map((one) => parseDodoSubscription(one, when)),
   ]) {
-    const { customer, ownerHints, providerSubscriptionId, isGraceGuessed: _, pastTrial, ...fields } = snapshot;
+    const { customer, ownerHints, providerSubscriptionId, isGraceEstimated: _, pastTrial, ...fields } = snapshot;
     if (!isTold(providerSubscriptionId)) continue;
     const current = { start: fields.currentPeriodStart!, end: fields.currentPeriodEnd! };
     for (const { start, end } of pastTrial === undefined ? [current] : [current, pastTrial])
@@ -56,11 +56,11 @@ export function billingTruthOf(world: ProvidersWorld, { isAllTold = false } = {}
 function paymentsOf({ polar, dodo }: ProvidersWorld): PaymentSnapshot[] {
   const at = '-infinity';
   return [
-    ...polar.listOrders().map((one) => orderOf(one, at)),
-    ...[...polar.refunds.values()].map((one) => polarRefundOf(one, at)),
-    ...[...dodo.payments.values()].map((one) => paymentOf(one, at)),
-    ...[...dodo.refunds.values()].map((one) => dodoRefundOf(one, at)),
-    ...[...dodo.disputes.values()].map((one) => disputeOf(one, at)),
+    ...polar.listOrders().map((one) => parsePolarOrder(one, at)),
+    ...[...polar.refunds.values()].map((one) => parsePolarRefund(one, at)),
+    ...[...dodo.payments.values()].map((one) => parseDodoPayment(one, at)),
+    ...[...dodo.refunds.values()].map((one) => parseDodoRefund(one, at)),
+    ...[...dodo.disputes.values()].map((one) => parseDodoDispute(one, at)),
   ];
 }
 
