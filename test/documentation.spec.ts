@@ -69,6 +69,36 @@ describe('the docs', () => {
     expect(wrong).toEqual([]);
   });
 
+  it('name only operations, variables and metrics that are there', () => {
+    const { paths } = JSON.parse(readFileSync('openapi.json', 'utf8')) as { paths: Record<string, Record<string, unknown>> };
+    const operations = Object.entries(paths).flatMap(([at, methods]) =>
+      Object.keys(methods).map((method) => `${method.toUpperCase()} ${at}`),
+    );
+    const patterns = operations.map((operation) => new RegExp(`^${operation.replace(/\{\w+\}/g, '[^/]+')}$`));
+    // `GET …/audit-log` stands for the route under either prefix.
+    const isOperation = (text: string) => {
+      const [start, end] = text.split('…') as [string, string?];
+      if (end === undefined) return patterns.some((pattern) => pattern.test(text));
+      return operations.some((operation) => operation.startsWith(start) && operation.endsWith(end));
+    };
+    const code = globSync('src/**/*.ts')
+      .map((at) => readFileSync(at, 'utf8'))
+      .join('\n');
+    const variables = Object.values(VARIABLES).map(({ name }) => name as string);
+    const named = ['README.md', 'SECURITY.md', ...globSync('docs/*.md')].flatMap((at) => {
+      const text = readFileSync(at, 'utf8');
+      const known = (pattern: RegExp, isKnown: (name: string) => boolean) =>
+        [...text.matchAll(pattern)].map(([, name]) => ({ at, name: name!, isKnown: isKnown(name!) }));
+      return [
+        ...known(/`((?:GET|POST|PUT|PATCH|DELETE) [/…][^\s`?]*)/g, isOperation),
+        ...known(/`([A-Z]+(?:_[A-Z]+)+)`/g, (name) => variables.includes(name)),
+        ...known(/`(tenantry_[a-z]+_[a-z_]+)/g, (name) => code.includes(`'${name}'`)),
+      ];
+    });
+    expect(named.length).toBeGreaterThan(150);
+    expect(named.filter(({ isKnown }) => !isKnown)).toEqual([]);
+  });
+
   it('name only tests that are there, in the tables about security', () => {
     const names = [...readFileSync('docs/security.md', 'utf8').matchAll(/`([\w-]+)\.(e2e|proof)`/g)];
     expect(names.length).toBeGreaterThan(50);
