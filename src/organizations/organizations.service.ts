@@ -10,7 +10,8 @@ import { PurgedIds } from '../sync/purged-ids.service.js';
 import { sweepInBatches } from '../platform/queue/sweep.js';
 import { Config } from '../platform/config/config.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
-import { isUniqueViolation } from '../platform/database/database-errors.js';
+import { ConcurrencyConflict, isUniqueViolation } from '../platform/database/database-errors.js';
+import { retryTransaction } from '../platform/database/retry-transaction.js';
 import { JobsService } from '../jobs/jobs.service.js';
 import { MembershipsService } from '../memberships/memberships.service.js';
 import { SubscriptionOwners } from '../subscriptions/customers/subscription-owners.service.js';
@@ -20,6 +21,7 @@ import type { Organization } from './organizations.table.js';
 import { isReservedSlug, normaliseSlug, slugAlternatives } from './slugs.js';
 
 const SLUG_KEY = 'organizations_slug_key';
+const SLUG_ATTEMPTS = 10;
 
 export interface OrganizationProfile {
   name: string;
@@ -151,14 +153,11 @@ export class OrganizationsService implements OnModuleInit {
       await this.record('organization.restored', after, actor, { before: profileOf(before), after: profileOf(after) }, tx);
       return after;
     };
-    for (;;) {
-      try {
-        return await this.db.transaction(restore);
-      } catch (error) {
-        // Its slug was taken between the look and the write: the next look sees that.
-        if (!isUniqueViolation(error, SLUG_KEY)) throw error;
-      }
-    }
+    // Another organization may take the slug between the look and the write. The next attempt sees that.
+    return retryTransaction(() => this.db.transaction(restore), {
+      attempts: SLUG_ATTEMPTS,
+      isRetryable: (error) => isUniqueViolation(error, SLUG_KEY),
+    });
   }
 
   private async insertWithSlug(slug: string, profile: { name: string; imageUrl: string | null }, db: Queryable): Promise<Organization> {
@@ -168,13 +167,14 @@ export class OrganizationsService implements OnModuleInit {
     return inserted;
   }
 
-  /** Nobody asked for the slug, so one that is taken between the look and the write is no reason to refuse. */
+  /** The caller chose no slug, so a slug that is taken between the look and the write is no reason to refuse. */
   private async insertWithFreeSlug(profile: { name: string; imageUrl: string | null }, db: Queryable): Promise<Organization> {
-    for (;;) {
+    for (let attempt = 0; attempt < SLUG_ATTEMPTS; attempt += 1) {
       const slug = await this.slugFrom(profile.name, db);
       const inserted = await this.repository.insert({ id: newId(), ...profile, slug }, db);
       if (inserted !== undefined) return inserted;
     }
+    throw new ConcurrencyConflict('Every slug was taken before it could be used');
   }
 
   private async lockLocal(organizationId: string, db: Queryable): Promise<Organization> {

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type BeforeApplicationShutdown, Inject, Injectable, Logger, type OnApplicationBootstrap } from '@nestjs/common';
 import { Counter, Gauge, Histogram } from 'prom-client';
 import { SYSTEM } from '../access/principal.js';
@@ -8,7 +7,7 @@ import { Poller } from '../platform/queue/poller.js';
 import { reasonOf } from '../platform/logging/reason.js';
 import { Config } from '../platform/config/config.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
-import { isRetryable } from '../platform/database/database-errors.js';
+import { retryTransaction } from '../platform/database/retry-transaction.js';
 import { parsePayload } from './payloads.js';
 import { type InboxEvent, MalformedPayload, type WebhookProvider } from './webhook-provider.port.js';
 import { type Backlog, type ClaimedEvent, WebhooksRepository } from './webhooks.repository.js';
@@ -198,15 +197,8 @@ export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShu
     if (provider === undefined) throw new Error(`Nobody handles webhooks of ${event.provider}`);
     try {
       const read = this.read(event, provider);
-      for (let tries = 1; ; tries += 1) {
-        try {
-          return await this.db.transaction((tx) => this.apply(event, read, provider, tx));
-        } catch (error) {
-          if (!isRetryable(error) || tries === MAX_TRANSACTION_TRIES) throw error;
-          // Not in step with whoever it met.
-          await sleep(Math.random() * 5 * tries);
-        }
-      }
+      const apply = () => this.db.transaction((tx) => this.apply(event, read, provider, tx));
+      return await retryTransaction(apply, { attempts: MAX_TRANSACTION_TRIES });
     } catch (error) {
       if (error instanceof LeaseLost) return undefined;
       if (!(error instanceof MalformedPayload)) throw error;

@@ -9,6 +9,7 @@ import {
   isUniqueViolation,
   ConcurrencyConflict,
 } from '../../platform/database/database-errors.js';
+import { retryTransaction } from '../../platform/database/retry-transaction.js';
 import { type MeteredEvent, MetersService } from '../exports/meter-exports.service.js';
 import { SubscriptionsService } from '../../subscriptions/subscriptions.service.js';
 import { UsageAlerts } from '../alerts/usage-alerts.service.js';
@@ -30,8 +31,6 @@ const GROUP = 2000;
 const SECOND_BATCH_THRESHOLD = 200;
 /** Events that may wait; more are refused with 503. */
 const MOST_WAITING = 50_000;
-/** Of a transaction that others got in the way of. */
-const ATTEMPTS = 5;
 
 /** The first operations of a period. Made apart from the others' locks: nobody waits for them in another order. */
 class QuotasMissing extends Error {
@@ -96,27 +95,34 @@ export class UsageLedger {
   }
 
   private async commit(group: Operation[]): Promise<Result[]> {
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        const known = await this.prepare(group);
-        const { results, isMetered, written } = await this.db.transaction(async (tx) => {
-          const books = await this.read(group, known, tx);
-          const decisions = new LedgerDecider(books);
-          const decided = group.map((operation) => decisions.decide(operation));
-          const changes = decisions.changes();
-          const metered = meteredOf(changes.events, books.customers);
-          return { results: decided, isMetered: metered.length > 0, written: await this.send(changes, metered, books, tx) };
-        });
-        await written();
-        if (isMetered) this.meters.wake();
-        return results;
-      } catch (error) {
-        if (attempt === ATTEMPTS) throw isLostRace(error) ? new ConcurrencyConflict('Others were always first', { cause: error }) : error;
-        if (error instanceof QuotasMissing) await this.periods.open(error.keys, error.customers);
-        else if (isMissingPartition(error) || error instanceof MonthIsSealed) this.partitions.forget();
-        else if (!isRetryable(error) && !(error instanceof HoldMoved)) throw error;
-      }
+    try {
+      return await retryTransaction(() => this.tryCommit(group), {
+        isRetryable: mayFitNextTime,
+        beforeRetry: (error) => this.prepareRetry(error),
+      });
+    } catch (error) {
+      throw isLostRace(error) ? new ConcurrencyConflict('Others were always first', { cause: error }) : error;
     }
+  }
+
+  private async tryCommit(group: Operation[]): Promise<Result[]> {
+    const known = await this.prepare(group);
+    const { results, isMetered, written } = await this.db.transaction(async (tx) => {
+      const books = await this.read(group, known, tx);
+      const decisions = new LedgerDecider(books);
+      const decided = group.map((operation) => decisions.decide(operation));
+      const changes = decisions.changes();
+      const metered = meteredOf(changes.events, books.customers);
+      return { results: decided, isMetered: metered.length > 0, written: await this.send(changes, metered, books, tx) };
+    });
+    await written();
+    if (isMetered) this.meters.wake();
+    return results;
+  }
+
+  private async prepareRetry(error: unknown): Promise<void> {
+    if (error instanceof QuotasMissing) await this.periods.open(error.keys, error.customers);
+    else if (isMissingPartition(error) || error instanceof MonthIsSealed) this.partitions.forget();
   }
 
   /** What needs no lock: who the owners are, and room for the events. */
@@ -188,6 +194,11 @@ export class UsageLedger {
     await new Promise<void>((resolve) => process.nextTick(resolve));
     return () => written;
   }
+}
+
+function mayFitNextTime(error: unknown): boolean {
+  const isOutdated = error instanceof QuotasMissing || error instanceof MonthIsSealed || error instanceof HoldMoved;
+  return isOutdated || isMissingPartition(error) || isRetryable(error);
 }
 
 /** Only keys that concurrent requests race for: any other violation is a fault of ours, which a retry repeats. */
