@@ -3,7 +3,7 @@ import type { NestExpressApplication } from '@nestjs/platform-express';
 import { type Demo, seedDemo } from './cli/demo.js';
 import { type ResolvedEnvironment, resolveEnvironment } from './cli/environment.js';
 import { type Config, ConfigError } from './platform/config/config.js';
-import { DirectoryInUse } from './platform/database/embedded-postgres.js';
+import { DirectoryInUse } from './platform/database/embedded/embedded-postgres.js';
 import { migrate } from './platform/database/migrations.js';
 import { createApp } from './create-app.js';
 

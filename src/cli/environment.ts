@@ -4,7 +4,7 @@ import { NestFactory } from '@nestjs/core';
 import { AppModule } from '../app.module.js';
 import { type Config, dropEmptyValues, loadConfig, readEnvironment } from '../platform/config/config.js';
 import { DATA_DIRECTORY, EXAMPLE_PRODUCTS, localSecrets } from '../platform/config/local-environment.js';
-import { findEmbeddedPostgres, startEmbeddedPostgres } from '../platform/database/embedded-postgres.js';
+import { findEmbeddedPostgres, startEmbeddedPostgres } from '../platform/database/embedded/embedded-postgres.js';
 import { migrate } from '../platform/database/migrations.js';
 import { planMistakes } from '../plans/plan-file.js';
 

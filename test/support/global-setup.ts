@@ -13,8 +13,8 @@ export default async function setUp(): Promise<void> {
   // Jest maps `src` to `dist` in tests, but not here.
   const dist = path.resolve('dist/platform/database');
   const { startEmbeddedPostgres } = (await import(
-    `${dist}/embedded-postgres.js`
-  )) as typeof import('../../src/platform/database/embedded-postgres.js');
+    `${dist}/embedded/embedded-postgres.js`
+  )) as typeof import('../../src/platform/database/embedded/embedded-postgres.js');
   const { migrate } = (await import(`${dist}/migrations.js`)) as typeof import('../../src/platform/database/migrations.js');
   const { grantAppRole } = (await import(`${dist}/app-role.js`)) as typeof import('../../src/platform/database/app-role.js');
   let serverUrl = process.env['DATABASE_URL'];
