@@ -20,10 +20,10 @@ import { UsersService } from '../users/users.service.js';
 import type { User } from '../users/users.table.js';
 import { AuthMails } from './mails/auth-mails.service.js';
 import type { ChangePasswordRequest, MailRequest, ResetPasswordRequest, SignInRequest, SignUpRequest } from './auth.dto.js';
-import { COLLIDED } from './better-auth/better-auth-adapter.js';
+import { COLLIDED } from './adapter/database-failures.js';
 import { type BetterAuth, createBetterAuth } from './better-auth/better-auth.js';
 import { KnownDevices } from './passwords/known-devices.service.js';
-import { toAuthProblem } from './better-auth/better-auth-problems.js';
+import { toAuthProblem } from './better-auth/problem-codes.js';
 import { EmailVerifications } from './emails/email-verifications.service.js';
 import { forwardedPath } from './better-auth/forwarded-path.js';
 import type { LinkVisitor } from './links/link-visitors.service.js';
@@ -218,7 +218,7 @@ export class AuthService implements OnModuleInit, OnApplicationShutdown {
     for (let attempt = 1; ; attempt += 1) {
       const context: SignInContext = { ...about };
       const answer = await signInContext.run(context, () => this.betterAuth.handler(this.toWebRequest(path, request, headers, body)));
-      const passwordHash = context.wayIn?.field === 'password' ? context.wayIn.value : undefined;
+      const passwordHash = context.signInMethod?.field === 'password' ? context.signInMethod.value : undefined;
       if (attempt === ATTEMPTS || !(await hasCollided(answer))) return { answer, passwordHash };
     }
   }

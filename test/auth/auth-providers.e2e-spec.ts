@@ -398,7 +398,7 @@ describe('signing in with Google and GitHub', () => {
       const [{ count } = { count: '0' }] = await t.db.rows<{ count: string }>(
         'SELECT count(*) FROM accounts WHERE access_token IS NOT NULL OR id_token IS NOT NULL',
       );
-      expect(await rotate(keys('new', 'test'))).toMatch(new RegExp(`^${count} accounts, [1-9]\\d* outbox entries`));
+      expect(await rotate(keys('new', 'test'))).toMatch(new RegExp(`^Encrypted ${count} accounts, [1-9]\\d* outbox entries`));
       expect(await dumpOf(t.db)).not.toMatch(/"test\./);
 
       const after = await startTestApp({ ...GOOGLE_ENVIRONMENT, TRUSTED_ORIGINS: TRUSTED, ENCRYPTION_KEYS: keys('new') }, t.db);

@@ -20,18 +20,15 @@ export class LegacyCookies {
     this.prefixes = cookiePrefixes(config.publicUrl);
   }
 
-  /** Returns the `Cookie` header with current names. A current session wins, and a planted cookie is not translated. */
+  /** Adds the current names to a `Cookie` header. A current session wins, and a planted cookie is not translated. */
   async withCurrentNames(header: string): Promise<string> {
     const { current, legacy } = this.prefixes;
     const cookies = parseCookie(header);
     if (legacy === undefined || cookies[`${current}.session_token`] !== undefined) return header;
     const token = readSignedToken(cookies[`${legacy}.session_token`] ?? '', this.config.authSecret);
     if (token === undefined || !(await this.sessions.hasLegacyCookie(hashSessionToken(token)))) return header;
-    for (const name of NAMES) {
-      cookies[`${current}.${name}`] = cookies[`${legacy}.${name}`];
-      delete cookies[`${legacy}.${name}`];
-    }
-    return stringifyCookie(cookies);
+    const renamed = NAMES.map((name) => [`${current}.${name}`, cookies[`${legacy}.${name}`]]);
+    return `${header}; ${stringifyCookie(Object.fromEntries(renamed))}`;
   }
 
   /** Returns `Set-Cookie` lines that remove the legacy cookies that a response replaces or ends. */

@@ -1,21 +1,27 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { getOAuthState } from 'better-auth/api';
 
-/** What one call of Better Auth has found out on its way, for the places that it does not pass it to. */
+/** State of one call of Better Auth, for hooks and adapter operations that it does not pass it to. */
 export interface SignInContext {
   /** The route below `/v1/auth`. */
   path: string;
   requestId: string | null;
   ipAddress: string | null;
-  /** What of an account let the caller in: it must still be there once the session is. */
-  wayIn?: { field: 'password' | 'id'; value: string };
-  /** Whether a reset was asked for from a device or network of the owner. */
+  /** The password hash or linked account that the caller signed in with. It must still exist once the session does. */
+  signInMethod?: { field: 'password' | 'id'; value: string };
+  /** Whether a reset was requested from a known device or network of the account's owner. */
   isKnown?: boolean;
-  /** Where the caller wants to be sent after following the link in a mail. */
+  /** The page that the link in the verification mail leads to. */
   callbackURL?: string;
-  /** Made by this request. */
+  /** The user that this request created. */
   newUser?: { id: string; email: string; emailVerified: boolean };
   /** The last failure of the database. */
   failure?: Error;
 }
 
 export const signInContext = new AsyncLocalStorage<SignInContext>();
+
+/** Returns whether a request links an account to a signed-in user, rather than signing a user in. */
+export async function isLinking(path: string): Promise<boolean> {
+  return path === '/link-social' || (path.startsWith('/callback/') && (await getOAuthState())?.link !== undefined);
+}

@@ -1,7 +1,6 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import type { Request, Response } from 'express';
-import { parseCookie, stringifyCookie } from 'cookie';
 import { readCookie, setCookieLine } from '../../access/credentials/session-cookies.js';
 import { addressBlockOf, clientAddressOf } from '../../platform/http/network-addresses.js';
 import { Config } from '../../platform/config/config.js';
@@ -52,7 +51,10 @@ export class KnownDevices {
 
   /** Removes our cookie: Better Auth demands an Origin for a sign-in with any cookie. */
   withoutCookie(header: string): string {
-    return stringifyCookie({ ...parseCookie(header), [this.cookieName]: undefined });
+    return header
+      .split(/; */)
+      .filter((pair) => !pair.startsWith(`${this.cookieName}=`))
+      .join('; ');
   }
 
   private deviceIn(request: Request, passwordHash: string | null): string | undefined {

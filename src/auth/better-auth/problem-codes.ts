@@ -13,7 +13,7 @@ import {
   WrongCredentials,
   WrongPassword,
 } from '../auth.errors.js';
-import { COLLIDED } from './better-auth-adapter.js';
+import { COLLIDED } from '../adapter/database-failures.js';
 
 /** Better Auth's codes in our words. https://www.better-auth.com/docs/reference/errors */
 const PROBLEMS: Record<string, ProblemClass> = {
