@@ -58,11 +58,12 @@ describe('the docs', () => {
 
   it('name only files and scripts that are there', () => {
     const { scripts } = JSON.parse(readFileSync('package.json', 'utf8')) as { scripts: Record<string, string> };
+    const fileNames = new Set(globSync('{.,{src,test,bench}/**}/*.{ts,mjs}').map((file) => path.basename(file)));
     const wrong = documents.flatMap((at) => {
       const content = readFileSync(at, 'utf8');
-      const files = [...content.matchAll(/`((?:src|test|drizzle|bench|\.ci)\/[\w./-]+\.\w+)`/g)]
+      const files = [...content.matchAll(/`((?:src|test|drizzle|bench|\.ci)\/[\w./-]+\.\w+|[\w-]+(?:\.\w+)?\.(?:ts|mjs))`/g)]
         .map(([, file]) => file!)
-        .filter((file) => !existsSync(file));
+        .filter((file) => (file.includes('/') ? !existsSync(file) : !fileNames.has(file)));
       const runs = [...content.matchAll(/npm run ([\w:-]+)/g)].map(([, script]) => script!).filter((script) => !(script in scripts));
       return [...files, ...runs].map((what) => `${at}: ${what}`);
     });
