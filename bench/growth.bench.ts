@@ -7,7 +7,8 @@ import { migrate } from '../src/platform/database/migrations.js';
 import { ComparedUsageRepository } from '../src/usage/reconciliation/compared-usage.repository.js';
 import { PartitionedUsageRepository } from '../src/usage/partitions/partitioned-usage.repository.js';
 import { monthOf, partitionOf, startOf } from '../src/usage/partitions/months.js';
-import { UsageVerification } from '../src/usage/reconciliation/usage-verification.service.js';
+import { Reconciler } from '../src/sync/reconciler.service.js';
+import { UsageReconciliation } from '../src/usage/reconciliation/usage-reconciliation.service.js';
 import { UsageRepository } from '../src/usage/ledger/usage.repository.js';
 import { compete, type Contender } from './support/contest.js';
 import type { BenchDatabase } from './support/database.js';
@@ -198,16 +199,17 @@ async function compareWithEvents(year: Year): Promise<void> {
 /** As `usage verify` does, for the biggest owner. */
 async function verifyBooks({ url, rows }: Year): Promise<void> {
   const db = createDatabase({ databaseUrl: url, databasePoolSize: 2 });
-  const verification = new UsageVerification(
+  const reconciliation = new UsageReconciliation(
     new ComparedUsageRepository(db),
     new UsageRepository(db),
     new PartitionedUsageRepository(db),
+    new Reconciler(db),
     new Clock(),
     db,
   );
   try {
     const start = performance.now();
-    const { found } = await verification.verify({ ownerId: ownerId(0) });
+    const { found } = await reconciliation.reconcile({ only: ownerId(0) });
     note(`the books of the biggest owner, ${Math.round(rows / 5).toLocaleString('en')} events, verified in ${seconds(start)} s`);
     verdict({ what: 'differences', measured: found, goal: { atMost: 0 } });
   } finally {

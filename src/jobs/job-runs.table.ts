@@ -2,21 +2,21 @@ import { sql } from 'drizzle-orm';
 import { index, integer, pgTable, text, unique, uuid } from 'drizzle-orm/pg-core';
 import { createdAt, time } from '../platform/database/columns.js';
 
-/** One run of a job. The unique pair decides which replica runs a tick. */
+/** One run of a job. The unique pair decides which process runs a tick. */
 export const jobRuns = pgTable(
   'job_runs',
   {
     id: uuid('id').primaryKey(),
     job: text('job').notNull(),
-    /** The time the run was due; for a run asked for by hand the time it was asked for. */
+    /** When the run was due; for a manual run, when it was requested. */
     tick: time('tick').notNull(),
-    /** Who runs it; an answer from anyone else comes too late. */
+    /** The process that runs it. Results of an earlier holder are ignored. */
     holder: uuid('holder').notNull(),
     leasedUntil: time('leased_until').notNull(),
     attempts: integer('attempts').notNull().default(1),
     startedAt: time('started_at').notNull().defaultNow(),
     finishedAt: time('finished_at'),
-    /** What the run did, in rows. */
+    /** Processed rows. */
     count: integer('count'),
     error: text('error'),
     createdAt: createdAt(),

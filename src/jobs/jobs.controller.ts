@@ -18,11 +18,11 @@ export class JobsController {
     return { data: (await this.jobs.list()).map(JobResponse.of), nextCursor: null };
   }
 
-  /** Starts a job now. It runs in the background; its outcome shows in the list. */
+  /** Starts a job now. It runs in the background; the list shows its result. */
   @Post(':job/run')
   @HttpCode(202)
   @Operator()
-  @ApiParam({ name: 'job', description: 'Its name.', example: 'expire_sessions' })
+  @ApiParam({ name: 'job', description: 'The name of the job.', example: 'expire_sessions' })
   @Problems(JobNotFound, JobAlreadyRunning)
   async runJob(@Caller() { actor }: Principal, @Param('job') job: string): Promise<JobResponse> {
     return JobResponse.of(await this.jobs.start(job, actor));

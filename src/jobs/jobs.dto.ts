@@ -7,20 +7,20 @@ export class JobRunResponse {
   /** When the run was due. */
   tick!: Date;
 
-  /** When it began. */
+  /** When the run started. */
   startedAt!: Date;
 
-  /** Null while it runs. @example "2026-01-15T09:30:00.250Z" */
+  /** When the run finished. Null while it runs. @example "2026-01-15T09:30:00.250Z" */
   finishedAt!: Date | null;
 
-  /** Rows it dealt with. @example 1204 */
+  /** Processed rows. @example 1204 */
   @ApiProperty({ type: 'integer' })
   count!: number | null;
 
-  /** Why it failed, if it did. */
+  /** Why the run failed. Null if it did not. */
   error!: string | null;
 
-  /** More than one when a replica died and another took over. @example 1 */
+  /** More than one if a process died and another one took the run over. @example 1 */
   @ApiProperty({ type: 'integer' })
   attempts!: number;
 
@@ -31,17 +31,17 @@ export class JobRunResponse {
 
 @ApiSchema({ description: 'A job and its last run.' })
 export class JobResponse {
-  /** Its name. @example "expire_sessions" */
+  /** The name of the job. @example "expire_sessions" */
   name!: string;
 
-  /** What it does. @example "Removes sessions that have expired" */
+  /** What the job does. @example "Removes sessions that have expired" */
   description!: string;
 
-  /** How often it is due. @example 60 */
+  /** The interval between runs, in seconds. @example 60 */
   @ApiProperty({ type: 'integer' })
   everySeconds!: number;
 
-  /** The run that was due last; null before the first. */
+  /** The latest run. Null before the first one. */
   lastRun!: JobRunResponse | null;
 
   static of({ job, lastRun }: { job: Job; lastRun?: JobRun }): JobResponse {

@@ -13,9 +13,9 @@ interface Holder {
 export class JobsRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
-  /** Takes a tick, unless another replica has it or a run of the job is still alive. */
+  /** Claims a tick, unless another process has it or a run of the job has not finished. */
   async claim(job: string, tick: Date, { holder, leaseSeconds }: Holder, db: Queryable): Promise<JobRun | undefined> {
-    // One asked for by hand has a tick of its own, so the unique pair alone would let two run at once.
+    // A manual run has a tick of its own: the unique pair alone would let two runs overlap.
     await db.execute(sql`SELECT pg_advisory_xact_lock(hashtextextended(${`job_runs:${job}`}, 0))`);
     const [alive] = await db
       .select({ id: jobRuns.id })
@@ -31,7 +31,7 @@ export class JobsRepository {
     return run;
   }
 
-  /** Takes over one run whose holder stopped renewing its lease. */
+  /** Takes over one run with an expired lease. */
   async takeOver(jobs: string[], { holder, leaseSeconds }: Holder, db: Queryable = this.db): Promise<JobRun | undefined> {
     const abandoned = db
       .select({ id: jobRuns.id })

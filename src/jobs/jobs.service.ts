@@ -12,13 +12,13 @@ import type { JobRun } from './job-runs.table.js';
 import { JobAlreadyRunning, JobNotFound } from './jobs.errors.js';
 import { JobsRepository } from './jobs.repository.js';
 
-/** Work that comes back. It must bear being stopped and begun again anywhere. */
+/** Scheduled work. It can be stopped and started again at any point. */
 export interface Job {
-  /** snake_case; also its name in the API and the metrics. */
+  /** In snake_case. The API and the metrics use it too. */
   name: string;
   description: string;
   everySeconds: number;
-  /** Answers how many rows it dealt with. Stops soon after the signal. */
+  /** Returns the number of processed rows. Stops soon after the signal. */
   run(signal: AbortSignal): Promise<number>;
 }
 
@@ -26,17 +26,13 @@ const TICK_MS = 1000;
 const LEASE_SECONDS = 15;
 const KEEP_RUNS_DAYS = 30;
 
-/**
- * Runs each tick of each job on one replica: `job_runs` decides whose it is, a lease lets another one
- * take over when the holder dies (docs/decisions/0006).
- */
+/** Runs each tick of a job on one process. If its holder dies, another process takes the run over (docs/decisions/0006). */
 @Injectable()
 export class JobsService implements OnModuleInit, OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly logger = new Logger(JobsService.name);
-  /** Tests shorten it. */
   readonly lease = { holder: newId(), leaseSeconds: LEASE_SECONDS };
   private readonly jobs = new Map<string, Job>();
-  /** The last tick of each job that this replica has looked at. */
+  /** The last tick of each job that this process has tried to claim. */
   private readonly seen = new Map<string, number>();
   private readonly running = new Set<Promise<void>>();
   private readonly stopping = new AbortController();
@@ -53,11 +49,11 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
     metrics: Metrics,
   ) {
     const registers = [metrics.registry];
-    this.runs = new Counter({ name: 'tenantry_job_runs_total', help: 'Runs of a job', labelNames: ['job', 'outcome'], registers });
-    this.rows = new Counter({ name: 'tenantry_job_rows_total', help: 'Rows a job dealt with', labelNames: ['job'], registers });
+    this.runs = new Counter({ name: 'tenantry_job_runs_total', help: 'Finished runs of a job', labelNames: ['job', 'outcome'], registers });
+    this.rows = new Counter({ name: 'tenantry_job_rows_total', help: 'Rows that a job processed', labelNames: ['job'], registers });
     this.seconds = new Histogram({
       name: 'tenantry_job_seconds',
-      help: 'How long a run took',
+      help: 'Duration of a run',
       labelNames: ['job'],
       registers,
       buckets: [0.01, 0.1, 1, 10, 60, 600],
@@ -67,7 +63,7 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
   onModuleInit(): void {
     this.register({
       name: 'prune_job_runs',
-      description: 'Removes the log of runs older than a month',
+      description: 'Deletes job runs that finished more than a month ago',
       everySeconds: 86_400,
       run: (signal) => {
         const before = new Date(Date.now() - KEEP_RUNS_DAYS * 86_400_000);
@@ -86,12 +82,12 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
   async beforeApplicationShutdown(): Promise<void> {
     this.stopping.abort();
     if (this.scheduler.doesExist('interval', 'jobs')) this.scheduler.deleteInterval('jobs');
-    // It may be claiming a run right now.
+    // A tick can be claiming a run.
     await this.ticking;
     await Promise.allSettled(this.running);
   }
 
-  /** Says that a job exists. Owners call it when their module starts. */
+  /** The module that owns the work calls this when it starts. */
   register(job: Job): void {
     this.jobs.set(job.name, job);
   }
@@ -102,10 +98,10 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
   }
 
   /**
-   * Starts a run by hand and does not wait for it.
+   * Starts a run and does not wait for it.
    *
    * @throws {JobNotFound}
-   * @throws {JobAlreadyRunning} while a run of it is alive on any replica
+   * @throws {JobAlreadyRunning} while any process runs the job
    */
   async start(name: string, actor: Actor): Promise<{ job: Job; lastRun: JobRun }> {
     const job = this.jobs.get(name);
@@ -124,7 +120,7 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
     try {
       const abandoned = await this.repository.takeOver([...this.jobs.keys()], this.lease);
       if (abandoned !== undefined) {
-        this.logger.warn({ job: abandoned.job, tick: abandoned.tick }, 'Taking over a run whose holder is gone');
+        this.logger.warn({ job: abandoned.job, tick: abandoned.tick }, 'Taking over a run of a process that died');
         this.execute(this.jobs.get(abandoned.job)!, abandoned);
       }
       for (const job of this.jobs.values()) await this.claimDueTick(job);
@@ -170,7 +166,9 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
       this.logger.error({ err: error, job: job.name }, `Job ${job.name} failed`);
       await this.repository
         .finish(run.id, this.lease.holder, { error: reasonOf(error) })
-        .catch((failure: unknown) => this.logger.error({ err: failure, job: job.name }, 'A run could not be recorded; its lease will end'));
+        .catch((failure: unknown) =>
+          this.logger.error({ err: failure, job: job.name }, 'The result of a run could not be stored. The run will be taken over'),
+        );
     } finally {
       clearInterval(heartbeat);
       stopTimer();

@@ -18,7 +18,7 @@ export class OutboxRepository {
     await db.insert(outbox).values(entry);
   }
 
-  /** Takes due entries for `leaseSeconds`; the attempt counts even if the process does not survive it. */
+  /** Leases due entries. The attempt counts at once, even if the process dies. */
   async claim(limit: number, leaseSeconds: number, db: Queryable = this.db): Promise<ClaimedEntry[]> {
     const due = sql`SELECT ${outbox.id} FROM ${outbox} WHERE ${outbox.nextAttemptAt} <= now() ORDER BY ${outbox.nextAttemptAt} LIMIT ${limit} FOR UPDATE SKIP LOCKED`;
     return db
@@ -28,7 +28,7 @@ export class OutboxRepository {
       .returning({ id: outbox.id, kind: outbox.kind, payload: outbox.payload, attempts: outbox.attempts });
   }
 
-  /** Keeps the fact and forgets the content. */
+  /** Keeps the row and erases its content. */
   async markDone(id: string, db: Queryable = this.db): Promise<void> {
     await db
       .update(outbox)
@@ -36,7 +36,7 @@ export class OutboxRepository {
       .where(eq(outbox.id, id));
   }
 
-  /** @param retryInSeconds null for an entry that has used up its attempts */
+  /** @param retryInSeconds null for an entry without attempts left */
   async markFailed(id: string, error: string, retryInSeconds: number | null, db: Queryable = this.db): Promise<void> {
     const nextAttemptAt = retryInSeconds === null ? null : sql`now() + ${retryInSeconds} * interval '1 second'`;
     await db
@@ -45,7 +45,7 @@ export class OutboxRepository {
       .where(and(eq(outbox.id, id), isNull(outbox.doneAt)));
   }
 
-  /** Locks some entries whose content is not encrypted under this key. */
+  /** Locks entries that are not encrypted under this key. */
   async lockNotUnderKey(keyId: string, limit: number, db: Queryable): Promise<{ id: string; payload: string }[]> {
     return db
       .select({ id: outbox.id, payload: outbox.payload })
@@ -59,7 +59,7 @@ export class OutboxRepository {
     await db.update(outbox).set({ payload }).where(eq(outbox.id, id));
   }
 
-  async reviveDead(db: Queryable = this.db): Promise<number> {
+  async requeueDead(db: Queryable = this.db): Promise<number> {
     const { rowCount } = await db
       .update(outbox)
       .set({ nextAttemptAt: sql`now()`, attempts: 0 })

@@ -10,21 +10,21 @@ import { DATABASE, type Database, type Queryable } from '../platform/database/da
 import { JobsService } from '../jobs/jobs.service.js';
 import { type ClaimedEntry, OutboxRepository } from './outbox.repository.js';
 
-/** Does what an entry asks for. It may be called twice for one entry: after a crash nobody knows. */
+/** Performs the work of an entry. It can be called twice for one entry: after a crash, the outcome is unknown. */
 export type OutboxHandler = (payload: unknown, entry: { id: string }) => Promise<void>;
 
 const CONTEXT = 'outbox';
 const BATCH = 10;
-/** Longer than any handler may take. */
+/** Longer than any handler takes. */
 const LEASE_SECONDS = 90;
-/** With the delays below: about three days. */
+/** About three days, with the delays below. */
 const MAX_ATTEMPTS = 80;
 const MAX_DELAY_SECONDS = 3600;
 const KEEP_DONE_DAYS = 7;
 
 /**
- * Does outside what was committed here: a row is written in the transaction of its cause and worked off
- * afterwards, so that nothing is sent for what was rolled back and nothing is lost while others are away.
+ * Sends mails and calls other services after a commit. The entry is written in the transaction of its cause: nothing is
+ * sent for a rollback, and nothing is lost while a service is unavailable (docs/decisions/0019).
  */
 @Injectable()
 export class OutboxService implements OnModuleInit, OnApplicationBootstrap, BeforeApplicationShutdown {
@@ -46,13 +46,13 @@ export class OutboxService implements OnModuleInit, OnApplicationBootstrap, Befo
     const registers = [metrics.registry];
     this.processed = new Counter({
       name: 'tenantry_outbox_attempts_total',
-      help: 'Attempts to do what the outbox holds',
+      help: 'Attempts to perform outbox entries',
       labelNames: ['kind', 'outcome'],
       registers,
     });
     new Gauge({
       name: 'tenantry_outbox_entries',
-      help: 'Entries that wait (pending) or have used up their attempts (dead)',
+      help: 'Outbox entries that wait (pending) or have no attempts left (dead)',
       labelNames: ['state'],
       registers,
       collect: async function () {
@@ -66,7 +66,7 @@ export class OutboxService implements OnModuleInit, OnApplicationBootstrap, Befo
   onModuleInit(): void {
     this.jobs.register({
       name: 'prune_outbox',
-      description: 'Removes what the outbox finished a week ago',
+      description: 'Deletes outbox entries that were done a week ago',
       everySeconds: 3600,
       run: (signal) => {
         const before = new Date(Date.now() - KEEP_DONE_DAYS * 86_400_000);
@@ -83,35 +83,35 @@ export class OutboxService implements OnModuleInit, OnApplicationBootstrap, Befo
     await this.poller.stop();
   }
 
-  /** Says who does entries of a kind. Owners call it when their module starts. */
+  /** Sets the handler of a kind of entries. The module that owns the work calls this when it starts. */
   handle(kind: string, handler: OutboxHandler): void {
     this.handlers.set(kind, handler);
   }
 
-  /** Pass the transaction of the cause; without one the entry is written, and picked up, at once. */
+  /** Pass the transaction of the cause. Without one, the entry is written and processed at once. */
   async enqueue(kind: string, payload: unknown, db?: Queryable): Promise<void> {
     await this.repository.insert({ id: newId(), kind, payload: this.keyring.encrypt(JSON.stringify(payload), CONTEXT) }, db);
     this.poller.wake();
   }
 
-  /** Gives every dead entry its attempts back; answers how many. */
+  /** Requeues all dead entries, and returns their number. */
   async retryDead(): Promise<number> {
-    const revived = await this.repository.reviveDead();
+    const requeued = await this.repository.requeueDead();
     this.poller.wake();
-    return revived;
+    return requeued;
   }
 
   private async work(signal: AbortSignal): Promise<boolean> {
     if (signal.aborted) return false;
     const entries = await this.repository.claim(BATCH, LEASE_SECONDS);
-    // All of them, also when the database goes away: a stop waits for the round, and so for what it sends.
+    // Waits for all of them, even if the database fails: a shutdown waits for the calls that are under way.
     const outcomes = await Promise.allSettled(entries.map((entry) => this.attempt(entry)));
     const failure = outcomes.find((outcome) => outcome.status === 'rejected');
     if (failure !== undefined) throw failure.reason;
     return entries.length === BATCH;
   }
 
-  /** Encrypts what waits, and what died, under the newest key, so that older keys can be dropped; answers how many. */
+  /** Encrypts pending and dead entries under the newest key, and returns their number. */
   async renewEncryption(): Promise<number> {
     return renewInBatches(
       this.db,
@@ -123,7 +123,7 @@ export class OutboxService implements OnModuleInit, OnApplicationBootstrap, Befo
   private async attempt(entry: ClaimedEntry): Promise<void> {
     try {
       const handler = this.handlers.get(entry.kind);
-      if (handler === undefined) throw new Error(`Nobody handles outbox entries of kind ${entry.kind}`);
+      if (handler === undefined) throw new Error(`No handler is registered for outbox entries of kind ${entry.kind}`);
       await handler(JSON.parse(this.keyring.decrypt(entry.payload, CONTEXT)), entry);
       await this.repository.markDone(entry.id);
       this.processed.inc({ kind: entry.kind, outcome: 'done' });
@@ -139,7 +139,7 @@ export class OutboxService implements OnModuleInit, OnApplicationBootstrap, Befo
   }
 }
 
-/** Doubles from two seconds to an hour, with a jitter of a quarter so that entries do not come back in step. */
+/** Exponential backoff from two seconds to an hour, with jitter. */
 function delaySeconds(attempts: number): number {
   const delay = Math.min(2 ** attempts, MAX_DELAY_SECONDS);
   return delay * (0.875 + Math.random() * 0.25);

@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import { index, integer, pgTable, text, uuid } from 'drizzle-orm/pg-core';
 import { time, timestamps } from '../platform/database/columns.js';
 
-/** What must happen outside because of something that was committed here. */
+/** Work outside the database that follows from a commit. */
 export const outbox = pgTable(
   'outbox',
   {
@@ -11,7 +11,7 @@ export const outbox = pgTable(
     /** JSON, encrypted: mails carry links that sign people in. */
     payload: text('payload').notNull(),
     attempts: integer('attempts').notNull().default(0),
-    /** Null when it is done or dead. While a worker has it: the end of its lease. */
+    /** Null if it is done or dead. While a worker processes it: the end of the lease. */
     nextAttemptAt: time('next_attempt_at').defaultNow(),
     doneAt: time('done_at'),
     lastError: text('last_error'),

@@ -2,21 +2,17 @@ import { type SQL, sql } from 'drizzle-orm';
 import type { PgColumn } from 'drizzle-orm/pg-core';
 
 /**
- * Where an event stands among all events that write one row: by its time, then by the time at which the
- * provider last changed the thing, then delete before update before create, then by the message's id.
- * Compared in SQL, to the microsecond (docs/decisions/0013).
+ * The order of the events that write one row: by time, then by the provider's modified time, then delete over update
+ * over create, then by message id. Compared in SQL, to the microsecond (docs/decisions/0013).
  */
 export interface EventVersion {
-  /** ISO 8601, or `-infinity` for what no event said. */
+  /** ISO 8601, or `-infinity` for values that no event of the object has set. */
   at: string;
-  /** ISO 8601, or `-infinity` where the provider does not tell. */
+  /** ISO 8601, or `-infinity` if the provider does not send it. */
   modifiedAt: string;
   rank: EventRank;
   messageId: string;
-  /**
-   * It is no event's, but the key of a row that was found to be wrong: written are only the fields, and only if
-   * nothing has written that row since.
-   */
+  /** This is the version of a row that is wrong: its fields are written only if the row still has this version. */
   isRepair?: boolean;
 }
 
@@ -30,12 +26,12 @@ interface KeyColumns {
   eventId: PgColumn;
 }
 
-/** A row's own key, as it was read. */
+/** The version of a row, as it was read. */
 export function keyOfRow(row: { eventAt: string; eventModifiedAt: string; eventRank: number; eventId: string }): EventVersion {
   return { at: row.eventAt, modifiedAt: row.eventModifiedAt, rank: row.eventRank as EventRank, messageId: row.eventId };
 }
 
-/** What a thing's child says about it: newer than nothing, older than every event of its own. */
+/** The version of an object inside an event of another object: older than every event of its own. */
 export function embedded(modifiedAt: string, messageId: string): EventVersion {
   return { at: '-infinity', modifiedAt, rank: EventRank.embedded, messageId };
 }
@@ -50,12 +46,12 @@ export function isNewer({ at, modifiedAt, rank, messageId }: EventVersion, row: 
   return sql`(${at}::timestamptz, ${modifiedAt}::timestamptz, ${rank}::smallint, ${messageId}) > (${row.eventAt}, ${row.eventModifiedAt}, ${row.eventRank}, ${row.eventId})`;
 }
 
-/** Whether nothing has written the row since this key was read from it. */
+/** Whether the row still has this version. */
 export function isSame({ at, modifiedAt, rank, messageId }: EventVersion, row: KeyColumns): SQL {
   return sql`(${row.eventAt}, ${row.eventModifiedAt}, ${row.eventRank}, ${row.eventId}) = (${at}::timestamptz, ${modifiedAt}::timestamptz, ${rank}::smallint, ${messageId})`;
 }
 
-/** Whether what comes with this key is to be written: it is newer, or repairs what nothing else has written since. */
+/** Whether a write with this version may happen: it is newer, or a repair of an unchanged row. */
 export function mayWrite(key: EventVersion, row: KeyColumns): SQL {
   return key.isRepair === true ? isSame(key, row) : isNewer(key, row);
 }

@@ -5,12 +5,12 @@ import { purgedIds } from './purged-ids.table.js';
 
 export type PurgedKind = 'user' | 'organization' | 'membership' | 'invitation';
 
-/** Remembers provider ids whose rows were purged, so that a replay years later does not bring them back. */
+/** Stores the provider ids of purged rows, so that a replay years later does not create them again. */
 @Injectable()
 export class PurgedIds {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
-  /** Nulls, the ids of local rows, are left out. */
+  /** Local rows have no provider id: nulls are skipped. */
   async add(provider: string, kind: PurgedKind, ids: (string | null)[], db: Queryable): Promise<void> {
     const rows = ids.flatMap((externalId) => (externalId === null ? [] : [{ provider, kind, externalId }]));
     if (rows.length > 0) await db.insert(purgedIds).values(rows).onConflictDoNothing();

@@ -1,7 +1,7 @@
 import { pgTable, primaryKey, text } from 'drizzle-orm/pg-core';
 import { time } from '../platform/database/columns.js';
 
-/** Provider ids of rows that a purge removed, kept for ever: a replay years later must not bring them back. */
+/** Provider ids of purged rows, kept for ever: a replay years later must not create them again. */
 export const purgedIds = pgTable(
   'purged_ids',
   {

@@ -16,7 +16,7 @@ import { HoldExpiry } from './holds/hold-expiry.job.js';
 import { HeldUsageRepository } from './holds/held-usage.repository.js';
 import { UsageRepository } from './ledger/usage.repository.js';
 import { ComparedUsageRepository } from './reconciliation/compared-usage.repository.js';
-import { UsageVerification } from './reconciliation/usage-verification.service.js';
+import { UsageReconciliation } from './reconciliation/usage-reconciliation.service.js';
 import { UsageService } from './usage.service.js';
 
 @Module({
@@ -34,8 +34,8 @@ import { UsageService } from './usage.service.js';
     HoldExpiry,
     HeldUsageRepository,
     ComparedUsageRepository,
-    UsageVerification,
+    UsageReconciliation,
   ],
-  exports: [UsageService, UsageAlerts, UsageVerification],
+  exports: [UsageService, UsageAlerts, UsageReconciliation],
 })
 export class UsageModule {}

@@ -1,4 +1,4 @@
-import { UsageVerification } from '../../src/usage/reconciliation/usage-verification.service.js';
+import { UsageReconciliation } from '../../src/usage/reconciliation/usage-reconciliation.service.js';
 import { migrate } from '../../src/platform/database/migrations.js';
 import { BillingApp, inDays } from '../support/billing/billing-app.js';
 import { clerkEvent, deliver, invitationData, organizationData, userData } from '../support/clerk/clerk-events.js';
@@ -89,8 +89,8 @@ describe('the names of advisory locks', () => {
     const usage = { eventId: 'lock', model: 'm', tokens: 10 };
     await billing.t.http.post('/v1/usage').set(person.auth).send(usage).expect(201);
     await billing.t.db.rows('UPDATE usage_rollups SET tokens_used = 11 WHERE owner_id = $1', [person.id]);
-    const verification = billing.t.app.get(UsageVerification);
-    await expectToWaitFor(`usage_repairs:${person.id}`, () => verification.verify({ fix: true }));
+    const reconciliation = billing.t.app.get(UsageReconciliation);
+    await expectToWaitFor(`usage_repairs:${person.id}`, () => reconciliation.reconcile({ fix: true }));
   });
 
   it('of an idempotency key is the list of what makes it unique', async () => {

@@ -2,114 +2,85 @@ import { isDeepStrictEqual } from 'node:util';
 import { Injectable } from '@nestjs/common';
 import type { z } from 'zod';
 import { SYSTEM } from '../../access/principal.js';
-import { type EventVersion, EventRank, keyOfRow } from '../../sync/event-version.js';
-import { PurgedIds } from '../../sync/purged-ids.service.js';
-import type { Queryable } from '../../platform/database/database.js';
 import type { Membership } from '../../memberships/organization-memberships.table.js';
 import { SyncedMembershipsService } from '../../memberships/synced-memberships.service.js';
 import type { Organization } from '../../organizations/organizations.table.js';
 import { SyncedOrganizationsService } from '../../organizations/synced-organizations.service.js';
+import type { Queryable } from '../../platform/database/database.js';
+import { type EventVersion, EventRank, keyOfRow } from '../../sync/event-version.js';
+import { PurgedIds } from '../../sync/purged-ids.service.js';
+import type { Comparison, Finding } from '../../sync/reconciliation.port.js';
 import { SyncedUsersService } from '../../users/synced-users.service.js';
 import type { User } from '../../users/users.table.js';
-import { parseObject } from '../fields.schema.js';
 import { MalformedPayload } from '../../webhooks/webhook-provider.port.js';
+import { parseObject } from '../fields.schema.js';
 import { ClerkApi, type ClerkObject } from './clerk-api.client.js';
 import { membershipObject, organizationObject, roleOf, userObject } from './clerk.schema.js';
-import { ClerkSync, toOrganizationSnapshot, type ClerkChange, toUserSnapshot } from './clerk-sync.service.js';
+import { type ClerkChange, ClerkSync, toOrganizationSnapshot, toUserSnapshot } from './clerk-sync.service.js';
 
-/** How the two sides differ about one thing. */
-export interface Finding {
-  /** Clerk has it and we do not; both have it, but not the same; we have it and Clerk does not. */
-  kind: 'missing' | 'stale' | 'extra';
-  /** What differs, and why nothing can be done about it. */
-  what: string[];
-  /** Absent where nothing can be done about it. */
-  repair?: (db: Queryable) => Promise<void>;
-}
+type ClerkRow = User | Organization | Membership;
+type ClerkData = { id: string; updated_at: Date | null };
 
-/** Where Clerk keeps a thing. */
-export interface RemoteRef {
+/** How one of Clerk's objects is read again, and how its row is removed if Clerk does not have it. */
+interface RemoteObject<Row> {
   id: string;
+  find(signal?: AbortSignal): Promise<ClerkObject | undefined>;
+  remove(row: Row, db: Queryable): Promise<void>;
 }
 
-export interface MembershipRef extends RemoteRef {
-  clerkOrganizationId: string;
-  clerkUserId: string;
-}
-
-/** A kind of thing: where both sides have it, and how one is brought in line with the other. */
-export interface ComparedResource<At extends RemoteRef = RemoteRef, Told = unknown, Ours = unknown> {
+/** A kind of object that Clerk and we both have. */
+export interface ComparedResource<Row extends ClerkRow, Data extends ClerkData> {
   name: 'user' | 'organization' | 'membership';
-  schema: z.ZodType<Told>;
-  placeOf(theirs: Told): At;
-  ours(ids: string[], db?: Queryable): Promise<Ours[]>;
-  idOf(row: Ours): string | null;
-  theirs(at: At, signal?: AbortSignal): Promise<ClerkObject | undefined>;
-  differences(row: Ours, told: Told): Promise<string[]>;
-  /** Whether it is not alive here for another thing's sake, which is told of by itself. */
-  isDeletedHere(told: Told): Promise<boolean>;
-  write(statement: ClerkChange, db: Queryable): Promise<void>;
-  remove(row: Ours, at: At, db: Queryable): Promise<void>;
+  schema: z.ZodType<Data>;
+  findRows(clerkIds: string[], db?: Queryable): Promise<Row[]>;
+  clerkIdOf(row: Row): string | null;
+  remoteOf(data: Data): RemoteObject<Row>;
+  differences(row: Row, data: Data): Promise<string[]>;
+  /** A deleted parent is a difference of its own. */
+  isParentDeleted(data: Data): Promise<boolean>;
+  write(change: ClerkChange, db: Queryable): Promise<void>;
 }
-
-export type Row = User | Organization | Membership;
-export type Dated = { id: string; updated_at: Date | null };
 
 const NEVER = '-infinity';
-const NAME = 'reconciliation';
+const BY_RECONCILIATION = { rank: EventRank.update, messageId: 'reconciliation', actor: SYSTEM };
 
-/** Compares what Clerk's API shows with our rows, by the rules by which its events write them. */
+/** Compares Clerk's objects with our rows, by the rules by which its events write them. */
 @Injectable()
 export class ClerkComparison {
-  readonly users: ComparedResource<RemoteRef, z.infer<typeof userObject>, User> = {
+  readonly users: ComparedResource<User, z.infer<typeof userObject>> = {
     name: 'user',
     schema: userObject,
-    placeOf: ({ id }) => ({ id }),
-    ours: (ids, db) => this.syncedUsers.findAll(ids, db),
-    idOf: ({ clerkUserId }) => clerkUserId,
-    theirs: ({ id }, signal) => this.api.findUser(id, signal),
-    differences: (row, told) => this.syncedUsers.differences(row, toUserSnapshot(told)),
-    isDeletedHere: async () => false,
-    write: (statement, db) => this.sync.applyUser(statement, db),
-    remove: (_row, { id }, db) => this.sync.applyUserDeletion(deletionOf({ id }), db),
+    findRows: (ids, db) => this.syncedUsers.findAll(ids, db),
+    clerkIdOf: ({ clerkUserId }) => clerkUserId,
+    remoteOf: ({ id }) => this.remoteUser(id),
+    differences: (row, data) => this.syncedUsers.differences(row, toUserSnapshot(data)),
+    isParentDeleted: async () => false,
+    write: (change, db) => this.sync.applyUser(change, db),
   };
 
-  readonly organizations: ComparedResource<RemoteRef, z.infer<typeof organizationObject>, Organization> = {
+  readonly organizations: ComparedResource<Organization, z.infer<typeof organizationObject>> = {
     name: 'organization',
     schema: organizationObject,
-    placeOf: ({ id }) => ({ id }),
-    ours: (ids, db) => this.syncedOrganizations.findAll(ids, db),
-    idOf: ({ clerkOrganizationId }) => clerkOrganizationId,
-    theirs: ({ id }, signal) => this.api.findOrganization(id, signal),
-    differences: (row, told) => this.syncedOrganizations.differences(row, toOrganizationSnapshot(told)),
-    isDeletedHere: async () => false,
-    write: (statement, db) => this.sync.applyOrganization(statement, db),
-    remove: (_row, { id }, db) => this.sync.applyOrganizationDeletion(deletionOf({ id }), db),
+    findRows: (ids, db) => this.syncedOrganizations.findAll(ids, db),
+    clerkIdOf: ({ clerkOrganizationId }) => clerkOrganizationId,
+    remoteOf: ({ id }) => this.remoteOrganization(id),
+    differences: (row, data) => this.syncedOrganizations.differences(row, toOrganizationSnapshot(data)),
+    isParentDeleted: async () => false,
+    write: (change, db) => this.sync.applyOrganization(change, db),
   };
 
-  readonly memberships: ComparedResource<MembershipRef, z.infer<typeof membershipObject>, Membership> = {
+  readonly memberships: ComparedResource<Membership, z.infer<typeof membershipObject>> = {
     name: 'membership',
     schema: membershipObject,
-    placeOf: ({ id, applyOrganization, public_user_data: { user_id: clerkUserId } }) => ({
-      id,
-      clerkUserId,
-      clerkOrganizationId: applyOrganization.id,
-    }),
-    ours: (ids, db) => this.syncedMemberships.findAll(ids, db),
-    idOf: ({ clerkMembershipId }) => clerkMembershipId,
-    theirs: ({ id, clerkOrganizationId, clerkUserId }, signal) => this.api.findMembership(clerkOrganizationId, clerkUserId, id, signal),
-    differences: async (row, { role: clerkRole }) => {
-      const told = { role: roleOf(clerkRole), clerkRole };
-      return (Object.keys(told) as (keyof typeof told)[]).filter((field) => row[field] !== told[field]);
-    },
-    isDeletedHere: ({ applyOrganization, public_user_data: person }) => this.isParentDead(applyOrganization.id, person.user_id),
-    write: (statement, db) => this.sync.applyMembership(statement, db),
-    remove: ({ clerkRole, createdAt }, { id, clerkOrganizationId, clerkUserId }, db) => {
-      // A whole one, as Clerk sends it; it says nothing but that this is gone.
-      const organization = { id: clerkOrganizationId };
-      const gone = { id, role: clerkRole, organization, public_user_data: { user_id: clerkUserId }, created_at: createdAt.getTime() };
-      return this.sync.applyMembership(deletionOf(gone), db);
-    },
+    findRows: (ids, db) => this.syncedMemberships.findAll(ids, db),
+    clerkIdOf: ({ clerkMembershipId }) => clerkMembershipId,
+    remoteOf: ({ id, organization, public_user_data: person }) => this.remoteMembership(id, organization.id, person.user_id),
+    differences: async (row, { role: clerkRole }) => [
+      ...(row.role === roleOf(clerkRole) ? [] : ['role']),
+      ...(row.clerkRole === clerkRole ? [] : ['clerkRole']),
+    ],
+    isParentDeleted: ({ organization, public_user_data: person }) => this.isOneDeleted(organization.id, person.user_id),
+    write: (change, db) => this.sync.applyMembership(change, db),
   };
 
   constructor(
@@ -121,79 +92,101 @@ export class ClerkComparison {
     private readonly purgedIds: PurgedIds,
   ) {}
 
-  /** Which of some things that Clerk shows do not seem to be the same here; and what of them cannot be read at all. */
-  async suspects<At extends RemoteRef, Told extends Dated, R extends Row>(
-    noun: ComparedResource<At, Told, R>,
-    some: ClerkObject[],
-  ): Promise<{ suspects: At[]; unreadable: { id: string; finding: Finding }[] }> {
-    const rows = await noun.ours(some.map(({ id }) => id));
-    const ours = new Map(rows.map((row) => [noun.idOf(row), row]));
-    const found = { suspects: [] as At[], unreadable: [] as { id: string; finding: Finding }[] };
-    for (const theirs of some) {
-      const row = ours.get(theirs.id);
+  remoteUser(id: string): RemoteObject<User> {
+    return {
+      id,
+      find: (signal) => this.api.findUser(id, signal),
+      remove: (_row, db) => this.sync.applyUserDeletion(deletionOf({ id }), db),
+    };
+  }
+
+  remoteOrganization(id: string): RemoteObject<Organization> {
+    return {
+      id,
+      find: (signal) => this.api.findOrganization(id, signal),
+      remove: (_row, db) => this.sync.applyOrganizationDeletion(deletionOf({ id }), db),
+    };
+  }
+
+  remoteMembership(id: string, clerkOrganizationId: string, clerkUserId: string): RemoteObject<Membership> {
+    return {
+      id,
+      find: (signal) => this.api.findMembership(clerkOrganizationId, clerkUserId, id, signal),
+      remove: ({ clerkRole, createdAt }, db) => {
+        // Clerk sends the whole object with a deletion too.
+        const parents = { organization: { id: clerkOrganizationId }, public_user_data: { user_id: clerkUserId } };
+        return this.sync.applyMembership(deletionOf({ id, role: clerkRole, created_at: createdAt.getTime(), ...parents }), db);
+      },
+    };
+  }
+
+  /** Compares a page of Clerk's list with our rows. Yields what seems to differ, to be read again. */
+  async *candidates<Row extends ClerkRow, Data extends ClerkData>(
+    resource: ComparedResource<Row, Data>,
+    page: ClerkObject[],
+  ): AsyncGenerator<Comparison, void> {
+    const found = await resource.findRows(page.map(({ id }) => id));
+    const rows = new Map(found.map((row) => [resource.clerkIdOf(row), row]));
+    for (const object of page) {
+      const row = rows.get(object.id);
       try {
-        if ((await this.compare(noun, theirs.id, theirs, row)) !== undefined)
-          found.suspects.push(noun.placeOf(parseObject(noun.schema, theirs)));
+        const data = parseObject(resource.schema, object);
+        if ((await this.compare(resource, row, object)).length > 0) yield this.comparisonOf(resource, resource.remoteOf(data));
       } catch (error) {
         if (!(error instanceof MalformedPayload)) throw error;
-        if (row?.deletedAt !== null) found.unreadable.push({ id: theirs.id, finding: { kind: 'missing', what: [error.message] } });
+        if (row?.deletedAt !== null)
+          yield async () => [{ kind: 'missing', resource: resource.name, id: object.id, details: [error.message] }];
       }
     }
-    return found;
   }
 
-  /**
-   * Reads one thing on both sides, and says how they differ. Ours first: what Clerk shows is then no older than what
-   * its events have written here.
-   */
-  async look<At extends RemoteRef, Told extends Dated, R extends Row>(
-    noun: ComparedResource<At, Told, R>,
-    at: At,
-    signal?: AbortSignal,
-  ): Promise<Finding | undefined> {
-    const [row] = await noun.ours([at.id]);
-    const theirs = await noun.theirs(at, signal);
-    if (theirs !== undefined) return this.compare(noun, at.id, theirs, row);
-    return row?.deletedAt === null ? { kind: 'extra', what: [], repair: (db) => noun.remove(row, at, db) } : undefined;
+  comparisonOf<Row extends ClerkRow, Data extends ClerkData>(resource: ComparedResource<Row, Data>, remote: RemoteObject<Row>): Comparison {
+    return async (signal) => {
+      const [row] = await resource.findRows([remote.id]);
+      const object = await remote.find(signal);
+      if (object !== undefined) return this.compare(resource, row, object);
+      if (row?.deletedAt !== null) return [];
+      return [{ kind: 'extra', resource: resource.name, id: remote.id, details: [], repair: (tx) => remote.remove(row, tx) }];
+    };
   }
 
-  private async compare<At extends RemoteRef, Told extends Dated, R extends Row>(
-    noun: ComparedResource<At, Told, R>,
-    id: string,
-    theirs: ClerkObject,
-    row: R | undefined,
-  ): Promise<Finding | undefined> {
-    const told = parseObject(noun.schema, theirs);
-    if (row?.deletedAt !== null && (await noun.isDeletedHere(told))) return undefined;
-    // The dead stay dead, and Clerk uses no id twice: whoever is right, no event of it would bring it back either.
-    if (row === undefined ? await this.purgedIds.has('clerk', noun.name, id) : row.deletedAt !== null)
-      return { kind: 'stale', what: ['deleted here'] };
-    // What only others have told of is as good as missing.
+  private async compare<Row extends ClerkRow, Data extends ClerkData>(
+    resource: ComparedResource<Row, Data>,
+    row: Row | undefined,
+    object: ClerkObject,
+  ): Promise<Finding[]> {
+    const data = parseObject(resource.schema, object);
+    const finding = { resource: resource.name, id: object.id };
+    if (row?.deletedAt !== null && (await resource.isParentDeleted(data))) return [];
+    // A deletion is final, and Clerk never reuses an id.
+    if (row === undefined ? await this.purgedIds.has('clerk', resource.name, object.id) : row.deletedAt !== null)
+      return [{ ...finding, kind: 'stale', details: ['deleted here'] }];
+    // A stub, which other objects have named, is as good as missing.
     const isKnown = row !== undefined && row.eventAt !== NEVER;
-    const what = isKnown ? await noun.differences(row, told) : [];
-    if (isKnown && what.length === 0) return undefined;
     const kind = isKnown ? 'stale' : 'missing';
-    if (isKnown && told.updated_at !== null && told.updated_at < new Date(row.eventModifiedAt))
-      return { kind, what: [...what, "Clerk's answer is older than an event of it"] };
-    const statement = { data: theirs, at: (told.updated_at ?? new Date()).toISOString(), ...BY_RECONCILIATION };
-    return { kind, what, repair: (db) => this.write(noun, id, statement, row && keyOfRow(row), db) };
+    const details = isKnown ? await resource.differences(row, data) : [];
+    if (isKnown && details.length === 0) return [];
+    if (isKnown && data.updated_at !== null && data.updated_at < new Date(row.eventModifiedAt))
+      return [{ ...finding, kind, details: [...details, "Clerk's answer is older than an event of it"] }];
+    const change = { data: object, at: (data.updated_at ?? new Date()).toISOString(), ...BY_RECONCILIATION };
+    return [{ ...finding, kind, details, repair: (tx) => this.write(resource, change, row, tx) }];
   }
 
-  /** Writes as an event would; if nothing is newer than what is wrong, over that. */
-  private async write<At extends RemoteRef, Told, R extends Row>(
-    noun: ComparedResource<At, Told, R>,
-    id: string,
-    statement: ClerkChange,
-    compared: EventVersion | undefined,
+  /** Writes as an event would. If the row has a version as new, writes only if it is still the compared one. */
+  private async write<Row extends ClerkRow, Data extends ClerkData>(
+    resource: ComparedResource<Row, Data>,
+    change: ClerkChange & { data: ClerkObject },
+    compared: Row | undefined,
     db: Queryable,
   ): Promise<void> {
-    await noun.write(statement, db);
-    const [row] = await noun.ours([id], db);
-    if (row === undefined || !isDeepStrictEqual(keyOfRow(row), compared)) return;
-    await noun.write({ ...statement, expectedVersion: compared }, db);
+    await resource.write(change, db);
+    if (compared === undefined) return;
+    const expected: EventVersion = keyOfRow(compared);
+    const [row] = await resource.findRows([change.data.id], db);
+    if (row !== undefined && isDeepStrictEqual(keyOfRow(row), expected)) await resource.write({ ...change, expectedVersion: expected }, db);
   }
 
-  private async isParentDead(clerkOrganizationId: string, clerkUserId: string): Promise<boolean> {
+  private async isOneDeleted(clerkOrganizationId: string, clerkUserId: string): Promise<boolean> {
     const [user] = await this.syncedUsers.findAll([clerkUserId]);
     const [organization] = await this.syncedOrganizations.findAll([clerkOrganizationId]);
     if (user?.deletedAt != null || organization?.deletedAt != null) return true;
@@ -204,9 +197,7 @@ export class ClerkComparison {
   }
 }
 
-const BY_RECONCILIATION = { rank: EventRank.update, messageId: NAME, actor: SYSTEM };
-
-/** Older than any event: it ends a thing and says nothing else of it. */
+/** Older than any event, so that it ends the object and says nothing else about it. */
 function deletionOf(data: object): ClerkChange {
   return { ...BY_RECONCILIATION, data, at: NEVER, rank: EventRank.delete };
 }

@@ -1,61 +1,31 @@
-import { Inject, Injectable, Logger, type OnModuleInit } from '@nestjs/common';
+import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { Gauge } from 'prom-client';
-import { Metrics } from '../../platform/metrics/metrics.service.js';
-import { Config } from '../../platform/config/config.js';
-import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
-import { isRetryable } from '../../platform/database/database-errors.js';
 import { JobsService } from '../../jobs/jobs.service.js';
 import { SyncedMembershipsService } from '../../memberships/synced-memberships.service.js';
 import { SyncedOrganizationsService } from '../../organizations/synced-organizations.service.js';
+import { Config } from '../../platform/config/config.js';
+import { Metrics } from '../../platform/metrics/metrics.service.js';
+import { Reconciler, wouldRemoveMost } from '../../sync/reconciler.service.js';
+import {
+  CannotReconcile,
+  type Comparison,
+  type Reconciliation,
+  type ReconciliationOptions,
+  type ReconciliationSource,
+  type ReconciliationSummary,
+} from '../../sync/reconciliation.port.js';
 import { SyncedUsersService } from '../../users/synced-users.service.js';
 import { ClerkApi, type ClerkObject, MAX_IDS_PER_CALL } from './clerk-api.client.js';
-import { ClerkComparison, type Dated, type Finding, type ComparedResource, type RemoteRef, type Row } from './clerk-comparison.service.js';
-import { CannotReconcile } from './clerk.errors.js';
-
-export interface Difference extends Pick<Finding, 'kind' | 'what'> {
-  object: ComparedResource['name'];
-  /** Clerk's. */
-  id: string;
-  isRepaired: boolean;
-}
-
-export interface Summary {
-  /** How many of each kind, as `missing user`. */
-  counts: Map<`${Difference['kind']} ${Difference['object']}`, number>;
-  found: number;
-  repaired: number;
-}
-
-export interface Options {
-  /** Brings our rows in line with Clerk. */
-  fix?: boolean;
-  /** Also when most of our users would go. */
-  force?: boolean;
-  signal?: AbortSignal;
-  onDifference?: (difference: Difference) => void;
-}
-
-interface Run extends Options {
-  summary: Summary;
-}
+import { ClerkComparison } from './clerk-comparison.service.js';
 
 const KINDS = ['missing', 'stale', 'extra'] as const;
-const OBJECTS = ['user', 'organization', 'membership'] as const;
+const RESOURCES = ['user', 'organization', 'membership'] as const;
 
-/** An event may come in between, and mend it or change it once more. */
-const TRIES = 3;
-/** So many may be gone at Clerk, however few we have. */
-const FEW = 10;
-/**
- * Compares users, organizations and memberships with what Clerk's API shows, and repairs what differs: events
- * get lost, and rows get changed by hand. Both sides are read a page at a time, and what seems to differ is
- * looked at once more by itself, since events may be under way (docs/decisions/0014).
- */
+/** Compares users, organizations and memberships with Clerk's API, a page at a time (docs/decisions/0014). */
 @Injectable()
-export class ClerkReconciliation implements OnModuleInit {
-  /** Members of one organization whom Clerk has shown; it is asked about the others. */
+export class ClerkReconciliation implements Reconciliation, ReconciliationSource, OnModuleInit {
+  /** How many listed members of one organization are remembered. Clerk is asked about the others. */
   readonly limits = { remembered: 10_000 };
-  private readonly logger = new Logger(ClerkReconciliation.name);
   private readonly differences: Gauge<'kind' | 'object'>;
 
   constructor(
@@ -64,14 +34,14 @@ export class ClerkReconciliation implements OnModuleInit {
     private readonly users: SyncedUsersService,
     private readonly organizations: SyncedOrganizationsService,
     private readonly memberships: SyncedMembershipsService,
+    private readonly reconciler: Reconciler,
     private readonly jobs: JobsService,
     private readonly config: Config,
     metrics: Metrics,
-    @Inject(DATABASE) private readonly db: Database,
   ) {
     this.differences = new Gauge({
       name: 'tenantry_clerk_differences',
-      help: 'What the last reconciliation with Clerk found, repaired or not',
+      help: 'Differences that the last reconciliation with Clerk found, repaired or not',
       labelNames: ['kind', 'object'],
       registers: [metrics.registry],
     });
@@ -83,89 +53,77 @@ export class ClerkReconciliation implements OnModuleInit {
       name: 'reconcile_clerk',
       description: 'Compares users, organizations and memberships with Clerk, and repairs what differs',
       everySeconds: 86_400,
-      run: (signal) => this.runJob(signal),
+      run: (signal) => this.reconciler.runNightly(this, signal),
     });
   }
 
-  /**
-   * Tells every difference, and repairs it where that is asked for and possible.
-   *
-   * @throws {CannotReconcile} without a key, or with one that seems to be another instance's
-   * @throws {ClerkApiFailed} when Clerk cannot be asked; what was repaired until then stays so
-   */
-  async reconcile(options: Options = {}): Promise<Summary> {
-    const summary: Summary = { counts: new Map(), found: 0, repaired: 0 };
-    await this.walk({ ...options, summary });
-    for (const kind of KINDS)
-      for (const object of OBJECTS) this.differences.set({ kind, object }, summary.counts.get(`${kind} ${object}`) ?? 0);
-    return summary;
+  async reconcile(options?: ReconciliationOptions): Promise<ReconciliationSummary> {
+    return this.reconciler.reconcile([this], options);
   }
 
-  private async runJob(signal: AbortSignal): Promise<number> {
-    let seen = 0;
-    try {
-      const { found, repaired, counts } = await this.reconcile({ fix: true, signal, onDifference: () => (seen += 1) });
-      if (found > 0) this.logger.warn({ ...Object.fromEntries(counts), repaired }, 'Our rows differed from what Clerk has');
-      return found;
-    } catch (error) {
-      if (signal.aborted) return seen;
-      throw error;
-    }
-  }
-
-  private async walk(run: Run): Promise<void> {
+  async *comparisons(options: ReconciliationOptions): AsyncGenerator<Comparison, void> {
     const { api, comparison } = this;
-    const { signal } = run;
-    await this.refuseOtherInstance(run);
-    // What is gone goes first: it lets go of addresses and slugs.
-    for await (const gone of this.usersGone(signal)) for (const id of gone) await this.settle(comparison.users, { id }, run);
-    for await (const some of inBatches(api.listAllUsers(signal))) await this.settleSuspects(comparison.users, some, run);
-    for await (const gone of this.organizationsGone(signal))
-      for (const id of gone) await this.settle(comparison.organizations, { id }, run);
-    for await (const some of inBatches(api.listAllOrganizations(signal))) {
-      await this.settleSuspects(comparison.organizations, some, run);
-      for (const { id } of some) await this.walkMemberships(id, run);
+    const { signal } = options;
+    await this.refuseOtherInstance(options);
+    // Deleted objects go first: they release addresses and slugs.
+    for await (const ids of this.unknownUsers(signal))
+      for (const id of ids) yield comparison.comparisonOf(comparison.users, comparison.remoteUser(id));
+    for await (const page of inBatches(api.listAllUsers(signal))) yield* comparison.candidates(comparison.users, page);
+    for await (const ids of this.unknownOrganizations(signal))
+      for (const id of ids) yield comparison.comparisonOf(comparison.organizations, comparison.remoteOrganization(id));
+    for await (const page of inBatches(api.listAllOrganizations(signal))) {
+      yield* comparison.candidates(comparison.organizations, page);
+      for (const { id } of page) yield* this.compareMemberships(id, signal);
     }
   }
 
-  private async walkMemberships(clerkOrganizationId: string, run: Run): Promise<void> {
-    const [home] = await this.organizations.findAll([clerkOrganizationId]);
-    const { memberships } = this.comparison;
-    const seen = new Set<string>();
-    for await (const some of inBatches(this.api.listAllMemberships(clerkOrganizationId, run.signal))) {
-      await this.settleSuspects(memberships, some, run);
-      for (const { id } of some) if (seen.size < this.limits.remembered) seen.add(id);
+  onComplete(counts: ReconciliationSummary['counts']): void {
+    for (const kind of KINDS)
+      for (const object of RESOURCES) this.differences.set({ kind, object }, counts.get(`${kind} ${object}`)?.found ?? 0);
+  }
+
+  private async *compareMemberships(clerkOrganizationId: string, signal?: AbortSignal): AsyncGenerator<Comparison, void> {
+    const [organization] = await this.organizations.findAll([clerkOrganizationId]);
+    const { comparison } = this;
+    const listed = new Set<string>();
+    for await (const page of inBatches(this.api.listAllMemberships(clerkOrganizationId, signal))) {
+      yield* comparison.candidates(comparison.memberships, page);
+      for (const { id } of page) if (listed.size < this.limits.remembered) listed.add(id);
     }
-    if (home === undefined) return;
-    for await (const members of pagesOf(
-      (page) => this.memberships.listClerkIds(home.id, page),
+    if (organization === undefined) return;
+    const members = pagesOf(
+      (page) => this.memberships.listClerkIds(organization.id, page),
       ({ clerkMembershipId }) => clerkMembershipId,
-    )) {
-      const unseen = members.filter(({ clerkMembershipId }) => !seen.has(clerkMembershipId));
-      if (unseen.length === 0) continue;
-      const userIds = unseen.map(({ clerkUserId }) => clerkUserId);
-      const known = idsOf(await this.api.findMemberships(clerkOrganizationId, userIds, run.signal));
-      for (const { clerkMembershipId: id, clerkUserId } of unseen)
-        if (!known.has(id)) await this.settle(memberships, { id, clerkOrganizationId, clerkUserId }, run);
+    );
+    for await (const page of members) {
+      const unlisted = page.filter(({ clerkMembershipId }) => !listed.has(clerkMembershipId));
+      if (unlisted.length === 0) continue;
+      const userIds = unlisted.map(({ clerkUserId }) => clerkUserId);
+      const known = idsOf(await this.api.findMemberships(clerkOrganizationId, userIds, signal));
+      for (const { clerkMembershipId, clerkUserId } of unlisted.filter((member) => !known.has(member.clerkMembershipId))) {
+        const remote = comparison.remoteMembership(clerkMembershipId, clerkOrganizationId, clerkUserId);
+        yield comparison.comparisonOf(comparison.memberships, remote);
+      }
     }
   }
 
-  /** The living of ours whom Clerk does not seem to have. */
-  private async *usersGone(signal?: AbortSignal): AsyncGenerator<string[], void> {
+  /** Our users whom Clerk does not list. */
+  private async *unknownUsers(signal?: AbortSignal): AsyncGenerator<string[], void> {
     for await (const ids of pagesOf((page) => this.users.listClerkIds(page))) {
       const known = idsOf(await this.api.findUsers(ids, signal));
       yield ids.filter((id) => !known.has(id));
     }
   }
 
-  private async *organizationsGone(signal?: AbortSignal): AsyncGenerator<string[], void> {
+  private async *unknownOrganizations(signal?: AbortSignal): AsyncGenerator<string[], void> {
     for await (const ids of pagesOf((page) => this.organizations.listClerkIds(page))) {
       const known = idsOf(await this.api.findOrganizations(ids, signal));
       yield ids.filter((id) => !known.has(id));
     }
   }
 
-  private async refuseOtherInstance({ fix, force, signal }: Run): Promise<void> {
+  /** The key of another instance would delete our users for ever (docs/decisions/0043). */
+  private async refuseOtherInstance({ fix, force, signal }: ReconciliationOptions): Promise<void> {
     if (!this.api.isConfigured) throw new CannotReconcile('CLERK_SECRET_KEY is not set: Clerk cannot be asked.');
     const { clerkInstanceId } = this.config;
     if (clerkInstanceId !== undefined) {
@@ -174,76 +132,25 @@ export class ClerkReconciliation implements OnModuleInit {
         throw new CannotReconcile(`CLERK_SECRET_KEY opens the instance ${instanceId}, but CLERK_INSTANCE_ID is ${clerkInstanceId}.`);
     }
     if (fix !== true || force === true) return;
-    let gone = 0;
-    for await (const some of this.usersGone(signal)) gone += some.length;
-    const living = await this.users.countLiving();
-    const isMost = gone > FEW && gone > living / 2;
-    // A deletion is for ever: whom nobody has vouched for is not asked about one by one, however few they are.
-    const isAll = clerkInstanceId === undefined && gone > 0 && gone === living;
-    if (isMost || isAll)
+    let unknown = 0;
+    for await (const ids of this.unknownUsers(signal)) unknown += ids.length;
+    const total = await this.users.countLiving();
+    const isUnconfirmed = clerkInstanceId === undefined && unknown > 0 && unknown === total;
+    if (isUnconfirmed || wouldRemoveMost(unknown, total))
       throw new CannotReconcile(
-        `Clerk does not know ${gone} of our ${living} users: this looks like the key of another instance. Nothing was repaired; --force does it all the same.`,
+        `Clerk does not know ${unknown} of our ${total} users: this looks like the key of another instance. Nothing was repaired. Use --force to repair anyway.`,
       );
   }
-
-  private async settleSuspects<At extends RemoteRef, Told extends Dated, R extends Row>(
-    noun: ComparedResource<At, Told, R>,
-    some: ClerkObject[],
-    run: Run,
-  ): Promise<void> {
-    const { suspects, unreadable } = await this.comparison.suspects(noun, some);
-    for (const { id, finding } of unreadable) tell(noun.name, id, finding, false, run);
-    for (const at of suspects) await this.settle(noun, at, run);
-  }
-
-  /** Looks once more at what seems to differ, tells of it, and repairs it. */
-  private async settle<At extends RemoteRef, Told extends Dated, R extends Row>(
-    noun: ComparedResource<At, Told, R>,
-    at: At,
-    run: Run,
-  ): Promise<void> {
-    const found = await this.comparison.look(noun, at, run.signal);
-    if (found === undefined) return;
-    let left: Finding | undefined = found;
-    for (let tries = 0; run.fix === true && left?.repair !== undefined && tries < TRIES; tries += 1) {
-      await this.repair(left.repair);
-      left = await this.comparison.look(noun, at, run.signal);
-    }
-    tell(noun.name, at.id, found, left === undefined, run);
-  }
-
-  private async repair(repair: (db: Queryable) => Promise<void>): Promise<void> {
-    try {
-      await this.db.transaction(repair);
-    } catch (error) {
-      // An event got in its way; both sides are looked at again.
-      if (!isRetryable(error)) throw error;
-    }
-  }
 }
 
-function tell(
-  object: ComparedResource['name'],
-  id: string,
-  { kind, what }: Finding,
-  isRepaired: boolean,
-  { summary, onDifference }: Run,
-): void {
-  const { counts } = summary;
-  counts.set(`${kind} ${object}`, (counts.get(`${kind} ${object}`) ?? 0) + 1);
-  summary.found += 1;
-  if (isRepaired) summary.repaired += 1;
-  onDifference?.({ kind, object, id, what, isRepaired });
+function idsOf(objects: ClerkObject[]): Set<string> {
+  return new Set(objects.map(({ id }) => id));
 }
 
-function idsOf(things: ClerkObject[]): Set<string> {
-  return new Set(things.map(({ id }) => id));
-}
-
-async function* inBatches<T>(things: AsyncIterable<T>): AsyncGenerator<T[], void> {
+async function* inBatches<T>(items: AsyncIterable<T>): AsyncGenerator<T[], void> {
   let batch: T[] = [];
-  for await (const thing of things) {
-    batch.push(thing);
+  for await (const item of items) {
+    batch.push(item);
     if (batch.length < MAX_IDS_PER_CALL) continue;
     yield batch;
     batch = [];
@@ -251,10 +158,10 @@ async function* inBatches<T>(things: AsyncIterable<T>): AsyncGenerator<T[], void
   if (batch.length > 0) yield batch;
 }
 
-/** Every page of a list of ours, which is sorted by Clerk's ids. */
+/** The pages of a list of ours that is sorted by Clerk's ids. */
 async function* pagesOf<T>(
   list: (page: { after: string; limit: number }) => Promise<T[]>,
-  idOf: (thing: T) => string = String,
+  idOf: (item: T) => string = String,
 ): AsyncGenerator<T[], void> {
   for (let after = ''; ;) {
     const page = await list({ after, limit: MAX_IDS_PER_CALL });

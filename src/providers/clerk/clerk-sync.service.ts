@@ -55,8 +55,8 @@ export class ClerkSync {
   ) {}
 
   async applyUser(change: ClerkChange, db: Queryable): Promise<void> {
-    const applyUser = parseObject(userObject, change.data);
-    await this.users.apply(toUserSnapshot(applyUser), versionOf(change, applyUser), change.actor, db);
+    const user = parseObject(userObject, change.data);
+    await this.users.apply(toUserSnapshot(user), versionOf(change, user), change.actor, db);
   }
 
   async applyUserDeletion({ data, actor }: ClerkChange, db: Queryable): Promise<void> {
@@ -64,8 +64,8 @@ export class ClerkSync {
   }
 
   async applyOrganization(change: ClerkChange, db: Queryable): Promise<void> {
-    const applyOrganization = parseObject(organizationObject, change.data);
-    await this.organizations.apply(toOrganizationSnapshot(applyOrganization), versionOf(change, applyOrganization), change.actor, db);
+    const organization = parseObject(organizationObject, change.data);
+    await this.organizations.apply(toOrganizationSnapshot(organization), versionOf(change, organization), change.actor, db);
   }
 
   async applyOrganizationDeletion({ data, actor }: ClerkChange, db: Queryable): Promise<void> {
@@ -75,36 +75,34 @@ export class ClerkSync {
 
   /** A deleted membership is a whole one, too: only the event's name says that it is gone. */
   async applyMembership(change: ClerkChange, db: Queryable): Promise<void> {
-    const applyMembership = parseObject(membershipObject, change.data);
-    const { applyOrganization, public_user_data: person, role } = applyMembership;
-    const [ofUser, ofOrganization] = [applyMembership, applyOrganization].map(({ updated_at: at }) =>
-      embedded(isoOf(at), change.messageId),
-    );
+    const membership = parseObject(membershipObject, change.data);
+    const { organization, public_user_data: person, role } = membership;
+    const [ofUser, ofOrganization] = [membership, organization].map(({ updated_at: at }) => embedded(isoOf(at), change.messageId));
     // Locks are taken in one order: user, organization, membership (docs/decisions/0011).
-    const applyUser = await this.users.findOrCreateStub(
+    const user = await this.users.findOrCreateStub(
       { clerkUserId: person.user_id, name: fullNameOf(person), imageUrl: person.image_url },
       ofUser!,
       db,
     );
-    const organizationRow = await this.organizations.findOrCreateStub(toOrganizationSnapshot(applyOrganization), ofOrganization!, db);
-    if (applyUser === undefined || organizationRow === undefined) return;
+    const organizationRow = await this.organizations.findOrCreateStub(toOrganizationSnapshot(organization), ofOrganization!, db);
+    if (user === undefined || organizationRow === undefined) return;
     const snapshot = {
-      clerkMembershipId: applyMembership.id,
-      userId: applyUser.id,
+      clerkMembershipId: membership.id,
+      userId: user.id,
       organizationId: organizationRow.id,
       role: roleOf(role),
       clerkRole: role,
-      createdAt: applyMembership.created_at ?? applyMembership.updated_at ?? toDate(change.at),
+      createdAt: membership.created_at ?? membership.updated_at ?? toDate(change.at),
       isDeleted: change.rank === EventRank.delete,
-      isOrphan: applyUser.deletedAt !== null || organizationRow.deletedAt !== null,
+      isOrphan: user.deletedAt !== null || organizationRow.deletedAt !== null,
     };
-    await this.memberships.apply(snapshot, versionOf(change, applyMembership), change.actor, db);
+    await this.memberships.apply(snapshot, versionOf(change, membership), change.actor, db);
   }
 
   /** @param defaultStatus the status that the event's name tells, for an invitation that does not say */
   async applyInvitation(change: ClerkChange, defaultStatus: 'pending' | 'accepted' | 'revoked', db: Queryable): Promise<void> {
-    const applyInvitation = parseObject(invitationObject, change.data);
-    const { user_id: invited, inviter_id: inviter, organization_id: clerkOrganizationId, role } = applyInvitation;
+    const invitation = parseObject(invitationObject, change.data);
+    const { user_id: invited, inviter_id: inviter, organization_id: clerkOrganizationId, role } = invitation;
     const answeredBy = invited === null ? undefined : await this.users.findOrCreateStubId(invited, db);
     const invitedBy = inviter === null ? undefined : await this.users.findOrCreateStubId(inviter, db);
     const organizationRow = await this.organizations.findOrCreateStub(
@@ -113,21 +111,21 @@ export class ClerkSync {
       db,
     );
     if (organizationRow === undefined) return;
-    const createdAt = applyInvitation.created_at ?? applyInvitation.updated_at ?? toDate(change.at);
+    const createdAt = invitation.created_at ?? invitation.updated_at ?? toDate(change.at);
     const snapshot = {
-      clerkInvitationId: applyInvitation.id,
+      clerkInvitationId: invitation.id,
       organizationId: organizationRow.id,
-      email: applyInvitation.email_address,
+      email: invitation.email_address,
       role: roleOf(role),
       clerkRole: role,
-      status: applyInvitation.status ?? defaultStatus,
+      status: invitation.status ?? defaultStatus,
       answeredBy,
       invitedBy,
-      expiresAt: applyInvitation.expires_at ?? new Date(createdAt.getTime() + INVITATION_MS),
+      expiresAt: invitation.expires_at ?? new Date(createdAt.getTime() + INVITATION_MS),
       createdAt,
       isOrphan: organizationRow.deletedAt !== null,
     };
-    await this.invitations.apply(snapshot, versionOf(change, applyInvitation), change.actor, db);
+    await this.invitations.apply(snapshot, versionOf(change, invitation), change.actor, db);
   }
 
   /** @param hasEnded whether the event's name says so */
@@ -137,20 +135,20 @@ export class ClerkSync {
     device: { ipAddress?: string; userAgent?: string },
     db: Queryable,
   ): Promise<void> {
-    const applySession = parseObject(sessionObject, data);
-    const status = applySession.status ?? '';
+    const session = parseObject(sessionObject, data);
+    const status = session.status ?? '';
     const isEnded = hasEnded || SESSION_ENDS.has(status);
     // It still owes Clerk a task, and is nobody's until that is done.
     if (status === 'pending' && !isEnded) return;
-    const applyUser = await this.users.lockOrCreate(applySession.user_id, db);
-    if (applyUser === undefined) return;
+    const user = await this.users.lockOrCreate(session.user_id, db);
+    if (user === undefined) return;
     const snapshot = {
-      clerkSessionId: applySession.id,
-      userId: applyUser.id,
-      createdAt: applySession.created_at ?? undefined,
-      expiresAt: applySession.expire_at,
-      isEnded: isEnded || applyUser.deletedAt !== null,
-      ipAddress: device.ipAddress ?? applySession.latest_activity?.ip_address ?? undefined,
+      clerkSessionId: session.id,
+      userId: user.id,
+      createdAt: session.created_at ?? undefined,
+      expiresAt: session.expire_at,
+      isEnded: isEnded || user.deletedAt !== null,
+      ipAddress: device.ipAddress ?? session.latest_activity?.ip_address ?? undefined,
       userAgent: device.userAgent,
     };
     await this.sessions.apply(snapshot, db);

@@ -27,6 +27,3 @@ export class ClerkApiFailed extends Error {
     this.isRetryable = isRetryable;
   }
 }
-
-/** Why nothing was compared, or nothing repaired. */
-export class CannotReconcile extends Error {}

@@ -67,7 +67,7 @@ export const organizationObject = z.object({
 export const membershipObject = z.object({
   id,
   role: text(),
-  applyOrganization: organizationObject,
+  organization: organizationObject,
   public_user_data: z.object({ user_id: id, first_name: displayName, last_name: displayName, image_url: text(MAX_URL_LENGTH) }),
   created_at: moment,
   updated_at: moment,

@@ -1,94 +1,50 @@
-import { Inject, Injectable, Logger, type OnModuleInit } from '@nestjs/common';
+import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { Gauge } from 'prom-client';
 import { SYSTEM } from '../../access/principal.js';
-import { Clock } from '../../platform/time/clock.service.js';
-import { keyOfRow } from '../../sync/event-version.js';
-import { Metrics } from '../../platform/metrics/metrics.service.js';
-import { DATABASE, type Database } from '../../platform/database/database.js';
-import { isRetryable } from '../../platform/database/database-errors.js';
 import { JobsService } from '../../jobs/jobs.service.js';
 import type { BillingProviderName } from '../../plans/plans.js';
+import { Metrics } from '../../platform/metrics/metrics.service.js';
+import { Clock } from '../../platform/time/clock.service.js';
+import { keyOfRow } from '../../sync/event-version.js';
+import { Reconciler, wouldRemoveMost } from '../../sync/reconciler.service.js';
+import {
+  CannotReconcile,
+  type Comparison,
+  type Finding,
+  type Reconciliation,
+  type ReconciliationOptions,
+  type ReconciliationSource,
+  type ReconciliationSummary,
+} from '../../sync/reconciliation.port.js';
 import { type BillingProvider, BillingProviders, type ProviderSubscription } from '../sync/billing-provider.port.js';
-import type { ReconciliationCursor } from './reconciliation-cursors.table.js';
-import { ComparedSubscriptionsRepository } from './compared-subscriptions.repository.js';
-import { compare, type Finding } from './subscription-comparison.js';
-import type { Subscription } from '../subscriptions.table.js';
 import { SyncedSubscriptionsService } from '../sync/synced-subscriptions.service.js';
-
-export interface Difference extends Pick<Finding, 'kind' | 'what'> {
-  provider: BillingProviderName;
-  /** The provider's. */
-  id: string;
-  isRepaired: boolean;
-}
-
-export interface Summary {
-  /** How many of each kind, as `missing polar`. */
-  counts: Map<`${Finding['kind']} ${BillingProviderName}`, number>;
-  found: number;
-  repaired: number;
-}
-
-export interface Options {
-  /** Of all that are set up only this one. */
-  provider?: string;
-  /** Brings our rows in line with the provider. */
-  fix?: boolean;
-  /** Also when most of our subscriptions would end. */
-  force?: boolean;
-  signal?: AbortSignal;
-  onDifference?: (difference: Difference) => void;
-}
-
-interface Run extends Omit<Options, 'provider'> {
-  /** Goes on where one was cut off, and remembers how far it came. */
-  resumes: boolean;
-  differences: Difference[];
-}
-
-/** Why nothing was compared, or not all of it repaired. */
-export class CannotReconcileBilling extends Error {}
+import { ComparedSubscriptionsRepository } from './compared-subscriptions.repository.js';
+import { compareSubscription } from './subscription-comparison.js';
 
 const KINDS = ['missing', 'stale', 'extra'] as const;
-
-/** An event may come in between, and mend it or change it once more. */
-const TRIES = 3;
-/** So many may be gone at the provider, however few we have. */
-const FEW = 10;
-/** So many of ours are asked about, at most, to see whose account it is. */
+/** How many live subscriptions are asked for, to see that the key opens our account. */
 const SAMPLE = 20;
 const BATCH = 100;
 const MINUTE_MS = 60_000;
+const ANOTHER_ACCOUNT = 'this looks like the key of another account. Use --force to repair anyway.';
 
-/** One subscription, looked at on both sides. */
-interface Look {
-  row: Subscription | undefined;
-  remote: ProviderSubscription | undefined;
-  finding: Finding | undefined;
-}
-
-/**
- * Compares our subscriptions with what their providers' APIs show, and repairs what differs: events get lost, and
- * rows get changed by hand. What seems to differ is looked at once more by itself, since events may be under way
- * (docs/decisions/0016).
- */
+/** Compares subscriptions with the APIs of the billing providers (docs/decisions/0016). */
 @Injectable()
-export class BillingReconciliation implements OnModuleInit {
-  private readonly logger = new Logger(BillingReconciliation.name);
-  private readonly gauge: Gauge<'provider' | 'kind' | 'outcome'>;
+export class BillingReconciliation implements Reconciliation, OnModuleInit {
+  private readonly differences: Gauge<'provider' | 'kind' | 'outcome'>;
 
   constructor(
     private readonly providers: BillingProviders,
     private readonly repository: ComparedSubscriptionsRepository,
     private readonly synced: SyncedSubscriptionsService,
+    private readonly reconciler: Reconciler,
     private readonly jobs: JobsService,
     private readonly clock: Clock,
     metrics: Metrics,
-    @Inject(DATABASE) private readonly db: Database,
   ) {
-    this.gauge = new Gauge({
+    this.differences = new Gauge({
       name: 'tenantry_billing_differences',
-      help: 'What the last reconciliation with a billing provider found, and what of it was repaired',
+      help: 'Differences that the last reconciliation with a billing provider found, and how many it repaired',
       labelNames: ['provider', 'kind', 'outcome'],
       registers: [metrics.registry],
     });
@@ -100,32 +56,28 @@ export class BillingReconciliation implements OnModuleInit {
       name: 'reconcile_billing',
       description: 'Compares subscriptions with the billing providers, and repairs what differs',
       everySeconds: 86_400,
-      run: (signal) => this.runJob(signal),
+      run: (signal) => this.reconciler.runNightly(this, signal),
     });
   }
 
-  /**
-   * Tells every difference, and repairs it where that is asked for and possible.
-   *
-   * @throws {CannotReconcileBilling} without a provider, or with a key that seems to be another account's
-   * @throws {BillingProviderFailed} when one cannot be asked; what was repaired until then stays so
-   */
-  async reconcile({ provider: wanted, ...options }: Options = {}): Promise<Summary> {
-    const chosen = this.providers.configured().filter(({ name }) => wanted === undefined || name === wanted);
+  /** @param options `only` is the name of a provider */
+  async reconcile(options: ReconciliationOptions = {}): Promise<ReconciliationSummary> {
+    const { only } = options;
+    const chosen = this.providers.configured().filter(({ name }) => only === undefined || name === only);
     if (chosen.length === 0)
-      throw new CannotReconcileBilling(
-        wanted === undefined ? 'No billing provider is set up.' : `${wanted} is not set up: there is no key to its API.`,
+      throw new CannotReconcile(
+        only === undefined ? 'No billing provider is configured.' : `${only} is not configured: there is no key to its API.`,
       );
-    const run: Run = { ...options, resumes: false, differences: [] };
-    for (const provider of chosen) await this.walk(provider, run);
-    return summaryOf(run.differences);
+    return this.reconciler.reconcile(
+      chosen.map((provider) => this.sourceOf(provider)),
+      options,
+    );
   }
 
   /**
-   * A key to another account would end everything that is alive here, and bring strangers in. Asks about some of
-   * ours until the provider knows one; answers undefined where there is none to ask about.
+   * Whether the provider knows at least one of our live subscriptions. Undefined if there is none to ask for.
    *
-   * @param except those whose end is in question
+   * @param except subscriptions that may have ended at the provider
    */
   async isOurAccount(provider: BillingProvider, except: string[], signal?: AbortSignal): Promise<boolean | undefined> {
     const ids = await this.repository.sampleLive(provider.name, { except, limit: SAMPLE });
@@ -133,143 +85,109 @@ export class BillingReconciliation implements OnModuleInit {
     return ids.length === 0 ? undefined : false;
   }
 
-  private async runJob(signal: AbortSignal): Promise<number> {
-    const run: Run = { fix: true, signal, resumes: true, differences: [] };
-    const failures: unknown[] = [];
-    for (const provider of this.providers.configured()) {
-      try {
-        await this.walk(provider, run);
-      } catch (error) {
-        // One that is away must not keep us from the other.
-        if (!signal.aborted) failures.push(error);
-      }
-    }
-    const { found, repaired, counts } = summaryOf(run.differences);
-    if (found > 0) this.logger.warn({ ...Object.fromEntries(counts), repaired }, 'Our subscriptions differed from what the providers have');
-    if (failures.length > 0) throw failures.length === 1 ? failures[0] : new AggregateError(failures, failures.map(String).join('; '));
-    return found;
+  private sourceOf(provider: BillingProvider): ReconciliationSource {
+    return {
+      comparisons: (options) => this.comparisons(provider, options),
+      onComplete: (counts) => this.measure(provider.name, counts),
+    };
   }
 
-  private async walk(provider: BillingProvider, run: Run): Promise<void> {
-    if (run.fix === true && run.force !== true && (await this.isOurAccount(provider, [], run.signal)) === false)
-      throw new CannotReconcileBilling(`${provider.name} knows none of our subscriptions${ANOTHER_ACCOUNT}`);
-    const before = run.differences.length;
-    const place = run.resumes ? await this.repository.findWalk(provider.name) : undefined;
-    const shown = new Set<string>();
-    if (place?.phase !== 'ours') await this.walkTheirs(provider, place?.position ?? undefined, shown, run);
-    await this.walkOurs(provider, place?.phase === 'ours' ? place.position : null, shown, run);
-    if (run.resumes) await this.repository.deleteWalk(provider.name);
-    this.measure(provider.name, run.differences.slice(before));
+  private async *comparisons(provider: BillingProvider, options: ReconciliationOptions): AsyncGenerator<Comparison, void> {
+    const { fix, force, resume, signal } = options;
+    if (fix === true && force !== true && (await this.isOurAccount(provider, [], signal)) === false)
+      throw new CannotReconcile(`${provider.name} knows none of our subscriptions: ${ANOTHER_ACCOUNT}`);
+    const cursor = resume === true ? await this.repository.findCursor(provider.name) : undefined;
+    const listed = new Set<string>();
+    if (cursor?.phase !== 'ours') yield* this.compareListed(provider, cursor?.position ?? undefined, listed, options);
+    yield* this.compareUnlisted(provider, cursor?.phase === 'ours' ? cursor.position : null, listed, options);
+    if (resume === true) await this.repository.deleteCursor(provider.name);
   }
 
-  /** All that the provider shows, a page at a time. */
-  private async walkTheirs(provider: BillingProvider, from: string | undefined, shown: Set<string>, run: Run): Promise<void> {
+  /** What the provider lists, a page at a time. */
+  private async *compareListed(
+    provider: BillingProvider,
+    from: string | undefined,
+    listed: Set<string>,
+    { resume, signal }: ReconciliationOptions,
+  ): AsyncGenerator<Comparison, void> {
     for (let position = from; ;) {
-      const { subscriptions, next } = await provider.listSubscriptions(position, run.signal);
-      const suspects = await this.suspectsAmong(provider.name, subscriptions);
-      for (const id of suspects) await this.settle(provider, id, run);
-      // What is over on both sides need not be remembered.
-      for (const { id, snapshot } of subscriptions) if (suspects.has(id) || snapshot?.status !== 'canceled') shown.add(id);
+      const { subscriptions, next } = await provider.listSubscriptions(position, signal);
+      const differing = await this.differingAmong(provider.name, subscriptions);
+      for (const id of differing) yield this.comparisonOf(provider, id);
+      // A subscription that has ended on both sides is not compared again.
+      for (const { id, snapshot } of subscriptions) if (differing.has(id) || snapshot?.status !== 'canceled') listed.add(id);
       if (next === null) break;
       position = next;
-      await this.remember({ provider: provider.name, phase: 'theirs', position }, run);
+      if (resume === true) await this.repository.saveCursor({ provider: provider.name, phase: 'theirs', position });
     }
-    await this.remember({ provider: provider.name, phase: 'ours', position: null }, run);
+    if (resume === true) await this.repository.saveCursor({ provider: provider.name, phase: 'ours', position: null });
   }
 
-  /**
-   * All that we believe alive and that was not shown. What a run before this one was shown is asked for, too: that
-   * costs calls, and is right all the same.
-   */
-  private async walkOurs(provider: BillingProvider, from: string | null, shown: Set<string>, run: Run): Promise<void> {
-    const gone: string[] = [];
+  /** Our live subscriptions that the provider did not list. A resumed run asks for those of the earlier pages too. */
+  private async *compareUnlisted(
+    provider: BillingProvider,
+    from: string | null,
+    listed: Set<string>,
+    { fix, force, resume, signal }: ReconciliationOptions,
+  ): AsyncGenerator<Comparison, void> {
+    const extra: string[] = [];
     for (let after = from; ;) {
       const rows = await this.repository.listLive(provider.name, { after, limit: BATCH });
-      for (const id of rows.map(({ providerSubscriptionId }) => providerSubscriptionId!).filter((one) => !shown.has(one))) {
-        const { finding } = await this.look(provider, id, run.signal);
-        if (finding?.kind === 'extra') gone.push(id);
-        else if (finding !== undefined) await this.settle(provider, id, run);
+      for (const id of rows.map(({ providerSubscriptionId }) => providerSubscriptionId!).filter((one) => !listed.has(one))) {
+        const [finding] = await this.compare(provider, id, signal);
+        if (finding?.kind === 'extra') extra.push(id);
+        else if (finding !== undefined) yield this.comparisonOf(provider, id);
       }
       if (rows.length < BATCH) break;
       after = rows.at(-1)!.id;
-      // Those that are gone wait for their number to be known: a run that is cut off has to meet them again.
-      if (gone.length === 0) await this.remember({ provider: provider.name, phase: 'ours', position: after }, run);
+      // Extra rows wait for their number to be known: a resumed run has to find them again.
+      if (resume === true && extra.length === 0)
+        await this.repository.saveCursor({ provider: provider.name, phase: 'ours', position: after });
     }
-    const living = await this.repository.countLive(provider.name);
-    if (run.fix === true && run.force !== true && isMost(gone.length, living))
-      throw new CannotReconcileBilling(`${provider.name} does not know ${gone.length} of our ${living} subscriptions${ANOTHER_ACCOUNT}`);
-    for (const id of gone) await this.settle(provider, id, run);
+    const total = await this.repository.countLive(provider.name);
+    const isSuspicious = (extra.length > 0 && extra.length === total) || wouldRemoveMost(extra.length, total);
+    if (fix === true && force !== true && isSuspicious)
+      throw new CannotReconcile(`${provider.name} does not know ${extra.length} of our ${total} subscriptions: ${ANOTHER_ACCOUNT}`);
+    for (const id of extra) yield this.comparisonOf(provider, id);
   }
 
-  /** Which of some that a provider shows do not seem to be the same here. */
-  private async suspectsAmong(provider: BillingProviderName, truths: ProviderSubscription[]): Promise<Set<string>> {
-    const ids = truths.map(({ id }) => id);
-    const rows = new Map((await this.repository.findAll(provider, ids)).map((row) => [row.providerSubscriptionId, row]));
-    const young = this.aMinuteAgo();
-    return new Set(truths.filter((remote) => compare(rows.get(remote.id), remote, young) !== undefined).map(({ id }) => id));
+  private async differingAmong(provider: BillingProviderName, remotes: ProviderSubscription[]): Promise<Set<string>> {
+    const found = await this.repository.findAll(
+      provider,
+      remotes.map(({ id }) => id),
+    );
+    const rows = new Map(found.map((row) => [row.providerSubscriptionId, row]));
+    const settledBefore = this.aMinuteAgo();
+    const differing = remotes.filter((remote) => compareSubscription(rows.get(remote.id), remote, settledBefore) !== undefined);
+    return new Set(differing.map(({ id }) => id));
   }
 
-  /** Looks once more at what seems to differ, tells of it, and repairs it. */
-  private async settle(provider: BillingProvider, id: string, run: Run): Promise<void> {
-    const first = await this.look(provider, id, run.signal);
-    if (first.finding === undefined) return;
-    const { kind, what } = first.finding;
-    let now = first;
-    for (let tries = 0; run.fix === true && now.finding?.isRepairable === true && tries < TRIES; tries += 1) {
-      await this.repair(now);
-      now = await this.look(provider, id, run.signal);
-    }
-    const difference = { provider: provider.name, id, kind, what, isRepaired: now.finding === undefined };
-    run.differences.push(difference);
-    run.onDifference?.(difference);
+  private comparisonOf(provider: BillingProvider, id: string): Comparison {
+    return (signal) => this.compare(provider, id, signal);
   }
 
-  /** Our row first: what the provider shows is then no older than what its events have written here. */
-  private async look(provider: BillingProvider, id: string, signal?: AbortSignal): Promise<Look> {
+  private async compare(provider: BillingProvider, id: string, signal?: AbortSignal): Promise<Finding[]> {
     const [row] = await this.repository.findAll(provider.name, [id]);
     const remote = await provider.findSubscription(id, signal);
-    return { row, remote, finding: compare(row, remote, this.aMinuteAgo()) };
+    const difference = compareSubscription(row, remote, this.aMinuteAgo());
+    if (difference === undefined) return [];
+    const { isRepairable, ...rest } = difference;
+    const finding = { ...rest, resource: `${provider.name} subscription`, id };
+    if (!isRepairable) return [finding];
+    if (remote === undefined) return [{ ...finding, repair: (tx) => this.synced.end(row!, tx) }];
+    const context = { version: remote.version, actor: SYSTEM, expectedVersion: row && keyOfRow(row) };
+    return [{ ...finding, repair: (tx) => this.synced.apply(remote.snapshot!, context, tx) }];
   }
 
-  private async repair({ row, remote }: Look): Promise<void> {
-    try {
-      await this.db.transaction(async (tx) => {
-        if (remote === undefined) await this.synced.end(row!, tx);
-        else
-          await this.synced.apply(remote.snapshot!, { version: remote.version, actor: SYSTEM, expectedVersion: row && keyOfRow(row) }, tx);
-      });
-    } catch (error) {
-      // An event got in its way; both sides are looked at again.
-      if (!isRetryable(error)) throw error;
-    }
-  }
-
-  private async remember(walk: Pick<ReconciliationCursor, 'provider' | 'phase' | 'position'>, run: Run): Promise<void> {
-    if (run.resumes) await this.repository.saveWalk(walk);
-  }
-
-  private measure(provider: BillingProviderName, differences: Difference[]): void {
+  private measure(provider: BillingProviderName, counts: ReconciliationSummary['counts']): void {
     for (const kind of KINDS) {
-      const found = differences.filter((difference) => difference.kind === kind);
-      this.gauge.set({ provider, kind, outcome: 'found' }, found.length);
-      this.gauge.set({ provider, kind, outcome: 'repaired' }, found.filter(({ isRepaired }) => isRepaired).length);
+      const { found, repaired } = counts.get(`${kind} ${provider} subscription`) ?? { found: 0, repaired: 0 };
+      this.differences.set({ provider, kind, outcome: 'found' }, found);
+      this.differences.set({ provider, kind, outcome: 'repaired' }, repaired);
     }
   }
 
   private aMinuteAgo(): Date {
     return new Date(this.clock.now().getTime() - MINUTE_MS);
   }
-}
-
-const ANOTHER_ACCOUNT = ': this looks like the key of another account. They were left as they are; --force repairs all the same.';
-
-/** All of them, however few, or most of many. */
-function isMost(gone: number, of: number): boolean {
-  return (gone > 0 && gone === of) || (gone > FEW && gone > of / 2);
-}
-
-function summaryOf(differences: Difference[]): Summary {
-  const counts: Summary['counts'] = new Map();
-  for (const { kind, provider } of differences) counts.set(`${kind} ${provider}`, (counts.get(`${kind} ${provider}`) ?? 0) + 1);
-  return { counts, found: differences.length, repaired: differences.filter(({ isRepaired }) => isRepaired).length };
 }

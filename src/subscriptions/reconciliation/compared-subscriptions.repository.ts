@@ -6,10 +6,10 @@ import { type ReconciliationCursor, reconciliationCursors } from './reconciliati
 import { LIVE_STATUSES } from './subscription-comparison.js';
 import { type Subscription, subscriptions } from '../subscriptions.table.js';
 
-/** Older than any id. */
+/** Sorts before any id. */
 const NIL = '00000000-0000-0000-0000-000000000000';
 
-/** Statements about rows that are held against what their provider says when it is asked. */
+/** Subscriptions that are compared with their provider. */
 @Injectable()
 export class ComparedSubscriptionsRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
@@ -22,7 +22,7 @@ export class ComparedSubscriptionsRepository {
       .where(and(eq(subscriptions.provider, provider), inArray(subscriptions.providerSubscriptionId, providerSubscriptionIds)));
   }
 
-  /** Of what we believe alive, by our ids. */
+  /** Live subscriptions, sorted by our ids. */
   async listLive(provider: BillingProviderName, { after, limit }: { after: string | null; limit: number }): Promise<Subscription[]> {
     return this.db
       .select()
@@ -37,7 +37,7 @@ export class ComparedSubscriptionsRepository {
     return row!.live;
   }
 
-  /** The provider's ids of some that we believe alive, others than those that are named. */
+  /** The provider's ids of random live subscriptions. */
   async sampleLive(provider: BillingProviderName, { except, limit }: { except: string[]; limit: number }): Promise<string[]> {
     const rows = await this.db
       .select({ id: subscriptions.providerSubscriptionId })
@@ -48,7 +48,7 @@ export class ComparedSubscriptionsRepository {
     return rows.map(({ id }) => id!);
   }
 
-  /** Takes some whose time to be asked about has come, until a later time. */
+  /** Leases subscriptions that are due for a check, until a later time. */
   async claimDue({ now, until, limit }: { now: Date; until: Date; limit: number }, db: Queryable = this.db): Promise<Subscription[]> {
     const due = db
       .select({ id: subscriptions.id })
@@ -60,7 +60,7 @@ export class ComparedSubscriptionsRepository {
     return db.update(subscriptions).set({ checkAt: until }).where(inArray(subscriptions.id, due)).returning();
   }
 
-  /** Unless something has written the row since it was claimed. */
+  /** Sets the next check, unless the row was written since it was leased. */
   async postpone({ id, checkAt: claimedUntil }: Subscription, until: Date, db: Queryable = this.db): Promise<void> {
     await db
       .update(subscriptions)
@@ -68,20 +68,20 @@ export class ComparedSubscriptionsRepository {
       .where(and(eq(subscriptions.id, id), eq(subscriptions.checkAt, claimedUntil!)));
   }
 
-  async findWalk(provider: BillingProviderName, db: Queryable = this.db): Promise<ReconciliationCursor | undefined> {
-    const [walk] = await db.select().from(reconciliationCursors).where(eq(reconciliationCursors.provider, provider));
-    return walk;
+  async findCursor(provider: BillingProviderName, db: Queryable = this.db): Promise<ReconciliationCursor | undefined> {
+    const [cursor] = await db.select().from(reconciliationCursors).where(eq(reconciliationCursors.provider, provider));
+    return cursor;
   }
 
-  async saveWalk(walk: Pick<ReconciliationCursor, 'provider' | 'phase' | 'position'>, db: Queryable = this.db): Promise<void> {
-    const { phase, position } = walk;
+  async saveCursor(cursor: Pick<ReconciliationCursor, 'provider' | 'phase' | 'position'>, db: Queryable = this.db): Promise<void> {
+    const { phase, position } = cursor;
     await db
       .insert(reconciliationCursors)
-      .values(walk)
+      .values(cursor)
       .onConflictDoUpdate({ target: reconciliationCursors.provider, set: { phase, position, updatedAt: new Date() } });
   }
 
-  async deleteWalk(provider: BillingProviderName, db: Queryable = this.db): Promise<void> {
+  async deleteCursor(provider: BillingProviderName, db: Queryable = this.db): Promise<void> {
     await db.delete(reconciliationCursors).where(eq(reconciliationCursors.provider, provider));
   }
 }

@@ -15,7 +15,7 @@ interface Counts {
 
 const COUNTED_MS = 60_000;
 
-/** Looks after living subscriptions that nobody has, or that give nobody anything. */
+/** Reports live subscriptions without an owner or a known product, and cancels those of deleted owners. */
 @Injectable()
 export class OrphanMonitor implements OnModuleInit {
   private readonly logger = new Logger(OrphanMonitor.name);
@@ -34,7 +34,7 @@ export class OrphanMonitor implements OnModuleInit {
     const count = async () => this.count();
     new Gauge({
       name: 'tenantry_subscriptions_odd',
-      help: 'Living subscriptions that nobody owns (ownerless), or of products in no plan (unknown_product), a minute old at most',
+      help: 'Live subscriptions without an owner (ownerless), or with a product of no plan (unknown_product), at most a minute old',
       labelNames: ['kind'],
       registers: [metrics.registry],
       collect: async function () {
@@ -45,7 +45,7 @@ export class OrphanMonitor implements OnModuleInit {
     });
     new Gauge({
       name: 'tenantry_payments_returned',
-      help: 'Payments that were refunded or are disputed, by what became of them, a minute old at most',
+      help: 'Refunded and disputed payments by status, at most a minute old',
       labelNames: ['status'],
       registers: [metrics.registry],
       collect: async function () {
@@ -58,19 +58,19 @@ export class OrphanMonitor implements OnModuleInit {
   onModuleInit(): void {
     this.jobs.register({
       name: 'watch_subscriptions',
-      description: 'Logs living subscriptions that nobody owns or whose product is in no plan, and open disputes',
+      description: 'Logs live subscriptions without an owner or with a product of no plan, and open disputes',
       everySeconds: 300,
       run: () => this.watch(),
     });
     this.jobs.register({
       name: 'end_subscriptions',
-      description: 'Has subscriptions ended that owners are charged for who are gone',
+      description: 'Cancels subscriptions of deleted owners',
       everySeconds: 3600,
       run: (signal) => sweepInBatches(signal, (limit) => this.owners.cancelOrphans(limit)),
     });
   }
 
-  /** Whoever scrapes often must not have all living ones read each time. */
+  /** Cached, so that frequent scrapes do not read all live subscriptions each time. */
   private async count(): Promise<Counts> {
     if (this.counted === undefined || Date.now() > this.counted.at + COUNTED_MS) this.counted = { at: Date.now(), counts: this.countAll() };
     try {
@@ -86,16 +86,14 @@ export class OrphanMonitor implements OnModuleInit {
     return { oddities, returned };
   }
 
-  /** It takes a person to say whose, or what, they are. */
+  /** An operator has to decide about these. */
   private async watch(): Promise<number> {
     const { oddities, returned } = await this.countAll();
     const { ownerless, unknownProduct } = oddities;
     const disputed = returned.get('disputed') ?? 0;
-    if (disputed > 0) this.logger.warn({ count: disputed }, `${disputed} payments are disputed: answer the disputes at their provider`);
-    if (ownerless > 0)
-      this.logger.error({ count: ownerless }, `${ownerless} living subscriptions belong to nobody: link them, or end them`);
-    if (unknownProduct > 0)
-      this.logger.error({ count: unknownProduct }, `${unknownProduct} living subscriptions are of products in no plan`);
+    if (disputed > 0) this.logger.warn({ count: disputed }, `${disputed} payments are disputed: answer the disputes at the provider`);
+    if (ownerless > 0) this.logger.error({ count: ownerless }, `${ownerless} live subscriptions have no owner: link or cancel them`);
+    if (unknownProduct > 0) this.logger.error({ count: unknownProduct }, `${unknownProduct} live subscriptions have a product of no plan`);
     return ownerless + unknownProduct + disputed;
   }
 }

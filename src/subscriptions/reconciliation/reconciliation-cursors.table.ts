@@ -6,12 +6,12 @@ export const WALK_PHASES = ['theirs', 'ours'] as const;
 
 export const walkPhase = pgEnum('billing_walk_phase', WALK_PHASES);
 
-/** How far the nightly comparison with a provider has come, for the run that goes on where one was cut off. */
+/** How far the nightly reconciliation with a provider has come. An interrupted run resumes there. */
 export const reconciliationCursors = pgTable('billing_walks', {
   provider: billingProvider('provider').primaryKey(),
-  /** First what they have, then what of ours they did not show. */
+  /** First what the provider lists, then our rows that it did not list. */
   phase: walkPhase('phase').notNull(),
-  /** Where the phase goes on: a place in the provider's list, or the last of our ids; null at its beginning. */
+  /** A position in the provider's list, or the last id of ours; null at the start of a phase. */
   position: text('position'),
   ...timestamps(),
 });

@@ -15,26 +15,23 @@ import type { Subscription } from '../subscriptions.table.js';
 import { SyncedSubscriptionsService } from '../sync/synced-subscriptions.service.js';
 
 const BATCH = 10;
-/** Longer than it takes to ask about a batch. A process that dies has it asked about again then. */
+/** Longer than a batch takes. After it, the rows of a dead process are due again. */
 const CLAIM_MS = 3_600_000;
-/** How soon a provider is asked again that did not answer. */
+/** The pause after a provider was unavailable. */
 const RETRY_MS = 5 * 60_000;
 
-/** What became of a row that was asked about; `overtaken` is one that an event wrote meanwhile. */
+/** The result of a check; `overtaken` if an event wrote the row first. */
 type Outcome = 'confirmed' | 'gone' | 'overtaken' | 'unreadable' | 'unanswered';
 
-/** One run: what was learned of the providers is not asked for again. */
+/** What one run has learned about the providers. */
 interface Run {
   signal: AbortSignal;
-  /** Those that do not answer. */
+  /** Unavailable providers. */
   away: Set<string>;
   isOurAccount: Map<string, boolean>;
 }
 
-/**
- * Asks the providers about subscriptions whose date is over without an event: it may have been renewed or ended,
- * and only they know. Until one answers, the row stays as it is, and its state says that it is unconfirmed.
- */
+/** Asks the providers about subscriptions that passed a date without an event (docs/decisions/0045). */
 @Injectable()
 export class RenewalChecks implements OnModuleInit {
   private readonly logger = new Logger(RenewalChecks.name);
@@ -52,7 +49,7 @@ export class RenewalChecks implements OnModuleInit {
   ) {
     this.checks = new Counter({
       name: 'tenantry_subscription_checks_total',
-      help: 'Subscriptions whose date was over without an event, by what came of asking their provider',
+      help: 'Subscriptions that passed a date without an event, by the result of asking their provider',
       labelNames: ['provider', 'outcome'],
       registers: [metrics.registry],
     });
@@ -61,13 +58,13 @@ export class RenewalChecks implements OnModuleInit {
   onModuleInit(): void {
     this.jobs.register({
       name: 'confirm_subscriptions',
-      description: 'Asks the billing providers about subscriptions whose date is over without an event',
+      description: 'Asks the billing providers about subscriptions that passed a date without an event',
       everySeconds: 60,
       run: (signal) => this.confirmDue(signal),
     });
   }
 
-  /** Answers how many were asked about. */
+  /** Returns the number of checked subscriptions. */
   async confirmDue(signal: AbortSignal): Promise<number> {
     const run: Run = { signal, away: new Set(), isOurAccount: new Map() };
     for (let total = 0; ;) {
@@ -81,14 +78,14 @@ export class RenewalChecks implements OnModuleInit {
 
   private async check(row: Subscription, run: Run): Promise<Outcome> {
     const provider = this.providers.get(row.provider);
-    if (provider?.isConfigured !== true) return this.leave(row, run, `There is no key to the API of ${row.provider}`);
+    if (provider?.isConfigured !== true) return this.leave(row, run, `There is no key to the API of ${row.provider}.`);
     if (run.away.has(row.provider) || run.signal.aborted) return this.postpone(row);
     try {
       return await this.ask(provider, row, run);
     } catch (error) {
       if (run.signal.aborted || isRetryable(error)) return this.postpone(row);
       if (!(error instanceof BillingProviderFailed)) throw error;
-      // What it refuses may be wrong with this one only.
+      // A refusal may concern this subscription only.
       return error.isRetryable ? this.leave(row, run, error) : this.refused(row, error);
     }
   }
@@ -106,19 +103,19 @@ export class RenewalChecks implements OnModuleInit {
       this.logger.error({ subscriptionId: row.id, provider: provider.name }, `A subscription cannot be confirmed: ${why}`);
       return 'unreadable';
     }
-    const context = { version: version, actor: SYSTEM, expectedVersion: keyOfRow(row) };
+    const context = { version, actor: SYSTEM, expectedVersion: keyOfRow(row) };
     return (await this.db.transaction((tx) => this.synced.apply(snapshot, context, tx))) ? 'confirmed' : 'overtaken';
   }
 
   private async isOurAccount(provider: BillingProvider, { providerSubscriptionId }: Subscription, run: Run): Promise<boolean> {
     const known = run.isOurAccount.get(provider.name);
-    // Whom nobody vouches for is not ended: its state says for how long it goes on.
+    // Without a known subscription the account is unconfirmed, so nothing is ended.
     const isOurs = known ?? (await this.reconciliation.isOurAccount(provider, [providerSubscriptionId!], run.signal)) === true;
     run.isOurAccount.set(provider.name, isOurs);
     return isOurs;
   }
 
-  /** Told once in a run; the others of that provider need not be tried. */
+  /** Logs once in a run, and skips the other subscriptions of the provider. */
   private async leave(row: Subscription, run: Run, why: string | Error): Promise<Outcome> {
     if (!run.away.has(row.provider)) {
       const err = why instanceof Error ? why : undefined;

@@ -1,18 +1,14 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { SubscriptionSnapshot, ProviderSubscription } from '../sync/billing-provider.port.js';
+import type { Finding } from '../../sync/reconciliation.port.js';
 import { claimsFromHints } from '../customers/owner-claims.js';
 import { CHARGED_STATUSES } from '../subscription-state.js';
 import type { Subscription, SubscriptionStatus } from '../subscriptions.table.js';
 
-/** The statuses of what we believe alive. */
+/** The statuses of live subscriptions. */
 export const LIVE_STATUSES: SubscriptionStatus[] = ['incomplete', ...CHARGED_STATUSES];
 
-/** How a row and what its provider says differ. */
-export interface Finding {
-  /** They have it and we do not; both have it, but not the same; we believe it alive and they do not have it. */
-  kind: 'missing' | 'stale' | 'extra';
-  /** What differs, and why nothing can be done about it. */
-  what: string[];
+interface SubscriptionDifference extends Pick<Finding, 'kind' | 'details'> {
   isRepairable: boolean;
 }
 
@@ -37,53 +33,61 @@ const COMPARED = [
 ] as const;
 
 /**
- * Holds a row against what its provider says, by the rules by which its events write it.
+ * Compares a row with its provider's subscription, by the rules by which events write it.
  *
- * @param young whatever began after it is left alone where one side does not have it: its events are under way
+ * @param settledBefore later subscriptions are neither missing nor extra: their events may still arrive
  */
-export function compare(row: Subscription | undefined, remote: ProviderSubscription | undefined, young: Date): Finding | undefined {
+export function compareSubscription(
+  row: Subscription | undefined,
+  remote: ProviderSubscription | undefined,
+  settledBefore: Date,
+): SubscriptionDifference | undefined {
   if (remote === undefined) {
-    const isExtra = row !== undefined && LIVE_STATUSES.includes(row.status) && row.createdAt < young;
-    return isExtra ? { kind: 'extra', what: [], isRepairable: true } : undefined;
+    const isExtra = row !== undefined && LIVE_STATUSES.includes(row.status) && row.createdAt < settledBefore;
+    return isExtra ? { kind: 'extra', details: [], isRepairable: true } : undefined;
   }
   const { snapshot, readError, omittedFields } = remote;
   const kind = row === undefined ? 'missing' : 'stale';
-  if (snapshot === undefined) return { kind, what: [readError ?? 'cannot be read'], isRepairable: false };
+  if (snapshot === undefined) return { kind, details: [readError ?? 'cannot be read'], isRepairable: false };
   if (row === undefined) {
-    const isYoung = snapshot.startedAt !== null && snapshot.startedAt >= young;
-    return isYoung ? undefined : { kind, what: [], isRepairable: true };
+    const isRecent = snapshot.startedAt !== null && snapshot.startedAt >= settledBefore;
+    return isRecent ? undefined : { kind, details: [], isRepairable: true };
   }
-  const what = differences(row, snapshot, omittedFields);
-  if (what.length === 0) return undefined;
-  if (isOlder(remote, row)) return { kind, what: [...what, 'the answer is older than an event of it'], isRepairable: false };
-  return { kind, what, isRepairable: true };
+  const details = differingFields(row, snapshot, omittedFields);
+  if (details.length === 0) return undefined;
+  if (isOlder(remote, row)) return { kind, details: [...details, 'the answer is older than an event of it'], isRepairable: false };
+  return { kind, details, isRepairable: true };
 }
 
-/** Whether an event has told of a later change than the answer knows of: a replica may lag. */
+/** Whether the API's answer is older than the last event: a replica of the provider may lag. */
 export function isOlder({ version }: ProviderSubscription, row: Subscription): boolean {
   return momentOf(version.modifiedAt) < momentOf(row.eventModifiedAt);
 }
 
-/** What was never changed is older than any change. */
+/** `-infinity` is older than any change. */
 function momentOf(text: string): number {
   return text === '-infinity' ? Number.NEGATIVE_INFINITY : Date.parse(text);
 }
 
-/** Whether an event told until when this failed renewal is borne with, which a guess must not take the place of. */
+/** Whether an event has set the end of this grace period. The guess of an API answer must not replace it. */
 export function hasReportedGrace(
   { pastDueUntil }: Pick<Subscription, 'pastDueUntil'>,
   { isGraceEstimated, currentPeriodEnd }: Pick<SubscriptionSnapshot, 'isGraceEstimated' | 'currentPeriodEnd'>,
 ): boolean {
-  // One that was over when this period ended was of an earlier renewal.
+  // A grace that ended before this period belongs to an earlier renewal.
   return isGraceEstimated === true && pastDueUntil !== null && (currentPeriodEnd === null || pastDueUntil > currentPeriodEnd);
 }
 
-function differences(
+function differingFields(
   row: Subscription,
   snapshot: SubscriptionSnapshot,
   omittedFields: ProviderSubscription['omittedFields'] = [],
 ): string[] {
-  const told = { ...snapshot, providerCustomerId: snapshot.customer.providerCustomerId, ownerClaims: claimsFromHints(snapshot.ownerHints) };
-  const unknown: string[] = hasReportedGrace(row, snapshot) ? [...omittedFields, 'pastDueUntil'] : omittedFields;
-  return COMPARED.filter((field) => !unknown.includes(field) && !isDeepStrictEqual(row[field], told[field]));
+  const values = {
+    ...snapshot,
+    providerCustomerId: snapshot.customer.providerCustomerId,
+    ownerClaims: claimsFromHints(snapshot.ownerHints),
+  };
+  const ignored: string[] = hasReportedGrace(row, snapshot) ? [...omittedFields, 'pastDueUntil'] : omittedFields;
+  return COMPARED.filter((field) => !ignored.includes(field) && !isDeepStrictEqual(row[field], values[field]));
 }

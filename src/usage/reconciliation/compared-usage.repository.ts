@@ -9,7 +9,7 @@ import { usageHolds } from '../holds/usage-holds.table.js';
 import { usageQuotas } from '../quotas/usage-quotas.table.js';
 import { usageRollups } from '../rollups/usage-rollups.table.js';
 
-/** What is counted of an hour, by its column. */
+/** The counts of an hour and their columns. */
 export const COUNTS = {
   events: 'events',
   inputTokens: 'input_tokens',
@@ -21,23 +21,23 @@ export const COUNTS = {
 } as const;
 export type Counts = Record<keyof typeof COUNTS, number>;
 
-type Side = 'told_' | 'counted_';
-/** Sums of bigints come as text. */
+type Side = 'stored_' | 'actual_';
+/** `pg` returns sums of bigints as text. */
 type HourRow = Record<`${Side}${(typeof COUNTS)[keyof typeof COUNTS]}`, string> & {
   hour: string;
   model: string;
   actor_user_id: string | null;
-  is_told: boolean;
+  is_stored: boolean;
 };
 
-/** An hour whose rollup and events do not agree. */
+/** An hour where the rollup differs from the events. */
 export interface HourDifference {
   hour: Date;
   model: string;
   actorUserId: string | null;
-  /** Undefined where there is no rollup. */
-  told: Counts | undefined;
-  counted: Counts;
+  /** Undefined if there is no rollup. */
+  stored: Counts | undefined;
+  actual: Counts;
 }
 
 export interface QuotaCounts {
@@ -46,12 +46,12 @@ export interface QuotaCounts {
   held: number;
 }
 
-/** Reads of events, and of what should agree with them, by owner; and how they are brought together. */
+/** Reads the events of an owner and what is derived from them, and repairs the latter. */
 @Injectable()
 export class ComparedUsageRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
-  /** By their ids; from the first one where none is given. */
+  /** The next owner with any usage, by id. */
   async findOwnerAfter(ownerId = FIRST_ID, db: Queryable = this.db): Promise<string | undefined> {
     const firsts = [usage, usageRollups, usageQuotas, usageHolds, usageEventIds].map(
       (table) => sql`(SELECT owner_id FROM ${table} WHERE owner_id > ${ownerId} ORDER BY owner_id LIMIT 1)`,
@@ -62,7 +62,7 @@ export class ComparedUsageRepository {
     return rows[0]?.owner_id;
   }
 
-  /** How many events the rollups tell of, in order of the hours. */
+  /** The number of events in the rollups of each hour, sorted by hour. */
   async listHours(ownerId: string, from: Date, db: Queryable): Promise<{ hour: Date; events: number }[]> {
     const rows = await db
       .select({ hour: usageRollups.hour, events: sql<string>`sum(${usageRollups.events})` })
@@ -82,30 +82,30 @@ export class ComparedUsageRepository {
 
   async compareHours(ownerId: string, range: Range, db: Queryable): Promise<HourDifference[]> {
     const sums = columns(
-      (column) => sql`coalesce(sum(${column}) FILTER (WHERE is_told), 0) AS ${told(column)},
-      coalesce(sum(${column}) FILTER (WHERE NOT is_told), 0) AS ${counted(column)}`,
+      (column) => sql`coalesce(sum(${column}) FILTER (WHERE is_stored), 0) AS ${storedColumn(column)},
+      coalesce(sum(${column}) FILTER (WHERE NOT is_stored), 0) AS ${actualColumn(column)}`,
     );
     const { rows } = await db.execute<HourRow>(
       sql`SELECT * FROM (
-            SELECT hour, model, actor_user_id, bool_or(is_told) AS is_told, ${sums} FROM (
-              SELECT hour, model, actor_user_id, true AS is_told, ${columns((column) => column)} FROM ${usageRollups}
+            SELECT hour, model, actor_user_id, bool_or(is_stored) AS is_stored, ${sums} FROM (
+              SELECT hour, model, actor_user_id, true AS is_stored, ${columns((column) => column)} FROM ${usageRollups}
                WHERE owner_id = ${ownerId} AND ${within(sql`hour`, range)}
               UNION ALL
               SELECT date_trunc('hour', occurred_at, 'UTC'), model, actor_user_id, false, ${columns((column) => column)} FROM (SELECT *, 1 AS events FROM ${usage}) AS events
                WHERE owner_id = ${ownerId} AND ${within(sql`occurred_at`, range)}
             ) AS both_sides GROUP BY hour, model, actor_user_id
-          ) AS hours WHERE (${columns(told)}) <> (${columns(counted)}) ORDER BY hour, model, actor_user_id`,
+          ) AS hours WHERE (${columns(storedColumn)}) <> (${columns(actualColumn)}) ORDER BY hour, model, actor_user_id`,
     );
     return rows.map((row) => ({
       hour: new Date(row.hour),
       model: row.model,
       actorUserId: row.actor_user_id,
-      told: row.is_told ? countsOf(row, 'told_') : undefined,
-      counted: countsOf(row, 'counted_'),
+      stored: row.is_stored ? countsOf(row, 'stored_') : undefined,
+      actual: countsOf(row, 'actual_'),
     }));
   }
 
-  /** What the events of a range come to, by the period that counts them. */
+  /** Sums the events of a range by usage period. */
   async sumPeriods(
     ownerId: string,
     range: Range,
@@ -138,7 +138,7 @@ export class ComparedUsageRepository {
     return rows.map(({ periodStart, held }) => ({ periodStart, held: Number(held) }));
   }
 
-  /** Ids of events that would be recorded again if they came again. */
+  /** Ids of events that would be recorded a second time. */
   async listMissingIds(ownerId: string, range: Range, db: Queryable): Promise<string[]> {
     const { rows } = await db.execute<{ event_id: string }>(
       sql`SELECT event_id FROM ${usage} AS u WHERE owner_id = ${ownerId} AND ${within(sql`occurred_at`, range)}
@@ -147,7 +147,7 @@ export class ComparedUsageRepository {
     return rows.map((row) => row.event_id);
   }
 
-  /** Of so many ids at most, and the last of them. */
+  /** Counts up to `limit` ids, and returns the last one. */
   async countIds(
     ownerId: string,
     { after, limit }: { after: string; limit: number },
@@ -160,14 +160,14 @@ export class ComparedUsageRepository {
     return { count: Number(rows[0]!.count), last: rows[0]!.last };
   }
 
-  /** Two repairs of an owner at once would add what is missing twice. */
+  /** Two concurrent repairs of an owner would add the difference twice. */
   async lockRepairs(ownerId: string, db: Queryable): Promise<void> {
     await db.execute(sql`SELECT pg_advisory_xact_lock(hashtextextended(${`usage_repairs:${ownerId}`}, 0))`);
   }
 
   /**
-   * Adds to a quota, and makes it where there is none: for the month that its start begins. An owner whose kind no
-   * event tells is an organization if there is one of that id.
+   * Adds to a quota. A missing quota is created for one month from its start. If no event names the owner's kind, the
+   * owner is an organization if one has this id.
    */
   async addToQuota(ownerId: string, periodStart: Date, { used, overrun, held }: QuotaCounts, now: Date, db: Queryable): Promise<void> {
     const start = sql`${periodStart.toISOString()}::timestamptz`;
@@ -181,7 +181,7 @@ export class ComparedUsageRepository {
     );
   }
 
-  /** Of these hours, those that count nothing. */
+  /** Deletes the rollups of these hours that count nothing. */
   async deleteEmptyRollups(ownerId: string, hours: Date[], db: Queryable): Promise<void> {
     const given = sql`${sql.param(hours.map((hour) => hour.toISOString()))}::timestamptz[]`;
     await db.execute(
@@ -189,7 +189,7 @@ export class ComparedUsageRepository {
     );
   }
 
-  /** What they said is not known any more: an empty fingerprint. */
+  /** The content of the events is unknown, so their fingerprint is empty. */
   async insertIds(ownerId: string, eventIds: string[], now: Date, db: Queryable): Promise<void> {
     await db.execute(
       sql`INSERT INTO ${usageEventIds} (owner_id, event_id, fingerprint, created_at)
@@ -206,8 +206,8 @@ function columns(expression: (column: SQL) => SQL): SQL {
   return sql.join(all, sql`, `);
 }
 
-const told = (column: SQL) => sql.join([sql.raw('told_'), column]);
-const counted = (column: SQL) => sql.join([sql.raw('counted_'), column]);
+const storedColumn = (column: SQL) => sql.join([sql.raw('stored_'), column]);
+const actualColumn = (column: SQL) => sql.join([sql.raw('actual_'), column]);
 
 function within(column: SQL, { from, to }: Range): SQL {
   return sql`${column} >= ${from.toISOString()}::timestamptz AND ${column} < ${to.toISOString()}::timestamptz`;

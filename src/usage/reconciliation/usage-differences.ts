@@ -1,97 +1,87 @@
+import type { Finding } from '../../sync/reconciliation.port.js';
 import { type Counts, COUNTS, type HourDifference, type QuotaCounts } from './compared-usage.repository.js';
-
-export interface Difference {
-  kind: 'rollup' | 'quota' | 'id' | 'ids';
-  /** Which one: the owner first. */
-  name: string;
-  /** What is there instead of what should be. */
-  what: string[];
-}
 
 export interface QuotaDifference {
   periodStart: Date;
-  /** Undefined where there is no quota. */
-  told: QuotaCounts | undefined;
-  counted: QuotaCounts;
+  /** Undefined if there is no quota. */
+  stored: QuotaCounts | undefined;
+  actual: QuotaCounts;
 }
 
-/** All that differs of one owner, at one moment. */
-export interface Findings {
+/** What differs for one owner, in one snapshot. */
+export interface OwnerDifferences {
   hours: HourDifference[];
   quotas: QuotaDifference[];
-  /** Of events that would be recorded again if they came again. */
+  /** Ids of events that would be recorded a second time. */
   missingIds: string[];
-  /** Of all events that were ever recorded, beside the missing ones. */
-  ids: { told: number; counted: number };
+  /** The number of ids with the missing ones, and of all events ever recorded. */
+  ids: { stored: number; actual: number };
 }
-
-const QUOTA_COUNTS = ['used', 'overrun', 'held'] as const;
 
 interface OfPeriod {
   periodStart: Date;
 }
 
-/** Compares the quotas with what events and live holds come to; of a period there may be several sums. */
+const QUOTA_COUNTS = ['used', 'overrun', 'held'] as const;
+
+/** Compares quotas with the sums of events and live holds. A period can have several sums. */
 export function compareQuotas(quotas: (OfPeriod & QuotaCounts)[], sums: (OfPeriod & Partial<QuotaCounts>)[]): QuotaDifference[] {
   const periods = new Map<number, QuotaDifference>();
   const periodOf = ({ periodStart }: OfPeriod): QuotaDifference => {
     const known = periods.get(periodStart.getTime());
-    const period = known ?? { periodStart, told: undefined, counted: { used: 0, overrun: 0, held: 0 } };
+    const period = known ?? { periodStart, stored: undefined, actual: { used: 0, overrun: 0, held: 0 } };
     periods.set(periodStart.getTime(), period);
     return period;
   };
-  for (const quota of quotas) periodOf(quota).told = quota;
-  for (const sum of sums) for (const name of QUOTA_COUNTS) periodOf(sum).counted[name] += sum[name] ?? 0;
+  for (const quota of quotas) periodOf(quota).stored = quota;
+  for (const sum of sums) for (const name of QUOTA_COUNTS) periodOf(sum).actual[name] += sum[name] ?? 0;
   return [...periods.values()]
-    .filter(({ told, counted }) => told === undefined || differing(QUOTA_COUNTS, told, counted).length > 0)
+    .filter(({ stored, actual }) => stored === undefined || QUOTA_COUNTS.some((name) => stored[name] !== actual[name]))
     .sort((a, b) => a.periodStart.getTime() - b.periodStart.getTime());
 }
 
-export function describe(ownerId: string, { hours, quotas, missingIds, ids }: Findings): Difference[] {
+export function describe(
+  ownerId: string,
+  { hours, quotas, missingIds, ids }: OwnerDifferences,
+  repair: NonNullable<Finding['repair']>,
+): Finding[] {
+  const countNames = Object.keys(COUNTS) as (keyof Counts)[];
   return [
-    ...hours.map(({ hour, model, actorUserId, told, counted }) => ({
-      kind: 'rollup' as const,
-      name: `${ownerId} ${hour.toISOString()} ${model} ${actorUserId ?? '-'}`,
-      what: describeCounts(Object.keys(COUNTS) as (keyof Counts)[], told, counted),
-    })),
-    ...quotas.map(({ periodStart, told, counted }) => ({
-      kind: 'quota' as const,
-      name: `${ownerId} ${periodStart.toISOString()}`,
-      what: describeCounts(QUOTA_COUNTS, told, counted),
-    })),
-    ...missingIds.map((eventId) => ({ kind: 'id' as const, name: `${ownerId} ${eventId}`, what: ['missing'] })),
-    ...(ids.told === ids.counted ? [] : [{ kind: 'ids' as const, name: ownerId, what: [insteadOf(ids.told, ids.counted)] }]),
+    ...hours.map(({ hour, model, actorUserId, stored, actual }) => {
+      const id = `${ownerId} ${hour.toISOString()} ${model} ${actorUserId ?? '-'}`;
+      return { ...describeCounts(countNames, stored, actual), resource: 'rollup', id, repair };
+    }),
+    ...quotas.map(({ periodStart, stored, actual }) => {
+      const id = `${ownerId} ${periodStart.toISOString()}`;
+      return { ...describeCounts(QUOTA_COUNTS, stored, actual), resource: 'quota', id, repair };
+    }),
+    ...missingIds.map((eventId) => ({ kind: 'missing' as const, resource: 'event id', id: `${ownerId} ${eventId}`, details: [], repair })),
+    ...describeIds(ownerId, ids),
   ];
 }
 
-/** Nobody knows which events an id too many, or a sealed hour that was changed, is of. */
-export function isRepairable({ kind }: Difference): boolean {
-  return kind !== 'ids';
-}
-
-/** What has to be added to what is there. */
-export function missingOf<Name extends string>(
-  told: Record<Name, number> | undefined,
-  counted: Record<Name, number>,
+/** The difference that has to be added to what is stored. */
+export function missingFrom<Name extends string>(
+  stored: Record<Name, number> | undefined,
+  actual: Record<Name, number>,
 ): Record<Name, number> {
-  const names = Object.keys(counted) as Name[];
-  return Object.fromEntries(names.map((name) => [name, counted[name] - (told?.[name] ?? 0)])) as Record<Name, number>;
+  const names = Object.keys(actual) as Name[];
+  return Object.fromEntries(names.map((name) => [name, actual[name] - (stored?.[name] ?? 0)])) as Record<Name, number>;
 }
 
 function describeCounts<Name extends string>(
   names: readonly Name[],
-  told: Record<Name, number> | undefined,
-  counted: Record<Name, number>,
-): string[] {
-  const there = told ?? (Object.fromEntries(names.map((name) => [name, 0])) as Record<Name, number>);
-  const list = differing(names, there, counted).map((name) => `${name} ${insteadOf(there[name], counted[name])}`);
-  return told === undefined ? ['missing', ...list] : list;
+  stored: Record<Name, number> | undefined,
+  actual: Record<Name, number>,
+): Pick<Finding, 'kind' | 'details'> {
+  const details = names
+    .map((name) => ({ name, from: stored?.[name] ?? 0, to: actual[name] }))
+    .filter(({ from, to }) => from !== to)
+    .map(({ name, from, to }) => `${name} ${from} instead of ${to}`);
+  return { kind: stored === undefined ? 'missing' : 'stale', details };
 }
 
-function differing<Name extends string>(names: readonly Name[], told: Record<Name, number>, counted: Record<Name, number>): Name[] {
-  return names.filter((name) => told[name] !== counted[name]);
-}
-
-function insteadOf(told: number, counted: number): string {
-  return `${told} instead of ${counted}`;
+/** Not repairable: nobody knows the event of a surplus id, or what a pruned hour has counted. */
+function describeIds(ownerId: string, { stored, actual }: OwnerDifferences['ids']): Finding[] {
+  return stored === actual ? [] : [{ kind: 'stale', resource: 'id count', id: ownerId, details: [`${stored} instead of ${actual}`] }];
 }

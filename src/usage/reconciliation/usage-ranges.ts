@@ -1,10 +1,10 @@
 import type { Range } from '../../platform/time/moments.js';
 
 /**
- * Divides time so that no part has many more events than told, by what is known of each hour; one hour is never
- * divided. Together the parts are all of it, also where nothing is known.
+ * Splits a time range so that no part has many more than `most` events, by the known events of each hour. An hour is
+ * never split. The parts cover the whole range.
  *
- * @param hours in order
+ * @param hours sorted by time
  */
 export function rangesOf(hours: { hour: Date; events: number }[], { from, to, most }: Range & { most: number }): Range[] {
   const ranges: Range[] = [];

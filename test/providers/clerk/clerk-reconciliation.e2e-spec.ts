@@ -5,7 +5,8 @@ import { DATABASE, type Database } from '../../../src/platform/database/database
 import { createApp } from '../../../src/create-app.js';
 import type { User } from '../../../src/users/users.table.js';
 import { ClerkApi } from '../../../src/providers/clerk/clerk-api.client.js';
-import { ClerkReconciliation, type Difference, type Options } from '../../../src/providers/clerk/clerk-reconciliation.service.js';
+import { ClerkReconciliation } from '../../../src/providers/clerk/clerk-reconciliation.service.js';
+import type { Difference, ReconciliationOptions } from '../../../src/sync/reconciliation.port.js';
 import { ClerkSync } from '../../../src/providers/clerk/clerk-sync.service.js';
 import { ClerkWebhooks } from '../../../src/providers/clerk/clerk-webhooks.service.js';
 import { type ClerkApiSimulator, type ClerkMembership, type ClerkObject, startClerkApiSimulator } from '../../simulators/clerk-api.js';
@@ -71,12 +72,12 @@ describe('reconciliation with Clerk', () => {
     await app.get<Database>(DATABASE).transaction((tx) => app.get(ClerkWebhooks).apply({ ...event, payload }, tx));
   };
 
-  const reconcile = async (options: Options = {}, on = app) => {
+  const reconcile = async (options: ReconciliationOptions = {}, on = app) => {
     const differences: Difference[] = [];
     const { found, repaired } = await on.get(ClerkReconciliation).reconcile({ ...options, onDifference: (one) => differences.push(one) });
     expect([found, repaired]).toEqual([differences.length, differences.filter(({ isRepaired }) => isRepaired).length]);
-    return differences.map(({ kind, object, id, what, isRepaired }) =>
-      [kind, object, id, ...(what.length === 0 ? [] : [`(${what.join(', ')})`]), ...(isRepaired ? ['repaired'] : [])].join(' '),
+    return differences.map(({ kind, resource, id, details, isRepaired }) =>
+      [kind, resource, id, ...(details.length === 0 ? [] : [`(${details.join(', ')})`]), ...(isRepaired ? ['repaired'] : [])].join(' '),
     );
   };
 
@@ -608,7 +609,7 @@ describe('reconciliation with Clerk', () => {
       atClerk.user(BOB);
       const before = await rows();
       const sentence =
-        'Clerk does not know 12 of our 22 users: this looks like the key of another instance. Nothing was repaired; --force does it all the same.';
+        'Clerk does not know 12 of our 22 users: this looks like the key of another instance. Nothing was repaired. Use --force to repair anyway.';
       await expect(reconcile({ fix: true }, unsure)).rejects.toThrow(sentence);
       expect(await rows()).toEqual(before);
       expect(await reconcile({}, unsure)).toHaveLength(12 + 10 + 1);

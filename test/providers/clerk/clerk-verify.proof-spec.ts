@@ -1,5 +1,6 @@
 import fc from 'fast-check';
-import { ClerkReconciliation, type Difference, type Options } from '../../../src/providers/clerk/clerk-reconciliation.service.js';
+import { ClerkReconciliation } from '../../../src/providers/clerk/clerk-reconciliation.service.js';
+import type { Difference, ReconciliationOptions } from '../../../src/sync/reconciliation.port.js';
 import { current, type HistoryEvent, living } from '../../simulators/clerk-instance.js';
 import { type ClerkApiSimulator, type ClerkMembership, type ClerkObject, startClerkApiSimulator } from '../../simulators/clerk-api.js';
 import { startTestApp, testEnvironment } from '../../support/app.js';
@@ -112,7 +113,7 @@ describe('after any history of which any events were lost', () => {
       await db.rows(`UPDATE users SET created_at = now() - interval '2 minutes' WHERE created_at > now() - interval '2 minutes'`);
       await db.rows(`UPDATE organizations SET created_at = now() - interval '2 minutes' WHERE created_at > now() - interval '2 minutes'`);
       const reconciliation = t.app.get(ClerkReconciliation);
-      const differences = async (options: Options = {}) => {
+      const differences = async (options: ReconciliationOptions = {}) => {
         const left: Difference[] = [];
         await reconciliation.reconcile({ ...options, onDifference: (one) => one.isRepaired || left.push(one) });
         return { seed, left };

@@ -1,9 +1,6 @@
 import type { NestExpressApplication } from '@nestjs/platform-express';
-import {
-  BillingReconciliation,
-  type Difference,
-  type Options,
-} from '../../../src/subscriptions/reconciliation/billing-reconciliation.service.js';
+import { BillingReconciliation } from '../../../src/subscriptions/reconciliation/billing-reconciliation.service.js';
+import type { Difference, ReconciliationOptions } from '../../../src/sync/reconciliation.port.js';
 import { DodoApi } from '../../../src/providers/dodo/dodo-api.client.js';
 import { PolarApi } from '../../../src/providers/polar/polar-api.client.js';
 import { startTestApp } from '../../support/app.js';
@@ -25,14 +22,14 @@ beforeEach(async () => {
 });
 afterEach(() => world.close());
 
-async function reconcile(options: Options = {}, on: NestExpressApplication = world.app): Promise<string[]> {
+async function reconcile(options: ReconciliationOptions = {}, on: NestExpressApplication = world.app): Promise<string[]> {
   const differences: Difference[] = [];
   const { found, repaired } = await on
     .get(BillingReconciliation)
     .reconcile({ ...options, onDifference: (difference) => differences.push(difference) });
   expect([found, repaired]).toEqual([differences.length, differences.filter(({ isRepaired }) => isRepaired).length]);
-  return differences.map(({ kind, provider, id, what, isRepaired }) =>
-    [kind, provider, id, ...(what.length === 0 ? [] : [`(${what.join(', ')})`]), ...(isRepaired ? ['repaired'] : [])].join(' '),
+  return differences.map(({ kind, resource, id, details, isRepaired }) =>
+    [kind, resource, id, ...(details.length === 0 ? [] : [`(${details.join(', ')})`]), ...(isRepaired ? ['repaired'] : [])].join(' '),
   );
 }
 
@@ -100,7 +97,7 @@ describe.each<ProviderName>(['polar', 'dodo'])('reconciliation with %s', (name) 
     const id = side.subscribe({ seats: 2, metadata: { organizationId: 'org_1' } });
     const lost = world.miss(side);
     world.clock.advance({ minutes: 2 });
-    await expectRepaired([`missing ${name} ${id}`]);
+    await expectRepaired([`missing ${name} subscription ${id}`]);
     expect(await world.row(id)).toMatchObject({ status: 'active', seats: 2, owner_claims: ['organization:org_1'] });
     for (const event of lost) await world.tell(side, event);
     expect(await reconcile()).toEqual([]);
@@ -121,7 +118,7 @@ describe.each<ProviderName>(['polar', 'dodo'])('reconciliation with %s', (name) 
     side.setSeats(seats, 5);
     const lost = world.miss(side);
     expect((await reconcile()).map((one) => one.split(' (')[0])).toEqual(
-      expect.arrayContaining([ends, ended, seats].map((id) => `stale ${name} ${id}`)),
+      expect.arrayContaining([ends, ended, seats].map((id) => `stale ${name} subscription ${id}`)),
     );
     expect(await reconcile({ fix: true })).toHaveLength(3);
     expect(await reconcile()).toEqual([]);
@@ -138,8 +135,8 @@ describe.each<ProviderName>(['polar', 'dodo'])('reconciliation with %s', (name) 
     const { updated_at: _, confirmed_at: __, ...right } = await world.row(id);
     for (const [field, change] of CHANGED_BY_HAND) {
       await world.db.rows(`UPDATE subscriptions SET ${change}`);
-      expect(await reconcile({ provider: name })).toEqual([`stale ${name} ${id} (${field})`]);
-      expect(await reconcile({ provider: name, fix: true })).toEqual([`stale ${name} ${id} (${field}) repaired`]);
+      expect(await reconcile({ only: name })).toEqual([`stale ${name} subscription ${id} (${field})`]);
+      expect(await reconcile({ only: name, fix: true })).toEqual([`stale ${name} subscription ${id} (${field}) repaired`]);
       expect(await world.row(id)).toMatchObject({ ...right, check_at: expect.any(Date) });
     }
   });
@@ -150,7 +147,7 @@ describe.each<ProviderName>(['polar', 'dodo'])('reconciliation with %s', (name) 
     const ghost = await world.insertGhost(name);
     await world.insertGhost(name, { status: 'canceled' });
     await world.insertGhost(name, { createdAt: world.clock.now() });
-    await expectRepaired([`extra ${name} ${ghost}`]);
+    await expectRepaired([`extra ${name} subscription ${ghost}`]);
     expect(await world.row(ghost)).toMatchObject({ status: 'canceled', ended_at: world.clock.now(), check_at: null });
     expect(await world.db.rows(`SELECT action FROM audit_log WHERE target_id = $1`, [(await world.row(ghost))['id']])).toEqual([
       { action: 'subscription.updated' },
@@ -195,7 +192,10 @@ describe.each<ProviderName>(['polar', 'dodo'])('reconciliation with %s', (name) 
     const isAsked = (call: string) => call.startsWith('GET') && call.includes(first);
     side.control.onCall = (call) => void (isAsked(call) && side.faults.push({ status: 200, body: answered }));
     expect((await reconcile({ fix: true })).toSorted()).toEqual(
-      [`missing ${name} ${first} (Missing, or not what it should be: status)`, `missing ${name} ${second} repaired`].toSorted(),
+      [
+        `missing ${name} subscription ${first} (Missing, or not what it should be: status)`,
+        `missing ${name} subscription ${second} repaired`,
+      ].toSorted(),
     );
   });
 
@@ -227,7 +227,9 @@ describe('reconciliation with billing providers', () => {
     world.polar.control.onCall = (call) => void (call.includes(id) && lag());
     await world.db.rows('UPDATE subscriptions SET amount = 1');
     const before = await world.row(id);
-    expect(await reconcile({ fix: true })).toEqual([`stale polar ${id} (seats, amount, the answer is older than an event of it)`]);
+    expect(await reconcile({ fix: true })).toEqual([
+      `stale polar subscription ${id} (seats, amount, the answer is older than an event of it)`,
+    ]);
     expect(await world.row(id)).toEqual(before);
   });
 
@@ -237,7 +239,7 @@ describe('reconciliation with billing providers', () => {
     await world.db.rows(`UPDATE subscriptions SET ends_at = '2001-01-01'`);
     expect(await reconcile()).toEqual([]);
     world.dodo.faults.push({ status: 200, body: JSON.stringify({ items: [world.dodo.shown(listed)] }) });
-    expect(await reconcile()).toEqual([`stale dodo ${listed} (endsAt)`, `stale dodo ${unlisted} (endsAt)`]);
+    expect(await reconcile()).toEqual([`stale dodo subscription ${listed} (endsAt)`, `stale dodo subscription ${unlisted} (endsAt)`]);
   });
 
   it('does not take a guess for the end of a grace', async () => {
@@ -248,7 +250,7 @@ describe('reconciliation with billing providers', () => {
     await world.hear(world.dodo);
     const { past_due_until: told } = await world.row(id);
     await world.db.rows(`UPDATE subscriptions SET seats = 7`);
-    await expectRepaired([`stale dodo ${id} (seats)`]);
+    await expectRepaired([`stale dodo subscription ${id} (seats)`]);
     expect(await world.row(id)).toMatchObject({ status: 'past_due', past_due_until: told });
   });
 
@@ -268,7 +270,7 @@ describe('reconciliation with billing providers', () => {
     stumble(26);
     expect(world.dodo.statusOf(id)).toBe('past_due');
     world.miss(world.dodo);
-    await expectRepaired([`stale dodo ${id} (currentPeriodStart, currentPeriodEnd, pastDueUntil)`]);
+    await expectRepaired([`stale dodo subscription ${id} (currentPeriodStart, currentPeriodEnd, pastDueUntil)`]);
     const { past_due_until: until, current_period_end: end } = await world.row(id);
     expect(until).toEqual(new Date((end as Date).getTime() + 7 * 86_400_000));
     expect(until).not.toEqual(told);
@@ -278,11 +280,11 @@ describe('reconciliation with billing providers', () => {
     const [polar, dodo] = sides().map((side) => side.subscribe());
     sides().map((side) => world.miss(side));
     world.clock.advance({ minutes: 2 });
-    expect(await reconcile()).toEqual([`missing polar ${polar}`, `missing dodo ${dodo}`]);
-    expect(await reconcile({ provider: 'dodo' })).toEqual([`missing dodo ${dodo}`]);
-    await expect(reconcile({ provider: 'stripe' })).rejects.toThrow('stripe is not set up: there is no key to its API.');
+    expect(await reconcile()).toEqual([`missing polar subscription ${polar}`, `missing dodo subscription ${dodo}`]);
+    expect(await reconcile({ only: 'dodo' })).toEqual([`missing dodo subscription ${dodo}`]);
+    await expect(reconcile({ only: 'stripe' })).rejects.toThrow('stripe is not configured: there is no key to its API.');
     const unconfigured = await world.open();
-    await expect(reconcile({}, unconfigured)).rejects.toThrow('No billing provider is set up.');
+    await expect(reconcile({}, unconfigured)).rejects.toThrow('No billing provider is configured.');
     await unconfigured.close();
   });
 
@@ -408,7 +410,7 @@ describe('reconciliation with billing providers', () => {
         world.polar.control.onCall = (call) => void (isAskedAgain(call) && world.polar.faults.push({ status: 503 }));
         await expect(runJob(t, operator, 'reconcile_billing')).rejects.toThrow('503');
         expect(await world.db.rows('SELECT phase, position FROM billing_walks')).toEqual([{ phase: 'ours', position: null }]);
-        expect(await reconcile({ provider: 'dodo' })).toEqual([]);
+        expect(await reconcile({ only: 'dodo' })).toEqual([]);
         world.polar.control.onCall = undefined;
         world.polar.calls.length = 0;
         await runJob(t, operator, 'reconcile_billing');

@@ -40,31 +40,31 @@ describe('billing verify, the command', () => {
     const [first, second] = [polar.subscribe(), dodo.subscribe()];
     const productOf = (side: BillingSide, id: string) => `${side.name}:${(side.shown(id) as { product_id: string }).product_id}=pro`;
     const fixed = () => verify(['--fix'], { ...environment(), BILLING_PRODUCTS: `${productOf(polar, first)},${productOf(dodo, second)}` });
-    const missing = `missing polar ${first}\nmissing dodo ${second}\n2 differences (1 missing polar, 1 missing dodo)\n`;
+    const missing = `missing polar subscription ${first}\nmissing dodo subscription ${second}\n2 differences (1 missing polar subscription, 1 missing dodo subscription)\n`;
     expect(await verify()).toEqual({ code: 1, output: missing });
     expect(await verify(['--provider', 'dodo'])).toEqual({
       code: 1,
-      output: `missing dodo ${second}\n1 difference (1 missing dodo)\n`,
+      output: `missing dodo subscription ${second}\n1 difference (1 missing dodo subscription)\n`,
     });
     expect(await fixed()).toEqual({
       code: 0,
-      output: `missing polar ${first} (repaired)\nmissing dodo ${second} (repaired)\n2 differences (1 missing polar, 1 missing dodo); 2 repaired, 0 left\n`,
+      output: `missing polar subscription ${first} (repaired)\nmissing dodo subscription ${second} (repaired)\n2 differences (1 missing polar subscription, 1 missing dodo subscription); 2 repaired, 0 left\n`,
     });
     await db.rows(`UPDATE subscriptions SET status = 'paused', seats = 9 WHERE provider = 'dodo'`);
     await ghost('polar', GHOST);
     expect(await verify()).toEqual({
       code: 1,
-      output: `extra polar ${GHOST}\nstale dodo ${second}: status, seats\n2 differences (1 extra polar, 1 stale dodo)\n`,
+      output: `extra polar subscription ${GHOST}\nstale dodo subscription ${second}: status, seats\n2 differences (1 extra polar subscription, 1 stale dodo subscription)\n`,
     });
     expect(await verify(['--fix'])).toMatchObject({ code: 0, output: expect.stringContaining('; 2 repaired, 0 left\n') });
     expect(await verify()).toEqual({ code: 0, output: 'Nothing differs\n' });
   });
 
   it('says in a sentence why it cannot, and exits with 2', async () => {
-    expect(await verify([], {})).toEqual({ code: 2, output: 'No billing provider is set up.\n' });
+    expect(await verify([], {})).toEqual({ code: 2, output: 'No billing provider is configured.\n' });
     expect(await verify(['--provider', 'polar'], dodo.environment)).toEqual({
       code: 2,
-      output: 'polar is not set up: there is no key to its API.\n',
+      output: 'polar is not configured: there is no key to its API.\n',
     });
     expect(await verify(['--fx'])).toMatchObject({ code: 2, output: expect.stringMatching(/^Unknown option '--fx'\./) });
     const { code, output } = await verify([], { ...polar.environment, POLAR_ACCESS_TOKEN: 'polar_oat_wrong' });

@@ -4,7 +4,7 @@ import { Clock } from '../../../src/platform/time/clock.service.js';
 import { loadConfig } from '../../../src/platform/config/config.js';
 import { JobsService } from '../../../src/jobs/jobs.service.js';
 import { UsagePartitions } from '../../../src/usage/partitions/usage-partitions.job.js';
-import { UsageVerification } from '../../../src/usage/reconciliation/usage-verification.service.js';
+import { UsageReconciliation } from '../../../src/usage/reconciliation/usage-reconciliation.service.js';
 import { VirtualClock } from '../../simulators/virtual-time.js';
 import { testEnvironment } from '../app.js';
 import type { TestDatabase } from '../database.js';
@@ -22,7 +22,7 @@ export async function startUsageApp(db: TestDatabase, { now, ...environment }: {
     app,
     clock,
     partitions: app.get(UsagePartitions),
-    verification: app.get(UsageVerification),
+    reconciliation: app.get(UsageReconciliation),
     /** Beside the schedule's own runs. */
     run: async (name: string) => {
       const jobs = await app.get(JobsService).list();

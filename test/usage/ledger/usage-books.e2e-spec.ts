@@ -1,4 +1,4 @@
-import { UsageVerification } from '../../../src/usage/reconciliation/usage-verification.service.js';
+import { UsageReconciliation } from '../../../src/usage/reconciliation/usage-reconciliation.service.js';
 import { startTestApp, type TestApp } from '../../support/app.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { type SignedInPerson, signUp } from '../../support/people.js';
@@ -20,10 +20,10 @@ describe('what the ledger writes', () => {
 
   const verify = async (fix = false) => {
     const told: string[] = [];
-    await apps[0]!.app.get(UsageVerification).verify({
+    await apps[0]!.app.get(UsageReconciliation).reconcile({
       fix,
-      onDifference: ({ kind, name, what, isRepaired }) =>
-        told.push(`${kind} ${name}: ${what.join(', ')}${isRepaired ? ' (repaired)' : ''}`),
+      onDifference: ({ kind, resource, id, details, isRepaired }) =>
+        told.push(`${kind} ${resource} ${id}: ${details.join(', ')}${isRepaired ? ' (repaired)' : ''}`),
     });
     return told;
   };

@@ -83,7 +83,7 @@ describe('an upgrade from months that were counted from the start of a subscript
       .record(callerOf(name), { eventId: v7(), model: 'm', tokens, ...(occurredAt !== undefined && { occurredAt }) });
   const differences = async () => {
     const names: string[] = [];
-    await app.verification.verify({ onDifference: ({ name, what }) => names.push(`${name}: ${what.join()}`) });
+    await app.reconciliation.reconcile({ onDifference: ({ id, details: all }) => names.push(`${id}: ${all.join()}`) });
     return [...names, ...(await mistakesIn(db))];
   };
   const totals = async () =>

@@ -1,6 +1,6 @@
 import { Clock } from '../../../src/platform/time/clock.service.js';
 import { newId } from '../../../src/platform/crypto/ids.js';
-import { UsageVerification } from '../../../src/usage/reconciliation/usage-verification.service.js';
+import { UsageReconciliation } from '../../../src/usage/reconciliation/usage-reconciliation.service.js';
 import { BillingApp, type PolarSubscription, PRODUCT } from '../../support/billing/billing-app.js';
 import { dodoCustomerDetails, dodoSubscription } from '../../support/billing/dodo-events.js';
 import { polarSubscription } from '../../support/billing/polar-events.js';
@@ -34,7 +34,7 @@ describe('usage periods', () => {
   });
   afterEach(async () => {
     const wrong = await mistakesIn(app.t.db);
-    await app.t.app.get(UsageVerification).verify({ onDifference: ({ name, what }) => wrong.push(`${name}: ${what.join()}`) });
+    await app.t.app.get(UsageReconciliation).reconcile({ onDifference: ({ id, details }) => wrong.push(`${id}: ${details.join()}`) });
     if (wrong.length > 0) throw new Error(wrong.join('\n'));
   });
   afterAll(() => app.close());

@@ -63,12 +63,12 @@ describe('the verification of usage', () => {
     await db.rows('UPDATE usage_quotas SET held = 50 WHERE owner_id = $1 AND period_start = $2', [ACME, PERIOD]);
   });
 
-  const verify = async (options: { fix?: boolean; ownerId?: string } = {}) => {
+  const verify = async (options: { fix?: boolean; only?: string } = {}) => {
     const lines: string[] = [];
-    const { found, repaired } = await app.verification.verify({
+    const { found, repaired } = await app.reconciliation.reconcile({
       ...options,
-      onDifference: ({ kind, name, what, isRepaired }) =>
-        lines.push(`${kind} ${name}: ${what.join(', ')}${isRepaired ? ' (repaired)' : ''}`),
+      onDifference: ({ kind, resource, id, details, isRepaired }) =>
+        lines.push(`${kind} ${resource} ${id}: ${details.join(', ')}${isRepaired ? ' (repaired)' : ''}`),
     });
     expect([found, repaired]).toEqual([lines.length, lines.filter((line) => line.endsWith(' (repaired)')).length]);
     return lines;
@@ -95,48 +95,50 @@ describe('the verification of usage', () => {
     [
       'a rollup that counts wrong',
       `UPDATE usage_rollups SET events = 3, output_tokens = 9, cached_input_tokens = 0 ${rollup} AND actor_user_id = '${ACTOR}'`,
-      [`rollup ${ACME} ${HOUR} gpt-5 ${ACTOR}: events 3 instead of 2, outputTokens 9 instead of 10, cachedInputTokens 0 instead of 3`],
+      [
+        `stale rollup ${ACME} ${HOUR} gpt-5 ${ACTOR}: events 3 instead of 2, outputTokens 9 instead of 10, cachedInputTokens 0 instead of 3`,
+      ],
     ],
     [
       'one of nobody',
       `UPDATE usage_rollups SET tokens_used = 0, input_tokens = 11, reasoning_tokens = 1, overrun = 1 ${rollup} AND actor_user_id IS NULL`,
       [
-        `rollup ${ACME} ${HOUR} gpt-5 -: inputTokens 11 instead of 10, reasoningTokens 1 instead of 0, tokensUsed 0 instead of 15, overrun 1 instead of 0`,
+        `stale rollup ${ACME} ${HOUR} gpt-5 -: inputTokens 11 instead of 10, reasoningTokens 1 instead of 0, tokensUsed 0 instead of 15, overrun 1 instead of 0`,
       ],
     ],
     [
       'rollups that are missing',
       `DELETE FROM usage_rollups WHERE hour >= '2026-10-05T11:00:00Z' AND owner_id = '${ACME}' AND hour < '2026-11-03Z'`,
-      [`rollup ${ACME} 2026-10-05T11:00:00.000Z gpt-5 -: missing, events 0 instead of 1, tokensUsed 0 instead of 100`],
+      [`missing rollup ${ACME} 2026-10-05T11:00:00.000Z gpt-5 -: events 0 instead of 1, tokensUsed 0 instead of 100`],
     ],
     [
       'rollups of events that are not there',
       `INSERT INTO usage_rollups (owner_id, hour, model, actor_user_id, events, input_tokens, tokens_used)
        VALUES ('${ADA}', '2026-10-31T23:00Z', 'none', NULL, 2, 6, 6), ('${ADA}', '2026-10-31T22:00Z', 'gpt-5', '${ACTOR}', 0, 0, 1)`,
       [
-        `rollup ${ADA} 2026-10-31T22:00:00.000Z gpt-5 ${ACTOR}: tokensUsed 1 instead of 0`,
-        `rollup ${ADA} 2026-10-31T23:00:00.000Z none -: events 2 instead of 0, inputTokens 6 instead of 0, tokensUsed 6 instead of 0`,
+        `stale rollup ${ADA} 2026-10-31T22:00:00.000Z gpt-5 ${ACTOR}: tokensUsed 1 instead of 0`,
+        `stale rollup ${ADA} 2026-10-31T23:00:00.000Z none -: events 2 instead of 0, inputTokens 6 instead of 0, tokensUsed 6 instead of 0`,
       ],
     ],
     [
       'a quota that counts wrong',
       `UPDATE usage_quotas SET used = used + 7, overrun = 0, held = 49 ${quota}`,
-      [`quota ${ACME} ${PERIOD}: used 172 instead of 165, overrun 0 instead of 4, held 49 instead of 50`],
+      [`stale quota ${ACME} ${PERIOD}: used 172 instead of 165, overrun 0 instead of 4, held 49 instead of 50`],
     ],
     [
       'quotas that are missing',
       `DELETE FROM usage_quotas WHERE period_start >= '2026-10-01'`,
       [
-        `quota ${ACME} ${PERIOD}: missing, used 0 instead of 165, overrun 0 instead of 4, held 0 instead of 50`,
-        `quota ${ACME} 2026-11-03T09:30:00.000Z: missing, used 0 instead of 15`,
-        `quota ${ACME} 2026-11-10T00:00:00.000Z: missing`,
-        `quota ${ADA} 2026-10-31T00:00:00.000Z: missing, used 0 instead of 1`,
+        `missing quota ${ACME} ${PERIOD}: used 0 instead of 165, overrun 0 instead of 4, held 0 instead of 50`,
+        `missing quota ${ACME} 2026-11-03T09:30:00.000Z: used 0 instead of 15`,
+        `missing quota ${ACME} 2026-11-10T00:00:00.000Z: `,
+        `missing quota ${ADA} 2026-10-31T00:00:00.000Z: used 0 instead of 1`,
       ],
     ],
     [
       'ids that are missing, which let an event count twice',
       `DELETE FROM usage_event_ids WHERE event_id IN ('a', 'e')`,
-      [`id ${ACME} a: missing`, `id ${ACME} e: missing`, `id ${ADA} a: missing`],
+      [`missing event id ${ACME} a: `, `missing event id ${ACME} e: `, `missing event id ${ADA} a: `],
     ],
   ])('finds and mends %s', async (_, damage, expected) => {
     const before = await books();
@@ -154,7 +156,7 @@ describe('the verification of usage', () => {
       [other],
     );
     expect(await verify({ fix: true })).toEqual([
-      `quota ${other} 2026-10-01T00:00:00.000Z: used 9 instead of 0, held 8 instead of 0 (repaired)`,
+      `stale quota ${other} 2026-10-01T00:00:00.000Z: used 9 instead of 0, held 8 instead of 0 (repaired)`,
     ]);
     expect(await db.rows('SELECT used, held, alerted FROM usage_quotas WHERE owner_id = $1', [other])).toEqual([
       { used: '0', held: '0', alerted: 50 },
@@ -168,7 +170,7 @@ describe('the verification of usage', () => {
       `INSERT INTO usage_holds (owner_id, id, period_start, tokens, expires_at) VALUES ($1, $1, '2026-11-01T00:00:00Z', 5, '2026-11-22T09:00:00Z')`,
       [other],
     );
-    expect(await verify({ fix: true })).toEqual([`quota ${other} 2026-11-01T00:00:00.000Z: missing, held 0 instead of 5 (repaired)`]);
+    expect(await verify({ fix: true })).toEqual([`missing quota ${other} 2026-11-01T00:00:00.000Z: held 0 instead of 5 (repaired)`]);
     expect(await db.rows('SELECT period_end, owner_kind, held FROM usage_quotas WHERE owner_id = $1', [other])).toEqual([
       { period_end: new Date('2026-12-01T00:00:00Z'), owner_kind: 'organization', held: '5' },
     ]);
@@ -180,13 +182,13 @@ describe('the verification of usage', () => {
       `INSERT INTO usage (owner_id, owner_kind, occurred_at, event_id, model, tokens_used, period_start) VALUES ('${ADA}', 'user', '2026-10-31T23:30Z', 'new', 'gpt-5', 8, '2026-10-31Z')`,
     );
     const repairable = [
-      `rollup ${ACME} 2026-10-05T11:00:00.000Z gpt-5 -: events 1 instead of 0, tokensUsed 100 instead of 0`,
-      `quota ${ACME} ${PERIOD}: used 165 instead of 65`,
-      `rollup ${ADA} 2026-10-31T23:00:00.000Z gpt-5 -: events 1 instead of 2, tokensUsed 1 instead of 9`,
-      `quota ${ADA} 2026-10-31T00:00:00.000Z: used 1 instead of 9`,
-      `id ${ADA} new: missing`,
+      `stale rollup ${ACME} 2026-10-05T11:00:00.000Z gpt-5 -: events 1 instead of 0, tokensUsed 100 instead of 0`,
+      `stale quota ${ACME} ${PERIOD}: used 165 instead of 65`,
+      `stale rollup ${ADA} 2026-10-31T23:00:00.000Z gpt-5 -: events 1 instead of 2, tokensUsed 1 instead of 9`,
+      `stale quota ${ADA} 2026-10-31T00:00:00.000Z: used 1 instead of 9`,
+      `missing event id ${ADA} new: `,
     ].map((line) => `${line} (repaired)`);
-    const left = `ids ${ACME}: 8 instead of 7`;
+    const left = `stale id count ${ACME}: 8 instead of 7`;
     expect(await verify({ fix: true })).toEqual([...repairable.slice(0, 2), left, ...repairable.slice(2)]);
     expect(await verify({ fix: true })).toEqual([left]);
   });
@@ -197,19 +199,19 @@ describe('the verification of usage', () => {
     expect(await verify()).toEqual([]);
     await db.rows(`UPDATE usage_rollups SET events = 3 WHERE hour < '2026-08-01'`);
     const before = await books();
-    expect(await verify({ fix: true })).toEqual([`ids ${ACME}: 8 instead of 10`]);
+    expect(await verify({ fix: true })).toEqual([`stale id count ${ACME}: 8 instead of 10`]);
     expect(await books()).toEqual(before);
     await db.rows(`DELETE FROM usage_rollups WHERE hour < '2026-08-01'; DELETE FROM usage_quotas WHERE period_start < '2026-08-01'`);
-    expect(await verify({ fix: true })).toEqual([`ids ${ACME}: 8 instead of 7`]);
+    expect(await verify({ fix: true })).toEqual([`stale id count ${ACME}: 8 instead of 7`]);
     expect(await db.rows(`SELECT FROM usage_rollups WHERE hour < '2026-08-01'`)).toEqual([]);
   });
 
   it('looks at one owner only where that is asked for', async () => {
     await db.rows('UPDATE usage_quotas SET used = used + 1');
-    await verify({ fix: true, ownerId: ADA });
-    expect(await verify({ ownerId: ADA })).toEqual([]);
+    await verify({ fix: true, only: ADA });
+    expect(await verify({ only: ADA })).toEqual([]);
     expect(await verify()).toHaveLength(3);
-    expect(await verify({ ownerId: v7() })).toEqual([]);
+    expect(await verify({ only: v7() })).toEqual([]);
   });
 
   it('sees a month go whole or not at all', async () => {
@@ -218,7 +220,7 @@ describe('the verification of usage', () => {
       await pruning.query('BEGIN');
       await pruning.query(`UPDATE usage_seals SET sealed_before = '2026-11-01'`);
       await pruning.query('DROP TABLE usage_2026_10');
-      const verified = verify({ fix: true, ownerId: ACME });
+      const verified = verify({ fix: true, only: ACME });
       const waiting = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`;
       await until(async () => (await db.rows(waiting)).length === 1);
       await pruning.query('COMMIT');
@@ -247,7 +249,7 @@ describe('the verification of usage', () => {
     const damaged = await verify();
     const repairs = await Promise.all([verify({ fix: true }), verify({ fix: true }), verify({ fix: true })]);
     await writing;
-    expect(damaged.join('\n')).toContain(`quota ${ACME} ${PERIOD}: `);
+    expect(damaged.join('\n')).toContain(`stale quota ${ACME} ${PERIOD}: `);
     for (const line of repairs.flat()) expect(line).toMatch(/\(repaired\)$/);
     expect(await verify()).toEqual([]);
   });

@@ -28,25 +28,28 @@ describe('usage verify, the command', () => {
 
     await db.rows('UPDATE usage_quotas SET used = 6');
     await db.rows('DELETE FROM usage_rollups WHERE owner_id = $1', [owner]);
-    const rollup = `rollup ${owner} 2026-10-05T10:00:00.000Z gpt-5 -: missing, events 0 instead of 1, inputTokens 0 instead of 5, tokensUsed 0 instead of 5`;
-    const quota = (id: string) => `quota ${id} 2026-10-01T00:00:00.000Z: used 6 instead of 5`;
+    const rollup = `missing rollup ${owner} 2026-10-05T10:00:00.000Z gpt-5 -: events 0 instead of 1, inputTokens 0 instead of 5, tokensUsed 0 instead of 5`;
+    const quota = (id: string) => `stale quota ${id} 2026-10-01T00:00:00.000Z: used 6 instead of 5`;
     expect(await verify()).toEqual({
       code: 1,
-      output: `${rollup}\n${quota(owner)}\n${quota(other)}\n3 differences (1 rollup, 2 quota)\n`,
+      output: `${rollup}\n${quota(owner)}\n${quota(other)}\n3 differences (1 missing rollup, 2 stale quota)\n`,
     });
     expect(await verify('--owner', other.toUpperCase(), '--fix')).toEqual({
       code: 0,
-      output: `${quota(other)} (repaired)\n1 difference (1 quota); 1 repaired, 0 left\n`,
+      output: `${quota(other)} (repaired)\n1 difference (1 stale quota); 1 repaired, 0 left\n`,
     });
     expect(await verify('--fix')).toEqual({
       code: 0,
-      output: `${rollup} (repaired)\n${quota(owner)} (repaired)\n2 differences (1 rollup, 1 quota); 2 repaired, 0 left\n`,
+      output: `${rollup} (repaired)\n${quota(owner)} (repaired)\n2 differences (1 missing rollup, 1 stale quota); 2 repaired, 0 left\n`,
     });
 
     await db.rows('DELETE FROM usage WHERE owner_id = $1', [owner]);
     const { code, output } = await verify('--fix');
-    expect([code, output.trimEnd().split('\n').at(-1)]).toEqual([1, '3 differences (1 rollup, 1 quota, 1 ids); 2 repaired, 1 left']);
-    expect(output).toContain(`ids ${owner}: 1 instead of 0 (left)\n`);
+    expect([code, output.trimEnd().split('\n').at(-1)]).toEqual([
+      1,
+      '3 differences (1 stale rollup, 1 stale quota, 1 stale id count); 2 repaired, 1 left',
+    ]);
+    expect(output).toContain(`stale id count ${owner}: 1 instead of 0 (left)\n`);
   });
 
   it('prints a line of JSON for each difference and for the summary', async () => {
@@ -63,8 +66,8 @@ describe('usage verify, the command', () => {
         .map((line) => JSON.parse(line) as unknown),
     ]).toEqual([
       1,
-      { type: 'difference', kind: 'quota', id, details: ['used 6 instead of 5'], isRepaired: false },
-      { type: 'summary', found: 1, repaired: 0, counts: { quota: 1 } },
+      { type: 'difference', kind: 'stale', resource: 'quota', id, details: ['used 6 instead of 5'], isRepaired: false },
+      { type: 'summary', found: 1, repaired: 0, counts: { 'stale quota': { found: 1, repaired: 0 } } },
     ]);
   });
 

@@ -1,0 +1,111 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
+import { Clock } from '../../platform/time/clock.service.js';
+import { LAST_MOMENT } from '../../platform/time/moments.js';
+import { Reconciler } from '../../sync/reconciler.service.js';
+import type {
+  Comparison,
+  Finding,
+  Reconciliation,
+  ReconciliationOptions,
+  ReconciliationSource,
+  ReconciliationSummary,
+} from '../../sync/reconciliation.port.js';
+import { UsageRepository } from '../ledger/usage.repository.js';
+import { PartitionedUsageRepository } from '../partitions/partitioned-usage.repository.js';
+import { ComparedUsageRepository } from './compared-usage.repository.js';
+import { compareQuotas, describe, missingFrom, type OwnerDifferences } from './usage-differences.js';
+import { rangesOf } from './usage-ranges.js';
+
+/** Bounds of one statement, so that none takes long. */
+const EVENTS_AT_ONCE = 200_000;
+const IDS_AT_ONCE = 500_000;
+const WRITTEN_AT_ONCE = 5000;
+
+/** Compares rollups, quotas and ids with the events, one owner at a time in one snapshot (docs/decisions/0018). */
+@Injectable()
+export class UsageReconciliation implements Reconciliation, ReconciliationSource {
+  constructor(
+    private readonly repository: ComparedUsageRepository,
+    private readonly usage: UsageRepository,
+    private readonly partitions: PartitionedUsageRepository,
+    private readonly reconciler: Reconciler,
+    private readonly clock: Clock,
+    @Inject(DATABASE) private readonly db: Database,
+  ) {}
+
+  /** @param options `only` is the id of an owner */
+  async reconcile(options?: ReconciliationOptions): Promise<ReconciliationSummary> {
+    return this.reconciler.reconcile([this], options);
+  }
+
+  async *comparisons({ only }: ReconciliationOptions): AsyncGenerator<Comparison, void> {
+    let ownerId = only ?? (await this.repository.findOwnerAfter());
+    while (ownerId !== undefined) {
+      const current = ownerId;
+      yield () => this.compare(current);
+      ownerId = only === undefined ? await this.repository.findOwnerAfter(current) : undefined;
+    }
+  }
+
+  private async compare(ownerId: string): Promise<Finding[]> {
+    return describe(ownerId, await this.read(ownerId), (tx) => this.repair(ownerId, tx));
+  }
+
+  private async read(ownerId: string): Promise<OwnerDifferences> {
+    return this.db.transaction((tx) => this.readIn(ownerId, tx), { isolationLevel: 'repeatable read', accessMode: 'read only' });
+  }
+
+  private async readIn(ownerId: string, tx: Queryable): Promise<OwnerDifferences> {
+    await this.partitions.keepPartitions(tx);
+    const from = (await this.partitions.findSealedBefore(tx)) ?? new Date(0);
+    const known = await this.repository.listHours(ownerId, from, tx);
+    const hours: OwnerDifferences['hours'] = [];
+    const missingIds: string[] = [];
+    const sums: Parameters<typeof compareQuotas>[1] = await this.repository.sumLiveHolds(ownerId, from, tx);
+    let events = await this.repository.countSealed(ownerId, from, tx);
+    for (const range of rangesOf(known, { from, to: new Date(LAST_MOMENT), most: EVENTS_AT_ONCE })) {
+      hours.push(...(await this.repository.compareHours(ownerId, range, tx)));
+      missingIds.push(...(await this.repository.listMissingIds(ownerId, range, tx)));
+      const periods = await this.repository.sumPeriods(ownerId, range, tx);
+      for (const period of periods) events += period.events;
+      sums.push(...periods.filter(({ periodStart }) => periodStart >= from));
+    }
+    const quotas = compareQuotas(await this.repository.listQuotas(ownerId, from, tx), sums);
+    const stored = (await this.countIds(ownerId, tx)) + missingIds.length;
+    return { hours, quotas, missingIds, ids: { stored, actual: events } };
+  }
+
+  private async countIds(ownerId: string, tx: Queryable): Promise<number> {
+    let total = 0;
+    for (let after: string | null = ''; after !== null;) {
+      const { count, last } = await this.repository.countIds(ownerId, { after, limit: IDS_AT_ONCE }, tx);
+      total += count;
+      after = count < IDS_AT_ONCE ? null : last;
+    }
+    return total;
+  }
+
+  /**
+   * Adds the difference instead of overwriting the value: concurrent writers change both sides, so it stays right
+   * without blocking them. The lock keeps a second repair from adding it twice; the comparison is read under it.
+   */
+  private async repair(ownerId: string, tx: Queryable): Promise<void> {
+    await this.repository.lockRepairs(ownerId, tx);
+    const { quotas, hours, missingIds } = await this.read(ownerId);
+    const now = this.clock.now();
+    // Quotas first, and each kind in the order of its key: recording takes its locks in this order.
+    for (const { periodStart, stored, actual } of quotas)
+      await this.repository.addToQuota(ownerId, periodStart, missingFrom(stored, actual), now, tx);
+    const missing = hours.map(({ stored, actual, ...key }) => ({ ownerId, ...key, ...missingFrom(stored, actual) }));
+    for (const part of inParts(missing)) await this.usage.addToRollups(part, now, tx);
+    for (const part of inParts(missing.map(({ hour }) => hour))) await this.repository.deleteEmptyRollups(ownerId, part, tx);
+    for (const part of inParts(missingIds)) await this.repository.insertIds(ownerId, part, now, tx);
+  }
+}
+
+function inParts<T>(all: T[]): T[][] {
+  return Array.from({ length: Math.ceil(all.length / WRITTEN_AT_ONCE) }, (_, part) =>
+    all.slice(part * WRITTEN_AT_ONCE, (part + 1) * WRITTEN_AT_ONCE),
+  );
+}
