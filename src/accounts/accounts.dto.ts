@@ -1,7 +1,7 @@
 import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 import type { Account } from './accounts.table.js';
 
-@ApiSchema({ description: 'A way to sign in.' })
+@ApiSchema({ description: 'A way to sign in: a password or a linked provider.' })
 export class AccountResponse {
   /** The account's id. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   @ApiProperty({ format: 'uuid' })

@@ -6,18 +6,18 @@ import { ACTOR_KINDS, type ActorKind, type AuditEntry } from './audit-log.table.
 import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 
 export class ListAuditLogQuery extends ListQuery {
-  /** Only this kind of event. @example "membership.role_changed" */
+  /** Only entries with this action. @example "membership.role_changed" */
   @IsOptional()
   @IsString()
   @MaxLength(100)
   action?: string;
 
-  /** The user or key that did it. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  /** Only entries of this user or API key. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   @IsOptional()
   @IsUUID()
   actorId?: string;
 
-  /** What it was done to. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  /** Only entries about this object. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   @IsOptional()
   @IsString()
   @MaxLength(200)
@@ -34,29 +34,29 @@ export class ListAuditLogQuery extends ListQuery {
   createdBefore?: Date;
 }
 
-@ApiSchema({ description: 'One thing that somebody did.' })
+@ApiSchema({ description: 'One recorded action.' })
 export class AuditEntryResponse {
   /** The entry. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   @ApiProperty({ format: 'uuid' })
   id!: string;
 
-  /** What kind of caller did it. */
+  /** The kind of the actor. */
   @ApiProperty({ enum: ACTOR_KINDS, example: 'user' })
   actorKind!: ActorKind;
 
-  /** The user or key; null for the system. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  /** The user or API key; null for the system. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   actorId!: string | null;
 
-  /** What was done. @example "membership.role_changed" */
+  /** The action. @example "membership.role_changed" */
   action!: string;
 
-  /** What kind of thing it was done to. @example "membership" */
+  /** The kind of the changed object. @example "membership" */
   targetType!: string;
 
-  /** Which thing it was done to. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  /** The id of the changed object. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   targetId!: string;
 
-  /** What changed, by field. */
+  /** The changes, by field. */
   @ApiProperty({
     type: 'object',
     nullable: true,
@@ -65,13 +65,13 @@ export class AuditEntryResponse {
   })
   changes!: Record<string, { before?: unknown; after?: unknown }> | null;
 
-  /** `X-Request-Id` of the request that did it. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  /** The `X-Request-Id` of the request. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   requestId!: string | null;
 
-  /** The address it was asked from. @example "203.0.113.7" */
+  /** The network address of the caller. @example "203.0.113.7" */
   ipAddress!: string | null;
 
-  /** When it was made. */
+  /** When the entry was written. */
   createdAt!: Date;
 
   static of({

@@ -8,7 +8,7 @@ import { IsEmailAddress } from '../platform/text/emails.js';
 import { whenGiven } from '../platform/http/bodies/transforms.js';
 import { PASSWORD_LENGTH } from './passwords/password-rules.service.js';
 
-/** Counts code points, as the document does: JSON Schema says so of `maxLength`. */
+/** Counts code points, as JSON Schema does for `maxLength`. */
 const IsPassword = (min = 1): PropertyDecorator =>
   applyDecorators(
     ValidateBy({
@@ -23,32 +23,32 @@ const IsPassword = (min = 1): PropertyDecorator =>
 
 const isBetween = (value: number, min: number, max: number) => value >= min && value <= max;
 
-@ApiSchema({ description: 'Who signs up, with email and password.' })
+@ApiSchema({ description: 'A sign-up with email and password.' })
 export class SignUpRequest {
-  /** What to call the person. @example "Ada Lovelace" */
+  /** The name of the person. @example "Ada Lovelace" */
   @IsDisplayName(200)
   name!: string;
 
-  /** The address; ASCII letters in any case. International addresses are not supported. @example "ada@example.com" */
+  /** The email address. The case of ASCII letters does not matter. International addresses are not supported. @example "ada@example.com" */
   @IsEmailAddress()
   email!: string;
 
-  /** 8 to 128 characters of any kind; none of the most common passwords, nor your email or our name. @example "correct horse battery staple" */
+  /** 8 to 128 characters of any kind. Common passwords, your email and our name are refused. @example "correct horse battery staple" */
   @IsPassword(PASSWORD_LENGTH.min)
   password!: string;
 
-  /** A picture. @example "https://example.com/ada.png" */
+  /** The address of a picture. @example "https://example.com/ada.png" */
   @ValidateIf(whenGiven)
   @IsUrl({ protocols: ['https'], require_protocol: true })
   @MaxLength(2000)
   image?: string;
 
-  /** Where the link in the verification mail leads afterwards. @example "https://app.example.com/welcome" */
+  /** The page that opens after the link in the verification mail. @example "https://app.example.com/welcome" */
   @ValidateIf(whenGiven)
   @IsRedirect()
   callbackURL?: string;
 
-  /** False: the session ends with the browser, or after a day, and use does not prolong it. @example true */
+  /** False: the session ends with the browser or after a day, and use does not extend it. @example true */
   @ValidateIf(whenGiven)
   @IsBoolean()
   rememberMe?: boolean;
@@ -56,7 +56,7 @@ export class SignUpRequest {
 
 @ApiSchema({ description: 'Email and password.' })
 export class SignInRequest {
-  /** The address; ASCII letters in any case. International addresses are not supported. @example "ada@example.com" */
+  /** The email address. The case of ASCII letters does not matter. International addresses are not supported. @example "ada@example.com" */
   @IsEmailAddress()
   email!: string;
 
@@ -64,160 +64,160 @@ export class SignInRequest {
   @IsPassword()
   password!: string;
 
-  /** Answered as `url`, with `redirect` true. @example "https://app.example.com/" */
+  /** Returned as `url`, with `redirect` true. @example "https://app.example.com/" */
   @ValidateIf(whenGiven)
   @IsRedirect()
   callbackURL?: string;
 
-  /** False: the session ends with the browser, or after a day, and use does not prolong it. @example true */
+  /** False: the session ends with the browser or after a day, and use does not extend it. @example true */
   @ValidateIf(whenGiven)
   @IsBoolean()
   rememberMe?: boolean;
 }
 
-@ApiSchema({ description: 'What a provider gave to a front end that talked to it itself.' })
+@ApiSchema({ description: 'Tokens that a front end got from a provider itself.' })
 export class IdTokenRequest {
   /** The provider's ID token. @example "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln" */
   @IsString()
   @MaxLength(8000)
   token!: string;
 
-  /** The nonce it was asked for with. */
+  /** The nonce of the request for the token. */
   @ValidateIf(whenGiven)
   @IsString()
   @MaxLength(200)
   nonce?: string;
 
-  /** The provider's access token, where reading the profile needs it. */
+  /** The provider's access token, if reading the profile needs it. */
   @ValidateIf(whenGiven)
   @IsString()
   @MaxLength(8000)
   accessToken?: string;
 }
 
-@ApiSchema({ description: 'Which provider, and where the browser goes afterwards.' })
+@ApiSchema({ description: 'The provider, and the pages to open afterwards.' })
 export class SocialSignInRequest {
-  /** Which provider. @example "google" */
+  /** The provider. @example "google" */
   @IsIn(['google', 'github'])
   provider!: 'google' | 'github';
 
-  /** Where the browser goes afterwards. @example "https://app.example.com/" */
+  /** The page to open afterwards. @example "https://app.example.com/" */
   @ValidateIf(whenGiven)
   @IsRedirect()
   callbackURL?: string;
 
-  /** Where the browser goes afterwards when the user is new. */
+  /** The page to open for a new user. */
   @ValidateIf(whenGiven)
   @IsRedirect()
   newUserCallbackURL?: string;
 
-  /** Where the browser goes when it did not work; `?error=` says why. */
+  /** The page to open after a failure; `?error=` gives the reason. */
   @ValidateIf(whenGiven)
   @IsRedirect()
   errorCallbackURL?: string;
 
-  /** True: only answer the URL and send no `Location`. @example true */
+  /** True: return only the URL, without a `Location` header. @example true */
   @ValidateIf(whenGiven)
   @IsBoolean()
   disableRedirect?: boolean;
 
-  /** Signs in with a token that the provider gave to the front end. */
+  /** A sign-in with a token that the front end got from the provider. */
   @ValidateIf(whenGiven)
   @ValidateNested()
   @Type(() => IdTokenRequest)
   idToken?: IdTokenRequest;
 }
 
-@ApiSchema({ description: 'Whose address the mail verifies.' })
+@ApiSchema({ description: 'A request for a verification mail.' })
 export class VerificationMailRequest {
-  /** The address; ASCII letters in any case. International addresses are not supported. @example "ada@example.com" */
+  /** The email address. The case of ASCII letters does not matter. International addresses are not supported. @example "ada@example.com" */
   @IsEmailAddress()
   email!: string;
 
-  /** Where the link leads afterwards. @example "https://app.example.com/welcome" */
+  /** The page that opens after the link. @example "https://app.example.com/welcome" */
   @ValidateIf(whenGiven)
   @IsRedirect()
   callbackURL?: string;
 }
 
-@ApiSchema({ description: 'Whose password is reset.' })
+@ApiSchema({ description: 'A request for a password reset.' })
 export class PasswordResetMailRequest {
-  /** The address; ASCII letters in any case. International addresses are not supported. @example "ada@example.com" */
+  /** The email address. The case of ASCII letters does not matter. International addresses are not supported. @example "ada@example.com" */
   @IsEmailAddress()
   email!: string;
 
-  /** Your page for choosing a new password; it gets `?token=`. @example "https://app.example.com/reset" */
+  /** Your page for choosing a new password. It receives `?token=`. @example "https://app.example.com/reset" */
   @ValidateIf(whenGiven)
   @IsRedirect()
   redirectTo?: string;
 }
 
-/** What the two requests for a mail have in common, for the service. */
+/** The common part of the two requests for a mail. */
 export type MailRequest = VerificationMailRequest & PasswordResetMailRequest;
 
 @ApiSchema({ description: 'The token from the mail and the new password.' })
 export class ResetPasswordRequest {
-  /** From the mail. @example "h5Jt0cZ1RkqYv8mWn3Xb7LpA" */
+  /** The token from the mail. @example "h5Jt0cZ1RkqYv8mWn3Xb7LpA" */
   @IsString()
   @Length(1, 200)
   token!: string;
 
-  /** 8 to 128 characters of any kind; none of the most common passwords, nor your email or our name. @example "an even better horse" */
+  /** 8 to 128 characters of any kind. Common passwords, your email and our name are refused. @example "an even better horse" */
   @IsPassword(PASSWORD_LENGTH.min)
   newPassword!: string;
 }
 
-@ApiSchema({ description: 'The password as it is and as it shall be.' })
+@ApiSchema({ description: 'The current and the new password.' })
 export class ChangePasswordRequest {
-  /** The password as it is. @example "correct horse battery staple" */
+  /** The current password. @example "correct horse battery staple" */
   @IsPassword()
   currentPassword!: string;
 
-  /** 8 to 128 characters of any kind; none of the most common passwords, nor your email or our name. @example "an even better horse" */
+  /** 8 to 128 characters of any kind. Common passwords, your email and our name are refused. @example "an even better horse" */
   @IsPassword(PASSWORD_LENGTH.min)
   newPassword!: string;
 }
 
 @ApiSchema({ description: 'The new address.' })
 export class ChangeEmailRequest {
-  /** The address it becomes. International addresses are not supported. @example "ada@example.org" */
+  /** The new email address. International addresses are not supported. @example "ada@example.org" */
   @IsEmailAddress()
   newEmail!: string;
 
-  /** Needed when you have a password. @example "correct horse battery staple" */
+  /** Required if you have a password. @example "correct horse battery staple" */
   @ValidateIf(whenGiven)
   @IsPassword(0)
   currentPassword?: string;
 
-  /** Where the link in the mail leads afterwards. @example "https://app.example.com/settings" */
+  /** The page that opens after the link in the mail. @example "https://app.example.com/settings" */
   @ValidateIf(whenGiven)
   @IsRedirect()
   callbackURL?: string;
 }
 
 export class VerifyEmailQuery {
-  /** From the mail. @example "h5Jt0cZ1RkqYv8mWn3Xb7LpA" */
+  /** The token from the mail. @example "h5Jt0cZ1RkqYv8mWn3Xb7LpA" */
   @IsString()
   @Length(1, 4000)
   token!: string;
 
-  /** Where to send the browser afterwards. */
+  /** The page to open afterwards. */
   @ValidateIf(whenGiven)
   @IsRedirect()
   callbackURL?: string;
 }
 
-@ApiSchema({ description: 'A link to prove an email, confirmed.' })
+@ApiSchema({ description: 'The confirmation of an email address.' })
 export class VerifyEmailRequest extends VerifyEmailQuery {
-  /** The password of the account. Not needed in the session that asked for the link. @example "correct horse battery staple" */
+  /** The password of the account. Not required in the session that asked for the link. @example "correct horse battery staple" */
   @ValidateIf(whenGiven)
   @IsPassword(0)
   password?: string;
 }
 
-@ApiSchema({ description: 'A link to prove an email, from somebody who did not sign up.' })
+@ApiSchema({ description: 'The rejection of a sign-up with your email address.' })
 export class RejectSignUpRequest {
-  /** From the mail. @example "h5Jt0cZ1RkqYv8mWn3Xb7LpA" */
+  /** The token from the mail. @example "h5Jt0cZ1RkqYv8mWn3Xb7LpA" */
   @IsString()
   @Length(1, 4000)
   token!: string;
@@ -230,32 +230,32 @@ export class ResetPasswordPageQuery {
 }
 
 export class ConfirmEmailQuery {
-  /** From the mail. @example "h5Jt0cZ1RkqYv8mWn3Xb7LpA" */
+  /** The token from the mail. @example "h5Jt0cZ1RkqYv8mWn3Xb7LpA" */
   @IsString()
   @Length(1, 200)
   token!: string;
 }
 
-@ApiSchema({ description: 'A link to change an email, confirmed.' })
+@ApiSchema({ description: 'The confirmation of a change of email.' })
 export class ConfirmEmailRequest extends ConfirmEmailQuery {
-  /** The password of the account. Not needed in the session that asked for the change. @example "correct horse battery staple" */
+  /** The password of the account. Not required in the session that asked for the change. @example "correct horse battery staple" */
   @ValidateIf(whenGiven)
   @IsPassword(0)
   password?: string;
 }
 
 export class SignInErrorQuery {
-  /** Why it failed. @example "access_denied" */
+  /** The reason of the failure. @example "access_denied" */
   @IsOptional()
   @IsString()
   error?: string;
 
-  /** The same in words. */
+  /** The reason in words. */
   @IsOptional()
   @IsString()
   error_description?: string;
 
-  /** What the provider was sent, back again. */
+  /** The state that was sent to the provider. */
   @IsOptional()
   @IsString()
   state?: string;
@@ -271,20 +271,20 @@ export class AuthUserResponse {
   @ApiProperty({ format: 'email' })
   email!: string;
 
-  /** Whether the address was proved to be theirs. @example false */
+  /** Whether the user has proved the address. @example false */
   emailVerified!: boolean;
 
-  /** What to call the person. @example "Ada Lovelace" */
+  /** The name of the person. @example "Ada Lovelace" */
   name!: string;
 
-  /** A picture. @example "https://example.com/ada.png" */
+  /** The address of a picture. @example "https://example.com/ada.png" */
   @ApiProperty({ format: 'uri' })
   image!: string | null;
 
-  /** When they signed up. */
+  /** When the user signed up. */
   createdAt!: Date;
 
-  /** When this last changed. */
+  /** When the user last changed. */
   updatedAt!: Date;
 }
 
@@ -293,19 +293,19 @@ export class SignUpResponse {
   /** For `Authorization: Bearer`; also in the header `set-auth-token`. @example "Vt0aS1hTzJ8qYw3Xb7LpA9cRkD2mNf4e.3q2+7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" */
   token!: string;
 
-  /** Who it is. */
+  /** The user. */
   user!: AuthUserResponse;
 }
 
-@ApiSchema({ description: 'Who signed in, and the token to show from now on.' })
+@ApiSchema({ description: 'The user who signed in, and the session token.' })
 export class SignInResponse {
   /** For `Authorization: Bearer`; also in the header `set-auth-token`. @example "Vt0aS1hTzJ8qYw3Xb7LpA9cRkD2mNf4e.3q2+7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" */
   token!: string;
 
-  /** Who it is. */
+  /** The user. */
   user!: AuthUserResponse;
 
-  /** Whether `url` asks to be followed. @example false */
+  /** Whether the browser should open `url`. @example false */
   redirect!: boolean;
 
   /** `callbackURL` of the request. */
@@ -313,19 +313,19 @@ export class SignInResponse {
   url?: string;
 }
 
-@ApiSchema({ description: "The provider's page; or, for an ID token, who signed in." })
+@ApiSchema({ description: "The provider's page; or, for an ID token, the user who signed in." })
 export class SocialSignInResponse {
   /** The provider's page. @example "https://accounts.google.com/o/oauth2/v2/auth?client_id=123" */
   @ApiProperty({ format: 'uri' })
   url?: string;
 
-  /** Whether `url` asks to be followed. @example true */
+  /** Whether the browser should open `url`. @example true */
   redirect!: boolean;
 
-  /** For `Authorization: Bearer`, when an ID token was given. */
+  /** For `Authorization: Bearer`, if an ID token was sent. */
   token?: string;
 
-  /** Who signed in with the ID token. */
+  /** The user who signed in with the ID token. */
   user?: AuthUserResponse;
 }
 
@@ -335,7 +335,7 @@ export class LinkResponse {
   @ApiProperty({ format: 'uri' })
   url!: string;
 
-  /** Whether `url` asks to be followed. @example true */
+  /** Whether the browser should open `url`. @example true */
   redirect!: boolean;
 
   /** Whether the account is linked already. @example true */
@@ -344,21 +344,21 @@ export class LinkResponse {
 
 @ApiSchema({ description: 'The session that replaces all others.' })
 export class ChangePasswordResponse {
-  /** Of the new session; all old ones have ended. @example "Vt0aS1hTzJ8qYw3Xb7LpA9cRkD2mNf4e.3q2+7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" */
+  /** The token of the new session. All old sessions have ended. @example "Vt0aS1hTzJ8qYw3Xb7LpA9cRkD2mNf4e.3q2+7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" */
   token!: string | null;
 
-  /** Who it is. */
+  /** The user. */
   user!: AuthUserResponse;
 }
 
-@ApiSchema({ description: 'Whether the request was taken.' })
+@ApiSchema({ description: 'The confirmation of a request.' })
 export class StatusResponse {
-  /** Always true: what went wrong is a problem. @example true */
+  /** Always true: a failure is a problem. @example true */
   status!: boolean;
 }
 
-@ApiSchema({ description: 'Whether there is no session any more.' })
+@ApiSchema({ description: 'The confirmation of a sign-out.' })
 export class SignOutResponse {
-  /** Always true: a session that is gone already is signed out, too. @example true */
+  /** Always true, also if the session had already ended. @example true */
   success!: boolean;
 }

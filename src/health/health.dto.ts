@@ -1,6 +1,6 @@
 import { ApiSchema } from '@nestjs/swagger';
-@ApiSchema({ description: 'That all is well.' })
+@ApiSchema({ description: 'The result of a health check.' })
 export class HealthResponse {
-  /** Always `ok`: what is not well is a problem. @example "ok" */
+  /** Always `ok`: a failed check is a problem. @example "ok" */
   status!: string;
 }

@@ -8,5 +8,5 @@ export class IdempotencyKeyReused extends problem(
 export class IdempotencyKeyInFlight extends problem(
   409,
   'idempotency_key_in_flight',
-  'A request with this Idempotency-Key is still at work. Try again shortly.',
+  'A request with this Idempotency-Key is still running. Try again shortly.',
 ) {}

@@ -6,13 +6,13 @@ import type { Member, MemberSort } from './memberships.repository.js';
 import { type Role, ROLES } from './organization-memberships.table.js';
 
 export class ListMembershipsQuery extends ListQuery {
-  /** What they may do. */
+  /** The role. */
   @ApiProperty({ enum: ROLES, required: false, description: 'Only members with this role.', example: 'admin' })
   @IsOptional()
   @IsIn(ROLES)
   role?: Role;
 
-  /** Beginnings of words in name or email; all must be there. @example "ada" */
+  /** Beginnings of words in the name or email. All of them must match. @example "ada" */
   @IsOptional()
   @IsString()
   @MaxLength(200)
@@ -22,7 +22,7 @@ export class ListMembershipsQuery extends ListQuery {
     enum: ['joined', 'name'],
     required: false,
     default: 'joined',
-    description: 'By when they joined, oldest first, or by name.',
+    description: 'By time of joining, oldest first, or by name.',
   })
   @IsIn(['joined', 'name'])
   sort: MemberSort = 'joined';
@@ -30,29 +30,29 @@ export class ListMembershipsQuery extends ListQuery {
 
 @ApiSchema({ description: 'The new role.' })
 export class ChangeRoleRequest {
-  /** What they may do. */
+  /** The role. */
   @ApiProperty({ enum: ROLES, example: 'admin' })
   @IsIn(ROLES)
   role!: Role;
 }
 
-@ApiSchema({ description: 'Whose membership it is.' })
+@ApiSchema({ description: 'The user of a membership.' })
 export class MemberUserResponse {
   /** The user. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   @ApiProperty({ format: 'uuid' })
   id!: string;
 
-  /** What to call them. @example "Ada Lovelace" */
+  /** The name of the user. @example "Ada Lovelace" */
   name!: string;
 
-  /** Their email; one who came from Clerk may have none. @example "ada@example.com" */
+  /** The email; a user from Clerk may have none. @example "ada@example.com" */
   email!: string | null;
 
-  /** Their picture. @example "https://example.com/ada.png" */
+  /** The address of their picture. @example "https://example.com/ada.png" */
   imageUrl!: string | null;
 }
 
-@ApiSchema({ description: 'A person in an organization.' })
+@ApiSchema({ description: 'A member of an organization.' })
 export class MembershipResponse {
   /** The membership. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   @ApiProperty({ format: 'uuid' })
@@ -61,14 +61,14 @@ export class MembershipResponse {
   /** The organization. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   organizationId!: string;
 
-  /** What they may do. */
+  /** The role. */
   @ApiProperty({ enum: ROLES, example: 'member' })
   role!: Role;
 
-  /** Who it is. */
+  /** The user. */
   user!: MemberUserResponse;
 
-  /** When they joined. */
+  /** When the user joined. */
   createdAt!: Date;
 
   /** When it last changed. */

@@ -4,7 +4,7 @@ export class MembershipNotFound extends problem(404, 'membership_not_found', 'Th
 export class SeatLimitReached extends problem(
   402,
   'seat_limit_reached',
-  'Every seat of the plan is taken. A larger plan, a member who leaves or an invitation that is revoked makes room.',
+  'Every seat of the plan is taken. Choose a larger plan, remove a member or revoke an invitation.',
 ) {}
 export class LastAdmin extends problem(
   409,

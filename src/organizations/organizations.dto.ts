@@ -7,13 +7,13 @@ import { type Role, ROLES } from '../memberships/organization-memberships.table.
 import type { OwnOrganization } from './organizations.repository.js';
 import type { Organization } from './organizations.table.js';
 
-@ApiSchema({ description: 'An organization to make.' })
+@ApiSchema({ description: 'A new organization.' })
 export class CreateOrganizationRequest {
-  /** What it is called. @example "Acme Inc." */
+  /** The name. @example "Acme Inc." */
   @IsDisplayName(200)
   name!: string;
 
-  /** Normalised to lower case letters, digits and dashes; without one it is made from the name. @example "acme" */
+  /** Normalized to lower-case letters, digits and dashes. If it is omitted, it is made from the name. @example "acme" */
   @ValidateIf(whenGiven)
   @IsString()
   @Length(2, 100)
@@ -26,14 +26,14 @@ export class CreateOrganizationRequest {
   imageUrl?: string | null;
 }
 
-@ApiSchema({ description: 'What changes; the rest stays.' })
+@ApiSchema({ description: 'The fields to change. Omitted fields stay.' })
 export class UpdateOrganizationRequest {
-  /** What it is called. @example "Acme Inc." */
+  /** The name. @example "Acme Inc." */
   @ValidateIf(whenGiven)
   @IsDisplayName(200)
   name?: string;
 
-  /** Normalised to lower case letters, digits and dashes. @example "acme" */
+  /** Normalized to lower-case letters, digits and dashes. @example "acme" */
   @ValidateIf(whenGiven)
   @IsString()
   @Length(2, 100)
@@ -46,25 +46,25 @@ export class UpdateOrganizationRequest {
   imageUrl?: string | null;
 }
 
-@ApiSchema({ description: 'A tenant.' })
+@ApiSchema({ description: 'An organization.' })
 export class OrganizationResponse {
   /** The organization. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   @ApiProperty({ format: 'uuid' })
   id!: string;
 
-  /** What it is called. @example "Acme Inc." */
+  /** The name. @example "Acme Inc." */
   name!: string;
 
-  /** An organization that came from Clerk may have none. @example "acme" */
+  /** An organization from Clerk may have none. @example "acme" */
   slug!: string | null;
 
-  /** Its picture. @example "https://example.com/acme.png" */
+  /** The address of its picture. @example "https://example.com/acme.png" */
   imageUrl!: string | null;
 
-  /** Clerk's id, for an organization that Clerk owns. @example "org_2g7np7Hrk0SN6kj5EDMLDaKNL0S" */
+  /** Clerk's id, for an organization that Clerk manages. @example "org_2g7np7Hrk0SN6kj5EDMLDaKNL0S" */
   clerkOrganizationId!: string | null;
 
-  /** When it was made. */
+  /** When it was created. */
   createdAt!: Date;
 
   /** When it last changed. */
@@ -75,10 +75,10 @@ export class OrganizationResponse {
   }
 }
 
-@ApiSchema({ description: 'A tenant, and what you are in it.' })
+@ApiSchema({ description: 'An organization, and your role in it.' })
 export class OwnOrganizationResponse extends OrganizationResponse {
-  /** What they may do. */
-  @ApiProperty({ enum: ROLES, nullable: true, description: 'Your role; null for an operator who looks in.', example: 'admin' })
+  /** The role of the caller. */
+  @ApiProperty({ enum: ROLES, nullable: true, description: 'Your role; null for an operator who is not a member.', example: 'admin' })
   role!: Role | null;
 
   static override of(organization: OwnOrganization): OwnOrganizationResponse {

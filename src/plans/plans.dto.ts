@@ -1,13 +1,13 @@
 import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 import { BILLING_PROVIDERS, type BillingProviderName, type Plan, type PlanLimits, type Tier, TIERS } from './plans.js';
 
-@ApiSchema({ description: 'What a plan allows. Where a number is null, there is no limit.' })
+@ApiSchema({ description: 'The limits and features of a plan. A limit of null means no limit.' })
 export class PlanLimitsResponse {
-  /** Tokens in a month. @example 5000000 */
+  /** Tokens in a usage period. @example 5000000 */
   @ApiProperty({ type: 'integer' })
   tokensPerPeriod!: number | null;
 
-  /** `hard`: usage stops at the tokens of the month; `soft`: it goes on. @example "hard" */
+  /** `hard`: usage stops at the limit of tokens; `soft`: usage continues. @example "hard" */
   @ApiProperty({ enum: ['hard', 'soft'] })
   tokenLimit!: 'hard' | 'soft';
 
@@ -19,14 +19,14 @@ export class PlanLimitsResponse {
   @ApiProperty({ type: 'integer' })
   tokensPerMinute!: number | null;
 
-  /** Members that are included. @example 25 */
+  /** Included members. @example 25 */
   @ApiProperty({ type: 'integer' })
   seats!: number | null;
 
-  /** Whether each member is a seat that is paid for. @example false */
+  /** Whether each member needs a paid seat. @example false */
   perSeat!: boolean;
 
-  /** What the plan has that others may lack. @example ["audit_log", "usage_export"] */
+  /** The features of the plan. @example ["audit_log", "usage_export"] */
   features!: string[];
 
   static of({ tokensPerPeriod, tokenLimit, requestsPerMinute, tokensPerMinute, seats, perSeat, features }: PlanLimits): PlanLimitsResponse {
@@ -34,32 +34,32 @@ export class PlanLimitsResponse {
   }
 }
 
-@ApiSchema({ description: 'A product through which a plan is bought.' })
+@ApiSchema({ description: 'A product that buys a plan.' })
 export class PlanProductResponse {
-  /** Who sells it. @example "dodo" */
+  /** The provider that sells it. @example "dodo" */
   @ApiProperty({ enum: BILLING_PROVIDERS })
   provider!: BillingProviderName;
 
-  /** Its id there. @example "pdt_0NXkTnYHjtKIqNGVjvCzF" */
+  /** The provider's id of the product. @example "pdt_0NXkTnYHjtKIqNGVjvCzF" */
   productId!: string;
 }
 
-@ApiSchema({ description: 'A plan: what it is called, and what it allows.' })
+@ApiSchema({ description: 'A plan: its name, limits and products.' })
 export class PlanResponse {
-  /** Which of the plans it is. @example "pro" */
+  /** The tier of the plan. @example "pro" */
   @ApiProperty({ enum: TIERS })
   tier!: Tier;
 
-  /** Its name for people. @example "Pro" */
+  /** The name to show to people. @example "Pro" */
   name!: string;
 
-  /** Whom it is for. @example "For a team that works with it every day." */
+  /** The audience of the plan. @example "For a team that works with it every day." */
   description!: string;
 
-  /** What it allows. */
+  /** The limits and features. */
   limits!: PlanLimitsResponse;
 
-  /** Through which products it is bought. */
+  /** The products that buy the plan. */
   products!: PlanProductResponse[];
 
   static of({ tier, name, description, limits, products }: Plan): PlanResponse {

@@ -24,7 +24,7 @@ import { whenGiven } from '../platform/http/bodies/transforms.js';
 import type { NewPrice } from './prices.service.js';
 import type { Price, TokenClass } from './prices.table.js';
 
-/** How the API calls the classes. */
+/** The names of the classes in the API. */
 const CLASSES = {
   input: 'input',
   output: 'output',
@@ -36,27 +36,27 @@ type ClassName = keyof typeof CLASSES;
 const CLASS_NAMES = Object.keys(CLASSES) as ClassName[];
 
 export class ListPricesQuery extends ListQuery {
-  /** Only of this model. @example "gpt-5-mini" */
+  /** Only prices of this model. @example "gpt-5-mini" */
   @IsOptional()
   @IsString()
   @Length(1, 200)
   model?: string;
 
-  /** Only prices in force at this time; all prices when left out. A day alone starts at midnight UTC. @example "2026-01-01T00:00:00Z" */
+  /** Only prices in force at this time; all prices if omitted. A day alone starts at midnight UTC. @example "2026-01-01T00:00:00Z" */
   @IsOptional()
   @IsTime()
   at?: Date;
 }
 
-@ApiSchema({ description: 'What a million tokens of a model cost from an hour on.' })
+@ApiSchema({ description: 'The price of a million tokens of a model from an hour on.' })
 export class PriceRequest {
-  /** The model as usage names it. @example "gpt-5-mini" */
+  /** The model, as in usage events. @example "gpt-5-mini" */
   @IsString()
   @Length(1, 200)
   @IsIdentifierText()
   model!: string;
 
-  /** Which tokens; `total` are those of which only a plain total is known. */
+  /** The token class. `total` prices events that have only a plain total. */
   @ApiProperty({ enum: CLASS_NAMES, example: 'cachedInput' })
   @IsIn(CLASS_NAMES)
   tokenClass!: ClassName;
@@ -68,12 +68,12 @@ export class PriceRequest {
   @Max(Number.MAX_SAFE_INTEGER)
   microsPerMillion!: number;
 
-  /** ISO 4217. All prices have the same one: that of those there are, else USD, when it is left out. @example "USD" */
+  /** ISO 4217. All prices have one currency. If omitted: the currency of the existing prices, or USD. @example "USD" */
   @ValidateIf(whenGiven)
   @Matches(/^[A-Z]{3}$/, { message: '$property must be three capital letters, as in USD' })
   currency?: string;
 
-  /** In force from this hour in UTC; from this hour on when left out. A day alone starts at midnight UTC. @example "2026-01-01T00:00:00Z" */
+  /** The first hour of the price, in UTC; the current hour if omitted. A day alone starts at midnight UTC. @example "2026-01-01T00:00:00Z" */
   @ValidateIf(whenGiven)
   @IsTime()
   effectiveFrom?: Date;
@@ -83,7 +83,7 @@ export class PriceRequest {
   }
 }
 
-@ApiSchema({ description: 'Prices to set; one of the same model, class and hour is replaced, all others stay.' })
+@ApiSchema({ description: 'Prices to set. A price of the same model, class and hour is replaced; all others stay.' })
 export class SetPricesRequest {
   /** The prices. */
   @IsArray()
@@ -95,12 +95,12 @@ export class SetPricesRequest {
   prices!: PriceRequest[];
 }
 
-@ApiSchema({ description: 'What a million tokens of a model cost from an hour on, until the next price of the same model and class.' })
+@ApiSchema({ description: 'The price of a million tokens of a model from an hour on, until the next price of the same model and class.' })
 export class PriceResponse {
-  /** The model as usage names it. @example "gpt-5-mini" */
+  /** The model, as in usage events. @example "gpt-5-mini" */
   model!: string;
 
-  /** Which tokens; `total` are those of which only a plain total is known. */
+  /** The token class. `total` prices events that have only a plain total. */
   @ApiProperty({ enum: CLASS_NAMES, example: 'cachedInput' })
   tokenClass!: ClassName;
 
@@ -111,7 +111,7 @@ export class PriceResponse {
   /** ISO 4217. @example "USD" */
   currency!: string;
 
-  /** From when on. @example "2026-01-01T00:00:00.000Z" */
+  /** The first hour of the price. @example "2026-01-01T00:00:00.000Z" */
   @ApiProperty({ format: 'date-time' })
   effectiveFrom!: Date;
 
@@ -134,9 +134,9 @@ export class PriceListResponse {
   }
 }
 
-@ApiSchema({ description: 'Prices as they were set.' })
+@ApiSchema({ description: 'The prices that were set.' })
 export class SetPricesResponse {
-  /** In the order in which they were sent. */
+  /** The prices, in the order of the request. */
   prices!: PriceResponse[];
 
   static of(prices: Price[]): SetPricesResponse {

@@ -2,28 +2,28 @@ import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 import type { Page } from '../platform/pagination/cursors.service.js';
 import type { Session } from './sessions.table.js';
 
-@ApiSchema({ description: 'A device that is signed in.' })
+@ApiSchema({ description: 'A session: a device that is signed in.' })
 export class SessionResponse {
   /** The session's id. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   @ApiProperty({ format: 'uuid' })
   id!: string;
 
-  /** Whether it is the one that asks. @example true */
+  /** Whether this request uses the session. @example true */
   current!: boolean;
 
-  /** The address it was opened from. @example "203.0.113.7" */
+  /** The network address of the sign-in. @example "203.0.113.7" */
   ipAddress!: string | null;
 
-  /** The device it was opened on. @example "Mozilla/5.0 (X11; Linux x64)" */
+  /** The user agent of the sign-in. @example "Mozilla/5.0 (X11; Linux x64)" */
   userAgent!: string | null;
 
-  /** When it was opened. */
+  /** When the session started. */
   createdAt!: Date;
 
-  /** To the minute: not every request writes it down. */
+  /** The last use, to the minute: not every request saves it. */
   lastUsedAt!: Date;
 
-  /** When it ends if it is not used until then. */
+  /** When the session ends if it is not used before. */
   expiresAt!: Date;
 
   static of(session: Session, currentId: string): SessionResponse {
@@ -45,9 +45,9 @@ export class SessionListResponse {
   }
 }
 
-@ApiSchema({ description: 'What was ended.' })
+@ApiSchema({ description: 'The result of ending sessions.' })
 export class RevokedSessionsResponse {
-  /** How many sessions ended. @example 3 */
+  /** The number of ended sessions. @example 3 */
   @ApiProperty({ type: 'integer' })
   revoked!: number;
 }

@@ -13,67 +13,72 @@ import type { ConsideredSubscription } from './subscriptions.service.js';
 import { SUBSCRIPTION_STATUSES, type SubscriptionStatus } from './subscriptions.table.js';
 
 export class ListSubscriptionsQuery extends ListQuery {
-  /** Only those of this user or organization. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  /** Only subscriptions of this user or organization. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   @ApiProperty({ format: 'uuid', required: false })
   @IsOptional()
   @IsUUID()
   ownerId?: string;
 
-  /** Only those of this provider. */
-  @ApiProperty({ enum: PROVIDERS, required: false, description: 'Only those of this provider.', example: 'polar' })
+  /** The provider. */
+  @ApiProperty({ enum: PROVIDERS, required: false, description: 'Only subscriptions of this provider.', example: 'polar' })
   @IsOptional()
   @IsIn(PROVIDERS)
   provider?: Provider;
 
-  /** Only those that stand so. */
-  @ApiProperty({ enum: SUBSCRIPTION_STATUSES, required: false, description: 'Only those that stand so.', example: 'active' })
+  /** The status. */
+  @ApiProperty({ enum: SUBSCRIPTION_STATUSES, required: false, description: 'Only subscriptions with this status.', example: 'active' })
   @IsOptional()
   @IsIn(SUBSCRIPTION_STATUSES)
   status?: SubscriptionStatus;
 
-  /** Only those of which it is known whose they are, or not. @example false */
+  /** True: only subscriptions with a known owner; false: only subscriptions without one. @example false */
   @IsOptional()
   @Transform(booleanOf)
   @IsBoolean()
   owned?: boolean;
 
-  /** Only those with a payment that stands so: `disputed`, to answer it. */
-  @ApiProperty({ enum: PAYMENT_STATES, required: false, description: 'Only those with a payment that stands so.', example: 'disputed' })
+  /** The state of a payment: `disputed`, for example, to answer the dispute. */
+  @ApiProperty({
+    enum: PAYMENT_STATES,
+    required: false,
+    description: 'Only subscriptions with a payment in this state.',
+    example: 'disputed',
+  })
   @IsOptional()
   @IsIn(PAYMENT_STATES)
   paymentStatus?: PaymentState;
 }
 
 class OwnerRequest {
-  /** The organization that gets it. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  /** The organization that becomes the owner. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   @ApiProperty({ format: 'uuid', required: false })
   @ValidateIf(whenGiven)
   @IsUUID()
   organizationId?: string;
 
-  /** The user who gets it, where it is no organization's. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  /** The user who becomes the owner, if no organization does. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   @ApiProperty({ format: 'uuid', required: false })
   @ValidateIf(whenGiven)
   @IsUUID()
   userId?: string;
 }
 
-@ApiSchema({ description: 'Whose it is: an organization or a user.' })
+@ApiSchema({ description: 'The owner: an organization or a user.' })
 export class LinkSubscriptionRequest extends OwnerRequest {}
 
-@ApiSchema({ description: 'A plan for somebody, without a provider.' })
+@ApiSchema({ description: 'A grant: a plan without a billing provider.' })
 export class GrantSubscriptionRequest extends OwnerRequest {
-  /** The plan, by its tier or another name of it. @example "pro" */
+  /** The plan, by its tier or an alias. @example "pro" */
   @IsString()
   @Length(1, 100)
   tier!: string;
 
-  /** When it ends; never when left out. A time with a zone: a day alone is refused. @example "2027-01-01T00:00:00Z" */
+  /** When the grant ends; never if omitted. It needs a time with a zone: a day alone is refused. @example "2027-01-01T00:00:00Z" */
   @ValidateIf(whenGiven)
   @IsEndTime()
   endsAt?: Date;
 
-  /** How many people it is for. Only for a plan that is per seat; refused for others. @example 10 */
+  /** The number of seats. Only for a plan that is per seat; refused for others. @example 10 */
   @ApiProperty({ type: 'integer', required: false })
   @ValidateIf(whenGiven)
   @IsInt()
@@ -81,62 +86,62 @@ export class GrantSubscriptionRequest extends OwnerRequest {
   @Max(1_000_000)
   seats?: number;
 
-  /** Why. @example "Design partner" */
+  /** The reason. @example "Design partner" */
   @ValidateIf(whenGiven)
   @IsString()
   @MaxLength(500)
   note?: string;
 }
 
-@ApiSchema({ description: 'A subscription as operators see it.' })
+@ApiSchema({ description: 'A subscription, as operators see it.' })
 export class SubscriptionResponse extends ConsideredSubscriptionResponse {
-  /** Whether it is a user's or an organization's; null while it is not known whose it is. */
+  /** The kind of the owner; null while the owner is unknown. */
   @ApiProperty({ enum: OWNER_KINDS, nullable: true, example: 'organization' })
   ownerKind!: OwnerKind | null;
 
-  /** Whose it is. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  /** The owner. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   @ApiProperty({ format: 'uuid' })
   ownerId!: string | null;
 
   /** The provider's customer who pays. @example "cus_8VbC6JDZzPEqfBPUdpj0K" */
   providerCustomerId!: string | null;
 
-  /** When the period began that is paid for. */
+  /** The start of the paid period. */
   currentPeriodStart!: Date | null;
 
-  /** When it ends. */
+  /** The end of the paid period. */
   currentPeriodEnd!: Date | null;
 
-  /** Whether it ends then for good. @example false */
+  /** Whether the subscription ends with the period. @example false */
   cancelAtPeriodEnd!: boolean;
 
-  /** When it will end for certain. */
+  /** The certain end of the subscription, if there is one. */
   endsAt!: Date | null;
 
-  /** When it did. */
+  /** When it ended. */
   endedAt!: Date | null;
 
-  /** When its trial ends, or ended. */
+  /** The end of the trial, past or future. */
   trialEnd!: Date | null;
 
-  /** How many it is for; null where its plan is not per seat, whatever quantity its provider gives. @example 10 */
+  /** The number of seats; null if the plan is not per seat, whatever quantity the provider reports. @example 10 */
   @ApiProperty({ type: 'integer', nullable: true })
   seats!: number | null;
 
-  /** What it costs each period before tax, in minor units of the currency. @example 1000 */
+  /** The price of a period before tax, in minor units of the currency. @example 1000 */
   @ApiProperty({ type: 'integer', nullable: true })
   amount!: number | null;
 
   /** ISO 4217. @example "USD" */
   currency!: string | null;
 
-  /** Why it was granted. @example "Design partner" */
+  /** The reason of the grant. @example "Design partner" */
   note!: string | null;
 
-  /** When it began. */
+  /** When the subscription started. */
   startedAt!: Date | null;
 
-  /** When we first heard of it. */
+  /** When the row was created. */
   createdAt!: Date;
 
   static override of(subscription: ConsideredSubscription): SubscriptionResponse {
@@ -166,7 +171,7 @@ export class SubscriptionResponse extends ConsideredSubscriptionResponse {
 
 @ApiSchema({ description: 'A page of subscriptions.' })
 export class SubscriptionListResponse {
-  /** The page, the newest first. */
+  /** The page, newest first. */
   data!: SubscriptionResponse[];
 
   /** Ask for the next page with it; null on the last one. @example "WyIyMDI2LTAxLTE1Il0.q83vEjRWeJCrze8SNFZ4kA" */

@@ -15,7 +15,7 @@ import { type Reason, REASONS } from './subscription-state.js';
 import type { EffectiveSubscription, ConsideredSubscription } from './subscriptions.service.js';
 import { SUBSCRIPTION_STATUSES, type SubscriptionStatus } from './subscriptions.table.js';
 
-@ApiSchema({ description: 'How many people a plan is for.' })
+@ApiSchema({ description: 'The seats of a plan.' })
 export class SeatsResponse {
   /** Members now. @example 4 */
   @ApiProperty({ type: 'integer' })
@@ -26,41 +26,41 @@ export class SeatsResponse {
   limit!: number | null;
 }
 
-@ApiSchema({ description: 'One subscription, and what it gives.' })
+@ApiSchema({ description: 'One subscription, and its effect.' })
 export class ConsideredSubscriptionResponse {
   /** Our id. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   @ApiProperty({ format: 'uuid' })
   id!: string;
 
-  /** Who follows the money; `manual` is a grant by an operator. */
+  /** The billing provider; `manual` is a grant by an operator. */
   @ApiProperty({ enum: PROVIDERS, example: 'polar' })
   provider!: Provider;
 
-  /** The provider's id of it. @example "sub_Iuaq622bbmmfOGrVTqdXv" */
+  /** The provider's id. @example "sub_Iuaq622bbmmfOGrVTqdXv" */
   providerSubscriptionId!: string | null;
 
   /** The provider's product. @example "pdt_R8AWMPiV2lSwpmPDhhgo6" */
   productId!: string | null;
 
-  /** The plan that the product stands for; null for a product that is in no plan. */
+  /** The plan of the product; null if the product is in no plan. */
   @ApiProperty({ enum: TIERS, nullable: true, example: 'pro' })
   tier!: Tier | null;
 
-  /** How it stands. */
+  /** The status. */
   @ApiProperty({ enum: SUBSCRIPTION_STATUSES, example: 'active' })
   status!: SubscriptionStatus;
 
-  /** The same in the provider's words. @example "active" */
+  /** The provider's own status. @example "active" */
   providerStatus!: string | null;
 
-  /** Whether it gives its plan. @example true */
+  /** Whether the subscription grants its plan. @example true */
   grants!: boolean;
 
-  /** Why, or why not. */
+  /** The reason. */
   @ApiProperty({ enum: REASONS, example: 'active' })
   reason!: Reason;
 
-  /** Until when it gives it, as far as is known. */
+  /** How long it grants the plan, if known. */
   until!: Date | null;
 
   /** The rule that decided. @example "active in a period until 2026-02-01T00:00:00.000Z" */
@@ -72,61 +72,61 @@ export class ConsideredSubscriptionResponse {
   }
 }
 
-@ApiSchema({ description: 'Why it is so.' })
+@ApiSchema({ description: 'The reason for the plan in effect.' })
 export class ExplanationResponse {
-  /** The subscription that decided; null without any. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  /** The deciding subscription; null without one. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   @ApiProperty({ format: 'uuid' })
   subscriptionId!: string | null;
 
   /** The rule that decided. @example "active in a period until 2026-02-01T00:00:00.000Z" */
   rule!: string;
 
-  /** All that there are, the one that decided first. */
+  /** All subscriptions of the owner; the deciding one comes first. */
   considered!: ConsideredSubscriptionResponse[];
 }
 
-@ApiSchema({ description: 'What may be used, until when, and why.' })
+@ApiSchema({ description: 'The plan in effect: its limits, its end and its reason.' })
 export class EffectiveSubscriptionResponse {
   /** The plan in effect. */
   @ApiProperty({ enum: TIERS, example: 'pro' })
   tier!: Tier;
 
-  /** Of the subscription that decided; null without any. */
+  /** The status of the deciding subscription; null without one. */
   @ApiProperty({ enum: SUBSCRIPTION_STATUSES, nullable: true, example: 'active' })
   status!: SubscriptionStatus | null;
 
-  /** Whether a subscription gives more than everybody has. @example true */
+  /** Whether a subscription grants more than the free plan. @example true */
   access!: boolean;
 
-  /** `ends`: paid, and will not renew. `grace`: a renewal failed. `unconfirmed`: its period is over, and its provider could not be asked yet. `refunded` and `dispute_lost`: the money for it went back, and its plan ends then. */
+  /** `ends`: paid, and will not renew. `grace`: a renewal failed. `unconfirmed`: its period is over, and its provider could not be asked yet. `refunded` and `dispute_lost`: the money was returned, and the plan ends access in that case. */
   @ApiProperty({ enum: REASONS, example: 'active' })
   reason!: Reason;
 
-  /** Until when it holds, as far as is known. */
+  /** How long the plan stays in effect, if known. */
   until!: Date | null;
 
   /** The limits of the plan in effect. */
   limits!: PlanLimitsResponse;
 
-  /** How many of them are taken. */
+  /** The seats in use. */
   seats!: SeatsResponse;
 
-  /** When the period began that is paid for. */
+  /** The start of the paid period. */
   currentPeriodStart!: Date | null;
 
-  /** When it ends. */
+  /** The end of the paid period. */
   currentPeriodEnd!: Date | null;
 
-  /** Whether it ends then for good. @example false */
+  /** Whether the subscription ends with the period. @example false */
   cancelAtPeriodEnd!: boolean;
 
-  /** When its trial ends, or ended. */
+  /** The end of the trial, past or future. */
   trialEnd!: Date | null;
 
-  /** When it will end for certain. */
+  /** The certain end of the subscription, if there is one. */
   endsAt!: Date | null;
 
-  /** Why it is so. */
+  /** How the plan was decided. */
   explain!: ExplanationResponse;
 
   static of({ tier, plan, access, reason, until, seats, chosen, considered }: EffectiveSubscription): EffectiveSubscriptionResponse {
@@ -154,34 +154,34 @@ export class EffectiveSubscriptionResponse {
 }
 
 export class ListPaymentsQuery extends ListQuery {
-  /** Only those that stand so. */
-  @ApiProperty({ enum: PAYMENT_STATES, required: false, description: 'Only those that stand so.', example: 'refunded' })
+  /** The state. */
+  @ApiProperty({ enum: PAYMENT_STATES, required: false, description: 'Only payments in this state.', example: 'refunded' })
   @IsOptional()
   @IsIn(PAYMENT_STATES)
   status?: PaymentState;
 }
 
-@ApiSchema({ description: 'Money that moved, or was to move.' })
+@ApiSchema({ description: 'A payment, refund or dispute.' })
 export class PaymentResponse {
   /** Our id. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   @ApiProperty({ format: 'uuid' })
   id!: string;
 
-  /** A payment, or what became of one. */
+  /** Whether it is a payment, a refund or a dispute. */
   @ApiProperty({ enum: PAYMENT_KINDS, example: 'payment' })
   kind!: PaymentKind;
 
-  /** Who took it. */
+  /** The billing provider. */
   @ApiProperty({ enum: PROVIDERS, example: 'polar' })
   provider!: Provider;
 
-  /** The provider's id of it. @example "pay_nZeqtKOzGd5i1bdFzGRWs" */
+  /** The provider's id. @example "pay_nZeqtKOzGd5i1bdFzGRWs" */
   providerPaymentId!: string;
 
-  /** Of a refund or dispute: the provider's id of the payment that it is about. @example "pay_nZeqtKOzGd5i1bdFzGRWs" */
+  /** For a refund or dispute: the provider's id of its payment. @example "pay_nZeqtKOzGd5i1bdFzGRWs" */
   ofProviderPaymentId!: string | null;
 
-  /** The subscription that it is for. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  /** The subscription. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   @ApiProperty({ format: 'uuid' })
   subscriptionId!: string | null;
 
@@ -192,7 +192,7 @@ export class PaymentResponse {
   /** ISO 4217. @example "USD" */
   currency!: string | null;
 
-  /** How it stands. A payment is `disputed` while a dispute about it is open, and `dispute_lost` once one is lost; `won` and `lost` are of disputes themselves. */
+  /** The state. A payment is `disputed` while a dispute is open, and `dispute_lost` after one is lost. Disputes themselves are `won` or `lost`. */
   @ApiProperty({ enum: PAYMENT_STATES, example: 'succeeded' })
   status!: PaymentState;
 
@@ -207,7 +207,7 @@ export class PaymentResponse {
 
 @ApiSchema({ description: 'A page of payments, refunds and disputes.' })
 export class PaymentListResponse {
-  /** The page, the latest first. */
+  /** The page, latest first. */
   data!: PaymentResponse[];
 
   /** Ask for the next page with it; null on the last one. @example "WyIyMDI2LTAxLTE1Il0.q83vEjRWeJCrze8SNFZ4kA" */
@@ -219,40 +219,40 @@ export class PaymentListResponse {
 }
 
 export class DeleteOwnerQuery {
-  /** Whether a subscription that goes on charging is canceled, too; without it, such a one stands in the way. @example true */
+  /** Whether to cancel a paid subscription too. Without it, a paid subscription prevents the deletion. @example true */
   @ApiProperty({ required: false, default: false })
   @Transform(booleanOf)
   @IsBoolean()
   cancelSubscription: boolean = false;
 }
 
-@ApiSchema({ description: 'What to buy.' })
+@ApiSchema({ description: 'The plan to buy.' })
 export class CheckoutRequest {
-  /** The plan, by its tier or another name of it. @example "pro" */
+  /** The plan, by its tier or an alias. @example "pro" */
   @IsString()
   @Length(1, 100)
   tier!: string;
 
-  /** Which of several products of that plan: by the month or by the year. @example "pdt_R8AWMPiV2lSwpmPDhhgo6" */
+  /** One of several products of the plan, such as the yearly one. @example "pdt_R8AWMPiV2lSwpmPDhhgo6" */
   @ValidateIf(whenGiven)
   @IsString()
   @Length(1, 255)
   productId?: string;
 
-  /** Where to pay; without it the first that has the plan. */
-  @ApiProperty({ enum: BILLING_PROVIDERS, required: false, description: 'Where to pay.', example: 'polar' })
+  /** The provider; by default the first one that sells the plan. */
+  @ApiProperty({ enum: BILLING_PROVIDERS, required: false, description: 'The billing provider.', example: 'polar' })
   @ValidateIf(whenGiven)
   @IsIn(BILLING_PROVIDERS)
   provider?: BillingProviderName;
 
-  /** Where the browser goes afterwards; one of our own origins. @example "https://app.example.com/billing" */
+  /** The page to open afterwards, on one of the trusted origins. @example "https://app.example.com/billing" */
   @ValidateIf(whenGiven)
   @IsString()
   @MaxLength(2000)
   successUrl?: string;
 }
 
-@ApiSchema({ description: 'Where the money is paid.' })
+@ApiSchema({ description: 'A checkout.' })
 export class CheckoutResponse {
   /** Send the browser there. @example "https://sandbox.polar.sh/checkout/polar_c_1" */
   url!: string;
@@ -261,7 +261,7 @@ export class CheckoutResponse {
   @ApiProperty({ enum: BILLING_PROVIDERS, example: 'polar' })
   provider!: BillingProviderName;
 
-  /** When the address stops working. */
+  /** When the address expires. */
   expiresAt!: Date | null;
 
   static of({ url, provider, expiresAt }: OpenedCheckout): CheckoutResponse {
@@ -269,18 +269,18 @@ export class CheckoutResponse {
   }
 }
 
-@ApiSchema({ description: 'Where to come back to.' })
+@ApiSchema({ description: 'A request for the portal.' })
 export class PortalRequest {
-  /** Where the browser goes afterwards; one of our own origins. @example "https://app.example.com/billing" */
+  /** The page to open afterwards, on one of the trusted origins. @example "https://app.example.com/billing" */
   @ValidateIf(whenGiven)
   @IsString()
   @MaxLength(2000)
   returnUrl?: string;
 }
 
-@ApiSchema({ description: 'Where a subscription is managed.' })
+@ApiSchema({ description: 'The portal of the provider.' })
 export class PortalResponse {
-  /** Send the browser there; it signs its visitor in, so use it at once and show it to nobody else. @example "https://polar.sh/acme/portal?token=polar_cst_1" */
+  /** Send the browser there. The address signs its visitor in, so use it at once and do not share it. @example "https://polar.sh/acme/portal?token=polar_cst_1" */
   url!: string;
 
   static of({ url }: { url: string }): PortalResponse {

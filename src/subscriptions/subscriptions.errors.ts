@@ -6,25 +6,21 @@ export class PlanRequired extends problem(402, 'plan_required', 'Your plan does 
 export class SubscriptionActive extends problem(
   409,
   'subscription_active',
-  'There is a subscription that goes on charging. Cancel it first, or ask for that with `cancelSubscription=true`.',
+  'There is a paid subscription. Cancel it first, or pass `cancelSubscription=true`.',
 ) {}
 export class AlreadySubscribed extends problem(
   409,
   'already_subscribed',
   'There is a subscription already. Change it in the portal instead of buying another one.',
 ) {}
-export class NotAGrant extends problem(409, 'not_a_grant', 'A provider owns this subscription. End it there.') {}
+export class NotAGrant extends problem(409, 'not_a_grant', 'A billing provider manages this subscription. End it there.') {}
 export class CheckoutUnavailable extends problem(
   409,
   'checkout_unavailable',
-  'This plan cannot be bought here: no billing provider with a product for it is set up.',
+  'This plan cannot be bought here: no configured billing provider sells it.',
 ) {}
-export class NoBillingCustomer extends problem(
-  409,
-  'no_billing_customer',
-  'There is no customer of a billing provider here whose payments could be managed.',
-) {}
-export class BillingProviderRefused extends problem(409, 'billing_provider_refused', 'The billing provider refused to do this.') {}
+export class NoBillingCustomer extends problem(409, 'no_billing_customer', 'There is no customer at a billing provider to manage.') {}
+export class BillingProviderRefused extends problem(409, 'billing_provider_refused', 'The billing provider refused the request.') {}
 export class BillingProviderAway extends problem(
   503,
   'billing_provider_away',

@@ -9,9 +9,9 @@ import { ListQuery } from '../platform/pagination/list.dto.js';
 import { trimmed, whenGiven, whenNotNull } from '../platform/http/bodies/transforms.js';
 import type { User } from './users.table.js';
 
-@ApiSchema({ description: 'What changes; the rest stays.' })
+@ApiSchema({ description: 'The fields to change. Omitted fields stay.' })
 export class UpdateProfileRequest {
-  /** What to call the person. @example "Ada Lovelace" */
+  /** The name of the person. @example "Ada Lovelace" */
   @ValidateIf(whenGiven)
   @IsDisplayName(200)
   name?: string;
@@ -30,7 +30,7 @@ export class UpdateProfileRequest {
 }
 
 export class ListUsersQuery extends ListQuery {
-  /** The whole address; only ASCII letters are compared without case. @example "ada@example.com" */
+  /** The exact address; the case of ASCII letters does not matter. @example "ada@example.com" */
   @IsOptional()
   @Transform(normalisedEmail)
   @Matches(/.@./, { message: 'email must be an address' })
@@ -53,7 +53,7 @@ export class ListUsersQuery extends ListQuery {
   @IsTime()
   createdBefore?: Date;
 
-  /** Beginnings of words in name, username or email; all must be there. @example "ada love" */
+  /** Beginnings of words in the name, username or email. All of them must match. @example "ada love" */
   @IsOptional()
   @IsString()
   @MaxLength(200)
@@ -66,36 +66,36 @@ export class UserResponse {
   @ApiProperty({ format: 'uuid' })
   id!: string;
 
-  /** A user who came from Clerk may have none. @example "ada@example.com" */
+  /** A user from Clerk may have none. @example "ada@example.com" */
   @ApiProperty({ format: 'email' })
   email!: string | null;
 
-  /** Whether the address was proved to be theirs. @example true */
+  /** Whether the user has proved the address. @example true */
   emailVerified!: boolean;
 
-  /** What to call the person. @example "Ada Lovelace" */
+  /** The name of the person. @example "Ada Lovelace" */
   name!: string;
 
-  /** A name without spaces, which need not be unique. @example "ada" */
+  /** A name without spaces. It need not be unique. @example "ada" */
   username!: string | null;
 
-  /** A picture. @example "https://example.com/ada.png" */
+  /** The address of a picture. @example "https://example.com/ada.png" */
   @ApiProperty({ format: 'uri' })
   imageUrl!: string | null;
 
-  /** Clerk's id, for a user whom Clerk owns. @example "user_2g7np7Hrk0SN6kj5EDMLDaKNL0S" */
+  /** Clerk's id, for a user that Clerk manages. @example "user_2g7np7Hrk0SN6kj5EDMLDaKNL0S" */
   clerkUserId!: string | null;
 
-  /** Whether they run this installation. @example false */
+  /** Whether the user is an operator of this installation. @example false */
   operator!: boolean;
 
-  /** Since when they may not sign in or call anything. */
+  /** When the user was suspended; null if they may sign in. */
   suspendedAt!: Date | null;
 
-  /** When they signed up, or were first seen. */
+  /** When the user signed up or was first seen. */
   createdAt!: Date;
 
-  /** When this last changed. */
+  /** When the user last changed. */
   updatedAt!: Date;
 
   static of(user: User): UserResponse {

@@ -8,22 +8,22 @@ import { WEBHOOK_STATUSES, type WebhookStatus } from './webhook-events.table.js'
 import type { WebhookEventSummary } from './webhooks.repository.js';
 import type { WebhookEventDetail } from './webhooks.service.js';
 
-@ApiSchema({ description: 'That the message is kept.' })
+@ApiSchema({ description: 'The receipt of a message.' })
 export class WebhookReceiptResponse {
-  /** `duplicate` when it had been received before. @example "stored" */
+  /** `duplicate` if it was received before. @example "stored" */
   @ApiProperty({ enum: ['stored', 'duplicate'] })
   outcome!: 'stored' | 'duplicate';
 }
 
-/** Which messages are meant. */
+/** A filter of messages. */
 class WebhookEventFilters {
-  /** Only from this sender. @example "clerk" */
+  /** Only messages of this provider. @example "clerk" */
   @ValidateIf(whenGiven)
   @IsString()
   @MaxLength(50)
   provider?: string;
 
-  /** Only this kind of event, as the provider calls it. @example "user.updated" */
+  /** Only events of this type, by the provider's name for it. @example "user.updated" */
   @ValidateIf(whenGiven)
   @IsString()
   @MaxLength(200)
@@ -41,61 +41,61 @@ class WebhookEventFilters {
 }
 
 export class ListWebhookEventsQuery extends IntersectionType(ListQuery, WebhookEventFilters) {
-  /** How far it is. */
+  /** The status. */
   @ApiProperty({ enum: WEBHOOK_STATUSES, required: false, description: 'Only events with this status.', example: 'dead' })
   @IsOptional()
   @IsIn(WEBHOOK_STATUSES)
   status?: WebhookStatus;
 }
 
-@ApiSchema({ description: 'Which events to process again; what is left out does not matter. Pending ones are on their way anyway.' })
+@ApiSchema({ description: 'The events to process again: those that match every given field. Pending events are skipped.' })
 export class ReplayWebhookEventsRequest extends WebhookEventFilters {
-  /** How far they are: `dead` after something was mended. */
+  /** The status: `dead`, for example, after a fix. */
   @ApiProperty({ enum: WEBHOOK_STATUSES, description: 'Only events with this status.', example: 'dead' })
   @IsIn(WEBHOOK_STATUSES)
   status!: WebhookStatus;
 }
 
-@ApiSchema({ description: 'What is processed again.' })
+@ApiSchema({ description: 'The result of a replay.' })
 export class ReplayedWebhookEventsResponse {
-  /** How many events. @example 12 */
+  /** The number of events that will be processed again. @example 12 */
   @ApiProperty({ type: 'integer' })
   replayed!: number;
 }
 
-@ApiSchema({ description: 'A message that a provider sent, and how far we are with it.' })
+@ApiSchema({ description: 'A message of a provider, and the status of its processing.' })
 export class WebhookEventResponse {
   /** Our id. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   @ApiProperty({ format: 'uuid' })
   id!: string;
 
-  /** Who sent it. @example "clerk" */
+  /** The provider. @example "clerk" */
   provider!: string;
 
-  /** The provider's id of it, the same in every attempt. @example "msg_2g7np7Hrk0SN6kj5EDMLDaKNL0S" */
+  /** The provider's id of the message, the same in every delivery. @example "msg_2g7np7Hrk0SN6kj5EDMLDaKNL0S" */
   messageId!: string;
 
-  /** As the provider calls it; empty for a body that cannot be read. @example "user.updated" */
+  /** The provider's name of the event type; empty if the body is unreadable. @example "user.updated" */
   type!: string;
 
-  /** `dead` has used up its attempts, `quarantined` cannot be read, `ignored` changes nothing here. */
+  /** `dead`: all attempts failed; `quarantined`: the payload is unreadable; `ignored`: nothing to change here. */
   @ApiProperty({ enum: WEBHOOK_STATUSES, example: 'processed' })
   status!: WebhookStatus;
 
-  /** How often it was tried. @example 1 */
+  /** The number of attempts. @example 1 */
   @ApiProperty({ type: 'integer' })
   attempts!: number;
 
-  /** When the event happened, as the provider says. */
+  /** When the event happened, according to the provider. */
   eventAt!: Date | null;
 
-  /** When it came in. */
+  /** When the message was received. */
   receivedAt!: Date;
 
-  /** When its effect was brought about. */
+  /** When processing finished. */
   processedAt!: Date | null;
 
-  /** When it will be tried next; null for what is done with. */
+  /** When the next attempt is due; null when no attempt will follow. */
   nextAttemptAt!: Date | null;
 
   /** Why the last attempt failed. */
@@ -119,9 +119,9 @@ export class WebhookEventResponse {
   }
 }
 
-@ApiSchema({ description: 'A message that a provider sent, with what it said.' })
+@ApiSchema({ description: 'A message of a provider, with its content.' })
 export class WebhookEventDetailResponse extends WebhookEventResponse {
-  /** What it said, with secrets masked. Null when it is no longer kept or no JSON; of mails and text messages only the envelope. */
+  /** The content, with secrets masked. Null if it is no longer stored or not JSON. Mails and text messages keep only their envelope. */
   @ApiProperty({
     type: 'object',
     nullable: true,
@@ -137,7 +137,7 @@ export class WebhookEventDetailResponse extends WebhookEventResponse {
 
 @ApiSchema({ description: 'A page of the inbox.' })
 export class WebhookEventListResponse {
-  /** The events, the last received first. */
+  /** The events, last received first. */
   data!: WebhookEventResponse[];
 
   /** Ask for the next page with it; null on the last one. @example "WyIyMDI2LTAxLTE1Il0.q83vEjRWeJCrze8SNFZ4kA" */
