@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { type Answer, call, fill, type Operation, readOperations } from '../support/api.js';
 import { startTestApp, type TestApp } from '../support/app.js';
-import { settled } from '../support/clerk/clerk-deliveries.js';
+import { untilProcessed } from '../support/clerk/clerk-deliveries.js';
 import type { AuditExpectation, CallerName, Values } from '../support/expectations.js';
 import { bodyOf, expectationOf, OPERATIONS, pathValues, queryOf, statusFor, valuesOf } from '../support/operations.js';
 import { allRows } from '../support/snapshots.js';
@@ -76,7 +76,7 @@ describe('the audit log', () => {
   const countEntries = async () => (await t.db.rows<{ count: number }>('SELECT count(*)::int FROM audit_log'))[0]!.count;
 
   async function everything(): Promise<string> {
-    await settled({ db: t.db, urls: () => [t.url] });
+    await untilProcessed({ db: t.db, urls: () => [t.url] });
     return allRows(t.db);
   }
 

@@ -63,12 +63,12 @@ describe('email addresses', () => {
       const local = await newLocal();
       const id = newClerkId('user');
       const disguised = disguise(local.email);
-      await clerk.tell('user.created', userData({ id, firstName: 'Clerk', email: { email: disguised, verified: true } }));
+      await clerk.emit('user.created', userData({ id, firstName: 'Clerk', email: { email: disguised, verified: true } }));
       const { body: mine } = await clerk.t.http.get('/v1/users/me').set(local.auth).expect(200);
       expect(mine).toMatchObject({ id: local.id, email: local.email, clerkUserId: null });
       expect((await signIn(clerk.t, local)).id).toBe(local.id);
       expect(await clerk.user(id)).toMatchObject({ email: disguised, emailVerified: true });
-      expect(await clerk.knock(id)).toEqual([200, undefined]);
+      expect(await clerk.tryAccess(id)).toEqual([200, undefined]);
       const search = await clerk.t.http.get('/v1/users').query({ email: disguised }).set(clerk.operator.auth).expect(200);
       expect(search.body.data.map(({ clerkUserId }: { clerkUserId: string }) => clerkUserId)).toEqual([id]);
     });
@@ -140,7 +140,7 @@ describe('email addresses', () => {
 
   it('of Clerk that no local account could have are kept as Clerk has them', async () => {
     const id = newClerkId('user');
-    await clerk.tell('user.created', userData({ id, firstName: 'Jörg', email: { email: ' JÖRG@Bücher.Test ', verified: true } }));
+    await clerk.emit('user.created', userData({ id, firstName: 'Jörg', email: { email: ' JÖRG@Bücher.Test ', verified: true } }));
     expect(await clerk.user(id)).toMatchObject({ email: 'jÖrg@bücher.test', emailVerified: true });
     const headers = await clerk.as(id);
     const mine = await clerk.t.http.get('/v1/invitations').set(headers).expect(200);

@@ -53,7 +53,7 @@ describe('the people who invite', () => {
       [bob.id],
     );
     const id = newClerkId('user');
-    await clerk.tell('user.created', userData({ id, email: { email: bob.email, verified: true } }));
+    await clerk.emit('user.created', userData({ id, email: { email: bob.email, verified: true } }));
     return id;
   }
 
@@ -67,10 +67,10 @@ describe('the people who invite', () => {
       'is merged into a Clerk user who is banned',
       async (world) => {
         const id = await mergeBob(world);
-        await clerk.tell('user.updated', userData({ id, email: { email: world.bob.email, verified: true }, banned: true }));
+        await clerk.emit('user.updated', userData({ id, email: { email: world.bob.email, verified: true }, banned: true }));
       },
     ],
-    ['is merged into a Clerk user who is deleted', async (world) => clerk.tell('user.deleted', deletedData('user', await mergeBob(world)))],
+    ['is merged into a Clerk user who is deleted', async (world) => clerk.emit('user.deleted', deletedData('user', await mergeBob(world)))],
   ];
 
   it.each(ends)('end their open invitations, with an audit entry, when one %s', async (_, end) => {

@@ -1,7 +1,7 @@
 import { BillingReconciliation } from '../../src/subscriptions/reconciliation/billing-reconciliation.service.js';
 import { Seeded } from '../simulators/seeded.js';
 import { VirtualClock } from '../simulators/virtual-time.js';
-import { givenUp, settled } from '../support/clerk/clerk-deliveries.js';
+import { failedEvents, untilProcessed } from '../support/clerk/clerk-deliveries.js';
 import type { TcpProxy } from '../support/tcp-proxy.js';
 import { Buyer, dodoShop, polarShop } from './buyers.js';
 import { openStage, type Stage, type StageOptions } from './stage.js';
@@ -143,7 +143,7 @@ class Simulation {
     }
     const { found } = await this.stage.app.get(BillingReconciliation).reconcile();
     if (found > 0) throw new Violation(`${found} subscriptions are not as their providers have them`);
-    const left = await givenUp(this.target());
+    const left = await failedEvents(this.target());
     if (left.length > 0) throw new Violation(`Messages were given up: ${JSON.stringify(left)}`);
     const [row] = await this.stage.db.rows<{ kept: number }>('SELECT count(*)::int AS kept FROM webhook_events');
     const sent = new Set(this.stage.couriers.flatMap(({ deliveries }) => deliveries.filter(wasTaken).map(({ messageId }) => messageId)));
@@ -151,7 +151,7 @@ class Simulation {
   }
 
   private async settle(): Promise<void> {
-    await settled(this.target());
+    await untilProcessed(this.target());
   }
 
   private target() {

@@ -13,9 +13,9 @@ import type { Seeded } from '../simulators/seeded.js';
 import type { VirtualClock } from '../simulators/virtual-time.js';
 import { type CourierOptions, dodoCourier, polarCourier } from '../simulators/webhook-courier.js';
 import { testEnvironment } from '../support/app.js';
-import { BILLING_PRODUCTS, stock } from '../support/billing/billing-catalogue.js';
+import { BILLING_PRODUCTS, addProducts } from '../support/billing/billing-catalogue.js';
 import { dodoEnvironment, polarEnvironment } from '../support/billing/billing-clients.js';
-import { keepTime } from '../support/billing/billing-world.js';
+import { useClock } from '../support/billing/billing-world.js';
 import { CLERK_WEBHOOK_SECRET as SECRET } from '../support/clerk/clerk-events.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { insertOperator, openSessions } from '../support/sessions.js';
@@ -41,7 +41,7 @@ export async function openStage({ clock, chance, sabotage }: StageOptions) {
     unpaid: chance.pick(['past_due', 'past_due', 'on_hold']),
     exhausted: chance.pick(['on_hold', 'cancelled']),
   });
-  stock({ polar, dodo });
+  addProducts({ polar, dodo });
   const apis = [await startPolarApiSimulator({ account: polar }), await startDodoApiSimulator({ account: dodo })] as const;
   const wires = await Promise.all(apis.map(({ url }) => startTcpProxy({ host: '127.0.0.1', port: Number(new URL(url).port) })));
   const urls = wires.map(({ port }) => `http://127.0.0.1:${port}`);
@@ -56,7 +56,7 @@ export async function openStage({ clock, chance, sabotage }: StageOptions) {
   });
   const app = await createApp(config);
   sabotage?.(app);
-  keepTime(app, clock);
+  useClock(app, clock);
   await app.listen(0, '127.0.0.1');
   // Jobs run when it is their time here, not outside.
   app.get(SchedulerRegistry).deleteInterval('jobs');

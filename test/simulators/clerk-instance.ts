@@ -16,36 +16,36 @@ import {
 export interface HistoryEvent {
   messageId: string;
   type: string;
-  /** What the event is about. */
+  /** The id of the object that the event reports. */
   objectId: string;
   body: string;
 }
 
-/** A thing and all that it ever was; the last of them is what it is now. */
-interface Thing<State> {
+/** An object with all its states, oldest first. */
+interface SimulatedObject<State> {
   states: State[];
-  dead: boolean;
-  /** Whether an event of its own tells of it; others were there before anybody listened. */
-  told: boolean;
+  isDeleted: boolean;
+  /** Whether an event about the object was sent. */
+  isReported: boolean;
 }
-export type SimulatedUser = Thing<UserData>;
-export type SimulatedOrganization = Thing<OrganizationData>;
-export type SimulatedMembership = Thing<Omit<MembershipData, 'organization' | 'user'>> & {
+export type SimulatedUser = SimulatedObject<UserData>;
+export type SimulatedOrganization = SimulatedObject<OrganizationData>;
+export type SimulatedMembership = SimulatedObject<Omit<MembershipData, 'organization' | 'user'>> & {
   organization: SimulatedOrganization;
   user: SimulatedUser;
 };
-export type SimulatedInvitation = Thing<InvitationData> & { organization: SimulatedOrganization };
-export type SimulatedSession = Thing<SessionData> & { user: SimulatedUser };
+export type SimulatedInvitation = SimulatedObject<InvitationData> & { organization: SimulatedOrganization };
+export type SimulatedSession = SimulatedObject<SessionData> & { user: SimulatedUser };
 
-export function current<State>({ states }: Thing<State>): State {
+export function current<State>({ states }: SimulatedObject<State>): State {
   return states.at(-1)!;
 }
 
-export const living = <One extends { dead: boolean }>(things: One[]): One[] => things.filter(({ dead }) => !dead);
+export const live = <One extends { isDeleted: boolean }>(objects: One[]): One[] => objects.filter(({ isDeleted }) => !isDeleted);
 
 /**
- * Clerk's own state, and the events that Clerk sends when it changes. Ids are never used twice; an address and
- * a slug belong to one living thing at a time. What it is asked must be possible: it checks little.
+ * Clerk's state, and the events that it sends about changes. Ids are never reused, and an address or a slug belongs to one live object.
+ * Changes are hardly validated: the caller asks only for possible ones.
  */
 export class ClerkInstance {
   readonly users: SimulatedUser[] = [];
@@ -54,80 +54,80 @@ export class ClerkInstance {
   readonly invitations: SimulatedInvitation[] = [];
   readonly sessions: SimulatedSession[] = [];
   readonly events: HistoryEvent[] = [];
-  /** Whether only the ids of two messages tell which of two states came later. */
+  /** Whether only the order of message ids decides which of two states is later. */
   tied = false;
   private readonly keys = new Set<string>();
 
-  /** How many states older than the newest the things are that events embed. */
+  /** How many states embedded data lags behind. */
   staleness = 0;
   /** Milliseconds that pass with each event. */
   pace = 0;
-  /** Goes into the next ids, before what counts up: they do not sort by time. */
+  /** Placed before the counter in new ids, so that ids do not sort by time. */
   scramble = 0;
 
   constructor(
     private readonly prefix: string,
-    /** In milliseconds; passes only when told to. */
+    /** In milliseconds; changes only when the test sets it. */
     public now: number,
     private readonly inSeconds = false,
   ) {}
 
-  createUser(given: Partial<UserData>, { told = true } = {}): SimulatedUser {
+  createUser(given: Partial<UserData>, { isReported = true } = {}): SimulatedUser {
     const user: SimulatedUser = {
       states: [{ ...given, id: this.newId('user', this.users), createdAt: this.now, updatedAt: this.now }],
-      dead: false,
-      told,
+      isDeleted: false,
+      isReported,
     };
     this.users.push(user);
-    if (told) this.send('user.created', userData(current(user)));
+    if (isReported) this.send('user.created', userData(current(user)));
     return user;
   }
 
   changeUser(user: SimulatedUser, changes: Partial<UserData>): void {
     user.states.push({ ...current(user), ...changes, updatedAt: this.now });
-    user.told = true;
+    user.isReported = true;
     this.send('user.updated', userData(current(user)));
   }
 
-  /** Clerk tells of the user only; now and then of what goes with them too. */
-  deleteUser(user: SimulatedUser, { tellsOfChildren = false } = {}): void {
+  /** Clerk sends an event about the user, and only sometimes about memberships and sessions. */
+  deleteUser(user: SimulatedUser, { sendsChildEvents = false } = {}): void {
     const { id, externalId } = current(user);
-    const memberships = living(this.memberships).filter((one) => one.user === user);
-    const sessions = living(this.sessions).filter((one) => one.user === user);
-    if (tellsOfChildren) {
+    const memberships = live(this.memberships).filter((one) => one.user === user);
+    const sessions = live(this.sessions).filter((one) => one.user === user);
+    if (sendsChildEvents) {
       for (const one of memberships) this.removeMember(one);
       for (const one of sessions) this.endSession(one, 'removed');
     }
-    for (const one of [user, ...memberships, ...sessions]) one.dead = true;
+    for (const one of [user, ...memberships, ...sessions]) one.isDeleted = true;
     this.send('user.deleted', deletedData('user', id, externalId == null ? {} : { external_id: externalId }));
   }
 
-  createOrganization(given: Partial<OrganizationData>, { told = true } = {}): SimulatedOrganization {
+  createOrganization(given: Partial<OrganizationData>, { isReported = true } = {}): SimulatedOrganization {
     const id = this.newId('org', this.organizations);
     const organization: SimulatedOrganization = {
       states: [{ ...given, id, createdAt: this.now, updatedAt: this.now }],
-      dead: false,
-      told,
+      isDeleted: false,
+      isReported,
     };
     this.organizations.push(organization);
-    if (told) this.send('organization.created', organizationData(current(organization)));
+    if (isReported) this.send('organization.created', organizationData(current(organization)));
     return organization;
   }
 
   changeOrganization(organization: SimulatedOrganization, changes: Partial<OrganizationData>): void {
     organization.states.push({ ...current(organization), ...changes, updatedAt: this.now });
-    organization.told = true;
+    organization.isReported = true;
     this.send('organization.updated', organizationData(current(organization)));
   }
 
-  deleteOrganization(organization: SimulatedOrganization, { tellsOfChildren = false } = {}): void {
-    const memberships = living(this.memberships).filter((one) => one.organization === organization);
-    const invitations = living(this.invitations).filter((one) => one.organization === organization);
-    if (tellsOfChildren) {
+  deleteOrganization(organization: SimulatedOrganization, { sendsChildEvents = false } = {}): void {
+    const memberships = live(this.memberships).filter((one) => one.organization === organization);
+    const invitations = live(this.invitations).filter((one) => one.organization === organization);
+    if (sendsChildEvents) {
       for (const one of memberships) this.removeMember(one);
       for (const one of invitations) this.revokeInvitation(one);
     }
-    for (const one of [organization, ...memberships, ...invitations]) one.dead = true;
+    for (const one of [organization, ...memberships, ...invitations]) one.isDeleted = true;
     const { id, slug } = current(organization);
     this.send('organization.deleted', deletedData('organization', id, slug == null ? {} : { slug }));
   }
@@ -136,11 +136,11 @@ export class ClerkInstance {
     const again = this.memberships.some(
       (one) => one.organization === organization && one.user === user && one.states[0]!.createdAt === this.now,
     );
-    // Which of two memberships is the later one, only their ids tell.
+    // Only their ids decide which of two memberships is later.
     this.tied ||= again;
     const id = this.newId('orgmem', this.memberships);
     const states = [{ id, role, createdAt: this.now, updatedAt: this.now }];
-    const membership = { organization, user, states, dead: false, told: true };
+    const membership = { organization, user, states, isDeleted: false, isReported: true };
     this.memberships.push(membership);
     this.send('organizationMembership.created', this.membershipData(membership));
   }
@@ -151,7 +151,7 @@ export class ClerkInstance {
   }
 
   removeMember(membership: SimulatedMembership): void {
-    membership.dead = true;
+    membership.isDeleted = true;
     this.send('organizationMembership.deleted', this.membershipData(membership));
   }
 
@@ -161,7 +161,7 @@ export class ClerkInstance {
     const id = this.newId('orginv', this.invitations);
     const organizationId = current(organization).id;
     const states = [{ id, organizationId, email, role, createdAt: this.now, updatedAt: this.now }];
-    const invitation = { organization, states, dead: false, told: true };
+    const invitation = { organization, states, isDeleted: false, isReported: true };
     this.invitations.push(invitation);
     this.send('organizationInvitation.created', invitationData(current(invitation)));
   }
@@ -172,26 +172,26 @@ export class ClerkInstance {
 
   acceptInvitation(invitation: SimulatedInvitation, user: SimulatedUser): void {
     this.closeInvitation(invitation, { status: 'accepted', userId: current(user).id });
-    const isMember = living(this.memberships).some((one) => one.organization === invitation.organization && one.user === user);
+    const isMember = live(this.memberships).some((one) => one.organization === invitation.organization && one.user === user);
     if (!isMember) this.addMember(invitation.organization, user, current(invitation).role!);
   }
 
   openSession(user: SimulatedUser, status: 'active' | 'pending'): void {
     const id = this.newId('sess', this.sessions);
     const states = [{ id, userId: current(user).id, status, createdAt: this.now, updatedAt: this.now }];
-    const session = { user, states, dead: false, told: true };
+    const session = { user, states, isDeleted: false, isReported: true };
     this.sessions.push(session);
     this.sendSession(session, status === 'pending' ? 'pending' : 'created');
   }
 
   endSession(session: SimulatedSession, how: 'ended' | 'removed' | 'revoked'): void {
-    session.dead = true;
+    session.isDeleted = true;
     session.states.push({ ...current(session), status: how, updatedAt: this.now });
     this.sendSession(session, how);
   }
 
   private closeInvitation(invitation: SimulatedInvitation, changes: Partial<InvitationData>): void {
-    invitation.dead = true;
+    invitation.isDeleted = true;
     invitation.states.push({ ...current(invitation), ...changes, updatedAt: this.now });
     this.send(`organizationInvitation.${changes.status}`, invitationData(current(invitation)));
   }
@@ -205,13 +205,13 @@ export class ClerkInstance {
     return membershipData({ ...current(membership), organization: this.asEmbedded(organization), user: this.asEmbedded(user) });
   }
 
-  /** What is embedded may be older than the newest. */
-  private asEmbedded<State>({ states }: Thing<State>): State {
+  /** Embedded data may be stale. */
+  private asEmbedded<State>({ states }: SimulatedObject<State>): State {
     return states[Math.max(0, states.length - 1 - this.staleness)]!;
   }
 
-  private newId(kind: string, things: unknown[]): string {
-    return `${kind}_${this.prefix}_${this.scramble}${things.length}`;
+  private newId(kind: string, objects: unknown[]): string {
+    return `${kind}_${this.prefix}_${this.scramble}${objects.length}`;
   }
 
   private send(type: string, data: Record<string, unknown>): void {

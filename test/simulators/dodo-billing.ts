@@ -71,7 +71,7 @@ export abstract class DodoBilling extends DodoLedger {
 
   protected *dues(): Iterable<Due> {
     for (const one of this.subscriptions.values()) yield* this.duesOf(one, (state) => this.subscriptionDues(state));
-    for (const [id, { at }] of this.retries) yield { at, happens: () => this.retry(id) };
+    for (const [id, { at }] of this.retries) yield { at, run: () => this.retry(id) };
   }
 
   /** A payment, whether it succeeds or not. */
@@ -114,9 +114,9 @@ export abstract class DodoBilling extends DodoLedger {
     const { next_billing_date: next, past_due_ends_at: graceEnds, expires_at: expires } = dates;
     if (['cancelled', 'failed', 'expired', 'pending'].includes(status)) return [];
     const dues: Due[] = [];
-    if (expires != null) dues.push({ at: microsAt(expires), happens: () => this.expire(id) });
-    if (status === 'active') dues.push({ at: microsAt(next), happens: () => this.endPeriod(id) });
-    if (status === 'past_due' && graceEnds !== null) dues.push({ at: microsAt(graceEnds), happens: () => this.endGrace(id) });
+    if (expires != null) dues.push({ at: microsAt(expires), run: () => this.expire(id) });
+    if (status === 'active') dues.push({ at: microsAt(next), run: () => this.endPeriod(id) });
+    if (status === 'past_due' && graceEnds !== null) dues.push({ at: microsAt(graceEnds), run: () => this.endGrace(id) });
     return dues;
   }
 

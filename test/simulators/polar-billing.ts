@@ -50,10 +50,10 @@ export abstract class PolarBilling extends PolarLedger {
     yield* super.dues();
     for (const one of this.subscriptions.values()) yield* this.duesOf(one, (state) => this.subscriptionDues(state));
     for (const { id, next_payment_attempt_at: at } of this.orders.values()) {
-      if (at != null) yield { at: microsAt(at), happens: () => this.charge(id) };
+      if (at != null) yield { at: microsAt(at), run: () => this.charge(id) };
     }
     for (const { id, status, expires_at: at } of this.checkouts.values()) {
-      if (status === 'open') yield { at: microsAt(at), happens: () => this.expireCheckout(id) };
+      if (status === 'open') yield { at: microsAt(at), run: () => this.expireCheckout(id) };
     }
   }
 
@@ -158,8 +158,8 @@ export abstract class PolarBilling extends PolarLedger {
   }
 
   private subscriptionDues({ id, status, current_period_end: end, resumes_at: resumesAt }: SubscriptionFields): Due[] {
-    if (status === 'active' || status === 'trialing') return [{ at: microsAt(end), happens: () => this.endPeriod(id) }];
-    if (status === 'paused' && resumesAt !== null) return [{ at: microsAt(resumesAt), happens: () => this.resumeNow(id) }];
+    if (status === 'active' || status === 'trialing') return [{ at: microsAt(end), run: () => this.endPeriod(id) }];
+    if (status === 'paused' && resumesAt !== null) return [{ at: microsAt(resumesAt), run: () => this.resumeNow(id) }];
     return [];
   }
 

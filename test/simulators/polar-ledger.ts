@@ -58,7 +58,7 @@ export abstract class PolarLedger extends ProviderAccount {
   }
 
   protected dues(): Iterable<Due> {
-    return [...this.restless].map(([id, { due }]) => ({ at: due, happens: () => this.sendState(id) }));
+    return [...this.restless].map(([id, { due }]) => ({ at: due, run: () => this.sendState(id) }));
   }
 
   protected subscriptionFields = (id: string) => known(this.subscriptions, id);

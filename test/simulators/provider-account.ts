@@ -5,30 +5,30 @@ import { type Clock, dateOf, type Micros, microsOf } from './virtual-time.js';
 /** Whether the next charges of a customer succeed. */
 export type Card = 'works' | 'fails';
 
-/** Something that happens by itself when its time has come. */
+/** A change that happens at a time, without a request. */
 export interface Due {
   at: Micros;
-  happens: () => void;
+  run: () => void;
 }
 
 export interface AccountOptions {
   clock: Clock;
-  /** Decides ids and what else is left to chance. */
+  /** Determines the ids and all other random values. */
   seed?: number | string;
-  /** Eight hexadecimal digits that tell its ids from those of another account of the same seed. */
+  /** Eight hexadecimal digits in all ids, to distinguish accounts with the same seed. */
   mark?: string;
 }
 
-/** What a billing provider's account is, whoever the provider: its time, its chance, and the events that it sends. */
+/** The common part of the simulated billing accounts: clock, random values, scheduled changes and events. */
 export abstract class ProviderAccount {
-  /** All of them, in the order in which they came to be. */
+  /** All events in the order of their creation. */
   readonly events: ProviderEvent[] = [];
   protected readonly chance: Seeded;
   protected readonly cards = new Map<string, Card>();
   private readonly clock: Clock;
   private readonly knownDues = new WeakMap<object, Due[]>();
   private lastStamp: Micros = 0;
-  /** Set while something happens that was due. */
+  /** The time of the scheduled change that is running. */
   private dueAt: Micros | undefined;
 
   constructor({ clock, seed = 1, mark }: AccountOptions) {
@@ -40,36 +40,36 @@ export abstract class ProviderAccount {
     return this.clock.now();
   }
 
-  /** Decides how the customer's next charges go. */
+  /** Sets whether the customer's next charges succeed. */
   setCard(customerId: string, card: Card): void {
     this.cards.set(customerId, card);
   }
 
-  /** Lets all happen that is due by now, each at its own time: renewals, ends of trials and of periods, dunning. */
+  /** Runs all due changes, each at its own time: renewals, ends of trials and periods, dunning. */
   tick(): void {
     if (this.dueAt !== undefined) return;
     const isDue = ({ at }: Due) => dateOf(at) <= this.clock.now();
     for (let next = earliest(this.dues()); next !== undefined && isDue(next); next = earliest(this.dues())) {
       this.dueAt = next.at;
-      next.happens();
+      next.run();
     }
     this.dueAt = undefined;
   }
 
-  /** All that is going to happen, whenever. What happens must not be due any more afterwards. */
+  /** All scheduled changes. A change must remove itself when it runs. */
   protected abstract dues(): Iterable<Due>;
 
-  /** Worked out once for each state of a thing: states are replaced, never changed. */
+  /** Computed once per state: states are replaced and never changed. */
   protected duesOf<T extends object>(state: T, find: (state: T) => Due[]): Due[] {
     const known = this.knownDues.get(state) ?? find(state);
     this.knownDues.set(state, known);
     return known;
   }
 
-  /** A time of its own for every change and every event: they differ in microseconds at least. */
+  /** A unique time for every change and event; two differ by at least a microsecond. */
   protected stamp(): Micros {
     const now = this.dueAt ?? microsOf(this.clock.now());
-    // Now and then there is no fraction at all.
+    // Some times have no fraction.
     const soonest = now + (this.chance.chance(0.25) ? 0 : this.chance.between(1, 400));
     this.lastStamp = Math.max(soonest, this.lastStamp + this.chance.between(1, 40));
     return this.lastStamp;

@@ -1,11 +1,11 @@
-/** An event of a provider, and what every delivery of it carries. */
+/** An event of a provider, and the contents of its deliveries. */
 export interface ProviderEvent {
   messageId: string;
   type: string;
-  /** What the event is about. */
+  /** The id of the object that the event reports. */
   objectId: string;
   at: Date;
-  /** Rendered once and for all, or anew at each attempt (by the account's clock). */
+  /** Either rendered once, or rendered at each attempt with the account's current state. */
   body: string | ((attemptAt: Date) => string);
 }
 

@@ -2,11 +2,11 @@ import { createHash } from 'node:crypto';
 
 const ALPHANUMERIC = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
 
-/** Chance that is the same for the same seed: sfc32, begun with the seed's hash, so that near seeds have nothing in common. */
+/** Random values that are the same for the same seed: sfc32, initialized with the seed's hash, so that near seeds are unrelated. */
 export class Seeded {
   private readonly state: Uint32Array;
 
-  /** @param mark eight hexadecimal digits that stand in every id: two with the same seed and other marks differ in nothing else */
+  /** @param mark eight hexadecimal digits in every id; otherwise equal seeds give equal values */
   constructor(
     seed: number | string,
     private readonly mark?: string,
@@ -15,7 +15,7 @@ export class Seeded {
     this.state = Uint32Array.from([0, 4, 8, 12], (at) => hash.readUInt32LE(at));
   }
 
-  /** 32 bits. */
+  /** A random integer of 32 bits. */
   next(): number {
     const { state } = this;
     const [b, c] = [state[1]!, state[2]!];

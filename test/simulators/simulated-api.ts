@@ -2,10 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 
-/**
- * How the next call goes wrong: no answer, a cut connection, an answer that gets lost after all is done, or an
- * answer of its own.
- */
+/** What goes wrong with the next call: no response, a cut connection, a response that is lost after the effect, or an error response. */
 export type Fault = 'hang' | 'cut' | 'lost' | { status: number; retryAfter?: number; body?: string; contentType?: string };
 
 export interface Answer {
@@ -16,18 +13,18 @@ export interface Answer {
 
 export interface Call {
   method: string;
-  /** `customers`, `cus_1`, … without the empty ones. */
+  /** The non-empty segments, for example `customers`, `cus_1`. */
   path: string[];
   query: URLSearchParams;
-  /** Undefined where there is none. */
+  /** Undefined without a body. */
   body: unknown;
 }
 
-/** What is different from provider to provider. */
-export interface Dialect {
+/** What differs between providers. */
+export interface ProviderBehavior {
   token: string;
   answer: (call: Call) => Answer;
-  /** Refusals in the provider's words. */
+  /** Error responses in the provider's format. */
   unauthorized: () => Answer;
   tooMany: (retryAfterSeconds: number) => Answer;
   failure: (status: number) => Answer;
@@ -37,18 +34,18 @@ export interface Dialect {
 
 export const answerOf = (body: unknown, status = 200): Answer => ({ status, body });
 
-/** A provider's API on a real local server: bearer tokens, faults on demand, and a rate limit. */
-export async function startSimulatedApi({ token, answer, now = () => new Date(), ...dialect }: Dialect) {
+/** A provider's API on a local server: bearer tokens, faults on demand, and a rate limit. */
+export async function startSimulatedApi({ token, answer, now = () => new Date(), ...dialect }: ProviderBehavior) {
   const faults: Fault[] = [];
-  /** Every call, as `GET /v1/users?limit=500`. */
+  /** Every call, for example `GET /v1/users?limit=500`. */
   const calls: string[] = [];
   const window = { startedAt: 0, spent: 0 };
   const control = {
-    /** So many calls in so many seconds. */
+    /** Requests allowed in a window of seconds. */
     rateLimit: undefined as { requests: number; seconds: number } | undefined,
-    /** Told of a call before it is answered, which waits for it. */
+    /** Called, and awaited, before a call is handled. */
     onCall: undefined as ((call: string) => void | Promise<void>) | undefined,
-    /** Told of a call when it has had its effect, and before that is answered. */
+    /** Called, and awaited, after a call had its effect and before its response. */
     onDone: undefined as ((call: string) => void | Promise<void>) | undefined,
   };
 
@@ -81,7 +78,7 @@ export async function startSimulatedApi({ token, answer, now = () => new Date(),
     }
     const body = await bodyOf(request);
     const isOurs = request.headers.authorization === `Bearer ${token}`;
-    const answered =
+    const outcome =
       (typeof fault === 'object' ? failureOf(fault) : undefined) ??
       limited() ??
       (isOurs ? answer({ ...placeOf(request), body }) : dialect.unauthorized());
@@ -90,8 +87,8 @@ export async function startSimulatedApi({ token, answer, now = () => new Date(),
       request.socket.resetAndDestroy();
       return;
     }
-    response.writeHead(answered.status, { 'content-type': 'application/json', ...answered.headers });
-    response.end(answered.status === 204 ? undefined : JSON.stringify(answered.body));
+    response.writeHead(outcome.status, { 'content-type': 'application/json', ...outcome.headers });
+    response.end(outcome.status === 204 ? undefined : JSON.stringify(outcome.body));
   };
 
   const server = createServer((request, response) => void serve(request, response));
@@ -101,7 +98,7 @@ export async function startSimulatedApi({ token, answer, now = () => new Date(),
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     calls,
     control,
-    /** What the next calls meet, in this order. */
+    /** The faults of the next calls, in this order. */
     faults,
     close: () =>
       new Promise<void>((resolve) => {

@@ -1,4 +1,4 @@
-/** Microseconds since 1970: the providers' times are finer than a Date. */
+/** Microseconds since 1970, because the providers' times are finer than a Date. */
 export type Micros = number;
 
 export interface Clock {
@@ -11,7 +11,7 @@ const MS = { seconds: 1000, minutes: 60_000, hours: 3_600_000, days: 86_400_000 
 
 export const MICROS_A_DAY = MS.days * 1000;
 
-/** Time that passes only when it is told to. */
+/** A clock that moves only when a test advances it. */
 export class VirtualClock implements Clock {
   constructor(private at = Date.UTC(2026, 0, 1)) {}
 
@@ -46,16 +46,14 @@ export function polarTime(micros: Micros): string {
   return `${secondsOf(micros)}${fraction === 0 ? '' : `.${digits(fraction, 6)}`}Z`;
 }
 
-/** As chrono writes it: no fraction, three digits or six, whatever is enough. */
+/** As chrono writes it: no fraction, three digits or six, whichever suffices. */
 export function dodoTime(micros: Micros): string {
   const fraction = micros % 1_000_000;
   if (fraction === 0 || fraction % 1000 !== 0) return polarTime(micros);
   return `${secondsOf(micros)}.${digits(fraction / 1000, 3)}Z`;
 }
 
-/**
- * So many intervals later. The 31st becomes the last day of a shorter month, and comes back by its anchor.
- */
+/** Adds intervals. The 31st becomes the last day of a shorter month, and the anchor day restores it afterwards. */
 export function addInterval(from: Micros, interval: Interval, count: number, anchorDay?: number): Micros {
   if (interval === 'day' || interval === 'week') return from + count * (interval === 'week' ? 7 : 1) * MICROS_A_DAY;
   const date = dateOf(from);

@@ -10,8 +10,8 @@ import { dodoClient, dodoEnvironment, polarClient, polarEnvironment, withoutPaus
 
 interface Simulated {
   client: BillingProvider & { calls: BillingHttpClient };
-  /** With another key. */
-  stranger: () => BillingProvider;
+  /** A client with a wrong key. */
+  withWrongKey: () => BillingProvider;
   unconfigured: BillingProvider;
   subscriptionId: string;
   calls: string[];
@@ -28,7 +28,7 @@ async function polar(): Promise<Simulated> {
     ...api,
     subscriptionId,
     client: polarClient(polarEnvironment(api)),
-    stranger: () => polarClient(polarEnvironment({ ...api, accessToken: 'polar_oat_secret' })),
+    withWrongKey: () => polarClient(polarEnvironment({ ...api, accessToken: 'polar_oat_secret' })),
     unconfigured: polarClient({}),
   };
 }
@@ -41,7 +41,7 @@ async function dodo(): Promise<Simulated> {
     ...api,
     subscriptionId,
     client: dodoClient(dodoEnvironment(api)),
-    stranger: () => dodoClient(dodoEnvironment({ ...api, apiKey: 'dodo_secret' })),
+    withWrongKey: () => dodoClient(dodoEnvironment({ ...api, apiKey: 'dodo_secret' })),
     unconfigured: dodoClient({}),
   };
 }
@@ -49,7 +49,7 @@ async function dodo(): Promise<Simulated> {
 describe.each([
   { name: 'polar', start: polar, failure: 'SimulatedFailure', wrongKey: 'invalid_token', setting: 'POLAR_ACCESS_TOKEN' },
   { name: 'dodo', start: dodo, failure: 'SIMULATED_FAILURE', wrongKey: 'UNAUTHORIZED', setting: 'DODO_PAYMENTS_API_KEY' },
-])('the API of $name, as it misbehaves', ({ name, start, failure, wrongKey, setting }) => {
+])('the client of $name', ({ name, start, failure, wrongKey, setting }) => {
   let api: Simulated;
   let pauses: number[];
   const find = (signal?: AbortSignal) => api.client.findSubscription(api.subscriptionId, signal);
@@ -61,20 +61,20 @@ describe.each([
   });
   afterEach(() => api.close());
 
-  it('is asked again after the pause that it names, of a minute at most', async () => {
+  it('retries after the pause that the provider asks for, at most a minute', async () => {
     push({ status: 429, retryAfter: 7 });
     push({ status: 429, retryAfter: 3600 });
     expect(await find()).toMatchObject({ id: api.subscriptionId });
     expect(pauses).toEqual([7000, 60_000]);
   });
 
-  it('is asked ten times at most while it is too busy, and says when to come again', async () => {
+  it('calls at most ten times while the provider answers 429, and reports when to retry', async () => {
     push({ status: 429, retryAfter: 9 }, 20);
     await expect(find()).rejects.toMatchObject({ provider: name, isRetryable: true, status: 429, retryAfterSeconds: 9 });
     expect(api.calls).toHaveLength(10);
   });
 
-  it('is asked again after 500, a cut connection and silence', async () => {
+  it('retries after a 500, a cut connection and a time-out', async () => {
     api.client.calls.limits.timeoutMs = 2000;
     push({ status: 500 });
     push('cut');
@@ -84,7 +84,7 @@ describe.each([
     expect(pauses).toHaveLength(3);
   });
 
-  it('is given up after four failures, in its own words', async () => {
+  it('gives up after four failures, with the provider’s message', async () => {
     push({ status: 503 }, 5);
     await expect(find()).rejects.toMatchObject({
       message: `${name} could not read a subscription: 503, ${failure} (Simulated failure)`,
@@ -94,7 +94,7 @@ describe.each([
     expect(api.calls).toHaveLength(4);
   });
 
-  it('is given up after four time-outs', async () => {
+  it('gives up after four time-outs', async () => {
     api.client.calls.limits.timeoutMs = 20;
     push('hang', 4);
     await expect(find()).rejects.toMatchObject({
@@ -103,7 +103,7 @@ describe.each([
     });
   });
 
-  it('is given up when nobody listens', async () => {
+  it('gives up when nothing listens', async () => {
     await api.close();
     await expect(api.client.listSubscriptions(undefined)).rejects.toMatchObject({
       message: `${name} could not list subscriptions: no answer`,
@@ -112,24 +112,24 @@ describe.each([
     expect(pauses).toHaveLength(3);
   });
 
-  it('is not asked again for what it refuses', async () => {
+  it('does not retry a refused request', async () => {
     push({ status: 400 });
     await expect(find()).rejects.toMatchObject({ isRetryable: false, status: 400 });
     expect(api.calls).toHaveLength(1);
   });
 
-  it('is changed by one call: whoever asks comes again', async () => {
+  it('makes a change with one call, because its caller retries', async () => {
     push({ status: 503 });
     await expect(api.client.cancelSubscription(api.subscriptionId)).rejects.toMatchObject({ isRetryable: true, status: 503 });
     expect(api.calls).toHaveLength(1);
   });
 
   it.each([
-    ['a page in HTML', { status: 200, body: '<html>Welcome</html>', contentType: 'text/html' }, 'the answer is no JSON object'],
-    ['nothing at all', { status: 200, body: '' }, 'the answer has no'],
-    ['JSON that is something else', { status: 200, body: '{"ok":true}' }, 'the answer has no'],
-    ['JSON that is nothing', { status: 200, body: 'null' }, 'the answer is no JSON object'],
-  ])('takes %s for a failure, and not for what is not there', async (_what, fault, why) => {
+    ['an HTML page', { status: 200, body: '<html>Welcome</html>', contentType: 'text/html' }, 'the answer is no JSON object'],
+    ['an empty body', { status: 200, body: '' }, 'the answer has no'],
+    ['JSON of another shape', { status: 200, body: '{"ok":true}' }, 'the answer has no'],
+    ['the JSON null', { status: 200, body: 'null' }, 'the answer is no JSON object'],
+  ])('fails on %s, instead of reporting that the object does not exist', async (_what, fault, why) => {
     push(fault, 2);
     await expect(api.client.listSubscriptions(undefined)).rejects.toThrow(why);
     await expect(find()).rejects.toThrow(why);
@@ -138,12 +138,12 @@ describe.each([
   it.each([
     ['text', { status: 404, body: 'Not found', contentType: 'text/plain' }],
     ['JSON', { status: 404, body: '{"status":404,"error":"Not Found","path":"/"}' }],
-  ])('takes a 404 in %s that is not its own for a failure', async (_what, fault) => {
+  ])('fails on a 404 in %s that does not come from the API', async (_what, fault) => {
     push(fault);
     await expect(find()).rejects.toMatchObject({ message: `${name} could not read a subscription: 404`, isRetryable: false });
   });
 
-  it('stops when it is told to, without another call', async () => {
+  it('stops without another call when the signal aborts', async () => {
     const stopping = new AbortController();
     push('hang');
     api.control.onCall = () => stopping.abort(new Error('enough'));
@@ -152,19 +152,19 @@ describe.each([
     expect(api.calls).toHaveLength(1);
   });
 
-  it('stops in a pause, too', async () => {
+  it('stops during a pause', async () => {
     const stopping = new AbortController();
     Object.assign(api.client.calls.limits, { longestPauseMs: 600_000, pause: (await import('node:timers/promises')).setTimeout });
     push({ status: 429, retryAfter: 600 });
-    const asking = find(stopping.signal);
+    const finding = find(stopping.signal);
     api.control.onCall = () => void setImmediate(() => stopping.abort(new Error('enough')));
-    await expect(asking).rejects.toThrow();
+    await expect(finding).rejects.toThrow();
     expect(api.calls).toHaveLength(1);
   });
 
-  it('refuses a wrong key at once, and the failure does not show the key', async () => {
+  it('fails at once on a wrong key, without showing the key', async () => {
     const error: unknown = await api
-      .stranger()
+      .withWrongKey()
       .findSubscription(api.subscriptionId)
       .catch((failed: unknown) => failed);
     expect(String(error)).toContain(`401, ${wrongKey}`);
@@ -172,7 +172,7 @@ describe.each([
     expect(api.calls).toHaveLength(1);
   });
 
-  it('is not asked without a key', async () => {
+  it('makes no call without a key', async () => {
     expect(api.client.isConfigured).toBe(true);
     expect(api.unconfigured.isConfigured).toBe(false);
     await expect(api.unconfigured.findSubscription('1')).rejects.toMatchObject({

@@ -2,7 +2,7 @@ import { jest } from '@jest/globals';
 import { BILLING_PRODUCTS } from '../support/billing/billing-catalogue.js';
 import {
   type BillingProof,
-  type BillingTelling,
+  type BillingDeliveryPlan,
   comparable,
   compareOutcomes,
   expectBillingConvergence,
@@ -10,27 +10,27 @@ import {
   newMark,
   type Outcome,
   outcomesOf,
-  tellInOrder,
+  deliverInOrder,
 } from '../support/billing/billing-convergence.js';
-import { happenedAs, STORIES } from '../support/billing/billing-stories.js';
-import { againstBillingTruth, billingTruthOf } from '../support/billing/billing-truth.js';
+import { worldOf, SCENARIOS } from '../support/billing/billing-stories.js';
+import { billingMismatches, expectedBillingRows } from '../support/billing/billing-truth.js';
 import { rendered } from '../support/providers-world.js';
-import { deliverInTurn, pour } from '../support/clerk/clerk-deliveries.js';
+import { deliverInTurn, deliverConcurrently } from '../support/clerk/clerk-deliveries.js';
 import { CLERK_WEBHOOK_SECRET } from '../support/clerk/clerk-events.js';
 import { ordersOfFive, someOrdersOfFive } from '../support/clerk/clerk-stories.js';
-import { differences, mixed, withPrefix } from '../support/convergence.js';
+import { differences, interleave, withPrefix } from '../support/convergence.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { MutantHost, nameOf, NOTHING } from '../support/mutants.js';
 import type { Mutation } from '../support/mutations.js';
 import { strictPlans } from '../support/strict-plans.js';
 import { Targets } from '../support/targets.js';
 
-// Nothing is expected to take that long; a busy machine is no failure, though.
+// A generous limit: a busy machine is not a failure.
 jest.setTimeout(600_000);
 
-const plans = strictPlans('pro', 'business');
+const planFile = strictPlans('pro', 'business');
 const ENVIRONMENT = {
-  PLANS_FILE: plans.file,
+  PLANS_FILE: planFile.file,
   CLERK_WEBHOOK_SIGNING_SECRET: CLERK_WEBHOOK_SECRET,
   POLAR_WEBHOOK_SECRET: CLERK_WEBHOOK_SECRET,
   DODO_PAYMENTS_WEBHOOK_KEY: CLERK_WEBHOOK_SECRET,
@@ -40,110 +40,110 @@ const ENVIRONMENT = {
 const targets = new Targets(ENVIRONMENT);
 afterAll(async () => {
   await targets.end();
-  plans.remove();
+  planFile.remove();
 });
 
-/** How many histories; a third of them with each misfortune. */
+/** The number of histories; the tests with kills and lost messages use a third of it. */
 const RUNS = Number(process.env['FC_RUNS'] ?? 21);
 
-/** What holds all orders together, and a story in which it does; without it the proof must fail. */
-const MUTATIONS: (Mutation & { story: string })[] = [
+/** The code that makes every order converge, with a scenario in which it matters. Without that code, the proof must fail. */
+const MUTATIONS: (Mutation & { scenario: string })[] = [
   {
     file: 'webhooks/webhooks.service.js',
     search: 'insert({ provider: provider.name, messageId,',
     replace: 'insert({ provider: provider.name, messageId: `${messageId}-${process.hrtime.bigint()}`,',
-    story: 'cancels, takes it back, is revoked and comes back',
+    scenario: 'a cancellation that is revoked, then immediate, then reinstated',
   },
   {
     file: 'sync/event-version.js',
     within: 'export function isNewer',
     search: ') > (',
     replace: ') IS DISTINCT FROM (',
-    story: 'cancels, takes it back, is revoked and comes back',
+    scenario: 'a cancellation that is revoked, then immediate, then reinstated',
   },
   {
     file: 'providers/fields.schema.js',
     search: ".padEnd(6, '0').slice(0, 6)",
     replace: ".slice(0, 3).padEnd(6, '0')",
-    story: 'cancels, takes it back, is revoked and comes back',
+    scenario: 'a cancellation that is revoked, then immediate, then reinstated',
   },
   {
     file: 'subscriptions/sync/synced-subscriptions.service.js',
     search: 'await this.putPeriods(',
     replace: 'if (mayWrite) await this.putPeriods(',
-    story: 'changes its plan, and renews',
+    scenario: 'a plan change and a renewal',
   },
   {
     file: 'subscriptions/sync/synced-subscriptions.service.js',
     search: 'if (customer.isDeleted)',
     replace: 'if (false)',
-    story: 'is a customer’s who goes',
+    scenario: 'a customer who is deleted',
   },
   {
     file: 'organizations/synced-organizations.service.js',
     search: 'await this.subscriptions.claim(',
     replace: 'void (',
-    story: 'is of a product that nobody knows, for a while',
+    scenario: 'a product that is unknown for a while',
   },
   {
     file: 'users/synced-users.service.js',
     search: 'await this.subscriptions.claim(',
     replace: 'void (',
-    story: 'is a customer’s who gets a name late',
+    scenario: 'a customer who gets an external id late',
   },
 ];
 
-/** Without it two who meet do not see each other. */
-const WITHOUT_HOLDS: Mutation = { file: 'platform/database/locks.js', search: 'sorted.length === 0', replace: 'true' };
+/** Removes the advisory locks, without which concurrent transactions do not see each other. */
+const WITHOUT_LOCKS: Mutation = { file: 'platform/database/locks.js', search: 'sorted.length === 0', replace: 'true' };
 
-describe('what billing providers tell', () => {
+describe('billing events', () => {
   let proof: BillingProof;
 
   beforeAll(async () => {
-    const [inOrder, otherwise] = await Promise.all([targets.start(1), targets.start(2)]);
-    proof = { inOrder, otherwise };
+    const [inOrder, reordered] = await Promise.all([targets.start(1), targets.start(2)]);
+    proof = { inOrder, reordered };
   });
 
-  it('ends in the same state in any order, with duplicates, many at a time, with two workers', async () => {
+  it('produce the same state in any order, with duplicates and concurrency, on two workers', async () => {
     await expectBillingConvergence(proof, RUNS);
   });
 
-  it('ends in the same state when servers are killed all the time', async () => {
-    const otherwise = await targets.startMortal();
-    const tellThem = async (tellings: BillingTelling[]) => otherwise.pour(tellings.flatMap(({ deliveries }) => deliveries));
-    await expectBillingConvergence({ inOrder: proof.inOrder, otherwise, tellThem }, Math.ceil(RUNS / 3));
+  it('produce the same state when servers are killed continuously', async () => {
+    const reordered = await targets.startMortal();
+    const deliverAll = async (plans: BillingDeliveryPlan[]) => reordered.pour(plans.flatMap(({ deliveries }) => deliveries));
+    await expectBillingConvergence({ inOrder: proof.inOrder, reordered, deliverAll }, Math.ceil(RUNS / 3));
   });
 
-  it('ends as the providers have it when messages were lost, once it was reconciled', async () => {
+  it('produce the providers’ state after lost messages and a reconciliation', async () => {
     await expectRepair(await targets.start(1), ENVIRONMENT, Math.ceil(RUNS / 3));
   });
 
-  it('ends in the same state in any order of five events', async () => {
-    const told = Object.values(STORIES).map((story) => {
+  it('produce the same state in any order of five events', async () => {
+    const plansOfCase = Object.values(SCENARIOS).map((scenario) => {
       const orders = ordersOfFive().map((order) => {
-        const world = happenedAs(story, newMark());
+        const world = worldOf(scenario, newMark());
         return { world, events: rendered(order.map((index) => world.events[index]!)) };
       });
-      return { story, world: happenedAs(story, newMark()), orders };
+      return { scenario, world: worldOf(scenario, newMark()), orders };
     });
-    const { inOrder, otherwise } = proof;
-    const worlds = told.map(({ world }) => world);
-    const orders = told.flatMap((one) => one.orders);
-    const [wanted, found] = await Promise.all([
-      outcomesOf(inOrder, worlds, async () => tellInOrder(inOrder, worlds)),
+    const { inOrder, reordered } = proof;
+    const worlds = plansOfCase.map(({ world }) => world);
+    const orders = plansOfCase.flatMap((one) => one.orders);
+    const [expected, found] = await Promise.all([
+      outcomesOf(inOrder, worlds, async () => deliverInOrder(inOrder, worlds)),
       outcomesOf(
-        otherwise,
+        reordered,
         orders.map(({ world }) => world),
-        async () => deliverInTurn(otherwise, orders),
+        async () => deliverInTurn(reordered, orders),
       ),
     ]);
-    for (const { world, story, orders: ofOne } of told) {
-      const right = comparable(wanted.get(world.mark)!, story.rendering === 'latest');
-      expect(againstBillingTruth(wanted.get(world.mark)!, billingTruthOf(world))).toEqual([]);
+    for (const { world, scenario, orders: ofOne } of plansOfCase) {
+      const right = comparable(expected.get(world.mark)!, scenario.rendering === 'latest');
+      expect(billingMismatches(expected.get(world.mark)!, expectedBillingRows(world))).toEqual([]);
       for (const { world: other, events } of ofOne) {
         const outcome = withPrefix(found.get(other.mark)!, other.mark, world.mark);
         const order = events.map(({ messageId, type }) => `${messageId} ${type}`);
-        expect({ order, differences: differences(right, comparable(outcome, story.rendering === 'latest')) }).toEqual({
+        expect({ order, differences: differences(right, comparable(outcome, scenario.rendering === 'latest')) }).toEqual({
           order,
           differences: [],
         });
@@ -155,26 +155,26 @@ describe('what billing providers tell', () => {
 describe('the proof itself', () => {
   let host: MutantHost;
   let inOrder: TestDatabase;
-  /** A few orders of each story. */
-  let tellings: Map<string, BillingTelling[]>;
-  let wanted: Map<string, Outcome>;
+  /** A few orders of each scenario. */
+  let plans: Map<string, BillingDeliveryPlan[]>;
+  let expected: Map<string, Outcome>;
 
   beforeAll(async () => {
     host = new MutantHost();
     inOrder = await createTestDatabase();
-    tellings = new Map(
-      Object.entries(STORIES).map(([name, story]) => [
+    plans = new Map(
+      Object.entries(SCENARIOS).map(([name, scenario]) => [
         name,
         someOrdersOfFive(13).map((order) => {
-          const world = happenedAs(story, newMark());
-          const isLate = story.rendering === 'latest';
+          const world = worldOf(scenario, newMark());
+          const isLate = scenario.rendering === 'latest';
           return { world, deliveries: rendered(order.map((index) => world.events[index]!)), isLate };
         }),
       ]),
     );
-    const worlds = [...tellings.values()].flat().map(({ world }) => world);
-    wanted = await targets.onMutant(host, NOTHING, inOrder, async (target) =>
-      outcomesOf(target, worlds, async () => tellInOrder(target, worlds)),
+    const worlds = [...plans.values()].flat().map(({ world }) => world);
+    expected = await targets.onMutant(host, NOTHING, inOrder, async (target) =>
+      outcomesOf(target, worlds, async () => deliverInOrder(target, worlds)),
     );
   });
   afterAll(async () => {
@@ -182,40 +182,40 @@ describe('the proof itself', () => {
     await inOrder.drop();
   });
 
-  it.each(MUTATIONS.map((mutation) => [nameOf(mutation), mutation] as const))('fails when this is taken out: %s', async (_, mutation) => {
-    const told = tellings.get(mutation.story)!;
-    expect(compareOutcomes(told, wanted, await tellMutant(mutation, told)).size).toBeGreaterThan(0);
+  it.each(MUTATIONS.map((mutation) => [nameOf(mutation), mutation] as const))('fails without this code: %s', async (_, mutation) => {
+    const plansOfCase = plans.get(mutation.scenario)!;
+    expect(compareOutcomes(plansOfCase, expected, await outcomesOfMutant(mutation, plansOfCase)).size).toBeGreaterThan(0);
   });
 
-  it('holds when nothing is taken out', async () => {
-    const told = [...tellings.values()].flat();
-    expect([...compareOutcomes(told, wanted, await tellMutant(NOTHING, told)).values()]).toEqual([]);
+  it('passes with all code', async () => {
+    const plansOfCase = [...plans.values()].flat();
+    expect([...compareOutcomes(plansOfCase, expected, await outcomesOfMutant(NOTHING, plansOfCase)).values()]).toEqual([]);
   });
 
   it.each([
-    ['holds when owners and what was bought for them come at the same time', NOTHING, true],
-    ['fails when names are not held meanwhile', WITHOUT_HOLDS, false],
-  ])('%s', async (_, mutation, holds) => {
-    const story = STORIES['is an organization’s that comes, and goes']!;
-    const worlds = Array.from({ length: 20 }, () => happenedAs(story, newMark()));
+    ['passes when owners and their purchases are processed concurrently', NOTHING, true],
+    ['fails without the advisory locks', WITHOUT_LOCKS, false],
+  ])('%s', async (_, mutation, passes) => {
+    const scenario = SCENARIOS['an organization that is created after the purchase and deleted']!;
+    const worlds = Array.from({ length: 20 }, () => worldOf(scenario, newMark()));
     const outcomes = await targets.onMutant(host, mutation, await targets.newDatabase(), async (target) => {
-      await takeTime(target.db);
-      return outcomesOf(target, worlds, async () => pour(target, mixed(worlds.map(({ events }) => rendered(events)))));
+      await slowDownTransactions(target.db);
+      return outcomesOf(target, worlds, async () => deliverConcurrently(target, interleave(worlds.map(({ events }) => rendered(events)))));
     });
-    const wrong = worlds.flatMap((world) => againstBillingTruth(outcomes.get(world.mark)!, billingTruthOf(world)));
-    expect(wrong.length === 0).toBe(holds);
+    const wrong = worlds.flatMap((world) => billingMismatches(outcomes.get(world.mark)!, expectedBillingRows(world)));
+    expect(wrong.length === 0).toBe(passes);
   });
 
-  /** Every transaction stays open for a while after it has decided: those that may meet do. */
-  async function takeTime(db: TestDatabase): Promise<void> {
+  /** Keeps every transaction open for a while after its decision, so that concurrent ones overlap. */
+  async function slowDownTransactions(db: TestDatabase): Promise<void> {
     await db.rows(`CREATE FUNCTION take_time() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.05); RETURN NEW; END $$`);
     await db.rows('CREATE TRIGGER take_time BEFORE INSERT ON audit_log FOR EACH ROW EXECUTE FUNCTION take_time()');
   }
 
-  /** One event after the other: what is noticed once is noticed always. */
-  async function tellMutant(mutation: Mutation, told: BillingTelling[]): Promise<Map<string, Outcome>> {
-    const worlds = told.map(({ world }) => world);
-    const inTurn = told.map(({ deliveries }) => ({ events: deliveries }));
+  /** Delivers one event after the other, so that the result is deterministic. */
+  async function outcomesOfMutant(mutation: Mutation, plansOfCase: BillingDeliveryPlan[]): Promise<Map<string, Outcome>> {
+    const worlds = plansOfCase.map(({ world }) => world);
+    const inTurn = plansOfCase.map(({ deliveries }) => ({ events: deliveries }));
     return targets.onMutant(host, mutation, await targets.newDatabase(), async (target) =>
       outcomesOf(target, worlds, async () => deliverInTurn(target, inTurn)),
     );

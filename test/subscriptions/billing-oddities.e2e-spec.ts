@@ -1,6 +1,6 @@
 import { EXAMPLE_PRODUCTS } from '../../src/platform/config/local-environment.js';
 import { startTestApp, type TestApp } from '../support/app.js';
-import { settled } from '../support/clerk/clerk-deliveries.js';
+import { untilProcessed } from '../support/clerk/clerk-deliveries.js';
 import { newMessageId } from '../support/clerk/clerk-events.js';
 import { dodoDispute, dodoEvent, dodoPayment, dodoRefund, dodoSubscription } from '../support/billing/dodo-events.js';
 import { type SignedInPerson, signUp, signUpOperator } from '../support/people.js';
@@ -11,7 +11,7 @@ import { postSigned, standardKey } from '../support/webhook-signing.js';
 
 const SECRET = `whsec_${Buffer.alloc(24, 7).toString('base64')}`;
 
-describe('what is odd about billing', () => {
+describe('billing edge cases', () => {
   let t: TestApp;
   let ada: SignedInPerson;
   beforeAll(async () => {
@@ -30,17 +30,17 @@ describe('what is odd about billing', () => {
     return attempt.id;
   }
 
-  async function tell(provider: 'polar' | 'dodo', event: object): Promise<void> {
+  async function sendAndProcess(provider: 'polar' | 'dodo', event: object): Promise<void> {
     await send(provider, event);
-    await settled({ db: t.db, urls: () => [t.url] });
+    await untilProcessed({ db: t.db, urls: () => [t.url] });
   }
 
-  async function isMet(query: string): Promise<boolean> {
+  async function exists(query: string): Promise<boolean> {
     const [row] = await t.db.rows<{ met: boolean }>(`SELECT EXISTS (${query}) AS met`);
     return row!.met;
   }
 
-  it('an owner whose id is written in capitals has the same name: what is told of them waits for their deletion', async () => {
+  it('an event that writes the owner’s id in upper case waits for the deletion of that owner', async () => {
     const { id } = await createOrganization(t, ada);
     const deletion = await t.db.pool.connect();
     try {
@@ -49,42 +49,45 @@ describe('what is odd about billing', () => {
       const subscription = polarSubscription({ metadata: { organizationId: id.toUpperCase() } });
       const messageId = await send('polar', polarEvent('subscription.updated', subscription));
       const waits = () =>
-        isMet(`SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = database
+        exists(`SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = database
                 WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()`);
-      const isDone = () => isMet(`SELECT FROM webhook_events WHERE message_id = '${messageId}' AND status = 'processed'`);
+      const isDone = () => exists(`SELECT FROM webhook_events WHERE message_id = '${messageId}' AND status = 'processed'`);
       await until(async () => (await waits()) || (await isDone()));
       expect(await isDone()).toBe(false);
     } finally {
       await deletion.query('ROLLBACK');
       deletion.release();
     }
-    await settled({ db: t.db, urls: () => [t.url] });
-    expect(await isMet(`SELECT FROM subscriptions WHERE owner_id = '${id}'`)).toBe(true);
+    await untilProcessed({ db: t.db, urls: () => [t.url] });
+    expect(await exists(`SELECT FROM subscriptions WHERE owner_id = '${id}'`)).toBe(true);
   });
 
   it.each([
     ['before', ['customer.created', 'subscription.revoked']],
     ['after', ['subscription.revoked', 'customer.created']],
-  ])('a customer whose end only a subscription tells of is gone, %s what they were', async (_when, types) => {
+  ])('a customer whose deletion only a subscription event contains is deleted, %s the customer’s own event', async (_when, types) => {
     const person = await signUp(t);
     const customer = polarCustomer({ external_id: person.id });
     const gone = { ...customer, deleted_at: '2026-01-02T00:00:00Z' };
     for (const type of types) {
       const data = type === 'customer.created' ? customer : polarSubscription({ customer: gone, status: 'canceled' });
-      await tell('polar', polarEvent(type, data, { at: type === 'customer.created' ? '2026-01-01T00:00:00Z' : '2026-01-02T00:00:01Z' }));
+      await sendAndProcess(
+        'polar',
+        polarEvent(type, data, { at: type === 'customer.created' ? '2026-01-01T00:00:00Z' : '2026-01-02T00:00:01Z' }),
+      );
     }
     const { body } = await t.http.post('/v1/subscription/portal').set(person.auth).send({}).expect(409);
     expect(body.code).toBe('no_billing_customer');
   });
 
-  it('a refund and a dispute are of the subscription that their payment was for', async () => {
+  it('a refund and a dispute belong to the subscription of their payment', async () => {
     const { id, path } = await createOrganization(t, ada);
     const subscription = dodoSubscription({ metadata: { organizationId: id } });
     const payment = dodoPayment({}, subscription);
-    await tell('dodo', dodoEvent('refund.succeeded', dodoRefund({}, payment)));
-    await tell('dodo', dodoEvent('dispute.opened', dodoDispute({}, payment)));
-    await tell('dodo', dodoEvent('payment.succeeded', payment));
-    await tell('dodo', dodoEvent('subscription.active', subscription));
+    await sendAndProcess('dodo', dodoEvent('refund.succeeded', dodoRefund({}, payment)));
+    await sendAndProcess('dodo', dodoEvent('dispute.opened', dodoDispute({}, payment)));
+    await sendAndProcess('dodo', dodoEvent('payment.succeeded', payment));
+    await sendAndProcess('dodo', dodoEvent('subscription.active', subscription));
     const [row] = await t.db.rows<{ id: string }>('SELECT id FROM subscriptions WHERE provider_subscription_id = $1', [
       subscription.subscription_id,
     ]);
@@ -92,15 +95,15 @@ describe('what is odd about billing', () => {
     expect(body.data.map(({ subscriptionId }: { subscriptionId: string }) => subscriptionId)).toEqual([row!.id, row!.id, row!.id]);
   });
 
-  it('null is nobody, and no wish', async () => {
+  it('null is neither an owner nor an option', async () => {
     const operator = await signUpOperator(t);
     const { id, path } = await createOrganization(t, ada);
     const namedIn = async (address: string, person: SignedInPerson, body: object): Promise<string[]> => {
       const answer = await t.http.post(address).set(person.auth).send(body).expect(400);
       return [...new Set((answer.body.errors as { path: string }[]).map((error) => error.path))];
     };
-    const nobody = { tier: 'pro', organizationId: null, userId: null };
-    expect(await namedIn('/v1/subscriptions', operator, nobody)).toEqual(['body.organizationId', 'body.userId']);
+    const nullOwners = { tier: 'pro', organizationId: null, userId: null };
+    expect(await namedIn('/v1/subscriptions', operator, nullOwners)).toEqual(['body.organizationId', 'body.userId']);
     expect(await namedIn('/v1/subscriptions', operator, { tier: 'pro', organizationId: id, userId: null })).toEqual(['body.userId']);
     const purchase = { tier: 'pro', productId: null, provider: null, successUrl: null };
     expect(await namedIn(`${path}/subscription/checkout`, ada, purchase)).toEqual(['body.productId', 'body.provider', 'body.successUrl']);

@@ -6,23 +6,23 @@ import { WebhooksRepository } from '../../src/webhooks/webhooks.repository.js';
 import { simulate } from '../sim/simulation.js';
 import { Violation } from '../sim/watch.js';
 
-// Nothing is expected to take that long; a busy machine is no failure, though.
+// A generous limit: a busy machine is not a failure.
 jest.setTimeout(600_000);
 
-describe('whoever pays has what they pay for, and nobody else', () => {
-  // Of those that lose much, those that keep most are below. More of both: npm run sim.
-  it.each([8])('in two simulated months, seed %i', async (seed) => {
+describe('every payer has the paid access, and nobody else', () => {
+  // A seed with many losses in which most is kept. Run more seeds and months with npm run sim.
+  it.each([8])('in two simulated months with seed %i', async (seed) => {
     const { events, lost, outages, repaired, unconfirmed } = await simulate({ seed, months: 2 });
-    // They were no quiet ones.
+    // The run must contain every kind of trouble.
     for (const count of [events, lost, outages, repaired, unconfirmed]) expect(count).toBeGreaterThan(0);
   });
 });
 
 describe('the simulation itself', () => {
   it.each<[string, Parameters<typeof simulate>[0]]>([
-    ['messages are kept as often as they come', { seed: 4, months: 1, sabotage: withoutDeduplication }],
-    ['the order of events decides nothing', { seed: 10, months: 2, sabotage: withoutOrder }],
-    ['no provider is asked when a date is over', { seed: 2, months: 1, sabotage: withoutQuestions }],
+    ['duplicate messages are stored again', { seed: 4, months: 1, sabotage: withoutDeduplication }],
+    ['the order of events is ignored', { seed: 10, months: 2, sabotage: withoutOrder }],
+    ['no renewal is checked', { seed: 2, months: 1, sabotage: withoutRenewalChecks }],
   ])('fails when %s', async (_, choices) => {
     await expect(simulate(choices)).rejects.toBeInstanceOf(Violation);
   });
@@ -37,13 +37,13 @@ describe('the simulation itself', () => {
   function withoutOrder(app: NestExpressApplication): void {
     const repository = app.get(SyncedSubscriptionsRepository);
     const look = repository.lockForSync.bind(repository);
-    repository.lockForSync = async (...asked) => {
-      const seen = await look(...asked);
+    repository.lockForSync = async (...args) => {
+      const seen = await look(...args);
       return seen && { ...seen, isNewer: true };
     };
   }
 
-  function withoutQuestions(app: NestExpressApplication): void {
+  function withoutRenewalChecks(app: NestExpressApplication): void {
     app.get(RenewalChecks).confirmDue = async () => Promise.resolve(0);
   }
 });

@@ -7,9 +7,9 @@ import { type PolarApiSimulator, startPolarApiSimulator } from '../simulators/po
 import { VirtualClock } from '../simulators/virtual-time.js';
 
 const START = Date.UTC(2026, 0, 1);
-const NOBODY = '00000000-0000-4000-8000-000000000000';
+const UNKNOWN_ID = '00000000-0000-4000-8000-000000000000';
 
-const told = (account: { events: { type: string }[] }, since: number) => account.events.slice(since).map(({ type }) => type);
+const eventTypesSince = (account: { events: { type: string }[] }, since: number) => account.events.slice(since).map(({ type }) => type);
 
 async function all<T>(pages: AsyncIterable<T>): Promise<T[]> {
   const items: T[] = [];
@@ -17,7 +17,7 @@ async function all<T>(pages: AsyncIterable<T>): Promise<T[]> {
   return items;
 }
 
-describe('Polar’s API, through its SDK', () => {
+describe('the simulated Polar API, called through Polar’s SDK,', () => {
   let clock: VirtualClock;
   let account: PolarAccount;
   let api: PolarApiSimulator;
@@ -65,7 +65,7 @@ describe('Polar’s API, through its SDK', () => {
     await expect(polar.subscriptions.list({ page: 0 })).rejects.toMatchObject({ name: 'HTTPValidationError', statusCode: 422 });
   });
 
-  it('gets and changes a subscription, which is told of', async () => {
+  it('returns and changes a subscription, and sends events about it', async () => {
     const { id } = started({ perSeat: true, seats: 3 });
     expect(await polar.subscriptions.get(id)).toEqual(account.subscription(id));
     const since = account.events.length;
@@ -80,7 +80,7 @@ describe('Polar’s API, through its SDK', () => {
     expect(await polar.subscriptions.update(id, { product_id: other.id })).toMatchObject({ product: { id: other.id } });
     expect(await polar.subscriptions.revoke(id)).toMatchObject({ status: 'canceled', ended_at: expect.any(String) });
     await expect(polar.subscriptions.revoke(id)).rejects.toMatchObject({ error: { error: 'AlreadyCanceledSubscription' } });
-    expect(told(account, since).filter((type) => type.startsWith('subscription.') && type !== 'subscription.updated')).toEqual([
+    expect(eventTypesSince(account, since).filter((type) => type.startsWith('subscription.') && type !== 'subscription.updated')).toEqual([
       'subscription.canceled',
       'subscription.uncanceled',
       'subscription.canceled',
@@ -88,16 +88,16 @@ describe('Polar’s API, through its SDK', () => {
     ]);
   });
 
-  it('knows what it does not know', async () => {
+  it('answers 404 for unknown objects', async () => {
     const notFound: Partial<errors.ResourceNotFound> = { name: 'ResourceNotFound', statusCode: 404 };
-    await expect(polar.subscriptions.get(NOBODY)).rejects.toMatchObject(notFound);
-    await expect(polar.subscriptions.update(NOBODY, { seats: 1 })).rejects.toMatchObject(notFound);
+    await expect(polar.subscriptions.get(UNKNOWN_ID)).rejects.toMatchObject(notFound);
+    await expect(polar.subscriptions.update(UNKNOWN_ID, { seats: 1 })).rejects.toMatchObject(notFound);
     await expect(polar.customers.getExternal('nobody')).rejects.toMatchObject(notFound);
-    await expect(polar.orders.get(NOBODY)).rejects.toMatchObject(notFound);
+    await expect(polar.orders.get(UNKNOWN_ID)).rejects.toMatchObject(notFound);
     await expect(polar.subscriptions.get('no-uuid')).rejects.toMatchObject({ statusCode: 422 });
   });
 
-  it('keeps customers', async () => {
+  it('creates, reads, changes and deletes customers', async () => {
     const customer = await polar.customers.create({ email: 'acme@example.com', external_id: 'acme', name: 'Acme' });
     expect(await polar.customers.getExternal('acme')).toEqual(customer);
     expect(await polar.customers.get(customer.id)).toEqual(customer);
@@ -134,7 +134,7 @@ describe('Polar’s API, through its SDK', () => {
     expect(await polar.orders.get(paid.items[0]!.id)).toEqual(paid.items[0]);
   });
 
-  it('takes usage once', async () => {
+  it('counts each usage event once', async () => {
     const event = { name: 'tokens', external_customer_id: 'acme', external_id: 'e1', metadata: { tokens: 5 } };
     expect(await polar.events.ingest({ events: [event, { ...event, external_id: 'e2' }] })).toEqual({ inserted: 2, duplicates: 0 });
     expect(await polar.events.ingest({ events: [event, { ...event, external_id: 'e3' }] })).toEqual({ inserted: 1, duplicates: 1 });
@@ -145,7 +145,7 @@ describe('Polar’s API, through its SDK', () => {
     ];
     await expect(polar.events.ingest({ events: batch })).rejects.toMatchObject({
       error: {
-        // Held against both schemas of an event.
+        // Validated against both schemas of an event.
         detail: [
           { loc: ['body', 'events', 1, 'EventCreateCustomer', 'customer_id'] },
           { loc: ['body', 'events', 1, 'EventCreateCustomer', 'timestamp'] },
@@ -153,8 +153,10 @@ describe('Polar’s API, through its SDK', () => {
         ],
       },
     });
-    const nobody = { name: 'tokens', customer_id: NOBODY };
-    await expect(polar.events.ingest({ events: [nobody, { ...event, external_id: 'e6' }, nobody] })).rejects.toMatchObject({
+    const unknownCustomer = { name: 'tokens', customer_id: UNKNOWN_ID };
+    await expect(
+      polar.events.ingest({ events: [unknownCustomer, { ...event, external_id: 'e6' }, unknownCustomer] }),
+    ).rejects.toMatchObject({
       statusCode: 422,
       error: { detail: [{ loc: ['body', 'events', 0, 'customer_id'] }, { loc: ['body', 'events', 2, 'customer_id'] }] },
     });
@@ -163,11 +165,11 @@ describe('Polar’s API, through its SDK', () => {
     expect(api.usage.map(({ external_id: id }) => id)).toEqual(['e1', 'e2', 'e3']);
   });
 
-  it('asks for its token', async () => {
+  it('rejects a wrong token', async () => {
     await expect(connect({ accessToken: 'wrong' }).subscriptions.list({})).rejects.toMatchObject({ statusCode: 401 });
   });
 
-  it('fails on demand', async () => {
+  it('simulates faults', async () => {
     api.faults.push({ status: 429, retryAfter: 7 }, { status: 502 }, 'cut', 'hang', 'lost');
     await expect(polar.subscriptions.list({})).rejects.toMatchObject({ name: 'PolarRateLimitError', retryAfter: 7 });
     await expect(polar.subscriptions.list({})).rejects.toMatchObject({ name: 'PolarServerError' });
@@ -178,7 +180,7 @@ describe('Polar’s API, through its SDK', () => {
     expect(api.calls).toHaveLength(5);
   });
 
-  it('limits the calls, and says the time by the account’s clock', async () => {
+  it('limits requests, and sends the account’s time', async () => {
     const ask = () => fetch(`${api.url}/v1/subscriptions/`, { headers: { authorization: `Bearer ${api.accessToken}` } });
     expect((await ask()).headers.get('date')).toBe('Thu, 01 Jan 2026 00:00:00 GMT');
     api.control.rateLimit = { requests: 1, seconds: 600 };
@@ -187,7 +189,7 @@ describe('Polar’s API, through its SDK', () => {
   });
 });
 
-describe('DodoPayments’ API, through its SDK', () => {
+describe('the simulated Dodo API, called through Dodo’s SDK,', () => {
   let clock: VirtualClock;
   let account: DodoAccount;
   let api: DodoApiSimulator;
@@ -228,13 +230,13 @@ describe('DodoPayments’ API, through its SDK', () => {
     expect(await of({ status: 'cancelled' })).toEqual([ids[3]]);
   });
 
-  it('skips its second page when the first one is not asked for by its number', async () => {
-    // A trap of the SDK: pages count from 0, and it takes a page without a number for page 1.
+  it('lists without the second page when the first has no page number', async () => {
+    // A trap of the SDK: pages count from 0, but the SDK treats a page without a number as page 1.
     for (let count = 0; count < 25; count += 1) started();
     expect(await all(dodo.subscriptions.list({ page_size: 10 }))).toHaveLength(15);
   });
 
-  it('gets and changes a subscription, which is told of', async () => {
+  it('returns and changes a subscription, and sends events about it', async () => {
     const { subscription_id: id } = started();
     const { past_due_ends_at: _graceEnds, ...shown } = account.subscription(id);
     expect(await dodo.subscriptions.retrieve(id)).toEqual(shown);
@@ -258,12 +260,12 @@ describe('DodoPayments’ API, through its SDK', () => {
       cancelled_at: expect.any(String),
     });
     await expect(dodo.subscriptions.update(id, { status: 'cancelled' })).rejects.toMatchObject({ status: 422 });
-    expect(new Set(told(account, since))).toEqual(
+    expect(new Set(eventTypesSince(account, since))).toEqual(
       new Set(['subscription.updated', 'subscription.plan_changed', 'payment.succeeded', 'subscription.cancelled']),
     );
   });
 
-  it('knows what it does not know', async () => {
+  it('answers 404 for unknown objects', async () => {
     const notFound = { status: 404, error: { code: 'NOT_FOUND' } };
     await expect(dodo.subscriptions.retrieve('sub_nobody')).rejects.toMatchObject(notFound);
     await expect(dodo.customers.retrieve('cus_nobody')).rejects.toMatchObject(notFound);
@@ -271,7 +273,7 @@ describe('DodoPayments’ API, through its SDK', () => {
     await expect(dodo.customers.customerPortal.create('cus_nobody')).rejects.toMatchObject(notFound);
   });
 
-  it('keeps customers and opens their portal', async () => {
+  it('creates, reads and changes customers, and opens their portal', async () => {
     const customer = await dodo.customers.create({ email: 'acme@example.com', name: 'Acme', metadata: { organizationId: 'o1' } });
     expect(await dodo.customers.retrieve(customer.customer_id)).toEqual(customer);
     expect(await dodo.customers.update(customer.customer_id, { name: 'New' })).toMatchObject({ name: 'New', email: 'acme@example.com' });
@@ -280,7 +282,7 @@ describe('DodoPayments’ API, through its SDK', () => {
     expect(link).toContain(customer.customer_id);
   });
 
-  it('opens checkouts, and lists what was paid and given back', async () => {
+  it('opens checkouts, and lists payments and refunds', async () => {
     const { product_id: productId } = account.createProduct();
     const session = await dodo.checkoutSessions.create({
       product_cart: [{ product_id: productId, quantity: 3 }],
@@ -302,7 +304,7 @@ describe('DodoPayments’ API, through its SDK', () => {
     expect(await dodo.payments.retrieve(paid[0]!.payment_id)).toMatchObject({ refund_status: 'partial' });
   });
 
-  it('takes usage once, and not too late', async () => {
+  it('counts each usage event once, and rejects late ones', async () => {
     const { customer_id: customerId } = account.createCustomer();
     const event = (id: string, more = {}) => ({ event_id: id, customer_id: customerId, event_name: 'tokens', ...more });
     expect(await dodo.usageEvents.ingest({ events: [event('e1'), event('e2')] })).toEqual({ ingested_count: 2 });
@@ -322,7 +324,7 @@ describe('DodoPayments’ API, through its SDK', () => {
     expect([...api.usage.keys()]).toEqual(['e1', 'e2', 'e3', 'e4']);
   });
 
-  it('asks for its key, and fails on demand', async () => {
+  it('rejects a wrong key, and simulates faults', async () => {
     await expect(connect({ bearerToken: 'wrong' }).subscriptions.list()).rejects.toMatchObject({ status: 401 });
     api.faults.push({ status: 503 }, 'cut', 'hang', 'lost');
     await expect(dodo.subscriptions.list()).rejects.toMatchObject({ status: 503 });
@@ -334,11 +336,11 @@ describe('DodoPayments’ API, through its SDK', () => {
     expect(account.customers.size).toBe(1);
   });
 
-  it('limits the calls, which the SDK makes again when it is told to', async () => {
+  it('limits requests, which the SDK repeats if configured', async () => {
     api.faults.push({ status: 429, retryAfter: 0 });
-    const heard: string[] = [];
-    api.control.onCall = (call) => void heard.push(call);
+    const requests: string[] = [];
+    api.control.onCall = (call) => void requests.push(call);
     await connect({ maxRetries: 1 }).subscriptions.list({ page_number: 0 });
-    expect(heard).toEqual(['GET /subscriptions?page_number=0', 'GET /subscriptions?page_number=0']);
+    expect(requests).toEqual(['GET /subscriptions?page_number=0', 'GET /subscriptions?page_number=0']);
   });
 });

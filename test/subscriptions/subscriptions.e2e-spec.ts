@@ -5,14 +5,14 @@ import { signUp } from '../support/people.js';
 
 const MINUTES = 1 / 24 / 60;
 
-describe('what an owner may use', () => {
+describe('the effective subscription', () => {
   let billing: BillingApp;
   beforeAll(async () => {
     billing = await BillingApp.start();
   });
   afterAll(() => billing.close());
 
-  it('is the free plan of whoever bought nothing', async () => {
+  it('is the free plan without a subscription', async () => {
     const { admin, id } = await billing.newTenant();
     const nothing = {
       tier: 'free',
@@ -28,11 +28,11 @@ describe('what an owner may use', () => {
       endsAt: null,
       explain: { subscriptionId: null, rule: 'there is no subscription', considered: [] },
     };
-    expect(await billing.ownState(admin)).toEqual({ ...nothing, seats: { used: 1, limit: 100 } });
-    expect(await billing.stateOf(id)).toEqual({ ...nothing, seats: { used: 1, limit: 100 } });
+    expect(await billing.userSubscription(admin)).toEqual({ ...nothing, seats: { used: 1, limit: 100 } });
+    expect(await billing.organizationSubscription(id)).toEqual({ ...nothing, seats: { used: 1, limit: 100 } });
   });
 
-  it('is the plan that was bought, told whole', async () => {
+  it('is the bought plan, with all details', async () => {
     const { admin } = await billing.newTenant();
     const [start, end] = [inDays(-10), inDays(20)];
     const bought = await billing.buyAtPolar({
@@ -41,7 +41,7 @@ describe('what an owner may use', () => {
       current_period_end: end,
       seats: 3,
     });
-    const state = await billing.ownState(admin);
+    const state = await billing.userSubscription(admin);
     expect(state).toMatchObject({
       tier: 'pro',
       status: 'active',
@@ -72,72 +72,68 @@ describe('what an owner may use', () => {
     ]);
   });
 
-  type Shown = Partial<Pick<Effective, 'tier' | 'status' | 'access' | 'reason' | 'until'>>;
+  type Expected = Partial<Pick<Effective, 'tier' | 'status' | 'access' | 'reason' | 'until'>>;
   const soon = inDays(5);
   const justOver = inDays(-30 * MINUTES);
   const longOver = inDays(-40);
 
-  it.each<[string, Parameters<BillingApp['buyAtPolar']>[0], Shown]>([
+  it.each<[string, Parameters<BillingApp['buyAtPolar']>[0], Expected]>([
     [
       'in a trial',
       { status: 'trialing', trial_end: soon },
       { tier: 'pro', status: 'trialing', access: true, reason: 'trialing', until: soon },
     ],
     [
-      'until it ends, once canceled',
+      'until it ends, when canceled',
       { cancel_at_period_end: true, current_period_end: soon, ends_at: soon },
       { tier: 'pro', status: 'active', access: true, reason: 'ends', until: soon },
     ],
     [
-      'for a little longer than it is paid for',
+      'for a short slack after the paid time',
       { cancel_at_period_end: true, current_period_end: justOver, ends_at: justOver },
       { tier: 'pro', access: true, reason: 'ends', until: justOver },
     ],
     [
-      'no longer than that',
+      'no longer after the slack',
       { current_period_end: longOver, ends_at: longOver },
       { tier: 'free', access: false, reason: 'lapsed', until: null },
     ],
     [
-      'in grace, for as long as the configuration says',
+      'in the configured grace period',
       { status: 'past_due', past_due_at: inDays(-1), current_period_end: soon },
       { tier: 'pro', status: 'past_due', access: true, reason: 'grace' },
     ],
     [
-      'no longer, when the grace is over',
+      'no longer after the grace period',
       { status: 'past_due', past_due_at: inDays(-60) },
       { tier: 'free', access: false, reason: 'lapsed' },
     ],
     [
-      'while nobody can say whether it was renewed',
+      'while its renewal is unconfirmed',
       { current_period_start: inDays(-31), current_period_end: inDays(-1) },
       { tier: 'pro', status: 'active', access: true, reason: 'unconfirmed' },
     ],
     [
-      'not for ever, though',
+      'but not unconfirmed forever',
       { current_period_start: inDays(-71), current_period_end: longOver },
       { tier: 'free', status: 'active', access: false, reason: 'lapsed' },
     ],
     ['not while it is paused', { status: 'paused' }, { tier: 'free', status: 'paused', access: false, reason: 'paused' }],
     ['not while it is unpaid', { status: 'unpaid' }, { tier: 'free', status: 'unpaid', access: false, reason: 'unpaid' }],
     ['not before the first payment', { status: 'incomplete' }, { tier: 'free', status: 'incomplete', access: false, reason: 'incomplete' }],
-    ['not when it is over', { status: 'canceled' }, { tier: 'free', status: 'canceled', access: false, reason: 'lapsed' }],
-    [
-      'not for a product that is in no plan',
-      { product_id: 'a-mug' },
-      { tier: 'free', status: 'active', access: false, reason: 'unknown_product' },
-    ],
-  ])('is a plan of Polar %s', async (_when, given, shown) => {
+    ['not after its end', { status: 'canceled' }, { tier: 'free', status: 'canceled', access: false, reason: 'lapsed' }],
+    ['not for an unknown product', { product_id: 'a-mug' }, { tier: 'free', status: 'active', access: false, reason: 'unknown_product' }],
+  ])('is the plan of a Polar subscription %s', async (_when, given, shown) => {
     const { id } = await billing.newTenant();
     await billing.buyAtPolar({ metadata: { organizationId: id }, ...given });
-    expect(await billing.stateOf(id)).toMatchObject(shown);
+    expect(await billing.organizationSubscription(id)).toMatchObject(shown);
   });
 
-  it.each<[string, Parameters<BillingApp['buyAtDodo']>[0], Shown]>([
-    ['while it runs', { next_billing_date: soon }, { tier: 'pro', status: 'active', access: true, reason: 'active', until: soon }],
+  it.each<[string, Parameters<BillingApp['buyAtDodo']>[0], Expected]>([
+    ['while it is active', { next_billing_date: soon }, { tier: 'pro', status: 'active', access: true, reason: 'active', until: soon }],
     ['in a trial', { created_at: inDays(-1), trial_period_days: 14 }, { tier: 'pro', status: 'active', access: true, reason: 'trialing' }],
     [
-      'until it ends, once canceled',
+      'until it ends, when canceled',
       { next_billing_date: soon, cancel_at_next_billing_date: true },
       { tier: 'pro', status: 'active', access: true, reason: 'ends', until: soon },
     ],
@@ -146,16 +142,16 @@ describe('what an owner may use', () => {
       { status: 'past_due', past_due_ends_at: soon },
       { tier: 'pro', status: 'past_due', access: true, reason: 'grace', until: soon },
     ],
-    ['not on hold', { status: 'on_hold' }, { tier: 'free', status: 'unpaid', access: false, reason: 'unpaid' }],
-    ['not when it has failed', { status: 'failed' }, { tier: 'free', status: 'canceled', access: false, reason: 'lapsed' }],
-    ['not when it is over', { status: 'cancelled' }, { tier: 'free', status: 'canceled', access: false, reason: 'lapsed' }],
-  ])('is a plan of Dodo %s', async (_when, given, shown) => {
+    ['not while it is on hold', { status: 'on_hold' }, { tier: 'free', status: 'unpaid', access: false, reason: 'unpaid' }],
+    ['not after it failed', { status: 'failed' }, { tier: 'free', status: 'canceled', access: false, reason: 'lapsed' }],
+    ['not after its end', { status: 'cancelled' }, { tier: 'free', status: 'canceled', access: false, reason: 'lapsed' }],
+  ])('is the plan of a Dodo subscription %s', async (_when, given, shown) => {
     const { id } = await billing.newTenant();
     await billing.buyAtDodo({ metadata: { organizationId: id }, ...given });
-    expect(await billing.stateOf(id)).toMatchObject(shown);
+    expect(await billing.organizationSubscription(id)).toMatchObject(shown);
   });
 
-  it('follows what the provider tells, whatever the event is called', async () => {
+  it('follows the state in the event, whatever the event type', async () => {
     const { id } = await billing.newTenant();
     const bought = await billing.buyAtPolar({ metadata: { organizationId: id } });
     const states: [string, string][] = [];
@@ -167,8 +163,8 @@ describe('what an owner may use', () => {
       ['subscription.updated', { product_id: PRODUCT.business }],
       ['subscription.active', { status: 'canceled' }],
     ] as const) {
-      await billing.tellPolar(type, { ...bought, ...changes });
-      const { tier, reason } = await billing.stateOf(id);
+      await billing.emitPolar(type, { ...bought, ...changes });
+      const { tier, reason } = await billing.organizationSubscription(id);
       states.push([tier, reason]);
     }
     expect(states).toEqual([
@@ -181,29 +177,29 @@ describe('what an owner may use', () => {
     ]);
   });
 
-  it('is not changed by what was told before', async () => {
+  it('is not changed by an older event', async () => {
     const { id } = await billing.newTenant();
     const bought = await billing.buyAtPolar({ metadata: { organizationId: id } });
     const [earlier, later] = [billing.tick(), billing.tick()];
-    await billing.tellPolar('subscription.revoked', { ...bought, status: 'canceled' }, later);
-    await billing.tellPolar('subscription.active', bought, earlier);
-    expect(await billing.stateOf(id)).toMatchObject({ reason: 'lapsed' });
+    await billing.emitPolar('subscription.revoked', { ...bought, status: 'canceled' }, later);
+    await billing.emitPolar('subscription.active', bought, earlier);
+    expect(await billing.organizationSubscription(id)).toMatchObject({ reason: 'lapsed' });
   });
 
-  describe('a quantity on a plan that is not per seat', () => {
-    it('is neither shown as seats nor a limit, whoever gave it', async () => {
+  describe('the quantity on a plan that is not per seat', () => {
+    it('is neither returned as seats nor a limit, whatever its source', async () => {
       const { id } = await billing.newTenant();
       const metadata = { organizationId: id };
       const polar = await billing.buyAtPolar({ metadata, seats: 3 });
       const dodo = await billing.buyAtDodo({ metadata, quantity: 1 });
-      // A grant of before they were refused.
+      // A grant from before such grants were refused.
       const granted = await billing.t.http
         .post('/v1/subscriptions')
         .set(billing.operator.auth)
         .send({ organizationId: id, tier: 'pro' })
         .expect(201);
       await billing.t.db.rows('UPDATE subscriptions SET seats = 2 WHERE id = $1', [granted.body.id]);
-      expect((await billing.stateOf(id)).seats).toEqual({ used: 1, limit: 500 });
+      expect((await billing.organizationSubscription(id)).seats).toEqual({ used: 1, limit: 500 });
       const rows = await billing.list({ ownerId: id });
       expect(rows.map(({ id: one, seats }) => [one, seats])).toEqual(
         expect.arrayContaining([
@@ -214,24 +210,24 @@ describe('what an owner may use', () => {
       );
     });
 
-    it('does not decide which of several counts', async () => {
+    it('does not decide which subscription is effective', async () => {
       const { id } = await billing.newTenant();
       const metadata = { organizationId: id };
       const longer = await billing.buyAtPolar({ metadata, current_period_end: inDays(20), seats: null });
       await billing.buyAtPolar({ metadata, current_period_end: inDays(10), seats: 50 });
-      expect((await billing.stateOf(id)).explain.subscriptionId).toBe(await billing.idOf(longer.id));
+      expect((await billing.organizationSubscription(id)).explain.subscriptionId).toBe(await billing.idOf(longer.id));
     });
   });
 
-  describe('of several subscriptions', () => {
-    it('is the best that grants, and all are shown, that one first', async () => {
+  describe('with several subscriptions', () => {
+    it('is the best one that grants access, first in the list of all', async () => {
       const { id } = await billing.newTenant();
       const metadata = { organizationId: id };
       const over = await billing.buyAtPolar({ metadata, product_id: PRODUCT.business, status: 'canceled' });
       const pro = await billing.buyAtDodo({ metadata });
       const best = await billing.buyAtPolar({ metadata, product_id: PRODUCT.business, seats: 7 });
-      const mug = await billing.buyAtDodo({ metadata, product_id: 'a-mug' });
-      const { explain, ...state } = await billing.stateOf(id);
+      const unknownProduct = await billing.buyAtDodo({ metadata, product_id: 'a-mug' });
+      const { explain, ...state } = await billing.organizationSubscription(id);
       expect(state).toMatchObject({ tier: 'business', access: true, reason: 'active', seats: { used: 1, limit: 7 } });
       expect(explain.subscriptionId).toBe(await billing.idOf(best.id));
       const [first, ...others] = explain.considered;
@@ -245,40 +241,40 @@ describe('what an owner may use', () => {
       expect(Object.fromEntries(shown)).toEqual({
         [over.id]: ['business', false, 'lapsed'],
         [pro.subscription_id]: ['pro', true, 'active'],
-        [mug.subscription_id]: [null, false, 'unknown_product'],
+        [unknownProduct.subscription_id]: [null, false, 'unknown_product'],
       });
     });
 
-    it('is the next best when the best is over, and the free plan at last', async () => {
+    it('is the next best one when the best ends, and finally the free plan', async () => {
       const { id } = await billing.newTenant();
       const metadata = { organizationId: id };
       const best = await billing.buyAtPolar({ metadata, product_id: PRODUCT.business });
       const next = await billing.buyAtDodo({ metadata });
-      await billing.tellPolar('subscription.revoked', { ...best, status: 'unpaid' });
-      expect(await billing.stateOf(id)).toMatchObject({ tier: 'pro', reason: 'active' });
-      await billing.tellDodo('subscription.expired', { ...next, status: 'expired' });
-      expect(await billing.stateOf(id)).toMatchObject({ tier: 'free', access: false });
+      await billing.emitPolar('subscription.revoked', { ...best, status: 'unpaid' });
+      expect(await billing.organizationSubscription(id)).toMatchObject({ tier: 'pro', reason: 'active' });
+      await billing.emitDodo('subscription.expired', { ...next, status: 'expired' });
+      expect(await billing.organizationSubscription(id)).toMatchObject({ tier: 'free', access: false });
     });
   });
 
-  describe('in seats', () => {
-    it('counts the members, and as many as were bought where the plan is by the seat', async () => {
+  describe('with seats', () => {
+    it('counts the members, and the seats that were bought where the plan is per seat', async () => {
       const { id } = await billing.newTenant();
       await addMember(billing.t, id, await signUp(billing.t));
-      expect((await billing.stateOf(id)).seats).toEqual({ used: 2, limit: 100 });
+      expect((await billing.organizationSubscription(id)).seats).toEqual({ used: 2, limit: 100 });
       const bought = await billing.buyAtPolar({ metadata: { organizationId: id }, product_id: PRODUCT.business, seats: 12 });
-      expect((await billing.stateOf(id)).seats).toEqual({ used: 2, limit: 12 });
-      await billing.tellPolar('subscription.updated', { ...bought, seats: 4 });
-      expect((await billing.stateOf(id)).seats).toEqual({ used: 2, limit: 4 });
-      await billing.tellPolar('subscription.updated', { ...bought, seats: null });
-      expect((await billing.stateOf(id)).seats).toEqual({ used: 2, limit: null });
-      await billing.tellPolar('subscription.revoked', { ...bought, status: 'canceled', seats: 4 });
-      expect((await billing.stateOf(id)).seats).toEqual({ used: 2, limit: 100 });
+      expect((await billing.organizationSubscription(id)).seats).toEqual({ used: 2, limit: 12 });
+      await billing.emitPolar('subscription.updated', { ...bought, seats: 4 });
+      expect((await billing.organizationSubscription(id)).seats).toEqual({ used: 2, limit: 4 });
+      await billing.emitPolar('subscription.updated', { ...bought, seats: null });
+      expect((await billing.organizationSubscription(id)).seats).toEqual({ used: 2, limit: null });
+      await billing.emitPolar('subscription.revoked', { ...bought, status: 'canceled', seats: 4 });
+      expect((await billing.organizationSubscription(id)).seats).toEqual({ used: 2, limit: 100 });
     });
   });
 
-  describe('is read', () => {
-    it('by members, by whoever has a key for it, and by nobody else', async () => {
+  describe('access to it', () => {
+    it('is for members and API keys with the scope only', async () => {
       const { admin, id, path } = await billing.newTenant();
       const [member, outsider] = [await signUp(billing.t), await signUp(billing.t)];
       await addMember(billing.t, id, member);
@@ -295,30 +291,30 @@ describe('what an owner may use', () => {
     });
   });
 
-  describe('of a product that is in no plan', () => {
-    it('is what it was, where the product of a known subscription changes to it', async () => {
+  describe('with an unknown product', () => {
+    it('keeps the plan when the product of a known subscription changes to an unknown one', async () => {
       const { id } = await billing.newTenant();
       const bought = await billing.buyAtPolar({ metadata: { organizationId: id }, product_id: PRODUCT.business });
       const unknown = { ...bought, product_id: 'a-new-product', product: { ...bought.product, id: 'a-new-product' } };
-      await billing.tellPolar('subscription.updated', unknown);
-      expect(await billing.stateOf(id)).toMatchObject({ tier: 'business', access: true, reason: 'active' });
+      await billing.emitPolar('subscription.updated', unknown);
+      expect(await billing.organizationSubscription(id)).toMatchObject({ tier: 'business', access: true, reason: 'active' });
       expect(await billing.find(bought.id)).toMatchObject({ productId: 'a-new-product', tier: 'business', grants: true });
-      // It still ends as any other.
-      await billing.tellPolar('subscription.revoked', { ...unknown, status: 'canceled' });
-      expect(await billing.stateOf(id)).toMatchObject({ tier: 'free', reason: 'lapsed' });
+      // It still ends like any other.
+      await billing.emitPolar('subscription.revoked', { ...unknown, status: 'canceled' });
+      expect(await billing.organizationSubscription(id)).toMatchObject({ tier: 'free', reason: 'lapsed' });
     });
 
-    it('is the last that was known, in whatever order it was told', async () => {
+    it('uses the last known product, in any order of events', async () => {
       const { id } = await billing.newTenant();
       const customer = polarCustomer();
       const moments = [billing.tick(), billing.tick(), billing.tick()];
       const first = await billing.buyAtPolar({ metadata: { organizationId: id }, customer, product_id: 'a-new-product' });
-      expect(await billing.stateOf(id)).toMatchObject({ tier: 'free', reason: 'unknown_product' });
-      await billing.tellPolar('subscription.updated', { ...first, product_id: PRODUCT.business }, moments[0]);
-      expect(await billing.stateOf(id)).toMatchObject({ tier: 'business' });
-      await billing.tellPolar('subscription.updated', { ...first, product_id: PRODUCT.pro }, moments[2]);
-      await billing.tellPolar('subscription.updated', { ...first, product_id: PRODUCT.business }, moments[1]);
-      expect(await billing.stateOf(id)).toMatchObject({ tier: 'pro' });
+      expect(await billing.organizationSubscription(id)).toMatchObject({ tier: 'free', reason: 'unknown_product' });
+      await billing.emitPolar('subscription.updated', { ...first, product_id: PRODUCT.business }, moments[0]);
+      expect(await billing.organizationSubscription(id)).toMatchObject({ tier: 'business' });
+      await billing.emitPolar('subscription.updated', { ...first, product_id: PRODUCT.pro }, moments[2]);
+      await billing.emitPolar('subscription.updated', { ...first, product_id: PRODUCT.business }, moments[1]);
+      expect(await billing.organizationSubscription(id)).toMatchObject({ tier: 'pro' });
     });
   });
 });

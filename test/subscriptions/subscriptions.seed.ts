@@ -9,7 +9,7 @@ import type { Seed } from '../support/seeds.js';
 
 const DAY = 86_400_000;
 
-/** A granted subscription, and one at a provider for the organization and for its member. */
+/** A grant, and a provider subscription for the organization and for its member. */
 export const seed: Seed = async (db, { organization, member }) => {
   const subscriptionId = newId();
   const ownerId = organization.id;
@@ -29,7 +29,7 @@ export const seed: Seed = async (db, { organization, member }) => {
   return { values: { subscriptionId }, secrets: [subscriptionId, ...bought.flat()] };
 };
 
-/** Writes a subscription that renews, so that its owner cannot be deleted. */
+/** Writes a renewing subscription, so that its owner cannot be deleted. */
 export async function addRenewingSubscription(db: TestDatabase, owner: Owner): Promise<void> {
   await buy(db, owner, { cancelAtPeriodEnd: false });
 }

@@ -1,25 +1,25 @@
 import fc from 'fast-check';
 
-/** How many histories are told at the same time. */
+/** How many histories run at the same time. */
 const AT_A_TIME = 250;
 
 let count = 0;
-/** No two histories of a run share an id. */
+/** A prefix that no other history of the run has. */
 export const newPrefix = () => `h${(count += 1)}`;
 
 /**
- * Holds if none of the generated histories fails. They are told together; one that fails is made smaller, alone,
- * and told with the seed and path that bring it back: FC_SEED=… FC_PATH=….
+ * Expects that none of the generated histories fails. They run together. One that fails is run again alone and made smaller, and is
+ * reported with the seed and path that reproduce it: FC_SEED=… FC_PATH=….
  *
- * @param failures says which of them fail, and how, by their place
+ * @param failures returns the failures by the index of the history
  */
-export async function expectAll<Choices>(
+export async function checkHistories<Choices>(
   arbitrary: fc.Arbitrary<Choices>,
   failures: (all: Choices[]) => Promise<Map<number, string>>,
   runs: number,
 ): Promise<void> {
   const property = fc.asyncProperty(arbitrary, async (choices) => {
-    // Three times: a race may need a few.
+    // Three times, because a race may need several runs.
     const [failure] = (await failures([choices, choices, choices])).values();
     if (failure !== undefined) throw new Error(failure);
   });
@@ -34,7 +34,7 @@ export async function expectAll<Choices>(
     const failed = await failures(all.slice(first, first + AT_A_TIME));
     for (const [index, failure] of failed) {
       const where = `FC_SEED=${seed} FC_PATH=${first + index} (${failed.size} of ${Math.min(AT_A_TIME, all.length - first)} histories)`;
-      // Throws with the smallest history that it finds.
+      // Throws with the smallest failing history that it finds.
       await fc
         .assert(property, { seed, path: String(first + index), plugins: [fc.interruptAfterTimeLimit(60_000)] })
         .catch((error: unknown) => {
@@ -45,25 +45,25 @@ export async function expectAll<Choices>(
   }
 }
 
-/** Where two sets of rows are not the same. */
-export function differences<Rows extends { [Kind in keyof Rows]: Record<string, object> }>(wanted: Rows, found: Rows): string[] {
+/** The differences between two sets of rows. */
+export function differences<Rows extends { [Kind in keyof Rows]: Record<string, object> }>(expected: Rows, found: Rows): string[] {
   const different: string[] = [];
-  for (const kind of Object.keys(wanted) as (keyof Rows & string)[]) {
-    for (const id of new Set([...Object.keys(wanted[kind]), ...Object.keys(found[kind])])) {
-      const [one, other] = [wanted[kind][id], found[kind][id]].map((row) => JSON.stringify(row) ?? 'not there');
+  for (const kind of Object.keys(expected) as (keyof Rows & string)[]) {
+    for (const id of new Set([...Object.keys(expected[kind]), ...Object.keys(found[kind])])) {
+      const [one, other] = [expected[kind][id], found[kind][id]].map((row) => JSON.stringify(row) ?? 'not there');
       if (one !== other) different.push(`${kind} ${id}:\n    in order:  ${one}\n    otherwise: ${other}`);
     }
   }
   return different;
 }
 
-/** The rows as they would be if the history had another prefix. */
+/** The rows with another prefix in all ids. */
 export function withPrefix<Rows extends object>(rows: Rows, from: string, to: string): Rows {
   return JSON.parse(JSON.stringify(rows).replaceAll(new RegExp(`${from}(?=[_-])`, 'g'), to)) as Rows;
 }
 
-/** Mixes what is delivered of several histories, few at a time: what belongs together must meet, and not only with itself. */
-export function mixed<Message>(histories: Message[][], atATime = 3): Message[] {
+/** Interleaves the deliveries of a few histories at a time, so that different histories meet in the database. */
+export function interleave<Message>(histories: Message[][], atATime = 3): Message[] {
   const all: Message[] = [];
   for (let first = 0; first < histories.length; first += atATime) {
     const some = histories.slice(first, first + atATime);

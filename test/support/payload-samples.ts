@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { type Message, pour, settled } from './clerk/clerk-deliveries.js';
+import { type Message, deliverConcurrently, untilProcessed } from './clerk/clerk-deliveries.js';
 import type { TestDatabase } from './database.js';
 
 /** A folder with payloads of providers, one a file in a folder for each provider, for whoever has them. */
@@ -53,8 +53,8 @@ export interface End {
 /** Delivers them all, which must be taken; answers how each ended. */
 export async function endsOf({ db, url }: { db: TestDatabase; url: string }, messages: (Message & { name: string })[]): Promise<End[]> {
   const target = { db, urls: () => [url] };
-  await pour(target, messages);
-  await settled(target);
+  await deliverConcurrently(target, messages);
+  await untilProcessed(target);
   const rows = await db.rows<{ message_id: string; status: string; attempts: number; last_error: string | null }>(
     'SELECT message_id, status, attempts, last_error FROM webhook_events WHERE message_id = ANY ($1)',
     [messages.map(({ messageId }) => messageId)],

@@ -1,5 +1,5 @@
 import { testEnvironment } from './app.js';
-import { type Message, pour, settled, type Target } from './clerk/clerk-deliveries.js';
+import { type Message, deliverConcurrently, untilProcessed, type Target } from './clerk/clerk-deliveries.js';
 import { createTestDatabase, type TestDatabase } from './database.js';
 import { type MutantHost, NOTHING } from './mutants.js';
 import type { Mutation } from './mutations.js';
@@ -44,12 +44,12 @@ export class Targets {
     const pourAndKill = async (deliveries: Message[]) => {
       const part = Math.ceil(deliveries.length / KILLS);
       for (let first = 0; first < deliveries.length; first += part) {
-        await pour(target, deliveries.slice(first, first + part));
+        await deliverConcurrently(target, deliveries.slice(first, first + part));
         // Effects are slower than deliveries: it is in the midst of them.
         servers.shift()!.kill('SIGKILL');
         servers.push(await this.startServer(db));
       }
-      await settled(target);
+      await untilProcessed(target);
     };
     return { ...target, pour: pourAndKill };
   }

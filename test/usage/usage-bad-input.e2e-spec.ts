@@ -2,7 +2,7 @@ import { newId } from '../../src/platform/crypto/ids.js';
 import { startTestApp, type TestApp } from '../support/app.js';
 import { type SignedInPerson, signUp, signUpOperator } from '../support/people.js';
 import { createOrganization } from '../support/tenants.js';
-import { mistakesIn, PlanFile } from '../support/usage/usage-books.js';
+import { ledgerMismatches, PlanFile } from '../support/usage/usage-books.js';
 
 const MOST = Number.MAX_SAFE_INTEGER;
 const HOUR_MS = 3_600_000;
@@ -192,7 +192,7 @@ describe('what nobody should send as usage', () => {
         [...edges, ...others, edges[0]!.replace('Z', '+00:00')].map((occurredAt) => event({ tokens: 1, occurredAt })),
       );
       expect(body.results!.map(({ outcome }) => outcome)).toEqual(Array.from({ length: 6 }, () => 'inserted'));
-      expect(await mistakesIn(t.db)).toEqual([]);
+      expect(await ledgerMismatches(t.db)).toEqual([]);
     });
   });
 
@@ -211,7 +211,7 @@ describe('what nobody should send as usage', () => {
       expect((await send(id, { tokens: 1 })).status).toBe(400);
       expect((await hold(id, { estimatedTokens: 1 })).status).toBe(400);
       expect((await hold(id, { estimatedTokens: 0 })).status).toBe(201);
-      expect(await mistakesIn(t.db)).toEqual([]);
+      expect(await ledgerMismatches(t.db)).toEqual([]);
     });
 
     it('is refused of a period whose limit is soft', async () => {
@@ -249,7 +249,7 @@ describe('what nobody should send as usage', () => {
       const other = await hold(id, { estimatedTokens: 0 });
       expect((await send(id, { tokens: 1 }, `/holds/${other.body.id}/settle`)).status).toBe(400);
       expect((await send(id, { tokens: 0 }, `/holds/${other.body.id}/settle`)).status).toBe(201);
-      expect(await mistakesIn(t.db)).toEqual([]);
+      expect(await ledgerMismatches(t.db)).toEqual([]);
     });
   });
 

@@ -103,7 +103,7 @@ describe('an account that never proved its address', () => {
   }
 
   async function proveAtClerk({ victim }: World): Promise<void> {
-    await clerk.tell('user.created', userData({ id: newClerkId('user'), email: { email: victim, verified: true } }));
+    await clerk.emit('user.created', userData({ id: newClerkId('user'), email: { email: victim, verified: true } }));
   }
 
   const ways: [string, (world: World) => Promise<void>, boolean][] = [

@@ -7,7 +7,7 @@ import { BODY_CONTEXT } from '../../src/webhooks/inbox.worker.js';
 import { WebhooksService } from '../../src/webhooks/webhooks.service.js';
 import { startTestApp, testEnvironment } from '../support/app.js';
 import { ClerkApp, newAddress, newClerkId } from '../support/clerk/clerk-app.js';
-import { settled } from '../support/clerk/clerk-deliveries.js';
+import { untilProcessed } from '../support/clerk/clerk-deliveries.js';
 import { type ClerkEvent, deletedData, deliver, emailData, invitationData, newMessageId, userData } from '../support/clerk/clerk-events.js';
 import { type SignedInPerson, signUp } from '../support/people.js';
 import { allPages, runJob } from '../support/tenants.js';
@@ -47,7 +47,7 @@ describe('the inbox, as operators see it', () => {
 
   const get = (path: string) => clerk.t.http.get(path).set(operator.auth);
   const post = (path: string, body?: object) => clerk.t.http.post(path).set(operator.auth).send(body);
-  const done = ({ mayFail = false } = {}) => settled({ db: clerk.t.db, urls: () => [clerk.t.url], mayFail });
+  const done = ({ mayFail = false } = {}) => untilProcessed({ db: clerk.t.db, urls: () => [clerk.t.url], mayFail });
 
   async function eventOf(messageId: string): Promise<EventView> {
     const [{ id }] = (await clerk.t.db.rows('SELECT id FROM webhook_events WHERE message_id = $1', [messageId])) as [{ id: string }];
@@ -187,7 +187,7 @@ describe('the inbox, as operators see it', () => {
 
     it('are for operators only', async () => {
       const person = await signUp(clerk.t);
-      const { id } = await eventOf(await clerk.tell('user.created', userData({ id: newClerkId('user') })));
+      const { id } = await eventOf(await clerk.emit('user.created', userData({ id: newClerkId('user') })));
       for (const call of [
         clerk.t.http.get(PATH),
         clerk.t.http.get(`${PATH}/${id}`),
@@ -202,8 +202,8 @@ describe('the inbox, as operators see it', () => {
   describe('replayed', () => {
     it('one by one have their effect again, which changes nothing that is newer', async () => {
       const user = newClerkId('user');
-      const message = await clerk.tell('user.created', userData({ id: user, firstName: 'First' }));
-      await clerk.tell('user.updated', userData({ id: user, firstName: 'Second' }));
+      const message = await clerk.emit('user.created', userData({ id: user, firstName: 'First' }));
+      await clerk.emit('user.updated', userData({ id: user, firstName: 'Second' }));
       const { id } = await eventOf(message);
       const requestId = v7();
       const { body } = await post(`${PATH}/${id}/replay`).set('x-request-id', requestId).expect(202);
@@ -225,7 +225,7 @@ describe('the inbox, as operators see it', () => {
 
     it('bring back what went missing', async () => {
       const user = newClerkId('user');
-      const message = await clerk.tell('user.created', userData({ id: user, firstName: 'Lost' }));
+      const message = await clerk.emit('user.created', userData({ id: user, firstName: 'Lost' }));
       await clerk.t.db.rows('DELETE FROM users WHERE clerk_user_id = $1', [user]);
       await post(`${PATH}/${(await eventOf(message)).id}/replay`).expect(202);
       await done();
@@ -256,7 +256,7 @@ describe('the inbox, as operators see it', () => {
 
     it('by a filter are those that had come when it was asked for, and none that came since', async () => {
       const [before, since] = await Promise.all(
-        [newClerkId('user'), newClerkId('user')].map((id) => clerk.tell('user.created', userData({ id }))),
+        [newClerkId('user'), newClerkId('user')].map((id) => clerk.emit('user.created', userData({ id }))),
       );
       // Two that nothing else is about; the second comes while the first is replayed.
       await clerk.t.db.rows(
@@ -299,7 +299,7 @@ describe('the inbox, as operators see it', () => {
 
     it('are processed by a replay once they can be', async () => {
       const user = newClerkId('user');
-      const message = await clerk.tell('user.created', { ...userData({ id: user, firstName: 'Mended' }), id: null });
+      const message = await clerk.emit('user.created', { ...userData({ id: user, firstName: 'Mended' }), id: null });
       const { id } = await eventOf(message);
       expect((await eventOf(message)).status).toBe('quarantined');
       // As if a release had learned to read them.
@@ -451,7 +451,7 @@ describe('the inbox, as operators see it', () => {
 
   it('lose their bodies when they are done with and old, and can then not be replayed', async () => {
     const deliverOld = async (days: number, status: string) => {
-      const message = await clerk.tell('user.created', userData({ id: newClerkId('user') }));
+      const message = await clerk.emit('user.created', userData({ id: newClerkId('user') }));
       const text = `UPDATE webhook_events SET received_at = now() - $2 * interval '1 day', status = $3 WHERE message_id = $1`;
       await clerk.t.db.rows(text, [message, days, status]);
       return message;
@@ -479,7 +479,7 @@ describe('the inbox, as operators see it', () => {
   });
 
   it('open with the newest key alone after the keys were rotated', async () => {
-    const message = await clerk.tell('user.created', userData({ id: newClerkId('user'), firstName: 'Rotated' }));
+    const message = await clerk.emit('user.created', userData({ id: newClerkId('user'), firstName: 'Rotated' }));
     const key = (id: string, byte: number) => `${id}:${Buffer.alloc(32, byte).toString('base64')}`;
     const old = testEnvironment(clerk.t.db.url)['ENCRYPTION_KEYS']!;
     const withKeys = (keys: string) => new Keyring(loadConfig({ ...testEnvironment(clerk.t.db.url), ENCRYPTION_KEYS: keys }));

@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import { Keyring } from '../../src/platform/crypto/keyring.service.js';
 import { BODY_CONTEXT } from '../../src/webhooks/inbox.worker.js';
 import { startTestApp, type TestApp } from '../support/app.js';
-import { settled } from '../support/clerk/clerk-deliveries.js';
+import { untilProcessed } from '../support/clerk/clerk-deliveries.js';
 import {
   clerkEvent,
   CLERK_WEBHOOK_SECRET,
@@ -56,7 +56,7 @@ describe('POST /webhooks/clerk', () => {
   });
   afterAll(() => t.close());
 
-  const done = () => settled({ db: t.db, urls: () => [t.url] });
+  const done = () => untilProcessed({ db: t.db, urls: () => [t.url] });
   const eventOf = async (messageId: string) =>
     (
       await t.db.rows<{ type: string; status: string; attempts: number; last_error: string | null; body: Buffer }>(

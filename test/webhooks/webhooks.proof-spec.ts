@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import supertest from 'supertest';
 import { startTestApp } from '../support/app.js';
-import { pour, settled } from '../support/clerk/clerk-deliveries.js';
+import { deliverConcurrently, untilProcessed } from '../support/clerk/clerk-deliveries.js';
 import { clerkEvent, CLERK_WEBHOOK_SECRET, deliver, emailData, newMessageId, sign, userData } from '../support/clerk/clerk-events.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { dumpOf } from '../support/dump.js';
@@ -134,7 +134,7 @@ describe('an event that was answered with 202', () => {
     }
     isOver = true;
     await Promise.all(streams);
-    await settled({ db, urls: () => [server.url] });
+    await untilProcessed({ db, urls: () => [server.url] });
     const stored = await db.rows<{ message_id: string; status: string }>('SELECT message_id, status FROM webhook_events');
     expect(stored.filter(({ status }) => status !== 'processed')).toEqual([]);
     const known = new Set(stored.map(({ message_id }) => message_id));
@@ -150,10 +150,10 @@ it('two processes share the work, and each event has its effect once', async () 
   const events = Array.from({ length: 100 }, newUser);
   // All to one of them: the other finds what is left.
   const target = { db, urls: () => [servers[0]!.url] };
-  await pour(target, events);
+  await deliverConcurrently(target, events);
   await until('both are at work', async () => (await countHeld()) > LANES);
   await held.letGo();
-  await settled(target);
+  await untilProcessed(target);
   // Not at the first attempt: a process that gets no time for a second has lost its claim.
   expect(await count(`webhook_events WHERE status = 'processed'`)).toBe(events.length);
   expect(await count('users')).toBe(events.length);
@@ -185,12 +185,12 @@ it('a database that is away is told with 503, and what comes again then lands', 
     expect(await count('webhook_events')).toBe(0);
     await proxy.resume();
     await until('the retry lands', async () => (await deliver(t.url, body, { id: messageId })).status === 202);
-    await settled({ db, urls: () => [t.url], mayFail: true });
+    await untilProcessed({ db, urls: () => [t.url], mayFail: true });
     expect(await count('users')).toBe(1);
 
     // Connections that break while events flow in and effects are under way.
     const events = Array.from({ length: 200 }, newUser);
-    const pouring = pour({ db, urls: () => [t.url] }, events);
+    const pouring = deliverConcurrently({ db, urls: () => [t.url] }, events);
     for (let round = 1; round <= 3; round += 1) {
       const target = round * 50;
       await until('some came through', async () => (await count('webhook_events')) > target);
@@ -198,7 +198,7 @@ it('a database that is away is told with 503, and what comes again then lands', 
       await proxy.resume();
     }
     await pouring;
-    await settled({ db, urls: () => [t.url], mayFail: true });
+    await untilProcessed({ db, urls: () => [t.url], mayFail: true });
     expect(await count(`webhook_events WHERE status = 'processed'`)).toBe(events.length + 1);
     expect(await count('users')).toBe(events.length + 1);
     expect(await count(`audit_log WHERE action = 'user.created'`)).toBe(events.length + 1);

@@ -70,9 +70,9 @@ describe('names that people give', () => {
     const id = newClerkId('user');
     const user = { id, firstName: 'Ada\u202E\r\nLovelace', lastName: '\u200B\u2060', username: 'ada\u200B' };
     const org = { id: newClerkId('org'), name: '\u200BAcme\x1B\u2028Inc. 👩\u200D🚀' };
-    await clerk.tell('user.created', userData(user));
-    await clerk.tell('organization.created', organizationData(org));
-    await clerk.tell('organizationMembership.created', membershipData({ id: newClerkId('orgmem'), organization: org, user }));
+    await clerk.emit('user.created', userData(user));
+    await clerk.emit('organization.created', organizationData(org));
+    await clerk.emit('organizationMembership.created', membershipData({ id: newClerkId('orgmem'), organization: org, user }));
     expect(await clerk.user(id)).toMatchObject({ name: 'Ada  Lovelace', username: 'ada' });
     expect(await clerk.organizationsOf(id)).toEqual([expect.objectContaining({ name: 'Acme Inc. 👩\u200D🚀' })]);
   });

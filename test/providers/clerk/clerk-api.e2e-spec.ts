@@ -3,7 +3,7 @@ import { ClerkApi } from '../../../src/providers/clerk/clerk-api.client.js';
 import { type ClerkMembership, type ClerkObject, type ClerkApiSimulator, startClerkApiSimulator } from '../../simulators/clerk-api.js';
 import { testEnvironment } from '../../support/app.js';
 
-/** A client whose pauses are written down and not waited for. */
+/** A client that records its pauses instead of waiting. */
 function clientOf(environment: Record<string, string>) {
   const api = new ClerkApi(loadConfig({ ...testEnvironment('postgres://localhost/none'), ...environment }));
   const pauses: number[] = [];
@@ -48,7 +48,7 @@ const membership = (id: string, organizationId: string, userId: string, createdA
   public_user_data: { user_id: userId, identifier: `${userId}@example.com` },
 });
 
-describe("Clerk's Backend API", () => {
+describe('the Clerk client', () => {
   let clerk: ClerkApiSimulator;
   let api: ClerkApi;
   let pauses: number[];
@@ -57,7 +57,7 @@ describe("Clerk's Backend API", () => {
     for (const thing of things) into.set(thing.id, thing);
   };
   const callsOf = (part: string) => clerk.calls.filter((call) => call.includes(part));
-  /** Does something once, when a certain call is the first of its kind to come. */
+  /** Runs an action once, at the first matching call. */
   const once = (part: string, action: () => void) => {
     clerk.control.onCall = (call) => {
       if (!call.includes(part)) return;
@@ -72,13 +72,13 @@ describe("Clerk's Backend API", () => {
   });
   afterEach(() => clerk.close());
 
-  describe('as it is walked', () => {
+  describe('when it lists', () => {
     const seven = ['1', '2', '3', '4', '5', '6', '7'];
     beforeEach(() => {
       api.limits.pageSize = 3;
     });
 
-    it('gives all users as the published JSON, oldest first, page by page', async () => {
+    it('returns all users as the published JSON, oldest first, page by page', async () => {
       add(clerk.users, ...seven.map((id) => user(id, 1000 + Number(id))).toReversed());
       const things: unknown[] = [];
       for await (const thing of api.listAllUsers()) things.push(thing);
@@ -86,28 +86,28 @@ describe("Clerk's Backend API", () => {
       expect(callsOf('/v1/users?limit=3').length).toBeGreaterThan(2);
     });
 
-    it('gives all of many users that were made in one millisecond', async () => {
+    it('returns all of many users with the same creation time', async () => {
       add(clerk.users, user('0', 999), ...seven.map((id) => user(id, 1000)), user('8', 1001));
       expect(await idsOf(api.listAllUsers())).toEqual(['0', ...seven, '8']);
     });
 
-    it('gives all organizations, and all memberships of one', async () => {
+    it('returns all organizations, and all memberships of one', async () => {
       add(clerk.organizations, ...seven.map((id) => organization(id, 1000 + Number(id))));
       add(clerk.memberships, ...seven.map((id) => membership(`m${id}`, '1', id, 1000 + Number(id))), membership('other', '2', '1', 1));
       expect(await idsOf(api.listAllOrganizations())).toEqual(seven);
-      // Three, and then two more with each page.
+      // One call for the first three, then one for each two more.
       expect(clerk.calls).toHaveLength(4);
       expect(await idsOf(api.listAllMemberships('1'))).toEqual(seven.map((id) => `m${id}`));
       expect(await idsOf(api.listAllMemberships('2'))).toEqual(['other']);
     });
 
-    it('gives nothing where there is nothing', async () => {
+    it('returns an empty list when there is nothing', async () => {
       expect(await idsOf(api.listAllUsers())).toEqual([]);
       expect(await idsOf(api.listAllOrganizations())).toEqual([]);
       expect(await idsOf(api.listAllMemberships('unknown'))).toEqual([]);
     });
 
-    it('gives what is added meanwhile', async () => {
+    it('returns objects that are added meanwhile', async () => {
       add(clerk.users, ...seven.map((id) => user(id, 1000 + Number(id))));
       add(clerk.organizations, ...seven.map((id) => organization(id, 1000 + Number(id))));
       once('created_at_after', () => add(clerk.users, user('8', 2000), user('9', 2001)));
@@ -117,11 +117,11 @@ describe("Clerk's Backend API", () => {
     });
 
     it.each([
-      ['the one at the edge of a page', ['3']],
-      ['some of the first page', ['1', '2']],
+      ['the object at the edge of a page', ['3']],
+      ['part of the first page', ['1', '2']],
       ['the whole first page', ['1', '2', '3']],
       ['more than a page', ['1', '2', '3', '4', '5']],
-    ])('misses nothing when %s goes meanwhile', async (_what, removed) => {
+    ])('misses no other object when %s is deleted meanwhile', async (_what, removed) => {
       add(clerk.users, ...seven.map((id) => user(id, 1000 + Number(id))));
       add(clerk.organizations, ...seven.map((id) => organization(id, 1000 + Number(id))));
       const left = seven.filter((id) => !removed.includes(id));
@@ -132,7 +132,7 @@ describe("Clerk's Backend API", () => {
       expect(await idsOf(api.listAllOrganizations())).toEqual(expect.arrayContaining(left));
     });
 
-    it('stops when it is told to, without another call', async () => {
+    it('stops without another call when the signal aborts', async () => {
       add(clerk.organizations, ...seven.map((id) => organization(id, 1000 + Number(id))));
       const stopping = new AbortController();
       once('offset', () => stopping.abort(new Error('enough')));
@@ -140,7 +140,7 @@ describe("Clerk's Backend API", () => {
       expect(clerk.calls).toHaveLength(2);
     });
 
-    it('stops while Clerk does not answer', async () => {
+    it('stops while Clerk does not respond', async () => {
       const stopping = new AbortController();
       clerk.faults.push('hang');
       once('organizations', () => stopping.abort(new Error('enough')));
@@ -148,24 +148,24 @@ describe("Clerk's Backend API", () => {
     });
 
     it.each([
-      ['a page in HTML', { status: 200, body: '<html>Welcome</html>', contentType: 'text/html' }],
-      ['JSON that is no list', { status: 200, body: '{"ok":true}' }],
-      ['a list of something else', { status: 200, body: '{"data":[{"id":"1"}],"total_count":1}' }],
-    ])('takes %s for a failure, not for an empty list', async (_what, fault) => {
+      ['an HTML page', { status: 200, body: '<html>Welcome</html>', contentType: 'text/html' }],
+      ['JSON that is not a list', { status: 200, body: '{"ok":true}' }],
+      ['a list of other objects', { status: 200, body: '{"data":[{"id":"1"}],"total_count":1}' }],
+    ])('fails on %s instead of returning an empty list', async (_what, fault) => {
       clerk.faults.push(fault);
       await expect(idsOf(api.listAllOrganizations())).rejects.toThrow('Clerk did not list organizations: the answer is no list of them');
     });
   });
 
-  describe('as single things are asked for', () => {
-    it('gives a user and an organization as the published JSON', async () => {
+  describe('when it reads single objects', () => {
+    it('returns a user and an organization as the published JSON', async () => {
       add(clerk.users, user('user_1', 1));
       add(clerk.organizations, organization('org_1', 1));
       expect(await api.findUser('user_1')).toEqual(clerk.users.get('user_1'));
       expect(await api.findOrganization('org_1')).toEqual(clerk.organizations.get('org_1'));
     });
 
-    it('gives a membership only by the id it has now', async () => {
+    it('returns a membership only by its current id', async () => {
       add(clerk.organizations, organization('org_1', 1));
       add(clerk.memberships, membership('orgmem_2', 'org_1', 'user_1', 2), membership('orgmem_3', 'org_1', 'user_2', 3));
       expect(await api.findMembership('org_1', 'user_1', 'orgmem_2')).toEqual(clerk.memberships.get('orgmem_2'));
@@ -173,21 +173,21 @@ describe("Clerk's Backend API", () => {
       expect(await api.findMembership('org_1', 'user_9', 'orgmem_2')).toBeUndefined();
     });
 
-    it('gives undefined for what Clerk does not know', async () => {
+    it('returns undefined for an unknown object', async () => {
       expect(await api.findUser('user_1')).toBeUndefined();
       expect(await api.findOrganization('org_1')).toBeUndefined();
       expect(await api.findMembership('org_1', 'user_1', 'orgmem_1')).toBeUndefined();
     });
 
-    it("takes a 404 that is not Clerk's for a failure", async () => {
+    it('fails on a 404 that does not come from Clerk', async () => {
       clerk.faults.push({ status: 404, body: 'Not found', contentType: 'text/plain' });
       await expect(api.findUser('user_1')).rejects.toThrow('Clerk did not read a user: 404');
     });
 
     it.each([
-      ['a page in HTML', { status: 200, body: '<html>Welcome</html>', contentType: 'text/html' }],
-      ['something else', { status: 200, body: '{"object":"organization","id":"user_1"}' }],
-    ])('takes %s for a failure, too', async (_what, fault) => {
+      ['an HTML page', { status: 200, body: '<html>Welcome</html>', contentType: 'text/html' }],
+      ['another object', { status: 200, body: '{"object":"organization","id":"user_1"}' }],
+    ])('fails on %s', async (_what, fault) => {
       clerk.faults.push(fault);
       clerk.faults.push(fault);
       await expect(api.findUser('user_1')).rejects.toThrow('Clerk did not read a user: the answer is no user');
@@ -196,7 +196,7 @@ describe("Clerk's Backend API", () => {
       );
     });
 
-    it('gives those of many ids that exist', async () => {
+    it('returns the existing objects of many ids', async () => {
       add(clerk.users, ...Array.from({ length: 120 }, (_, index) => user(`user_${index}`, index + 1)));
       add(clerk.organizations, organization('org_1', 1), organization('org_2', 2));
       add(clerk.memberships, membership('orgmem_1', 'org_1', 'user_1', 1), membership('orgmem_2', 'org_1', 'user_2', 2));
@@ -207,32 +207,35 @@ describe("Clerk's Backend API", () => {
       expect(await api.findMemberships('org_9', ['user_2'])).toEqual([]);
     });
 
-    it('tells the instance', async () => {
+    it('returns the id of the instance', async () => {
       expect(await api.getInstanceId()).toBe(clerk.instanceId);
     });
   });
 
-  describe('as sessions are ended', () => {
+  describe('when it revokes a session', () => {
     const session = (status: string) => ({ object: 'session', id: 'sess_1', created_at: 1, status });
 
-    it('revokes one that is live', async () => {
+    it('revokes a live session', async () => {
       clerk.sessions.set('sess_1', session('active'));
       await api.revokeSession('sess_1');
       expect(clerk.sessions.get('sess_1')?.status).toBe('revoked');
     });
 
-    it.each(['ended', 'removed', 'revoked', 'expired', 'abandoned', 'replaced'])('is content with one that is %s', async (status) => {
-      clerk.sessions.set('sess_1', session(status));
-      await api.revokeSession('sess_1');
-      expect(clerk.sessions.get('sess_1')?.status).toBe(status);
-    });
+    it.each(['ended', 'removed', 'revoked', 'expired', 'abandoned', 'replaced'])(
+      'succeeds for a session that is already %s',
+      async (status) => {
+        clerk.sessions.set('sess_1', session(status));
+        await api.revokeSession('sess_1');
+        expect(clerk.sessions.get('sess_1')?.status).toBe(status);
+      },
+    );
 
-    it('is content with an unknown one', async () => {
+    it('succeeds for an unknown session', async () => {
       await api.revokeSession('sess_1');
       expect(clerk.calls).toEqual(['POST /v1/sessions/sess_1/revoke']);
     });
 
-    it('is tried once: whoever asks comes again', async () => {
+    it('calls once, because the outbox retries', async () => {
       clerk.sessions.set('sess_1', session('active'));
       clerk.faults.push({ status: 429, retryAfter: 1 });
       await expect(api.revokeSession('sess_1')).rejects.toThrow('Clerk did not revoke a session: 429');
@@ -247,33 +250,33 @@ describe("Clerk's Backend API", () => {
     });
   });
 
-  describe('as it misbehaves', () => {
+  describe('when Clerk fails', () => {
     beforeEach(() => {
       add(clerk.users, user('user_1', 1));
     });
 
-    it('is asked again after the pause that it names, of a minute at most', async () => {
+    it('retries after the pause that Clerk asks for, at most a minute', async () => {
       clerk.faults.push({ status: 429, retryAfter: 7 }, { status: 429, retryAfter: 3600 });
       expect(await api.findUser('user_1')).toMatchObject({ id: 'user_1' });
       expect(pauses).toEqual([7000, 60_000]);
     });
 
-    it('is asked ten times at most while it is too busy', async () => {
+    it('calls at most ten times while Clerk answers 429', async () => {
       clerk.faults.push(...Array.from({ length: 20 }, () => ({ status: 429, retryAfter: 0 })));
       await expect(api.findUser('user_1')).rejects.toThrow('429, too_many_requests');
       expect(clerk.calls).toHaveLength(10);
-      // A pause of no seconds is none that helps.
+      // A pause of zero seconds is raised to the minimum.
       expect(Math.min(...pauses)).toBeGreaterThan(200);
     });
 
-    it('is walked within its rate limit', async () => {
+    it('stays within the rate limit', async () => {
       api.limits.pageSize = 2;
       add(clerk.organizations, ...Array.from({ length: 30 }, (_, index) => organization(`org_${index}`, index + 1)));
       clerk.control.rateLimit = { requests: 5, seconds: 3600 };
       Object.assign(api.limits, {
         pause: (ms: number) => {
           pauses.push(ms);
-          // The pause is over, and so is the window.
+          // The window ends with the pause.
           clerk.control.rateLimit = { requests: 5, seconds: 0 };
           return Promise.resolve();
         },
@@ -282,7 +285,7 @@ describe("Clerk's Backend API", () => {
       expect(pauses).toEqual([60_000]);
     });
 
-    it('is asked again after 500, a cut connection and silence', async () => {
+    it('retries after a 500, a cut connection and a time-out', async () => {
       api.limits.timeoutMs = 2000;
       clerk.faults.push({ status: 500 }, 'cut', 'hang');
       expect(await api.findUser('user_1')).toMatchObject({ id: 'user_1' });
@@ -290,7 +293,7 @@ describe("Clerk's Backend API", () => {
       expect(pauses).toHaveLength(3);
     });
 
-    it('is given up after four failures', async () => {
+    it('gives up after four failures', async () => {
       clerk.faults.push(...Array.from({ length: 5 }, () => ({ status: 503 })));
       await expect(api.findUser('user_1')).rejects.toThrow(
         'Clerk did not read a user: 503, simulated_failure (Simulated failure), trace trace_simulated',
@@ -298,28 +301,28 @@ describe("Clerk's Backend API", () => {
       expect(clerk.calls).toHaveLength(4);
     });
 
-    it('is given up after four time-outs', async () => {
+    it('gives up after four time-outs', async () => {
       api.limits.timeoutMs = 20;
       clerk.faults.push('hang', 'hang', 'hang', 'hang');
       await expect(api.getInstanceId()).rejects.toThrow('Clerk did not read the instance: no answer within 20 ms');
     });
 
-    it('is given up when nobody listens', async () => {
+    it('gives up when nothing listens', async () => {
       await clerk.close();
       await expect(api.getInstanceId()).rejects.toThrow('Clerk did not read the instance: no answer');
       expect(pauses).toHaveLength(3);
     });
   });
 
-  describe('as it is configured', () => {
-    it('is not asked without a key', async () => {
+  describe('its configuration', () => {
+    it('makes no call without a key', async () => {
       const { api: unconfigured } = clientOf({});
       expect(api.isConfigured).toBe(true);
       expect(unconfigured.isConfigured).toBe(false);
       await expect(unconfigured.findUser('user_1')).rejects.toThrow('CLERK_SECRET_KEY is not set');
     });
 
-    it('refuses a wrong key at once, and the failure does not show the key', async () => {
+    it('fails at once on a wrong key, without showing the key', async () => {
       const { api: stranger } = clientOf({ CLERK_SECRET_KEY: 'sk_test_wrong', CLERK_API_URL: clerk.url });
       const failure: unknown = await stranger.findUser('user_1').catch((error: unknown) => error);
       expect(String(failure)).toContain('401, clerk_key_invalid');

@@ -13,7 +13,7 @@ describe('a Clerk user and a local one with the same address', () => {
   });
   afterAll(() => clerk.close());
 
-  /** Somebody who signed up here and proved the address two hours ago, before Clerk tells anything. */
+  /** Signs a user up here who verified the address two hours ago, before any Clerk event. */
   async function newLocal(given: { verified: boolean } = { verified: true }): Promise<SignedInPerson> {
     const person = await signUp(clerk.t, { email: newAddress(), name: 'Local' });
     await clerk.t.db.rows(`UPDATE users SET created_at = created_at - interval '2 hours' WHERE id = $1`, [person.id]);
@@ -31,16 +31,16 @@ describe('a Clerk user and a local one with the same address', () => {
       await clerk.t.db.rows<{ email: string | null; deleted_at: Date | null }>('SELECT email, deleted_at FROM users WHERE id = $1', [id])
     )[0];
 
-  describe('who have both proved it', () => {
-    it('become one, with the ways to sign in, the sessions and the memberships of the local one', async () => {
+  describe('when both have verified it', () => {
+    it('are merged, with the accounts, sessions and memberships of the local user', async () => {
       const local = await newLocal();
       const organization = await createOrganization(clerk.t, local);
       const id = newClerkId('user');
-      const message = await clerk.tell('user.created', claimOf(id, local));
+      const message = await clerk.emit('user.created', claimOf(id, local));
       const user = (await clerk.user(id))!;
       expect(user).toMatchObject({ email: local.email, emailVerified: true, name: 'Clerk' });
 
-      // The session goes on, and the password is theirs.
+      // The session and the password still work.
       expect((await me(local)).body).toMatchObject({ id: user.id, clerkUserId: id, email: local.email });
       expect((await signIn(clerk.t, local)).id).toBe(user.id);
       const { body: accounts } = await clerk.t.http
@@ -57,11 +57,11 @@ describe('a Clerk user and a local one with the same address', () => {
       expect(audit).toEqual([{ target_id: user.id }]);
     });
 
-    it('have one password between them that works, resets and changes, also when a second local one joins', async () => {
+    it('have one working password, also after a second local user is merged', async () => {
       const [local, other] = [await newLocal(), await newLocal()];
       const id = newClerkId('user');
-      await clerk.tell('user.created', claimOf(id, local));
-      await clerk.tell('user.updated', claimOf(id, other));
+      await clerk.emit('user.created', claimOf(id, local));
+      await clerk.emit('user.updated', claimOf(id, other));
       const { id: userId } = (await clerk.user(id))!;
       expect((await me(other)).body).toMatchObject({ id: userId, email: other.email });
       const again = await signIn(clerk.t, other);
@@ -73,14 +73,14 @@ describe('a Clerk user and a local one with the same address', () => {
       expect(await clerk.t.db.rows(`${passwords} AND provider_account_id = user_id::text`, [userId])).toHaveLength(1);
     });
 
-    it('become one when Clerk’s was known before without an address', async () => {
+    it('are merged when the Clerk user was known before without an address', async () => {
       const local = await newLocal();
       const id = newClerkId('user');
-      expect(await clerk.knock(id)).toEqual([200, undefined]);
+      expect(await clerk.tryAccess(id)).toEqual([200, undefined]);
       const before = (await clerk.user(id))!;
-      await clerk.tell('user.updated', claimOf(id, local, false));
+      await clerk.emit('user.updated', claimOf(id, local, false));
       expect((await me(local)).body).toMatchObject({ id: local.id, email: local.email });
-      await clerk.tell('user.updated', claimOf(id, local));
+      await clerk.emit('user.updated', claimOf(id, local));
       expect((await me(local)).body).toMatchObject({ id: before.id });
     });
 
@@ -88,22 +88,22 @@ describe('a Clerk user and a local one with the same address', () => {
       const [local, founder] = [await newLocal(), await newLocal()];
       const organization = await createOrganization(clerk.t, founder);
       const id = newClerkId('user');
-      await clerk.tell('user.created', userData({ id, firstName: 'Clerk' }));
+      await clerk.emit('user.created', userData({ id, firstName: 'Clerk' }));
       await addMember(clerk.t, organization.id, (await clerk.user(id))!, 'member');
       await addMember(clerk.t, organization.id, local, 'admin');
-      await clerk.tell('user.updated', claimOf(id, local));
+      await clerk.emit('user.updated', claimOf(id, local));
       expect((await clerk.members(organization.id)).toSorted()).toEqual([
         ['Clerk', 'admin'],
         ['Local', 'admin'],
       ]);
     });
 
-    it.each(['admin', 'member'] as const)('keep of two memberships as %s the older one', async (role) => {
+    it.each(['admin', 'member'] as const)('keep the older of two memberships as %s', async (role) => {
       for (const older of ['local', 'clerk'] as const) {
         const [local, founder] = [await newLocal(), await newLocal()];
         const organization = await createOrganization(clerk.t, founder);
         const id = newClerkId('user');
-        await clerk.tell('user.created', userData({ id, firstName: 'Clerk' }));
+        await clerk.emit('user.created', userData({ id, firstName: 'Clerk' }));
         const user = (await clerk.user(id))!;
         const ids = {
           clerk: await addMember(clerk.t, organization.id, user, role),
@@ -112,24 +112,24 @@ describe('a Clerk user and a local one with the same address', () => {
         await clerk.t.db.rows(`UPDATE organization_memberships SET created_at = created_at - interval '1 hour' WHERE id = $1`, [
           ids[older],
         ]);
-        await clerk.tell('user.updated', claimOf(id, local));
+        await clerk.emit('user.updated', claimOf(id, local));
         const live = 'SELECT id FROM organization_memberships WHERE organization_id = $1 AND user_id = $2 AND deleted_at IS NULL';
         expect(await clerk.t.db.rows(live, [organization.id, user.id])).toEqual([{ id: ids[older] }]);
       }
     });
 
-    it('leave an admin where the one that goes on is demoted at that moment', async () => {
+    it('leave an admin when the remaining user is demoted at the same time', async () => {
       const local = await newLocal();
       const organization = await createOrganization(clerk.t, local);
       const id = newClerkId('user');
-      await clerk.tell('user.created', userData({ id, firstName: 'Clerk' }));
+      await clerk.emit('user.created', userData({ id, firstName: 'Clerk' }));
       const membership = await addMember(clerk.t, organization.id, (await clerk.user(id))!, 'admin');
       await clerk.t.db.rows(`UPDATE organization_memberships SET created_at = created_at - interval '1 hour' WHERE id = $1`, [membership]);
-      expect(await clerk.knock(id)).toEqual([200, undefined]);
+      expect(await clerk.tryAccess(id)).toEqual([200, undefined]);
       const holder = await clerk.t.db.pool.connect();
-      // Both have done all but their last entry when they are let go.
+      // Both transactions wait for the audit log before their last write.
       await holder.query('BEGIN; LOCK TABLE audit_log IN EXCLUSIVE MODE');
-      const merging = clerk.tell('user.updated', claimOf(id, local));
+      const merging = clerk.emit('user.updated', claimOf(id, local));
       await untilLocked(clerk.t.db);
       const demoting = clerk.t.http
         .patch(`/v1/organizations/${organization.id}/memberships/${membership}`)
@@ -144,21 +144,21 @@ describe('a Clerk user and a local one with the same address', () => {
       expect(await clerk.members(organization.id)).toEqual([['Clerk', 'admin']]);
     });
 
-    it('keep out whom an operator has shut out', async () => {
+    it('stay suspended when an operator suspended the local user', async () => {
       const local = await newLocal();
       await clerk.t.http.post(`/v1/users/${local.id}/suspend`).set(clerk.operator.auth).expect(200);
       const id = newClerkId('user');
-      await clerk.tell('user.created', claimOf(id, local));
-      expect(await clerk.knock(id)).toEqual([403, 'user_suspended']);
+      await clerk.emit('user.created', claimOf(id, local));
+      expect(await clerk.tryAccess(id)).toEqual([403, 'user_suspended']);
     });
 
-    it('become one by old news, if the local one had proved it by then', async () => {
+    it('are merged by an old event only if the local user had verified the address before it', async () => {
       const [before, since] = [await newLocal(), await newLocal()];
       await clerk.t.db.rows('UPDATE users SET email_verified_at = now() WHERE id = $1', [since.id]);
       for (const local of [before, since]) {
         const id = newClerkId('user');
         const old = clerk.event('user.created', claimOf(id, local));
-        await clerk.tell('user.updated', userData({ id, firstName: 'Clerk' }));
+        await clerk.emit('user.updated', userData({ id, firstName: 'Clerk' }));
         await clerk.deliver(old);
         const isMerged = local === before;
         expect((await me(local)).body.id === (await clerk.user(id))!.id).toBe(isMerged);
@@ -167,30 +167,30 @@ describe('a Clerk user and a local one with the same address', () => {
       expect((await me(since)).body).toMatchObject({ id: since.id, email: since.email });
     });
 
-    it('die together when Clerk’s had died before we heard', async () => {
+    it('are both deleted when the Clerk user was already deleted', async () => {
       const local = await newLocal();
       const organization = await createOrganization(clerk.t, local);
       const heir = await signUp(clerk.t, { name: 'Heir' });
       await addMember(clerk.t, organization.id, heir);
       const id = newClerkId('user');
       const created = clerk.event('user.created', claimOf(id, local));
-      await clerk.tell('user.deleted', deletedData('user', id));
+      await clerk.emit('user.deleted', deletedData('user', id));
       expect((await me(local)).status).toBe(200);
       await clerk.deliver(created);
       expect((await me(local)).status).toBe(401);
       await clerk.t.http.post('/v1/auth/sign-in/email').send({ email: local.email, password: PASSWORD }).expect(401);
       expect(await clerk.members(organization.id)).toEqual([['Heir', 'admin']]);
-      // The address is free.
+      // The address is available again.
       await signUp(clerk.t, { email: local.email });
     });
 
-    it('of two Clerk users who ever proved it, who did so first has what was the local one’s, however late we hear', async () => {
+    it('merge the local user into the first of two Clerk users who verified the address, however late its event arrives', async () => {
       const local = await newLocal();
       const organization = await createOrganization(clerk.t, local);
       const [first, second] = [newClerkId('user'), newClerkId('user')];
       const early = clerk.event('user.created', claimOf(first, local));
       const released = clerk.event('user.updated', userData({ id: first, firstName: 'First' }));
-      await clerk.tell('user.created', claimOf(second, local));
+      await clerk.emit('user.created', claimOf(second, local));
       expect((await me(local)).body.id).toBe((await clerk.user(second))!.id);
       await clerk.deliver(released);
       await clerk.deliver(early);
@@ -205,24 +205,24 @@ describe('a Clerk user and a local one with the same address', () => {
       ]);
     });
 
-    it('keep out whom an operator has shut out, also when the merge moves on to who had the address first', async () => {
+    it('stay suspended when the merge moves to the Clerk user who had the address first', async () => {
       const local = await newLocal();
       await clerk.t.http.post(`/v1/users/${local.id}/suspend`).set(clerk.operator.auth).expect(200);
       const [first, second] = [newClerkId('user'), newClerkId('user')];
       const early = clerk.event('user.created', claimOf(first, local));
-      await clerk.tell('user.created', claimOf(second, local));
+      await clerk.emit('user.created', claimOf(second, local));
       await clerk.deliver(early);
-      expect(await clerk.knock(first)).toEqual([403, 'user_suspended']);
+      expect(await clerk.tryAccess(first)).toEqual([403, 'user_suspended']);
     });
 
-    it('stay two where either is an operator', async () => {
+    it('are not merged when either is an operator', async () => {
       const [operator, local] = [await newLocal(), await newLocal()];
       const [one, two] = [newClerkId('user'), newClerkId('user')];
       await clerk.t.db.rows('UPDATE users SET operator = true WHERE id = $1', [operator.id]);
-      await clerk.tell('user.created', claimOf(one, operator));
-      await clerk.tell('user.created', userData({ id: two }));
+      await clerk.emit('user.created', claimOf(one, operator));
+      await clerk.emit('user.created', userData({ id: two }));
       await clerk.t.db.rows('UPDATE users SET operator = true WHERE clerk_user_id = $1', [two]);
-      await clerk.tell('user.updated', claimOf(two, local));
+      await clerk.emit('user.updated', claimOf(two, local));
       for (const [person, id] of [
         [operator, one],
         [local, two],
@@ -234,10 +234,10 @@ describe('a Clerk user and a local one with the same address', () => {
     });
   });
 
-  it('who never proved it lose it to whoever has, with their ways in', async () => {
+  it('gives an address that the local user never verified to the Clerk user who did, and revokes the local sign-in', async () => {
     const squatter = await newLocal({ verified: false });
     const id = newClerkId('user');
-    await clerk.tell('user.created', claimOf(id, squatter));
+    await clerk.emit('user.created', claimOf(id, squatter));
     expect(await clerk.user(id)).toMatchObject({ email: squatter.email, emailVerified: true });
     expect((await me(squatter)).status).toBe(401);
     await clerk.t.http.post('/v1/auth/sign-in/email').send({ email: squatter.email, password: PASSWORD }).expect(401);
@@ -245,31 +245,31 @@ describe('a Clerk user and a local one with the same address', () => {
     expect((await clerk.t.http.get('/v1/users/me/accounts').set(await clerk.as(id))).text).not.toContain('credential');
   });
 
-  it('keep it against a claim that is not proved', async () => {
+  it('leaves the address with the local user while the Clerk user has not verified it', async () => {
     for (const verified of [true, false]) {
       const local = await newLocal({ verified });
       const id = newClerkId('user');
-      await clerk.tell('user.created', claimOf(id, local, false));
+      await clerk.emit('user.created', claimOf(id, local, false));
       expect(await clerk.user(id)).toMatchObject({ email: null, emailVerified: false });
       expect((await me(local)).body).toMatchObject({ id: local.id, email: local.email });
     }
   });
 
-  it('sign up here with an address that Clerk has proved is refused', async () => {
+  it('refuses a local sign-up with an address that Clerk has verified', async () => {
     const email = newAddress();
-    await clerk.tell('user.created', claimOf(newClerkId('user'), { email }));
+    await clerk.emit('user.created', claimOf(newClerkId('user'), { email }));
     const { body } = await clerk.t.http.post('/v1/auth/sign-up/email').send({ name: 'Twin', email, password: PASSWORD });
     expect(body.code).toBe('email_taken');
   });
 
-  it('leave a membership of Clerk’s where it was', async () => {
+  it('leaves a Clerk membership unchanged', async () => {
     const local = await newLocal();
     const organization = { id: newClerkId('org'), name: 'Clerk’s' };
     const id = newClerkId('user');
-    await clerk.tell('organization.created', organizationData(organization));
+    await clerk.emit('organization.created', organizationData(organization));
     const membership = { id: newClerkId('orgmem'), organization, user: { id, firstName: 'Clerk' }, createdAt: Date.now() - HOUR };
-    await clerk.tell('organizationMembership.created', membershipData(membership));
-    await clerk.tell('user.updated', claimOf(id, local));
+    await clerk.emit('organizationMembership.created', membershipData(membership));
+    await clerk.emit('user.updated', claimOf(id, local));
     expect(await clerk.members(await clerk.organizationId(organization.id))).toEqual([['Clerk', 'member']]);
   });
 });

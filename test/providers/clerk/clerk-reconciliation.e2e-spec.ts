@@ -52,7 +52,7 @@ describe('reconciliation with Clerk', () => {
 
   const environment = () => ({ CLERK_SECRET_KEY: clerk.secretKey, CLERK_API_URL: clerk.url, CLERK_INSTANCE_ID });
 
-  /** Without its workers: nothing reconciles but what is told to. */
+  /** Without workers, so that only the test reconciles. */
   const open = async (more: Record<string, string> = {}) => {
     const opened = await createApp(loadConfig({ ...testEnvironment(db.url), ...environment(), ...more }));
     Object.assign(opened.get(ClerkApi).limits, { pause: () => Promise.resolve() });
@@ -65,8 +65,8 @@ describe('reconciliation with Clerk', () => {
     membership: (data: Parameters<typeof membershipData>[0]) => clerk.memberships.set(data.id, membershipData(data) as ClerkMembership),
   };
 
-  /** Brings an event about, a second after what it tells of. */
-  const tell = async (type: string, data: Record<string, unknown>, timestamp = Number(data['updated_at'] ?? minute(30)) + 1000) => {
+  /** Applies an event, by default one second after the change that it reports. */
+  const applyEvent = async (type: string, data: Record<string, unknown>, timestamp = Number(data['updated_at'] ?? minute(30)) + 1000) => {
     const event = { messageId: newMessageId(), type, eventAt: new Date(timestamp).toISOString(), actor: SYSTEM };
     const payload = clerkEvent(type, data, { timestamp });
     await app.get<Database>(DATABASE).transaction((tx) => app.get(ClerkWebhooks).apply({ ...event, payload }, tx));
@@ -81,7 +81,7 @@ describe('reconciliation with Clerk', () => {
     );
   };
 
-  /** All that reconciliation could change. */
+  /** Everything that reconciliation may change. */
   const rows = async () => {
     const tables = await Promise.all(
       ['users', 'organizations', 'organization_memberships', 'user_merges', 'audit_log', 'purged_ids'].map((table) =>
@@ -91,7 +91,7 @@ describe('reconciliation with Clerk', () => {
     return tables.map((table) => table.map(({ row }) => row));
   };
 
-  /** What our side says, as far as Clerk's own state decides it. */
+  /** The part of our state that follows from Clerk's state. */
   const ours = async () => ({
     users: await db.rows(
       `SELECT clerk_user_id AS id, name, username, image_url, clerk_email, clerk_email_verified, email, email_verified, banned,
@@ -107,7 +107,7 @@ describe('reconciliation with Clerk', () => {
     ),
   });
 
-  /** Compared without a repair, nothing changes; repaired, the next comparison finds nothing. */
+  /** A comparison without repair changes nothing, and a comparison after the repair finds nothing. */
   const expectRepaired = async (differences: string[]) => {
     const before = await rows();
     expect(await reconcile()).toEqual(differences);
@@ -117,20 +117,20 @@ describe('reconciliation with Clerk', () => {
     expect(await reconcile({ fix: true })).toEqual([]);
   };
 
-  /** Two people, an organization, and one of them in it, on both sides. */
-  const sameOnBothSides = async () => {
+  /** Two users, an organization and one membership, the same on both sides. */
+  const createOnBothSides = async () => {
     atClerk.user(ADA);
     atClerk.user(BOB);
     atClerk.organization(ACME);
     atClerk.membership(MEMBER);
-    await tell('user.created', userData(ADA));
-    await tell('user.created', userData(BOB));
-    await tell('organization.created', organizationData(ACME));
-    await tell('organizationMembership.created', membershipData(MEMBER));
+    await applyEvent('user.created', userData(ADA));
+    await applyEvent('user.created', userData(BOB));
+    await applyEvent('organization.created', organizationData(ACME));
+    await applyEvent('organizationMembership.created', membershipData(MEMBER));
   };
 
-  it('finds nothing where all is the same, with local rows beside', async () => {
-    await sameOnBothSides();
+  it('finds no difference between equal states, and ignores local rows', async () => {
+    await createOnBothSides();
     await db.rows(`INSERT INTO users (id, name, email) VALUES (gen_random_uuid(), 'Local', 'local@example.com')`);
     await db.rows(`INSERT INTO organizations (id, name, slug) VALUES (gen_random_uuid(), 'Local', 'local')`);
     const before = await rows();
@@ -140,7 +140,7 @@ describe('reconciliation with Clerk', () => {
   });
 
   describe('after a lost event', () => {
-    beforeEach(sameOnBothSides);
+    beforeEach(createOnBothSides);
 
     type Lost = [event: string, atClerk: () => void, data: () => Record<string, unknown>, difference: string];
     const later = { updatedAt: minute(10) };
@@ -190,21 +190,21 @@ describe('reconciliation with Clerk', () => {
         () => membershipData(MEMBER),
         'extra membership orgmem_ada',
       ],
-    ])('%s it tells, and mends as the event would have (%#)', async (type, happens, data, difference) => {
+    ])('%s: finds the difference, and repairs it as the event would have (%#)', async (type, happens, data, difference) => {
       happens();
       await expectRepaired([difference]);
       const repaired = await ours();
-      // The event comes after all.
-      await tell(type, data());
+      // The lost event arrives late.
+      await applyEvent(type, data());
       expect(await ours()).toEqual(repaired);
       expect(await reconcile()).toEqual([]);
     });
 
-    it('of a membership that was ended and begun again, it ends the first', async () => {
+    it('ends the old membership of a user who left and joined again', async () => {
       clerk.memberships.delete('orgmem_ada');
       atClerk.membership({ ...MEMBER, id: 'orgmem_ada2', role: 'org:member', createdAt: minute(5) });
       expect(await reconcile()).toEqual(['missing membership orgmem_ada2', 'extra membership orgmem_ada']);
-      // The new one ends the old one.
+      // Creating the new membership ends the old one.
       expect(await reconcile({ fix: true })).toEqual(['missing membership orgmem_ada2 repaired']);
       expect(await reconcile()).toEqual([]);
       expect((await ours()).memberships).toMatchObject([
@@ -213,12 +213,12 @@ describe('reconciliation with Clerk', () => {
       ]);
     });
 
-    it('it gives an address and a slug to who claims them, when their holder is gone', async () => {
-      const heir = { id: 'user_heir', firstName: 'Heir', email: { email: 'ada@example.com', verified: false }, createdAt: minute(5) };
+    it('gives an address and a slug to their new claimant when the old holder was deleted', async () => {
+      const claimant = { id: 'user_heir', firstName: 'Heir', email: { email: 'ada@example.com', verified: false }, createdAt: minute(5) };
       clerk.users.delete('user_ada');
       clerk.memberships.clear();
       clerk.organizations.delete('org_acme');
-      atClerk.user(heir);
+      atClerk.user(claimant);
       atClerk.organization({ id: 'org_heir', name: 'Heir', slug: 'acme', createdAt: minute(5) });
       await expectRepaired([
         'extra user user_ada',
@@ -230,7 +230,7 @@ describe('reconciliation with Clerk', () => {
       expect((await ours()).organizations).toContainEqual(expect.objectContaining({ id: 'org_heir', slug: 'acme' }));
     });
 
-    it('it writes who did it, as the system', async () => {
+    it('records the system as the actor', async () => {
       atClerk.user(changed);
       clerk.users.delete('user_bob');
       await reconcile({ fix: true });
@@ -244,12 +244,12 @@ describe('reconciliation with Clerk', () => {
     });
   });
 
-  it('fills in those whom only others told of', async () => {
+  it('completes stubs that other events created', async () => {
     for (const user of [ADA, BOB]) atClerk.user(user);
     atClerk.organization(ACME);
     atClerk.membership({ ...MEMBER, createdAt: minute(5) });
-    // It is younger than they are.
-    await tell('organizationMembership.created', membershipData({ ...MEMBER, createdAt: minute(5) }));
+    // The membership is younger than the user and the organization.
+    await applyEvent('organizationMembership.created', membershipData({ ...MEMBER, createdAt: minute(5) }));
     await db.rows(`INSERT INTO users (id, clerk_user_id, name) VALUES (gen_random_uuid(), 'user_bob', '')`);
     await expectRepaired(['missing user user_ada', 'missing user user_bob', 'missing organization org_acme']);
     expect((await ours()).users).toMatchObject([
@@ -258,8 +258,8 @@ describe('reconciliation with Clerk', () => {
     ]);
   });
 
-  it('mends what was changed by hand', async () => {
-    await sameOnBothSides();
+  it('repairs rows that were changed by hand', async () => {
+    await createOnBothSides();
     const before = await ours();
     const columns: Record<string, string> = { users: 'clerk_user_id', organizations: 'clerk_organization_id' };
     for (const [table, change, difference] of [
@@ -288,13 +288,13 @@ describe('reconciliation with Clerk', () => {
       const keysBefore = await keys();
       await expectRepaired([difference]);
       expect(await ours()).toEqual(before);
-      // What is older than the last event stays older.
+      // The event version stays, so that older events stay older.
       expect(await keys()).toEqual(keysBefore);
     }
   });
 
-  it('takes an address or slug that has gone astray for its own only when it is their turn', async () => {
-    await sameOnBothSides();
+  it('reports an address or a slug that a local row holds as no difference', async () => {
+    await createOnBothSides();
     await db.rows(`INSERT INTO organizations (id, name, slug) VALUES (gen_random_uuid(), 'Local', 'umbrella')`);
     await db.rows(
       `INSERT INTO users (id, name, email, email_verified, email_verified_at) VALUES (gen_random_uuid(), 'Local', 'cleo@example.com', true, now())`,
@@ -305,16 +305,16 @@ describe('reconciliation with Clerk', () => {
     atClerk.user(cleo);
     for (const organization of [umbrella, odd]) {
       atClerk.organization(organization);
-      await tell('organization.created', organizationData(organization));
+      await applyEvent('organization.created', organizationData(organization));
     }
-    await tell('user.created', userData(cleo));
+    await applyEvent('user.created', userData(cleo));
     expect((await ours()).users.at(-1)).toMatchObject({ id: 'user_cleo', clerk_email: 'cleo@example.com', email: null });
     expect(await reconcile()).toEqual([]);
     expect(await reconcile({ fix: true })).toEqual([]);
   });
 
-  it('makes one of a local user and a Clerk user whose proof was lost', async () => {
-    await sameOnBothSides();
+  it('merges a local user and a Clerk user whose event was lost', async () => {
+    await createOnBothSides();
     const [local] = await db.rows<{ id: string }>(
       `INSERT INTO users (id, name, email, email_verified, email_verified_at)
        VALUES (gen_random_uuid(), 'Eve', 'eve@example.com', true, '2025-06-01') RETURNING id`,
@@ -333,10 +333,10 @@ describe('reconciliation with Clerk', () => {
     expect(merged).toEqual({ email: 'eve@example.com', sessions: 1 });
   });
 
-  describe('what Clerk does not have', () => {
-    beforeEach(sameOnBothSides);
+  describe('an object that Clerk does not have', () => {
+    beforeEach(createOnBothSides);
 
-    it('is ended here also where it was no more than a name', async () => {
+    it('is deleted here, also when it was only a stub', async () => {
       await db.rows(
         `INSERT INTO users (id, clerk_user_id, name, created_at) VALUES (gen_random_uuid(), 'user_gone', '', now() - interval '2 minutes')`,
       );
@@ -344,7 +344,7 @@ describe('reconciliation with Clerk', () => {
       expect((await ours()).users).toContainEqual(expect.objectContaining({ id: 'user_gone', dead: true }));
     });
 
-    it('is left alone in its first minute: Clerk may tell of it sooner than show it', async () => {
+    it('is ignored in its first minute, because Clerk may send an event before its API shows the object', async () => {
       await db.rows(`INSERT INTO users (id, clerk_user_id, name) VALUES (gen_random_uuid(), 'user_new', '')`);
       await db.rows(`INSERT INTO organizations (id, clerk_organization_id, name) VALUES (gen_random_uuid(), 'org_new', '')`);
       await db.rows(
@@ -360,9 +360,9 @@ describe('reconciliation with Clerk', () => {
       expect(await reconcile({ fix: true })).toEqual(['extra user user_new repaired', 'extra membership orgmem_new repaired']);
     });
 
-    it('is believed only if Clerk itself says so', async () => {
+    it('is deleted only after Clerk confirms it for the single object', async () => {
       clerk.users.delete('user_bob');
-      // Those who ask for everything hear of nobody, as they might from a cache; each by themselves is there.
+      // The list is empty, as from a stale cache, but the single user exists.
       clerk.control.onCall = (call) => {
         if (call.includes('/v1/users?')) clerk.faults.push({ status: 200, body: '[]' });
         if (call.includes('/v1/users/user_bob')) clerk.faults.push({ status: 404, body: '<html>', contentType: 'text/html' });
@@ -372,21 +372,21 @@ describe('reconciliation with Clerk', () => {
     });
   });
 
-  describe('what is dead here', () => {
+  describe('an object that is deleted here', () => {
     it.each<[string, () => Promise<void>, string[]]>([
-      ['a user', () => tell('user.deleted', deletedData('user', 'user_ada')), ['stale user user_ada (deleted here)']],
+      ['a user', () => applyEvent('user.deleted', deletedData('user', 'user_ada')), ['stale user user_ada (deleted here)']],
       [
         'an organization',
-        () => tell('organization.deleted', deletedData('organization', 'org_acme')),
+        () => applyEvent('organization.deleted', deletedData('organization', 'org_acme')),
         ['stale organization org_acme (deleted here)'],
       ],
       [
         'a membership',
-        () => tell('organizationMembership.deleted', membershipData(MEMBER)),
+        () => applyEvent('organizationMembership.deleted', membershipData(MEMBER)),
         ['stale membership orgmem_ada (deleted here)'],
       ],
-    ])('stays so, and is told, once, while Clerk shows it: %s', async (_what, dies, differences) => {
-      await sameOnBothSides();
+    ])('stays deleted and is reported while Clerk shows it: %s', async (_what, dies, differences) => {
+      await createOnBothSides();
       await dies();
       const before = await rows();
       expect(await reconcile()).toEqual(differences);
@@ -394,7 +394,7 @@ describe('reconciliation with Clerk', () => {
       expect(await rows()).toEqual(before);
     });
 
-    it('stays so when it was purged, with what was its own', async () => {
+    it('stays deleted when it was purged, with everything that belonged to it', async () => {
       for (const user of [ADA, BOB]) atClerk.user(user);
       atClerk.organization(ACME);
       atClerk.membership(MEMBER);
@@ -412,7 +412,7 @@ describe('reconciliation with Clerk', () => {
     });
   });
 
-  it('goes through many, a page at a time', async () => {
+  it('compares many objects page by page', async () => {
     app.get(ClerkApi).limits.pageSize = 150;
     const { image_url: image } = userData(ADA);
     await db.rows(
@@ -438,7 +438,7 @@ describe('reconciliation with Clerk', () => {
       atClerk.membership({ id: `orgmem_${one}`, organization: large, user, createdAt: START + one });
     }
     expect(await reconcile()).toEqual([]);
-    // One for each organization; few for each page, and none for each thing.
+    // One call for each organization, a few for each page, none for each user.
     expect(clerk.calls.length).toBeLessThan(230 + 20);
     const some = ['7', '77', '177', '227'];
     for (const one of some) {
@@ -459,28 +459,28 @@ describe('reconciliation with Clerk', () => {
     ]);
     const extra = some.map((one) => `extra membership orgmem_${one}`);
     expect((await reconcile()).toSorted()).toEqual([...expected, ...extra].toSorted());
-    // With a user go their memberships.
+    // Deleting a user ends the memberships too.
     expect((await reconcile({ fix: true })).toSorted()).toEqual(expected.map((one) => `${one} repaired`).toSorted());
     expect(await reconcile()).toEqual([]);
   });
 
-  it('asks for the members that it does not remember', async () => {
-    await sameOnBothSides();
-    await tell('organizationMembership.created', membershipData({ ...MEMBER, id: 'orgmem_bob', user: BOB }));
+  it('reads a member from Clerk when it is not in the cache', async () => {
+    await createOnBothSides();
+    await applyEvent('organizationMembership.created', membershipData({ ...MEMBER, id: 'orgmem_bob', user: BOB }));
     app.get(ClerkReconciliation).limits.remembered = 0;
-    const asked = () => clerk.calls.filter((call) => call.includes('/memberships?user_id=user_ada&user_id=user_bob'));
+    const requests = () => clerk.calls.filter((call) => call.includes('/memberships?user_id=user_ada&user_id=user_bob'));
     expect(await reconcile()).toEqual(['extra membership orgmem_bob']);
-    expect(asked()).toHaveLength(1);
+    expect(requests()).toHaveLength(1);
   });
 
-  describe('while Clerk is in trouble', () => {
+  describe('while Clerk fails', () => {
     beforeEach(async () => {
-      await sameOnBothSides();
+      await createOnBothSides();
       atClerk.user({ ...ADA, firstName: 'Augusta', updatedAt: minute(10) });
       clerk.users.delete('user_bob');
     });
 
-    it('waits for its rate limit', async () => {
+    it('waits for the rate limit', async () => {
       clerk.control.rateLimit = { requests: 3, seconds: 3600 };
       const pauses: number[] = [];
       Object.assign(app.get(ClerkApi).limits, {
@@ -493,7 +493,7 @@ describe('reconciliation with Clerk', () => {
       expect(pauses.length).toBeGreaterThan(0);
     });
 
-    it('asks again after failures', async () => {
+    it('retries after failures', async () => {
       const failed = new Set<string>();
       clerk.control.onCall = (call) => {
         if (!failed.has(call)) clerk.faults.push({ status: 500 });
@@ -503,7 +503,7 @@ describe('reconciliation with Clerk', () => {
       expect(failed.size).toBeGreaterThan(6);
     });
 
-    it('gives up when that does not help, and has changed nothing but what it was sure of', async () => {
+    it('gives up after the retries, and keeps only confirmed repairs', async () => {
       clerk.control.onCall = (call) => {
         if (call.includes('order_by')) clerk.faults.push({ status: 503 });
       };
@@ -514,7 +514,7 @@ describe('reconciliation with Clerk', () => {
       ]);
     });
 
-    it('stops when it is told to', async () => {
+    it('stops when the signal aborts', async () => {
       const stopping = new AbortController();
       clerk.control.onCall = (call) => {
         if (call.includes('/v1/users/user_ada')) stopping.abort(new Error('enough'));
@@ -526,28 +526,28 @@ describe('reconciliation with Clerk', () => {
     });
   });
 
-  it('leaves a membership that does not say whose it is, and tells so', async () => {
-    await sameOnBothSides();
+  it('reports a membership without a user, and leaves it unchanged', async () => {
+    await createOnBothSides();
     const { public_user_data: _, ...anonymous } = membershipData({ ...MEMBER, id: 'orgmem_nobody' }) as ClerkMembership;
     clerk.memberships.set('orgmem_nobody', anonymous);
-    const told = ['missing membership orgmem_nobody (Missing, or not what it should be: public_user_data)'];
-    expect(await reconcile({ fix: true })).toEqual(told);
-    // One that we have is there on both sides, and that is all that can be said.
-    const { public_user_data: __, ...hers } = membershipData(MEMBER) as ClerkMembership;
-    clerk.memberships.set('orgmem_ada', hers);
-    expect(await reconcile({ fix: true })).toEqual(told);
+    const difference = ['missing membership orgmem_nobody (Missing, or not what it should be: public_user_data)'];
+    expect(await reconcile({ fix: true })).toEqual(difference);
+    // A membership that we have exists on both sides; nothing else can be compared.
+    const { public_user_data: __, ...withoutUser } = membershipData(MEMBER) as ClerkMembership;
+    clerk.memberships.set('orgmem_ada', withoutUser);
+    expect(await reconcile({ fix: true })).toEqual(difference);
   });
 
-  it('does not write over what Clerk has told since with what it showed before', async () => {
-    await sameOnBothSides();
+  it('does not overwrite a newer event with an older API response', async () => {
+    await createOnBothSides();
     await db.rows(`UPDATE users SET name = 'Mallory' WHERE clerk_user_id = 'user_ada'`);
     const newer = { ...ADA, firstName: 'Augusta', updatedAt: minute(10) };
     let reads = 0;
     clerk.control.onCall = async (call) => {
       if (call !== 'GET /v1/users/user_ada') return;
       reads += 1;
-      // Our row has been read, Clerk's answer is the old one; the event comes in between.
-      if (reads === 1) await tell('user.updated', userData(newer));
+      // The event arrives between reading our row and Clerk's old response.
+      if (reads === 1) await applyEvent('user.updated', userData(newer));
       else atClerk.user(newer);
     };
     expect(await reconcile({ fix: true })).toEqual(['stale user user_ada (name) repaired']);
@@ -559,8 +559,8 @@ describe('reconciliation with Clerk', () => {
     expect(writes).toBe(1);
   });
 
-  it('writes over what is as new only while the row has the key that was compared', async () => {
-    await sameOnBothSides();
+  it('overwrites a row only while it has the event version that was compared', async () => {
+    await createOnBothSides();
     const [row] = await db.rows<User>(
       `SELECT event_at AS "eventAt", event_modified_at AS "eventModifiedAt", event_rank AS "eventRank", event_id AS "eventId"
          FROM users WHERE clerk_user_id = 'user_ada'`,
@@ -578,18 +578,18 @@ describe('reconciliation with Clerk', () => {
     expect((await ours()).users).toMatchObject([{ name: 'Augusta' }, {}]);
   });
 
-  it('does not write an answer of Clerk that is older than what its events have told', async () => {
-    await sameOnBothSides();
-    // Clerk shows what was, for a while.
-    await tell('user.updated', userData({ ...ADA, firstName: 'Augusta', updatedAt: minute(10) }));
+  it('does not apply an API response that is older than the last event', async () => {
+    await createOnBothSides();
+    // Clerk's API returns stale data for a while.
+    await applyEvent('user.updated', userData({ ...ADA, firstName: 'Augusta', updatedAt: minute(10) }));
     const difference = "stale user user_ada (name, Clerk's answer is older than an event of it)";
     expect(await reconcile({ fix: true })).toEqual([difference]);
     expect((await ours()).users).toMatchObject([{ name: 'Augusta' }, {}]);
   });
 
-  describe('with the key of another instance', () => {
-    it('refuses to compare where the instance is configured', async () => {
-      await sameOnBothSides();
+  describe('with the key of another Clerk instance', () => {
+    it('refuses to compare when another instance is configured', async () => {
+      await createOnBothSides();
       const other = await open({ CLERK_INSTANCE_ID: 'ins_other' });
       const before = await rows();
       const sentence = `CLERK_SECRET_KEY opens the instance ${CLERK_INSTANCE_ID}, but CLERK_INSTANCE_ID is ins_other.`;
@@ -599,7 +599,7 @@ describe('reconciliation with Clerk', () => {
       expect(await rows()).toEqual(before);
     });
 
-    it('refuses to repair where most users would go, unless it is forced to', async () => {
+    it('refuses to repair when it would delete most users, unless forced', async () => {
       const unsure = await open({ CLERK_INSTANCE_ID: '' });
       await db.rows(
         `INSERT INTO users (id, clerk_user_id, name, created_at)
@@ -615,7 +615,7 @@ describe('reconciliation with Clerk', () => {
       expect(await reconcile({}, unsure)).toHaveLength(12 + 10 + 1);
       expect(await reconcile({ fix: true, force: true }, unsure)).toHaveLength(12 + 10 + 1);
       expect(await reconcile({ fix: true }, unsure)).toEqual([]);
-      // Half is not most.
+      // Exactly half is not most.
       await db.rows(
         `INSERT INTO users (id, clerk_user_id, name, created_at)
          SELECT gen_random_uuid(), 'user_gone' || n, '', '2026-01-01' FROM generate_series(1, 11) n`,
@@ -624,22 +624,22 @@ describe('reconciliation with Clerk', () => {
       await unsure.close();
     });
 
-    it('refuses to repair where it knows none of our users, however few they are, and nobody has said which instance it is', async () => {
+    it('refuses to repair when it knows none of our users, however few, and no instance is configured', async () => {
       const unsure = await open({ CLERK_INSTANCE_ID: '' });
       await db.rows(`INSERT INTO users (id, clerk_user_id, name, created_at) VALUES (gen_random_uuid(), 'user_only', '', '2026-01-01')`);
       atClerk.user(BOB);
       const before = await rows();
       await expect(reconcile({ fix: true }, unsure)).rejects.toThrow('Clerk does not know 1 of our 1 users');
       expect(await rows()).toEqual(before);
-      // The instance that is configured has said who it is.
+      // With a configured instance, the comparison is allowed.
       expect(await reconcile({ fix: true })).toHaveLength(2);
       await unsure.close();
     });
   });
 
   describe('as a job', () => {
-    it('repairs, and counts what it found', async () => {
-      await sameOnBothSides();
+    it('repairs, and counts the differences', async () => {
+      await createOnBothSides();
       clerk.users.delete('user_bob');
       atClerk.user({ ...ADA, firstName: 'Augusta', updatedAt: minute(10) });
       await skipJob(db, 'reconcile_clerk', 86_400);
@@ -661,13 +661,13 @@ describe('reconciliation with Clerk', () => {
       }
     });
 
-    it('ends with the application, and keeps what it has done', async () => {
-      await sameOnBothSides();
+    it('stops with the application, and keeps the repairs that are done', async () => {
+      await createOnBothSides();
       clerk.users.delete('user_bob');
       await skipJob(db, 'reconcile_clerk', 86_400);
       const running = await startTestApp(environment(), db);
       const operator = await signUpOperator(running);
-      const asked = new Promise<void>((resolve) => {
+      const requests = new Promise<void>((resolve) => {
         clerk.control.onCall = (call) => {
           if (!call.includes('/memberships')) return;
           clerk.faults.push('hang');
@@ -675,14 +675,14 @@ describe('reconciliation with Clerk', () => {
         };
       });
       await running.http.post('/v1/jobs/reconcile_clerk/run').set(operator.auth).expect(202);
-      await asked;
+      await requests;
       await running.close();
       expect((await ours()).users).toMatchObject([{ dead: false }, { dead: true }]);
       const [run] = await db.rows('SELECT count, error FROM job_runs WHERE job = $1 ORDER BY started_at DESC LIMIT 1', ['reconcile_clerk']);
       expect(run).toEqual({ count: 1, error: null });
     });
 
-    it('does not exist without a key', async () => {
+    it('does not exist without a Clerk key', async () => {
       const running = await startTestApp({}, db);
       try {
         const operator = await signUpOperator(running);

@@ -56,7 +56,7 @@ const OWN: Record<string, Record<string, unknown>> = {
   'email.created': emailData({ id: 'ema_sample' }),
 };
 
-describe('payloads of every kind', () => {
+describe('Clerk payloads', () => {
   let t: TestApp;
   let samples: Sample[];
   let copies = 0;
@@ -70,7 +70,7 @@ describe('payloads of every kind', () => {
   });
   afterAll(() => t.close());
 
-  /** About people and organizations of its own: what one sample ends must not be in the way of the next. */
+  /** Gives each sample its own users and organizations, so that a deletion in one does not affect the next. */
   function message([name, payload]: Sample): { name: string; messageId: string; body: string } {
     copies += 1;
     const body = JSON.stringify(payload);
@@ -81,19 +81,19 @@ describe('payloads of every kind', () => {
     return { name, messageId: newMessageId(), body: own };
   }
 
-  it('pass through, whatever they break of their own schema', async () => {
+  it('are accepted, even where they break their published schema', async () => {
     const ends = await endsOf(t, samples.map(message));
     expect(ends.filter(({ status, error }) => !['processed', 'ignored'].includes(status) || error !== null)).toEqual([]);
     expect(ends.filter(({ status }) => status === 'processed').length).toBeGreaterThanOrEqual(16);
     expect(ends.length).toBeGreaterThanOrEqual(46);
   });
 
-  it('are applied, ignored or put aside with any one field missing or null, at the first attempt', async () => {
+  it('are applied, ignored or quarantined at the first attempt when any one field is missing or null', async () => {
     const effects = new Set(Object.keys(OWN));
     const tried = new Set<string>();
     const broken = samples.flatMap(([name, payload]) => {
       const { type, data } = payload as { type: string; data: { object?: string } };
-      // Nobody looks into those of no use here; and of our own one of each shape will do.
+      // Ignored types need only their top-level fields, and each shape of our own types is tried once.
       const isNew = (at: Path) => {
         const place = `${effects.has(type) ? data.object : 'other'} ${at.join('.')}`;
         return SAMPLES !== undefined || (!tried.has(place) && tried.add(place));
@@ -107,7 +107,7 @@ describe('payloads of every kind', () => {
     const outcomes = new Map<string, number>();
     for (const { status } of ends) outcomes.set(status, (outcomes.get(status) ?? 0) + 1);
     expect([...outcomes.keys()].toSorted()).toEqual(['ignored', 'processed', 'quarantined']);
-    // What is needed is who it is about; all else may go.
+    // Only the ids are required; every other field may be missing.
     expect(outcomes.get('quarantined')! / ends.length).toBeLessThan(0.2);
   });
 });

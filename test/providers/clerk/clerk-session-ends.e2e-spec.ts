@@ -12,7 +12,7 @@ const PARTY = 'https://app.example.com';
 
 let counter = 0;
 
-describe('a Clerk session that is ended here', () => {
+describe('revoking a Clerk session here', () => {
   let t: TestApp;
   let clerk: ClerkApiSimulator;
   let key: ClerkKey;
@@ -28,7 +28,7 @@ describe('a Clerk session that is ended here', () => {
     await clerk.close();
   });
 
-  /** Somebody who is signed in with Clerk, on so many devices. */
+  /** Signs a new user in with Clerk on one or more devices. */
   const signInWithClerk = async (devices = 1, app = t) => {
     counter += 1;
     const clerkUserId = `user_${counter}`;
@@ -55,7 +55,7 @@ describe('a Clerk session that is ended here', () => {
       async () => JSON.stringify(await entries()),
     );
 
-  it('refuses its token at once, and is ended at Clerk, once', async () => {
+  it('rejects its token at once, and revokes it at Clerk once', async () => {
     const { sessions } = await signInWithClerk(2);
     const [one, other] = sessions as [(typeof sessions)[0], (typeof sessions)[0]];
     await t.http.delete(`/v1/sessions/${one.id}`).set(one.auth).expect(204);
@@ -66,7 +66,7 @@ describe('a Clerk session that is ended here', () => {
     expect(revocationsOf(one, other)).toEqual([1, 0]);
   });
 
-  it('is ended at Clerk with all others of the same person', async () => {
+  it('revokes all other sessions of the user at Clerk', async () => {
     const { sessions } = await signInWithClerk(3);
     const { body } = await t.http.delete('/v1/sessions').set(sessions[0]!.auth).expect(200);
     expect(body).toEqual({ revoked: 2 });
@@ -77,7 +77,7 @@ describe('a Clerk session that is ended here', () => {
     expect(revocationsOf(...sessions)).toEqual([0, 1, 1]);
   });
 
-  it('is ended at Clerk when an operator ends it', async () => {
+  it('revokes it at Clerk when an operator revokes it', async () => {
     const { id, sessions } = await signInWithClerk(2);
     const operator = await signUpOperator(t);
     await t.http.delete(`/v1/users/${id}/sessions`).set(operator.auth).expect(200);
@@ -85,10 +85,10 @@ describe('a Clerk session that is ended here', () => {
     expect(revocationsOf(...sessions)).toEqual([1, 1]);
   });
 
-  it('is ended at Clerk also when Clerk is away at first', async () => {
+  it('revokes it at Clerk later when Clerk is unavailable at first', async () => {
     const { sessions } = await signInWithClerk();
     const [session] = sessions as [(typeof sessions)[0]];
-    // All that come until it has failed; the nightly walk calls, too.
+    // Every revocation fails until the first failure is recorded; the nightly job calls Clerk too.
     clerk.control.onCall = (call) => {
       if (call.includes('/revoke')) clerk.faults.push({ status: 503 });
     };
@@ -102,21 +102,21 @@ describe('a Clerk session that is ended here', () => {
     expect(revocationsOf(session)).toEqual([2]);
   });
 
-  it('is not ended at Clerk when it is Clerk who told of it', async () => {
+  it('does not revoke it at Clerk when Clerk reported the end', async () => {
     const { clerkUserId, id, sessions } = await signInWithClerk(2);
     const sync = t.app.get(ClerkSync);
-    const told = { at: new Date().toISOString(), rank: EventRank.update, messageId: 'msg_1', actor: SYSTEM };
+    const version = { at: new Date().toISOString(), rank: EventRank.update, messageId: 'msg_1', actor: SYSTEM };
     const before = (await entries()).length;
     await t.app.get<Database>(DATABASE).transaction(async (tx) => {
-      await sync.applySession({ ...told, data: { id: sessions[0]!.clerkSessionId, user_id: clerkUserId } }, true, {}, tx);
-      await sync.applyUserDeletion({ ...told, data: { id: clerkUserId } }, tx);
+      await sync.applySession({ ...version, data: { id: sessions[0]!.clerkSessionId, user_id: clerkUserId } }, true, {}, tx);
+      await sync.applyUserDeletion({ ...version, data: { id: clerkUserId } }, tx);
     });
     const rows = await t.db.rows('SELECT FROM sessions WHERE user_id = $1 AND ended_at IS NOT NULL', [id]);
     expect(rows).toHaveLength(2);
     expect(await entries()).toHaveLength(before);
   });
 
-  it('is not ended at Clerk when that failed to be written here', async () => {
+  it('does not revoke it at Clerk when the transaction here fails', async () => {
     const { sessions } = await signInWithClerk();
     const before = (await entries()).length;
     await t.db.rows(`ALTER TABLE audit_log ADD CONSTRAINT nothing CHECK (action <> 'session.revoked') NOT VALID`);
@@ -126,7 +126,7 @@ describe('a Clerk session that is ended here', () => {
     await t.http.get('/v1/users/me').set(sessions[0]!.auth).expect(200);
   });
 
-  it('is only ended here without a key to Clerk’s API', async () => {
+  it('only revokes it here without a key for Clerk’s API', async () => {
     const unconfigured = await startTestApp(environment());
     try {
       const { sessions } = await signInWithClerk(2, unconfigured);

@@ -1,14 +1,14 @@
 import fc from 'fast-check';
 import { ClerkReconciliation } from '../../../src/providers/clerk/clerk-reconciliation.service.js';
 import type { Difference, ReconciliationOptions } from '../../../src/sync/reconciliation.port.js';
-import { current, type HistoryEvent, living } from '../../simulators/clerk-instance.js';
+import { current, type HistoryEvent, live } from '../../simulators/clerk-instance.js';
 import { type ClerkApiSimulator, type ClerkMembership, type ClerkObject, startClerkApiSimulator } from '../../simulators/clerk-api.js';
 import { startTestApp, testEnvironment } from '../../support/app.js';
-import { deliverInTurn, settled } from '../../support/clerk/clerk-deliveries.js';
+import { deliverInTurn, untilProcessed } from '../../support/clerk/clerk-deliveries.js';
 import { CLERK_WEBHOOK_SECRET, membershipData, organizationData, userData } from '../../support/clerk/clerk-events.js';
-import { choicesArbitrary, type History, tell } from '../../support/clerk/clerk-histories.js';
-import { readRows, writeBefore } from '../../support/clerk/clerk-rows.js';
-import { againstTruth, truthOf } from '../../support/clerk/clerk-truth.js';
+import { choicesArbitrary, type History, historyFrom } from '../../support/clerk/clerk-histories.js';
+import { readRows, writeInitialRows } from '../../support/clerk/clerk-rows.js';
+import { mismatches, expectedRowsOf } from '../../support/clerk/clerk-truth.js';
 import { newPrefix } from '../../support/convergence.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { endProcesses, runCommand } from '../../support/processes.js';
@@ -30,11 +30,11 @@ afterEach(async () => {
 
 const api = () => ({ CLERK_SECRET_KEY: clerk.secretKey, CLERK_API_URL: clerk.url });
 
-describe('clerk verify, the command', () => {
+describe('the command clerk verify', () => {
   const verify = (options: string[] = [], env: Record<string, string> = api()) =>
     runCommand(['clerk', 'verify', ...options], { env: { ...testEnvironment(db.url), ...env } });
 
-  it('prints what differs and exits with 1, until it was repaired', async () => {
+  it('prints the differences and exits with 1 until they are repaired', async () => {
     expect(await verify()).toEqual({ code: 0, output: 'Nothing differs\n' });
     clerk.users.set('user_1', userData({ id: 'user_1', firstName: 'Ada', createdAt: START }) as ClerkObject);
     await db.rows(
@@ -49,7 +49,7 @@ describe('clerk verify, the command', () => {
         'extra user user_2 (repaired)\nstale user user_1: name, imageUrl (repaired)\n2 differences (1 extra user, 1 stale user); 2 repaired, 0 left\n',
     });
     expect(await verify()).toEqual({ code: 0, output: 'Nothing differs\n' });
-    // The dead stay dead.
+    // Deleted users stay deleted.
     clerk.users.set('user_2', userData({ id: 'user_2', createdAt: START }) as ClerkObject);
     expect(await verify(['--fix'])).toEqual({
       code: 1,
@@ -57,7 +57,7 @@ describe('clerk verify, the command', () => {
     });
   });
 
-  it('says in a sentence why it cannot, and exits with 2', async () => {
+  it('prints why it cannot run, and exits with 2', async () => {
     expect(await verify([], {})).toEqual({ code: 2, output: 'CLERK_SECRET_KEY is not set: Clerk cannot be asked.\n' });
     expect(await verify(['--fx'])).toMatchObject({ code: 2, output: expect.stringMatching(/^Unknown option '--fx'\./) });
     expect(await verify(['--fix'], { ...api(), CLERK_INSTANCE_ID: 'ins_other' })).toEqual({
@@ -69,7 +69,7 @@ describe('clerk verify, the command', () => {
     expect(output).not.toContain('sk_test_wrong');
   });
 
-  it('repairs a database whose users are mostly unknown to Clerk only when it is forced to', async () => {
+  it('repairs a database in which Clerk knows few of the users only with --force', async () => {
     await db.rows(
       `INSERT INTO users (id, clerk_user_id, name, created_at) SELECT gen_random_uuid(), 'user_' || n, '', '2026-01-01' FROM generate_series(1, 11) n`,
     );
@@ -80,24 +80,24 @@ describe('clerk verify, the command', () => {
   });
 });
 
-describe('after any history of which any events were lost', () => {
-  /** What Clerk's API shows when all has happened. */
+describe('after any history with lost events', () => {
+  /** Loads the final state of a history into the simulated API. */
   const show = ({ clerk: instance }: History) => {
-    for (const user of living(instance.users)) clerk.users.set(current(user).id, userData(current(user)) as ClerkObject);
-    for (const organization of living(instance.organizations))
+    for (const user of live(instance.users)) clerk.users.set(current(user).id, userData(current(user)) as ClerkObject);
+    for (const organization of live(instance.organizations))
       clerk.organizations.set(current(organization).id, organizationData(current(organization)) as ClerkObject);
-    for (const membership of living(instance.memberships)) {
+    for (const membership of live(instance.memberships)) {
       const [organization, user] = [current(membership.organization), current(membership.user)];
       clerk.memberships.set(current(membership).id, membershipData({ ...current(membership), organization, user }) as ClerkMembership);
     }
   };
 
-  it('our users, organizations and memberships end as Clerk has them', async () => {
+  it("makes our users, organizations and memberships equal to Clerk's", async () => {
     const seed = Number(process.env['FC_SEED'] ?? (Date.now() ^ (Math.random() * 0x100000000)) | 0);
-    // Nobody local: whose row they become may have been told by what was lost.
+    // Without local users: the merge may depend on an event that was lost.
     const samples = fc.sample(choicesArbitrary({ maxLocals: 0 }), { seed, numRuns: Number(process.env['FC_RUNS'] ?? 100) });
-    // Nor where only their ids tell which of two memberships was the later one.
-    const histories = samples.map((choices) => ({ choices, ...tell(choices, newPrefix()) })).filter(({ clerk: { tied } }) => !tied);
+    // Without ties: there only the order of two ids decides which membership is later.
+    const histories = samples.map((choices) => ({ choices, ...historyFrom(choices, newPrefix()) })).filter(({ clerk: { tied } }) => !tied);
     const delivered = histories.map(({ choices, events, ...history }) => ({
       ...history,
       events: events.filter((_event: HistoryEvent, index) => choices.order[index % choices.order.length]! % 3 > 0),
@@ -105,11 +105,11 @@ describe('after any history of which any events were lost', () => {
     await skipJob(db, 'reconcile_clerk', 86_400);
     const t = await startTestApp({ ...api(), CLERK_WEBHOOK_SIGNING_SECRET: CLERK_WEBHOOK_SECRET }, db);
     try {
-      await writeBefore(db, histories);
+      await writeInitialRows(db, histories);
       const target = { db, urls: () => [t.url] };
       await deliverInTurn(target, delivered);
       for (const history of histories) show(history);
-      // Those whom only others told of have been here for less than the minute in which nobody is missed.
+      // Stubs are older than the first minute, in which nothing counts as missing.
       await db.rows(`UPDATE users SET created_at = now() - interval '2 minutes' WHERE created_at > now() - interval '2 minutes'`);
       await db.rows(`UPDATE organizations SET created_at = now() - interval '2 minutes' WHERE created_at > now() - interval '2 minutes'`);
       const reconciliation = t.app.get(ClerkReconciliation);
@@ -122,9 +122,9 @@ describe('after any history of which any events were lost', () => {
       expect(await differences({ fix: true, force: true })).toEqual({ seed, left: [] });
       expect(await differences()).toEqual({ seed, left: [] });
       await expectTruth(histories, seed);
-      // What was lost comes after all, and changes nothing of it.
+      // The lost events arrive late and change nothing.
       await deliverInTurn(target, histories);
-      await settled(target);
+      await untilProcessed(target);
       await expectTruth(histories, seed);
       expect(await differences()).toEqual({ seed, left: [] });
     } finally {
@@ -135,14 +135,14 @@ describe('after any history of which any events were lost', () => {
   async function expectTruth(histories: History[], seed: number): Promise<void> {
     const rows = await readRows(db, histories);
     const wrong = histories.flatMap((history) => {
-      const truth = truthOf(history);
+      const truth = expectedRowsOf(history);
       if (truth === undefined) return [];
       const found = rows.get(history.prefix)!;
-      // Invitations and sessions are not compared; and of what was never heard of, nobody has to know that it is dead.
+      // Invitations and sessions are not compared, and a deleted object that was never known needs no tombstone.
       for (const kind of ['users', 'organizations', 'memberships'] as const)
         for (const [id, wanted] of Object.entries(truth[kind]))
           if ((wanted as { dead?: boolean }).dead === true && found[kind][id] === undefined) delete truth[kind][id];
-      return againstTruth(found, { ...truth, invitations: {}, sessions: {}, locals: {} });
+      return mismatches(found, { ...truth, invitations: {}, sessions: {}, locals: {} });
     });
     expect({ seed, wrong }).toEqual({ seed, wrong: [] });
   }

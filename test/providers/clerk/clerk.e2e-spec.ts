@@ -29,7 +29,8 @@ describe('signing in with Clerk', () => {
       calls.push(String(input instanceof Request ? input.url : input));
       return realFetch(input, init);
     };
-    // One line with literal \n, as many dashboards store it.
+    // One line with literal \
+    // , as many dashboards store the key.
     t = await startTestApp({
       CLERK_ISSUER,
       CLERK_JWT_KEY: key.pem.replaceAll('\n', '\\n'),
@@ -45,7 +46,7 @@ describe('signing in with Clerk', () => {
   const userOf = async (clerkUserId: string) =>
     (await t.db.rows<{ id: string }>('SELECT * FROM users WHERE clerk_user_id = $1', [clerkUserId]))[0];
 
-  it('makes user and session at first sight, and knows them from then on', async () => {
+  it('creates user and session at the first request, and finds them afterwards', async () => {
     const who = ids();
     const first = await me(who);
     expect(first.status).toBe(200);
@@ -60,62 +61,62 @@ describe('signing in with Clerk', () => {
     expect(row).toEqual({ token: null, clerk_session_id: who.sid });
   });
 
-  it('makes them once when fifty requests come first at once', async () => {
+  it('creates them once for fifty concurrent first requests', async () => {
     const who = ids();
     const token = await clerkToken(key, who);
-    const answers = await Promise.all(Array.from({ length: 50 }, () => t.http.get('/v1/users/me').set(bearer(token))));
-    expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 50 }, () => 200));
-    expect(new Set(answers.map(({ body }) => body.id)).size).toBe(1);
+    const responses = await Promise.all(Array.from({ length: 50 }, () => t.http.get('/v1/users/me').set(bearer(token))));
+    expect(responses.map(({ status }) => status)).toEqual(Array.from({ length: 50 }, () => 200));
+    expect(new Set(responses.map(({ body }) => body.id)).size).toBe(1);
     expect(await t.db.rows('SELECT id FROM users WHERE clerk_user_id = $1', [who.sub])).toHaveLength(1);
     expect(await t.db.rows('SELECT id FROM sessions WHERE clerk_session_id = $1', [who.sid])).toHaveLength(1);
   });
 
-  it('asks nobody over the network', () => {
+  it('makes no network call', () => {
     expect(calls).toEqual([]);
   });
 
   describe('refuses with 401', () => {
     it.each<[string, Record<string, unknown>]>([
-      ['another issuer', { iss: 'https://clerk.evil.example' }],
+      ['our issuer with a trailing slash', { iss: 'https://clerk.evil.example' }],
       ['our issuer with a slash more', { iss: `${CLERK_ISSUER}/` }],
       ['no issuer', { iss: undefined }],
-      ['another party', { azp: 'https://evil.example' }],
+      ['a party that only starts like ours', { azp: 'https://evil.example' }],
       ['a party that only begins like ours', { azp: `${PARTY}.evil.example` }],
       ['a party two labels below a wildcard', { azp: 'https://a.b.preview.example.com' }],
       ['the wildcard itself', { azp: 'https://*.preview.example.com' }],
       ['an empty party', { azp: '' }],
       ['a list of parties', { azp: [PARTY] }],
       ['a token that has expired', { exp: inSeconds(-10) }],
-      ['no expiry', { exp: undefined }],
+      ['a token that is not valid yet', { exp: undefined }],
       ['a token of the future', { nbf: inSeconds(60) }],
-      ['no time of issue', { iat: undefined }],
-      ['a token that is issued in an hour', { iat: inSeconds(3600), exp: inSeconds(3660) }],
+      ['a token issued in the future', { iat: undefined }],
+      ['a time of issue that is not a number', { iat: inSeconds(3600), exp: inSeconds(3660) }],
       ['a time of issue that is no number', { iat: 'now' }],
       ['NUL in the user', { sub: 'user_\0' }],
       ['NUL in the session', { sid: 'sess_\0' }],
-      ['a lone surrogate in the user', { sub: 'user_\ud800' }],
+      ['a session id that is too long', { sub: 'user_\ud800' }],
       ['an endless session', { sid: 's'.repeat(256) }],
       ['no session', { sid: undefined }],
-      ['an empty session', { sid: '' }],
+      ['a session id that is not a string', { sid: '' }],
       ['a session that is no text', { sid: { $ne: null } }],
       ['no user', { sub: undefined }],
-      ['an empty user', { sub: '' }],
+      ['a session with a pending task', { sub: '' }],
       ['a session that still owes a task', { sts: 'pending' }],
     ])('%s', async (_what, claims) => {
       const who = ids();
-      const answer = await me({ ...who, ...claims });
-      expect([answer.status, answer.body.code]).toEqual([401, 'invalid_credentials']);
-      expect(answer.headers['retry-after']).toBeUndefined();
+      const response = await me({ ...who, ...claims });
+      expect([response.status, response.body.code]).toEqual([401, 'invalid_credentials']);
+      expect(response.headers['retry-after']).toBeUndefined();
       expect(await userOf(who.sub)).toBeUndefined();
     });
 
-    it('a signature of another key, a changed token, and no signature', async () => {
+    it('a wrong signature, a changed token, and a token without a signature', async () => {
       const other = await makeClerkKey('key-1');
       const good = await clerkToken(key, ids());
       const [header, , signature] = good.split('.') as [string, string, string];
       const claims = { iss: CLERK_ISSUER, ...ids(), azp: PARTY, iat: inSeconds(-5), exp: inSeconds(60) };
       const none = `${base64url({ alg: 'none', typ: 'JWT' })}.${base64url(claims)}.`;
-      // The public key as an HMAC secret: the classic confusion.
+      // The public key as an HMAC secret: algorithm confusion.
       const confused = `${base64url({ alg: 'HS256', typ: 'JWT' })}.${base64url(claims)}`;
       const hmac = [key.pem, key.pem.trim()].map(
         (secret) => `${confused}.${createHmac('sha256', secret).update(confused).digest('base64url')}`,
@@ -135,7 +136,7 @@ describe('signing in with Clerk', () => {
       }
     });
 
-    it('a session that was ended here, whatever new tokens it still gets', async () => {
+    it('a session that was revoked here, whatever new tokens it gets', async () => {
       const who = ids();
       const other = { ...who, sid: `${who.sid}-other` };
       expect((await me(who)).status).toBe(200);
@@ -154,7 +155,7 @@ describe('signing in with Clerk', () => {
       expect((await me({ sub: thief.sub, sid: who.sid })).status).toBe(401);
     });
 
-    it('a user who was deleted, and one who was purged', async () => {
+    it('a deleted user, and a purged user', async () => {
       const [gone, never, purged] = [ids(), ids(), ids()];
       expect((await me(gone)).status).toBe(200);
       await t.db.rows('UPDATE users SET deleted_at = now() WHERE clerk_user_id = $1', [gone.sub]);
@@ -165,7 +166,7 @@ describe('signing in with Clerk', () => {
       expect(await userOf(purged.sub)).toBeUndefined();
     });
 
-    it('nobody back to life whom a purge removes at that moment', async () => {
+    it('a user whom a concurrent purge removes', async () => {
       const { sub } = ids();
       await t.db.rows(`INSERT INTO users (id, clerk_user_id, name, deleted_at) VALUES (gen_random_uuid(), $1, '', now())`, [sub]);
       const purge = await t.db.pool.connect();
@@ -181,11 +182,11 @@ describe('signing in with Clerk', () => {
     });
   });
 
-  it('takes a token of a party that a wildcard names', async () => {
+  it('accepts a token of a party that matches a wildcard', async () => {
     expect((await me({ ...ids(), azp: 'https://pr-7.preview.example.com' })).status).toBe(200);
   });
 
-  it('takes a token without a party, as native apps have it', async () => {
+  it('accepts a token without a party, as native apps send it', async () => {
     expect((await me({ ...ids(), azp: undefined })).status).toBe(200);
   });
 
@@ -193,33 +194,33 @@ describe('signing in with Clerk', () => {
     const who = ids();
     await me(who);
     await t.db.rows('UPDATE users SET suspended_at = now() WHERE clerk_user_id = $1', [who.sub]);
-    const answer = await me(who);
-    expect([answer.status, answer.body.code]).toEqual([403, 'user_suspended']);
+    const response = await me(who);
+    expect([response.status, response.body.code]).toEqual([403, 'user_suspended']);
   });
 
-  it('leaves to Clerk what is Clerk’s', async () => {
+  it('refuses to change what Clerk manages', async () => {
     const auth = bearer(await clerkToken(key, ids()));
-    const answers = [
+    const responses = [
       await t.http.patch('/v1/users/me').set(auth).send({ name: 'Mine' }),
       await t.http.delete('/v1/users/me').set(auth),
       await t.http.post('/v1/auth/change-email').set(auth).send({ newEmail: 'clerk@example.com' }),
       await t.http.post('/v1/auth/change-password').set(auth).send({ currentPassword: PASSWORD, newPassword: PASSWORD }),
       await t.http.post('/v1/auth/link-social').set(auth).send({ provider: 'google' }),
     ];
-    for (const { status, body } of answers) expect([status, body.code]).toEqual([409, 'managed_by_clerk']);
+    for (const { status, body } of responses) expect([status, body.code]).toEqual([409, 'managed_by_clerk']);
   });
 
-  it('acts for the Clerk user, not for the cookie that comes along', async () => {
+  it('acts for the Clerk user, not for the cookie in the same request', async () => {
     const local = await signUp(t);
-    const answer = await t.http
+    const response = await t.http
       .post('/v1/auth/change-password')
       .set({ ...bearer(await clerkToken(key, ids())), cookie: local.cookie, origin: 'http://localhost:3000' })
       .send({ currentPassword: PASSWORD, newPassword: 'an even better horse' });
-    expect(answer.body.code).toBe('managed_by_clerk');
+    expect(response.body.code).toBe('managed_by_clerk');
     await t.http.get('/v1/users/me').set(local.auth).expect(200);
   });
 
-  it('takes the key as the plain PEM too', async () => {
+  it('also accepts the key as a plain PEM', async () => {
     const plain = await startTestApp({ CLERK_ISSUER, CLERK_JWT_KEY: key.pem, CLERK_AUTHORIZED_PARTIES: PARTY });
     try {
       await plain.http
@@ -231,7 +232,7 @@ describe('signing in with Clerk', () => {
     }
   });
 
-  it('refuses every such token when Clerk is not configured', async () => {
+  it('rejects Clerk tokens when Clerk is not configured', async () => {
     const without = await startTestApp();
     try {
       await without.http
@@ -244,7 +245,7 @@ describe('signing in with Clerk', () => {
   });
 });
 
-describe('the key set of Clerk', () => {
+describe('Clerk’s key set', () => {
   const realNow = Date.now;
   afterEach(() => {
     Date.now = realNow;
@@ -264,7 +265,7 @@ describe('the key set of Clerk', () => {
     }
   };
 
-  it('is fetched once for many requests, and again when Clerk changes its key', async () => {
+  it('is fetched once for many requests, and again after Clerk rotates its key', async () => {
     await withKeyServer(async ({ t, keys, key }) => {
       const get = async (by: ClerkKey) => (await t.http.get('/v1/users/me').set(bearer(await clerkToken(by, ids())))).status;
       expect(await Promise.all(Array.from({ length: 20 }, () => get(key)))).toEqual(Array.from({ length: 20 }, () => 200));
@@ -273,7 +274,7 @@ describe('the key set of Clerk', () => {
 
       const next = await makeClerkKey('key-2');
       keys.state.keys = [next];
-      // A flood of unknown keys must not become a flood of fetches.
+      // Many unknown keys must not cause many fetches.
       expect(await Promise.all(Array.from({ length: 5 }, () => get(next)))).toEqual([401, 401, 401, 401, 401]);
       expect(keys.state.fetches).toBe(1);
       const [byNext, byOld] = [await clerkToken(next, ids()), await clerkToken(key, ids())];
@@ -285,29 +286,29 @@ describe('the key set of Clerk', () => {
   });
 
   it.each<[string, { status: number; body: string }]>([
-    ['an error', { status: 500, body: '{}' }],
-    ['a page', { status: 200, body: '<html>' }],
-    ['something else', { status: 200, body: '{"keys":7}' }],
-  ])('is away, not the token wrong, when it answers with %s', async (_how, failure) => {
+    ['an error status', { status: 500, body: '{}' }],
+    ['an HTML page', { status: 200, body: '<html>' }],
+    ['JSON without keys', { status: 200, body: '{"keys":7}' }],
+  ])('is reported as unavailable instead of rejecting the token after %s', async (_how, failure) => {
     await withKeyServer(async ({ t, keys, key }) => {
       const token = await clerkToken(key, ids());
       keys.state.failure = failure;
-      const answer = await t.http.get('/v1/users/me').set(bearer(token)).expect(503);
-      expect(answer.body.code).toBe('service_unavailable');
-      expect(answer.headers['retry-after']).toBe('5');
+      const response = await t.http.get('/v1/users/me').set(bearer(token)).expect(503);
+      expect(response.body.code).toBe('service_unavailable');
+      expect(response.headers['retry-after']).toBe('5');
       keys.state.failure = undefined;
       await t.http.get('/v1/users/me').set(bearer(token)).expect(200);
     });
   });
 
-  it('is away when nobody answers', async () => {
+  it('is reported as unavailable when nothing listens', async () => {
     const t = await startTestApp({ CLERK_ISSUER, CLERK_JWKS_URL: 'http://127.0.0.1:1/jwks.json' });
     try {
-      const answer = await t.http
+      const response = await t.http
         .get('/v1/users/me')
         .set(bearer(await clerkToken(await makeClerkKey('key-1'), ids())))
         .expect(503);
-      expect(answer.headers['retry-after']).toBe('5');
+      expect(response.headers['retry-after']).toBe('5');
     } finally {
       await t.close();
     }

@@ -7,7 +7,7 @@ import { dodoClient, dodoEnvironment, withoutPauses } from '../../support/billin
 
 const ORGANIZATION = { kind: 'organization', id: '01990000-0000-7000-8000-000000000001' } as const;
 
-describe("DodoPayments' API", () => {
+describe('the DodoPayments client', () => {
   let clock: VirtualClock;
   let account: DodoAccount;
   let dodo: DodoApiSimulator;
@@ -27,7 +27,7 @@ describe("DodoPayments' API", () => {
   });
   afterEach(() => dodo.close());
 
-  const walk = async (): Promise<ProviderSubscription[]> => {
+  const listAll = async (): Promise<ProviderSubscription[]> => {
     const subscriptions: ProviderSubscription[] = [];
     for (let from: string | undefined; ;) {
       const page = await api.listSubscriptions(from);
@@ -37,8 +37,8 @@ describe("DodoPayments' API", () => {
     }
   };
 
-  describe('as it is asked', () => {
-    it('gives a subscription as its events tell it, by the date of the answer', async () => {
+  describe('when it reads a subscription', () => {
+    it('returns the same snapshot as the events, with the date of the response', async () => {
       const { subscription_id: id, customer } = subscribe({ quantity: 3, metadata: { organizationId: ORGANIZATION.id } });
       clock.advance({ days: 1, seconds: 1 });
       account.cancel(id);
@@ -60,17 +60,17 @@ describe("DodoPayments' API", () => {
       expect(truth!.omittedFields).toBeUndefined();
     });
 
-    it('gives undefined for what Dodo does not know', async () => {
+    it('returns undefined for a subscription that Dodo does not know', async () => {
       expect(await api.findSubscription('sub_unknown')).toBeUndefined();
     });
 
-    it('says of what it cannot read that it cannot, and why', async () => {
+    it('reports why a subscription cannot be read', async () => {
       const { subscription_id: id } = subscribe();
       dodo.faults.push({ status: 200, body: JSON.stringify({ ...account.subscription(id), status: 'asleep' }) });
       expect(await api.findSubscription(id)).toMatchObject({ id, readError: 'Missing, or not what it should be: status' });
     });
 
-    it('guesses the end of the grace, which only events tell', async () => {
+    it('estimates the end of the grace period, which only events contain', async () => {
       const customer = account.createCustomer({ card: 'works' });
       const { subscription_id: id } = subscribe({ customerId: customer.customer_id });
       account.setCard(customer.customer_id, 'fails');
@@ -80,46 +80,46 @@ describe("DodoPayments' API", () => {
     });
   });
 
-  describe('as it is walked', () => {
+  describe('when it lists subscriptions', () => {
     beforeEach(() => {
       api.calls.limits.pageSize = 3;
     });
 
-    it('gives all subscriptions, whatever their status, up to an empty page', async () => {
+    it('returns all subscriptions, whatever their status, until an empty page', async () => {
       const ids = Array.from({ length: 6 }, () => subscribe().subscription_id);
       account.cancel(ids[2]!, { when: 'now' });
-      const subscriptions = await walk();
+      const subscriptions = await listAll();
       expect(subscriptions.map(({ id }) => id).toSorted()).toEqual(ids.toSorted());
       expect(subscriptions.find(({ id }) => id === ids[2])!.snapshot!.status).toBe('canceled');
       expect(dodo.calls.map((call) => new URL(call.split(' ')[1]!, dodo.url).searchParams.get('page_number'))).toEqual(['0', '1', '2']);
     });
 
-    it('says what a list leaves out', async () => {
+    it('reports which fields the list omits', async () => {
       subscribe();
-      expect(await walk()).toMatchObject([{ snapshot: { endsAt: null }, omittedFields: ['endsAt'] }]);
+      expect(await listAll()).toMatchObject([{ snapshot: { endsAt: null }, omittedFields: ['endsAt'] }]);
     });
 
-    it('gives nothing where there is nothing', async () => {
-      expect(await walk()).toEqual([]);
+    it('returns an empty list when there are no subscriptions', async () => {
+      expect(await listAll()).toEqual([]);
     });
 
-    it('can be taken up where it was left', async () => {
+    it('continues from a cursor', async () => {
       const ids = Array.from({ length: 5 }, () => subscribe().subscription_id);
       const first = await api.listSubscriptions(undefined);
       const second = await api.listSubscriptions(first.next!);
       expect([...first.subscriptions, ...second.subscriptions].map(({ id }) => id).toSorted()).toEqual(ids.toSorted());
     });
 
-    it('misses nothing that was there when something is added meanwhile', async () => {
+    it('returns every existing subscription when others are added meanwhile', async () => {
       const ids = Array.from({ length: 7 }, () => subscribe().subscription_id);
       let left = 3;
       dodo.control.onCall = () => {
         if ((left -= 1) >= 0) subscribe();
       };
-      expect((await walk()).map(({ id }) => id)).toEqual(expect.arrayContaining(ids));
+      expect((await listAll()).map(({ id }) => id)).toEqual(expect.arrayContaining(ids));
     });
 
-    it('does not give up a page for one that it cannot read', async () => {
+    it('returns the rest of a page when one subscription cannot be read', async () => {
       const [first, second] = [subscribe(), subscribe()];
       dodo.faults.push({ status: 200, body: JSON.stringify({ items: [{ ...first, status: 'asleep' }, second] }) });
       expect((await api.listSubscriptions(undefined)).subscriptions).toMatchObject([
@@ -128,18 +128,18 @@ describe("DodoPayments' API", () => {
       ]);
     });
 
-    it.each(['{"data":[]}', '{"items":[{}]}', '{"items":{}}'])('takes %s for no list', async (body) => {
+    it.each(['{"data":[]}', '{"items":[{}]}', '{"items":{}}'])('rejects %s, which is not a list', async (body) => {
       dodo.faults.push({ status: 200, body });
       await expect(api.listSubscriptions(undefined)).rejects.toThrow('dodo could not list subscriptions: the answer has no');
     });
   });
 
-  describe('as it is bought from', () => {
+  describe('when it opens a checkout', () => {
     const order = { owner: ORGANIZATION, successUrl: 'https://app.example.com/done', idempotencyKey: 'key-1', seats: 4 };
     const productId = () => account.createProduct().product_id;
     const checkouts = () => [...account.checkouts.values()];
 
-    it('makes a customer who says whose they are, and opens a checkout that says so, too', async () => {
+    it('creates a customer with the owner in its metadata, and a checkout with the same metadata', async () => {
       const session = await api.createCheckout({ ...order, productId: productId(), email: 'ada@example.com' });
       const [customer] = [...account.customers.values()];
       expect(customer).toMatchObject({ email: 'ada@example.com', metadata: { organizationId: ORGANIZATION.id } });
@@ -154,7 +154,7 @@ describe("DodoPayments' API", () => {
       ]);
     });
 
-    it('finds the customer whom it made before, and nobody else who has the address', async () => {
+    it('reuses the customer that it created, and no other customer with the same address', async () => {
       account.createCustomer({ email: 'ada@example.com', metadata: { organizationId: 'another' } });
       const first = await api.createCheckout({ ...order, productId: productId(), email: 'ada@example.com' });
       const second = await api.createCheckout({ ...order, productId: productId(), email: 'ada@example.com' });
@@ -162,7 +162,7 @@ describe("DodoPayments' API", () => {
       expect(account.customers.size).toBe(2);
     });
 
-    it('opens it for the customer who is known already', async () => {
+    it('uses the customer that is already known', async () => {
       const { customer_id: id } = account.createCustomer();
       expect(await api.createCheckout({ ...order, productId: productId(), providerCustomerId: id })).toMatchObject({
         providerCustomerId: id,
@@ -170,24 +170,24 @@ describe("DodoPayments' API", () => {
       expect(checkouts()).toMatchObject([{ customer_id: id }]);
     });
 
-    it('leaves it to the form who buys where no address is known', async () => {
+    it('lets the checkout form ask for the customer when no address is known', async () => {
       const session = await api.createCheckout({ ...order, owner: { kind: 'user', id: ORGANIZATION.id }, productId: productId() });
       expect(session.providerCustomerId).toBeUndefined();
       expect(checkouts()).toMatchObject([{ customer_id: null, metadata: { userId: ORGANIZATION.id } }]);
     });
 
-    it('takes a checkout without an address for a failure', async () => {
+    it('fails when the checkout has no URL', async () => {
       dodo.faults.push({ status: 200, body: '{"session_id":"1","checkout_url":null}' });
       await expect(api.createCheckout({ ...order, productId: 'pdt_1' })).rejects.toThrow('the answer has no address');
     });
 
-    it('opens a portal', async () => {
+    it('opens a customer portal', async () => {
       const { customer_id: id } = account.createCustomer();
       const { url } = await api.createPortal(id, 'https://app.example.com/billing');
       expect(url).toContain('return_url=https://app.example.com/billing');
     });
 
-    it('sets seats, and leaves those alone that are right', async () => {
+    it('sets seats, and skips the update when the number is already right', async () => {
       const { subscription_id: id } = subscribe({ quantity: 2 });
       await api.setSeats(id, 5);
       expect(account.subscription(id).quantity).toBe(5);
@@ -197,14 +197,14 @@ describe("DodoPayments' API", () => {
     });
   });
 
-  describe('as a subscription is ended', () => {
-    it('is told to end it now', async () => {
+  describe('when it cancels a subscription', () => {
+    it('cancels it immediately', async () => {
       const { subscription_id: id } = subscribe();
       await api.cancelSubscription(id);
       expect(account.subscription(id).status).toBe('cancelled');
     });
 
-    it('is content with what is over, and with what is unknown', async () => {
+    it('succeeds for a subscription that has ended or is unknown', async () => {
       const { subscription_id: id } = subscribe();
       account.cancel(id, { when: 'now' });
       await api.cancelSubscription(id);
@@ -212,7 +212,7 @@ describe("DodoPayments' API", () => {
       expect(account.subscription(id).status).toBe('cancelled');
     });
 
-    it('fails when Dodo refuses to end what lives', async () => {
+    it('fails when Dodo refuses to cancel a live subscription', async () => {
       const { subscription_id: id } = subscribe();
       dodo.faults.push({ status: 422 });
       await expect(api.cancelSubscription(id)).rejects.toThrow('dodo could not end a subscription: 422, SIMULATED_FAILURE');

@@ -8,7 +8,7 @@ import { polarClient, polarEnvironment, withoutPauses } from '../../support/bill
 const ORGANIZATION = { kind: 'organization', id: '01990000-0000-7000-8000-000000000001' } as const;
 const ABSENT = '01990000-0000-4000-8000-00000000dead';
 
-describe("Polar's API", () => {
+describe('the Polar client', () => {
   let clock: VirtualClock;
   let account: PolarAccount;
   let polar: PolarApiSimulator;
@@ -30,7 +30,7 @@ describe("Polar's API", () => {
   });
   afterEach(() => polar.close());
 
-  const walk = async (): Promise<ProviderSubscription[]> => {
+  const listAll = async (): Promise<ProviderSubscription[]> => {
     const subscriptions: ProviderSubscription[] = [];
     for (let from: string | undefined; ;) {
       const page = await api.listSubscriptions(from);
@@ -40,8 +40,8 @@ describe("Polar's API", () => {
     }
   };
 
-  describe('as it is asked', () => {
-    it('gives a subscription as its events tell it, by the time of its last change', async () => {
+  describe('when it reads a subscription', () => {
+    it('returns the same snapshot as the events, with the time of the last change', async () => {
       const { id } = subscribe({ seats: 3, metadata: { organizationId: ORGANIZATION.id }, externalId: 'user_1' });
       clock.advance({ days: 1 });
       account.cancel(id);
@@ -64,58 +64,58 @@ describe("Polar's API", () => {
       expect(truth!.version.modifiedAt).toBe(truth!.version.at);
     });
 
-    it('takes the time at which it was made for that of what was never changed', async () => {
+    it('uses the creation time of a subscription that was never changed', async () => {
       const { id, created_at: createdAt } = subscribe();
       polar.faults.push({ status: 200, body: JSON.stringify({ ...account.subscription(id), modified_at: null }) });
       const { version } = (await api.findSubscription(id))!;
       expect([Date.parse(version.at), version.modifiedAt]).toEqual([Date.parse(createdAt), '-infinity']);
     });
 
-    it('gives undefined for what Polar does not know, and for what is no id of its', async () => {
+    it('returns undefined for an unknown id, and for an id that is not a UUID', async () => {
       expect(await api.findSubscription(ABSENT)).toBeUndefined();
       expect(await api.findSubscription('sub_1')).toBeUndefined();
     });
 
-    it('says of what it cannot read that it cannot, and why', async () => {
+    it('reports why a subscription cannot be read', async () => {
       const { id } = subscribe();
       polar.faults.push({ status: 200, body: JSON.stringify({ ...account.subscription(id), status: 'asleep' }) });
       expect(await api.findSubscription(id)).toMatchObject({ id, readError: 'Missing, or not what it should be: status' });
     });
   });
 
-  describe('as it is walked', () => {
+  describe('when it lists subscriptions', () => {
     beforeEach(() => {
       api.calls.limits.pageSize = 3;
     });
 
-    it('gives all subscriptions, whatever their status, oldest first', async () => {
+    it('returns all subscriptions, whatever their status, oldest first', async () => {
       const ids = Array.from({ length: 7 }, () => subscribe().id);
       account.cancel(ids[2]!, { when: 'now' });
-      const subscriptions = await walk();
+      const subscriptions = await listAll();
       expect(subscriptions.map(({ id }) => id)).toEqual(ids);
       expect(subscriptions[2]!.snapshot!.status).toBe('canceled');
       expect(polar.calls).toHaveLength(3);
     });
 
-    it('gives nothing where there is nothing', async () => {
-      expect(await walk()).toEqual([]);
+    it('returns an empty list when there are no subscriptions', async () => {
+      expect(await listAll()).toEqual([]);
       expect(polar.calls).toHaveLength(1);
     });
 
-    it('can be taken up where it was left', async () => {
+    it('continues from a cursor', async () => {
       const ids = Array.from({ length: 5 }, () => subscribe().id);
       const { next } = await api.listSubscriptions(undefined);
       const { subscriptions, next: end } = await api.listSubscriptions(next!);
       expect([subscriptions.map(({ id }) => id), end]).toEqual([ids.slice(3), null]);
     });
 
-    it('misses nothing that was there when something is added meanwhile', async () => {
+    it('returns every existing subscription when others are added meanwhile', async () => {
       const ids = Array.from({ length: 7 }, () => subscribe().id);
       polar.control.onCall = () => void subscribe();
-      expect((await walk()).map(({ id }) => id)).toEqual(expect.arrayContaining(ids));
+      expect((await listAll()).map(({ id }) => id)).toEqual(expect.arrayContaining(ids));
     });
 
-    it('does not give up a page for one that it cannot read', async () => {
+    it('returns the rest of a page when one subscription cannot be read', async () => {
       const [first, second] = [subscribe(), subscribe()];
       const items = [{ ...first, status: 'asleep' }, second];
       polar.faults.push({ status: 200, body: JSON.stringify({ items, pagination: { total_count: 2, max_page: 1 } }) });
@@ -126,7 +126,7 @@ describe("Polar's API", () => {
     });
 
     it.each(['{"items":[{"id":"1"}]}', '{"items":[{}],"pagination":{"max_page":1}}', '{"items":{},"pagination":{"max_page":1}}'])(
-      'takes %s for no list',
+      'rejects %s, which is not a list',
       async (body) => {
         polar.faults.push({ status: 200, body });
         await expect(api.listSubscriptions(undefined)).rejects.toThrow('polar could not list subscriptions: the answer has no');
@@ -134,10 +134,10 @@ describe("Polar's API", () => {
     );
   });
 
-  describe('as it is bought from', () => {
+  describe('when it opens a checkout', () => {
     const order = { owner: ORGANIZATION, successUrl: 'https://app.example.com/done', idempotencyKey: 'key-1' };
 
-    it('opens a checkout that says whose it is, twice over', async () => {
+    it('names the owner in the metadata and as the external customer id', async () => {
       const product = account.createProduct({ perSeat: true });
       const session = await api.createCheckout({ ...order, productId: product.id, seats: 4, email: 'ada@example.com' });
       const [checkout] = [...account.checkouts.values()];
@@ -151,19 +151,19 @@ describe("Polar's API", () => {
       });
     });
 
-    it('lets a person be the owner', async () => {
+    it('accepts a user as the owner', async () => {
       const product = account.createProduct();
       await api.createCheckout({ ...order, owner: { kind: 'user', id: ORGANIZATION.id }, productId: product.id });
       expect([...account.checkouts.values()]).toMatchObject([{ metadata: { userId: ORGANIZATION.id } }]);
     });
 
-    it('opens it for the customer who is known already', async () => {
+    it('uses the customer that is already known', async () => {
       const { id } = account.createCustomer({ email: 'eve@example.com' });
       await api.createCheckout({ ...order, productId: account.createProduct().id, providerCustomerId: id });
       expect([...account.checkouts.values()]).toMatchObject([{ customer_id: id, customer_email: 'eve@example.com' }]);
     });
 
-    it('tells why it is refused, without what was given', async () => {
+    it('fails with the reason but without the given values', async () => {
       const failure: unknown = await api.createCheckout({ ...order, productId: 'secret' }).catch((error: unknown) => error);
       expect(failure).toMatchObject({
         message: 'polar could not open a checkout: 422, RequestValidationError (body,products,0: Product does not exist.)',
@@ -171,7 +171,7 @@ describe("Polar's API", () => {
       });
     });
 
-    it('opens a portal', async () => {
+    it('opens a customer portal', async () => {
       const { id } = account.createCustomer();
       const { url } = await api.createPortal(id, 'https://app.example.com/billing');
       expect(url).toMatch(/^https:\/\/sandbox\.polar\.sh\//);
@@ -184,14 +184,14 @@ describe("Polar's API", () => {
     });
   });
 
-  describe('as a subscription is ended', () => {
-    it('is told to end it now', async () => {
+  describe('when it cancels a subscription', () => {
+    it('cancels it immediately', async () => {
       const { id } = subscribe();
       await api.cancelSubscription(id);
       expect(account.subscription(id).status).toBe('canceled');
     });
 
-    it('is content with what is over, and with what is unknown', async () => {
+    it('succeeds for a subscription that has ended or is unknown', async () => {
       const { id } = subscribe();
       account.cancel(id, { when: 'now' });
       await api.cancelSubscription(id);

@@ -8,7 +8,7 @@ import { VirtualClock } from '../../simulators/virtual-time.js';
 import { dodoCourier, polarCourier, type WebhookCourier } from '../../simulators/webhook-courier.js';
 import { startTestApp, type TestApp } from '../../support/app.js';
 import { dodoEnvironment, polarEnvironment } from '../../support/billing/billing-clients.js';
-import { settled } from '../../support/clerk/clerk-deliveries.js';
+import { untilProcessed } from '../../support/clerk/clerk-deliveries.js';
 import { newMessageId } from '../../support/clerk/clerk-events.js';
 import { type SignedInPerson, signUp } from '../../support/people.js';
 import { polarEvent, polarSubscription } from '../../support/billing/polar-events.js';
@@ -47,7 +47,7 @@ describe('checkout and portal', () => {
       BILLING_PRODUCTS: `polar:${pro}=pro,polar:${team}=business,dodo:${business}=business`,
       TRUSTED_ORIGINS: 'https://app.example.com',
     });
-    // The tests run it when it is time.
+    // The tests run this job themselves.
     await skipJob(t.db, 'follow_seats', 300);
     const options = { secret: SECRET };
     polar = {
@@ -66,10 +66,10 @@ describe('checkout and portal', () => {
     for (const { faults } of [polar.api, dodo.api]) faults.splice(0);
   });
 
-  /** All that the providers have to tell is told, and has had its effect. */
-  async function told(): Promise<void> {
+  /** Delivers all pending events, and waits until they are processed. */
+  async function deliverAll(): Promise<void> {
     await Promise.all([polar.courier.run(), dodo.courier.run()]);
-    await settled({ db: t.db, urls: () => [t.url] });
+    await untilProcessed({ db: t.db, urls: () => [t.url] });
   }
 
   async function effectiveOf(path: string, { auth } = ada): Promise<Record<string, unknown>> {
@@ -77,14 +77,14 @@ describe('checkout and portal', () => {
     return body;
   }
 
-  /** The checkout that was made last, paid. */
+  /** Pays the latest checkout. */
   function pay(provider: 'polar' | 'dodo'): { subscriptionId: string } {
     clock.advance({ minutes: 1 });
     if (provider === 'polar') return { subscriptionId: polar.account.completeCheckout([...polar.account.checkouts.keys()].at(-1)!).id };
     return { subscriptionId: dodo.account.completeCheckout([...dodo.account.checkouts.keys()].at(-1)!).subscription_id };
   }
 
-  it('leads from nothing to a plan, and to where it is managed', async () => {
+  it('lead from no subscription to a plan, and to the customer portal', async () => {
     const { id, path } = await createOrganization(t, ada);
     const { body } = await t.http
       .post(`${path}/subscription/checkout`)
@@ -99,11 +99,11 @@ describe('checkout and portal', () => {
       customer_email: ada.email,
       success_url: 'https://app.example.com/thanks?x=1',
     });
-    // Nothing is bought before the provider says so.
+    // The provider’s event creates the subscription.
     expect(await effectiveOf(path)).toMatchObject({ tier: 'free', access: false, reason: 'none' });
     await t.http.post(`${path}/subscription/portal`).set(ada.auth).send({}).expect(409);
     pay('polar');
-    await told();
+    await deliverAll();
     expect(await effectiveOf(path)).toMatchObject({ tier: 'pro', access: true, reason: 'active', status: 'active' });
     const { body: portal } = await t.http.post(`${path}/subscription/portal`).set(ada.auth).send({}).expect(200);
     expect(portal.url).toMatch(/^https?:/);
@@ -118,30 +118,30 @@ describe('checkout and portal', () => {
     ]);
   });
 
-  it('is open again to whom the provider has given up on', async () => {
+  it('allow a new checkout after the provider gave up collecting', async () => {
     const { id, path } = await createOrganization(t, ada);
-    const tell = async (subscription: object, type: string) => {
+    const send = async (subscription: object, type: string) => {
       const attempt = { id: newMessageId(), key: standardKey(SECRET) };
       await postSigned(`${t.url}/webhooks/polar`, JSON.stringify(polarEvent(type, subscription)), attempt);
-      await told();
+      await deliverAll();
     };
     const subscription = polarSubscription({ product_id: pro, metadata: { organizationId: id } });
     const buy = () => t.http.post(`${path}/subscription/checkout`).set(ada.auth).send({ tier: 'pro' });
     for (const status of ['past_due', 'paused'] as const) {
-      await tell({ ...subscription, status }, 'subscription.updated');
+      await send({ ...subscription, status }, 'subscription.updated');
       await buy().expect(409);
     }
-    // All attempts have failed: Polar makes no more.
-    await tell({ ...subscription, status: 'unpaid' }, 'subscription.revoked');
+    // Polar makes no further attempts after its last one failed.
+    await send({ ...subscription, status: 'unpaid' }, 'subscription.revoked');
     expect(await effectiveOf(path)).toMatchObject({ access: false, reason: 'unpaid' });
     await buy().expect(201);
   });
 
-  it('leads to a plan at Dodo, whose customer is the owner from then on', async () => {
+  it('lead to a plan at Dodo, and link the owner to the new customer', async () => {
     const { id, path } = await createOrganization(t, ada);
     await t.http.post(`${path}/subscription/checkout`).set(ada.auth).send({ tier: 'business', provider: 'dodo' }).expect(201);
     const { subscriptionId } = pay('dodo');
-    await told();
+    await deliverAll();
     expect(await effectiveOf(path)).toMatchObject({ tier: 'business', reason: 'active', seats: { used: 1, limit: 1 } });
     const [customer] = await t.db.rows('SELECT owner_kind, owner_linked FROM billing_customers WHERE owner_id = $1', [id]);
     expect(customer).toEqual({ owner_kind: 'organization', owner_linked: true });
@@ -150,42 +150,42 @@ describe('checkout and portal', () => {
     // Seats follow the members.
     await addMember(t, id, bob);
     expect(await t.app.get(SeatSync).syncAll(new AbortController().signal)).toBe(1);
-    await told();
+    await deliverAll();
     expect(dodo.account.subscription(subscriptionId).quantity).toBe(2);
     expect(await effectiveOf(path)).toMatchObject({ seats: { used: 2, limit: 2 } });
     expect(await t.app.get(SeatSync).syncAll(new AbortController().signal)).toBe(0);
   });
 
-  it('has the seats of one provider follow while another one is away', async () => {
+  it('update the seats at one provider while another one is unavailable', async () => {
     const [away, here] = [await createOrganization(t, ada), await createOrganization(t, ada)];
     const { id: customerId } = polar.account.createCustomer();
     const atPolar = polar.account.subscribe({ productId: team, customerId, seats: 3, metadata: { organizationId: away.id } });
     const { customer_id: payer } = dodo.account.createCustomer();
     const atDodo = dodo.account.subscribe({ productId: business, customerId: payer, quantity: 3, metadata: { organizationId: here.id } });
-    await told();
+    await deliverAll();
     polar.api.faults.push({ status: 503 });
     expect(await t.app.get(SeatSync).syncAll(new AbortController().signal)).toBe(1);
     expect(dodo.account.subscription(atDodo.subscription_id).quantity).toBe(1);
     expect(polar.account.subscription(atPolar.id).seats).toBe(3);
     expect(await t.app.get(SeatSync).syncAll(new AbortController().signal)).toBe(2);
     expect(polar.account.subscription(atPolar.id).seats).toBe(1);
-    await told();
+    await deliverAll();
   });
 
-  it('ends at the provider with its owner, if that was asked for', async () => {
+  it('cancel at the provider when the owner is deleted with that option', async () => {
     const { path } = await createOrganization(t, ada);
     await t.http.post(`${path}/subscription/checkout`).set(ada.auth).send({ tier: 'pro' }).expect(201);
     const { subscriptionId } = pay('polar');
-    await told();
+    await deliverAll();
     const { body } = await t.http.delete(path).set(ada.auth).expect(409);
     expect(body.code).toBe('subscription_active');
-    // The provider is away at first.
+    // The provider is unavailable at first.
     polar.api.faults.push({ status: 503 });
     await t.http.delete(`${path}?cancelSubscription=true`).set(ada.auth).expect(204);
     await until(async () => polar.account.subscription(subscriptionId).status === 'canceled');
   });
 
-  it('makes one checkout of one key', async () => {
+  it('create one checkout for one idempotency key', async () => {
     const { path } = await createOrganization(t, ada);
     const count = polar.account.checkouts.size;
     const open = () => t.http.post(`${path}/subscription/checkout`).set(ada.auth).set('Idempotency-Key', 'buy-1').send({ tier: 'pro' });
@@ -196,7 +196,7 @@ describe('checkout and portal', () => {
     await t.http.post(`${path}/subscription/checkout`).set(ada.auth).set('Idempotency-Key', 'buy-1').send({ tier: 'business' }).expect(422);
   });
 
-  it('says what is wrong with a request', async () => {
+  it('report every invalid field', async () => {
     const { path } = await createOrganization(t, ada);
     const wrong: [body: object, field: string][] = [
       [{}, 'body.tier'],
@@ -218,7 +218,7 @@ describe('checkout and portal', () => {
     await t.http.post(`${path}/subscription/checkout`).set(bob.auth).send({ tier: 'pro' }).expect(404);
   });
 
-  it('says whether a provider is away or refuses, and shows nothing of what it said', async () => {
+  it('report an unavailable or refusing provider without its message', async () => {
     const { path } = await createOrganization(t, ada);
     Object.assign(t.app.get(PolarApi).calls.limits, { timeoutMs: 300 });
     const open = () => t.http.post(`${path}/subscription/checkout`).set(ada.auth).set('Idempotency-Key', 'buy-2').send({ tier: 'pro' });
@@ -231,16 +231,16 @@ describe('checkout and portal', () => {
     const { body, text } = await t.http.post(`${path}/subscription/checkout`).set(ada.auth).send({ tier: 'pro' }).expect(409);
     expect(body.code).toBe('billing_provider_refused');
     expect(text).not.toContain('polar_oat');
-    // What was away is not what the key answers for ever.
+    // The 503 is not stored under the idempotency key.
     await open().expect(201);
   });
 
-  it('is not shown to somebody else: a customer who pays for two owners is managed by neither', async () => {
+  it('refuse the portal of a customer who pays for two owners', async () => {
     const [first, second] = [await createOrganization(t, ada), await createOrganization(t, bob)];
     const customer = polar.account.createCustomer();
     for (const { id } of [first, second])
       polar.account.subscribe({ productId: pro, customerId: customer.id, metadata: { organizationId: id } });
-    await told();
+    await deliverAll();
     expect(await effectiveOf(first.path)).toMatchObject({ tier: 'pro' });
     const { body } = await t.http.post(`${first.path}/subscription/portal`).set(ada.auth).send({}).expect(409);
     expect(body.code).toBe('no_billing_customer');
@@ -248,14 +248,14 @@ describe('checkout and portal', () => {
     const alone = await createOrganization(t, ada);
     const own = polar.account.createCustomer();
     polar.account.subscribe({ productId: pro, customerId: own.id, metadata: { organizationId: alone.id } });
-    await told();
+    await deliverAll();
     await t.http.post(`${alone.path}/subscription/portal`).set(ada.auth).send({}).expect(200);
   });
 
-  it('works for a person as for an organization', async () => {
+  it('work for a user as for an organization', async () => {
     await t.http.post('/v1/subscription/checkout').set(bob.auth).send({ tier: 'pro' }).expect(201);
     pay('polar');
-    await told();
+    await deliverAll();
     expect(await effectiveOf('/v1', bob)).toMatchObject({ tier: 'pro', seats: { used: 1, limit: 500 } });
     await t.http.post('/v1/subscription/portal').set(bob.auth).send({ returnUrl: 'https://app.example.com/' }).expect(200);
     const { body } = await t.http.delete('/v1/users/me').set(bob.auth).expect(409);

@@ -8,7 +8,7 @@ import { BillingApp, PRODUCT } from '../../support/billing/billing-app.js';
 import { addMember } from '../../support/tenants.js';
 import { signUp } from '../../support/people.js';
 
-/** A module as those make it who build upon this application. */
+/** A module as an application on top of this one has it. */
 @Controller('v1/organizations/:organizationId/reports')
 class ReportsController {
   @Get()
@@ -71,7 +71,7 @@ describe('a route that requires a feature', () => {
     return status === 200 ? [status] : [status, body.code as string, body.detail as string];
   }
 
-  it('is for organizations whose plan has it, and names those plans to the others', async () => {
+  it('is open to organizations with the feature in their plan, and names those plans in the refusal', async () => {
     const { admin, id, path } = await billing.newTenant();
     const refusal = 'The plan Free does not include "usage_export". It is part of Pro and Business.';
     expect(await answerTo(`${path}/reports`, admin.auth)).toEqual([402, 'plan_required', refusal]);
@@ -82,13 +82,13 @@ describe('a route that requires a feature', () => {
       'plan_required',
       'The plan Pro does not include "priority_support". It is part of Business.',
     ]);
-    await billing.tellPolar('subscription.updated', { ...bought, product_id: PRODUCT.business });
+    await billing.emitPolar('subscription.updated', { ...bought, product_id: PRODUCT.business });
     expect(await answerTo(`${path}/reports/urgent`, admin.auth)).toEqual([200]);
-    await billing.tellPolar('subscription.revoked', { ...bought, status: 'unpaid' });
+    await billing.emitPolar('subscription.revoked', { ...bought, status: 'unpaid' });
     expect(await answerTo(`${path}/reports`, admin.auth)).toEqual([402, 'plan_required', refusal]);
   });
 
-  it('goes by the organization’s plan and not by that of whoever calls, and the other way round', async () => {
+  it('checks the plan of the organization or user that owns the resource', async () => {
     const { admin, id, path } = await billing.newTenant();
     await billing.buyAtPolar({ metadata: { userId: admin.id } });
     expect((await answerTo(`${path}/reports`, admin.auth))[0]).toBe(402);
@@ -100,7 +100,7 @@ describe('a route that requires a feature', () => {
     expect((await answerTo('/v1/own-reports', member.auth))[0]).toBe(402);
   });
 
-  it('goes by the plan of the organization whose key calls', async () => {
+  it('checks the plan of the organization that owns the API key', async () => {
     const { admin, id, path } = await billing.newTenant();
     const { body } = await billing.t.http
       .post(`${path}/api-keys`)
@@ -113,7 +113,7 @@ describe('a route that requires a feature', () => {
     expect(await answerTo(`${path}/reports`, key)).toEqual([200]);
   });
 
-  it('first asks who calls, and whether they may', async () => {
+  it('checks authentication and permission first', async () => {
     const { path } = await billing.newTenant();
     const outsider = await signUp(billing.t);
     expect((await answerTo(`${path}/reports`, outsider.auth))[0]).toBe(404);
@@ -123,14 +123,14 @@ describe('a route that requires a feature', () => {
     expect(await answerTo('/v1/own-reports/open', {})).toEqual([200]);
   });
 
-  it('that no plan has is for nobody, which it says', async () => {
+  it('is refused everywhere when no plan has the feature, and the refusal says so', async () => {
     const { admin, id, path } = await billing.newTenant();
     await billing.buyAtPolar({ metadata: { organizationId: id }, product_id: PRODUCT.business });
     const refusal = 'The plan Business does not include "of_no_plan". No plan includes it.';
     expect(await answerTo(`${path}/reports/none`, admin.auth)).toEqual([402, 'plan_required', refusal]);
   });
 
-  it('says so in the document', async () => {
+  it('documents the refusal in OpenAPI', async () => {
     const { body } = await billing.t.http.get('/openapi.json').expect(200);
     const { responses } = body.paths['/v1/own-reports'].get;
     expect(JSON.stringify(responses['402'])).toContain('plan_required');

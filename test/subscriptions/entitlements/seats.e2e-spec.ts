@@ -29,7 +29,7 @@ describe('seats', () => {
     rmSync(folder, { recursive: true });
   });
 
-  /** People with an invitation each, who have not answered yet; for a while the organization had seats for all. */
+  /** Invites people who have not answered yet, while the organization has a larger plan. */
   async function invited(organizationId: string, count: number): Promise<{ person: SignedInPerson; accept: string }[]> {
     const { body: grant } = await t.http.post('/v1/subscriptions').set(operator.auth).send({ organizationId, tier: 'pro' }).expect(201);
     const guests = await invite(organizationId, count);
@@ -57,7 +57,7 @@ describe('seats', () => {
     return body.seats;
   }
 
-  it('are never more than the plan has, however many come for the last ones at once', async () => {
+  it('never exceed the plan when several people join at once', async () => {
     const { id } = await createOrganization(t, ada);
     const guests = await invited(id, FREE_SEATS + 3);
     const answers = await Promise.all(guests.map(({ person, accept }) => t.http.post(accept).set(person.auth).send({})));
@@ -68,13 +68,13 @@ describe('seats', () => {
     const { body } = await t.http.post(refused.accept).set(refused.person.auth).send({}).expect(402);
     expect(body.detail).toMatch(/All 5 seats of the plan Free are taken/);
 
-    // The invitation is as it was: a larger plan lets them in.
+    // The invitation stays pending, and works after an upgrade.
     await t.http.post('/v1/subscriptions').set(operator.auth).send({ organizationId: id, tier: 'pro' }).expect(201);
     await t.http.post(refused.accept).set(refused.person.auth).send({}).expect(200);
     expect(await seatsOf(id)).toEqual({ used: FREE_SEATS + 1, limit: 500 });
   });
 
-  it('are one where a plan has none: somebody has to be there who can buy more', async () => {
+  it('always allow one member, so that someone can buy more', async () => {
     const plans = new PlanFile({ free: { seats: 0 } });
     const none = await startTestApp({ PLANS_FILE: plans.path }, t.db);
     try {
@@ -89,7 +89,7 @@ describe('seats', () => {
     }
   });
 
-  it('that an operator granted are a cap, too', async () => {
+  it('of a grant are a limit too', async () => {
     const { id } = await createOrganization(t, ada);
     const [first, second] = await invited(id, 2);
     await t.http.post('/v1/subscriptions').set(operator.auth).send({ organizationId: id, tier: 'business', seats: 2 }).expect(201);
@@ -97,7 +97,7 @@ describe('seats', () => {
     await t.http.post(second!.accept).set(second!.person.auth).send({}).expect(402);
   });
 
-  it('that are bought follow the members', async () => {
+  it('of a renewing subscription follow the number of members', async () => {
     const { id } = await createOrganization(t, ada);
     await t.db.rows(
       `INSERT INTO subscriptions (id, provider, provider_subscription_id, owner_kind, owner_id, product_id, status, current_period_end, seats)

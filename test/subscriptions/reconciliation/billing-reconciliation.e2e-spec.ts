@@ -7,7 +7,7 @@ import { startTestApp } from '../../support/app.js';
 import {
   type BillingSide,
   BillingWorld,
-  keepTime,
+  useClock,
   type ProviderName,
   startDodoSide,
   startPolarSide,
@@ -33,7 +33,7 @@ async function reconcile(options: ReconciliationOptions = {}, on: NestExpressApp
   );
 }
 
-/** Compared without a repair, nothing changes; repaired, the next comparison finds nothing. */
+/** A comparison without repair changes nothing, and a comparison after the repair finds nothing. */
 async function expectRepaired(differences: string[]): Promise<void> {
   const before = await world.rows();
   expect((await reconcile()).toSorted()).toEqual(differences.toSorted());
@@ -70,8 +70,8 @@ describe.each<ProviderName>(['polar', 'dodo'])('reconciliation with %s', (name) 
     side = world.side(name);
   });
 
-  /** Told of each call for one by its id after the list; before that it is only asked whose account this is. */
-  const onAsked = (id: string, action: (count: number) => void | Promise<void>) => {
+  /** Runs an action at each request for one subscription after the list; earlier requests only check the account. */
+  const onRequestFor = (id: string, action: (count: number) => void | Promise<void>) => {
     let count: number | undefined;
     side.control.onCall = async (call) => {
       if (call.includes('page')) count = 0;
@@ -79,44 +79,44 @@ describe.each<ProviderName>(['polar', 'dodo'])('reconciliation with %s', (name) 
     };
   };
 
-  it('finds nothing where all is the same, whatever became of it', async () => {
+  it('finds no difference between equal states', async () => {
     const [, ends, ended, failing] = [side.subscribe(), side.subscribe({ seats: 3 }), side.subscribe(), side.subscribe()];
     side.cancel(ends, 'period end');
     side.cancel(ended, 'now');
     side.setCard(failing, 'fails');
     world.clock.advance({ days: 32 });
     side.tick();
-    await world.hear(side);
+    await world.deliverNew(side);
     const before = await world.rows();
     expect(await reconcile()).toEqual([]);
     expect(await reconcile({ fix: true })).toEqual([]);
     expect(await world.rows()).toEqual(before);
   });
 
-  it('brings in what was never told, and what is told of it after all changes nothing', async () => {
+  it('creates a missing subscription, and its late events change nothing', async () => {
     const id = side.subscribe({ seats: 2, metadata: { organizationId: 'org_1' } });
-    const lost = world.miss(side);
+    const lost = world.loseNew(side);
     world.clock.advance({ minutes: 2 });
     await expectRepaired([`missing ${name} subscription ${id}`]);
     expect(await world.row(id)).toMatchObject({ status: 'active', seats: 2, owner_claims: ['organization:org_1'] });
-    for (const event of lost) await world.tell(side, event);
+    for (const event of lost) await world.apply(side, event);
     expect(await reconcile()).toEqual([]);
   });
 
-  it('leaves alone what has just begun: its events are under way', async () => {
+  it('ignores a subscription in its first minutes, because its events may be on their way', async () => {
     side.subscribe();
-    world.miss(side);
+    world.loseNew(side);
     expect(await reconcile({ fix: true })).toEqual([]);
   });
 
-  it('makes up for each change that was not told', async () => {
+  it('repairs every change without an event', async () => {
     const [ends, ended, seats] = [side.subscribe(), side.subscribe(), side.subscribe({ seats: 2 })];
-    await world.hear(side);
+    await world.deliverNew(side);
     world.clock.advance({ days: 1 });
     side.cancel(ends, 'period end');
     side.cancel(ended, 'now');
     side.setSeats(seats, 5);
-    const lost = world.miss(side);
+    const lost = world.loseNew(side);
     expect((await reconcile()).map((one) => one.split(' (')[0])).toEqual(
       expect.arrayContaining([ends, ended, seats].map((id) => `stale ${name} subscription ${id}`)),
     );
@@ -125,13 +125,13 @@ describe.each<ProviderName>(['polar', 'dodo'])('reconciliation with %s', (name) 
     expect(await world.row(ends)).toMatchObject({ status: 'active', cancel_at_period_end: true });
     expect(await world.row(ended)).toMatchObject({ status: 'canceled' });
     expect(await world.row(seats)).toMatchObject({ seats: 5 });
-    for (const event of lost) await world.tell(side, event);
+    for (const event of lost) await world.apply(side, event);
     expect(await reconcile()).toEqual([]);
   });
 
-  it('puts right what was changed by hand, field by field', async () => {
+  it('repairs every field that was changed by hand', async () => {
     const id = side.subscribe({ seats: 2 });
-    await world.hear(side);
+    await world.deliverNew(side);
     const { updated_at: _, confirmed_at: __, ...right } = await world.row(id);
     for (const [field, change] of CHANGED_BY_HAND) {
       await world.db.rows(`UPDATE subscriptions SET ${change}`);
@@ -141,56 +141,56 @@ describe.each<ProviderName>(['polar', 'dodo'])('reconciliation with %s', (name) 
     }
   });
 
-  it('ends what the provider does not have, and keeps what has just come', async () => {
+  it('ends a subscription that the provider does not have, but not in its first minute', async () => {
     side.subscribe();
-    await world.hear(side);
-    const ghost = await world.insertGhost(name);
-    await world.insertGhost(name, { status: 'canceled' });
-    await world.insertGhost(name, { createdAt: world.clock.now() });
-    await expectRepaired([`extra ${name} subscription ${ghost}`]);
-    expect(await world.row(ghost)).toMatchObject({ status: 'canceled', ended_at: world.clock.now(), check_at: null });
-    expect(await world.db.rows(`SELECT action FROM audit_log WHERE target_id = $1`, [(await world.row(ghost))['id']])).toEqual([
+    await world.deliverNew(side);
+    const unknown = await world.insertUnknown(name);
+    await world.insertUnknown(name, { status: 'canceled' });
+    await world.insertUnknown(name, { createdAt: world.clock.now() });
+    await expectRepaired([`extra ${name} subscription ${unknown}`]);
+    expect(await world.row(unknown)).toMatchObject({ status: 'canceled', ended_at: world.clock.now(), check_at: null });
+    expect(await world.db.rows(`SELECT action FROM audit_log WHERE target_id = $1`, [(await world.row(unknown))['id']])).toEqual([
       { action: 'subscription.updated' },
     ]);
   });
 
-  it('lets an event win that comes while it is being compared', async () => {
+  it('does not overwrite an event that arrives during the comparison', async () => {
     const id = side.subscribe({ seats: 2 });
-    await world.hear(side);
+    await world.deliverNew(side);
     world.clock.advance({ minutes: 1 });
     side.setSeats(id, 3);
-    world.miss(side);
-    onAsked(id, async (count) => {
+    world.loseNew(side);
+    onRequestFor(id, async (count) => {
       if (count > 1) return;
       world.clock.advance({ minutes: 1 });
       side.setSeats(id, 4);
-      await world.hear(side);
+      await world.deliverNew(side);
     });
     expect(await reconcile({ fix: true })).toHaveLength(1);
     expect(await world.row(id)).toMatchObject({ seats: 4 });
     expect(await reconcile()).toEqual([]);
   });
 
-  it('does not end what an event has just told of', async () => {
+  it('does not end a subscription with a new event', async () => {
     side.subscribe();
-    await world.hear(side);
-    const ghost = await world.insertGhost(name);
-    onAsked(ghost, async (count) => {
+    await world.deliverNew(side);
+    const unknown = await world.insertUnknown(name);
+    onRequestFor(unknown, async (count) => {
       if (count === 2)
-        await world.db.rows(`UPDATE subscriptions SET event_id = 'just come', seats = 9 WHERE provider_subscription_id = $1`, [ghost]);
+        await world.db.rows(`UPDATE subscriptions SET event_id = 'just come', seats = 9 WHERE provider_subscription_id = $1`, [unknown]);
       if (count > 2) side.faults.push({ status: 503 });
     });
     await expect(reconcile({ fix: true })).rejects.toThrow('503');
-    expect(await world.row(ghost)).toMatchObject({ status: 'active', seats: 9 });
+    expect(await world.row(unknown)).toMatchObject({ status: 'active', seats: 9 });
   });
 
-  it('tells of what it cannot read, leaves it, and goes on', async () => {
+  it('reports a subscription that cannot be read, leaves it unchanged, and continues', async () => {
     const [first, second] = [side.subscribe(), side.subscribe()];
-    world.miss(side);
+    world.loseNew(side);
     world.clock.advance({ minutes: 2 });
-    const answered = JSON.stringify({ ...side.shown(first), status: 'asleep' });
-    const isAsked = (call: string) => call.startsWith('GET') && call.includes(first);
-    side.control.onCall = (call) => void (isAsked(call) && side.faults.push({ status: 200, body: answered }));
+    const answered = JSON.stringify({ ...side.apiResponse(first), status: 'asleep' });
+    const isRequestFor = (call: string) => call.startsWith('GET') && call.includes(first);
+    side.control.onCall = (call) => void (isRequestFor(call) && side.faults.push({ status: 200, body: answered }));
     expect((await reconcile({ fix: true })).toSorted()).toEqual(
       [
         `missing ${name} subscription ${first} (Missing, or not what it should be: status)`,
@@ -199,13 +199,13 @@ describe.each<ProviderName>(['polar', 'dodo'])('reconciliation with %s', (name) 
     );
   });
 
-  it('keeps what it has repaired when the provider goes away, and goes on the next time', async () => {
+  it('keeps its repairs when the provider becomes unavailable, and continues at the next run', async () => {
     const ids = [side.subscribe(), side.subscribe(), side.subscribe()];
-    world.miss(side);
+    world.loseNew(side);
     world.clock.advance({ minutes: 2 });
-    let asked = 0;
+    let requests = 0;
     side.control.onCall = (call) => {
-      if (call.startsWith('GET') && ids.some((id) => call.includes(id)) && (asked += 1) > 2) side.faults.push({ status: 503 });
+      if (call.startsWith('GET') && ids.some((id) => call.includes(id)) && (requests += 1) > 2) side.faults.push({ status: 503 });
     };
     await expect(reconcile({ fix: true })).rejects.toMatchObject({ provider: name, status: 503 });
     expect(await world.db.rows('SELECT FROM subscriptions')).toHaveLength(1);
@@ -216,13 +216,13 @@ describe.each<ProviderName>(['polar', 'dodo'])('reconciliation with %s', (name) 
 });
 
 describe('reconciliation with billing providers', () => {
-  it('does not write an answer that is older than an event', async () => {
+  it('does not apply an API response that is older than the last event', async () => {
     const id = world.polar.subscribe({ seats: 2 });
-    const stale = JSON.stringify(world.polar.shown(id));
+    const stale = JSON.stringify(world.polar.apiResponse(id));
     world.clock.advance({ minutes: 1 });
     world.polar.setSeats(id, 3);
-    await world.hear(world.polar);
-    // A replica that lags behind, and says so by the time of the last change that it knows.
+    await world.deliverNew(world.polar);
+    // A stale replica, which shows an older modification time.
     const lag = () => world.polar.faults.push({ status: 200, body: stale });
     world.polar.control.onCall = (call) => void (call.includes(id) && lag());
     await world.db.rows('UPDATE subscriptions SET amount = 1');
@@ -233,52 +233,52 @@ describe('reconciliation with billing providers', () => {
     expect(await world.row(id)).toEqual(before);
   });
 
-  it('compares the end of a fixed term, which Dodo’s lists leave out, where one is asked for by itself', async () => {
+  it('compares the end of a fixed term, which Dodo’s lists omit, only with the single subscription', async () => {
     const [listed, unlisted] = [world.dodo.subscribe(), world.dodo.subscribe()];
-    await world.hear(world.dodo);
+    await world.deliverNew(world.dodo);
     await world.db.rows(`UPDATE subscriptions SET ends_at = '2001-01-01'`);
     expect(await reconcile()).toEqual([]);
-    world.dodo.faults.push({ status: 200, body: JSON.stringify({ items: [world.dodo.shown(listed)] }) });
+    world.dodo.faults.push({ status: 200, body: JSON.stringify({ items: [world.dodo.apiResponse(listed)] }) });
     expect(await reconcile()).toEqual([`stale dodo subscription ${listed} (endsAt)`, `stale dodo subscription ${unlisted} (endsAt)`]);
   });
 
-  it('does not take a guess for the end of a grace', async () => {
+  it('does not replace the known end of a grace period with an estimate', async () => {
     const id = world.dodo.subscribe();
     world.dodo.setCard(id, 'fails');
     world.clock.advance({ days: 32 });
     world.dodo.tick();
-    await world.hear(world.dodo);
-    const { past_due_until: told } = await world.row(id);
+    await world.deliverNew(world.dodo);
+    const { past_due_until: knownEnd } = await world.row(id);
     await world.db.rows(`UPDATE subscriptions SET seats = 7`);
     await expectRepaired([`stale dodo subscription ${id} (seats)`]);
-    expect(await world.row(id)).toMatchObject({ status: 'past_due', past_due_until: told });
+    expect(await world.row(id)).toMatchObject({ status: 'past_due', past_due_until: knownEnd });
   });
 
-  it('takes a guess where what was told is the end of an earlier grace', async () => {
+  it('replaces the end of an earlier grace period with an estimate', async () => {
     const id = world.dodo.subscribe();
-    const stumble = (days: number) => {
+    const failPaymentAfter = (days: number) => {
       world.dodo.setCard(id, 'fails');
       world.clock.advance({ days });
       world.dodo.tick();
     };
-    stumble(32);
-    await world.hear(world.dodo);
-    const { past_due_until: told } = await world.row(id);
+    failPaymentAfter(32);
+    await world.deliverNew(world.dodo);
+    const { past_due_until: knownEnd } = await world.row(id);
     world.dodo.setCard(id, 'works');
     world.clock.advance({ days: 3 });
     world.dodo.tick();
-    stumble(26);
+    failPaymentAfter(26);
     expect(world.dodo.statusOf(id)).toBe('past_due');
-    world.miss(world.dodo);
+    world.loseNew(world.dodo);
     await expectRepaired([`stale dodo subscription ${id} (currentPeriodStart, currentPeriodEnd, pastDueUntil)`]);
     const { past_due_until: until, current_period_end: end } = await world.row(id);
     expect(until).toEqual(new Date((end as Date).getTime() + 7 * 86_400_000));
-    expect(until).not.toEqual(told);
+    expect(until).not.toEqual(knownEnd);
   });
 
-  it('compares with both, or with the one that is named', async () => {
+  it('compares both providers, or the selected one', async () => {
     const [polar, dodo] = sides().map((side) => side.subscribe());
-    sides().map((side) => world.miss(side));
+    sides().map((side) => world.loseNew(side));
     world.clock.advance({ minutes: 2 });
     expect(await reconcile()).toEqual([`missing polar subscription ${polar}`, `missing dodo subscription ${dodo}`]);
     expect(await reconcile({ only: 'dodo' })).toEqual([`missing dodo subscription ${dodo}`]);
@@ -288,45 +288,45 @@ describe('reconciliation with billing providers', () => {
     await unconfigured.close();
   });
 
-  it('leaves grants alone', async () => {
+  it('ignores grants', async () => {
     await world.db.rows(
       `INSERT INTO subscriptions (id, provider, tier, status, created_at) VALUES (gen_random_uuid(), 'manual', 'pro', 'active', '2001-01-01')`,
     );
     expect(await reconcile({ fix: true })).toEqual([]);
   });
 
-  describe('with a key to another account', () => {
-    const strangers = async () => {
+  describe('with a key for another account', () => {
+    const startOtherAccount = async () => {
       const [polar, dodo] = [await startPolarSide(world.clock, 2), await startDodoSide(world.clock, 2)];
       const app = await world.open({ ...polar.environment, ...dodo.environment });
       return { polar, dodo, app, close: () => Promise.all([app.close(), polar.close(), dodo.close()]) };
     };
 
-    it('repairs nothing, however few there are, unless it is forced to', async () => {
-      const there = await strangers();
+    it('repairs nothing, however few subscriptions there are, unless forced', async () => {
+      const other = await startOtherAccount();
       world.polar.subscribe();
-      await world.hear(world.polar);
-      there.polar.subscribe();
+      await world.deliverNew(world.polar);
+      other.polar.subscribe();
       world.clock.advance({ minutes: 2 });
       const before = await world.rows();
-      await expect(reconcile({ fix: true }, there.app)).rejects.toThrow('polar knows none of our subscriptions');
+      await expect(reconcile({ fix: true }, other.app)).rejects.toThrow('polar knows none of our subscriptions');
       expect(await world.rows()).toEqual(before);
-      expect(await reconcile({}, there.app)).toHaveLength(2);
-      expect(await reconcile({ fix: true, force: true }, there.app)).toHaveLength(2);
-      expect(await reconcile({ fix: true }, there.app)).toEqual([]);
-      await there.close();
+      expect(await reconcile({}, other.app)).toHaveLength(2);
+      expect(await reconcile({ fix: true, force: true }, other.app)).toHaveLength(2);
+      expect(await reconcile({ fix: true }, other.app)).toEqual([]);
+      await other.close();
     });
 
-    it('ends none of many where most would end, and half is not most', async () => {
+    it('refuses to end most of the subscriptions, and half is not most', async () => {
       for (let count = 0; count < 11; count += 1) world.dodo.subscribe();
-      await world.hear(world.dodo);
+      await world.deliverNew(world.dodo);
       world.clock.advance({ minutes: 2 });
-      for (let count = 0; count < 12; count += 1) await world.insertGhost('dodo');
+      for (let count = 0; count < 12; count += 1) await world.insertUnknown('dodo');
       const before = await world.rows();
       await expect(reconcile({ fix: true })).rejects.toThrow('dodo does not know 12 of our 23 subscriptions: this looks like the key');
       expect(await world.rows()).toEqual(before);
       for (let count = 0; count < 2; count += 1) world.dodo.subscribe();
-      await world.hear(world.dodo);
+      await world.deliverNew(world.dodo);
       world.clock.advance({ minutes: 2 });
       expect(await reconcile({ fix: true })).toHaveLength(12);
       expect(await reconcile()).toEqual([]);
@@ -336,7 +336,7 @@ describe('reconciliation with billing providers', () => {
   describe('as a job', () => {
     const operatorOf = async () => {
       const t = await startTestApp({ ...world.polar.environment, ...world.dodo.environment }, world.db);
-      keepTime(t.app, world.clock);
+      useClock(t.app, world.clock);
       t.app.get(PolarApi).calls.limits.pageSize = 2;
       t.app.get(DodoApi).calls.limits.pageSize = 2;
       return { t, operator: await signUpOperator(t) };
@@ -348,11 +348,11 @@ describe('reconciliation with billing providers', () => {
       await skipJob(world.db, 'reconcile_billing', 86_400);
     });
 
-    it('repairs, and counts what it found', async () => {
+    it('repairs, and counts the differences', async () => {
       world.polar.subscribe();
-      world.miss(world.polar);
+      world.loseNew(world.polar);
       const id = world.dodo.subscribe();
-      await world.hear(world.dodo);
+      await world.deliverNew(world.dodo);
       world.dodo.cancel(id, 'now');
       world.clock.advance({ minutes: 2 });
       const { t, operator } = await operatorOf();
@@ -374,10 +374,10 @@ describe('reconciliation with billing providers', () => {
       }
     });
 
-    it('goes on where it was cut off, and one that is away does not keep it from the other', async () => {
+    it('continues where it stopped, and an unavailable provider does not affect the other one', async () => {
       for (let count = 0; count < 7; count += 1) world.polar.subscribe();
       world.dodo.subscribe();
-      sides().map((side) => world.miss(side));
+      sides().map((side) => world.loseNew(side));
       world.clock.advance({ minutes: 2 });
       const { t, operator } = await operatorOf();
       try {
@@ -399,15 +399,15 @@ describe('reconciliation with billing providers', () => {
       }
     });
 
-    it('goes on among ours, and meets again what was to end', async () => {
+    it('continues in the list of our subscriptions, and finds again the ones to end', async () => {
       world.polar.subscribe();
-      await world.hear(world.polar);
-      const ghosts: string[] = [];
-      for (let count = 0; count < 3; count += 1) ghosts.push(await world.insertGhost('polar'));
+      await world.deliverNew(world.polar);
+      const unknowns: string[] = [];
+      for (let count = 0; count < 3; count += 1) unknowns.push(await world.insertUnknown('polar'));
       const { t, operator } = await operatorOf();
       try {
-        const isAskedAgain = (call: string) => call.includes(ghosts[2]!) && world.polar.calls.some((one) => one.includes('page='));
-        world.polar.control.onCall = (call) => void (isAskedAgain(call) && world.polar.faults.push({ status: 503 }));
+        const isSecondRequest = (call: string) => call.includes(unknowns[2]!) && world.polar.calls.some((one) => one.includes('page='));
+        world.polar.control.onCall = (call) => void (isSecondRequest(call) && world.polar.faults.push({ status: 503 }));
         await expect(runJob(t, operator, 'reconcile_billing')).rejects.toThrow('503');
         expect(await world.db.rows('SELECT phase, position FROM billing_walks')).toEqual([{ phase: 'ours', position: null }]);
         expect(await reconcile({ only: 'dodo' })).toEqual([]);

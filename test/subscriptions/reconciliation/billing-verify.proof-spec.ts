@@ -4,14 +4,14 @@ import { type BillingSide, type ProviderName, startDodoSide, startPolarSide } fr
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { endProcesses, ready, runCommand, startServer, until } from '../../support/processes.js';
 
-const GHOST = '01990000-0000-4000-8000-00000000dead';
+const UNKNOWN_ID = '01990000-0000-4000-8000-00000000dead';
 
 let clock: VirtualClock;
 let polar: BillingSide;
 let dodo: BillingSide;
 let db: TestDatabase;
 beforeEach(async () => {
-  // Nothing is due: only what is compared is asked for.
+  // Nothing is due, so only the comparison makes calls.
   clock = new VirtualClock(Date.now() - 2 * 86_400_000);
   [polar, dodo] = [await startPolarSide(clock), await startDodoSide(clock)];
   db = await createTestDatabase();
@@ -24,21 +24,21 @@ afterEach(async () => {
 
 const environment = () => ({ ...polar.environment, ...dodo.environment });
 
-const ghost = (provider: ProviderName, id: string) =>
+const insertUnknown = (provider: ProviderName, id: string) =>
   db.rows(
     `INSERT INTO subscriptions (id, provider, provider_subscription_id, provider_customer_id, status, created_at)
      VALUES (gen_random_uuid(), $1, $2, 'nobody', 'active', '2026-01-01')`,
     [provider, id],
   );
 
-describe('billing verify, the command', () => {
+describe('the command billing verify', () => {
   const verify = (options: string[] = [], env: Record<string, string> = environment()) =>
     runCommand(['billing', 'verify', ...options], { env: { ...testEnvironment(db.url), ...env } });
 
-  it('prints what differs and exits with 1, until it was repaired', async () => {
+  it('prints the differences and exits with 1 until they are repaired', async () => {
     expect(await verify()).toEqual({ code: 0, output: 'Nothing differs\n' });
     const [first, second] = [polar.subscribe(), dodo.subscribe()];
-    const productOf = (side: BillingSide, id: string) => `${side.name}:${(side.shown(id) as { product_id: string }).product_id}=pro`;
+    const productOf = (side: BillingSide, id: string) => `${side.name}:${(side.apiResponse(id) as { product_id: string }).product_id}=pro`;
     const fixed = () => verify(['--fix'], { ...environment(), BILLING_PRODUCTS: `${productOf(polar, first)},${productOf(dodo, second)}` });
     const missing = `missing polar subscription ${first}\nmissing dodo subscription ${second}\n2 differences (1 missing polar subscription, 1 missing dodo subscription)\n`;
     expect(await verify()).toEqual({ code: 1, output: missing });
@@ -51,16 +51,16 @@ describe('billing verify, the command', () => {
       output: `missing polar subscription ${first} (repaired)\nmissing dodo subscription ${second} (repaired)\n2 differences (1 missing polar subscription, 1 missing dodo subscription); 2 repaired, 0 left\n`,
     });
     await db.rows(`UPDATE subscriptions SET status = 'paused', seats = 9 WHERE provider = 'dodo'`);
-    await ghost('polar', GHOST);
+    await insertUnknown('polar', UNKNOWN_ID);
     expect(await verify()).toEqual({
       code: 1,
-      output: `extra polar subscription ${GHOST}\nstale dodo subscription ${second}: status, seats\n2 differences (1 extra polar subscription, 1 stale dodo subscription)\n`,
+      output: `extra polar subscription ${UNKNOWN_ID}\nstale dodo subscription ${second}: status, seats\n2 differences (1 extra polar subscription, 1 stale dodo subscription)\n`,
     });
     expect(await verify(['--fix'])).toMatchObject({ code: 0, output: expect.stringContaining('; 2 repaired, 0 left\n') });
     expect(await verify()).toEqual({ code: 0, output: 'Nothing differs\n' });
   });
 
-  it('says in a sentence why it cannot, and exits with 2', async () => {
+  it('prints why it cannot run, and exits with 2', async () => {
     expect(await verify([], {})).toEqual({ code: 2, output: 'No billing provider is configured.\n' });
     expect(await verify(['--provider', 'polar'], dodo.environment)).toEqual({
       code: 2,
@@ -72,16 +72,16 @@ describe('billing verify, the command', () => {
     expect(output).not.toContain('polar_oat_wrong');
   });
 
-  it('repairs nothing with the key of another account, unless it is forced to', async () => {
-    await ghost('polar', GHOST);
+  it('repairs nothing with a key for another account, unless forced', async () => {
+    await insertUnknown('polar', UNKNOWN_ID);
     const refused = await verify(['--fix']);
     expect([refused.code, refused.output]).toEqual([2, expect.stringMatching(/^polar knows none of our subscriptions: [^\n]*\n$/)]);
     expect(await verify(['--fix', '--force'])).toMatchObject({ code: 0, output: expect.stringContaining('; 1 repaired, 0 left\n') });
   });
 });
 
-describe('the nightly run', () => {
-  it('goes on in another process where one was killed', async () => {
+describe('the nightly job', () => {
+  it('continues in another process after a kill', async () => {
     const ids = Array.from({ length: 250 }, () => polar.subscribe());
     const pages = () => polar.calls.flatMap((call) => /[?&]page=(\d+)/.exec(call)?.[1] ?? []);
     const stopped = new Promise<void>((resolve) => {

@@ -4,7 +4,7 @@ import { OutboxService } from '../../../src/outbox/outbox.service.js';
 import { RenewalChecks } from '../../../src/subscriptions/reconciliation/renewal-checks.job.js';
 import { SUBSCRIPTION_CANCELLATION } from '../../../src/subscriptions/customers/subscription-owners.service.js';
 import { startTestApp } from '../../support/app.js';
-import { type BillingSide, BillingWorld, keepTime, type ProviderName } from '../../support/billing/billing-world.js';
+import { type BillingSide, BillingWorld, useClock, type ProviderName } from '../../support/billing/billing-world.js';
 import { until } from '../../support/until.js';
 
 let world: BillingWorld;
@@ -22,32 +22,32 @@ async function outcomes(on: NestExpressApplication = world.app): Promise<string[
   return values.map(({ labels, value }) => `${labels['provider']} ${labels['outcome']} ${value}`);
 }
 
-describe.each<ProviderName>(['polar', 'dodo'])('a subscription of %s whose date is over without an event', (name) => {
+describe.each<ProviderName>(['polar', 'dodo'])('the renewal check of a %s subscription', (name) => {
   let side: BillingSide;
   let id: string;
 
   beforeEach(async () => {
     side = world.side(name);
     id = side.subscribe({ seats: 2 });
-    await world.hear(side);
+    await world.deliverNew(side);
   });
 
-  /** A month is over, and nothing is told of it. */
-  const aMonthLater = () => {
+  /** Advances a month, and loses all events of it. */
+  const loseOneMonth = () => {
     world.clock.advance({ days: 32 });
     side.tick();
-    world.miss(side);
+    world.loseNew(side);
   };
 
-  it('is not asked about before', async () => {
+  it('does not run before the date', async () => {
     world.clock.advance({ days: 20 });
     expect(await confirm()).toBe(0);
     expect(side.calls).toEqual([]);
   });
 
-  it('was renewed', async () => {
+  it('records a renewal', async () => {
     const before = await world.row(id);
-    aMonthLater();
+    loseOneMonth();
     expect(await confirm()).toBe(1);
     const row = await world.row(id);
     expect(row).toMatchObject({ status: 'active', confirmed_at: world.clock.now() });
@@ -57,66 +57,66 @@ describe.each<ProviderName>(['polar', 'dodo'])('a subscription of %s whose date 
     expect(await confirm()).toBe(0);
   });
 
-  it('has ended', async () => {
+  it('records the end', async () => {
     side.cancel(id, 'period end');
-    world.miss(side);
-    aMonthLater();
+    world.loseNew(side);
+    loseOneMonth();
     await confirm();
     expect(await world.row(id)).toMatchObject({ status: 'canceled', check_at: null });
   });
 
-  it('was not paid', async () => {
+  it('records a failed payment', async () => {
     side.setCard(id, 'fails');
-    aMonthLater();
+    loseOneMonth();
     await confirm();
     expect(await world.row(id)).toMatchObject({ status: 'past_due', past_due_until: expect.any(Date) });
   });
 
-  it('is as it was: that is written down', async () => {
+  it('records that nothing has changed', async () => {
     world.clock.advance({ days: 2 });
     await world.db.rows('UPDATE subscriptions SET check_at = $1', [world.clock.now()]);
     const { current_period_end: periodEnd, event_at: eventAt, event_id: eventId } = await world.row(id);
     await confirm();
     const row = await world.row(id);
     expect(row).toMatchObject({ status: 'active', current_period_end: periodEnd, confirmed_at: world.clock.now() });
-    // An event of before that comes late must not take it back.
+    // A late older event must not overwrite it.
     if (name === 'polar') expect([row['event_at'], row['event_id']]).toEqual([eventAt, eventId]);
   });
 
-  it('is unknown to its provider: it is over', async () => {
-    const ghost = await world.insertGhost(name, { checkAt: world.clock.now() });
+  it('ends a subscription that the provider does not know', async () => {
+    const unknown = await world.insertUnknown(name, { checkAt: world.clock.now() });
     expect(await confirm()).toBe(1);
-    expect(await world.row(ghost)).toMatchObject({ status: 'canceled', ended_at: world.clock.now(), check_at: null });
+    expect(await world.row(unknown)).toMatchObject({ status: 'canceled', ended_at: world.clock.now(), check_at: null });
     expect(await outcomes()).toEqual([`${name} gone 1`]);
   });
 
-  it('stays when none of ours is known: that is the key of another account', async () => {
+  it('ends nothing when the provider knows none of ours, because the key may belong to another account', async () => {
     await world.db.rows('DELETE FROM subscriptions');
-    const ghosts = [await world.insertGhost(name, { checkAt: world.clock.now() }), await world.insertGhost(name)];
+    const unknowns = [await world.insertUnknown(name, { checkAt: world.clock.now() }), await world.insertUnknown(name)];
     await confirm();
-    for (const ghost of ghosts) expect(await world.row(ghost)).toMatchObject({ status: 'active' });
-    expect(await world.row(ghosts[0]!)).toMatchObject({ check_at: later(300) });
+    for (const unknown of unknowns) expect(await world.row(unknown)).toMatchObject({ status: 'active' });
+    expect(await world.row(unknowns[0]!)).toMatchObject({ check_at: later(300) });
     expect(await outcomes()).toEqual([`${name} unanswered 1`]);
   });
 
-  it('stays when it is the only one, and nothing tells whose key that is', async () => {
+  it('ends nothing when the only subscription is unknown, because the key may belong to another account', async () => {
     await world.db.rows('DELETE FROM subscriptions');
-    const ghost = await world.insertGhost(name, { checkAt: world.clock.now() });
+    const unknown = await world.insertUnknown(name, { checkAt: world.clock.now() });
     await confirm();
-    expect(await world.row(ghost)).toMatchObject({ status: 'active', check_at: later(300) });
+    expect(await world.row(unknown)).toMatchObject({ status: 'active', check_at: later(300) });
     expect(await outcomes()).toEqual([`${name} unanswered 1`]);
   });
 
-  it('stays as it is while its provider is away, and is asked about in five minutes', async () => {
+  it('changes nothing while the provider is unavailable, and runs again in five minutes', async () => {
     for (let count = 0; count < 3; count += 1) side.subscribe();
-    await world.hear(side);
-    aMonthLater();
+    await world.deliverNew(side);
+    loseOneMonth();
     const untouched = async () =>
       (await world.db.rows('SELECT * FROM subscriptions ORDER BY id')).map(({ check_at: _, updated_at: __, ...row }) => row);
     const before = await untouched();
     side.faults.push(...Array.from({ length: 4 }, () => ({ status: 503 })));
     expect(await confirm()).toBe(4);
-    // The first tells that it is away; the others need not be tried.
+    // The first failure shows that the provider is unavailable, so the others are not tried.
     expect(side.calls).toHaveLength(4);
     expect(await untouched()).toEqual(before);
     expect(await world.db.rows('SELECT DISTINCT check_at FROM subscriptions')).toEqual([{ check_at: later(300) }]);
@@ -127,8 +127,8 @@ describe.each<ProviderName>(['polar', 'dodo'])('a subscription of %s whose date 
     expect(await world.db.rows(`SELECT FROM subscriptions WHERE confirmed_at IS NOT NULL`)).toHaveLength(4);
   });
 
-  it('stays as it is while there is no key to its provider', async () => {
-    aMonthLater();
+  it('changes nothing without a key for the provider', async () => {
+    loseOneMonth();
     const unconfigured = await world.open();
     await confirm(unconfigured);
     expect(await world.row(id)).toMatchObject({ status: 'active', confirmed_at: null, check_at: later(300) });
@@ -136,40 +136,40 @@ describe.each<ProviderName>(['polar', 'dodo'])('a subscription of %s whose date 
     await unconfigured.close();
   });
 
-  it('does not keep others waiting that is refused', async () => {
+  it('goes on with other subscriptions when the provider refuses one', async () => {
     side.subscribe();
-    await world.hear(side);
-    aMonthLater();
+    await world.deliverNew(side);
+    loseOneMonth();
     side.faults.push({ status: 400 });
     expect(await confirm()).toBe(2);
     expect((await outcomes()).toSorted()).toEqual([`${name} confirmed 1`, `${name} unanswered 1`]);
   });
 
-  it('stays as it is when it cannot be read', async () => {
-    aMonthLater();
-    side.faults.push({ status: 200, body: JSON.stringify({ ...side.shown(id), status: 'asleep' }) });
+  it('changes nothing when the response cannot be read', async () => {
+    loseOneMonth();
+    side.faults.push({ status: 200, body: JSON.stringify({ ...side.apiResponse(id), status: 'asleep' }) });
     await confirm();
     expect(await world.row(id)).toMatchObject({ status: 'active', confirmed_at: null, check_at: later(3600) });
     expect(await outcomes()).toEqual([`${name} unreadable 1`]);
   });
 
-  it('follows the event that comes while it is asked about', async () => {
-    aMonthLater();
+  it('does not overwrite an event that arrives during the check', async () => {
+    loseOneMonth();
     side.control.onCall = async () => {
       side.control.onCall = undefined;
       world.clock.advance({ minutes: 1 });
       side.setSeats(id, 9);
-      await world.hear(side);
+      await world.deliverNew(side);
     };
     await confirm();
     expect(await world.row(id)).toMatchObject({ seats: 9, confirmed_at: null });
     expect(await outcomes()).toEqual([`${name} overtaken 1`]);
   });
 
-  it('is asked about by one of several replicas', async () => {
+  it('runs once for each subscription on several replicas', async () => {
     for (let count = 0; count < 24; count += 1) side.subscribe();
-    await world.hear(side);
-    aMonthLater();
+    await world.deliverNew(side);
+    loseOneMonth();
     const other = await world.open(side.environment);
     const counts = await Promise.all([confirm(), confirm(other)]);
     expect(counts[0] + counts[1]).toBe(25);
@@ -177,49 +177,51 @@ describe.each<ProviderName>(['polar', 'dodo'])('a subscription of %s whose date 
     await other.close();
   });
 
-  it('is asked about again in an hour by whoever is there, when the process died that did', async () => {
-    aMonthLater();
-    const asked = new Promise<void>((resolve) => {
+  it('runs again after an hour when its process dies', async () => {
+    loseOneMonth();
+    const requested = new Promise<void>((resolve) => {
       side.control.onCall = () => {
         side.control.onCall = undefined;
         side.faults.push('hang');
         resolve();
       };
     });
-    const dying = new AbortController();
-    const claimed = world.app.get(RenewalChecks).confirmDue(dying.signal);
-    await asked;
+    const stopping = new AbortController();
+    const claimed = world.app.get(RenewalChecks).confirmDue(stopping.signal);
+    await requested;
     expect(await world.row(id)).toMatchObject({ check_at: later(3600) });
     expect(await confirm()).toBe(0);
     world.clock.advance({ hours: 1 });
     expect(await confirm()).toBe(1);
     expect(await world.row(id)).toMatchObject({ confirmed_at: world.clock.now() });
-    // What a stop gives back was taken by another one meanwhile.
+    // The check was leased again meanwhile, so the stopped run must not release it.
     const { check_at: checkAt } = await world.row(id);
-    dying.abort(new Error('enough'));
+    stopping.abort(new Error('enough'));
     await claimed;
     expect(await world.row(id)).toMatchObject({ check_at: checkAt });
   });
 });
 
-describe('a subscription that nobody is there any more to pay for', () => {
-  it.each<ProviderName>(['polar', 'dodo'])('is ended at %s, however often it takes', async (name) => {
+describe('a subscription of a deleted owner', () => {
+  it.each<ProviderName>(['polar', 'dodo'])('is canceled at %s, with retries', async (name) => {
     const side = world.side(name);
-    const [id, over] = [side.subscribe(), side.subscribe()];
-    side.cancel(over, 'now');
-    await world.hear(side);
-    await world.db.rows('UPDATE subscriptions SET end_requested_at = now() WHERE provider_subscription_id = ANY ($1)', [[id, over]]);
+    const [id, endedId] = [side.subscribe(), side.subscribe()];
+    side.cancel(endedId, 'now');
+    await world.deliverNew(side);
+    await world.db.rows('UPDATE subscriptions SET end_requested_at = now() WHERE provider_subscription_id = ANY ($1)', [[id, endedId]]);
     const t = await startTestApp(side.environment, world.db);
-    keepTime(t.app, world.clock);
+    useClock(t.app, world.clock);
     try {
       side.faults.push({ status: 503 });
-      for (const providerSubscriptionId of [over, id])
+      for (const providerSubscriptionId of [endedId, id])
         await t.app.get(OutboxService).enqueue(SUBSCRIPTION_CANCELLATION, { provider: name, providerSubscriptionId });
       await until(async () => {
         await world.db.rows('UPDATE outbox SET next_attempt_at = now() WHERE done_at IS NULL AND attempts > 0');
         return (await world.db.rows('SELECT FROM outbox WHERE done_at IS NULL')).length === 0;
       });
-      expect([id, over].map((one) => side.statusOf(one))).toEqual(name === 'polar' ? ['canceled', 'canceled'] : ['cancelled', 'cancelled']);
+      expect([id, endedId].map((one) => side.statusOf(one))).toEqual(
+        name === 'polar' ? ['canceled', 'canceled'] : ['cancelled', 'cancelled'],
+      );
     } finally {
       await t.close();
     }

@@ -6,8 +6,8 @@ import type { ProvidersWorld } from '../providers-world.js';
 
 const now = { now: () => new Date() };
 
-/** All of several histories in one account, in which nothing happens any more. */
-class PolarOfAll extends PolarAccount {
+/** The final state of several histories in one account; no scheduled change runs any more. */
+class CombinedPolarAccount extends PolarAccount {
   constructor(worlds: ProvidersWorld[]) {
     super({ clock: now });
     for (const { polar } of worlds) {
@@ -20,7 +20,7 @@ class PolarOfAll extends PolarAccount {
   protected override *dues() {}
 }
 
-class DodoOfAll extends DodoAccount {
+class CombinedDodoAccount extends DodoAccount {
   constructor(worlds: ProvidersWorld[]) {
     super({ clock: now });
     for (const { dodo } of worlds) {
@@ -32,10 +32,10 @@ class DodoOfAll extends DodoAccount {
   protected override *dues() {}
 }
 
-/** The providers' APIs as they are after these histories, and how a process finds them. */
+/** Starts the providers' APIs with the final state of these histories, and returns the environment of a process that uses them. */
 export async function startBillingApis(worlds: ProvidersWorld[]) {
-  const polar = await startPolarApiSimulator({ account: new PolarOfAll(worlds) });
-  const dodo = await startDodoApiSimulator({ account: new DodoOfAll(worlds) });
+  const polar = await startPolarApiSimulator({ account: new CombinedPolarAccount(worlds) });
+  const dodo = await startDodoApiSimulator({ account: new CombinedDodoAccount(worlds) });
   return {
     environment: {
       POLAR_ACCESS_TOKEN: polar.accessToken,

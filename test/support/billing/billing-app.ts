@@ -3,7 +3,7 @@ import type { EffectiveSubscriptionResponse, PaymentResponse } from '../../../sr
 import { microsOf, polarTime } from '../../simulators/virtual-time.js';
 import type { TestApp } from '../app.js';
 import { ClerkApp } from '../clerk/clerk-app.js';
-import { settled } from '../clerk/clerk-deliveries.js';
+import { untilProcessed } from '../clerk/clerk-deliveries.js';
 import { CLERK_WEBHOOK_SECRET, deliver, newMessageId } from '../clerk/clerk-events.js';
 import { dodoEvent, dodoSubscription, type DodoSubscription } from './dodo-events.js';
 import { type SignedInPerson, signUp } from '../people.js';
@@ -12,10 +12,10 @@ import { createOrganization } from '../tenants.js';
 
 const DAY_MS = 86_400_000;
 
-/** What every provider signs with here. */
+/** The webhook secret of every provider. */
 export const BILLING_SECRET = CLERK_WEBHOOK_SECRET;
 
-/** What the plans know; any other product is in none. */
+/** The products of `BILLING_PRODUCTS`; any other product is unknown. */
 export const PRODUCT = { pro: 'a-pro-product', business: 'a-business-product' } as const;
 
 export const BILLING_ENVIRONMENT = {
@@ -26,7 +26,7 @@ export const BILLING_ENVIRONMENT = {
     .join(','),
 };
 
-/** So many days from now, the way providers write it. */
+/** A time in `days` days, in the providers' format. */
 export function inDays(days: number): string {
   return new Date(Date.now() + days * DAY_MS).toISOString();
 }
@@ -40,7 +40,7 @@ type Provider = 'polar' | 'dodo';
 export type PolarSubscription = ReturnType<typeof polarSubscription>;
 type PolarGiven = Parameters<typeof polarSubscription>[0];
 
-/** The application beside Clerk, Polar and Dodo, which tell it what happens, and an operator who looks. */
+/** The application with simulated Clerk, Polar and Dodo events, and an operator. */
 export class BillingApp {
   private constructor(readonly clerk: ClerkApp) {}
 
@@ -60,17 +60,17 @@ export class BillingApp {
     await this.clerk.close();
   }
 
-  /** When the next event happens: a second after the one before. */
+  /** The time of the next event, one second after the previous one. */
   tick(): string {
     return polarTime(microsOf(new Date(this.clerk.tick())));
   }
 
-  /** Tells of something that happens now, and waits until it has had its effect; answers the message's id. */
-  async tellPolar(type: string, data: object, at = this.tick()): Promise<string> {
+  /** Delivers an event with the current time, waits until it is processed, and returns its message id. */
+  async emitPolar(type: string, data: object, at = this.tick()): Promise<string> {
     return this.deliver('polar', polarEvent(type, data, { at }));
   }
 
-  async tellDodo(type: string, data: object, at = this.tick()): Promise<string> {
+  async emitDodo(type: string, data: object, at = this.tick()): Promise<string> {
     return this.deliver('dodo', dodoEvent(type, data, { at }));
   }
 
@@ -78,37 +78,37 @@ export class BillingApp {
     const body = typeof event === 'string' ? event : JSON.stringify(event);
     const { status } = await deliver(this.t.url, body, { id, provider });
     if (status !== 202) throw new Error(`${body.slice(0, 200)} was answered with ${status}`);
-    await settled({ db: this.t.db, urls: () => [this.t.url] });
+    await untilProcessed({ db: this.t.db, urls: () => [this.t.url] });
     return id;
   }
 
-  /** Has somebody buy at Polar, for whoever the metadata says. */
+  /** Buys a subscription at Polar for the owner in the metadata. */
   async buyAtPolar({ externalId = null, ...given }: PolarGiven & { externalId?: string | null } = {}): Promise<PolarSubscription> {
     const customer = given.customer ?? polarCustomer({ external_id: externalId, ...(given.customer_id && { id: given.customer_id }) });
     const subscription = polarSubscription({ product_id: PRODUCT.pro, ...given, customer });
-    await this.tellPolar('subscription.updated', subscription);
+    await this.emitPolar('subscription.updated', subscription);
     return subscription;
   }
 
   async buyAtDodo(given: Partial<DodoSubscription> = {}): Promise<DodoSubscription> {
     const subscription = dodoSubscription({ product_id: PRODUCT.pro, ...given });
-    await this.tellDodo('subscription.active', subscription);
+    await this.emitDodo('subscription.active', subscription);
     return subscription;
   }
 
-  /** Somebody new who is signed in, and their organization. */
+  /** A new organization with its admin. */
   async newTenant(): Promise<{ admin: SignedInPerson; id: string; path: string }> {
     const admin = await signUp(this.t);
     return { admin, ...(await createOrganization(this.t, admin)) };
   }
 
-  /** What a user may use themselves. */
-  async ownState({ auth }: Pick<SignedInPerson, 'auth'>): Promise<Effective> {
+  /** The effective subscription of a user. */
+  async userSubscription({ auth }: Pick<SignedInPerson, 'auth'>): Promise<Effective> {
     return (await this.t.http.get('/v1/subscription').set(auth).expect(200)).body as Effective;
   }
 
-  /** What an organization may use, as an operator sees it. */
-  async stateOf(organizationId: string): Promise<Effective> {
+  /** The effective subscription of an organization, as an operator sees it. */
+  async organizationSubscription(organizationId: string): Promise<Effective> {
     const { body } = await this.t.http.get(`/v1/organizations/${organizationId}/subscription`).set(this.operator.auth).expect(200);
     return body as Effective;
   }
@@ -123,12 +123,12 @@ export class BillingApp {
     return body.data as Listed[];
   }
 
-  /** One that a provider told of, as an operator sees it. */
+  /** A subscription by the provider's id, as an operator sees it. */
   async find(providerSubscriptionId: string): Promise<Listed | undefined> {
     return (await this.list()).find((one) => one.providerSubscriptionId === providerSubscriptionId);
   }
 
-  /** Ours, by the provider's. */
+  /** Our id of a subscription, by the provider's id. */
   async idOf(providerSubscriptionId: string): Promise<string> {
     const [row] = await this.t.db.rows<{ id: string }>('SELECT id FROM subscriptions WHERE provider_subscription_id = $1', [
       providerSubscriptionId,
@@ -136,14 +136,14 @@ export class BillingApp {
     return row!.id;
   }
 
-  /** Whose a subscription is, by the provider's id. */
+  /** The owner of a subscription, by the provider's id. */
   async ownerOf(providerSubscriptionId: string): Promise<[kind: string | null, id: string | null]> {
     const { ownerKind, ownerId } = (await this.find(providerSubscriptionId))!;
     return [ownerKind, ownerId];
   }
 
-  /** What became of a message. */
-  async fateOf(messageId: string): Promise<{ status: string; attempts: number; last_error: string | null }> {
+  /** The processing state of a message. */
+  async webhookEvent(messageId: string): Promise<{ status: string; attempts: number; last_error: string | null }> {
     const [row] = await this.t.db.rows<{ status: string; attempts: number; last_error: string | null }>(
       'SELECT status, attempts, last_error FROM webhook_events WHERE message_id = $1',
       [messageId],
@@ -151,14 +151,14 @@ export class BillingApp {
     return row!;
   }
 
-  /** What providers are to be told to end, by their ids, and how many errands there are. */
-  async endsRequested(): Promise<{ ids: string[]; errands: number }> {
+  /** The subscriptions to cancel at their providers, and the number of outbox entries for it. */
+  async requestedCancellations(): Promise<{ ids: string[]; outboxEntries: number }> {
     const rows = await this.t.db.rows<{ id: string }>(
       'SELECT provider_subscription_id AS id FROM subscriptions WHERE end_requested_at IS NOT NULL ORDER BY end_requested_at, id',
     );
-    const [outbox] = await this.t.db.rows<{ errands: number }>(
+    const [outbox] = await this.t.db.rows<{ outboxEntries: number }>(
       `SELECT count(*)::int AS errands FROM outbox WHERE kind = 'subscription.end'`,
     );
-    return { ids: rows.map(({ id }) => id), errands: outbox!.errands };
+    return { ids: rows.map(({ id }) => id), outboxEntries: outbox!.outboxEntries };
   }
 }

@@ -6,7 +6,7 @@ const clock = new VirtualClock(Date.UTC(2025, 0, 1));
 const polar = new PolarAccount({ clock, seed: 'catalogue' });
 const dodo = new DodoAccount({ clock, seed: 'catalogue' });
 
-/** What is sold, the same in every account; nobody has mapped `unknown`. */
+/** The products, the same in every account; `unknown` is not in the plan mapping. */
 export const POLAR_PRODUCTS = {
   pro: polar.createProduct({ name: 'Pro' }).id,
   business: polar.createProduct({ name: 'Business', amount: 3000, perSeat: true }).id,
@@ -34,8 +34,8 @@ export const BILLING_PRODUCTS = Object.entries({ polar: POLAR_PRODUCTS, dodo: DO
   )
   .join(',');
 
-/** Puts everything on sale there. */
-export function stock(accounts: { polar: PolarAccount; dodo: DodoAccount }): void {
+/** Adds all products to the accounts. */
+export function addProducts(accounts: { polar: PolarAccount; dodo: DodoAccount }): void {
   for (const [id, product] of polar.products) accounts.polar.products.set(id, product);
   for (const [id, product] of dodo.products) accounts.dodo.products.set(id, product);
 }

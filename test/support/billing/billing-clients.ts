@@ -23,7 +23,7 @@ export function dodoClient(environment: Record<string, string>): DodoApi {
   return new DodoApi(configOf(environment), new BillingProviders());
 }
 
-/** Pauses are written down, and not waited for. */
+/** Records pauses instead of waiting. */
 export function withoutPauses({ calls }: { calls: BillingHttpClient }): number[] {
   const pauses: number[] = [];
   Object.assign(calls.limits, {

@@ -19,29 +19,29 @@ const THEMES: Kind[][] = [
 
 const PRODUCTS = ['pro', 'pro', 'business', 'business', 'yearly', 'trial', 'unknown'] as const satisfies ProductName[];
 
-/** One thing that happens; the numbers choose among what is possible by then. */
+/** One change. The numbers choose among the possible changes. */
 interface Step {
-  /** One that does not happen is how fast-check makes a history shorter. */
+  /** False makes a history shorter when fast-check shrinks it. */
   happens: boolean;
   kind: Kind;
   subject: number;
   choice: number;
   flag: boolean;
-  /** Hours since the step before. */
+  /** Hours since the previous step. */
   gap: number;
 }
 
-/** What fast-check generates, and makes smaller when it fails. */
+/** The values that fast-check generates and shrinks. */
 export interface Choices {
   seed: number;
   rendering: 'stored' | 'latest';
   unpaid: 'past_due' | 'on_hold';
   exhausted: 'unpaid' | 'canceled';
   steps: Step[];
-  /** Where each delivery stands among all; what comes after the events are deliveries made twice. */
+  /** The sort key of each delivery; `twice` lists the events that are delivered again. */
   order: number[];
   twice: number[];
-  /** Which deliveries never come; heeded where a test says so. */
+  /** The deliveries that are lost, where a test uses this. */
   lost: number[];
 }
 
@@ -70,51 +70,51 @@ export function choicesArbitrary({ maxSteps = 9 } = {}): fc.Arbitrary<Choices> {
     twice: fc.array(fc.nat(MAX_DELIVERIES), { maxLength: 4 }),
     lost: fc.array(fc.nat(MAX_DELIVERIES), { minLength: 1, maxLength: 6 }),
   });
-  // Its bias is to small and extreme values, with which little meets.
+  // fast-check is biased to small and extreme values, with which few steps collide.
   return fc.noBias(choices);
 }
 
-/** Without effect here, and nothing but work; some of them stay. */
-const MOSTLY_LEFT_OUT = /^(checkout|product)\.|^customer\.state_changed$/;
+/** Events that we ignore; only a few of them are kept. */
+const MOSTLY_SKIPPED = /^(checkout|product)\.|^customer\.state_changed$/;
 
-/** Lets the choices happen. All ids have the mark in them. */
-export function happened({ seed, rendering, unpaid, exhausted, steps }: Choices, mark: string, start?: number): ProvidersWorld {
+/** Plays the choices in simulated providers. All ids contain the mark. */
+export function worldFrom({ seed, rendering, unpaid, exhausted, steps }: Choices, mark: string, start?: number): ProvidersWorld {
   const world = new ProvidersWorld(mark, { seed, rendering, unpaid, exhausted, start });
-  const teller = new Teller(world, rendering === 'stored');
-  for (const step of steps) if (step.happens) teller.take(step);
-  const told = world.events.filter(({ type }, index) => index % 5 === 0 || !MOSTLY_LEFT_OUT.test(type));
-  world.events.splice(0, world.events.length, ...told);
+  const player = new StepPlayer(world, rendering === 'stored');
+  for (const step of steps) if (step.happens) player.play(step);
+  const kept = world.events.filter(({ type }, index) => index % 5 === 0 || !MOSTLY_SKIPPED.test(type));
+  world.events.splice(0, world.events.length, ...kept);
   return world;
 }
 
-/** The events in the order in which they are delivered, some of them twice. */
+/** The events in delivery order, with duplicates. */
 export function shuffled<Event>(events: Event[], { order, twice }: Pick<Choices, 'order' | 'twice'>): Event[] {
   const deliveries = [...events, ...twice.flatMap((index) => events.slice(index % events.length).slice(0, 1))];
   const keyed = deliveries.map((event, index) => ({ event, key: order[index % order.length]! }));
   return keyed.toSorted((a, b) => a.key - b.key).map(({ event }) => event);
 }
 
-/** What of them comes at all; Clerk loses nothing here. */
+/** The events that are not lost; Clerk loses none here. */
 export function withoutLost(events: BillingEvent[], { lost }: Pick<Choices, 'lost'>): BillingEvent[] {
-  const gone = new Set(lost.map((index) => index % Math.max(1, events.length)));
-  return events.filter(({ provider }, index) => provider === 'clerk' || !gone.has(index));
+  const lostIndexes = new Set(lost.map((index) => index % Math.max(1, events.length)));
+  return events.filter(({ provider }, index) => provider === 'clerk' || !lostIndexes.has(index));
 }
 
-type Bought = { provider: 'polar'; id: string } | { provider: 'dodo'; id: string };
+type Purchase = { provider: 'polar'; id: string } | { provider: 'dodo'; id: string };
 
-/** Does what a step asks for, or the next best thing that is possible. */
-class Teller {
-  private readonly bought: Bought[] = [];
+/** Runs a step, or the nearest possible one. */
+class StepPlayer {
+  private readonly purchases: Purchase[] = [];
 
   constructor(
     private readonly world: ProvidersWorld,
-    /** Rendered late, an event may not tell any more what was bought before the product that nobody knows. */
-    private readonly dodoTellsAllProducts: boolean,
+    /** With late rendering, an event may no longer contain the product before an unknown one. */
+    private readonly canUseUnknownAtDodo: boolean,
   ) {}
 
-  take(step: Step): void {
-    this.world.pass(step.gap);
-    this.world.happen(() => this[step.kind](step));
+  play(step: Step): void {
+    this.world.advanceHours(step.gap);
+    this.world.apply(() => this[step.kind](step));
   }
 
   private buy(step: Step): void {
@@ -126,24 +126,24 @@ class Teller {
     const { polar } = this.world;
     const living = [...polar.customers.values()].filter((one) => one.deleted_at === null);
     const owner = this.ownerOf(choice + subject);
-    const speaks = choice % 4;
+    const hintKind = choice % 4;
     const customer = choice > 6 ? living[subject] : undefined;
     const { id: customerId } =
       customer ??
       polar.createCustomer({
-        // Their external id, once there is one, is for ever.
-        externalId: speaks === 1 && !living.some((one) => one.external_id === this.world.idOf(owner)) ? this.world.idOf(owner) : null,
-        metadata: speaks === 2 ? this.world.metadataOf(owner) : {},
+        // An external id cannot be changed once it is set.
+        externalId: hintKind === 1 && !living.some((one) => one.external_id === this.world.idOf(owner)) ? this.world.idOf(owner) : null,
+        metadata: hintKind === 2 ? this.world.metadataOf(owner) : {},
       });
     const product = PRODUCTS[choice % PRODUCTS.length]!;
     const { id } = polar.subscribe({
       productId: POLAR_PRODUCTS[product],
       customerId,
-      metadata: speaks === 3 || choice > 9 ? this.saying(choice) : {},
+      metadata: hintKind === 3 || choice > 9 ? this.ownerMetadata(choice) : {},
       seats: product === 'business' ? 1 + subject : null,
       firstPayment: choice === 5 ? 'incomplete' : 'paid',
     });
-    this.bought.push({ provider: 'polar', id });
+    this.purchases.push({ provider: 'polar', id });
   }
 
   private buyAtDodo({ choice, subject }: Step): void {
@@ -156,13 +156,13 @@ class Teller {
       productId: DODO_PRODUCTS[product],
       customerId,
       quantity: product === 'business' ? 1 + subject : 1,
-      metadata: choice % 3 === 2 ? this.saying(choice) : {},
+      metadata: choice % 3 === 2 ? this.ownerMetadata(choice) : {},
       firstPayment: choice === 5 ? 'incomplete' : 'paid',
     });
-    this.bought.push({ provider: 'dodo', id });
+    this.purchases.push({ provider: 'dodo', id });
   }
 
-  /** Cancels, takes it back, or brings back what is over. */
+  /** Cancels, resumes or reinstates. */
   private cancel(step: Step): void {
     const { polar, dodo } = this.world;
     const at = step.choice < 4 ? 'now' : 'period end';
@@ -179,7 +179,7 @@ class Teller {
     });
   }
 
-  /** Another product or number of seats, or another owner. */
+  /** Changes the product, the number of seats or the owner. */
   private plan(step: Step): void {
     const { polar, dodo } = this.world;
     const when = step.flag ? 'now' : 'period end';
@@ -187,20 +187,20 @@ class Teller {
     const isOwner = step.choice > 8;
     this.change(step, {
       polar: ({ id, status }) => {
-        if (isOwner) polar.updateMetadata(id, this.saying(step.choice + step.subject));
+        if (isOwner) polar.updateMetadata(id, this.ownerMetadata(step.choice + step.subject));
         else if (status === 'active' && step.choice > 6) polar.changeSeats(id, step.choice, { when });
         else if (status === 'active') polar.changeProduct(id, POLAR_PRODUCTS[product], { when });
       },
       dodo: ({ subscription_id: id, status }) => {
         if (status === 'pending') return;
-        if (isOwner) dodo.updateMetadata(id, this.saying(step.choice + step.subject));
+        if (isOwner) dodo.updateMetadata(id, this.ownerMetadata(step.choice + step.subject));
         else if (status === 'active' && step.choice > 6) dodo.changePlan(id, { quantity: step.choice, when });
         else if (status === 'active') dodo.changePlan(id, { productId: DODO_PRODUCTS[this.dodoProduct(step.choice)], when });
       },
     });
   }
 
-  /** A card stops working, or works again, and what is owed is paid. */
+  /** Makes a card fail, or makes it work and pays the debt. */
   private card(step: Step): void {
     const { polar, dodo } = this.world;
     this.change(step, {
@@ -250,7 +250,7 @@ class Teller {
     else if (payment !== undefined) dodo.changeDispute(dodo.openDispute(payment.payment_id).dispute_id, step.flag ? 'won' : 'lost');
   }
 
-  /** Polar's customers change and go; Dodo tells of them only with something else. */
+  /** Changes and deletes Polar customers; Dodo has no customer events. */
   private customer(step: Step): void {
     const { polar } = this.world;
     const customer = [...polar.customers.values()].filter((one) => one.deleted_at === null)[step.subject];
@@ -263,16 +263,16 @@ class Teller {
     else polar.updateCustomer(customer.id, { name: `Somebody ${step.choice}` });
   }
 
-  /** Clerk's organization and user come, change and go. */
+  /** Creates, changes and deletes Clerk's organization and user. */
   private owner({ flag, choice }: Step): void {
     const { clerk } = this.world;
     const [organization, user] = [clerk.organizations[0], clerk.users[0]];
     if (flag && organization === undefined) clerk.createOrganization({ name: 'Acme' });
     else if (!flag && user === undefined) clerk.createUser({ firstName: 'Ann' });
-    else if (flag && organization?.dead === false) {
+    else if (flag && organization?.isDeleted === false) {
       if (choice > 8) clerk.deleteOrganization(organization);
       else clerk.changeOrganization(organization, { name: `Acme ${choice}` });
-    } else if (!flag && user?.dead === false) {
+    } else if (!flag && user?.isDeleted === false) {
       if (choice > 8) clerk.deleteUser(user);
       else clerk.changeUser(user, { firstName: `Ann ${choice}`, ...current(user) });
     }
@@ -292,7 +292,7 @@ class Teller {
     act: { polar: (subscription: models.Subscription) => void; dodo: (subscription: DodoSubscription) => void },
   ): void {
     const { polar, dodo } = this.world;
-    const one = this.bought[step.subject] ?? this.bought[0];
+    const one = this.purchases[step.subject] ?? this.purchases[0];
     if (one === undefined) this.buy(step);
     else if (one.provider === 'polar') act.polar(polar.subscription(one.id));
     else act.dodo(dodo.subscription(one.id));
@@ -300,15 +300,15 @@ class Teller {
 
   private dodoProduct(choice: number): ProductName {
     const product = PRODUCTS[choice % PRODUCTS.length]!;
-    return product === 'unknown' && !this.dodoTellsAllProducts ? 'pro' : product;
+    return product === 'unknown' && !this.canUseUnknownAtDodo ? 'pro' : product;
   }
 
   private ownerOf(choice: number): OwnerName {
     return OWNERS[choice % OWNERS.length]!;
   }
 
-  /** One owner, or two. */
-  private saying(choice: number): Record<string, string> {
+  /** Metadata with one owner, or two. */
+  private ownerMetadata(choice: number): Record<string, string> {
     const first = this.world.metadataOf(this.ownerOf(choice));
     return choice % 3 === 0 ? { ...this.world.metadataOf(this.ownerOf(choice + 1)), ...first } : first;
   }

@@ -4,55 +4,62 @@ import { parsePolarOrder, parsePolarRefund, parsePolarSubscription } from '../..
 import type { BillingRows } from './billing-rows.js';
 import { type ProvidersWorld, isOrganization, type OwnerName, OWNERS, rendered } from '../providers-world.js';
 
-/** `BILLING_GRACE_DAYS`, when nobody says otherwise. */
+/** The default of `BILLING_GRACE_DAYS`. */
 const GRACE_MS = 7 * 86_400_000;
 
-type Said = SubscriptionSnapshot['ownerHints'];
+type OwnerHints = SubscriptionSnapshot['ownerHints'];
 
 /**
- * What must be there at the end, read from the providers' own state and not from any event.
+ * The expected rows, read from the providers' state and not from any event.
  *
- * @param isAllTold or asked for; otherwise there is only what an event tells of
+ * @param isAllReported whether every object was delivered or read from the API; otherwise only delivered objects count
  */
-export function billingTruthOf(world: ProvidersWorld, { isAllTold = false } = {}): BillingRows {
+export function expectedBillingRows(world: ProvidersWorld, { isAllReported = false } = {}): BillingRows {
   const known = knownOwners(world);
   const { polar, dodo, events } = world;
   const messages = new Set(events.map(({ messageId }) => messageId));
-  const truth: BillingRows = { subscriptions: {}, customers: {}, payments: {}, periods: {}, messages: { kept: { count: messages.size } } };
-  const told = new Set(events.map(({ objectId }) => objectId));
+  const expected: BillingRows = {
+    subscriptions: {},
+    customers: {},
+    payments: {},
+    periods: {},
+    messages: { kept: { count: messages.size } },
+  };
+  const reportedIds = new Set(events.map(({ objectId }) => objectId));
   const bodies = rendered(events).map(({ body }) => body);
-  const isTold = (id: string) => isAllTold || told.has(id);
-  const isMentioned = (id: string) => isAllTold || bodies.some((body) => body.includes(id));
+  const isReported = (id: string) => isAllReported || reportedIds.has(id);
+  const isMentioned = (id: string) => isAllReported || bodies.some((body) => body.includes(id));
   for (const { id, external_id: externalId, metadata, deleted_at: deletedAt } of polar.customers.values()) {
     const owner = ownerBy({ externalId, customerMetadata: metadata }, known);
-    if (isMentioned(id)) truth.customers[id] = { deleted_at: deletedAt !== null, owner };
+    if (isMentioned(id)) expected.customers[id] = { deleted_at: deletedAt !== null, owner };
   }
   for (const { customer_id: id, metadata } of dodo.customers.values())
-    if (isMentioned(id)) truth.customers[id] = { owner: ownerBy({ customerMetadata: metadata }, known) };
+    if (isMentioned(id)) expected.customers[id] = { owner: ownerBy({ customerMetadata: metadata }, known) };
   const when = { at: '-infinity', graceMs: GRACE_MS };
   for (const snapshot of [
     ...polar.listSubscriptions().map((one) => parsePolarSubscription(one, when)),
     ...[...dodo.subscriptions.values()].map((one) => parseDodoSubscription(one, when)),
   ]) {
     const { customer, ownerHints, providerSubscriptionId, isGraceEstimated: _, pastTrial, ...fields } = snapshot;
-    if (!isTold(providerSubscriptionId)) continue;
+    if (!isReported(providerSubscriptionId)) continue;
     const current = { start: fields.currentPeriodStart!, end: fields.currentPeriodEnd! };
     for (const { start, end } of pastTrial === undefined ? [current] : [current, pastTrial])
-      truth.periods[`${providerSubscriptionId} ${start.toISOString()}`] = { ends_at: end };
-    const owner = ownerBy(ownerHints, known) ?? truth.customers[customer.providerCustomerId]?.['owner'];
-    truth.subscriptions[providerSubscriptionId] = { ...inColumns(fields), provider_customer_id: customer.providerCustomerId, owner };
+      expected.periods[`${providerSubscriptionId} ${start.toISOString()}`] = { ends_at: end };
+    const owner = ownerBy(ownerHints, known) ?? expected.customers[customer.providerCustomerId]?.['owner'];
+    expected.subscriptions[providerSubscriptionId] = { ...inColumns(fields), provider_customer_id: customer.providerCustomerId, owner };
   }
   for (const snapshot of paymentsOf(world)) {
     const { customer, ownerHints, kind, providerPaymentId, ...fields } = snapshot;
-    if (!isTold(providerPaymentId)) continue;
-    const above = truth.subscriptions[fields.providerSubscriptionId ?? ''] ?? truth.payments[`payment ${fields.ofProviderPaymentId}`];
-    const owner = ownerBy(ownerHints, known) ?? above?.['owner'] ?? truth.customers[customer.providerCustomerId]?.['owner'];
-    truth.payments[`${kind} ${providerPaymentId}`] = { ...inColumns(fields), owner };
+    if (!isReported(providerPaymentId)) continue;
+    const parent =
+      expected.subscriptions[fields.providerSubscriptionId ?? ''] ?? expected.payments[`payment ${fields.ofProviderPaymentId}`];
+    const owner = ownerBy(ownerHints, known) ?? parent?.['owner'] ?? expected.customers[customer.providerCustomerId]?.['owner'];
+    expected.payments[`${kind} ${providerPaymentId}`] = { ...inColumns(fields), owner };
   }
-  return truth;
+  return expected;
 }
 
-/** Payments before what is about them. */
+/** Payments before their refunds and disputes. */
 function paymentsOf({ polar, dodo }: ProvidersWorld): PaymentSnapshot[] {
   const at = '-infinity';
   return [
@@ -64,16 +71,16 @@ function paymentsOf({ polar, dodo }: ProvidersWorld): PaymentSnapshot[] {
   ];
 }
 
-/** Those who exist, or did: who is gone still was the owner. */
+/** The owners that exist or existed: a deleted owner stays the owner. */
 function knownOwners(world: ProvidersWorld): Map<string, OwnerName> {
   const { organizations, users } = world.clerk;
   const isKnown = (owner: OwnerName) =>
-    owner.startsWith('local') || (isOrganization(owner) ? organizations : users).some(({ told }) => told);
+    owner.startsWith('local') || (isOrganization(owner) ? organizations : users).some(({ isReported }) => isReported);
   return new Map(OWNERS.filter(isKnown).map((owner) => [world.idOf(owner), owner]));
 }
 
-/** An organization before a user, what was said of the purchase before what was said of the customer. */
-function ownerBy({ metadata, externalId, customerMetadata }: Said, known: Map<string, OwnerName>): OwnerName | null {
+/** An organization precedes a user, and a claim of the purchase precedes one of the customer. */
+function ownerBy({ metadata, externalId, customerMetadata }: OwnerHints, known: Map<string, OwnerName>): OwnerName | null {
   const ids = [
     metadata?.['organizationId'],
     metadata?.['userId'],
@@ -84,18 +91,18 @@ function ownerBy({ metadata, externalId, customerMetadata }: Said, known: Map<st
   return ids.map((id) => known.get(id as string)).find((owner) => owner !== undefined) ?? null;
 }
 
-/** As PostgreSQL writes a row as JSON. */
+/** The fields as PostgreSQL writes a row as JSON. */
 function inColumns(fields: object): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(fields).map(([name, value]) => [name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`), value as unknown]),
   );
 }
 
-/** Where rows are not as the providers have it. */
-export function againstBillingTruth(rows: BillingRows, truth: Partial<BillingRows>): string[] {
+/** The differences between rows and expected rows. */
+export function billingMismatches(rows: BillingRows, expected: Partial<BillingRows>): string[] {
   const wrong: string[] = [];
-  for (const [kind, things] of Object.entries(truth) as [keyof BillingRows, Record<string, object>][]) {
-    for (const [id, wanted] of Object.entries(things)) {
+  for (const [kind, objects] of Object.entries(expected) as [keyof BillingRows, Record<string, object>][]) {
+    for (const [id, wanted] of Object.entries(objects)) {
       for (const [column, value] of Object.entries(wanted)) {
         const found = (rows[kind] as Record<string, Record<string, unknown>>)[id]?.[column];
         const isSame = value instanceof Date ? typeof found === 'string' && new Date(found).getTime() === value.getTime() : found === value;

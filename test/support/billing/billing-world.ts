@@ -21,20 +21,20 @@ import { createTestDatabase, type TestDatabase } from '../database.js';
 
 export type ProviderName = 'polar' | 'dodo';
 
-/** What both providers' accounts can do, by the same names, and what their APIs are asked. */
+/** The common interface of both simulated providers, and their recorded API calls. */
 export interface BillingSide {
   name: ProviderName;
-  /** Somebody buys something; answers the subscription's id. */
+  /** Creates a subscription and returns its id. */
   subscribe(given?: { seats?: number; metadata?: Record<string, string> }): string;
   cancel(id: string, when: 'now' | 'period end'): void;
   setSeats(id: string, seats: number): void;
-  /** Whether the next payments for it succeed. */
+  /** Sets whether the next payments for it succeed. */
   setCard(id: string, card: 'works' | 'fails'): void;
   statusOf(id: string): string;
-  /** Lets all happen that is due. */
+  /** Runs all due changes. */
   tick(): void;
-  /** What the API shows of one. */
-  shown(id: string): object;
+  /** A subscription as the API returns it. */
+  apiResponse(id: string): object;
   events: ProviderEvent[];
   calls: string[];
   faults: Fault[];
@@ -59,7 +59,7 @@ export async function startPolarSide(clock: VirtualClock, seed?: number): Promis
     setCard: (id, card) => account.setCard(account.subscription(id).customer_id, card),
     statusOf: (id) => account.subscription(id).status,
     tick: () => account.tick(),
-    shown: (id) => account.subscription(id),
+    apiResponse: (id) => account.subscription(id),
     events: account.events,
     environment: polarEnvironment(api),
   };
@@ -82,15 +82,15 @@ export async function startDodoSide(clock: VirtualClock, seed?: number): Promise
     setCard: (id, card) => account.setCard(account.subscription(id).customer.customer_id, card),
     statusOf: (id) => account.subscription(id).status,
     tick: () => account.tick(),
-    shown: (id) => account.subscription(id),
+    apiResponse: (id) => account.subscription(id),
     events: account.events,
     environment: dodoEnvironment(api),
   };
 }
 
-/** Both providers and the application beside them, without its workers: nothing happens but what is told to. */
+/** Both providers and the application, without its workers, so that only the test causes changes. */
 export class BillingWorld {
-  private readonly told = new Map<BillingSide, number>();
+  private readonly delivered = new Map<BillingSide, number>();
 
   private constructor(
     readonly clock: VirtualClock,
@@ -118,22 +118,22 @@ export class BillingWorld {
     return this[name];
   }
 
-  /** Another application over the same rows. */
+  /** Another application on the same database. */
   async open(environment: Record<string, string> = {}): Promise<NestExpressApplication> {
     return openApp(this.db, this.clock, environment);
   }
 
-  /** Brings about what a provider has told since it was last listened to. */
-  async hear(side: BillingSide): Promise<void> {
-    for (const event of this.since(side)) await this.tell(side, event);
+  /** Applies the events that a provider has sent since the last call. */
+  async deliverNew(side: BillingSide): Promise<void> {
+    for (const event of this.since(side)) await this.apply(side, event);
   }
 
-  /** What a provider has told since then never comes; answers it. */
-  miss(side: BillingSide): ProviderEvent[] {
+  /** Drops the events that a provider has sent since the last call, and returns them. */
+  loseNew(side: BillingSide): ProviderEvent[] {
     return this.since(side);
   }
 
-  async tell(side: BillingSide, event: ProviderEvent): Promise<void> {
+  async apply(side: BillingSide, event: ProviderEvent): Promise<void> {
     const webhooks = this.app.get<PolarWebhooks | DodoWebhooks>(side.name === 'polar' ? PolarWebhooks : DodoWebhooks);
     const body = bodyAt(event, this.clock.now());
     const payload: unknown = JSON.parse(body);
@@ -142,8 +142,8 @@ export class BillingWorld {
     await this.app.get<Database>(DATABASE).transaction((tx) => webhooks.apply({ messageId, type, eventAt, payload, actor: SYSTEM }, tx));
   }
 
-  /** A row that no provider knows, older than a minute unless told otherwise. */
-  async insertGhost(
+  /** Inserts a subscription that the provider does not know, by default older than a minute. */
+  async insertUnknown(
     provider: ProviderName,
     more: { id?: string; status?: string; createdAt?: Date; checkAt?: Date } = {},
   ): Promise<string> {
@@ -161,7 +161,7 @@ export class BillingWorld {
     return row!;
   }
 
-  /** All that a comparison could change. */
+  /** Everything that reconciliation may change. */
   async rows(): Promise<unknown[]> {
     const tables = [
       'subscriptions',
@@ -177,20 +177,20 @@ export class BillingWorld {
   }
 
   private since(side: BillingSide): ProviderEvent[] {
-    const events = side.events.slice(this.told.get(side) ?? 0);
-    this.told.set(side, side.events.length);
+    const events = side.events.slice(this.delivered.get(side) ?? 0);
+    this.delivered.set(side, side.events.length);
     return events;
   }
 }
 
 async function openApp(db: TestDatabase, clock: VirtualClock, environment: Record<string, string>): Promise<NestExpressApplication> {
   const app = await createApp(loadConfig({ ...testEnvironment(db.url), ...environment }));
-  keepTime(app, clock);
+  useClock(app, clock);
   return app;
 }
 
-/** The time is the providers', and nobody waits before asking again. */
-export function keepTime(app: NestExpressApplication, clock: VirtualClock): void {
+/** Sets the providers' clock in the application, and removes pauses between retries. */
+export function useClock(app: NestExpressApplication, clock: VirtualClock): void {
   app.get(Clock).now = () => clock.now();
   withoutPauses(app.get(PolarApi));
   withoutPauses(app.get(DodoApi));

@@ -1,6 +1,6 @@
 import { DODO_BUSINESS_ID, type DodoSubscription } from './dodo-events.js';
 
-/** What the noise is about. */
+/** The object that the event reports. */
 interface NoiseAround {
   /** 21 letters, without a prefix. */
   id: string;
@@ -77,7 +77,7 @@ const grant = (status: string) => (around: NoiseAround) => ({
   updated_at: around.at,
 });
 
-/** The key itself is in it. */
+/** The payload contains the license key itself. */
 const licenseKey = (around: NoiseAround) => ({
   ...business,
   ...owned(around),
@@ -103,7 +103,7 @@ const abandoned = (status: string) => (around: NoiseAround) => ({
   recovered_payment_id: null,
 });
 
-/** Events that change no subscription, and one of a type that nobody knows. */
+/** Events that change no subscription, and one of an unknown type. */
 export const DODO_NOISE: Record<string, (around: NoiseAround) => object> = {
   'license_key.created': licenseKey,
   'payout.created': payout('not_initiated'),

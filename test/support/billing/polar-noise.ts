@@ -1,7 +1,7 @@
 import type { models } from '@polar-sh/sdk/2026-10';
 import { POLAR_ORGANIZATION_ID } from './polar-events.js';
 
-/** What the noise is about. */
+/** The object that the event reports. */
 export interface NoiseAround {
   id: string;
   at: string;
@@ -93,7 +93,7 @@ const discount = ({ id, at }: NoiseAround) => ({
   products: [],
 });
 
-/** Events that change no subscription, and one of a type that nobody knows. */
+/** Events that change no subscription, and one of an unknown type. */
 export const POLAR_NOISE: Record<string, (around: NoiseAround) => { id: string }> = {
   'product.updated': ({ subscription }) => subscription.product,
   'benefit.created': benefit,

@@ -1,6 +1,6 @@
 import { CLERK_ISSUER, type ClerkKey, clerkToken, makeClerkKey } from '../../simulators/clerk.js';
 import { startTestApp, type TestApp } from '../app.js';
-import { settled } from './clerk-deliveries.js';
+import { untilProcessed } from './clerk-deliveries.js';
 import { CLERK_INSTANCE_ID, CLERK_WEBHOOK_SECRET, type ClerkEvent, clerkEvent, deliver, newMessageId } from './clerk-events.js';
 import { type SignedInPerson, signUpOperator } from '../people.js';
 
@@ -16,7 +16,7 @@ export interface ClerkUserView {
 
 let counter = 0;
 
-/** An id of Clerk's that nobody else has. */
+/** A new Clerk id. */
 export function newClerkId(kind: 'user' | 'org' | 'orgmem' | 'orginv' | 'sess'): string {
   return `${kind}_${(counter += 1)}of${process.pid}`;
 }
@@ -25,9 +25,9 @@ export function newAddress(): string {
   return `clerk-${(counter += 1)}-${process.pid}@example.com`;
 }
 
-/** The application beside a Clerk that tells it everything, an operator who looks, and whoever has a token of Clerk's. */
+/** The application with a simulated Clerk, an operator, and users with Clerk tokens. */
 export class ClerkApp {
-  /** Of the events, in milliseconds: each happens a second after the one before. */
+  /** The time of the last event, in milliseconds. Each event is one second after the previous one. */
   private clock = Date.now() - 3_600_000;
 
   private constructor(
@@ -53,7 +53,7 @@ export class ClerkApp {
     await this.t.close();
   }
 
-  /** When the next event happens. */
+  /** The time of the next event. */
   tick(): number {
     return (this.clock += 1000);
   }
@@ -62,38 +62,38 @@ export class ClerkApp {
     return clerkEvent(type, data, { timestamp });
   }
 
-  /** Tells of something that happens now, and waits until it has had its effect; answers the message's id. */
-  async tell(type: string, data: Record<string, unknown>): Promise<string> {
+  /** Delivers an event with the current time, waits until it is processed, and returns its message id. */
+  async emit(type: string, data: Record<string, unknown>): Promise<string> {
     return this.deliver(this.event(type, data));
   }
 
-  /** Delivers one event, whenever it happened, and waits until it has had its effect; answers the message's id. */
+  /** Delivers one event, waits until it is processed, and returns its message id. */
   async deliver(event: ClerkEvent): Promise<string> {
     const id = newMessageId();
     const { status } = await deliver(this.t.url, event, { id });
     if (status !== 202) throw new Error(`${event.type} was answered with ${status}`);
-    await settled({ db: this.t.db, urls: () => [this.t.url] });
+    await untilProcessed({ db: this.t.db, urls: () => [this.t.url] });
     return id;
   }
 
-  /** Header of somebody who is signed in with Clerk. */
+  /** The authorization header of a Clerk user. */
   async as(clerkUserId: string, sid = `sess_of_${clerkUserId}`): Promise<{ authorization: string }> {
     return { authorization: `Bearer ${await clerkToken(this.key, { sub: clerkUserId, sid })}` };
   }
 
-  /** What somebody with a token of Clerk's is answered: the status, and the code of a refusal. */
-  async knock(clerkUserId: string, sid?: string): Promise<[number, string | undefined]> {
+  /** Requests the own user with a Clerk token, and returns the status and the error code. */
+  async tryAccess(clerkUserId: string, sid?: string): Promise<[number, string | undefined]> {
     const { status, body } = await this.t.http.get('/v1/users/me').set(await this.as(clerkUserId, sid));
     return [status, body.code as string | undefined];
   }
 
-  /** A living user as an operator sees them. */
+  /** A live user as an operator sees it. */
   async user(clerkUserId: string): Promise<ClerkUserView | undefined> {
     const { body } = await this.t.http.get('/v1/users').query({ clerkUserId }).set(this.operator.auth).expect(200);
     return (body.data as ClerkUserView[])[0];
   }
 
-  /** The organizations of somebody who is signed in with Clerk. */
+  /** The organizations of a Clerk user. */
   async organizationsOf(clerkUserId: string): Promise<{ id: string; name: string; slug: string | null; role: string }[]> {
     const { body } = await this.t.http
       .get('/v1/organizations')
@@ -102,7 +102,7 @@ export class ClerkApp {
     return body.data;
   }
 
-  /** Our id of an organization, whatever became of it. */
+  /** The id of an organization, also of a deleted one. */
   async organizationId(clerkOrganizationId: string): Promise<string> {
     const [row] = await this.t.db.rows<{ id: string }>('SELECT id FROM organizations WHERE clerk_organization_id = $1', [
       clerkOrganizationId,
@@ -110,13 +110,13 @@ export class ClerkApp {
     return row!.id;
   }
 
-  /** The living members of an organization as an operator sees them: their names and roles. */
+  /** The names and roles of the live members of an organization, as an operator sees them. */
   async members(organizationId: string): Promise<[string, string][]> {
     const { body } = await this.t.http.get(`/v1/organizations/${organizationId}/memberships`).set(this.operator.auth).expect(200);
     return (body.data as { user: { name: string }; role: string }[]).map(({ user, role }) => [user.name, role]);
   }
 
-  /** The living sessions of a user as an operator sees them. */
+  /** The live sessions of a user, as an operator sees them. */
   async sessions(clerkUserId: string): Promise<{ ipAddress: string | null; userAgent: string | null; createdAt: string }[]> {
     const { id } = (await this.user(clerkUserId))!;
     const { body } = await this.t.http.get(`/v1/users/${id}/sessions`).set(this.operator.auth).expect(200);

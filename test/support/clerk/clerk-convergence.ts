@@ -1,116 +1,116 @@
 import type { HistoryEvent } from '../../simulators/clerk-instance.js';
-import { deliverInTurn, givenUp, pour, settled, type Target } from './clerk-deliveries.js';
-import { type Choices, choicesArbitrary, type History, type HistoryOptions, shuffled, tell } from './clerk-histories.js';
-import { readRows, type Rows, writeBefore } from './clerk-rows.js';
-import { differences, expectAll, mixed, newPrefix } from '../convergence.js';
-import { againstTruth, isWithoutReturn, truthOf } from './clerk-truth.js';
+import { deliverInTurn, failedEvents, deliverConcurrently, untilProcessed, type Target } from './clerk-deliveries.js';
+import { type Choices, choicesArbitrary, type History, type HistoryOptions, shuffled, historyFrom } from './clerk-histories.js';
+import { readRows, type Rows, writeInitialRows } from './clerk-rows.js';
+import { differences, checkHistories, interleave, newPrefix } from '../convergence.js';
+import { mismatches, hasOrderDependentLocals, expectedRowsOf } from './clerk-truth.js';
 
-/** A history and the order in which the other database is told of it. */
-export interface Telling {
+/** A history, and the order in which its events are delivered. */
+export interface DeliveryPlan {
   history: History;
   deliveries: HistoryEvent[];
 }
 
 export interface Proof {
-  /** Told in order, one event after the other. */
+  /** Receives the events in order, one after the other. */
   inOrder: Target;
-  /** Told otherwise. */
-  otherwise: Target;
-  /** How the other database is told; poured out by default. */
-  tellThem?: (tellings: Telling[]) => Promise<void>;
-  /** What happens to both at the end. */
-  atTheEnd?: (target: Target) => Promise<void>;
-  /** What of the rows must be equal. */
-  compared?: (rows: Rows) => Rows;
+  /** Receives them in another order. */
+  reordered: Target;
+  /** How the reordered events are delivered; by default concurrently. */
+  deliverAll?: (plans: DeliveryPlan[]) => Promise<void>;
+  /** Runs on both databases at the end. */
+  finish?: (target: Target) => Promise<void>;
+  /** Selects the part of the rows that must be equal. */
+  select?: (rows: Rows) => Rows;
 }
 
-/** Holds if all these histories end in the same rows in both databases. */
+/** Expects that all these histories produce the same rows in both databases. */
 export async function expectConvergence(proof: Proof, { runs, ...options }: HistoryOptions & { runs: number }): Promise<void> {
-  await expectAll(choicesArbitrary(options), async (all) => failures(proof, all), runs);
+  await checkHistories(choicesArbitrary(options), async (all) => failures(proof, all), runs);
 }
 
-/** What these choices make happen, each with a prefix of its own. */
-function tellingsOf(all: Choices[]): Telling[] {
+/** The histories that follow from these choices, each with its own prefix. */
+function plansOf(all: Choices[]): DeliveryPlan[] {
   return all.map((choices) => {
-    const history = tell(choices, newPrefix());
+    const history = historyFrom(choices, newPrefix());
     return { history, deliveries: shuffled(history.events, choices) };
   });
 }
 
-/** Which of these end differently, and how. */
+/** The histories that end differently, each with its differences. */
 async function failures(proof: Proof, all: Choices[]): Promise<Map<number, string>> {
-  const { inOrder, otherwise, atTheEnd, compared } = proof;
-  const tellings = tellingsOf(all);
+  const { inOrder, reordered, finish, select } = proof;
+  const plans = plansOf(all);
   const [wanted, found] = await Promise.all([
-    tellInOrder(inOrder, tellings, atTheEnd),
-    tellOtherwise(otherwise, tellings, proof.tellThem, atTheEnd),
+    rowsInOrderAt(inOrder, plans, finish),
+    rowsReorderedAt(reordered, plans, proof.deliverAll, finish),
   ]);
-  return compare(tellings, wanted, found, compared);
+  return compare(plans, wanted, found, select);
 }
 
-export async function tellInOrder(target: Target, tellings: Telling[], atTheEnd?: Proof['atTheEnd']): Promise<Map<string, Rows>> {
-  const histories = tellings.map(({ history }) => history);
-  return told(target, histories, async () => {
+export async function rowsInOrderAt(target: Target, plans: DeliveryPlan[], finish?: Proof['finish']): Promise<Map<string, Rows>> {
+  const histories = plans.map(({ history }) => history);
+  return rowsAfter(target, histories, async () => {
     await deliverInTurn(target, histories);
-    await atTheEnd?.(target);
+    await finish?.(target);
   });
 }
 
-export async function tellOtherwise(
+export async function rowsReorderedAt(
   target: Target,
-  tellings: Telling[],
-  tellThem: Proof['tellThem'] = async () => pour(target, mixed(tellings.map(({ deliveries }) => deliveries))),
-  atTheEnd?: Proof['atTheEnd'],
+  plans: DeliveryPlan[],
+  deliverAll: Proof['deliverAll'] = async () => deliverConcurrently(target, interleave(plans.map(({ deliveries }) => deliveries))),
+  finish?: Proof['finish'],
 ): Promise<Map<string, Rows>> {
-  const histories = tellings.map(({ history }) => history);
-  return told(target, histories, async () => {
-    await tellThem(tellings);
-    await settled(target);
-    await atTheEnd?.(target);
+  const histories = plans.map(({ history }) => history);
+  return rowsAfter(target, histories, async () => {
+    await deliverAll(plans);
+    await untilProcessed(target);
+    await finish?.(target);
   });
 }
 
-async function told(target: Target, histories: History[], tellThem: () => Promise<void>): Promise<Map<string, Rows>> {
-  await writeBefore(target.db, histories);
-  await tellThem();
-  expect(await givenUp(target)).toEqual([]);
+async function rowsAfter(target: Target, histories: History[], deliverAll: () => Promise<void>): Promise<Map<string, Rows>> {
+  await writeInitialRows(target.db, histories);
+  await deliverAll();
+  expect(await failedEvents(target)).toEqual([]);
   return readRows(target.db, histories);
 }
 
-/** Which histories ended differently, and how; also where they did not end as Clerk has it. */
+/** The histories that end differently or not as in Clerk, each with its differences. */
 export function compare(
-  tellings: Telling[],
+  plans: DeliveryPlan[],
   wanted: Map<string, Rows>,
   found: Map<string, Rows>,
-  compared?: (rows: Rows) => Rows,
+  select?: (rows: Rows) => Rows,
 ): Map<number, string> {
   const failed = new Map<number, string>();
-  for (const [index, { history, deliveries }] of tellings.entries()) {
-    const [right, other] = [wanted, found].map((all) => (compared ?? ((rows) => rows))(all.get(history.prefix)!));
-    // What was purged is no longer as Clerk has it.
-    const truth = compared === undefined ? truthOf(history) : undefined;
-    if (isWithoutReturn(history)) {
-      right!.locals = other!.locals = {};
-      if (truth !== undefined) truth.locals = {};
+  for (const [index, { history, deliveries }] of plans.entries()) {
+    const [rowsInOrder, rowsReordered] = [wanted, found].map((all) => (select ?? ((rows) => rows))(all.get(history.prefix)!));
+    // Purged rows differ from Clerk's state.
+    const expected = select === undefined ? expectedRowsOf(history) : undefined;
+    if (hasOrderDependentLocals(history)) {
+      rowsInOrder!.locals = rowsReordered!.locals = {};
+      if (expected !== undefined) expected.locals = {};
     }
     const wrong = [
-      ...differences(right!, other!),
-      ...(truth === undefined ? [] : againstTruth(right!, truth).map((line) => `Not as at Clerk: ${line}`)),
+      ...differences(rowsInOrder!, rowsReordered!),
+      ...(expected === undefined ? [] : mismatches(rowsInOrder!, expected).map((line) => `Not as at Clerk: ${line}`)),
     ];
-    if (wrong.length > 0) failed.set(index, story(history, deliveries, wrong));
+    if (wrong.length > 0) failed.set(index, describeFailure(history, deliveries, wrong));
   }
   return failed;
 }
 
-function story({ events, locals, met, localSlug }: History, deliveries: HistoryEvent[], wrong: string[]): string {
-  const tale = events.map(({ type, messageId, body }) => `  ${messageId} ${type} ${gist(body)}`);
-  const before = [...locals, ...met, ...(localSlug === undefined ? [] : [{ localSlug }])].map((one) => `  ${JSON.stringify(one)}`);
+function describeFailure({ events, locals, signedIn, localSlug }: History, deliveries: HistoryEvent[], wrong: string[]): string {
+  const eventLines = events.map(({ type, messageId, body }) => `  ${messageId} ${type} ${summaryOf(body)}`);
+  const before = [...locals, ...signedIn, ...(localSlug === undefined ? [] : [{ localSlug }])].map((one) => `  ${JSON.stringify(one)}`);
   const order = deliveries.map(({ messageId }) => messageId).join(' ');
-  return [...wrong, 'Before:', ...before, 'Events:', ...tale, `Delivered: ${order}`].join('\n');
+  return [...wrong, 'Before:', ...before, 'Events:', ...eventLines, `Delivered: ${order}`].join('\n');
 }
 
-/** What a person wants to see of a payload. */
-function gist(body: string): string {
+/** The fields of a payload that help to read a failure. */
+function summaryOf(body: string): string {
   const { timestamp, data } = JSON.parse(body) as { timestamp: number; data: Record<string, unknown> };
   const { id, updated_at, created_at, role, status, slug, email_address, organization_id } = data;
   const addresses = (data['email_addresses'] as { id: string; email_address: string; verification: unknown }[] | undefined) ?? [];

@@ -4,20 +4,20 @@ import { deliver, type Signing } from './clerk-events.js';
 import type { TestDatabase } from '../database.js';
 import { until } from '../until.js';
 
-/** Where deliveries go, and how patient they are. */
+/** The servers and the database that receive deliveries. */
 export interface Target {
   db: TestDatabase;
-  /** Servers over that database; deliveries alternate. */
+  /** Servers on that database; deliveries alternate between them. */
   urls: () => string[];
-  /** Whether an effect may fail at first: something is broken on purpose, killed or cut off. */
+  /** Whether an event may fail at first, because the test breaks or kills something. */
   mayFail?: boolean;
 }
 
-/** One message, as often as it is sent. */
+/** One message, the same in every attempt. */
 export type Message = Pick<HistoryEvent, 'messageId' | 'body'> & { provider?: Signing['provider'] };
 
-/** Delivers what others hold back: many at a time, each again until it is taken, as their senders do. */
-export async function pour({ urls }: Target, events: Message[], callers = 16): Promise<void> {
+/** Delivers events concurrently, and retries each until it is accepted, as providers do. */
+export async function deliverConcurrently({ urls }: Target, events: Message[], callers = 16): Promise<void> {
   const queue = events.entries();
   const caller = async () => {
     for (const [index, event] of queue) await deliverUntilTaken(urls, event, index);
@@ -33,7 +33,7 @@ async function deliverUntilTaken(urls: () => string[], { messageId, body, provid
       if (status === 202) return;
       if (status !== 503 || tries > 500) throw new Refused(`${status} ${JSON.stringify(answer)}`);
     } catch (error) {
-      // Nobody listens, or the connection was cut: the sender tries again.
+      // A refused or cut connection: retry.
       if (error instanceof Refused || tries > 500) throw error;
     }
     await sleep(20);
@@ -42,23 +42,23 @@ async function deliverUntilTaken(urls: () => string[], { messageId, body, provid
 
 class Refused extends Error {}
 
-/** Each history in the order in which it happened, one event after the other; all histories side by side. */
+/** Delivers each history in its order, one event after the other; different histories run concurrently. */
 export async function deliverInTurn(target: Target, histories: { events: Message[] }[]): Promise<void> {
   const rounds = Math.max(...histories.map(({ events }) => events.length));
   for (let round = 0; round < rounds; round += 1) {
-    await pour(
+    await deliverConcurrently(
       target,
       histories.flatMap(({ events }) => events.slice(round, round + 1)),
     );
-    await settled(target);
+    await untilProcessed(target);
   }
 }
 
 /**
- * Waits until every event that was delivered has had its effect. One that fails at first and would work later fails
- * this, unless the target says that it may: then it is tried again at once.
+ * Waits until every delivered event is processed. An event that fails makes this fail, unless the target has `mayFail`: then the event is
+ * retried at once.
  */
-export async function settled({ db, mayFail = false }: Target, withinMs = 120_000): Promise<void> {
+export async function untilProcessed({ db, mayFail = false }: Target, withinMs = 120_000): Promise<void> {
   const failed = `status = 'pending' AND attempts > 0 AND leased_until IS NULL AND next_attempt_at > now() AND last_error IS NOT NULL`;
   const errors = async (which: string) =>
     JSON.stringify(await db.rows(`SELECT type, attempts, last_error FROM webhook_events WHERE ${which} LIMIT 5`));
@@ -75,7 +75,7 @@ export async function settled({ db, mayFail = false }: Target, withinMs = 120_00
   await until(isSettled, async () => `events wait: ${await errors(`status = 'pending'`)}`, withinMs);
 }
 
-/** What was given up or could not be read: there must be none. */
-export async function givenUp({ db }: Target): Promise<object[]> {
+/** The dead and quarantined events, of which there must be none. */
+export async function failedEvents({ db }: Target): Promise<object[]> {
   return db.rows(`SELECT type, status, attempts, last_error FROM webhook_events WHERE status IN ('dead', 'quarantined') LIMIT 5`);
 }

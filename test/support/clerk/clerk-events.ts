@@ -5,7 +5,7 @@ import { type Attempt, postSigned, signedHeaders, standardKey } from '../webhook
 export const CLERK_WEBHOOK_SECRET = `whsec_${Buffer.from('tests sign their webhooks with this').toString('base64')}`;
 export const CLERK_INSTANCE_ID = 'ins_test';
 
-/** What Clerk puts around every payload; `timestamp` in milliseconds. */
+/** The envelope of every Clerk event; `timestamp` is in milliseconds. */
 export interface ClerkEvent {
   object: 'event';
   type: string;
@@ -29,7 +29,7 @@ export interface UserData extends Times {
   id: string;
   /** The primary address. */
   email?: EmailAddress;
-  /** Stand before the primary one in the list, as an address that was there first does. */
+  /** Listed before the primary address, like an address that was added earlier. */
   otherEmails?: EmailAddress[];
   firstName?: string | null;
   lastName?: string | null;
@@ -60,7 +60,7 @@ export interface InvitationData extends Times {
   email: string;
   role?: string;
   status?: 'pending' | 'accepted' | 'revoked' | 'expired';
-  /** Who accepted it. */
+  /** The id of the accepting user. */
   userId?: string;
   expiresAt?: number | null;
 }
@@ -69,7 +69,7 @@ export interface SessionData extends Times {
   id: string;
   userId: string;
   status?: string;
-  /** The whole user, as far as the event brings it. */
+  /** The embedded user. */
   user?: UserData | null;
   expireAt?: number;
 }
@@ -144,7 +144,7 @@ export function organizationData(organization: OrganizationData): Record<string,
   };
 }
 
-/** Also what Clerk sends when a membership ends: the whole of it, without any flag. */
+/** Also the payload of an ended membership: Clerk sends the full object without a flag. */
 export function membershipData({ id, organization, user, role = 'org:member', ...rest }: MembershipData): Record<string, unknown> {
   const imageUrl = user.imageUrl ?? IMAGE;
   return {
@@ -211,7 +211,7 @@ export function deletedData(object: 'user' | 'organization', id: string, more: o
   return { object, id, deleted: true, ...more };
 }
 
-/** A mail with a one-time code, which nobody must find anywhere again. */
+/** A mail with a one-time code, which must not be stored or logged. */
 export function emailData({ id, code = '424242', to = 'somebody@example.com' }: { id: string; code?: string; to?: string }) {
   return {
     object: 'email',
@@ -240,13 +240,13 @@ export function clerkEvent(
 }
 
 export interface Signing {
-  /** The message's id, the same in every attempt. */
+  /** The message id, the same in every attempt. */
   id?: string;
-  /** Of the attempt, in seconds. */
+  /** The time of the attempt, in seconds. */
   timestamp?: number;
   headers?: 'svix' | 'webhook';
   secret?: string;
-  /** Whose message it is; all of them sign alike. */
+  /** The sender; all providers sign the same way. */
   provider?: 'clerk' | 'polar' | 'dodo';
 }
 
@@ -254,12 +254,12 @@ export function newMessageId(): string {
   return `msg_${randomBytes(12).toString('hex')}`;
 }
 
-/** The headers that prove where a body came from. */
+/** The signature headers of a body. */
 export function sign(body: string | Buffer, signing: Signing = {}): Record<string, string> {
   return signedHeaders(body, attemptOf(signing));
 }
 
-/** Posts one attempt to a running server, as Clerk and the billing providers do. */
+/** Posts one signed attempt to a running server. */
 export async function deliver(
   url: string,
   event: ClerkEvent | string | Buffer,

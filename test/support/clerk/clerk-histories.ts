@@ -4,12 +4,12 @@ import {
   ClerkInstance,
   current,
   type HistoryEvent,
-  living,
+  live,
   type SimulatedOrganization,
   type SimulatedUser,
 } from '../../simulators/clerk-instance.js';
 
-/** When it all happens; what was there before was there long before. */
+/** The start of a history; the objects from before are much older. */
 const START = Date.UTC(2026, 0, 1);
 const KNOWN_SINCE = START - 30 * 86_400_000;
 
@@ -18,7 +18,7 @@ export const ROLE_KEYS = ['org:member', 'org:admin', 'org:billing', 'admin', 'ba
 const KINDS = ['user', 'email', 'deleteUser', 'organization', 'slug', 'deleteOrganization', 'member', 'invitation', 'session'] as const;
 type Kind = (typeof KINDS)[number];
 
-/** What a history is mostly about: things must meet often to hurt each other. */
+/** What a history is mostly about: few kinds of steps make collisions likely. */
 const THEMES: Kind[][] = [
   [...KINDS],
   ['email', 'email', 'email', 'user', 'deleteUser', 'session'],
@@ -28,16 +28,16 @@ const THEMES: Kind[][] = [
   ['session', 'session', 'session', 'email', 'deleteUser'],
 ];
 
-/** One thing that happens at Clerk; the numbers choose among what is possible by then. */
+/** One change at Clerk. The numbers choose among the possible changes. */
 export interface Step {
-  /** One that does not happen is how fast-check makes a history shorter. */
+  /** False makes a history shorter when fast-check shrinks it. */
   happens: boolean;
   kind: Kind;
   user: number;
   organization: number;
   choice: number;
   flag: boolean;
-  /** Milliseconds since the step before. */
+  /** Milliseconds since the previous step. */
   gap: number;
   staleness: number;
   scramble: number;
@@ -51,18 +51,18 @@ interface LocalUserChoice {
   role: 'admin' | 'member' | null;
 }
 
-/** What fast-check generates, and makes smaller when it fails. */
+/** The values that fast-check generates and shrinks. */
 export interface Choices {
   inSeconds: boolean;
-  /** Clerk users and organizations that nobody told us of when they were made. */
+  /** Clerk users and organizations without a creation event. */
   before: { users: number; organizations: number };
-  /** Whether the first of these was met by its token, and is an operator since. */
-  met: 'no' | 'member' | 'operator';
+  /** Whether the first of these users signed in before the first event, and is an operator. */
+  signedIn: 'no' | 'member' | 'operator';
   locals: LocalUserChoice[];
-  /** A local organization that has one of the slugs. */
+  /** Whether a local organization has one of the slugs. */
   hasLocalSlug: boolean;
   steps: Step[];
-  /** Where each delivery stands among all; what comes after the events are deliveries made twice. */
+  /** The sort key of each delivery; `twice` lists the events that are delivered again. */
   order: number[];
   twice: number[];
 }
@@ -80,12 +80,12 @@ export interface LocalUser {
 export interface History {
   prefix: string;
   events: HistoryEvent[];
-  /** As it came out at Clerk. */
+  /** Clerk's final state. */
   clerk: ClerkInstance;
   locals: LocalUser[];
   localSlug: string | undefined;
-  /** Clerk users that were met by their token before the first event. */
-  met: { clerkUserId: string; operator: boolean }[];
+  /** Clerk users who signed in before the first event. */
+  signedIn: { clerkUserId: string; operator: boolean }[];
 }
 
 export interface HistoryOptions {
@@ -120,7 +120,7 @@ export function choicesArbitrary({ maxSteps = 8, maxLocals = 2 }: HistoryOptions
   const choices = fc.record({
     inSeconds: often(false, true),
     before: fc.record({ users: fc.nat(2), organizations: fc.nat(1) }),
-    met: fc.oneof(
+    signedIn: fc.oneof(
       { weight: 7, arbitrary: fc.constant('no' as const) },
       { weight: 2, arbitrary: fc.constant('member' as const) },
       { weight: 1, arbitrary: fc.constant('operator' as const) },
@@ -133,21 +133,21 @@ export function choicesArbitrary({ maxSteps = 8, maxLocals = 2 }: HistoryOptions
     order: fc.array(fc.nat(999), { minLength: MAX_DELIVERIES, maxLength: MAX_DELIVERIES }),
     twice: fc.array(fc.nat(MAX_DELIVERIES), { maxLength: 4 }),
   });
-  // Its bias is to small and extreme values, with which little meets.
+  // fast-check is biased to small and extreme values, with which few steps collide.
   return fc.noBias(choices);
 }
 
-/** Lets the choices happen at Clerk. All ids, addresses and slugs begin with the prefix. */
-export function tell(choices: Choices, prefix: string): History {
+/** Plays the choices in a simulated Clerk instance. All ids, addresses and slugs start with the prefix. */
+export function historyFrom(choices: Choices, prefix: string): History {
   const clerk = new ClerkInstance(prefix, KNOWN_SINCE, choices.inSeconds);
   const emails = [0, 1, 2].map((index) => `${prefix}-e${index}@example.com`);
   const slugs = [`${prefix}-s0`, `${prefix}-s1`, `${prefix}_S2`];
-  for (let index = 0; index < choices.before.users; index += 1) clerk.createUser({ firstName: `Known ${index}` }, { told: false });
-  for (let index = 0; index < choices.before.organizations; index += 1) clerk.createOrganization({ name: 'Known' }, { told: false });
-  const met = choices.met === 'no' ? [] : clerk.users.slice(0, 1).map((user) => current(user).id);
+  for (let index = 0; index < choices.before.users; index += 1) clerk.createUser({ firstName: `Known ${index}` }, { isReported: false });
+  for (let index = 0; index < choices.before.organizations; index += 1) clerk.createOrganization({ name: 'Known' }, { isReported: false });
+  const signedIn = choices.signedIn === 'no' ? [] : clerk.users.slice(0, 1).map((user) => current(user).id);
   clerk.now = START;
-  const teller = new Teller(clerk, emails, slugs);
-  for (const step of choices.steps) if (step.happens) teller.take(step);
+  const player = new StepPlayer(clerk, emails, slugs);
+  for (const step of choices.steps) if (step.happens) player.play(step);
   return {
     prefix,
     clerk,
@@ -157,25 +157,25 @@ export function tell(choices: Choices, prefix: string): History {
       return { ...local, label, id: localId(prefix, label), email: emails[email]! };
     }),
     localSlug: choices.hasLocalSlug ? slugs[0] : undefined,
-    met: met.map((clerkUserId) => ({ clerkUserId, operator: choices.met === 'operator' })),
+    signedIn: signedIn.map((clerkUserId) => ({ clerkUserId, operator: choices.signedIn === 'operator' })),
   };
 }
 
-/** The events in the order in which they are delivered, some of them twice. */
+/** The events in delivery order, with duplicates. */
 export function shuffled<Event>(events: Event[], { order, twice }: Pick<Choices, 'order' | 'twice'>): Event[] {
   const deliveries = [...events, ...twice.flatMap((index) => events.slice(index % events.length).slice(0, 1))];
   const keyed = deliveries.map((event, index) => ({ event, key: order[index % order.length]! }));
   return keyed.toSorted((a, b) => a.key - b.key).map(({ event }) => event);
 }
 
-/** A row of ours that the test can find again in every database. */
+/** A row id that is the same in every database. */
 export function localId(prefix: string, label: string): string {
   const hash = createHash('sha256').update(`${prefix} ${label}`).digest('hex');
   return `${hash.slice(0, 8)}-${hash.slice(8, 12)}-7${hash.slice(13, 16)}-8${hash.slice(17, 20)}-${hash.slice(20, 32)}`;
 }
 
-/** Does what a step asks for, or the next best thing that is possible. */
-class Teller {
+/** Runs a step, or the nearest possible one. */
+class StepPlayer {
   private readonly userSlots: (SimulatedUser | undefined)[];
   private readonly organizationSlots: (SimulatedOrganization | undefined)[];
   private count = 0;
@@ -189,7 +189,7 @@ class Teller {
     this.organizationSlots = [...clerk.organizations];
   }
 
-  take(step: Step): void {
+  play(step: Step): void {
     this.count += 1;
     this.clerk.now += step.gap;
     this.clerk.staleness = step.staleness;
@@ -200,7 +200,7 @@ class Teller {
   private user({ user: slot, choice, flag }: Step): void {
     const user = this.userSlots[slot];
     const name = { firstName: flag ? `First ${this.count}` : null, lastName: `Last ${this.count}` };
-    if (user === undefined || user.dead) {
+    if (user === undefined || user.isDeleted) {
       this.userSlots[slot] = this.clerk.createUser({ ...name, ...this.freeEmail(choice) });
       return;
     }
@@ -208,10 +208,10 @@ class Teller {
     this.clerk.changeUser(user, changes[choice % changes.length]!);
   }
 
-  /** Moves an address: to somebody who has none or another, or away; it is proved or not. */
+  /** Moves, removes or changes an address; it may be verified or not. */
   private email(step: Step): void {
     const user = this.userSlots[step.user];
-    if (user === undefined || user.dead) {
+    if (user === undefined || user.isDeleted) {
       this.user(step);
       return;
     }
@@ -223,33 +223,33 @@ class Teller {
   }
 
   private deleteUser({ user: slot, flag }: Step): void {
-    const user = this.userSlots[slot] ?? this.userSlots.find((one) => one !== undefined && !one.dead);
-    if (user !== undefined && !user.dead) this.clerk.deleteUser(user, { tellsOfChildren: flag });
+    const user = this.userSlots[slot] ?? this.userSlots.find((one) => one !== undefined && !one.isDeleted);
+    if (user !== undefined && !user.isDeleted) this.clerk.deleteUser(user, { sendsChildEvents: flag });
   }
 
   private organization({ organization: slot, choice, flag }: Step): void {
     const organization = this.organizationSlots[slot];
     const name = { name: `Organization ${this.count}` };
-    if (organization === undefined || organization.dead) {
+    if (organization === undefined || organization.isDeleted) {
       this.organizationSlots[slot] = this.clerk.createOrganization({ ...name, slug: this.freeSlug(choice) });
     } else this.clerk.changeOrganization(organization, flag ? name : { imageUrl: this.image() });
   }
 
   private slug(step: Step): void {
     const organization = this.organizationSlots[step.organization];
-    if (organization === undefined || organization.dead) this.organization(step);
+    if (organization === undefined || organization.isDeleted) this.organization(step);
     else this.clerk.changeOrganization(organization, { slug: this.freeSlug(step.choice) });
   }
 
   private deleteOrganization({ organization: slot, flag }: Step): void {
     const organization = this.organizationSlots[slot];
-    if (organization !== undefined && !organization.dead) this.clerk.deleteOrganization(organization, { tellsOfChildren: flag });
+    if (organization !== undefined && !organization.isDeleted) this.clerk.deleteOrganization(organization, { sendsChildEvents: flag });
   }
 
   private member(step: Step): void {
-    const user = this.livingUser(step);
-    const organization = this.livingOrganization(step);
-    const membership = living(this.clerk.memberships).find((one) => one.user === user && one.organization === organization);
+    const user = this.liveUser(step);
+    const organization = this.liveOrganization(step);
+    const membership = live(this.clerk.memberships).find((one) => one.user === user && one.organization === organization);
     const role = ROLE_KEYS[step.choice % ROLE_KEYS.length]!;
     if (membership === undefined) this.clerk.addMember(organization, user, role);
     else if (step.flag) this.clerk.changeRole(membership, role);
@@ -260,38 +260,38 @@ class Teller {
   }
 
   private invitation(step: Step): void {
-    const organization = this.livingOrganization(step);
+    const organization = this.liveOrganization(step);
     const email = this.emails[step.choice % 2]!;
-    const pending = living(this.clerk.invitations).find((one) => one.organization === organization && current(one).email === email);
+    const pending = live(this.clerk.invitations).find((one) => one.organization === organization && current(one).email === email);
     if (pending === undefined || step.choice > 8) {
       this.clerk.invite(organization, email, ROLE_KEYS[step.choice % ROLE_KEYS.length]!);
-    } else if (step.flag) this.clerk.acceptInvitation(pending, this.livingUser(step));
+    } else if (step.flag) this.clerk.acceptInvitation(pending, this.liveUser(step));
     else this.clerk.revokeInvitation(pending);
   }
 
   private session(step: Step): void {
-    const user = this.livingUser(step);
-    const session = living(this.clerk.sessions).find((one) => one.user === user);
+    const user = this.liveUser(step);
+    const session = live(this.clerk.sessions).find((one) => one.user === user);
     if (session === undefined || step.flag) this.clerk.openSession(user, step.choice % 4 === 3 ? 'pending' : 'active');
     else this.clerk.endSession(session, (['ended', 'removed', 'revoked'] as const)[step.choice % 3]!);
   }
 
-  /** The user of a slot; a new one, if there is none. */
-  private livingUser(step: Step): SimulatedUser {
+  /** The live user of a slot, created if necessary. */
+  private liveUser(step: Step): SimulatedUser {
     const user = this.userSlots[step.user];
-    if (user === undefined || user.dead) this.user(step);
+    if (user === undefined || user.isDeleted) this.user(step);
     return this.userSlots[step.user]!;
   }
 
-  private livingOrganization(step: Step): SimulatedOrganization {
+  private liveOrganization(step: Step): SimulatedOrganization {
     const organization = this.organizationSlots[step.organization];
-    if (organization === undefined || organization.dead) this.organization(step);
+    if (organization === undefined || organization.isDeleted) this.organization(step);
     return this.organizationSlots[step.organization]!;
   }
 
-  /** One that nobody living has at Clerk, now and then in capitals. */
+  /** An address that no live user has, sometimes with a capital letter. */
   private freeEmail(choice: number) {
-    const taken = living(this.clerk.users).map((user) => current(user).email?.email.toLowerCase());
+    const taken = live(this.clerk.users).map((user) => current(user).email?.email.toLowerCase());
     const free = this.emails.filter((email) => !taken.includes(email));
     const email = choice === 11 ? undefined : free[choice % free.length];
     if (email === undefined) return { email };
@@ -299,7 +299,7 @@ class Teller {
   }
 
   private freeSlug(choice: number): string | null {
-    const taken = living(this.clerk.organizations).map((organization) => current(organization).slug);
+    const taken = live(this.clerk.organizations).map((organization) => current(organization).slug);
     const free = this.slugs.filter((slug) => !taken.includes(slug));
     return choice === 11 ? null : (free[choice % free.length] ?? null);
   }

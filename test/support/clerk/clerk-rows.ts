@@ -2,22 +2,22 @@ import { createHash } from 'node:crypto';
 import type { TestDatabase } from '../database.js';
 import { type History, localId, type LocalUser } from './clerk-histories.js';
 
-/** The rows of one history, told without our own ids and without the times at which they were written. */
+/** The rows of one history, without our own ids and write times. */
 export interface Rows {
-  /** By Clerk's id; one without, that no history knows, stands under ours. */
+  /** By Clerk's id. A row without a Clerk id is stored under our id. */
   users: Record<string, object>;
   organizations: Record<string, object>;
   memberships: Record<string, object>;
   invitations: Record<string, object>;
   sessions: Record<string, object>;
-  /** What was ours before Clerk told us anything, and whose it is now. */
+  /** The rows that existed before the first event. */
   locals: Record<string, object>;
 }
 
-/** Someone in the local organization who has nothing to do with Clerk: there is always somebody to promote. */
+/** A member of the local organization without a Clerk user, so that there is always a member to promote. */
 const KEEPER: Omit<LocalUser, 'id' | 'email'> = { label: 'keeper', proved: true, operator: false, hasPassword: true, role: 'member' };
 
-/** Long before anything that an event tells of. */
+/** Long before any event. */
 const PROVED_AT = '2025-06-01T00:00:00Z';
 
 function localUsers({ prefix, locals }: History): LocalUser[] {
@@ -27,11 +27,11 @@ function localUsers({ prefix, locals }: History): LocalUser[] {
 
 const isAdmin = ({ role }: LocalUser) => role === 'admin';
 
-/** Rows of ours that were there before the first event, by id. */
+/** The rows that existed before the first event, by id. */
 const known = new Map<string, { prefix: string; label: string }>();
 
-/** Writes what is there before the first event: local users with accounts, a session and an organization, users met by token. */
-export async function writeBefore(db: TestDatabase, histories: History[]): Promise<void> {
+/** Writes the rows from before the first event: local users with accounts, a session and an organization, and Clerk users who signed in. */
+export async function writeInitialRows(db: TestDatabase, histories: History[]): Promise<void> {
   const rows = { users: [] as object[], accounts: [] as object[], sessions: [] as object[], organizations: [] as object[] };
   const memberships: object[] = [];
   for (const history of histories) {
@@ -40,7 +40,7 @@ export async function writeBefore(db: TestDatabase, histories: History[]): Promi
       known.set(localId(prefix, label), { prefix, label });
       return localId(prefix, label);
     };
-    for (const { clerkUserId, operator } of history.met) {
+    for (const { clerkUserId, operator } of history.signedIn) {
       rows.users.push({
         id: id(clerkUserId),
         clerk_user_id: clerkUserId,
@@ -113,7 +113,7 @@ interface Owned {
 
 type Column = Record<string, unknown>;
 
-/** What the database holds of these histories now, by their prefixes. What belongs to none of them stands under ''. */
+/** The current rows of these histories by prefix. Rows of no history are under ''. */
 export async function readRows(db: TestDatabase, histories: History[]): Promise<Map<string, Rows>> {
   const all = new Map<string, Rows>();
   const of = (prefix: string): Rows => {
@@ -125,14 +125,14 @@ export async function readRows(db: TestDatabase, histories: History[]): Promise<
   const prefixOf = (id: string) => {
     return /^[a-z]+_(h\d+)_/.exec(id)?.[1] ?? '';
   };
-  const place = (kind: Exclude<keyof Rows, 'locals'>, row: { id: string; provider_id: string | null }, told: object) => {
+  const store = (kind: Exclude<keyof Rows, 'locals'>, row: { id: string; provider_id: string | null }, fields: object) => {
     if (row.provider_id !== null) {
-      of(prefixOf(row.provider_id))[kind][row.provider_id] = told;
+      of(prefixOf(row.provider_id))[kind][row.provider_id] = fields;
       return;
     }
     const local = known.get(row.id);
-    if (local === undefined) of('')[kind][row.id] = told;
-    else of(local.prefix).locals[local.label] = told;
+    if (local === undefined) of('')[kind][row.id] = fields;
+    else of(local.prefix).locals[local.label] = fields;
   };
 
   const users = await db.rows<Column & { id: string; provider_id: string | null }>(
@@ -142,37 +142,37 @@ export async function readRows(db: TestDatabase, histories: History[]): Promise<
   );
   const names = new Map(users.map(({ id, provider_id }) => [id, provider_id ?? known.get(id)?.label ?? id]));
   const nameOf = (id: unknown) => (id === null ? null : (names.get(id as string) ?? 'somebody who is gone'));
-  for (const { id, provider_id, into_user_id, ...told } of users) {
-    place('users', { id, provider_id }, { ...told, mergedInto: nameOf(into_user_id) });
+  for (const { id, provider_id, into_user_id, ...fields } of users) {
+    store('users', { id, provider_id }, { ...fields, mergedInto: nameOf(into_user_id) });
   }
   const organizations = await db.rows<Column & { id: string; provider_id: string | null }>(
     'SELECT id, clerk_organization_id AS provider_id, name, slug, clerk_slug, image_url, deleted_at IS NOT NULL AS dead FROM organizations',
   );
   const organizationNames = new Map(organizations.map(({ id, provider_id }) => [id, provider_id ?? known.get(id)?.label ?? id]));
-  for (const { id, provider_id, ...told } of organizations) place('organizations', { id, provider_id }, told);
+  for (const { id, provider_id, ...fields } of organizations) store('organizations', { id, provider_id }, fields);
   const memberships = await db.rows<Column & Owned & { provider_id: string | null; organization_id: string }>(
     `SELECT id, clerk_membership_id AS provider_id, organization_id, user_id, role, clerk_role, deleted_at IS NOT NULL AS dead
        FROM organization_memberships`,
   );
-  for (const { id, provider_id, organization_id, user_id, ...told } of memberships) {
+  for (const { id, provider_id, organization_id, user_id, ...fields } of memberships) {
     const pair = { organization: organizationNames.get(organization_id), user: nameOf(user_id) };
-    // A local one that ended: whether its owner had been promoted by then depends on who was deleted first.
-    const role = provider_id === null && told['dead'] === true ? {} : { role: told['role'] };
-    place('memberships', { id, provider_id }, { ...pair, clerk_role: told['clerk_role'], dead: told['dead'], ...role });
+    // The role of an ended local membership depends on which of two users was deleted first.
+    const role = provider_id === null && fields['dead'] === true ? {} : { role: fields['role'] };
+    store('memberships', { id, provider_id }, { ...pair, clerk_role: fields['clerk_role'], dead: fields['dead'], ...role });
   }
   const invitations = await db.rows<
     Column & { id: string; provider_id: string | null; organization_id: string; answered_by: string | null }
   >('SELECT id, clerk_invitation_id AS provider_id, organization_id, email, role, clerk_role, status, answered_by FROM invitations');
-  for (const { id, provider_id, organization_id, answered_by, ...told } of invitations) {
+  for (const { id, provider_id, organization_id, answered_by, ...fields } of invitations) {
     const organization = organizationNames.get(organization_id);
-    // An id that leads to nobody any more says as little as none: who was purged before the answer came has none.
+    // `answered_by` of a purged user counts as empty, because it may be purged before or after the event.
     const answeredBy = names.get(answered_by ?? '') ?? null;
-    place('invitations', { id, provider_id }, { organization, answeredBy, ...told });
+    store('invitations', { id, provider_id }, { organization, answeredBy, ...fields });
   }
   const sessions = await db.rows<Owned & { provider_id: string | null; ended: boolean }>(
     'SELECT id, clerk_session_id AS provider_id, user_id, ended_at IS NOT NULL AS ended FROM sessions',
   );
-  for (const { user_id, ended, ...row } of sessions) place('sessions', row, { user: nameOf(user_id), ended });
+  for (const { user_id, ended, ...row } of sessions) store('sessions', row, { user: nameOf(user_id), ended });
   const accounts = await db.rows<Owned & { provider: string; provider_account_id: string }>(
     'SELECT id, user_id, provider, provider_account_id FROM accounts',
   );
@@ -184,7 +184,7 @@ export async function readRows(db: TestDatabase, histories: History[]): Promise<
   return all;
 }
 
-/** Without those that are dead: what a purge leaves. */
+/** The rows without tombstones, as a purge leaves them. */
 export function withoutTombstones(rows: Rows): Rows {
   const kept = Object.entries(rows).map(([kind, things]) => [
     kind,

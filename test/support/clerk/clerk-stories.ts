@@ -1,24 +1,24 @@
 import { ClerkInstance } from '../../simulators/clerk-instance.js';
 import { type History, localId, type LocalUser } from './clerk-histories.js';
 
-interface Names {
+interface Values {
   email(index: number, verified?: boolean): { email: string; verified: boolean };
   slug(index: number): string;
 }
 
-interface Story {
-  /** Who was there before; each has the address of its place in the list. */
+interface Scenario {
+  /** The local users that exist before; each has the address with its index. */
   locals?: Pick<LocalUser, 'proved' | 'role'>[];
-  /** Five events, whose order is tried out in every way. */
-  tell(clerk: ClerkInstance, names: Names): void;
+  /** Creates five events, which the proof delivers in many orders. */
+  createEvents(clerk: ClerkInstance, names: Values): void;
 }
 
-/** Has nobody told us of its making. */
-const known = { told: false };
+/** For objects whose creation event is not delivered. */
+const known = { isReported: false };
 
-export const STORIES: Record<string, Story> = {
-  'a user who changes and goes': {
-    tell(clerk, { email }) {
+export const SCENARIOS: Record<string, Scenario> = {
+  'a user who changes and is deleted': {
+    createEvents(clerk, { email }) {
       const user = clerk.createUser({ firstName: 'Ann', email: email(0) });
       clerk.changeUser(user, { lastName: 'Smith' });
       clerk.changeUser(user, { email: email(1, false) });
@@ -26,8 +26,8 @@ export const STORIES: Record<string, Story> = {
       clerk.deleteUser(user);
     },
   },
-  'an address that goes from one to the next': {
-    tell(clerk, { email }) {
+  'an address that moves from one user to the next': {
+    createEvents(clerk, { email }) {
       const first = clerk.createUser({ email: email(0) });
       clerk.changeUser(first, { email: undefined });
       const second = clerk.createUser({ email: email(0, false) });
@@ -35,9 +35,9 @@ export const STORIES: Record<string, Story> = {
       clerk.createUser({ email: email(0) });
     },
   },
-  'somebody we know, who comes as two Clerk users, one after the other': {
+  'a local user who becomes two Clerk users, one after the other': {
     locals: [{ proved: true, role: 'admin' }],
-    tell(clerk, { email }) {
+    createEvents(clerk, { email }) {
       const first = clerk.createUser({ email: email(0) });
       clerk.deleteUser(first);
       const second = clerk.createUser({ email: email(0, false) });
@@ -50,7 +50,7 @@ export const STORIES: Record<string, Story> = {
       { proved: true, role: 'member' },
       { proved: true, role: 'admin' },
     ],
-    tell(clerk, { email }) {
+    createEvents(clerk, { email }) {
       const user = clerk.createUser({ email: email(0) });
       clerk.changeUser(user, { email: email(1) });
       clerk.changeUser(user, { email: email(1, false) });
@@ -60,7 +60,7 @@ export const STORIES: Record<string, Story> = {
   },
   'a squatter who loses an address to its owner': {
     locals: [{ proved: false, role: 'admin' }],
-    tell(clerk, { email }) {
+    createEvents(clerk, { email }) {
       const first = clerk.createUser({ email: email(0, false) });
       clerk.changeUser(first, { email: email(0) });
       clerk.changeUser(first, { email: email(1) });
@@ -68,8 +68,8 @@ export const STORIES: Record<string, Story> = {
       clerk.openSession(second, 'active');
     },
   },
-  'a member who goes and comes back': {
-    tell(clerk) {
+  'a member who leaves and joins again': {
+    createEvents(clerk) {
       const organization = clerk.createOrganization({ name: 'Acme' });
       const user = clerk.createUser({ firstName: 'Ann' }, known);
       clerk.addMember(organization, user, 'org:admin');
@@ -78,8 +78,8 @@ export const STORIES: Record<string, Story> = {
       clerk.changeRole(clerk.memberships[1]!, 'org:admin');
     },
   },
-  'a slug that goes from one to the next': {
-    tell(clerk, { slug }) {
+  'a slug that moves from one organization to the next': {
+    createEvents(clerk, { slug }) {
       const first = clerk.createOrganization({ name: 'First', slug: slug(0) });
       clerk.changeOrganization(first, { slug: slug(1) });
       const second = clerk.createOrganization({ name: 'Second', slug: slug(0) });
@@ -87,8 +87,8 @@ export const STORIES: Record<string, Story> = {
       clerk.createOrganization({ name: 'Third', slug: slug(0) });
     },
   },
-  'an invitation that is taken back, sent again and accepted': {
-    tell(clerk, { email }) {
+  'an invitation that is revoked, sent again and accepted': {
+    createEvents(clerk, { email }) {
       const organization = clerk.createOrganization({ name: 'Acme' }, known);
       const user = clerk.createUser({}, known);
       clerk.invite(organization, email(0).email, 'org:member');
@@ -97,8 +97,8 @@ export const STORIES: Record<string, Story> = {
       clerk.acceptInvitation(clerk.invitations[1]!, user);
     },
   },
-  'an organization that goes with all that belongs to it': {
-    tell(clerk, { email, slug }) {
+  'an organization that is deleted with everything in it': {
+    createEvents(clerk, { email, slug }) {
       const organization = clerk.createOrganization({ name: 'Acme', slug: slug(0) });
       clerk.invite(organization, email(0).email, 'org:member');
       clerk.addMember(organization, clerk.createUser({ firstName: 'Ann' }, known), 'org:admin');
@@ -106,8 +106,8 @@ export const STORIES: Record<string, Story> = {
       clerk.deleteOrganization(organization);
     },
   },
-  'a user who goes with all that is theirs': {
-    tell(clerk, { email }) {
+  'a user who is deleted with all memberships and sessions': {
+    createEvents(clerk, { email }) {
       const user = clerk.createUser({ email: email(0) });
       clerk.addMember(clerk.createOrganization({ name: 'Acme' }, known), user, 'org:admin');
       clerk.openSession(user, 'active');
@@ -115,8 +115,8 @@ export const STORIES: Record<string, Story> = {
       clerk.deleteUser(user);
     },
   },
-  'a user who goes and never signed out': {
-    tell(clerk, { email }) {
+  'a user who is deleted and never signed out': {
+    createEvents(clerk, { email }) {
       const user = clerk.createUser({ email: email(0) });
       clerk.addMember(clerk.createOrganization({ name: 'Acme' }, known), user, 'org:admin');
       clerk.openSession(user, 'active');
@@ -126,11 +126,11 @@ export const STORIES: Record<string, Story> = {
   },
 };
 
-export function tellStory({ locals = [], tell }: Story, prefix: string): History {
+export function historyOf({ locals = [], createEvents }: Scenario, prefix: string): History {
   const clerk = new ClerkInstance(prefix, Date.UTC(2026, 0, 1));
   clerk.pace = 1;
   const address = (index: number) => `${prefix}-e${index}@example.com`;
-  tell(clerk, {
+  createEvents(clerk, {
     email: (index, verified = true) => ({ email: address(index), verified }),
     slug: (index) => `${prefix}-s${index}`,
   });
@@ -143,11 +143,11 @@ export function tellStory({ locals = [], tell }: Story, prefix: string): History
       return { ...local, label, id: localId(prefix, label), email: address(index), operator: false, hasPassword: true };
     }),
     localSlug: undefined,
-    met: [],
+    signedIn: [],
   };
 }
 
-/** Of the 120 orders of five events every eleventh; all of them where a run is asked for more than CI has time for. */
+/** Every eleventh of the 120 orders of five events; all orders when FC_RUNS asks for a longer run. */
 export function ordersOfFive(): number[][] {
   return process.env['FC_RUNS'] === undefined ? someOrdersOfFive(11) : permutations(5);
 }
@@ -156,7 +156,7 @@ export function someOrdersOfFive(every: number): number[][] {
   return permutations(5).filter((_, index) => index % every === 0);
 }
 
-/** Every order of so many things. */
+/** Every order of `count` things. */
 function permutations(count: number): number[][] {
   if (count === 0) return [[]];
   return permutations(count - 1).flatMap((rest) =>

@@ -2,32 +2,35 @@ import { current } from '../../simulators/clerk-instance.js';
 import type { ClerkEvent } from './clerk-events.js';
 import type { History, LocalUser } from './clerk-histories.js';
 
-/** The part of the rows that Clerk's own state decides, whatever came in between. */
-export type Truth = Record<'users' | 'organizations' | 'memberships' | 'invitations' | 'sessions' | 'locals', Record<string, object>>;
+/** The part of the rows that follows from Clerk's final state, in any order of events. */
+export type ExpectedRows = Record<
+  'users' | 'organizations' | 'memberships' | 'invitations' | 'sessions' | 'locals',
+  Record<string, object>
+>;
 
 /**
- * What must be there at the end, worked out from Clerk's state at the end and not from any event's effect.
- * Undefined where only the ids of messages decide what came last, or an operator's row stands in the way.
+ * The expected rows, computed from Clerk's final state and not from the effect of any event. Undefined where only the order of message ids
+ * decides which event is last, or where an operator prevents a merge.
  */
-export function truthOf(history: History): Truth | undefined {
+export function expectedRowsOf(history: History): ExpectedRows | undefined {
   const { clerk, locals } = history;
-  if (clerk.tied || locals.some(({ operator }) => operator) || history.met.some(({ operator }) => operator)) return undefined;
+  if (clerk.tied || locals.some(({ operator }) => operator) || history.signedIn.some(({ operator }) => operator)) return undefined;
   const proofs = proofsOf(history);
-  const truth: Truth = { users: {}, organizations: {}, memberships: {}, invitations: {}, sessions: {}, locals: {} };
+  const expected: ExpectedRows = { users: {}, organizations: {}, memberships: {}, invitations: {}, sessions: {}, locals: {} };
   const kept = new Set<string>();
   for (const local of locals) {
-    const told = localTruth(local, proofs);
-    if ('email' in told && told.email !== null) kept.add(local.email);
-    truth.locals[local.label] = told;
+    const expectedLocalRow = expectedLocal(local, proofs);
+    if ('email' in expectedLocalRow && expectedLocalRow.email !== null) kept.add(local.email);
+    expected.locals[local.label] = expectedLocalRow;
   }
-  for (const user of clerk.users.filter(({ told }) => told)) {
+  for (const user of clerk.users.filter(({ isReported }) => isReported)) {
     const { id, email, firstName, lastName, username, banned, imageUrl } = current(user);
-    if (user.dead) {
-      truth.users[id] = { dead: true, email: null, name: '', username: null, clerk_email: null };
+    if (user.isDeleted) {
+      expected.users[id] = { dead: true, email: null, name: '', username: null, clerk_email: null };
       continue;
     }
     const claim = email?.email.toLowerCase() ?? null;
-    truth.users[id] = {
+    expected.users[id] = {
       dead: false,
       clerk_email: claim,
       clerk_email_verified: email?.verified ?? false,
@@ -38,49 +41,50 @@ export function truthOf(history: History): Truth | undefined {
       ...(imageUrl !== undefined && { image_url: imageUrl }),
     };
   }
-  for (const organization of clerk.organizations.filter(({ told }) => told)) {
+  for (const organization of clerk.organizations.filter(({ isReported }) => isReported)) {
     const { id, name, slug = null } = current(organization);
-    if (organization.dead) truth.organizations[id] = { dead: true, slug: null, clerk_slug: null };
+    if (organization.isDeleted) expected.organizations[id] = { dead: true, slug: null, clerk_slug: null };
     else {
       const isFree = slug !== null && slug !== history.localSlug && /^[a-z0-9-]+$/.test(slug);
-      truth.organizations[id] = { dead: false, name, clerk_slug: slug, slug: isFree ? slug : null };
+      expected.organizations[id] = { dead: false, name, clerk_slug: slug, slug: isFree ? slug : null };
     }
   }
   for (const membership of clerk.memberships) {
     const { id, role } = current(membership);
     const plain = role === 'org:admin' || role === 'admin' ? 'admin' : 'member';
-    truth.memberships[id] = membership.dead ? { dead: true } : { dead: false, role: plain, clerk_role: role };
+    expected.memberships[id] = membership.isDeleted ? { dead: true } : { dead: false, role: plain, clerk_role: role };
   }
   for (const invitation of clerk.invitations) {
     const { id, organizationId, email, createdAt, status = 'pending' } = current(invitation);
-    const rivals = clerk.invitations.filter((one) => {
+    const competing = clerk.invitations.filter((one) => {
       const other = current(one);
       return other.organizationId === organizationId && other.email === email && (other.status ?? 'pending') === 'pending';
     });
-    const isNewest = rivals.every((one) => current(one).createdAt! <= createdAt!);
-    truth.invitations[id] = { status: status !== 'pending' ? status : invitation.organization.dead || !isNewest ? 'revoked' : 'pending' };
+    const isNewest = competing.every((one) => current(one).createdAt! <= createdAt!);
+    expected.invitations[id] = {
+      status: status !== 'pending' ? status : invitation.organization.isDeleted || !isNewest ? 'revoked' : 'pending',
+    };
   }
   for (const session of clerk.sessions) {
     const { id, status } = current(session);
-    if (status !== 'pending' && !session.dead) truth.sessions[id] = { ended: false };
+    if (status !== 'pending' && !session.isDeleted) expected.sessions[id] = { ended: false };
   }
-  return truth;
+  return expected;
 }
 
 /**
- * Whether the rows of local users may depend on the order. What goes with a Clerk user who dies, and what gives
- * way to its like when two local users merge into one, does not come back when an older event tells later that
- * it was another Clerk user's all along.
+ * Whether the rows of local users may depend on the order of events. A deletion of a Clerk user, and a membership or account dropped in a
+ * merge of two local users, are not undone when an older event shows later that the merge belonged to another Clerk user.
  */
-export function isWithoutReturn(history: History): boolean {
+export function hasOrderDependentLocals(history: History): boolean {
   const { clerk, locals } = history;
-  const operators = history.met.filter(({ operator }) => operator).map(({ clerkUserId }) => clerkUserId);
+  const operators = history.signedIn.filter(({ operator }) => operator).map(({ clerkUserId }) => clerkUserId);
   const proofs = proofsOf(history).filter(({ clerkUserId }) => !operators.includes(clerkUserId));
   const mergeable = locals.filter(({ proved, operator }) => proved && !operator);
   const claimants = mergeable.map((local) => [
     ...new Set(proofs.filter(({ email }) => email === local.email).map((one) => one.clerkUserId)),
   ]);
-  const isDead = (clerkUserId: string) => clerk.users.some((user) => user.dead && current(user).id === clerkUserId);
+  const isDead = (clerkUserId: string) => clerk.users.some((user) => user.isDeleted && current(user).id === clerkUserId);
   const diesInBetween = claimants.some(([first, ...others]) => first !== undefined && !isDead(first) && others.some(isDead));
   const [one, other] = claimants;
   const meetAndPart = (one?.some((id) => other?.includes(id)) ?? false) && (one!.length > 1 || other!.length > 1);
@@ -92,7 +96,7 @@ interface Proof {
   email: string;
 }
 
-/** Who proved which address, the oldest event first. */
+/** Which user verified which address, oldest event first. */
 function proofsOf({ clerk }: History): Proof[] {
   const proofs: (Proof & { key: (number | string)[] })[] = [];
   for (const { body, type, messageId } of clerk.events) {
@@ -110,17 +114,17 @@ function proofsOf({ clerk }: History): Proof[] {
   });
 }
 
-function localTruth({ email, proved }: LocalUser, proofs: Proof[]): object {
+function expectedLocal({ email, proved }: LocalUser, proofs: Proof[]): object {
   const first = proofs.find((one) => one.email === email);
   if (first === undefined) return { dead: false, email, email_verified: proved };
   if (!proved) return { dead: false, email: null };
   return { dead: true, email: null, mergedInto: first.clerkUserId };
 }
 
-/** Where rows are not as Clerk has it. */
-export function againstTruth(rows: Truth, truth: Truth): string[] {
+/** The differences between rows and expected rows. */
+export function mismatches(rows: ExpectedRows, expected: ExpectedRows): string[] {
   const wrong: string[] = [];
-  for (const [kind, things] of Object.entries(truth) as [keyof Truth, Record<string, object>][]) {
+  for (const [kind, things] of Object.entries(expected) as [keyof ExpectedRows, Record<string, object>][]) {
     for (const [id, wanted] of Object.entries(things)) {
       const found = rows[kind][id] as Record<string, unknown> | undefined;
       for (const [field, value] of Object.entries(wanted)) {

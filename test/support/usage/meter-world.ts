@@ -19,7 +19,7 @@ import type { TestDatabase } from '../database.js';
 
 export type MeterProvider = 'polar' | 'dodo';
 
-/** A row of what is still to be told. */
+/** A row of the queue of usage that is not yet reported. */
 export interface ExportRow {
   event_id: string;
   attempts: number;
@@ -27,11 +27,11 @@ export interface ExportRow {
   last_error: string | null;
 }
 
-/** The meters of both providers, and applications that tell them of usage. */
+/** Both providers' meters, and applications that report usage to them. */
 export class MeterWorld {
-  /** What the next requests to a meter meet. Others, as jobs make them, are answered as ever. */
+  /** The faults of the next requests to a meter. Other requests, such as those of jobs, succeed. */
   readonly faults: Record<MeterProvider, Fault[]> = { polar: [], dodo: [] };
-  /** Told of a request to a meter before anything is done about it, which waits for it. */
+  /** Called, and awaited, before a request to a meter is handled. */
   readonly onRequest: Partial<Record<MeterProvider, () => void | Promise<void>>> = {};
 
   private constructor(
@@ -65,7 +65,7 @@ export class MeterWorld {
     return { ...polarEnvironment(this.polar), ...dodoEnvironment(this.dodo), POLAR_METER_EVENT: 'tokens', DODO_METER_EVENT: 'tokens' };
   }
 
-  /** An application in this world's time, which does not wait between requests. */
+  /** An application with this world's clock, without pauses between requests. */
   async startApp(db?: TestDatabase, environment: Record<string, string> = {}): Promise<TestApp> {
     const t = await startTestApp({ ...this.environment, ...environment }, db);
     t.app.get(Clock).now = () => this.clock.now();
@@ -78,7 +78,7 @@ export class MeterWorld {
     return provider === 'polar' ? this.polar.account.createCustomer().id : this.dodo.account.createCustomer().customer_id;
   }
 
-  /** An event of a customer's, by an owner of its own; all its tokens are input. */
+  /** A usage event of a customer with its own owner; all its tokens are input tokens. */
   event(provider: MeterProvider, given: Partial<MeteredEvent> & { providerCustomerId: string }): MeteredEvent {
     const tokensUsed = given.tokensUsed ?? 10;
     return {
@@ -96,12 +96,12 @@ export class MeterWorld {
     };
   }
 
-  /** So many events of a customer's, of 1, 2, 3 … tokens. */
+  /** Usage events of a customer with 1, 2, 3 … tokens. */
   events(provider: MeterProvider, providerCustomerId: string, count: number, given: Partial<MeteredEvent> = {}): MeteredEvent[] {
     return Array.from({ length: count }, (_, index) => this.event(provider, { providerCustomerId, tokensUsed: index + 1, ...given }));
   }
 
-  /** What a provider has counted. */
+  /** The tokens that a provider has counted. */
   tokensAt(provider: MeterProvider): number {
     const all = provider === 'polar' ? this.polar.usage : [...this.dodo.usage.values()];
     return tokensOf(all.map(({ metadata }) => ({ tokensUsed: Number(metadata!['tokens_used']) })));
@@ -111,7 +111,7 @@ export class MeterWorld {
     return provider === 'polar' ? this.polar.usage.length : this.dodo.usage.size;
   }
 
-  /** How often a meter was told of usage. */
+  /** The number of requests to a meter. */
   requestsAt(provider: MeterProvider): number {
     return this[provider].calls.filter(isIngest).length;
   }
@@ -123,25 +123,25 @@ export function tokensOf(events: Pick<MeteredEvent, 'tokensUsed'>[]): number {
   return events.reduce((sum, { tokensUsed }) => sum + tokensUsed, 0);
 }
 
-/** Records usage: a transaction, and a word to the workers. */
+/** Enqueues usage in a transaction, and wakes the workers. */
 export async function recordUsage({ app }: TestApp, events: MeteredEvent[]): Promise<void> {
   const meters = app.get(MetersService);
   await app.get<Database>(DATABASE).transaction((tx) => meters.enqueue(events, tx));
   meters.wake();
 }
 
-/** What providers are still to be told, and what they have refused. */
+/** The queued exports, also the refused ones. */
 export async function exportsIn(db: TestDatabase): Promise<ExportRow[]> {
   return db.rows<ExportRow>('SELECT event_id, attempts, next_attempt_at, last_error FROM meter_exports ORDER BY tokens_used, event_id');
 }
 
-export type LineByHand = Awaited<ReturnType<typeof lineByHand>>;
+export type ManualDispatcher = Awaited<ReturnType<typeof manualDispatcher>>;
 
-/** A line of a meter that works when it is told to, beside an application whose own workers have stopped. */
-export async function lineByHand({ app }: TestApp, provider: MeterProvider, limits: Partial<typeof LINE_LIMITS> = {}) {
+/** A meter dispatcher that works only on demand, in an application with its own workers stopped. */
+export async function manualDispatcher({ app }: TestApp, provider: MeterProvider, limits: Partial<typeof LINE_LIMITS> = {}) {
   await app.get(MeterExporter).beforeApplicationShutdown();
   const outcomes: Record<DispatchOutcome, number> = { taken: 0, refused: 0, failed: 0 };
-  const line = new MeterDispatcher(
+  const dispatcher = new MeterDispatcher(
     app.get(provider === 'polar' ? PolarMeter : DodoMeter),
     app.get(MetersRepository),
     app.get(Clock),
@@ -149,5 +149,5 @@ export async function lineByHand({ app }: TestApp, provider: MeterProvider, limi
     (outcome, readings) => (outcomes[outcome] += readings),
   );
   const { signal } = new AbortController();
-  return { outcomes, work: async (until = signal) => line.work(until) };
+  return { outcomes, work: async (until = signal) => dispatcher.work(until) };
 }

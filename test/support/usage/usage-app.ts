@@ -11,7 +11,7 @@ import type { TestDatabase } from '../database.js';
 
 export type UsageApp = Awaited<ReturnType<typeof startUsageApp>>;
 
-/** The application without its server, and with a clock that stands still, over a database that others may use too. */
+/** The application without its HTTP server and with a clock that stands still, on a database that others may use too. */
 export async function startUsageApp(db: TestDatabase, { now, ...environment }: { now: string } & Record<string, string>) {
   const config = loadConfig({ ...testEnvironment(db.url), ...environment });
   const app = await NestFactory.create(AppModule.register(config), { logger: false, abortOnError: false });
@@ -23,7 +23,7 @@ export async function startUsageApp(db: TestDatabase, { now, ...environment }: {
     clock,
     partitions: app.get(UsagePartitions),
     reconciliation: app.get(UsageReconciliation),
-    /** Beside the schedule's own runs. */
+    /** Runs a job outside its schedule. */
     run: async (name: string) => {
       const jobs = await app.get(JobsService).list();
       return jobs.find(({ job }) => job.name === name)!.job.run(new AbortController().signal);

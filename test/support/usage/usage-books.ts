@@ -9,7 +9,7 @@ const UNLIMITED: PlanLimits = {
   ...{ seats: null, perSeat: false, features: [] },
 };
 
-/** A plan file with these limits, and none besides. */
+/** A plan file with these limits and no others. */
 export class PlanFile {
   private readonly directory = mkdtempSync(path.join(tmpdir(), 'tenantry-plans-'));
   readonly path = path.join(this.directory, 'plans.json');
@@ -27,7 +27,7 @@ export class PlanFile {
   }
 }
 
-/** All that is counted must be what the events and the live holds come to. */
+/** Every sum must equal the sum of its events and live holds. */
 const COMPARISONS = {
   quotas: `
     WITH events AS (
@@ -53,21 +53,21 @@ const COMPARISONS = {
   'ids of events': `
     SELECT owner_id, event_id, count(u.owner_id) AS events, count(i.owner_id) AS ids
     FROM usage u FULL JOIN usage_event_ids i USING (owner_id, event_id) GROUP BY 1, 2 HAVING count(u.owner_id) <> 1 OR count(i.owner_id) <> 1`,
-  'what settled holds': `
+  'settled holds': `
     SELECT h.owner_id, h.id, h.event_id, u.owner_id, u.hold_id, u.event_id
     FROM (SELECT * FROM usage WHERE hold_id IS NOT NULL) u FULL JOIN (SELECT * FROM usage_holds WHERE status = 'settled') h
       ON h.owner_id = u.owner_id AND h.id = u.hold_id AND h.event_id = u.event_id
     WHERE h.id IS NULL OR u.event_id IS NULL`,
-  // A hold that had ended before, or is of another period, reserved nothing.
-  'what no hold had reserved': `
+  // A hold that had ended, or belongs to another period, reserved nothing.
+  overrun: `
     SELECT u.owner_id, u.event_id, u.tokens_used, u.overrun, h.tokens, u.period_start, h.period_start
     FROM usage u LEFT JOIN usage_holds h ON h.owner_id = u.owner_id AND h.id = u.hold_id
     WHERE NOT CASE WHEN h.id IS NULL THEN u.overrun = 0 WHEN h.period_start = u.period_start
       THEN u.overrun IN (greatest(0, u.tokens_used - h.tokens), u.tokens_used) ELSE u.overrun = u.tokens_used END`,
 };
 
-/** Where sums are not those of what they sum; none, in a ledger that is right. */
-export async function mistakesIn(db: TestDatabase): Promise<string[]> {
+/** The sums that do not equal their events; a correct ledger has none. */
+export async function ledgerMismatches(db: TestDatabase): Promise<string[]> {
   const found = await Promise.all(
     Object.entries(COMPARISONS).map(async ([name, query]) => (await db.rows(query)).map((row) => `${name}: ${JSON.stringify(row)}`)),
   );

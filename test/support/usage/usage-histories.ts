@@ -1,19 +1,19 @@
 import fc from 'fast-check';
 import { v7 } from 'uuid';
 import type { TestDatabase } from '../database.js';
-import { mistakesIn } from './usage-books.js';
+import { ledgerMismatches } from './usage-books.js';
 
-/** Of the plans that `usage-ledger.proof-spec.ts` starts its servers with; both are hard. */
+/** The hard caps of the plans in `usage-ledger.proof-spec.ts`. */
 export const FREE_CAP = 100;
 export const PRO_CAP = 150;
 
 const HOUR_MS = 3_600_000;
-/** Few, so that they come again; more for what settles holds, so that most are not known yet. */
+/** Few ids, so that they repeat; more for settling events, so that most are new. */
 const EVENT_IDS = [...'abcdef'];
 const SETTLING_IDS = [...'abuvwxyz'];
-/** Before now: in this hour, in another one, in other periods and months, too old, and ahead. */
+/** Ages before now: this hour, another hour, other periods and months, too old, and in the future. */
 const AGES_MS = [0, 0, 2 * HOUR_MS, 20 * 24 * HOUR_MS, 50 * 24 * HOUR_MS, 500 * 24 * HOUR_MS, -4 * 60_000, -10 * 60_000];
-/** Of a request whose server was killed. */
+/** Attempts of a request whose server was killed. */
 const TRIES = 40;
 
 interface GivenEvent {
@@ -21,7 +21,7 @@ interface GivenEvent {
   tokens: number;
   ageMs: number;
 }
-/** `back`: of the owner's latest holds. */
+/** `back` counts from the owner's latest hold. */
 type Step = { owner: 0 | 1 } & (
   | { kind: 'record'; event: GivenEvent }
   | { kind: 'batch'; events: GivenEvent[] }
@@ -30,7 +30,7 @@ type Step = { owner: 0 | 1 } & (
   | { kind: 'release' | 'expire'; back: number }
   | { kind: 'buy' | 'end' }
 );
-/** The steps of a round go out at once, to all servers. */
+/** The steps of a round run concurrently on all servers. */
 export type History = Step[][];
 
 export function historyArbitrary(): fc.Arbitrary<History> {
@@ -59,8 +59,8 @@ export function historyArbitrary(): fc.Arbitrary<History> {
   return fc.array(fc.array(step, { minLength: 1, maxLength: 8 }), { minLength: 1, maxLength: 10 });
 }
 
-/** Servers over one database, whoever may do everything there, and an operator. */
-export interface Place {
+/** Servers on one database, a user with every permission, and an operator. */
+export interface UsageTarget {
   db: TestDatabase;
   urls: () => string[];
   admin: { id: string; auth: { authorization: string } };
@@ -77,12 +77,12 @@ interface Answer {
     remaining?: number;
     results?: { outcome: string; reason?: string }[];
   };
-  /** Whether an attempt before it may have had its effect: its server was killed. */
+  /** Whether an earlier attempt may have had its effect, because its server was killed. */
   isRepeated: boolean;
 }
 
-/** What a caller was told of an event that was sent. */
-interface Told {
+/** What the API answered about a sent event. */
+interface RecordedResponse {
   eventId: string;
   tokens: number;
   occurredAt: string;
@@ -90,60 +90,64 @@ interface Told {
   isRepeated: boolean;
 }
 
-/** One history as it happens: two organizations, and all that callers were told. */
-class Telling {
+/** Runs one history with two organizations, and records every response. */
+class HistoryRun {
   private readonly begin = Date.now();
   private readonly owners = [0, 1].map(() => ({
     id: v7(),
     holds: [] as string[],
-    told: [] as Told[],
+    responses: [] as RecordedResponse[],
     grants: [] as string[],
   }));
-  private readonly wrong: string[] = [];
+  private readonly failures: string[] = [];
   private readonly log: string[] = [];
   private turn = 0;
 
-  constructor(private readonly place: Place) {}
+  constructor(private readonly target: UsageTarget) {}
 
   async run(history: History): Promise<void> {
     const ids = this.owners.map(({ id }) => id);
-    await this.place.db.rows(
+    await this.target.db.rows(
       `INSERT INTO organizations (id, name, created_at) SELECT id, 'Some', now() - interval '3 days' FROM unnest($1::uuid[]) AS id`,
       [ids],
     );
-    await this.place.db.rows(
+    await this.target.db.rows(
       `INSERT INTO organization_memberships (id, organization_id, user_id, role) SELECT gen_random_uuid(), id, $2, 'admin' FROM unnest($1::uuid[]) AS id`,
-      [ids, this.place.admin.id],
+      [ids, this.target.admin.id],
     );
     for (const round of history) {
       this.log.push('--');
-      await Promise.all(round.map(async (step) => this.take(step)));
+      await Promise.all(round.map(async (step) => this.play(step)));
     }
   }
 
-  /** What is not as it must be now that nothing happens any more. */
-  async failure(mistakes: string[]): Promise<string | undefined> {
+  /** The differences from the expected state after the last step. */
+  async failure(mismatches: string[]): Promise<string | undefined> {
     for (const owner of this.owners) {
-      this.wrong.push(...mistakes.filter((mistake) => mistake.includes(owner.id)));
+      this.failures.push(...mismatches.filter((mismatch) => mismatch.includes(owner.id)));
       await this.compareEvents(owner);
-      await this.compareRest(owner);
+      await this.compareRemaining(owner);
     }
-    return this.wrong.length === 0 ? undefined : [...this.wrong, ...this.log].join('\n');
+    return this.failures.length === 0 ? undefined : [...this.failures, ...this.log].join('\n');
   }
 
-  private async take(step: Step): Promise<void> {
+  private async play(step: Step): Promise<void> {
     const owner = this.owners[step.owner]!;
     switch (step.kind) {
       case 'record':
-        return this.told(owner, [step.event], await this.post(owner.id, '', this.eventOf(step.event)));
+        return this.responses(owner, [step.event], await this.post(owner.id, '', this.eventOf(step.event)));
       case 'batch':
-        return this.told(
+        return this.responses(
           owner,
           step.events,
           await this.post(owner.id, '/batch', { events: step.events.map((event) => this.eventOf(event)) }),
         );
       case 'settle':
-        return this.told(owner, [step.event], await this.post(owner.id, `/holds/${holdOf(owner, step)}/settle`, this.eventOf(step.event)));
+        return this.responses(
+          owner,
+          [step.event],
+          await this.post(owner.id, `/holds/${holdOf(owner, step)}/settle`, this.eventOf(step.event)),
+        );
       case 'hold':
         if (!step.isRepeated || owner.holds.length === 0) owner.holds.push(v7());
         await this.post(owner.id, '/holds', { holdId: owner.holds.at(-1), estimatedTokens: step.tokens, expiresInSeconds: 86_400 });
@@ -152,16 +156,16 @@ class Telling {
         await this.post(owner.id, `/holds/${holdOf(owner, step)}`, undefined, 'DELETE');
         return;
       case 'expire':
-        // Its time is over as soon as it is so written: nobody waits here.
-        await this.place.db.rows(`UPDATE usage_holds SET expires_at = '2026-01-01' WHERE id = $1`, [holdOf(owner, step)]);
+        // Writing the time is enough: nothing here waits for it.
+        await this.target.db.rows(`UPDATE usage_holds SET expires_at = '2026-01-01' WHERE id = $1`, [holdOf(owner, step)]);
         return;
       case 'buy': {
-        const { body } = await this.send('/v1/subscriptions', { organizationId: owner.id, tier: 'pro' }, this.place.operator);
+        const { body } = await this.send('/v1/subscriptions', { organizationId: owner.id, tier: 'pro' }, this.target.operator);
         if (body.id !== undefined) owner.grants.push(body.id);
         return;
       }
       case 'end':
-        await this.send(`/v1/subscriptions/${owner.grants.at(-1) ?? v7()}`, undefined, this.place.operator, 'DELETE');
+        await this.send(`/v1/subscriptions/${owner.grants.at(-1) ?? v7()}`, undefined, this.target.operator, 'DELETE');
     }
   }
 
@@ -169,28 +173,28 @@ class Telling {
     return { eventId: id, model: `model ${tokens}`, tokens, occurredAt: new Date(this.begin - ageMs).toISOString() };
   }
 
-  private told(owner: { told: Told[] }, events: GivenEvent[], { body, isRepeated }: Answer): void {
+  private responses(owner: { responses: RecordedResponse[] }, events: GivenEvent[], { body, isRepeated }: Answer): void {
     const outcomes = body.results?.map(({ outcome }) => outcome) ?? [body.outcome ?? body.code!];
-    for (const [index, event] of events.entries()) owner.told.push({ ...this.eventOf(event), outcome: outcomes[index]!, isRepeated });
+    for (const [index, event] of events.entries()) owner.responses.push({ ...this.eventOf(event), outcome: outcomes[index]!, isRepeated });
   }
 
   private async post(ownerId: string, path: string, body: object | undefined, method = 'POST'): Promise<Answer> {
-    return this.send(`/v1/organizations/${ownerId}/usage${path}`, body, this.place.admin, method);
+    return this.send(`/v1/organizations/${ownerId}/usage${path}`, body, this.target.admin, method);
   }
 
-  /** Again at the next server, as callers do, where one was killed. */
+  /** Retries at the next server, as clients do, when a server was killed. */
   private async send(path: string, body: object | undefined, { auth }: { auth: object }, method = 'POST'): Promise<Answer> {
     for (let attempt = 1; ; attempt += 1) {
-      const urls = this.place.urls();
+      const urls = this.target.urls();
       const url = urls[(this.turn += 1) % urls.length]!;
       try {
         const headers = { ...auth, 'content-type': 'application/json' };
         const answer = await fetch(`${url}${path}`, { method, headers, ...(body !== undefined && { body: JSON.stringify(body) }) });
         const text = await answer.text();
-        const told = (text === '' ? {} : JSON.parse(text)) as Answer['body'];
-        this.log.push(`${method} ${path} ${JSON.stringify(body)} ${answer.status} ${told.code ?? text}`);
-        if (answer.status >= 500) this.wrong.push(`${answer.status} ${text}`);
-        return { status: answer.status, body: told, isRepeated: attempt > 1 };
+        const responses = (text === '' ? {} : JSON.parse(text)) as Answer['body'];
+        this.log.push(`${method} ${path} ${JSON.stringify(body)} ${answer.status} ${responses.code ?? text}`);
+        if (answer.status >= 500) this.failures.push(`${answer.status} ${text}`);
+        return { status: answer.status, body: responses, isRepeated: attempt > 1 };
       } catch (error) {
         if (attempt === TRIES) throw error;
         await new Promise((resolve) => setTimeout(resolve, 50));
@@ -198,57 +202,58 @@ class Telling {
     }
   }
 
-  /** What was answered `inserted` is there once, as it was sent; and nothing is there that was not. */
-  private async compareEvents({ id, told }: { id: string; told: Told[] }): Promise<void> {
-    const rows = await this.place.db.rows<{ event_id: string; tokens: number; occurred_at: Date }>(
+  /** An event that was answered `inserted` is stored once as sent, and no other event is stored. */
+  private async compareEvents({ id, responses }: { id: string; responses: RecordedResponse[] }): Promise<void> {
+    const rows = await this.target.db.rows<{ event_id: string; tokens: number; occurred_at: Date }>(
       'SELECT event_id, tokens_used::int AS tokens, occurred_at FROM usage WHERE owner_id = $1',
       [id],
     );
     const contentOf = (event: { tokens: number; occurredAt: string }) => `${event.tokens} ${event.occurredAt}`;
-    const there = new Map(rows.map((row) => [row.event_id, contentOf({ tokens: row.tokens, occurredAt: row.occurred_at.toISOString() })]));
-    for (const eventId of new Set([...there.keys(), ...told.map((one) => one.eventId)])) {
-      const content = there.get(eventId);
-      const ofIt = told.filter((one) => one.eventId === eventId);
-      const inserted = ofIt.filter(({ outcome }) => outcome === 'inserted');
-      const isOurs =
-        inserted.length === 1 || (inserted.length === 0 && ofIt.some(({ isRepeated, outcome }) => isRepeated && outcome === 'duplicate'));
+    const stored = new Map(rows.map((row) => [row.event_id, contentOf({ tokens: row.tokens, occurredAt: row.occurred_at.toISOString() })]));
+    for (const eventId of new Set([...stored.keys(), ...responses.map((one) => one.eventId)])) {
+      const content = stored.get(eventId);
+      const ofEvent = responses.filter((one) => one.eventId === eventId);
+      const inserted = ofEvent.filter(({ outcome }) => outcome === 'inserted');
+      const isInsertedOnce =
+        inserted.length === 1 ||
+        (inserted.length === 0 && ofEvent.some(({ isRepeated, outcome }) => isRepeated && outcome === 'duplicate'));
       const isRight =
         content === undefined
-          ? ofIt.every(({ outcome }) => !['inserted', 'duplicate', 'conflict', 'usage_conflict'].includes(outcome))
-          : isOurs && ofIt.every((one) => !['inserted', 'duplicate'].includes(one.outcome) || contentOf(one) === content);
-      if (!isRight) this.wrong.push(`Event ${eventId} of ${id} is there as ${content}, and was told as ${JSON.stringify(ofIt)}`);
+          ? ofEvent.every(({ outcome }) => !['inserted', 'duplicate', 'conflict', 'usage_conflict'].includes(outcome))
+          : isInsertedOnce && ofEvent.every((one) => !['inserted', 'duplicate'].includes(one.outcome) || contentOf(one) === content);
+      if (!isRight) this.failures.push(`Event ${eventId} of ${id} is there as ${content}, and was told as ${JSON.stringify(ofEvent)}`);
     }
   }
 
-  /** When all holds are past their time, what is left can be used, and no token more. */
-  private async compareRest({ id }: { id: string }): Promise<void> {
-    await this.place.db.rows(`UPDATE usage_holds SET expires_at = '2026-01-01' WHERE owner_id = $1`, [id]);
+  /** After all holds have expired, exactly the remaining tokens can be used. */
+  private async compareRemaining({ id }: { id: string }): Promise<void> {
+    await this.target.db.rows(`UPDATE usage_holds SET expires_at = '2026-01-01' WHERE owner_id = $1`, [id]);
     const quota = await this.post(id, '/quota', undefined, 'GET');
-    const rest = quota.body.remaining!;
-    const tooMany = await this.post(id, '', { eventId: 'too many', model: 'm', tokens: rest + 1 });
-    const justRight = await this.post(id, '', { eventId: 'just right', model: 'm', tokens: rest });
+    const remaining = quota.body.remaining!;
+    const tooMany = await this.post(id, '', { eventId: 'too many', model: 'm', tokens: remaining + 1 });
+    const justRight = await this.post(id, '', { eventId: 'just right', model: 'm', tokens: remaining });
     const statuses = [quota.body.held, tooMany.status, justRight.status];
-    // The server may be killed that has just recorded it.
+    // The server that recorded it may be killed.
     if (statuses.join() !== (justRight.isRepeated && justRight.status === 200 ? '0,402,200' : '0,402,201'))
-      this.wrong.push(`In the end of ${id}: ${statuses.join()} with ${rest} left`);
+      this.failures.push(`In the end of ${id}: ${statuses.join()} with ${remaining} left`);
   }
 }
 
-/** One that is none where there are not so many. */
+/** An unknown id when there are not that many holds. */
 function holdOf({ holds }: { holds: string[] }, { back }: { back: number }): string {
   return holds.at(-1 - back) ?? v7();
 }
 
-/** Which of these histories come to something wrong, and how. */
-export async function failuresOf(place: Place, histories: History[]): Promise<Map<number, string>> {
-  const tellings = histories.map(() => new Telling(place));
-  await Promise.all(tellings.map(async (telling, index) => telling.run(histories[index]!)));
-  const mistakes = await mistakesIn(place.db);
-  const failures = await Promise.all(tellings.map(async (telling) => telling.failure(mistakes)));
+/** The histories that end wrong, each with its differences. */
+export async function failuresOf(target: UsageTarget, histories: History[]): Promise<Map<number, string>> {
+  const runs = histories.map(() => new HistoryRun(target));
+  await Promise.all(runs.map(async (run, index) => run.run(histories[index]!)));
+  const mismatches = await ledgerMismatches(target.db);
+  const failures = await Promise.all(runs.map(async (run) => run.failure(mismatches)));
   return new Map(failures.flatMap((failure, index) => (failure === undefined ? [] : [[index, failure] as const])));
 }
 
-/** From now on the database itself refuses what is past a cap, at any moment: what nobody may ever see. */
+/** From now on a trigger rejects every quota past its cap. */
 export async function watchCaps(db: TestDatabase): Promise<void> {
   await db.rows(`
     CREATE FUNCTION watch_caps() RETURNS trigger LANGUAGE plpgsql AS $$

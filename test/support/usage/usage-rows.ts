@@ -2,7 +2,7 @@ import { v7 } from 'uuid';
 import type { Owner } from '../../../src/owners/owner.js';
 import type { TestDatabase } from '../database.js';
 
-/** Something that was used; whatever is left out is none. */
+/** A usage event; omitted token classes are zero. */
 export interface UsageEvent {
   eventId: string;
   occurredAt: string;
@@ -12,7 +12,7 @@ export interface UsageEvent {
   outputTokens: number;
   cachedInputTokens: number;
   reasoningTokens: number;
-  /** The sum of the classes, or a plain total without any. */
+  /** The sum of the classes, or a plain total without classes. */
   tokensUsed: number;
   overrun: number;
   metadata: Record<string, string | number | boolean> | null;
@@ -20,7 +20,7 @@ export interface UsageEvent {
 
 export type GivenUsage = Partial<UsageEvent> & { occurredAt: string };
 
-/** Writes events straight into the tables, with all that is kept of them: ids and the sums of their hours. */
+/** Writes events into the tables, with their ids and hourly rollups, but without quotas. */
 export async function insertUsage(db: TestDatabase, owner: Owner, given: GivenUsage[]): Promise<UsageEvent[]> {
   const events = given.map(eventOf);
   await createPartitions(
@@ -31,13 +31,13 @@ export async function insertUsage(db: TestDatabase, owner: Owner, given: GivenUs
   return events;
 }
 
-/** The months in which these moments are, as the application names them. */
+/** Creates the partitions of these times, named as the application names them. */
 export async function createPartitions(db: TestDatabase, moments: string[]): Promise<void> {
   const months = new Set(moments.map((moment) => new Date(moment).toISOString().slice(0, 7)));
   for (const month of months) {
     const next = new Date(`${month}-01`);
     next.setUTCMonth(next.getUTCMonth() + 1);
-    // One at a time: IF NOT EXISTS does not see what another one is making.
+    // One at a time: IF NOT EXISTS does not see a concurrent CREATE.
     await db.rows(
       `SELECT pg_advisory_xact_lock(hashtext('usage partitions'));
        CREATE TABLE IF NOT EXISTS usage_${month.replace('-', '_')} PARTITION OF usage FOR VALUES FROM ('${month}-01Z') TO ('${next.toISOString()}')`,

@@ -13,13 +13,13 @@ export interface UsageEventRow {
   outputTokens?: number;
   cachedInputTokens?: number;
   reasoningTokens?: number;
-  /** The sum of the classes when it is left out. */
+  /** Default: the sum of the classes. */
   tokensUsed?: number;
   overrun?: number;
 }
 
-/** Writes events and all that has to agree with them, in one transaction and as the ledger does. */
-export async function writeUsage(db: TestDatabase, events: UsageEventRow[]): Promise<void> {
+/** Writes events with their quotas, ids and rollups in one transaction, as the ledger does. */
+export async function insertLedgerUsage(db: TestDatabase, events: UsageEventRow[]): Promise<void> {
   const rows = events.map((event) => {
     const { inputTokens = 0, outputTokens = 0, cachedInputTokens = 0, reasoningTokens = 0, overrun = 0 } = event;
     return {

@@ -6,8 +6,8 @@ import { VirtualClock } from '../../simulators/virtual-time.js';
 import type { TestApp } from '../../support/app.js';
 import {
   exportsIn,
-  lineByHand,
-  type LineByHand,
+  manualDispatcher,
+  type ManualDispatcher,
   type MeterProvider,
   MeterWorld,
   recordUsage,
@@ -24,12 +24,12 @@ describe('the line of a meter', () => {
   let clock: VirtualClock;
   let world: MeterWorld;
   let t: TestApp;
-  let lines: Record<MeterProvider, LineByHand>;
+  let lines: Record<MeterProvider, ManualDispatcher>;
   beforeEach(async () => {
     clock = new VirtualClock(Date.UTC(2026, 4, 1, 12));
     world = await MeterWorld.start(clock);
     t = await world.startApp();
-    lines = { polar: await lineByHand(t, 'polar'), dodo: await lineByHand(t, 'dodo') };
+    lines = { polar: await manualDispatcher(t, 'polar'), dodo: await manualDispatcher(t, 'dodo') };
   });
   afterEach(async () => {
     await t.close();
@@ -59,7 +59,7 @@ describe('the line of a meter', () => {
   });
 
   it.each(BOTH)('goes on for ever while %s is away, at most once in a minute, and loses nothing', async (provider) => {
-    lines[provider] = await lineByHand(t, provider, { batch: 100 });
+    lines[provider] = await manualDispatcher(t, provider, { batch: 100 });
     const events = world.events(provider, world.newCustomer(provider), 150);
     await record(events);
     const end = clock.now().getTime() + 120 * MINUTE;
@@ -249,7 +249,7 @@ describe('the line of a meter', () => {
     const pauses: number[] = [];
     const pause = (async (ms: number) => pauses.push(ms)) as unknown as (typeof LINE_LIMITS)['pause'];
     // So long that what passes by itself does not matter; as nobody waits, it is asked for again before the request.
-    lines.polar = await lineByHand(t, 'polar', { batch: 4, pauseMs: 1_000_000, coalesceMs: 3_000_000, pause });
+    lines.polar = await manualDispatcher(t, 'polar', { batch: 4, pauseMs: 1_000_000, coalesceMs: 3_000_000, pause });
     await record(world.events('polar', world.newCustomer('polar'), 6));
     await workOff('polar');
     expect(world.requestsAt('polar')).toBe(2);
@@ -262,7 +262,7 @@ describe('the line of a meter', () => {
       await record(world.events('polar', customerId, 2, { model: `model-${minute}` }));
       clock.advance({ minutes: 1 });
     }
-    lines.polar = await lineByHand(t, 'polar', { batch: 2 });
+    lines.polar = await manualDispatcher(t, 'polar', { batch: 2 });
     world.faults.polar.push({ status: 500 });
     await lines.polar.work();
     clock.advance({ seconds: 2 });

@@ -1,6 +1,6 @@
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { type TestApp, testEnvironment } from '../../support/app.js';
-import { isIngest, lineByHand, type MeterProvider, MeterWorld, recordUsage, tokensOf } from '../../support/usage/meter-world.js';
+import { isIngest, manualDispatcher, type MeterProvider, MeterWorld, recordUsage, tokensOf } from '../../support/usage/meter-world.js';
 import { endProcesses, type Process, ready, runCommand, startServer, until } from '../../support/processes.js';
 
 const EVENTS = 4000;
@@ -14,7 +14,7 @@ describe('usage at the billing providers, told by processes that are killed', ()
     world = await MeterWorld.start({ now: () => new Date() });
     // It records, and leaves the telling to the processes.
     recorder = await world.startApp(db);
-    await lineByHand(recorder, 'polar');
+    await manualDispatcher(recorder, 'polar');
   });
   afterAll(async () => {
     await endProcesses();

@@ -2,14 +2,14 @@ import { jest } from '@jest/globals';
 import fc from 'fast-check';
 import supertest from 'supertest';
 import { testEnvironment } from '../../support/app.js';
-import { expectAll } from '../../support/convergence.js';
+import { checkHistories } from '../../support/convergence.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { MutantHost, nameOf } from '../../support/mutants.js';
 import type { Mutation } from '../../support/mutations.js';
 import { signUp, signUpOperator } from '../../support/people.js';
 import { endProcesses, ready, startServer } from '../../support/processes.js';
 import { PlanFile } from '../../support/usage/usage-books.js';
-import { failuresOf, FREE_CAP, historyArbitrary, type Place, PRO_CAP, watchCaps } from '../../support/usage/usage-histories.js';
+import { failuresOf, FREE_CAP, historyArbitrary, type UsageTarget, PRO_CAP, watchCaps } from '../../support/usage/usage-histories.js';
 
 // Nothing is expected to take that long; a busy machine is no failure, though.
 jest.setTimeout(600_000);
@@ -35,7 +35,7 @@ async function newDatabase(): Promise<TestDatabase> {
   return db;
 }
 
-async function placeOf(db: TestDatabase, urls: () => string[]): Promise<Place> {
+async function placeOf(db: TestDatabase, urls: () => string[]): Promise<UsageTarget> {
   const app = { db, http: supertest(urls()[0]!) };
   return { db, urls, admin: await signUp(app), operator: await signUpOperator(app) };
 }
@@ -47,7 +47,7 @@ describe('the ledger of usage', () => {
     const db = await newDatabase();
     const servers = await Promise.all([start(db), start(db)]);
     const place = await placeOf(db, () => servers.map(({ url }) => url));
-    await expectAll(historyArbitrary(), async (all) => failuresOf(place, all), RUNS);
+    await checkHistories(historyArbitrary(), async (all) => failuresOf(place, all), RUNS);
   });
 
   it('keeps every promise while one process after the other is killed', async () => {
@@ -68,7 +68,7 @@ describe('the ledger of usage', () => {
       return servers.map(({ url }) => url);
     });
     try {
-      await expectAll(historyArbitrary(), async (all) => failuresOf(place, all), Math.ceil(RUNS / 3));
+      await checkHistories(historyArbitrary(), async (all) => failuresOf(place, all), Math.ceil(RUNS / 3));
     } finally {
       await another;
     }

@@ -7,7 +7,7 @@ import { createTestDatabase, type TestDatabase } from '../../support/database.js
 import { type SignedInPerson, signUp, signUpOperator } from '../../support/people.js';
 import { createOrganization } from '../../support/tenants.js';
 import { until } from '../../support/until.js';
-import { mistakesIn, PlanFile } from '../../support/usage/usage-books.js';
+import { ledgerMismatches, PlanFile } from '../../support/usage/usage-books.js';
 
 const CAP = 1000;
 /** Of what the races below draw. To draw the same again: `SEED=… npm test -- usage-races`. */
@@ -44,7 +44,7 @@ describe('usage that comes to several instances at once', () => {
     [ada, operator] = await Promise.all([signUp(instances[0]!), signUpOperator(instances[0]!)]);
   });
   afterEach(async () => {
-    const mistakes = await mistakesIn(db);
+    const mistakes = await ledgerMismatches(db);
     if (mistakes.length > 0) throw new Error(mistakes.join('\n'));
   });
   afterAll(async () => {

@@ -6,9 +6,9 @@ import { monthAt } from '../../../src/usage/quotas/usage-period.js';
 import { asAppRole, createEmptyDatabase, type TestDatabase } from '../../support/database.js';
 import { migrateThrough } from '../../support/migrate-through.js';
 import { startUsageApp, type UsageApp } from '../../support/usage/usage-app.js';
-import { mistakesIn } from '../../support/usage/usage-books.js';
+import { ledgerMismatches } from '../../support/usage/usage-books.js';
 import { createPartitions } from '../../support/usage/usage-rows.js';
-import { writeUsage } from '../../support/usage/written-usage.js';
+import { insertLedgerUsage } from '../../support/usage/written-usage.js';
 
 const NOW = '2026-11-20T12:00:00.000Z';
 const HOUR_MS = 3_600_000;
@@ -84,7 +84,7 @@ describe('an upgrade from months that were counted from the start of a subscript
   const differences = async () => {
     const names: string[] = [];
     await app.reconciliation.reconcile({ onDifference: ({ id, details: all }) => names.push(`${id}: ${all.join()}`) });
-    return [...names, ...(await mistakesIn(db))];
+    return [...names, ...(await ledgerMismatches(db))];
   };
   const totals = async () =>
     db.rows('SELECT owner_id, sum(used)::int AS used, sum(held)::int AS held FROM usage_quotas GROUP BY 1 ORDER BY 1');
@@ -161,7 +161,7 @@ async function writeAsBefore(db: TestDatabase, ownerId: string, bought: Bought, 
   );
   const anchor = new Date(startedAt);
   const periodOf = (moment: Date) => monthAt(moment < anchor ? createdAt : anchor, moment);
-  await writeUsage(
+  await insertLedgerUsage(
     db,
     events.map(({ time, tokens }) => ({
       ...{ ownerId, occurredAt: new Date(time).toISOString(), tokensUsed: tokens },

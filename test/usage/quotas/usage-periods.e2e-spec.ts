@@ -4,7 +4,7 @@ import { UsageReconciliation } from '../../../src/usage/reconciliation/usage-rec
 import { BillingApp, type PolarSubscription, PRODUCT } from '../../support/billing/billing-app.js';
 import { dodoCustomerDetails, dodoSubscription } from '../../support/billing/dodo-events.js';
 import { polarSubscription } from '../../support/billing/polar-events.js';
-import { mistakesIn } from '../../support/usage/usage-books.js';
+import { ledgerMismatches } from '../../support/usage/usage-books.js';
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -33,7 +33,7 @@ describe('usage periods', () => {
     app.t.app.get(Clock).now = () => new Date(time);
   });
   afterEach(async () => {
-    const wrong = await mistakesIn(app.t.db);
+    const wrong = await ledgerMismatches(app.t.db);
     await app.t.app.get(UsageReconciliation).reconcile({ onDifference: ({ id, details }) => wrong.push(`${id}: ${details.join()}`) });
     if (wrong.length > 0) throw new Error(wrong.join('\n'));
   });
@@ -55,7 +55,7 @@ describe('usage periods', () => {
     );
     return rows.map(({ period_start: start, used }) => [start.toISOString(), used]);
   };
-  const tell = async (type: string, subscription: PolarSubscription, at?: string) => app.tellPolar(type, subscription, at);
+  const tell = async (type: string, subscription: PolarSubscription, at?: string) => app.emitPolar(type, subscription, at);
   /** A subscription of a tenant at Polar with these dates, in days from now. */
   const bought = (tenant: Tenant, [start, end]: [number, number], more: Partial<PolarSubscription> = {}) =>
     polarSubscription({
@@ -185,10 +185,10 @@ describe('usage periods', () => {
     const metadata = { organizationId: within.id };
     const dates = { created_at: inDays(-10), previous_billing_date: inDays(-10), next_billing_date: inDays(20) };
     const running = dodoSubscription({ product_id: PRODUCT.pro, metadata, ...dates });
-    await app.tellDodo('subscription.active', running);
+    await app.emitDodo('subscription.active', running);
     expect(await use(within, 4_000_000, -5)).toBe(201);
-    await app.tellDodo('subscription.paused', { ...running, status: 'paused', paused_at: inDays(-4) });
-    await app.tellDodo('subscription.unpaused', { ...running, previous_billing_date: inDays(-1), next_billing_date: inDays(29) });
+    await app.emitDodo('subscription.paused', { ...running, status: 'paused', paused_at: inDays(-4) });
+    await app.emitDodo('subscription.unpaused', { ...running, previous_billing_date: inDays(-1), next_billing_date: inDays(29) });
     expect(await quotaOf(within)).toMatchObject({
       carriedOver: 4_000_000,
       remaining: 1_000_000,

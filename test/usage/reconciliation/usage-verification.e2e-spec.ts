@@ -2,7 +2,7 @@ import { v7 } from 'uuid';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { until } from '../../support/until.js';
 import { startUsageApp, type UsageApp } from '../../support/usage/usage-app.js';
-import { writeUsage } from '../../support/usage/written-usage.js';
+import { insertLedgerUsage } from '../../support/usage/written-usage.js';
 
 const ACME = '0190a000-0000-7000-8000-000000000001';
 const ADA = '0190a000-0000-7000-8000-000000000002';
@@ -27,7 +27,7 @@ describe('the verification of usage', () => {
   beforeEach(async () => {
     await db.rows('TRUNCATE usage, usage_rollups, usage_quotas, usage_holds, usage_event_ids, usage_seals');
     const acme = { ownerId: ACME, periodStart: PERIOD, occurredAt: '2026-10-05T10:15:00Z', inputTokens: 10, outputTokens: 5 };
-    await writeUsage(db, [
+    await insertLedgerUsage(db, [
       { ...acme, periodStart: '2026-07-03T09:30:00Z', occurredAt: '2026-07-05T10:15:00Z', eventId: 'sealed' },
       { ...acme, eventId: 'a', actorUserId: ACTOR, cachedInputTokens: 3, reasoningTokens: 2 },
       { ...acme, eventId: 'b', actorUserId: ACTOR, overrun: 4 },
@@ -240,7 +240,7 @@ describe('the verification of usage', () => {
       ...{ inputTokens: turn, overrun: turn % 5 },
     });
     const written = Array.from({ length: 4 }, async (_, lane) => {
-      for (let turn = lane; turn < 200; turn += 4) await writeUsage(db, [event(turn), event(turn + 1)]);
+      for (let turn = lane; turn < 200; turn += 4) await insertLedgerUsage(db, [event(turn), event(turn + 1)]);
     });
     const writing = Promise.all(written);
     expect(await verify()).toEqual([]);

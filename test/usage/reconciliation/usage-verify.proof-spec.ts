@@ -2,7 +2,7 @@ import { v7 } from 'uuid';
 import { testEnvironment } from '../../support/app.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { endProcesses, runCommand } from '../../support/processes.js';
-import { writeUsage } from '../../support/usage/written-usage.js';
+import { insertLedgerUsage } from '../../support/usage/written-usage.js';
 
 describe('usage verify, the command', () => {
   let db: TestDatabase;
@@ -20,7 +20,7 @@ describe('usage verify, the command', () => {
   it('prints what differs and exits with 1, until it was repaired', async () => {
     const [owner, other] = [v7(), v7()];
     const event = { occurredAt: '2026-10-05T10:15:00Z', periodStart: '2026-10-01T00:00:00Z', inputTokens: 5 };
-    await writeUsage(db, [
+    await insertLedgerUsage(db, [
       { ...event, ownerId: owner },
       { ...event, ownerId: other },
     ]);
@@ -54,7 +54,9 @@ describe('usage verify, the command', () => {
 
   it('prints a line of JSON for each difference and for the summary', async () => {
     const owner = v7();
-    await writeUsage(db, [{ ownerId: owner, occurredAt: '2026-10-05T10:15:00Z', periodStart: '2026-10-01T00:00:00Z', inputTokens: 5 }]);
+    await insertLedgerUsage(db, [
+      { ownerId: owner, occurredAt: '2026-10-05T10:15:00Z', periodStart: '2026-10-01T00:00:00Z', inputTokens: 5 },
+    ]);
     await db.rows('UPDATE usage_quotas SET used = 6 WHERE owner_id = $1', [owner]);
     const { code, output } = await verify('--owner', owner, '--json');
     const id = `${owner} 2026-10-01T00:00:00.000Z`;
