@@ -13,7 +13,7 @@ export const newPrefix = () => `h${(count += 1)}`;
  *
  * @param failures returns the failures by the index of the history
  */
-export async function checkHistories<Choices>(
+export async function expectHistories<Choices>(
   arbitrary: fc.Arbitrary<Choices>,
   failures: (all: Choices[]) => Promise<Map<number, string>>,
   runs: number,

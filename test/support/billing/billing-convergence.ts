@@ -6,7 +6,7 @@ import { type BillingRows, readBillingRows, writeOwners } from './billing-rows.j
 import { billingMismatches, expectedBillingRows } from './billing-truth.js';
 import { type ProvidersWorld, type Delivery, rendered } from '../providers-world.js';
 import { deliverInTurn, failedEvents, deliverConcurrently, untilProcessed, type Target } from '../clerk/clerk-deliveries.js';
-import { differences, checkHistories, interleave } from '../convergence.js';
+import { differences, expectHistories, interleave } from '../convergence.js';
 import { runCommand } from '../processes.js';
 
 /** A history, and the order in which its events are delivered. */
@@ -34,7 +34,7 @@ export const newMark = () => `c0de${(count += 1).toString(16).padStart(4, '0')}`
 
 /** Expects that all these histories end in the same state in both databases, equal to the providers' state. */
 export async function expectBillingConvergence(proof: BillingProof, runs: number): Promise<void> {
-  await checkHistories(choicesArbitrary(), async (all) => failures(proof, all), runs);
+  await expectHistories(choicesArbitrary(), async (all) => failures(proof, all), runs);
 }
 
 /** The histories that follow from these choices, each with its own mark. */
@@ -87,7 +87,7 @@ export async function expectRepair(target: Target, environment: Record<string, s
     });
     return new Map(failed.flatMap(([index, story]) => (story === undefined ? [] : [[index, story] as const])));
   };
-  await checkHistories(choicesArbitrary(), failuresOf, runs);
+  await expectHistories(choicesArbitrary(), failuresOf, runs);
 }
 
 /** Without the grace periods, which Dodo's API does not return. */

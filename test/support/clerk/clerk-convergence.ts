@@ -2,7 +2,7 @@ import type { HistoryEvent } from '../../simulators/clerk-instance.js';
 import { deliverInTurn, failedEvents, deliverConcurrently, untilProcessed, type Target } from './clerk-deliveries.js';
 import { type Choices, choicesArbitrary, type History, type HistoryOptions, shuffled, historyFrom } from './clerk-histories.js';
 import { readRows, type Rows, writeInitialRows } from './clerk-rows.js';
-import { differences, checkHistories, interleave, newPrefix } from '../convergence.js';
+import { differences, expectHistories, interleave, newPrefix } from '../convergence.js';
 import { mismatches, hasOrderDependentLocals, expectedRowsOf } from './clerk-truth.js';
 
 /** A history, and the order in which its events are delivered. */
@@ -26,7 +26,7 @@ export interface Proof {
 
 /** Expects that all these histories produce the same rows in both databases. */
 export async function expectConvergence(proof: Proof, { runs, ...options }: HistoryOptions & { runs: number }): Promise<void> {
-  await checkHistories(choicesArbitrary(options), async (all) => failures(proof, all), runs);
+  await expectHistories(choicesArbitrary(options), async (all) => failures(proof, all), runs);
 }
 
 /** The histories that follow from these choices, each with its own prefix. */

@@ -2,7 +2,7 @@ import { jest } from '@jest/globals';
 import fc from 'fast-check';
 import supertest from 'supertest';
 import { testEnvironment } from '../../support/app.js';
-import { checkHistories } from '../../support/convergence.js';
+import { expectHistories } from '../../support/convergence.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { MutantHost, nameOf } from '../../support/mutants.js';
 import type { Mutation } from '../../support/mutations.js';
@@ -47,7 +47,7 @@ describe('the ledger of usage', () => {
     const db = await newDatabase();
     const servers = await Promise.all([start(db), start(db)]);
     const place = await placeOf(db, () => servers.map(({ url }) => url));
-    await checkHistories(historyArbitrary(), async (all) => failuresOf(place, all), RUNS);
+    await expectHistories(historyArbitrary(), async (all) => failuresOf(place, all), RUNS);
   });
 
   it('keeps every promise while one process after the other is killed', async () => {
@@ -68,7 +68,7 @@ describe('the ledger of usage', () => {
       return servers.map(({ url }) => url);
     });
     try {
-      await checkHistories(historyArbitrary(), async (all) => failuresOf(place, all), Math.ceil(RUNS / 3));
+      await expectHistories(historyArbitrary(), async (all) => failuresOf(place, all), Math.ceil(RUNS / 3));
     } finally {
       await another;
     }
