@@ -12,20 +12,16 @@ const EMBEDDED_DIRECTORY = path.join(DATA_DIRECTORY, 'postgres');
 
 type Variables = Record<string, string | undefined>;
 
-/** The configuration, and the embedded database server where none is configured. */
 export interface ResolvedEnvironment {
   config: Config;
   isEmbedded: boolean;
-  /** Stops the database server if this process started it. */
   stop(): Promise<void>;
 }
 
 /**
- * Completes the configuration for development: generated secrets, example products and the embedded PostgreSQL.
- * Production gets no defaults.
+ * Completes the configuration in development with secrets, example products and the embedded PostgreSQL.
  *
  * @param join uses the embedded server of another process if one is running
- * @throws {ConfigError}
  */
 export async function resolveEnvironment({ join = false } = {}): Promise<ResolvedEnvironment> {
   const variables = readVariables();
@@ -43,7 +39,6 @@ export async function resolveEnvironment({ join = false } = {}): Promise<Resolve
   return { config: loadConfig({ ...variables, DATABASE_URL: server.url }), isEmbedded: true, stop: () => server.stop() };
 }
 
-/** For commands that use no database. @throws {ConfigError} */
 export function configWithoutDatabase(): Config {
   return validated({ DATABASE_URL: 'postgres://localhost/none', ...readVariables() });
 }

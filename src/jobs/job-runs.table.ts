@@ -16,7 +16,6 @@ export const jobRuns = pgTable(
     attempts: integer('attempts').notNull().default(1),
     startedAt: time('started_at').notNull().defaultNow(),
     finishedAt: time('finished_at'),
-    /** Processed rows. */
     count: integer('count'),
     error: text('error'),
     createdAt: createdAt(),

@@ -14,7 +14,6 @@ import { JobsRepository } from './jobs.repository.js';
 
 /** Scheduled work. It can be stopped and started again at any point. */
 export interface Job {
-  /** In snake_case. The API and the metrics use it too. */
   name: string;
   description: string;
   everySeconds: number;
@@ -92,17 +91,11 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
     this.jobs.set(job.name, job);
   }
 
-  /** Every job with its last run. */
   async list(): Promise<{ job: Job; lastRun?: JobRun }[]> {
     return Promise.all([...this.jobs.values()].map(async (job) => ({ job, lastRun: await this.repository.findLast(job.name) })));
   }
 
-  /**
-   * Starts a run and does not wait for it.
-   *
-   * @throws {JobNotFound}
-   * @throws {JobAlreadyRunning} while any process runs the job
-   */
+  /** Does not wait for the run. @throws {JobNotFound} @throws {JobAlreadyRunning} */
   async start(name: string, actor: Actor): Promise<{ job: Job; lastRun: JobRun }> {
     const job = this.jobs.get(name);
     if (job === undefined) throw new JobNotFound();

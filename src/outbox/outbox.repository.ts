@@ -45,7 +45,6 @@ export class OutboxRepository {
       .where(and(eq(outbox.id, id), isNull(outbox.doneAt)));
   }
 
-  /** Locks entries that are not encrypted under this key. */
   async lockNotUnderKey(keyId: string, limit: number, db: Queryable): Promise<{ id: string; payload: string }[]> {
     return db
       .select({ id: outbox.id, payload: outbox.payload })

@@ -94,7 +94,6 @@ export class OutboxService implements OnModuleInit, OnApplicationBootstrap, Befo
     this.poller.wake();
   }
 
-  /** Requeues all dead entries, and returns their number. */
   async retryDead(): Promise<number> {
     const requeued = await this.repository.requeueDead();
     this.poller.wake();
@@ -111,7 +110,6 @@ export class OutboxService implements OnModuleInit, OnApplicationBootstrap, Befo
     return entries.length === BATCH;
   }
 
-  /** Encrypts pending and dead entries under the newest key, and returns their number. */
   async renewEncryption(): Promise<number> {
     return renewInBatches(
       this.db,

@@ -2,7 +2,6 @@ import { sql } from 'drizzle-orm';
 import { index, integer, pgTable, text, uuid } from 'drizzle-orm/pg-core';
 import { time, timestamps } from '../platform/database/columns.js';
 
-/** Work outside the database that follows from a commit. */
 export const outbox = pgTable(
   'outbox',
   {

@@ -26,7 +26,6 @@ interface KeyColumns {
   eventId: PgColumn;
 }
 
-/** The version of a row, as it was read. */
 export function keyOfRow(row: { eventAt: string; eventModifiedAt: string; eventRank: number; eventId: string }): EventVersion {
   return { at: row.eventAt, modifiedAt: row.eventModifiedAt, rank: row.eventRank as EventRank, messageId: row.eventId };
 }
@@ -36,17 +35,14 @@ export function embedded(modifiedAt: string, messageId: string): EventVersion {
   return { at: '-infinity', modifiedAt, rank: EventRank.embedded, messageId };
 }
 
-/** The columns of a row that an event writes. */
 export function keyColumns({ at, modifiedAt, rank, messageId }: EventVersion) {
   return { eventAt: at, eventModifiedAt: modifiedAt, eventRank: rank, eventId: messageId };
 }
 
-/** Whether an event is newer than the one that last wrote the row. */
 export function isNewer({ at, modifiedAt, rank, messageId }: EventVersion, row: KeyColumns): SQL {
   return sql`(${at}::timestamptz, ${modifiedAt}::timestamptz, ${rank}::smallint, ${messageId}) > (${row.eventAt}, ${row.eventModifiedAt}, ${row.eventRank}, ${row.eventId})`;
 }
 
-/** Whether the row still has this version. */
 export function isSame({ at, modifiedAt, rank, messageId }: EventVersion, row: KeyColumns): SQL {
   return sql`(${row.eventAt}, ${row.eventModifiedAt}, ${row.eventRank}, ${row.eventId}) = (${at}::timestamptz, ${modifiedAt}::timestamptz, ${rank}::smallint, ${messageId})`;
 }
@@ -56,7 +52,6 @@ export function mayWrite(key: EventVersion, row: KeyColumns): SQL {
   return key.isRepair === true ? isSame(key, row) : isNewer(key, row);
 }
 
-/** Newest first. */
 export function newestFirst(row: KeyColumns): SQL {
   return sql`${row.eventAt} DESC, ${row.eventModifiedAt} DESC, ${row.eventRank} DESC, ${row.eventId} DESC`;
 }

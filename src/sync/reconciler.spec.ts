@@ -23,7 +23,7 @@ async function reconcile(sources: ReconciliationSource[], options: Reconciliatio
 describe('the reconciler', () => {
   beforeAll(() => Logger.overrideLogger(false));
 
-  it('reports what differs, and repairs it only if that is asked for', async () => {
+  it('reports differences, and repairs them only with fix', async () => {
     let isRight = false;
     const repair = async () => void (isRight = true);
     const source = sourceOf(async () => (isRight ? [] : [stale('a', repair)]));
@@ -45,7 +45,7 @@ describe('the reconciler', () => {
     expect(attempts).toBe(3);
   });
 
-  it('runs a repair that several findings share once, and leaves what has none', async () => {
+  it('runs a repair that several findings share once, and leaves a finding without a repair', async () => {
     let attempts = 0;
     const repair = async () => void (attempts += 1);
     const compare = async () => (attempts === 0 ? [stale('a', repair), stale('b', repair), stale('c')] : [stale('c')]);
@@ -62,7 +62,7 @@ describe('the reconciler', () => {
     await expect(reconcile([failing, failing])).rejects.toThrow('Error: unavailable; Error: unavailable');
   });
 
-  it('stops at the signal; the nightly run returns what it has found so far', async () => {
+  it('stops at the signal; the nightly run returns the number of differences so far', async () => {
     const stopping = new AbortController();
     const never = async () => Promise.reject(new Error('compared after the stop'));
     const stop = async () => {

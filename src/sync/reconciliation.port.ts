@@ -4,9 +4,8 @@ import type { Queryable } from '../platform/database/database.js';
 export interface Finding {
   /** Only the source has it; both have it, with other values; only we have it. */
   kind: 'missing' | 'stale' | 'extra';
-  /** What it is, such as `user`. */
   resource: string;
-  /** Unique among the things of this kind, mostly the id that the source gave it. */
+  /** Mostly the id at the source. */
   id: string;
   /** The fields that differ, and why they cannot be repaired. */
   details: string[];
@@ -19,9 +18,8 @@ export interface Difference extends Omit<Finding, 'repair'> {
 }
 
 export interface ReconciliationOptions {
-  /** Repairs what differs. */
   fix?: boolean;
-  /** Repairs even if most of our rows would be removed. */
+  /** Repairs even if that would remove most of our rows. */
   force?: boolean;
   /** The name of one provider, or the id of one owner. */
   only?: string;
@@ -38,12 +36,8 @@ export interface ReconciliationSummary {
   counts: Map<string, { found: number; repaired: number }>;
 }
 
-/** Compares our rows with their sources. */
 export interface Reconciliation {
-  /**
-   * @throws {CannotReconcile} if a source is not configured, or seems to be the wrong one
-   * @throws the source's own error if it is unavailable; finished repairs stay
-   */
+  /** Throws the error of a source that is unavailable; finished repairs stay. @throws {CannotReconcile} */
   reconcile(options?: ReconciliationOptions): Promise<ReconciliationSummary>;
 }
 

@@ -44,7 +44,7 @@ function addVerify(group: Command, summary: string, service: Type<Reconciliation
     .summary(summary)
     .description(`${summary} Exits with 0 if nothing differs, 1 if something differs, 2 if the comparison was not possible.`)
     .option('--fix', 'repair what differs; exits with 0 if everything was repaired')
-    .option('--force', 'repair even if most of our rows would be removed')
+    .option('--force', 'repair even if that removes most of our rows')
     .option('--json', 'print each difference and the summary as a line of JSON')
     .addHelpText('after', examples(`${group.name()} verify`, `${group.name()} verify --fix --json`))
     .action(async (options: VerifyOptions) => {

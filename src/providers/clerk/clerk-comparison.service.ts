@@ -34,7 +34,7 @@ export interface ComparedResource<Row extends ClerkRow, Data extends ClerkData> 
   schema: z.ZodType<Data>;
   findRows(clerkIds: string[], db?: Queryable): Promise<Row[]>;
   clerkIdOf(row: Row): string | null;
-  remoteOf(data: Data): RemoteObject<Row>;
+  comparisonOf(data: Data): Comparison;
   differences(row: Row, data: Data): Promise<string[]>;
   /** A deleted parent is a difference of its own. */
   isParentDeleted(data: Data): Promise<boolean>;
@@ -52,7 +52,7 @@ export class ClerkComparison {
     schema: userObject,
     findRows: (ids, db) => this.syncedUsers.findAll(ids, db),
     clerkIdOf: ({ clerkUserId }) => clerkUserId,
-    remoteOf: ({ id }) => this.remoteUser(id),
+    comparisonOf: ({ id }) => this.ofUser(id),
     differences: (row, data) => this.syncedUsers.differences(row, toUserSnapshot(data)),
     isParentDeleted: async () => false,
     write: (change, db) => this.sync.applyUser(change, db),
@@ -63,7 +63,7 @@ export class ClerkComparison {
     schema: organizationObject,
     findRows: (ids, db) => this.syncedOrganizations.findAll(ids, db),
     clerkIdOf: ({ clerkOrganizationId }) => clerkOrganizationId,
-    remoteOf: ({ id }) => this.remoteOrganization(id),
+    comparisonOf: ({ id }) => this.ofOrganization(id),
     differences: (row, data) => this.syncedOrganizations.differences(row, toOrganizationSnapshot(data)),
     isParentDeleted: async () => false,
     write: (change, db) => this.sync.applyOrganization(change, db),
@@ -74,7 +74,7 @@ export class ClerkComparison {
     schema: membershipObject,
     findRows: (ids, db) => this.syncedMemberships.findAll(ids, db),
     clerkIdOf: ({ clerkMembershipId }) => clerkMembershipId,
-    remoteOf: ({ id, organization, public_user_data: person }) => this.remoteMembership(id, organization.id, person.user_id),
+    comparisonOf: ({ id, organization, public_user_data: person }) => this.ofMembership(id, organization.id, person.user_id),
     differences: async (row, { role: clerkRole }) => [
       ...(row.role === roleOf(clerkRole) ? [] : ['role']),
       ...(row.clerkRole === clerkRole ? [] : ['clerkRole']),
@@ -92,24 +92,24 @@ export class ClerkComparison {
     private readonly purgedIds: PurgedIds,
   ) {}
 
-  remoteUser(id: string): RemoteObject<User> {
-    return {
+  ofUser(id: string): Comparison {
+    return this.comparisonOf(this.users, {
       id,
       find: (signal) => this.api.findUser(id, signal),
       remove: (_row, db) => this.sync.applyUserDeletion(deletionOf({ id }), db),
-    };
+    });
   }
 
-  remoteOrganization(id: string): RemoteObject<Organization> {
-    return {
+  ofOrganization(id: string): Comparison {
+    return this.comparisonOf(this.organizations, {
       id,
       find: (signal) => this.api.findOrganization(id, signal),
       remove: (_row, db) => this.sync.applyOrganizationDeletion(deletionOf({ id }), db),
-    };
+    });
   }
 
-  remoteMembership(id: string, clerkOrganizationId: string, clerkUserId: string): RemoteObject<Membership> {
-    return {
+  ofMembership(id: string, clerkOrganizationId: string, clerkUserId: string): Comparison {
+    return this.comparisonOf(this.memberships, {
       id,
       find: (signal) => this.api.findMembership(clerkOrganizationId, clerkUserId, id, signal),
       remove: ({ clerkRole, createdAt }, db) => {
@@ -117,7 +117,7 @@ export class ClerkComparison {
         const parents = { organization: { id: clerkOrganizationId }, public_user_data: { user_id: clerkUserId } };
         return this.sync.applyMembership(deletionOf({ id, role: clerkRole, created_at: createdAt.getTime(), ...parents }), db);
       },
-    };
+    });
   }
 
   /** Compares a page of Clerk's list with our rows. Yields what seems to differ, to be read again. */
@@ -131,7 +131,7 @@ export class ClerkComparison {
       const row = rows.get(object.id);
       try {
         const data = parseObject(resource.schema, object);
-        if ((await this.compare(resource, row, object)).length > 0) yield this.comparisonOf(resource, resource.remoteOf(data));
+        if ((await this.compare(resource, row, object)).length > 0) yield resource.comparisonOf(data);
       } catch (error) {
         if (!(error instanceof MalformedPayload)) throw error;
         if (row?.deletedAt !== null)
@@ -140,7 +140,10 @@ export class ClerkComparison {
     }
   }
 
-  comparisonOf<Row extends ClerkRow, Data extends ClerkData>(resource: ComparedResource<Row, Data>, remote: RemoteObject<Row>): Comparison {
+  private comparisonOf<Row extends ClerkRow, Data extends ClerkData>(
+    resource: ComparedResource<Row, Data>,
+    remote: RemoteObject<Row>,
+  ): Comparison {
     return async (signal) => {
       const [row] = await resource.findRows([remote.id]);
       const object = await remote.find(signal);

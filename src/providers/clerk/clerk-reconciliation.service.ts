@@ -66,11 +66,9 @@ export class ClerkReconciliation implements Reconciliation, ReconciliationSource
     const { signal } = options;
     await this.refuseOtherInstance(options);
     // Deleted objects go first: they release addresses and slugs.
-    for await (const ids of this.unknownUsers(signal))
-      for (const id of ids) yield comparison.comparisonOf(comparison.users, comparison.remoteUser(id));
+    for await (const ids of this.unknownUsers(signal)) for (const id of ids) yield comparison.ofUser(id);
     for await (const page of inBatches(api.listAllUsers(signal))) yield* comparison.candidates(comparison.users, page);
-    for await (const ids of this.unknownOrganizations(signal))
-      for (const id of ids) yield comparison.comparisonOf(comparison.organizations, comparison.remoteOrganization(id));
+    for await (const ids of this.unknownOrganizations(signal)) for (const id of ids) yield comparison.ofOrganization(id);
     for await (const page of inBatches(api.listAllOrganizations(signal))) {
       yield* comparison.candidates(comparison.organizations, page);
       for (const { id } of page) yield* this.compareMemberships(id, signal);
@@ -100,14 +98,12 @@ export class ClerkReconciliation implements Reconciliation, ReconciliationSource
       if (unlisted.length === 0) continue;
       const userIds = unlisted.map(({ clerkUserId }) => clerkUserId);
       const known = idsOf(await this.api.findMemberships(clerkOrganizationId, userIds, signal));
-      for (const { clerkMembershipId, clerkUserId } of unlisted.filter((member) => !known.has(member.clerkMembershipId))) {
-        const remote = comparison.remoteMembership(clerkMembershipId, clerkOrganizationId, clerkUserId);
-        yield comparison.comparisonOf(comparison.memberships, remote);
-      }
+      for (const { clerkMembershipId, clerkUserId } of unlisted)
+        if (!known.has(clerkMembershipId)) yield comparison.ofMembership(clerkMembershipId, clerkOrganizationId, clerkUserId);
     }
   }
 
-  /** Our users whom Clerk does not list. */
+  /** Our users that Clerk does not list. */
   private async *unknownUsers(signal?: AbortSignal): AsyncGenerator<string[], void> {
     for await (const ids of pagesOf((page) => this.users.listClerkIds(page))) {
       const known = idsOf(await this.api.findUsers(ids, signal));

@@ -9,7 +9,6 @@ import { type Subscription, subscriptions } from '../subscriptions.table.js';
 /** Sorts before any id. */
 const NIL = '00000000-0000-0000-0000-000000000000';
 
-/** Subscriptions that are compared with their provider. */
 @Injectable()
 export class ComparedSubscriptionsRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
@@ -22,7 +21,6 @@ export class ComparedSubscriptionsRepository {
       .where(and(eq(subscriptions.provider, provider), inArray(subscriptions.providerSubscriptionId, providerSubscriptionIds)));
   }
 
-  /** Live subscriptions, sorted by our ids. */
   async listLive(provider: BillingProviderName, { after, limit }: { after: string | null; limit: number }): Promise<Subscription[]> {
     return this.db
       .select()
@@ -37,7 +35,6 @@ export class ComparedSubscriptionsRepository {
     return row!.live;
   }
 
-  /** The provider's ids of random live subscriptions. */
   async sampleLive(provider: BillingProviderName, { except, limit }: { except: string[]; limit: number }): Promise<string[]> {
     const rows = await this.db
       .select({ id: subscriptions.providerSubscriptionId })

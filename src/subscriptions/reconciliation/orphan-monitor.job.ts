@@ -91,7 +91,7 @@ export class OrphanMonitor implements OnModuleInit {
     const { oddities, returned } = await this.countAll();
     const { ownerless, unknownProduct } = oddities;
     const disputed = returned.get('disputed') ?? 0;
-    if (disputed > 0) this.logger.warn({ count: disputed }, `${disputed} payments are disputed: answer the disputes at the provider`);
+    if (disputed > 0) this.logger.warn({ count: disputed }, `${disputed} payments are disputed: respond at the provider`);
     if (ownerless > 0) this.logger.error({ count: ownerless }, `${ownerless} live subscriptions have no owner: link or cancel them`);
     if (unknownProduct > 0) this.logger.error({ count: unknownProduct }, `${unknownProduct} live subscriptions have a product of no plan`);
     return ownerless + unknownProduct + disputed;

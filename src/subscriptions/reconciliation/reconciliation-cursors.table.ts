@@ -9,7 +9,6 @@ export const walkPhase = pgEnum('billing_walk_phase', WALK_PHASES);
 /** How far the nightly reconciliation with a provider has come. An interrupted run resumes there. */
 export const reconciliationCursors = pgTable('billing_walks', {
   provider: billingProvider('provider').primaryKey(),
-  /** First what the provider lists, then our rows that it did not list. */
   phase: walkPhase('phase').notNull(),
   /** A position in the provider's list, or the last id of ours; null at the start of a phase. */
   position: text('position'),

@@ -5,7 +5,6 @@ import { claimsFromHints } from '../customers/owner-claims.js';
 import { CHARGED_STATUSES } from '../subscription-state.js';
 import type { Subscription, SubscriptionStatus } from '../subscriptions.table.js';
 
-/** The statuses of live subscriptions. */
 export const LIVE_STATUSES: SubscriptionStatus[] = ['incomplete', ...CHARGED_STATUSES];
 
 interface SubscriptionDifference extends Pick<Finding, 'kind' | 'details'> {
@@ -32,11 +31,7 @@ const COMPARED = [
   'currency',
 ] as const;
 
-/**
- * Compares a row with its provider's subscription, by the rules by which events write it.
- *
- * @param settledBefore later subscriptions are neither missing nor extra: their events may still arrive
- */
+/** @param settledBefore later subscriptions are neither missing nor extra: their events may still arrive */
 export function compareSubscription(
   row: Subscription | undefined,
   remote: ProviderSubscription | undefined,
@@ -64,7 +59,6 @@ export function isOlder({ version }: ProviderSubscription, row: Subscription): b
   return momentOf(version.modifiedAt) < momentOf(row.eventModifiedAt);
 }
 
-/** `-infinity` is older than any change. */
 function momentOf(text: string): number {
   return text === '-infinity' ? Number.NEGATIVE_INFINITY : Date.parse(text);
 }

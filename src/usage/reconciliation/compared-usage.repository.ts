@@ -30,7 +30,6 @@ type HourRow = Record<`${Side}${(typeof COUNTS)[keyof typeof COUNTS]}`, string> 
   is_stored: boolean;
 };
 
-/** An hour where the rollup differs from the events. */
 export interface HourDifference {
   hour: Date;
   model: string;
@@ -46,12 +45,11 @@ export interface QuotaCounts {
   held: number;
 }
 
-/** Reads the events of an owner and what is derived from them, and repairs the latter. */
+/** Reads the events of an owner and the values derived from them, and repairs these values. */
 @Injectable()
 export class ComparedUsageRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
-  /** The next owner with any usage, by id. */
   async findOwnerAfter(ownerId = FIRST_ID, db: Queryable = this.db): Promise<string | undefined> {
     const firsts = [usage, usageRollups, usageQuotas, usageHolds, usageEventIds].map(
       (table) => sql`(SELECT owner_id FROM ${table} WHERE owner_id > ${ownerId} ORDER BY owner_id LIMIT 1)`,
@@ -105,7 +103,6 @@ export class ComparedUsageRepository {
     }));
   }
 
-  /** Sums the events of a range by usage period. */
   async sumPeriods(
     ownerId: string,
     range: Range,
@@ -147,7 +144,6 @@ export class ComparedUsageRepository {
     return rows.map((row) => row.event_id);
   }
 
-  /** Counts up to `limit` ids, and returns the last one. */
   async countIds(
     ownerId: string,
     { after, limit }: { after: string; limit: number },
@@ -181,7 +177,6 @@ export class ComparedUsageRepository {
     );
   }
 
-  /** Deletes the rollups of these hours that count nothing. */
   async deleteEmptyRollups(ownerId: string, hours: Date[], db: Queryable): Promise<void> {
     const given = sql`${sql.param(hours.map((hour) => hour.toISOString()))}::timestamptz[]`;
     await db.execute(

@@ -8,11 +8,9 @@ export interface QuotaDifference {
   actual: QuotaCounts;
 }
 
-/** What differs for one owner, in one snapshot. */
 export interface OwnerDifferences {
   hours: HourDifference[];
   quotas: QuotaDifference[];
-  /** Ids of events that would be recorded a second time. */
   missingIds: string[];
   /** The number of ids with the missing ones, and of all events ever recorded. */
   ids: { stored: number; actual: number };
@@ -60,7 +58,7 @@ export function describe(
   ];
 }
 
-/** The difference that has to be added to what is stored. */
+/** The difference that has to be added to the stored value. */
 export function missingFrom<Name extends string>(
   stored: Record<Name, number> | undefined,
   actual: Record<Name, number>,

@@ -9,7 +9,7 @@ describe('ranges of usage', () => {
       { ...all, most },
     ).map(({ from, to }) => [from.getUTCHours(), (to.getTime() - at(0).getTime()) / 3_600_000]);
 
-  it('are one where there is little or nothing', () => {
+  it('are one range if there are few events or none', () => {
     expect(ranges([], 10)).toEqual([[0, 24]]);
     expect(
       ranges(
@@ -22,7 +22,7 @@ describe('ranges of usage', () => {
     ).toEqual([[0, 24]]);
   });
 
-  it('begin anew where there would be too much, and meet without a gap', () => {
+  it('are split before they hold too many events, without a gap', () => {
     expect(
       ranges(
         [
@@ -40,7 +40,7 @@ describe('ranges of usage', () => {
     ]);
   });
 
-  it('do not divide an hour, however much is in it', () => {
+  it('never split an hour, however many events it has', () => {
     expect(
       ranges(
         [
@@ -57,7 +57,7 @@ describe('ranges of usage', () => {
     ]);
   });
 
-  it('bear what damage may have left', () => {
+  it('tolerate negative counts, which damage can leave', () => {
     expect(
       ranges(
         [

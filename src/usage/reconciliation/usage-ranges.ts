@@ -1,11 +1,6 @@
 import type { Range } from '../../platform/time/moments.js';
 
-/**
- * Splits a time range so that no part has many more than `most` events, by the known events of each hour. An hour is
- * never split. The parts cover the whole range.
- *
- * @param hours sorted by time
- */
+/** Splits a time range into parts of about `most` events, by its hours in order. An hour is never split. */
 export function rangesOf(hours: { hour: Date; events: number }[], { from, to, most }: Range & { most: number }): Range[] {
   const ranges: Range[] = [];
   let [start, events] = [from, 0];
