@@ -9,7 +9,7 @@ const keys = pgTable('keys_under_test', { place: integer('place').primaryKey(), 
 
 const TIMES = ['-infinity', '2026-03-01T00:00:00.000001Z', '2026-03-01T00:00:00.000002Z'];
 
-/** Oldest first: the time decides, then the modification time, then the rank, then the message's id. */
+/** Oldest first, by time, then modification time, then rank, then message id. */
 const OLDEST_FIRST: EventVersion[] = TIMES.flatMap((at) =>
   TIMES.flatMap((modifiedAt) =>
     [EventRank.create, EventRank.update, EventRank.delete].flatMap((rank) =>
@@ -31,12 +31,12 @@ describe('the order of events', () => {
   });
   afterAll(() => db.drop());
 
-  it('lists rows by time, then modification time, then rank, then message id, the newest first', async () => {
+  it('lists rows by time, then modification time, then rank, then message id, newest first', async () => {
     const rows = await drizzle(db.pool).select({ place: keys.place }).from(keys).orderBy(newestFirst(keys));
     expect(rows.map(({ place }) => place)).toEqual(OLDEST_FIRST.map((_, place) => place).toReversed());
   });
 
-  it('lets an event write exactly the rows that an older event wrote last', async () => {
+  it('lets an event overwrite exactly the rows with an older event version', async () => {
     for (const [place, key] of OLDEST_FIRST.entries()) {
       const rows = await drizzle(db.pool)
         .select({ place: keys.place, isNewer: isNewer(key, keys) })

@@ -16,8 +16,8 @@ interface Problem {
   id?: string;
 }
 
-/** Whatever is sent, it is the sender's mistake, and says which. */
-describe('what nobody should send as usage', () => {
+/** Every invalid request is answered with 4xx, and names the field. */
+describe('invalid usage', () => {
   const plans = new PlanFile({ free: { tokensPerPeriod: 1_000_000_000 }, pro: {}, business: { tokensPerPeriod: 100, tokenLimit: 'soft' } });
   let t: TestApp;
   let ada: SignedInPerson;
@@ -36,12 +36,12 @@ describe('what nobody should send as usage', () => {
   const newOrganization = async () => (await createOrganization(t, ada)).id;
   const grant = async (id: string, tier: string) =>
     t.http.post('/v1/subscriptions').set(operator.auth).send({ organizationId: id, tier }).expect(201);
-  /** The very text, which is not always what JSON.stringify would make. */
+  /** Sends the exact text, which JSON.stringify may not produce. */
   const request = async (url: string, text?: string, method: 'POST' | 'DELETE' = 'POST') => {
     const headers = { ...ada.auth, 'content-type': 'application/json' };
     const answer = await fetch(`${t.url}${url}`, { method, headers, body: text });
-    const told = await answer.text();
-    return { status: answer.status, length: told.length, body: (told === '' ? {} : JSON.parse(told)) as Problem };
+    const content = await answer.text();
+    return { status: answer.status, length: content.length, body: (content === '' ? {} : JSON.parse(content)) as Problem };
   };
   const sendText = async (text: string, path = '') => request(`/v1/organizations/${organizationId}/usage${path}`, text);
   const send = async (id: string, fields: object, path = '') =>
@@ -51,22 +51,22 @@ describe('what nobody should send as usage', () => {
   const event = (fields: object) => ({ eventId: newId(), model: 'm', ...fields });
   const pathsOf = ({ errors = [] }: { errors?: { path: string }[] }) => [...new Set(errors.map(({ path }) => path.split('.')[1]))];
 
-  const ANYTHING = [
+  const INVALID_VALUES = [
     ...['null', 'true', '""', '"x"', '"\\u0000"', '"\\ud800"', '-1', '0.5', '1e400', '-1e400', '9007199254740992', '9223372036854775808'],
     ...['[]', '[[]]', '{}', '{"__proto__":{"a":1}}', '{"constructor":{"prototype":{}}}', '{"toString":1}', '{"\\ud800":1}'],
     ...[`"${'x'.repeat(10_000)}"`, `${'['.repeat(40)}${']'.repeat(40)}`, `${'{"a":'.repeat(40)}1${'}'.repeat(40)}`],
   ];
-  /** What is right all the same. */
-  const FINE = new Map([
+  /** The values that are valid for a field. */
+  const VALID_VALUES = new Map([
     ['eventId', ['"x"']],
     ['model', ['"x"']],
     ['metadata', ['{}', '{"__proto__":{"a":1}}', '{"toString":1}']],
   ]);
 
   it.each(['eventId', 'model', 'userId', 'inputTokens', 'reasoningTokens', 'tokens', 'occurredAt', 'metadata', '__proto__', 'more'])(
-    'is refused as %s of an event, and the field is named',
+    'is rejected as %s of an event, and the field is named',
     async (name) => {
-      const wrong = ANYTHING.filter((value) => !FINE.get(name)?.includes(value));
+      const wrong = INVALID_VALUES.filter((value) => !VALID_VALUES.get(name)?.includes(value));
       const given = { eventId: '"e"', model: '"m"', ...(!name.endsWith('okens') && { tokens: '1' }) };
       const texts = wrong.map((value) => {
         const fields = Object.entries(given).filter(([other]) => other !== name);
@@ -84,9 +84,9 @@ describe('what nobody should send as usage', () => {
   );
 
   it.each(['estimatedTokens', 'holdId', 'model', 'userId', 'expiresInSeconds', '__proto__', 'more'])(
-    'is refused as %s of a hold, and the field is named',
+    'is rejected as %s of a hold, and the field is named',
     async (name) => {
-      const wrong = ANYTHING.filter((value) => name !== 'model' || value !== '"x"');
+      const wrong = INVALID_VALUES.filter((value) => name !== 'model' || value !== '"x"');
       for (const value of wrong) {
         const text = `{${name === 'estimatedTokens' ? '' : '"estimatedTokens":1,'}"${name}":${value}}`;
         const { status, body } = await sendText(text, '/holds');
@@ -95,17 +95,24 @@ describe('what nobody should send as usage', () => {
     },
   );
 
-  it.each([...ANYTHING, '{"events":null}', '{"events":{}}', '{"events":{"length":1}}', '{"events":"xx"}', '{"events":[]}', '', '{', 'NaN'])(
-    'is refused as a body: %s',
-    async (text) => {
-      for (const path of ['', '/batch', '/holds', `/holds/${newId()}/settle`]) {
-        const { status, length } = await sendText(text, path);
-        expect({ path, status, isShort: length < 5000 }).toEqual({ path, status: 400, isShort: true });
-      }
-    },
-  );
+  it.each([
+    ...INVALID_VALUES,
+    '{"events":null}',
+    '{"events":{}}',
+    '{"events":{"length":1}}',
+    '{"events":"xx"}',
+    '{"events":[]}',
+    '',
+    '{',
+    'NaN',
+  ])('is rejected as a body: %s', async (text) => {
+    for (const path of ['', '/batch', '/holds', `/holds/${newId()}/settle`]) {
+      const { status, length } = await sendText(text, path);
+      expect({ path, status, isShort: length < 5000 }).toEqual({ path, status: 400, isShort: true });
+    }
+  });
 
-  it('is answered shortly, however much of it there is', async () => {
+  it('gets a short response, however large it is', async () => {
     const many = JSON.stringify(Object.fromEntries(Array.from({ length: 50_000 }, (_, index) => [`k${index}`, 1])));
     const fewer = JSON.stringify(Object.fromEntries(Array.from({ length: 5000 }, (_, index) => [`k${index}`, 1])));
     const few = [
@@ -118,7 +125,7 @@ describe('what nobody should send as usage', () => {
     expect(few.map(({ status, length }) => [status, length < 20_000])).toEqual([400, 400, 400, 200, 400].map((status) => [status, true]));
   });
 
-  it('is refused as a list of more than 1,000, and each of 1,000 is answered', async () => {
+  it('is rejected as a list of more than 1,000, and 1,000 events get 1,000 results', async () => {
     const events = Array.from({ length: 1001 }, () => event({ tokens: 1 }));
     expect((await batch(organizationId, events)).status).toBe(400);
     const { status, body } = await batch(organizationId, events.slice(1));
@@ -145,7 +152,7 @@ describe('what nobody should send as usage', () => {
     }
   });
 
-  it('is no hold of somebody else', async () => {
+  it('is not found as a hold of another owner', async () => {
     const other = await newOrganization();
     const { body } = await hold(other, { estimatedTokens: 5 });
     expect((await request(`/v1/organizations/${organizationId}/usage/holds/${body.id}`, undefined, 'DELETE')).status).toBe(404);
@@ -174,13 +181,13 @@ describe('what nobody should send as usage', () => {
       '+275760-09-13T00:00:00.000Z',
       '2026-02-29T00:00:00Z',
       '2016-12-31T23:59:60Z',
-    ])('of %s is none', async (occurredAt) => {
+    ])('of %s is invalid', async (occurredAt) => {
       expect((await send(organizationId, { tokens: 1, occurredAt })).body.errors).toEqual([
         { path: 'body.occurredAt', message: 'occurredAt must be a time as in 2026-01-01T00:00:00Z, from 1970 to 9999' },
       ]);
     });
 
-    it('counts in its own hour, month and period, at any edge of them and in any zone', async () => {
+    it('at any edge of an hour, month and period and in any zone counts in its own one', async () => {
       const id = await newOrganization();
       const month = new Date();
       month.setUTCDate(1);
@@ -196,8 +203,8 @@ describe('what nobody should send as usage', () => {
     });
   });
 
-  describe('more than can be counted', () => {
-    it('is refused of a period, and what fits is taken', async () => {
+  describe('a sum that is too large', () => {
+    it('is rejected in a period, and events that fit are recorded', async () => {
       const id = await newOrganization();
       await grant(id, 'pro');
       const { body } = await batch(
@@ -214,7 +221,7 @@ describe('what nobody should send as usage', () => {
       expect(await ledgerMismatches(t.db)).toEqual([]);
     });
 
-    it('is refused of a period whose limit is soft', async () => {
+    it('is rejected in a period with a soft limit', async () => {
       const id = await newOrganization();
       await grant(id, 'business');
       expect((await send(id, { tokens: MOST - 1 })).status).toBe(201);
@@ -222,7 +229,7 @@ describe('what nobody should send as usage', () => {
       expect((await send(id, { tokens: 1 })).status).toBe(201);
     });
 
-    it('is counted in one hour of several periods', async () => {
+    it('is possible in an hour rollup over several periods', async () => {
       const id = await newOrganization();
       await grant(id, 'pro');
       expect((await send(id, { tokens: MOST })).status).toBe(201);
@@ -239,7 +246,7 @@ describe('what nobody should send as usage', () => {
       expect((await send(id, { tokens: 0 })).status).toBe(201);
     });
 
-    it('is settled where it was on hold', async () => {
+    it('can be settled when it was held', async () => {
       const id = await newOrganization();
       await grant(id, 'pro');
       const { body } = await hold(id, { estimatedTokens: MOST });
@@ -253,7 +260,7 @@ describe('what nobody should send as usage', () => {
     });
   });
 
-  it('may be a hold of nothing, or one of the shortest or longest time', async () => {
+  it('is not reached by holds of zero tokens, with the shortest and the longest time', async () => {
     for (const [expiresInSeconds, status] of [
       [0, 400],
       [1, 201],
@@ -263,7 +270,7 @@ describe('what nobody should send as usage', () => {
       expect((await hold(organizationId, { estimatedTokens: 0, expiresInSeconds })).status).toBe(status);
   });
 
-  describe('numbers and names that would change', () => {
+  describe('numbers and keys that JSON parsing would change', () => {
     const texts: [string, string][] = [
       ...['12345678901234567890', '9007199254740993', '1e400', '-1e400', '1e-400', '0.1234567890123456789'].map(
         (number): [string, string] => [`"metadata":{"order":${number}}`, 'metadata.order'],
@@ -272,7 +279,7 @@ describe('what nobody should send as usage', () => {
       ['"inputTokens":9007199254740993', 'inputTokens'],
       ['"inputTokens":1.00000000000000000001', 'inputTokens'],
     ];
-    it.each(texts)('are refused: %s', async (field, name) => {
+    it.each(texts)('are rejected: %s', async (field, name) => {
       const text = (eventId: string) => `{"eventId":"${eventId}","model":"m","outputTokens":1,${field}}`;
       const { status, body } = await sendText(text('changed'));
       expect([status, body.errors?.map(({ path }) => path)]).toEqual([400, [`body.${name}`]]);
@@ -283,7 +290,7 @@ describe('what nobody should send as usage', () => {
       ]);
     });
 
-    it('are kept where nothing is lost', async () => {
+    it('are stored when nothing is lost', async () => {
       const id = await newOrganization();
       const metadata =
         '{"a":0.30000000000000004,"b":12345678901234567000,"constructor":"c","prototype":1,"toString":true,"id":"12345678901234567890"}';
@@ -295,14 +302,14 @@ describe('what nobody should send as usage', () => {
       expect(((await records.json()) as { data: { metadata: object }[] }).data[0]!.metadata).toEqual(JSON.parse(metadata));
     });
 
-    it('of a name that stands twice, the last one counts', async () => {
+    it('use the last value of a repeated key', async () => {
       const id = await newOrganization();
       await request(`/v1/organizations/${id}/usage`, '{"eventId":"twice","model":"m","tokens":1,"metadata":{"a":1,"a":2}}');
       expect(await t.db.rows('SELECT metadata FROM usage WHERE owner_id = $1', [id])).toEqual([{ metadata: { a: 2 } }]);
     });
   });
 
-  it('keeps metadata as it came', async () => {
+  it('stores metadata unchanged', async () => {
     const id = await newOrganization();
     const metadata = { 'a"b\\c': "d'e,{}\n\t", NULL: 'NULL', ö: '\u{1f600}', n: -1.5e-7, big: 1e308, yes: true, '': undefined };
     expect((await send(id, { tokens: 1, metadata, eventId: 'NULL' })).status).toBe(201);

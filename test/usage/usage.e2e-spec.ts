@@ -35,7 +35,7 @@ describe('recording usage', () => {
       .send(body as object);
   const rowsOf = (ownerId: string) => t.db.rows('SELECT * FROM usage WHERE owner_id = $1 ORDER BY created_at, event_id', [ownerId]);
 
-  it('reports a key that no retry can get past as a fault of ours', async () => {
+  it('reports an inconsistent event id as an internal error', async () => {
     const broken = event({ occurredAt: new Date().toISOString() });
     await post(broken).expect(201);
     await t.db.rows('DELETE FROM usage_event_ids WHERE owner_id = $1', [organization.id]);
@@ -44,7 +44,7 @@ describe('recording usage', () => {
     await t.db.rows('DELETE FROM usage WHERE owner_id = $1', [organization.id]);
   });
 
-  it('stores what was used, and answers what is left', async () => {
+  it('stores an event, and returns the remaining quota', async () => {
     const { status, body, headers } = await post(
       event({ eventId: 'a', cachedInputTokens: 3, reasoningTokens: 2, metadata: { chat: 'x' } }),
     );
@@ -71,7 +71,7 @@ describe('recording usage', () => {
     ]);
   });
 
-  it('answers a batch event by event: a bad one spoils nothing', async () => {
+  it('returns a result for each event of a batch, and a bad event does not affect the others', async () => {
     await post(event({ eventId: 'known' }));
     const { status, body } = await post(
       {
@@ -110,14 +110,14 @@ describe('recording usage', () => {
     expect(body).toMatchObject({ quota: { used: 30 }, plan: 'pro' });
   });
 
-  it('names the plan that would have let in what another period had no room for', async () => {
+  it('names the plan that would accept an event of another period', async () => {
     const late = () => event({ inputTokens: 60_000, occurredAt: new Date(Date.now() - 86_400_000).toISOString() });
     await post(late()).expect(201);
     const { status, body } = await post(late());
     expect([status, body.plan]).toEqual([402, 'pro']);
   });
 
-  it('answers the same event again with what it was, and another one of its id with 409', async () => {
+  it('returns the first result for a repeated event, and 409 for another event with the same id', async () => {
     const first = event({ metadata: { a: 1, b: 'x' } });
     expect((await post(first)).status).toBe(201);
     const { status, body } = await post({ ...first, metadata: { b: 'x', a: 1 }, reasoningTokens: 0 });
@@ -127,7 +127,7 @@ describe('recording usage', () => {
     expect(await rowsOf(organization.id)).toHaveLength(1);
   });
 
-  it('keeps ids apart by owner', async () => {
+  it('keeps event ids of different owners apart', async () => {
     const same = event();
     const other = await createOrganization(t, ada);
     expect((await post(same)).status).toBe(201);
@@ -136,20 +136,24 @@ describe('recording usage', () => {
   });
 
   it.each([
-    ['nothing', {}, ['body.eventId', 'body.model']],
+    ['an empty body', {}, ['body.eventId', 'body.model']],
     ['no tokens', { eventId: 'a', model: 'm' }, ['body.tokens']],
     ['a total beside classes', { eventId: 'a', model: 'm', tokens: 1, inputTokens: 1 }, ['body.tokens']],
     ['a fraction', { eventId: 'a', model: 'm', tokens: 1.5 }, ['body.tokens']],
-    ['too many', { eventId: 'a', model: 'm', tokens: 2 ** 53 }, ['body.tokens']],
-    ['text for a number', { eventId: 'a', model: 'm', inputTokens: '1' }, ['body.inputTokens']],
-    ['no time', { eventId: 'a', model: 'm', tokens: 1, occurredAt: '2026-02-30T00:00:00Z' }, ['body.occurredAt']],
+    ['a number that is too large', { eventId: 'a', model: 'm', tokens: 2 ** 53 }, ['body.tokens']],
+    ['a string for a number', { eventId: 'a', model: 'm', inputTokens: '1' }, ['body.inputTokens']],
+    ['an invalid time', { eventId: 'a', model: 'm', tokens: 1, occurredAt: '2026-02-30T00:00:00Z' }, ['body.occurredAt']],
     ['a time without a zone', { eventId: 'a', model: 'm', tokens: 1, occurredAt: '2026-02-03T00:00:00' }, ['body.occurredAt']],
-    ['the future', { eventId: 'a', model: 'm', tokens: 1, occurredAt: new Date(Date.now() + 600_000).toISOString() }, ['body.occurredAt']],
-    ['long ago', { eventId: 'a', model: 'm', tokens: 1, occurredAt: '2001-01-01T00:00:00Z' }, ['body.occurredAt']],
+    [
+      'a time in the future',
+      { eventId: 'a', model: 'm', tokens: 1, occurredAt: new Date(Date.now() + 600_000).toISOString() },
+      ['body.occurredAt'],
+    ],
+    ['a time that is too old', { eventId: 'a', model: 'm', tokens: 1, occurredAt: '2001-01-01T00:00:00Z' }, ['body.occurredAt']],
     ['a nested value', { eventId: 'a', model: 'm', tokens: 1, metadata: { a: { b: 1 } } }, ['body.metadata.a']],
     ['an unknown field', { eventId: 'a', model: 'm', tokens: 1, cost: 1 }, ['body.cost']],
-    ['a stranger', { eventId: 'a', model: 'm', tokens: 1, userId: newId() }, ['body.userId']],
-  ])('refuses %s, and names the field', async (_, body, paths) => {
+    ['a user who is not a member', { eventId: 'a', model: 'm', tokens: 1, userId: newId() }, ['body.userId']],
+  ])('rejects %s, and names the field', async (_, body, paths) => {
     const answer = await post(body);
     expect([answer.status, answer.body.code]).toEqual([400, 'invalid_request']);
     expect(answer.body.errors.map(({ path }: { path: string }) => path)).toEqual(paths);
@@ -159,12 +163,12 @@ describe('recording usage', () => {
     ['no list', {}],
     ['an empty list', { events: [] }],
     ['more than a thousand', { events: Array.from({ length: 1001 }, () => ({})) }],
-  ])('refuses %s as a batch', async (_, body) => {
+  ])('rejects %s as a batch', async (_, body) => {
     const answer = await post(body, writer, '/batch');
     expect([answer.status, answer.body.errors[0].path]).toEqual([400, 'body.events']);
   });
 
-  it('lets a member name only themselves, and admins and keys everybody who is or was a member', async () => {
+  it('lets members name only themselves, and lets admins and keys name every current and former member', async () => {
     const carl = await signUp(t);
     await addMember(t, organization.id, carl);
     await t.db.rows('UPDATE organization_memberships SET deleted_at = now() WHERE organization_id = $1 AND user_id = $2', [
@@ -188,7 +192,7 @@ describe('recording usage', () => {
     }
   });
 
-  it('takes the same event of two people for two, and oneself spelled out for oneself left out', async () => {
+  it('treats the same event of two users as different, and the own user id as equal to none', async () => {
     const given = event();
     expect((await post(given, ada.auth)).body.outcome).toBe('inserted');
     const byBob = await post(given, bob.auth);
@@ -201,9 +205,9 @@ describe('recording usage', () => {
     expect(await rowsOf(organization.id)).toHaveLength(1);
   });
 
-  it('takes an event of before the upgrade for a duplicate', async () => {
+  it('treats an event from before the upgrade as a duplicate', async () => {
     const fields = { model: 'gpt-5-mini', inputTokens: 10, outputTokens: 5, metadata: { b: 'é"', a: 1.5 } };
-    // As the revision 88311cb wrote it; its fingerprint had no user where none was sent.
+    // As revision 88311cb wrote it, with a fingerprint without a user.
     await t.db.rows('INSERT INTO usage_event_ids (owner_id, event_id, fingerprint) VALUES ($1, $2, $3)', [
       ...[organization.id, 'old', Buffer.from('218bc8250a62ee72fb39905078514302', 'hex')],
     ]);
@@ -220,7 +224,7 @@ describe('recording usage', () => {
     expect((await post({ eventId: 'old', ...fields }, ada.auth)).status).toBe(200);
   });
 
-  it('takes a hold of somebody else for another', async () => {
+  it('treats the same hold of another user as a conflict', async () => {
     const holdId = newId();
     const hold = async (caller: Record<string, string>, fields: object = {}) =>
       (await post({ estimatedTokens: 10, holdId, ...fields }, caller, '/holds')).status;
@@ -230,7 +234,7 @@ describe('recording usage', () => {
     expect(await hold(writer, { userId: ada.id })).toBe(201);
   });
 
-  it('stops at a hard limit with 402, names the plan that would help, and stores nothing', async () => {
+  it('answers 402 at a hard limit, names the plan that would help, and stores nothing', async () => {
     await post(event({ inputTokens: 99_990, outputTokens: 0 }));
     const { status, body, headers } = await post(event({ eventId: 'over' }));
     expect(status).toBe(402);
@@ -243,7 +247,7 @@ describe('recording usage', () => {
     expect((await post(event({ inputTokens: 0, outputTokens: 0 }))).status).toBe(201);
   });
 
-  it('puts late events into the hour in which they happened, and into the period of that time', async () => {
+  it('counts late events in the hour and the period of their time', async () => {
     const late = new Date(Date.now() - 70 * 86_400_000);
     const { status, body } = await post(event({ occurredAt: late.toISOString() }));
     expect([status, body.quota.used]).toEqual([201, 0]);
@@ -259,7 +263,7 @@ describe('recording usage', () => {
     expect(quota!.period_start <= late && late < quota!.period_end).toBe(true);
   });
 
-  it('goes on where the partition of a month was dropped behind its back', async () => {
+  it('creates a partition again that was dropped after it was cached', async () => {
     const occurredAt = new Date(Date.now() - 100 * 86_400_000).toISOString();
     await post(event({ occurredAt })).expect(201);
     const [partition] = await t.db.rows<{ name: string }>('SELECT tableoid::regclass AS name FROM usage WHERE owner_id = $1', [
@@ -270,7 +274,7 @@ describe('recording usage', () => {
     expect(await rowsOf(organization.id)).toEqual([expect.objectContaining({ event_id: 'after' })]);
   });
 
-  it('counts one’s own usage apart from an organization’s', async () => {
+  it('counts a user’s own usage apart from an organization’s', async () => {
     const person = await signUp(t);
     await t.http.post('/v1/usage').set(person.auth).send(event()).expect(201);
     const { body } = await t.http.get('/v1/usage/quota').set(person.auth).expect(200);
@@ -305,7 +309,7 @@ describe('holds', () => {
   const release = (id: string) => t.http.delete(`/v1/usage/holds/${id}`).set(ada.auth);
   const quota = async () => (await t.http.get('/v1/usage/quota').set(ada.auth).expect(200)).body as Record<string, number>;
 
-  it('reserve an estimate, and give back what was not used', async () => {
+  it('reserve an estimate, and release the rest when they are settled', async () => {
     const { status, body } = await hold({ estimatedTokens: 60_000 });
     expect([status, body.status, body.remaining]).toEqual([201, 'live', 40_000]);
     expect(await quota()).toMatchObject({ used: 0, held: 60_000, remaining: 40_000 });
@@ -319,7 +323,7 @@ describe('holds', () => {
     });
   });
 
-  it('are settled with more than they reserved, past the cap too, which is counted as overrun', async () => {
+  it('can be settled with more than they reserved, even past the cap, which is counted as overrun', async () => {
     const { body } = await hold({ estimatedTokens: 99_999 });
     const settled = await settle(body.id, { eventId: 'a', tokens: 150_000 });
     expect(settled.status).toBe(201);
@@ -328,7 +332,7 @@ describe('holds', () => {
     expect(await t.db.rows('SELECT overrun FROM usage WHERE owner_id = $1', [ada.id])).toEqual([{ overrun: '50001' }]);
   });
 
-  it('are released once, and as often as one likes', async () => {
+  it('can be released repeatedly, with one effect', async () => {
     const { body } = await hold({ estimatedTokens: 100_000 });
     expect((await release(body.id)).status).toBe(204);
     expect((await release(body.id)).status).toBe(204);
@@ -339,7 +343,7 @@ describe('holds', () => {
     expect([again.status, again.body.code]).toEqual([409, 'hold_settled']);
   });
 
-  it('end by themselves, whether a job has run or not; what was used is recorded all the same', async () => {
+  it('expire without a job, and can still be settled', async () => {
     const { body } = await hold({ estimatedTokens: 100_000, expiresInSeconds: 60 });
     expect((await hold({ estimatedTokens: 1 })).status).toBe(402);
     time += 60_000;
@@ -349,7 +353,7 @@ describe('holds', () => {
     expect([settled.status, settled.body.quota]).toEqual([201, expect.objectContaining({ used: 7, held: 1, overrun: 7 })]);
   });
 
-  it('with an id of the caller’s can be asked for again', async () => {
+  it('with an id from the caller can be requested again', async () => {
     const holdId = newId();
     const first = await hold({ estimatedTokens: 10, holdId, model: 'm' });
     const second = await hold({ estimatedTokens: 10, holdId: holdId.toUpperCase(), model: 'm' });
@@ -359,7 +363,7 @@ describe('holds', () => {
     expect([conflict.status, conflict.body.code]).toEqual([409, 'hold_conflict']);
   });
 
-  it('are settled once: by the same event again, by no other', async () => {
+  it('are settled once: the same event is a duplicate, another one a conflict', async () => {
     const { body } = await hold({ estimatedTokens: 10 });
     expect((await settle(body.id, { eventId: 'a', tokens: 5 })).status).toBe(201);
     const again = await settle(body.id, { eventId: 'a', tokens: 5 });
@@ -370,7 +374,7 @@ describe('holds', () => {
     expect([other.status, other.body.code]).toEqual([409, 'hold_settled']);
   });
 
-  it('are free again when what they waited for was recorded without them', async () => {
+  it('are released when their event was recorded without them', async () => {
     await t.http.post('/v1/usage').set(ada.auth).send({ eventId: 'a', model: 'm', tokens: 5 }).expect(201);
     const { body } = await hold({ estimatedTokens: 10 });
     const settled = await settle(body.id, { eventId: 'a', tokens: 5 });
@@ -380,14 +384,14 @@ describe('holds', () => {
     ]);
   });
 
-  it('are for whoever is or was a member', async () => {
+  it('can name current and former members only', async () => {
     const { path } = await createOrganization(t, ada);
     const refused = await t.http.post(`${path}/usage/holds`).set(ada.auth).send({ estimatedTokens: 1, userId: newId() });
     expect([refused.status, refused.body.errors[0].path]).toEqual([400, 'body.userId']);
     await t.http.post(`${path}/usage/holds`).set(ada.auth).send({ estimatedTokens: 1, userId: ada.id }).expect(201);
   });
 
-  it('that nobody knows are 404, and rubbish is 400', async () => {
+  it('are 404 for an unknown id, and 400 for an invalid request', async () => {
     expect((await settle(newId(), { eventId: 'a', tokens: 1 })).body.code).toBe('hold_not_found');
     expect((await release(newId())).body.code).toBe('hold_not_found');
     expect((await release('rubbish')).body.errors[0].path).toBe('params.holdId');
@@ -402,7 +406,7 @@ describe('holds', () => {
   });
 });
 
-describe('the periods of usage', () => {
+describe('usage periods', () => {
   let t: TestApp;
   let operator: SignedInPerson;
   let time = Date.now();
@@ -413,8 +417,8 @@ describe('the periods of usage', () => {
   });
   afterAll(async () => t.close());
 
-  /** Somebody who comes now. */
-  async function arrive(): Promise<SignedInPerson> {
+  /** Signs a new user up at the current time. */
+  async function signUpNow(): Promise<SignedInPerson> {
     const person = await signUp(t);
     time = Date.now();
     return person;
@@ -427,8 +431,8 @@ describe('the periods of usage', () => {
   const grant = async ({ id }: SignedInPerson, tier: string) =>
     (await t.http.post('/v1/subscriptions').set(operator.auth).send({ userId: id, tier }).expect(201)).body as { id: string };
 
-  it('begin with the owner, and anew each month', async () => {
-    const person = await arrive();
+  it('start with the owner, and again each month', async () => {
+    const person = await signUpNow();
     const [row] = await t.db.rows<{ created_at: Date }>('SELECT created_at FROM users WHERE id = $1', [person.id]);
     expect((await use(person, 100_000)).status).toBe(201);
     expect((await use(person, 1)).status).toBe(402);
@@ -441,8 +445,8 @@ describe('the periods of usage', () => {
     expect(await quotaOf(person)).toMatchObject({ used: 1, periodStart: resetsAt });
   });
 
-  it('begin anew with a subscription, and go on as they were when it ends', async () => {
-    const person = await arrive();
+  it('start again with a subscription, and continue as before when it ends', async () => {
+    const person = await signUpNow();
     await use(person, 90_000);
     const free = await quotaOf(person);
     time += 3_600_000;
@@ -457,8 +461,8 @@ describe('the periods of usage', () => {
     expect((await use(person, 10_000)).status).toBe(201);
   });
 
-  it('know no stop where the limit is soft', async () => {
-    const person = await arrive();
+  it('do not block usage with a soft limit', async () => {
+    const person = await signUpNow();
     await grant(person, 'business');
     time += 120_000;
     expect((await use(person, 49_000_000)).status).toBe(201);
@@ -473,8 +477,8 @@ describe('the periods of usage', () => {
     ]);
   });
 
-  it('limit what goes in a minute, and say when there is room again', async () => {
-    const person = await arrive();
+  it('limit tokens per minute, and return the time until the next request', async () => {
+    const person = await signUpNow();
     time += 3_600_000;
     const late = new Date(time - 120_000).toISOString();
     const { status, body } = await t.http
@@ -483,7 +487,7 @@ describe('the periods of usage', () => {
       .send({ events: [{ eventId: 'late', model: 'm', tokens: 60_000, occurredAt: late }] });
     expect([status, body.results[0].outcome]).toEqual([200, 'inserted']);
     await grant(person, 'pro');
-    // A plan of a million tokens a minute: what is more than that passes when nothing else was used, and is paid for.
+    // A plan of a million tokens a minute accepts one larger request when the allowance is full, and then waits.
     expect((await use(person, 1_500_000)).status).toBe(201);
     const refused = await use(person, 1);
     expect([refused.status, refused.body.code, refused.headers['retry-after']]).toEqual([429, 'rate_limited', '31']);

@@ -12,7 +12,7 @@ const HOUR = 3_600_000;
 /** Events, a hold, a quota and alerts of the organization and of its member. */
 export const seed: Seed = async (db, { organization, member }) => {
   const holdId = newId();
-  // A number that nobody else has.
+  // A number that no other row has.
   const used = randomInt(1e11, 1e12);
   const periodStart = new Date(Date.now() - HOUR);
   const secrets = [holdId, String(used)];

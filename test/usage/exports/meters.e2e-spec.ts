@@ -23,7 +23,7 @@ interface Listed {
   lastError: string | null;
 }
 
-describe('usage at the billing providers', () => {
+describe('usage exports', () => {
   let clock: VirtualClock;
   let world: MeterWorld;
   let t: TestApp;
@@ -42,7 +42,7 @@ describe('usage at the billing providers', () => {
     await t.db.rows('DELETE FROM meter_exports');
   });
 
-  const told = async () =>
+  const untilSent = async () =>
     until(
       async () => (await exportsIn(t.db)).length === 0,
       async () => JSON.stringify((await exportsIn(t.db)).slice(0, 3)),
@@ -56,7 +56,7 @@ describe('usage at the billing providers', () => {
     return found === undefined ? undefined : Number(found);
   };
 
-  it('is told to Polar, with numbers to sum up and what its views of models read', async () => {
+  it('are sent to Polar with numeric fields that can be summed, and the fields of its model views', async () => {
     const event: MeteredEvent = {
       ...world.event('polar', { providerCustomerId: world.newCustomer('polar') }),
       model: 'openai/gpt-5',
@@ -68,7 +68,7 @@ describe('usage at the billing providers', () => {
     };
     const plain = { ...event, eventId: newId(), model: 'gpt-5' };
     await recordUsage(t, [event, plain]);
-    await told();
+    await untilSent();
     const metadata = { input_tokens: 100, cached_input_tokens: 20, output_tokens: 30, reasoning_tokens: 4, tokens_used: 154 };
     const common = { name: 'tokens', customer_id: event.providerCustomerId, timestamp: event.occurredAt.toISOString() };
     expect(world.polar.usage.slice(-2)).toEqual(
@@ -87,39 +87,36 @@ describe('usage at the billing providers', () => {
     );
   });
 
-  it.each(['polar', 'dodo'] as const)(
-    'is told to %s as it is recorded: by the hold, one by one or many at once, and each once',
-    async (provider) => {
-      const person = await signUp(t);
-      const { auth } = person;
-      await t.db.rows(
-        `INSERT INTO subscriptions (id, provider, provider_subscription_id, provider_customer_id, owner_kind, owner_id, product_id, status, started_at, current_period_end)
+  it.each(['polar', 'dodo'] as const)('are sent to %s once each: by settled holds, single events and batches', async (provider) => {
+    const person = await signUp(t);
+    const { auth } = person;
+    await t.db.rows(
+      `INSERT INTO subscriptions (id, provider, provider_subscription_id, provider_customer_id, owner_kind, owner_id, product_id, status, started_at, current_period_end)
        VALUES ($1::uuid, $2, $1::uuid::text, $3, 'user', $4, $5, 'active', $6, $7)`,
-        [
-          newId(),
-          provider,
-          world.newCustomer(provider),
-          person.id,
-          PRODUCTS[provider],
-          ...[-60_000, 86_400_000].map((ms) => new Date(clock.now().getTime() + ms)),
-        ],
-      );
-      const before = world.tokensAt(provider);
-      const events = Array.from({ length: 100 }, (_, index) => ({ eventId: `batch-${index}`, model: 'm', tokens: 1 }));
-      for (let time = 0; time < 2; time += 1) await t.http.post('/v1/usage/batch').set(auth).send({ events }).expect(200);
-      await t.http.post('/v1/usage').set(auth).send({ eventId: 'one', model: 'm', inputTokens: 20, outputTokens: 3 }).expect(201);
-      const hold = await t.http.post('/v1/usage/holds').set(auth).send({ estimatedTokens: 1000 }).expect(201);
-      await t.http.post(`/v1/usage/holds/${hold.body.id}/settle`).set(auth).send({ eventId: 'held', model: 'm', tokens: 400 }).expect(201);
-      await told();
-      expect(world.tokensAt(provider) - before).toBe(523);
-      expect((await t.http.get('/v1/usage/quota').set(auth).expect(200)).body.used).toBe(523);
-    },
-  );
+      [
+        newId(),
+        provider,
+        world.newCustomer(provider),
+        person.id,
+        PRODUCTS[provider],
+        ...[-60_000, 86_400_000].map((ms) => new Date(clock.now().getTime() + ms)),
+      ],
+    );
+    const before = world.tokensAt(provider);
+    const events = Array.from({ length: 100 }, (_, index) => ({ eventId: `batch-${index}`, model: 'm', tokens: 1 }));
+    for (let time = 0; time < 2; time += 1) await t.http.post('/v1/usage/batch').set(auth).send({ events }).expect(200);
+    await t.http.post('/v1/usage').set(auth).send({ eventId: 'one', model: 'm', inputTokens: 20, outputTokens: 3 }).expect(201);
+    const hold = await t.http.post('/v1/usage/holds').set(auth).send({ estimatedTokens: 1000 }).expect(201);
+    await t.http.post(`/v1/usage/holds/${hold.body.id}/settle`).set(auth).send({ eventId: 'held', model: 'm', tokens: 400 }).expect(201);
+    await untilSent();
+    expect(world.tokensAt(provider) - before).toBe(523);
+    expect((await t.http.get('/v1/usage/quota').set(auth).expect(200)).body.used).toBe(523);
+  });
 
-  it('is told to Dodo, flat', async () => {
+  it('are sent to Dodo with flat metadata', async () => {
     const event = world.event('dodo', { providerCustomerId: world.newCustomer('dodo'), model: 'openai/gpt-5', tokensUsed: 7 });
     await recordUsage(t, [event]);
-    await told();
+    await untilSent();
     expect(world.dodo.usage.get(`${event.ownerId}:${event.eventId}`)).toEqual({
       event_name: 'tokens',
       event_id: `${event.ownerId}:${event.eventId}`,
@@ -136,35 +133,35 @@ describe('usage at the billing providers', () => {
     });
   });
 
-  it('is counted for each of two owners who gave their events the same id', async () => {
+  it('count equal event ids of two owners separately', async () => {
     const before = world.tokensAt('polar');
     const event = world.event('polar', { providerCustomerId: world.newCustomer('polar') });
     await recordUsage(t, [event, { ...event, ownerId: newId() }]);
-    await told();
+    await untilSent();
     expect(world.tokensAt('polar') - before).toBe(20);
   });
 
-  it.each<MeterProvider>(['polar', 'dodo'])('is told to %s to the token, a thousand events at once', async (provider) => {
+  it.each<MeterProvider>(['polar', 'dodo'])('are sent to %s to the token, a thousand events in one request', async (provider) => {
     const before = { tokens: world.tokensAt(provider), requests: world.requestsAt(provider) };
     const events = world.events(provider, world.newCustomer(provider), 2500);
     await recordUsage(t, events);
-    await told();
+    await untilSent();
     expect(world.tokensAt(provider) - before.tokens).toBe(tokensOf(events));
     expect(world.requestsAt(provider) - before.requests).toBe(3);
   });
 
-  it('is not told when it was rolled back', async () => {
+  it('are not sent after a rollback', async () => {
     const meters = t.app.get(MetersService);
     const event = world.event('polar', { providerCustomerId: world.newCustomer('polar') });
-    const changeOfMind = t.app.get<Database>(DATABASE).transaction(async (tx) => {
+    const rolledBack = t.app.get<Database>(DATABASE).transaction(async (tx) => {
       await meters.enqueue([event], tx);
       throw new Error('rolled back');
     });
-    await expect(changeOfMind).rejects.toThrow('rolled back');
+    await expect(rolledBack).rejects.toThrow('rolled back');
     expect(await exportsIn(t.db)).toEqual([]);
   });
 
-  it('is not told where there is no meter', async () => {
+  it('are not sent without a configured meter', async () => {
     const without = await startTestApp({ POLAR_ACCESS_TOKEN: 'a token' }, t.db);
     try {
       await recordUsage(without, [
@@ -177,7 +174,7 @@ describe('usage at the billing providers', () => {
     }
   });
 
-  it('is told once by two processes that see it at the same moment', async () => {
+  it('are sent once by two processes that find them at the same time', async () => {
     const other = await world.startApp(t.db);
     try {
       const before = { polar: world.tokensAt('polar'), dodo: world.tokensAt('dodo') };
@@ -187,7 +184,7 @@ describe('usage at the billing providers', () => {
         recordUsage(t, [...ofPolar.slice(0, 2000), ...ofDodo.slice(0, 2000)]),
         recordUsage(other, [...ofPolar.slice(2000), ...ofDodo.slice(2000)]),
       ]);
-      await told();
+      await untilSent();
       expect(world.tokensAt('polar') - before.polar).toBe(tokensOf(ofPolar));
       expect(world.tokensAt('dodo') - before.dodo).toBe(tokensOf(ofDodo));
     } finally {
@@ -196,7 +193,7 @@ describe('usage at the billing providers', () => {
   });
 
   it.each<MeterProvider>(['polar', 'dodo'])(
-    'of a customer whom %s does not know is shown, and told when they are known',
+    'of a customer whom %s does not know are listed as refused, and sent after a retry when the customer is known',
     async (provider) => {
       const before = world.tokensAt(provider);
       const known = world.events(provider, world.newCustomer(provider), 50);
@@ -220,7 +217,7 @@ describe('usage at the billing providers', () => {
 
       customers.set(customerId, customer);
       await t.http.post(`${PATH}/retry`).set(operator.auth).send({ provider }).expect(202, { retried: 3 });
-      await told();
+      await untilSent();
       expect(world.tokensAt(provider) - before).toBe(tokensOf([...known, ...unknown]));
       await t.http.post(`${PATH}/retry`).set(operator.auth).send({ provider }).expect(202, { retried: 0 });
       const audited = await t.db.rows(
@@ -234,7 +231,7 @@ describe('usage at the billing providers', () => {
     },
   );
 
-  it('is taken by one worker at a time: two that look at once take different rows', async () => {
+  it('are leased by one worker: two concurrent workers get different rows', async () => {
     const repository = t.app.get(MetersRepository);
     const database = t.app.get<Database>(DATABASE);
     await t.db.rows(
@@ -247,7 +244,7 @@ describe('usage at the billing providers', () => {
     await database.transaction(async (one) => {
       const first = await repository.claim('polar', claim, one);
       const second = await database.transaction(async (other) => {
-        // It passes over what the first has locked, and waits for nobody.
+        // The second worker skips locked rows without waiting.
         await other.execute(sql`SET LOCAL lock_timeout = '5s'`);
         return repository.claim('polar', claim, other);
       });
@@ -256,14 +253,14 @@ describe('usage at the billing providers', () => {
     });
   });
 
-  it('is retried once in one call, also where the provider refuses it again at once', async () => {
+  it('are retried once in one call, also when the provider refuses them again at once', async () => {
     const count = 501;
     await t.db.rows(
       `INSERT INTO meter_exports (provider, owner_id, event_id, provider_customer_id, occurred_at, "values", tokens_used, next_attempt_at, created_at, last_error)
        SELECT 'polar', gen_random_uuid(), 'event-' || n, 'customer', $1, '{}', n, NULL, $1, 'no' FROM generate_series(1, ${count}) n`,
       [clock.now()],
     );
-    // As a provider that answers before the call is over; a call that does not end is ended.
+    // Simulates a provider that refuses during the call; an endless loop fails.
     await t.db.rows(`
       CREATE SEQUENCE retries;
       CREATE FUNCTION refuse_at_once() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -296,7 +293,7 @@ describe('usage at the billing providers', () => {
 
     const ids = (all: Listed[]) => all.map(({ eventId }) => Number(eventId.slice('event-'.length)));
 
-    it('stands what is refused, provider by provider, the oldest first', async () => {
+    it('are the refused ones by default, by provider, oldest first', async () => {
       const all = await allPages<Listed>(t, operator, PATH, 3);
       expect(all.map(({ state }) => state)).toEqual(Array.from({ length: 10 }, () => 'refused'));
       expect(all.map(({ provider }) => provider)).toEqual([...Array<string>(5).fill('polar'), ...Array<string>(5).fill('dodo')]);
@@ -304,19 +301,19 @@ describe('usage at the billing providers', () => {
       expect(ids(all)[0]).toBeGreaterThanOrEqual(8);
     });
 
-    it('stands what still waits, when it is asked for', async () => {
+    it('are the pending ones on request', async () => {
       const all = await allPages<Listed>(t, operator, `${PATH}?state=pending&provider=dodo`, 2);
       expect(ids(all).toSorted((a, b) => a - b)).toEqual([11, 13, 15, 17, 19]);
       expect(all[0]).toMatchObject({ state: 'pending', nextAttemptAt: new Date(clock.now().getTime() + 86_400_000).toISOString() });
     });
 
-    it('is counted, and how long it waits', async () => {
+    it('are counted in metrics, with the longest wait', async () => {
       expect(await metric('tenantry_meter_exports_pending', 'polar')).toBe(5);
       expect(await metric('tenantry_meter_exports_refused', 'polar')).toBe(5);
       expect(await metric('tenantry_meter_export_lag_seconds', 'polar')).toBe(5 * 3600);
     });
 
-    it('stands nothing for a cursor of another list, or a filter that does not exist', async () => {
+    it('are refused with a cursor of another list, or an unknown filter', async () => {
       const { body } = await list(operator, { limit: 1 }).expect(200);
       await list(operator, { limit: 1, cursor: body.nextCursor, state: 'pending' }).expect(400);
       await list(operator, { provider: 'manual' }).expect(400);
@@ -324,7 +321,7 @@ describe('usage at the billing providers', () => {
     });
   });
 
-  it('is shown to operators only', async () => {
+  it('are visible to operators only', async () => {
     const person = await signUp(t);
     await t.http.get(PATH).expect(401);
     await list(person).expect(403);

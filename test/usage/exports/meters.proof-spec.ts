@@ -5,14 +5,14 @@ import { endProcesses, type Process, ready, runCommand, startServer, until } fro
 
 const EVENTS = 4000;
 
-describe('usage at the billing providers, told by processes that are killed', () => {
+describe('usage exports by processes that are killed', () => {
   let db: TestDatabase;
   let world: MeterWorld;
   let recorder: TestApp;
   beforeAll(async () => {
     db = await createTestDatabase();
     world = await MeterWorld.start({ now: () => new Date() });
-    // It records, and leaves the telling to the processes.
+    // This application records usage, and the processes export it.
     recorder = await world.startApp(db);
     await manualDispatcher(recorder, 'polar');
   });
@@ -30,14 +30,13 @@ describe('usage at the billing providers, told by processes that are killed', ()
       ...(provider === 'dodo' && { POLAR_METER_EVENT: '' }),
       LOG_LEVEL: 'warn',
     });
-  /** Instead of waiting for the leases of the dead. */
+  /** Makes the leases of killed processes expire. */
   const hurry = async () => db.rows('UPDATE meter_exports SET next_attempt_at = now() WHERE next_attempt_at IS NOT NULL');
   const left = async (provider: MeterProvider) =>
     (await db.rows('SELECT FROM meter_exports WHERE provider = $1::billing_provider', [provider])).length;
 
   /**
-   * Kills a process at its second request: when the provider has it and has done nothing yet (sent), or when the
-   * provider has done all and nobody has heard of it (taken).
+   * Kills a process at its second request: before the provider handles it (sent), or after it is handled and before the response (taken).
    */
   async function killAt(moment: 'sent' | 'taken', provider: MeterProvider, started: Promise<Process>): Promise<void> {
     const { control } = world[provider];
@@ -48,7 +47,7 @@ describe('usage at the billing providers, told by processes that are killed', ()
       const one = await started;
       one.kill('SIGKILL');
       await one.ended;
-      // Of what was under way nothing is read.
+      // The response must not be used.
       if (moment === 'sent') world.faults[provider].push('hang');
     };
     if (moment === 'sent') world.onRequest[provider] = killAtSecond;
@@ -56,7 +55,7 @@ describe('usage at the billing providers, told by processes that are killed', ()
     expect(await (await started).ended).toEqual({ code: null, signal: 'SIGKILL' });
   }
 
-  it('is told again by a command, after it was refused', async () => {
+  it('send a refused event again on command', async () => {
     const [event] = world.events('polar', world.newCustomer('polar'), 1);
     await recordUsage(recorder, [event!]);
     await db.rows('UPDATE meter_exports SET next_attempt_at = NULL');
@@ -70,7 +69,7 @@ describe('usage at the billing providers, told by processes that are killed', ()
     ]);
   });
 
-  it('counts every event once, to the token', async () => {
+  it('count every event once, to the token', async () => {
     const events = {
       polar: world.events('polar', world.newCustomer('polar'), EVENTS),
       dodo: world.events('dodo', world.newCustomer('dodo'), EVENTS),

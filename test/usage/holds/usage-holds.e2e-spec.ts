@@ -9,7 +9,7 @@ const PERIOD = new Date('2026-11-03T09:30:00Z');
 const EXPIRY = new Date('2026-11-22T08:00:00Z');
 const BEFORE = new Date(EXPIRY.getTime() - 1);
 
-describe('the end of a hold', () => {
+describe('the expiry of a hold', () => {
   let db: TestDatabase;
   let app: UsageApp;
   beforeAll(async () => {
@@ -21,7 +21,7 @@ describe('the end of a hold', () => {
     await db.drop();
   });
 
-  /** One hold of 10 tokens that expires then, one of 20 that lives on, and some that ended before. */
+  /** A hold of 10 tokens that expires, one of 20 that stays live, and some that have ended. */
   beforeEach(async () => {
     await db.rows('TRUNCATE usage_quotas, usage_holds');
     await db.rows(
@@ -43,12 +43,12 @@ describe('the end of a hold', () => {
   const statuses = async () =>
     (await db.rows<{ status: string }>('SELECT status FROM usage_holds ORDER BY tokens')).map(({ status }) => status);
 
-  it('is the moment it expires, for who reads the quota: it holds tokens until then, and none from then on', async () => {
+  it('applies at its exact time when the quota is read', async () => {
     expect(await usage().listQuotas(OWNER, [PERIOD], BEFORE)).toMatchObject([{ used: 5, held: 30 }]);
     expect(await usage().listQuotas(OWNER, [PERIOD], EXPIRY)).toMatchObject([{ used: 5, held: 20 }]);
   });
 
-  it('is the moment it expires, for who spends of the quota', async () => {
+  it('applies at its exact time when the quota is used', async () => {
     const key = { ownerId: OWNER, ownerKind: 'organization' as const, periodStart: PERIOD, periodEnd: PERIOD };
     const expireAt = async (now: Date) =>
       database().transaction(async (tx) => {
@@ -59,15 +59,15 @@ describe('the end of a hold', () => {
     expect(await expireAt(EXPIRY)).toMatchObject([{ tokens: 10 }]);
   });
 
-  it('is the moment it expires, for the sweep', async () => {
+  it('applies at its exact time in the sweep', async () => {
     expect(await held().lockExpired(BEFORE, 10, database())).toEqual([]);
     expect(await held().lockExpired(EXPIRY, 10, database())).toHaveLength(1);
   });
 
-  it('gives back its tokens once, also where somebody settled it between the sweep’s look and its end', async () => {
+  it('returns its tokens once, also when it is settled between the two steps of the sweep', async () => {
     const now = EXPIRY;
     const due = await held().lockExpired(now, 10, database());
-    // What a settle writes: the hold, and its tokens back to the quota.
+    // The writes of a settlement: the hold, and its tokens in the quota.
     await db.rows(`UPDATE usage_holds SET status = 'settled' WHERE id = $1`, [due[0]!.id]);
     await db.rows('UPDATE usage_quotas SET held = held - 10, used = used + 7');
     expect(await held().expire(due, now, database())).toBe(0);
@@ -75,7 +75,7 @@ describe('the end of a hold', () => {
     expect(await statuses()).toEqual(['settled', 'live', 'settled', 'expired', 'released']);
   });
 
-  it('is swept: the hold is expired, and its tokens are free again', async () => {
+  it('is done by the sweep: the hold is expired and its tokens are released', async () => {
     app.clock.set(EXPIRY);
     expect(await app.run('expire_holds')).toBe(1);
     expect(await heldTokens()).toBe(20);

@@ -4,7 +4,7 @@ import { createTestDatabase, type TestDatabase } from '../../support/database.js
 import { type SignedInPerson, signUp } from '../../support/people.js';
 import { until } from '../../support/until.js';
 
-describe('what the ledger writes', () => {
+describe('the tables of the ledger', () => {
   let db: TestDatabase;
   let apps: TestApp[];
   let people: SignedInPerson[];
@@ -28,7 +28,7 @@ describe('what the ledger writes', () => {
     return told;
   };
 
-  /** Batches, duplicates, late events and holds that end in each way, on two processes, until it is told to stop. */
+  /** Records batches, duplicates, late events and holds with every outcome on two processes, until it should stop. */
   const use = async (lane: number, isOver: () => boolean): Promise<number> => {
     const { http } = apps[lane % 2]!;
     const { auth } = people[(lane >> 1) % 2]!;
@@ -53,7 +53,7 @@ describe('what the ledger writes', () => {
     return turn;
   };
 
-  it('agrees at every moment, and can be repaired while it goes on', async () => {
+  it('agree at every moment, and can be repaired during writes', async () => {
     let isOver = false;
     const using = Promise.all([0, 1, 2, 3].map((lane) => use(lane, () => isOver)));
     const counted = async () => (await db.rows('SELECT FROM usage')).length;

@@ -11,12 +11,12 @@ import { endProcesses, ready, startServer } from '../../support/processes.js';
 import { PlanFile } from '../../support/usage/usage-books.js';
 import { failuresOf, FREE_CAP, historyArbitrary, type UsageTarget, PRO_CAP, watchCaps } from '../../support/usage/usage-histories.js';
 
-// Nothing is expected to take that long; a busy machine is no failure, though.
+// A generous limit: a busy machine is not a failure.
 jest.setTimeout(600_000);
 
-/** How many histories; a third of them while servers are killed. */
+/** The number of histories; the test with kills uses a third of it. */
 const RUNS = Number(process.env['FC_RUNS'] ?? 45);
-/** After so many requests a server is killed in the midst of them. */
+/** Requests until a server is killed. */
 const REQUESTS_OF_A_LIFE = 50;
 
 const plans = new PlanFile({ free: { tokensPerPeriod: FREE_CAP }, pro: { tokensPerPeriod: PRO_CAP } });
@@ -35,22 +35,22 @@ async function newDatabase(): Promise<TestDatabase> {
   return db;
 }
 
-async function placeOf(db: TestDatabase, urls: () => string[]): Promise<UsageTarget> {
+async function targetOf(db: TestDatabase, urls: () => string[]): Promise<UsageTarget> {
   const app = { db, http: supertest(urls()[0]!) };
   return { db, urls, admin: await signUp(app), operator: await signUpOperator(app) };
 }
 
 const start = async (db: TestDatabase) => ready(await startServer(db.url, ENVIRONMENT));
 
-describe('the ledger of usage', () => {
-  it('keeps every promise in any interleaving over two processes', async () => {
+describe('the usage ledger', () => {
+  it('is correct in any interleaving on two processes', async () => {
     const db = await newDatabase();
     const servers = await Promise.all([start(db), start(db)]);
-    const place = await placeOf(db, () => servers.map(({ url }) => url));
-    await expectHistories(historyArbitrary(), async (all) => failuresOf(place, all), RUNS);
+    const target = await targetOf(db, () => servers.map(({ url }) => url));
+    await expectHistories(historyArbitrary(), async (all) => failuresOf(target, all), RUNS);
   });
 
-  it('keeps every promise while one process after the other is killed', async () => {
+  it('is correct while processes are killed', async () => {
     const db = await newDatabase();
     const servers = await Promise.all([start(db), start(db), start(db)]);
     let requests = 0;
@@ -62,13 +62,13 @@ describe('the ledger of usage', () => {
       servers.push(await start(db));
       another = undefined;
     };
-    const place = await placeOf(db, () => {
+    const target = await targetOf(db, () => {
       requests += 1;
       if (requests % REQUESTS_OF_A_LIFE === 0) another ??= killOne();
       return servers.map(({ url }) => url);
     });
     try {
-      await expectHistories(historyArbitrary(), async (all) => failuresOf(place, all), Math.ceil(RUNS / 3));
+      await expectHistories(historyArbitrary(), async (all) => failuresOf(target, all), Math.ceil(RUNS / 3));
     } finally {
       await another;
     }
@@ -76,7 +76,7 @@ describe('the ledger of usage', () => {
   });
 });
 
-/** What holds the promises; without it the proof must fail. */
+/** The code that keeps the ledger correct. Without that code, the proof must fail. */
 const MUTATIONS: Mutation[] = [
   { file: 'usage/ledger/usage.repository.js', search: ' FOR NO KEY UPDATE', replace: '' },
   { file: 'usage/ledger/usage.repository.js', search: 'WHERE q.held > 0', replace: 'WHERE false' },
@@ -92,22 +92,22 @@ describe('the proof itself', () => {
     for (const host of hosts) await host.end();
   });
 
-  it.each(MUTATIONS.map((mutation) => [nameOf(mutation), mutation] as const))('fails when this is taken out: %s', async (_, mutation) => {
+  it.each(MUTATIONS.map((mutation) => [nameOf(mutation), mutation] as const))('fails without this code: %s', async (_, mutation) => {
     const db = await newDatabase();
-    await takeTime(db);
+    await slowDownTransactions(db);
     const env = { ...testEnvironment(db.url), ...ENVIRONMENT, LOG_LEVEL: 'silent' };
     const urls = await Promise.all(hosts.map(async (host) => host.start(mutation, env)));
     try {
-      const place = await placeOf(db, () => urls);
-      const failures = await failuresOf(place, fc.sample(historyArbitrary(), { seed: 1, numRuns: 15 }));
+      const target = await targetOf(db, () => urls);
+      const failures = await failuresOf(target, fc.sample(historyArbitrary(), { seed: 1, numRuns: 15 }));
       expect(failures.size).toBeGreaterThan(0);
     } finally {
       for (const host of hosts) await host.stop();
     }
   });
 
-  /** Every transaction stays open for a while after it has decided: those that may meet do. */
-  async function takeTime(db: TestDatabase): Promise<void> {
+  /** Keeps every transaction open for a while after its decision, so that concurrent ones overlap. */
+  async function slowDownTransactions(db: TestDatabase): Promise<void> {
     await db.rows(`CREATE FUNCTION take_time() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.02); RETURN NULL; END $$`);
     await db.rows('CREATE TRIGGER take_time BEFORE UPDATE ON usage_quotas FOR EACH STATEMENT EXECUTE FUNCTION take_time()');
   }

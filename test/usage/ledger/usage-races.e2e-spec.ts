@@ -10,7 +10,7 @@ import { until } from '../../support/until.js';
 import { ledgerMismatches, PlanFile } from '../../support/usage/usage-books.js';
 
 const CAP = 1000;
-/** Of what the races below draw. To draw the same again: `SEED=… npm test -- usage-races`. */
+/** The seed of the random races. To repeat a run: `SEED=… npm test -- usage-races`. */
 const SEED = Number(process.env['SEED'] ?? randomInt(2 ** 31));
 const DAY_MS = 86_400_000;
 
@@ -19,8 +19,8 @@ interface Answer {
   body: { results: { outcome: string; reason?: string }[]; outcome: string };
 }
 
-/** Three instances over one database: what one has decided counts for all of them. */
-describe('usage that comes to several instances at once', () => {
+/** Three instances on one database share every decision. */
+describe('concurrent usage on several instances', () => {
   const plans = new PlanFile({
     free: { tokensPerPeriod: CAP },
     pro: { requestsPerMinute: 30 },
@@ -68,7 +68,7 @@ describe('usage that comes to several instances at once', () => {
     });
     return { status: answer.status, body: (await answer.json()) as Answer['body'] };
   };
-  /** So many at once, in turn to each instance. */
+  /** Runs so many requests concurrently, alternating between the instances. */
   const race = async (count: number, runner: (turn: number) => Promise<Answer>) =>
     Promise.all(Array.from({ length: count }, async (_, turn) => runner(turn)));
   const statusesOf = (answers: Answer[]) => {
@@ -102,7 +102,7 @@ describe('usage that comes to several instances at once', () => {
     expect(Number(quota!['used']) + Number(quota!['held'])).toBe(CAP);
   });
 
-  it.each([SEED])('never gives out more than there is, and nothing less, when everybody wants another amount (seed %i)', async (seed) => {
+  it.each([SEED])('never exceeds the cap, and uses it as far as possible, with random amounts (seed %i)', async (seed) => {
     const id = await newOrganization();
     const drawn = new Seeded(seed);
     const wanted = Array.from({ length: 600 }, () => drawn.between(1, 7));
@@ -116,7 +116,7 @@ describe('usage that comes to several instances at once', () => {
     expect(used + Math.min(...refused)).toBeGreaterThan(CAP);
   });
 
-  it('tells each threshold once when 1,000 events at once pass all of them', async () => {
+  it('raises each alert once when 1,000 concurrent events pass all thresholds', async () => {
     const id = await newOrganization();
     expect(statusesOf(await race(CAP, async (turn) => post(id, '', event(), turn)))).toEqual({ 201: CAP });
     const alerts = await db.rows('SELECT threshold FROM usage_alerts WHERE owner_id = $1 ORDER BY 1', [id]);
@@ -130,28 +130,28 @@ describe('usage that comes to several instances at once', () => {
     expect(thresholds.sort((a, b) => a - b)).toEqual([50, 80, 100]);
   });
 
-  it('records an event once that is sent 50 times at once', async () => {
+  it('records an event once that is sent 50 times concurrently', async () => {
     const id = await newOrganization();
     const same = event({ occurredAt: new Date().toISOString() });
     expect(statusesOf(await race(50, async (turn) => post(id, '', same, turn)))).toEqual({ 200: 49, 201: 1 });
     expect(await quotaOf(id)).toMatchObject({ used: 1 });
   });
 
-  it('records one of two that share an id, and says so to the other', async () => {
+  it('records one of two events with the same id, and reports the conflict to the other', async () => {
     const id = await newOrganization();
     const eventId = newId();
     const statuses = statusesOf(await race(50, async (turn) => post(id, '', event({ eventId, tokens: 1 + (turn % 2) }), turn)));
     expect(statuses).toEqual({ 200: 24, 201: 1, 409: 25 });
   });
 
-  it('records a batch of 1,000 once that comes to each instance twice at once', async () => {
+  it('records a batch of 1,000 once that is sent twice to each instance', async () => {
     const id = await newOrganization();
     const events = Array.from({ length: 1000 }, () => event());
     expect(outcomesOf(await race(6, async (turn) => post(id, '/batch', { events }, turn)))).toEqual({ inserted: 1000, duplicate: 5000 });
     expect(await quotaOf(id)).toMatchObject({ used: 1000 });
   });
 
-  it('makes one hold of one id, settles it once, and gives it back once', async () => {
+  it('creates a hold with one id once, settles it once, and releases the rest once', async () => {
     const id = await newOrganization();
     const holdId = newId();
     expect(statusesOf(await race(30, async (turn) => post(id, '/holds', { holdId, estimatedTokens: 600 }, turn)))).toEqual({ 201: 30 });
@@ -161,8 +161,8 @@ describe('usage that comes to several instances at once', () => {
     expect(await quotaOf(id)).toEqual({ used: 700, held: 0, overrun: 100 });
   });
 
-  describe('in a minute', () => {
-    /** What may pass: the allowance, and what the time that it took gives back. */
+  describe('within a minute', () => {
+    /** Expects the allowance and the refill of the elapsed time. */
     const expectAllowance = async (perMinute: number, attempt: () => Promise<number>) => {
       const began = performance.now();
       const passed = await attempt();
@@ -191,7 +191,7 @@ describe('usage that comes to several instances at once', () => {
     });
   });
 
-  it.each([SEED])('lets nobody wait for each other when many owners’ late events come in any order (seed %i)', async (seed) => {
+  it.each([SEED])('has no deadlock when late events of many owners are recorded in any order (seed %i)', async (seed) => {
     const drawn = new Seeded(seed);
     const ids = await Promise.all(Array.from({ length: 30 }, async () => newOrganization()));
     const someone = () => drawn.pick(ids);

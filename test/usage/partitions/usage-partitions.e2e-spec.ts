@@ -32,7 +32,7 @@ describe('the partitions of usage', () => {
       periodStart: occurredAt,
     });
 
-  it('are made at the start for this month and the next, however many processes start together', async () => {
+  it('exist after the start for this month and the next, however many processes start together', async () => {
     expect(await months()).toEqual(['usage_2026_11', 'usage_2026_12']);
     for (const { partitions } of apps) {
       expect(partitions.has(new Date('2026-12-31T23:59:59.999Z'))).toBe(true);
@@ -40,7 +40,7 @@ describe('the partitions of usage', () => {
     }
   });
 
-  it('are made once when several processes need them at once, and take exactly their month', async () => {
+  it('are created once when several processes need them, and each holds exactly its month', async () => {
     const wanted = ['2025-12-31T23:59:59.999Z', '2026-02-01T00:00:00Z', '2026-02-28T12:00:00Z'].map((text) => new Date(text));
     const made = await Promise.all(apps.map(({ partitions }) => partitions.ensure(wanted)));
     expect(made.toSorted()).toEqual([0, 0, 2]);
@@ -51,7 +51,7 @@ describe('the partitions of usage', () => {
     expect(isMissingPartition(await insert(new Date('2026-01-01T00:00:00Z')).catch((error: unknown) => error))).toBe(true);
   });
 
-  it('have the keys and columns of their parent', async () => {
+  it('have the keys and columns of their parent table', async () => {
     const shapes = await db.rows<{ shape: string }>(
       `SELECT string_agg(attname || format_type(atttypid, atttypmod) || attnotnull, ',' ORDER BY attnum) AS shape
          FROM pg_attribute WHERE attrelid IN ('usage'::regclass, 'usage_2026_11'::regclass) AND attnum > 0 GROUP BY attrelid`,
@@ -61,7 +61,7 @@ describe('the partitions of usage', () => {
     expect(keys).toEqual({ attached: (await months()).length });
   });
 
-  it('are made while somebody writes: nobody waits for the other', async () => {
+  it('are created without waiting for a concurrent write', async () => {
     const writer = await db.pool.connect();
     try {
       await writer.query('BEGIN');
@@ -73,7 +73,7 @@ describe('the partitions of usage', () => {
     }
   });
 
-  it('are made again when one was dropped behind a process that remembers it', async () => {
+  it('are created again when one was dropped after a process cached it', async () => {
     const moment = new Date('2026-04-10T00:00:00Z');
     const { partitions } = apps[1]!;
     await partitions.ensure([moment]);
@@ -86,7 +86,7 @@ describe('the partitions of usage', () => {
     await insert(moment);
   });
 
-  it('are not made again for what is sealed, and nothing of the same call either', async () => {
+  it('are not created for a pruned month, and neither are the others of the same call', async () => {
     await db.rows(`INSERT INTO usage_seals (sealed_before) VALUES ('2025-12-01')`);
     const before = await months();
     const ensured = apps[2]!.partitions.ensure([new Date('2026-05-01T00:00:00Z'), new Date('2025-11-30T23:59:59Z')]);
@@ -95,7 +95,7 @@ describe('the partitions of usage', () => {
     expect(await apps[2]!.partitions.ensure([new Date('2025-12-01T00:00:00Z'), new Date('2026-05-01T00:00:00Z')])).toBe(1);
   });
 
-  it('say how old an event may be: as usage is kept, and never sealed', async () => {
+  it('define the oldest accepted event: the retention time, and never a pruned month', async () => {
     const { partitions, clock } = apps[0]!;
     partitions.forget();
     expect(await partitions.oldest()).toEqual(new Date('2025-12-01T00:00:00Z'));

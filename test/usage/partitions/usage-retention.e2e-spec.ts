@@ -43,14 +43,14 @@ describe('the retention of usage', () => {
   const all = { events: 3, ids: 3, summed: 3, sealedBefore: null };
   const withoutJune = { events: 1, ids: 3, summed: 3, sealedBefore: new Date('2026-07-01T00:00:00Z') };
 
-  it('drops nothing of a month while a part of it is to stay', async () => {
+  it('drops no month while a part of it is within the retention time', async () => {
     await usage.run('prune_usage');
     usage.clock.set(new Date('2026-08-31T23:59:59Z'));
     await usage.run('prune_usage');
     expect(await kept()).toEqual(all);
   });
 
-  it('gives up soon when somebody reads, and seals nothing then', async () => {
+  it('gives up soon while a reader holds the table, and does not move the watermark', async () => {
     usage.clock.set(new Date('2026-09-01T00:00:00Z'));
     const reader = await db.pool.connect();
     try {
@@ -64,20 +64,20 @@ describe('the retention of usage', () => {
     expect(await kept()).toEqual(all);
   });
 
-  it('drops a month when its last event is old enough, and keeps what was summed, and the ids', async () => {
+  it('drops a month when its last event is old enough, and keeps the rollups and the ids', async () => {
     await usage.run('prune_usage');
     expect(await kept()).toEqual(withoutJune);
     expect(await usage.partitions.oldest()).toEqual(new Date('2026-07-01T00:00:00Z'));
   });
 
-  it('drops it once, however many do it at the same time', async () => {
+  it('drops it once in concurrent runs', async () => {
     usage.clock.set(new Date('2026-10-05T00:00:00Z'));
     const dropped = await Promise.all([1, 2, 3].map(() => usage.run('prune_usage')));
     expect(dropped.toSorted()).toEqual([0, 0, 1]);
     expect(await kept()).toEqual({ ...withoutJune, events: 0, sealedBefore: new Date('2026-08-01T00:00:00Z') });
   });
 
-  it('never takes back a seal', async () => {
+  it('never moves the watermark back', async () => {
     await usage.partitions.ensure([new Date('2026-08-15T00:00:00Z')]);
     await db.rows(`UPDATE usage_seals SET sealed_before = '2026-12-01'`);
     usage.clock.set(new Date('2026-11-15T00:00:00Z'));
@@ -86,7 +86,7 @@ describe('the retention of usage', () => {
   });
 });
 
-describe('holds that nobody ends', () => {
+describe('expired holds', () => {
   let db: TestDatabase;
   let usage: UsageApp;
   beforeAll(async () => {
@@ -121,7 +121,7 @@ describe('holds that nobody ends', () => {
     return { held: Number(row!.held), used: Number(row!.used), holds: holds.map(({ status }) => status) };
   };
 
-  it('expire, and their tokens come back, whatever their number', async () => {
+  it('end and return their tokens, in any number', async () => {
     const [few, many] = [await quota(600), await quota(500)];
     await hold(few, { tokens: 100, expiresAt: '2026-08-10T12:00:00Z' });
     await hold(few, { tokens: 200, expiresAt: '2026-08-10T12:00:00.001Z' });
@@ -137,7 +137,7 @@ describe('holds that nobody ends', () => {
     expect(await heldBy(many)).toMatchObject({ held: 0, used: 1000 });
   });
 
-  it('wait for the next run where somebody has the quota just now', async () => {
+  it('wait for the next run while their quota is locked', async () => {
     const [busy, idle] = [await quota(10), await quota(20)];
     await hold(busy, { tokens: 10, expiresAt: '2026-08-10T11:00:00Z' });
     await hold(idle, { tokens: 20, expiresAt: '2026-08-10T11:30:00Z' });
@@ -158,16 +158,16 @@ describe('holds that nobody ends', () => {
     expect(await heldBy(busy)).toMatchObject({ held: 0, holds: ['expired'] });
   });
 
-  it('give back once what several runs find at the same time', async () => {
+  it('return their tokens once in concurrent runs', async () => {
     const owners = await Promise.all(Array.from({ length: 20 }, () => quota(30)));
     for (const owner of owners) for (const tokens of [10, 20]) await hold(owner, { tokens, expiresAt: '2026-08-10T11:00:00Z' });
     await Promise.all([1, 2, 3].map(() => usage.run('expire_holds')));
-    // Each passes over what another one has: once more, by itself.
+    // Each run skips rows that another one has locked, so run once more alone.
     await usage.run('expire_holds');
     for (const owner of owners) expect(await heldBy(owner)).toEqual({ held: 0, used: 1000, holds: ['expired', 'expired'] });
   });
 
-  it('are removed a month after they ended, and not while they are live', async () => {
+  it('are deleted a month after they ended, but never while they are live', async () => {
     const owner = await quota(7);
     const old = '2026-07-10T00:00:00Z';
     await hold(owner, { tokens: 1, expiresAt: old, status: 'settled' });

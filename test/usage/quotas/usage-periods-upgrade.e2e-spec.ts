@@ -21,9 +21,9 @@ interface Bought {
   month: [start: string, end: string];
 }
 
-/** What was counted from the start of the subscription, and is counted by the provider's period now. */
+/** Subscriptions with usage months from the subscription's start before the upgrade, and from the provider's period after it. */
 const SUBSCRIPTIONS: Record<string, Bought> = {
-  'begun with a trial': {
+  'started with a trial': {
     ...{ startedAt: '2026-10-31T09:00:00Z', trialEnd: '2026-11-14T09:00:00Z' },
     ...{ period: ['2026-11-14T09:00:00Z', '2026-12-14T09:00:00Z'], month: ['2026-11-14T09:00:00Z', '2026-12-14T09:00:00Z'] },
   },
@@ -39,17 +39,17 @@ const SUBSCRIPTIONS: Record<string, Bought> = {
     startedAt: '2026-11-02T00:00:00Z',
     ...{ period: ['2026-11-16T00:00:00Z', '2026-11-23T00:00:00Z'], month: ['2026-11-16T00:00:00Z', '2026-11-23T00:00:00Z'] },
   },
-  'monthly as ever': {
+  'monthly without a change': {
     startedAt: '2026-05-31T10:30:00Z',
     ...{ period: ['2026-10-31T10:30:00Z', '2026-11-30T10:30:00Z'], month: ['2026-10-31T10:30:00Z', '2026-11-30T10:30:00Z'] },
   },
 };
 
-describe('an upgrade from months that were counted from the start of a subscription', () => {
+describe('an upgrade from usage months that start with the subscription', () => {
   let db: TestDatabase;
   let app: UsageApp;
   const owners = new Map(Object.keys(SUBSCRIPTIONS).map((name) => [name, v7()]));
-  /** Every nine hours, from before the subscriptions began; none has as many tokens as another. */
+  /** Every nine hours, from before the subscriptions started; each has another number of tokens. */
   const events = Array.from({ length: 220 }, (_, index) => ({ time: Date.parse(NOW) - index * 9 * HOUR_MS, tokens: 100 + index }));
   const tokensIn = ([start, end]: [string, string]) =>
     events.filter(({ time }) => time >= Date.parse(start) && time < Date.parse(end)).reduce((sum, { tokens }) => sum + tokens, 0);
@@ -89,7 +89,7 @@ describe('an upgrade from months that were counted from the start of a subscript
   const totals = async () =>
     db.rows('SELECT owner_id, sum(used)::int AS used, sum(held)::int AS held FROM usage_quotas GROUP BY 1 ORDER BY 1');
 
-  it('finds all that was counted, and loses and doubles nothing', async () => {
+  it('keeps every counted token exactly once', async () => {
     const before = await totals();
     expect(await differences()).toEqual([]);
     for (const [name, { month }] of Object.entries(SUBSCRIPTIONS)) {
@@ -102,11 +102,11 @@ describe('an upgrade from months that were counted from the start of a subscript
     expect(await differences()).toEqual([]);
   });
 
-  it('goes on from there: now, late, and for holds that were made before', async () => {
+  it('continues with new events, late events and old holds', async () => {
     const name = 'yearly after a change some days ago';
     const used = (await quotaOf(name)).used;
     expect((await record(name, 10_000)).quota).toMatchObject({ used: used + 10_000, held: 4000 });
-    // In a month that ended before the change: in its own quota, not in this one.
+    // In a month that ended before the change, which has its own quota.
     expect((await record(name, 7_000, '2026-10-15T00:00:00Z')).quota).toMatchObject({ used: used + 10_000 });
     const [hold] = await db.rows<{ id: string }>(`SELECT id FROM usage_holds WHERE owner_id = $1 AND status = 'live'`, [owners.get(name)]);
     const settled = await app.app.get(UsageService).settle(callerOf(name), hold!.id, { eventId: v7(), model: 'm', tokens: 3000 });
@@ -114,15 +114,15 @@ describe('an upgrade from months that were counted from the start of a subscript
     expect(await differences()).toEqual([]);
   });
 
-  it('counts a late event where those of its time were counted', async () => {
-    // In the trial, which had a quota of the same start.
-    await record('begun with a trial', 11, '2026-11-10T00:00:00Z');
+  it('counts a late event in the quota of its time', async () => {
+    // In the trial, which had a quota with the same start.
+    await record('started with a trial', 11, '2026-11-10T00:00:00Z');
     const [trial] = await db.rows<{ used: number }>(
       `SELECT used::int FROM usage_quotas WHERE owner_id = $1 AND period_start = '2026-10-31T09:00:00Z'`,
-      [owners.get('begun with a trial')],
+      [owners.get('started with a trial')],
     );
     expect(trial!.used).toBe(tokensIn(['2026-10-31T09:00:00Z', '2026-11-14T09:00:00Z']) + 11);
-    // In a month after the change to yearly that nobody had asked about until now.
+    // In a month after the change to yearly without a quota so far.
     await record('yearly after a change', 13, '2026-10-01T00:00:00Z');
     const [september] = await db.rows<{ used: number }>(
       `SELECT used::int FROM usage_quotas WHERE owner_id = $1 AND period_start = '2026-09-25T07:15:30Z'`,
@@ -132,8 +132,8 @@ describe('an upgrade from months that were counted from the start of a subscript
     expect(await differences()).toEqual([]);
   });
 
-  it('knows a period that a process of the older version wrote without storing it', async () => {
-    const name = 'monthly as ever';
+  it('finds a period that a process of the older version did not store', async () => {
+    const name = 'monthly without a change';
     await db.rows(
       `UPDATE subscriptions SET current_period_start = '2026-11-19T00:00:00Z', current_period_end = '2026-12-19T00:00:00Z' WHERE owner_id = $1`,
       [owners.get(name)],
@@ -148,7 +148,7 @@ describe('an upgrade from months that were counted from the start of a subscript
   });
 });
 
-/** An organization, its subscription and usage, as the version before wrote them: months from the subscription's start. */
+/** Writes an organization, its subscription and usage as the previous version did. */
 async function writeAsBefore(db: TestDatabase, ownerId: string, bought: Bought, events: { time: number; tokens: number }[]): Promise<void> {
   const { startedAt, trialEnd = null, period } = bought;
   const createdAt = new Date('2026-01-01T00:00:00Z');

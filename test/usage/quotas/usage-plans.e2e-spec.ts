@@ -18,8 +18,8 @@ interface Plan {
 const OWNERS = 2000;
 const NOW = new Date('2026-11-22T08:00:00Z');
 
-/** What sweeps and the verification read is what they need, however much there is beside it. */
-describe('the plans of upkeep over much usage', () => {
+/** The sweeps and the verification read only what they need, however large the tables are. */
+describe('the query plans of usage maintenance on large tables', () => {
   let db: TestDatabase;
   let client: pg.PoolClient;
   const sent: { text: string; values: unknown[] }[] = [];
@@ -59,7 +59,7 @@ describe('the plans of upkeep over much usage', () => {
     await db.drop();
   });
 
-  /** How many rows were looked at to do some work, in all of its statements and nodes. */
+  /** The number of rows that all statements of some work read. */
   async function rowsRead(work: () => Promise<unknown>): Promise<number> {
     sent.length = 0;
     await client.query('BEGIN');
@@ -79,7 +79,7 @@ describe('the plans of upkeep over much usage', () => {
   const OWNER = '00000000-0000-7000-8000-000000000077';
   const october = { from: new Date('2026-10-01T00:00:00Z'), to: new Date('2026-11-01T00:00:00Z') };
 
-  it('end the holds that are due', async () => {
+  it('expire the holds that are due', async () => {
     const holds = new HeldUsageRepository(drizzled);
     let found: { ownerId: string; id: string }[] = [];
     expect(await rowsRead(async () => (found = await holds.lockExpired(NOW, 50, drizzled)))).toBeLessThan(1000);
@@ -87,12 +87,12 @@ describe('the plans of upkeep over much usage', () => {
     expect(await rowsRead(() => holds.expire(found, NOW, drizzled))).toBeLessThan(1000);
   });
 
-  it('remove the holds that ended long ago', async () => {
+  it('delete the holds that ended long ago', async () => {
     const holds = new HeldUsageRepository(drizzled);
     expect(await rowsRead(() => holds.deleteEnded(new Date('2026-10-22T08:00:00Z'), 50, drizzled))).toBeLessThan(1000);
   });
 
-  it('go from owner to owner', async () => {
+  it('find the next owner', async () => {
     const compared = new ComparedUsageRepository(drizzled);
     expect(await rowsRead(() => compared.findOwnerAfter(OWNER, drizzled))).toBeLessThan(100);
     expect(await rowsRead(() => compared.findOwnerAfter(v7(), drizzled))).toBeLessThan(100);
@@ -101,11 +101,11 @@ describe('the plans of upkeep over much usage', () => {
   it.each<[string, (compared: ComparedUsageRepository) => Promise<unknown>]>([
     ['hours', (compared) => compared.compareHours(OWNER, october, drizzled)],
     ['known hours', (compared) => compared.listHours(OWNER, october.from, drizzled)],
-    ['sealed hours', (compared) => compared.countSealed(OWNER, october.from, drizzled)],
+    ['pruned hours', (compared) => compared.countSealed(OWNER, october.from, drizzled)],
     ['periods', (compared) => compared.sumPeriods(OWNER, october, drizzled)],
     ['quotas', (compared) => compared.listQuotas(OWNER, october.from, drizzled)],
     ['holds', (compared) => compared.sumLiveHolds(OWNER, october.from, drizzled)],
-    ['ids that are missing', (compared) => compared.listMissingIds(OWNER, october, drizzled)],
+    ['missing ids', (compared) => compared.listMissingIds(OWNER, october, drizzled)],
     ['ids', (compared) => compared.countIds(OWNER, { after: '', limit: 1000 }, drizzled)],
   ])('compare the %s of one owner', async (_, work) => {
     expect(await rowsRead(() => work(new ComparedUsageRepository(drizzled)))).toBeLessThan(300);

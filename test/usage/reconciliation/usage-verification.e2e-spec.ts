@@ -10,7 +10,7 @@ const ACTOR = '0190a000-0000-7000-8000-000000000009';
 const HOUR = '2026-10-05T10:00:00.000Z';
 const PERIOD = '2026-10-03T09:30:00.000Z';
 
-describe('the verification of usage', () => {
+describe('usage reconciliation', () => {
   let db: TestDatabase;
   let app: UsageApp;
   beforeAll(async () => {
@@ -23,7 +23,7 @@ describe('the verification of usage', () => {
     await db.drop();
   });
 
-  /** July is sealed: its sums and ids are there, its events are not. */
+  /** July is pruned: its sums and ids exist, its events do not. */
   beforeEach(async () => {
     await db.rows('TRUNCATE usage, usage_rollups, usage_quotas, usage_holds, usage_event_ids, usage_seals');
     const acme = { ownerId: ACME, periodStart: PERIOD, occurredAt: '2026-10-05T10:15:00Z', inputTokens: 10, outputTokens: 5 };
@@ -74,8 +74,8 @@ describe('the verification of usage', () => {
     return lines;
   };
 
-  /** All that was written, but for when, and what the ids stand for. */
-  const books = async () => {
+  /** All rows without their write times and fingerprints. */
+  const allRows = async () => {
     const tables = ['usage', 'usage_rollups', 'usage_quotas', 'usage_holds', 'usage_event_ids', 'usage_seals'];
     const rows = tables.map((name) =>
       db.rows<{ row: object }>(`SELECT to_jsonb(t) - 'created_at' - 'updated_at' - 'fingerprint' AS row FROM ${name} t ORDER BY 1`),
@@ -83,7 +83,7 @@ describe('the verification of usage', () => {
     return (await Promise.all(rows)).map((all) => all.map(({ row }) => row));
   };
 
-  it('finds nothing where all agrees', async () => {
+  it('finds no difference in a correct ledger', async () => {
     expect(await verify()).toEqual([]);
     expect(await verify({ fix: true })).toEqual([]);
   });
@@ -93,26 +93,26 @@ describe('the verification of usage', () => {
 
   it.each([
     [
-      'a rollup that counts wrong',
+      'a wrong rollup',
       `UPDATE usage_rollups SET events = 3, output_tokens = 9, cached_input_tokens = 0 ${rollup} AND actor_user_id = '${ACTOR}'`,
       [
         `stale rollup ${ACME} ${HOUR} gpt-5 ${ACTOR}: events 3 instead of 2, outputTokens 9 instead of 10, cachedInputTokens 0 instead of 3`,
       ],
     ],
     [
-      'one of nobody',
+      'a wrong rollup without a user',
       `UPDATE usage_rollups SET tokens_used = 0, input_tokens = 11, reasoning_tokens = 1, overrun = 1 ${rollup} AND actor_user_id IS NULL`,
       [
         `stale rollup ${ACME} ${HOUR} gpt-5 -: inputTokens 11 instead of 10, reasoningTokens 1 instead of 0, tokensUsed 0 instead of 15, overrun 1 instead of 0`,
       ],
     ],
     [
-      'rollups that are missing',
+      'missing rollups',
       `DELETE FROM usage_rollups WHERE hour >= '2026-10-05T11:00:00Z' AND owner_id = '${ACME}' AND hour < '2026-11-03Z'`,
       [`missing rollup ${ACME} 2026-10-05T11:00:00.000Z gpt-5 -: events 0 instead of 1, tokensUsed 0 instead of 100`],
     ],
     [
-      'rollups of events that are not there',
+      'rollups without events',
       `INSERT INTO usage_rollups (owner_id, hour, model, actor_user_id, events, input_tokens, tokens_used)
        VALUES ('${ADA}', '2026-10-31T23:00Z', 'none', NULL, 2, 6, 6), ('${ADA}', '2026-10-31T22:00Z', 'gpt-5', '${ACTOR}', 0, 0, 1)`,
       [
@@ -121,12 +121,12 @@ describe('the verification of usage', () => {
       ],
     ],
     [
-      'a quota that counts wrong',
+      'a wrong quota',
       `UPDATE usage_quotas SET used = used + 7, overrun = 0, held = 49 ${quota}`,
       [`stale quota ${ACME} ${PERIOD}: used 172 instead of 165, overrun 0 instead of 4, held 49 instead of 50`],
     ],
     [
-      'quotas that are missing',
+      'missing quotas',
       `DELETE FROM usage_quotas WHERE period_start >= '2026-10-01'`,
       [
         `missing quota ${ACME} ${PERIOD}: used 0 instead of 165, overrun 0 instead of 4, held 0 instead of 50`,
@@ -136,20 +136,20 @@ describe('the verification of usage', () => {
       ],
     ],
     [
-      'ids that are missing, which let an event count twice',
+      'missing ids, without which an event could count twice',
       `DELETE FROM usage_event_ids WHERE event_id IN ('a', 'e')`,
       [`missing event id ${ACME} a: `, `missing event id ${ACME} e: `, `missing event id ${ADA} a: `],
     ],
-  ])('finds and mends %s', async (_, damage, expected) => {
-    const before = await books();
+  ])('finds and repairs %s', async (_, damage, expected) => {
+    const before = await allRows();
     await db.rows(damage);
     expect(await verify()).toEqual(expected);
     expect(await verify({ fix: true })).toEqual(expected.map((line) => `${line} (repaired)`));
-    expect(await books()).toEqual(before);
+    expect(await allRows()).toEqual(before);
     expect(await verify()).toEqual([]);
   });
 
-  it('takes from a quota what no event explains, and leaves the row', async () => {
+  it('reduces a quota without events to zero, and keeps the row', async () => {
     const other = v7();
     await db.rows(
       `INSERT INTO usage_quotas (owner_id, period_start, period_end, owner_kind, used, held, alerted) VALUES ($1, '2026-10-01', '2026-11-01', 'user', 9, 8, 50)`,
@@ -163,7 +163,7 @@ describe('the verification of usage', () => {
     ]);
   });
 
-  it('makes a quota for a hold that has none', async () => {
+  it('creates the missing quota of a hold', async () => {
     const other = v7();
     await db.rows(`INSERT INTO organizations (id, name) VALUES ($1, 'Other')`, [other]);
     await db.rows(
@@ -176,7 +176,7 @@ describe('the verification of usage', () => {
     ]);
   });
 
-  it('brings all in line with an event that came or went by hand, and says that an id is left over', async () => {
+  it('repairs sums after an event was added or deleted by hand, and reports the id that is left', async () => {
     await db.rows(`DELETE FROM usage WHERE event_id = 'e'`);
     await db.rows(
       `INSERT INTO usage (owner_id, owner_kind, occurred_at, event_id, model, tokens_used, period_start) VALUES ('${ADA}', 'user', '2026-10-31T23:30Z', 'new', 'gpt-5', 8, '2026-10-31Z')`,
@@ -193,20 +193,20 @@ describe('the verification of usage', () => {
     expect(await verify({ fix: true })).toEqual([left]);
   });
 
-  it('leaves alone what is sealed, and says when more or less was sealed than there are ids', async () => {
+  it('does not change pruned months, and reports when their rollups and ids disagree', async () => {
     await db.rows(`UPDATE usage_rollups SET input_tokens = 99, tokens_used = 99 WHERE hour < '2026-08-01'`);
     await db.rows(`UPDATE usage_quotas SET used = 99, overrun = 9, held = 9 WHERE period_start < '2026-08-01'`);
     expect(await verify()).toEqual([]);
     await db.rows(`UPDATE usage_rollups SET events = 3 WHERE hour < '2026-08-01'`);
-    const before = await books();
+    const before = await allRows();
     expect(await verify({ fix: true })).toEqual([`stale id count ${ACME}: 8 instead of 10`]);
-    expect(await books()).toEqual(before);
+    expect(await allRows()).toEqual(before);
     await db.rows(`DELETE FROM usage_rollups WHERE hour < '2026-08-01'; DELETE FROM usage_quotas WHERE period_start < '2026-08-01'`);
     expect(await verify({ fix: true })).toEqual([`stale id count ${ACME}: 8 instead of 7`]);
     expect(await db.rows(`SELECT FROM usage_rollups WHERE hour < '2026-08-01'`)).toEqual([]);
   });
 
-  it('looks at one owner only where that is asked for', async () => {
+  it('checks one owner on request', async () => {
     await db.rows('UPDATE usage_quotas SET used = used + 1');
     await verify({ fix: true, only: ADA });
     expect(await verify({ only: ADA })).toEqual([]);
@@ -214,7 +214,7 @@ describe('the verification of usage', () => {
     expect(await verify({ only: v7() })).toEqual([]);
   });
 
-  it('sees a month go whole or not at all', async () => {
+  it('sees a pruned month completely or not at all', async () => {
     const pruning = await db.pool.connect();
     try {
       await pruning.query('BEGIN');
@@ -233,7 +233,7 @@ describe('the verification of usage', () => {
     }
   });
 
-  it('finds nothing else, and repairs rightly, while others write and repair', async () => {
+  it('finds no false difference, and repairs correctly, during concurrent writes and repairs', async () => {
     const owners = [ACME, ADA];
     const event = (turn: number) => ({
       ...{ ownerId: owners[turn % 2]!, occurredAt: `2026-10-05T${10 + (turn % 3)}:30:00Z`, periodStart: PERIOD },

@@ -4,7 +4,7 @@ import { createTestDatabase, type TestDatabase } from '../../support/database.js
 import { endProcesses, runCommand } from '../../support/processes.js';
 import { insertLedgerUsage } from '../../support/usage/written-usage.js';
 
-describe('usage verify, the command', () => {
+describe('the command usage verify', () => {
   let db: TestDatabase;
   beforeAll(async () => {
     db = await createTestDatabase();
@@ -17,7 +17,7 @@ describe('usage verify, the command', () => {
 
   const verify = (...options: string[]) => runCommand(['usage', 'verify', ...options], { env: testEnvironment(db.url) });
 
-  it('prints what differs and exits with 1, until it was repaired', async () => {
+  it('prints the differences and exits with 1 until they are repaired', async () => {
     const [owner, other] = [v7(), v7()];
     const event = { occurredAt: '2026-10-05T10:15:00Z', periodStart: '2026-10-01T00:00:00Z', inputTokens: 5 };
     await insertLedgerUsage(db, [
@@ -52,7 +52,7 @@ describe('usage verify, the command', () => {
     expect(output).toContain(`stale id count ${owner}: 1 instead of 0 (left)\n`);
   });
 
-  it('prints a line of JSON for each difference and for the summary', async () => {
+  it('prints a JSON line for each difference and for the summary', async () => {
     const owner = v7();
     await insertLedgerUsage(db, [
       { ownerId: owner, occurredAt: '2026-10-05T10:15:00Z', periodStart: '2026-10-01T00:00:00Z', inputTokens: 5 },
@@ -73,7 +73,7 @@ describe('usage verify, the command', () => {
     ]);
   });
 
-  it('exits with 2 and a sentence when an option is wrong', async () => {
+  it('exits with 2 and an explanation for an invalid option', async () => {
     const [noId, unknown] = [await verify('--owner', 'ada'), await verify('--fx')];
     expect(noId).toEqual({
       code: 2,

@@ -18,7 +18,7 @@ describe('the CSV export of usage', () => {
   });
   afterAll(() => t.close());
 
-  /** Rows of about 1.2 kB: so many that sockets cannot hold them. */
+  /** Inserts rows of about 1.2 kB, more than the sockets can buffer. */
   async function insertMany({ id }: Person, count: number): Promise<void> {
     await t.db.rows(
       `INSERT INTO usage (owner_id, owner_kind, event_id, occurred_at, model, tokens_used, period_start, metadata)
@@ -28,7 +28,7 @@ describe('the CSV export of usage', () => {
     );
   }
 
-  /** The answer, of which nothing is read yet. */
+  /** The response with an unread body. */
   async function open({ auth }: Person): Promise<IncomingMessage> {
     const request = get(`${t.url}/v1/usage/export.csv`, { headers: auth, agent: false });
     const [response] = (await once(request, 'response')) as [IncomingMessage];
@@ -41,7 +41,7 @@ describe('the CSV export of usage', () => {
     return Buffer.concat(chunks).toString();
   };
 
-  /** Counts the pages that are read while something is done. */
+  /** Counts the pages that are read from the database during some work. */
   async function pagesReadDuring(work: (pages: () => number) => Promise<void>): Promise<void> {
     let pages = 0;
     const query = pg.Client.prototype.query as unknown as (...all: unknown[]) => unknown;
@@ -57,7 +57,7 @@ describe('the CSV export of usage', () => {
     }
   }
 
-  it('has a line for each record, the newest first, as a file', async () => {
+  it('has a line for each record, newest first, as an attachment', async () => {
     const { organization, admin, member } = await createTenant(t.db);
     const [event] = await insertUsage(t.db, { kind: 'organization', id: organization.id }, [
       {
@@ -93,7 +93,7 @@ describe('the CSV export of usage', () => {
     ]);
   });
 
-  it('begins with a byte order mark where that is asked for', async () => {
+  it('starts with a byte order mark on request', async () => {
     const person = await createPerson(t.db);
     const bytes = async (query: string) => {
       const answer = await fetch(`${t.url}/v1/usage/export.csv${query}`, { headers: person.auth });
@@ -107,7 +107,7 @@ describe('the CSV export of usage', () => {
     await t.http.get('/v1/usage/export.csv?bom=1').set(person.auth).expect(400);
   });
 
-  it('takes the filters of the list', async () => {
+  it('accepts the filters of the list', async () => {
     const { organization, admin, member } = await createTenant(t.db);
     await insertUsage(t.db, { kind: 'organization', id: organization.id }, [
       { occurredAt: '2026-01-01T00:00:00Z', eventId: '1', model: 'x', actorUserId: admin.id },
@@ -133,7 +133,7 @@ describe('the CSV export of usage', () => {
     await t.http.get(`/v1/organizations/${organization.id}/usage/export.csv?limit=1`).set(admin.auth).expect(400);
   });
 
-  it.each([0, 1, PAGE - 1, PAGE, PAGE + 1, 3 * PAGE])('is whole with %i records, each once', async (count) => {
+  it.each([0, 1, PAGE - 1, PAGE, PAGE + 1, 3 * PAGE])('contains each of %i records once', async (count) => {
     const person = await createPerson(t.db);
     await insertMany(person, count);
     const lines = (await readAll(await open(person))).split('\r\n');
@@ -142,7 +142,7 @@ describe('the CSV export of usage', () => {
     );
   });
 
-  it('is read no faster than it is taken, and no further when the caller goes away', async () => {
+  it('reads no faster than the client, and stops when the client disconnects', async () => {
     const person = await createPerson(t.db);
     await insertMany(person, 30 * PAGE);
     await pagesReadDuring(async (pages) => {
@@ -152,26 +152,26 @@ describe('the CSV export of usage', () => {
         t.app.getHttpServer().once('request', (_, answer: ServerResponse) => answer.once('close', resolve));
       });
       const response = await open(person);
-      // A second export is read to its end meanwhile: as many pages of the first could have been read as well.
+      // Meanwhile a second export is read to its end: enough time to read the first one completely.
       await readAll(await open(person));
-      // What sockets hold, and not all 30.
+      // Only what the sockets buffer, and not all 30 pages.
       expect(pages() - 2 * whole).toBeLessThan(20);
       response.destroy();
       await closed;
       const before = pages();
       await readAll(await open(person));
-      // One page may have been asked for already.
+      // One page may already be requested.
       expect(pages() - before).toBeLessThanOrEqual(whole + 1);
     });
   });
 
-  it('breaks off, and does not end, when it can not go on', async () => {
+  it('aborts the response when it cannot continue', async () => {
     const person = await createPerson(t.db);
     await insertMany(person, 30 * PAGE);
     const response = await open(person);
     await t.db.rows('ALTER TABLE usage RENAME TO usage_away');
     try {
-      // 30 MB do not fit into what is on its way.
+      // The 30 MB do not fit into the buffers.
       await expect(readAll(response)).rejects.toThrow('aborted');
       expect(response.complete).toBe(false);
       const { body } = await t.http.get('/v1/usage/export.csv').set(person.auth).expect(500);

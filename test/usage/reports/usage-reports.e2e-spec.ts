@@ -28,11 +28,11 @@ describe('usage reports', () => {
   const refusal = async (person: Person, path: string, query: Record<string, string>) =>
     (await t.http.get(`/v1/usage${path}`).query(query).set(person.auth).expect(400)).body as { code: string; errors?: { path: string }[] };
 
-  /** What groups say, in short. */
+  /** A summary of the groups. */
   const tokensBy = ({ data }: Summary) => data.filter(({ events }) => events > 0).map(({ key, tokens }) => [key, tokens]);
 
   describe('of records', () => {
-    it('tell all of each, the newest first', async () => {
+    it('return all fields, newest first', async () => {
       const person = await createPerson(t.db);
       const [classes, total] = await useOwn(
         person,
@@ -85,7 +85,7 @@ describe('usage reports', () => {
       });
     });
 
-    it('come page by page, each once, over months and within one moment', async () => {
+    it('return each record once over several pages, months and equal times', async () => {
       const person = await createPerson(t.db);
       const moments = ['2026-01-31T23:59:59.999Z', '2026-02-01T00:00:00.000Z', '2026-02-01T00:00:00.000Z', '2026-03-05T00:00:00Z'];
       const events = await useOwn(
@@ -100,7 +100,7 @@ describe('usage reports', () => {
       expect(times).toEqual(times.toSorted().toReversed());
     });
 
-    it('can be of a time, a model and a user', async () => {
+    it('can be filtered by time, model and user', async () => {
       const tenant = await createTenant(t.db);
       const { admin, member } = tenant;
       await useIn(
@@ -136,12 +136,12 @@ describe('usage reports', () => {
     );
   });
 
-  describe('of somebody whose rows are of two users', () => {
-    it('hold what both used, under who they are now', async () => {
+  describe('of a merged user', () => {
+    it('contain the usage of both users, under the remaining one', async () => {
       const [person, before] = [await createPerson(t.db), await createPerson(t.db)];
       const tenant = await createTenant(t.db);
       const occurredAt = '2026-01-01T10:30:00Z';
-      // The same id and moment twice: ids are of one owner each.
+      // The same event id and time twice: an event id is unique for one owner only.
       await useOwn(person, { occurredAt, eventId: 'same', inputTokens: 1, actorUserId: person.id }, { occurredAt: '2026-01-03T00:00:00Z' });
       await useOwn(
         before,
@@ -157,11 +157,11 @@ describe('usage reports', () => {
       expect(all.map(({ occurredAt: time, userId, tokens }) => [time.slice(8, 10), userId, tokens])).toEqual([
         ['03', null, 0],
         ['02', null, 0],
-        // The one whose id is younger comes first.
+        // Of equal times, the one with the greater id comes first.
         ['01', person.id, 10],
         ['01', person.id, 1],
       ]);
-      // To and from cut an hour: its events are found, too.
+      // The range starts or ends within an hour, whose events are included too.
       for (const from of ['2026-01-01', '2026-01-01T10:15:00Z'])
         expect((await summaryOf(person, { from, to: '2026-01-04' })).total).toMatchObject({ events: 4, inputTokens: 11 });
       const path = `/v1/organizations/${tenant.organization.id}/usage`;
@@ -176,7 +176,7 @@ describe('usage reports', () => {
   });
 
   describe('of sums', () => {
-    it('are of the last 30 days up to the end of this hour, by day in UTC, when nothing else is said', async () => {
+    it('cover the last 30 days up to the end of this hour, by UTC day, by default', async () => {
       const person = await createPerson(t.db);
       const now = Date.now();
       await useOwn(
@@ -205,7 +205,7 @@ describe('usage reports', () => {
       expect((await summaryOf(person, { to: iso(now - 30 * 24 * HOUR) })).total.tokens).toBe(100);
     });
 
-    it('have a group for every day, week, month and hour, also where nothing was used', async () => {
+    it('contain a group for every hour, day, week and month, also without usage', async () => {
       const person = await createPerson(t.db);
       await useOwn(person, { occurredAt: '2026-03-01T12:00:00Z', inputTokens: 1 });
       const range = { from: '2026-02-20T06:00:00.000Z', to: '2026-03-10T00:00:00.000Z' };
@@ -229,7 +229,7 @@ describe('usage reports', () => {
       ]);
     });
 
-    it('are by model and by user, most tokens first', async () => {
+    it('are grouped by model and by user, most tokens first', async () => {
       const tenant = await createTenant(t.db);
       const { admin, member, organization } = tenant;
       const occurredAt = '2026-01-01T00:00:00Z';
@@ -260,9 +260,9 @@ describe('usage reports', () => {
       );
     });
 
-    it('follow the calendar of a zone', async () => {
+    it('follow the calendar of a time zone', async () => {
       const person = await createPerson(t.db);
-      // Half past six in the evening in UTC is midnight in Kolkata.
+      // 18:30 in UTC is midnight in Kolkata.
       await useOwn(
         person,
         { occurredAt: '2026-03-09T18:29:59.999Z', inputTokens: 1 },
@@ -277,7 +277,7 @@ describe('usage reports', () => {
       ]);
       const days = (await summaryOf(person, { from: '2026-03-07T05:00:00Z', to: '2026-03-10T04:00:00Z', timeZone: 'America/New_York' }))
         .data;
-      // The clocks go forward on the 8th, which has 23 hours.
+      // Daylight saving time starts on the 8th, which has 23 hours.
       expect(days.map(({ key, start, end }) => [key, (Date.parse(end) - Date.parse(start)) / HOUR])).toEqual([
         ['2026-03-07', 24],
         ['2026-03-08', 23],
@@ -294,11 +294,11 @@ describe('usage reports', () => {
       ['query.from', { from: '2026-01-02', to: '2026-01-02' }],
       ['query.from', { from: '2026-01-02', to: '2026-01-01' }],
       ['query.limit', { limit: '1' }],
-    ])('are refused with something wrong at %s', async (path, query) => {
+    ])('are refused with an invalid value at %s', async (path, query) => {
       expect((await refusal(await createPerson(t.db), '/summary', query)).errors?.map((error) => error.path)).toContain(path);
     });
 
-    it('are refused in more than 1,000 groups', async () => {
+    it('are refused with more than 1,000 groups', async () => {
       const person = await createPerson(t.db);
       const range = { from: '1970-01-01', to: '9999-12-31' };
       for (const groupBy of ['hour', 'day', 'week', 'month'])
@@ -311,7 +311,7 @@ describe('usage reports', () => {
       expect((await summaryOf(person, { ...range, groupBy: 'user' })).total.events).toBe(1001);
     });
 
-    it('take a day alone as a day of the time zone', async () => {
+    it('read a date without a time as a day of the time zone', async () => {
       const person = await createPerson(t.db);
       await useOwn(
         person,
@@ -331,7 +331,7 @@ describe('usage reports', () => {
       expect(csv.text.trim().split('\r\n')).toHaveLength(4);
     });
 
-    it('count an hour whose events are gone where it starts, and lose nothing of it', async () => {
+    it('count a pruned hour completely at its start', async () => {
       const person = await createPerson(t.db);
       await useOwn(
         person,
@@ -351,7 +351,7 @@ describe('usage reports', () => {
       await t.db.rows('DROP TABLE usage_2024_06');
       try {
         expect(await days(...all)).toEqual([['2024-06-10', 11], ...july]);
-        // A range that begins or ends within it has all of it, or nothing.
+        // A range that starts or ends within the hour contains all of it or nothing.
         expect(await days('2024-06-10T18:20:00Z', '2024-06-11')).toEqual([]);
         expect(await days('2024-06-10', '2024-06-10T18:20:00Z')).toEqual([['2024-06-10', 11]]);
       } finally {
@@ -359,12 +359,12 @@ describe('usage reports', () => {
       }
     });
 
-    /** Around changes of the clocks, where days have 23, 24.5 or 25 hours. */
+    /** Around changes of daylight saving time, when days have 23, 24.5 or 25 hours. */
     const WINDOWS = ['2026-03-06', '2026-04-03', '2026-09-25', '2026-10-30'].map((day) => Date.parse(day));
     const WINDOW_MS = 5 * 24 * HOUR;
     const ZONES = ['UTC', 'Asia/Kolkata', 'America/New_York', 'Pacific/Chatham', 'Australia/Lord_Howe', 'America/Havana', 'Asia/Kathmandu'];
 
-    /** Moments that are everywhere, on the hour, and around it. */
+    /** Times anywhere, on the hour, and just around it. */
     const offset = fc.oneof(
       fc.integer({ min: 0, max: WINDOW_MS - 1 }),
       fc
@@ -380,7 +380,7 @@ describe('usage reports', () => {
       overrun: fc.integer({ min: 0, max: 10 }),
     });
 
-    /** Each event by itself, put where PostgreSQL's calendar puts it. */
+    /** Computes the groups from single events with PostgreSQL's calendar. */
     const BRUTE = `
       SELECT CASE $5 WHEN 'hour' THEN to_char(date_trunc('hour', occurred_at, 'UTC') AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
                      WHEN 'day' THEN to_char(occurred_at AT TIME ZONE $4, 'YYYY-MM-DD')
@@ -392,7 +392,7 @@ describe('usage reports', () => {
              sum(tokens_used)::float8 AS tokens, sum(overrun)::float8 AS overrun
         FROM usage WHERE owner_id = $1 AND occurred_at >= $2 AND occurred_at < $3 GROUP BY 1 ORDER BY 1`;
 
-    it('are those of the events one by one, in every zone and range', async () => {
+    it('equal the sums of the single events in every zone and range', async () => {
       await fc.assert(
         fc.asyncProperty(
           fc.constantFrom(...WINDOWS),
@@ -418,7 +418,7 @@ describe('usage reports', () => {
               expect(used.toSorted((a, b) => (a.key! < b.key! ? -1 : 1))).toEqual(wanted);
               expect(total.tokens).toBe(wanted.reduce((sum, { tokens: more }) => sum + more, 0));
               if (groupBy === 'model') continue;
-              // Without gaps, from the first moment to the last.
+              // Without gaps over the whole range.
               expect([from, ...data.map(({ end }) => end)]).toEqual([...data.map(({ start: begin }) => begin), to]);
             }
           },
@@ -442,13 +442,13 @@ describe('usage reports', () => {
       currency: 'EUR',
     });
 
-    it('are what one reckons by hand', async () => {
+    it('equal a calculation by hand', async () => {
       await setPrices([
         price('big', 'input', 2_500_000),
         price('big', 'output', 10_000_000),
         price('big', 'cachedInput', 1_250_000),
         price('big', 'reasoning', 10_000_000),
-        // Dearer from noon of the second day on.
+        // A higher price from noon of the second day.
         price('big', 'input', 3_000_000, '2026-01-02T12:00:00Z'),
         price('small', 'total', 150_000),
       ]);
@@ -469,7 +469,7 @@ describe('usage reports', () => {
         { occurredAt: '2026-01-02T12:00:00Z', model: 'big', inputTokens: 100 },
         // 10 × 0.15 = 1.5
         { occurredAt: '2026-01-02T13:00:00Z', model: 'small', tokensUsed: 10 },
-        // No price for what is known in classes, none before the first of January, and none of that model.
+        // No price for token classes, before the first of January, and for this model.
         { occurredAt: '2026-01-02T13:00:00Z', model: 'small', inputTokens: 7 },
         { occurredAt: '2025-12-31T23:59:59.999Z', model: 'big', inputTokens: 30 },
         { occurredAt: '2026-01-01T00:00:00Z', model: 'other', outputTokens: 400 },
@@ -490,7 +490,7 @@ describe('usage reports', () => {
       ]);
       const byUser = await summaryOf(person, { ...query, groupBy: 'user' });
       expect(byUser.data.map(({ key, cost }) => [key, cost])).toEqual([[null, byDay.total.cost]]);
-      // Not asked, not told.
+      // No cost without the option.
       expect((await summaryOf(person, { ...query, cost: 'false' })).total).not.toHaveProperty('cost');
     });
 
@@ -506,7 +506,7 @@ describe('usage reports', () => {
       expect(hours.total.cost!.micros).toBe(2);
     });
 
-    it('are exact where products pass 2^53, and of an empty book unknown', async () => {
+    it('are exact above 2^53, and unpriced with an empty price book', async () => {
       await setPrices([price('m', 'input', 1_234_567_891)]);
       const person = await createPerson(t.db);
       await useOwn(person, { occurredAt: '2026-01-01T00:00:00Z', model: 'm', inputTokens: 987_654_321_987 });
@@ -518,7 +518,7 @@ describe('usage reports', () => {
     });
   });
 
-  describe('are read', () => {
+  describe('access', () => {
     let tenant: Tenant;
     beforeAll(async () => {
       tenant = await createTenant(t.db);
@@ -529,7 +529,7 @@ describe('usage reports', () => {
       ['', 200],
       ['/summary', 200],
       ['/export.csv', 403],
-    ])('by members: %s is %i', async (path, status) => {
+    ])('of members to %s is %i', async (path, status) => {
       const base = `/v1/organizations/${tenant.organization.id}/usage${path}`;
       await t.http.get(base).set(tenant.member.auth).expect(status);
       await t.http.get(base).set(tenant.admin.auth).expect(200);
