@@ -12,7 +12,7 @@ import { ProviderTokens } from './provider-tokens.service.js';
 import { SecurityMails } from './security-mails.service.js';
 
 /** What a link in a mail stands for. */
-export interface KeptVerification {
+export interface StoredVerification {
   /** Its kind and the hash of its token. */
   identifier: string;
   userId: string;
@@ -96,7 +96,7 @@ export class AccountsService implements OnModuleInit {
     await this.repository.deleteVerificationsOfKind(userId, prefix, db);
   }
 
-  async keepVerification({ lifetimeSeconds, ...verification }: KeptVerification, db: Queryable): Promise<void> {
+  async storeVerification({ lifetimeSeconds, ...verification }: StoredVerification, db: Queryable): Promise<void> {
     const expiresAt = new Date(Date.now() + lifetimeSeconds * 1000);
     await this.repository.insertVerification({ id: newId(), ...verification, expiresAt }, db);
   }
@@ -106,7 +106,7 @@ export class AccountsService implements OnModuleInit {
   }
 
   /** Whether a verification is still good; if so it stays until the transaction is over. */
-  async holdVerification(identifier: string, db: Queryable): Promise<boolean> {
+  async lockVerification(identifier: string, db: Queryable): Promise<boolean> {
     return this.repository.lockVerification(identifier, db);
   }
 

@@ -1,6 +1,6 @@
-import { Body, Controller, Get, HttpCode, Param, Post, Query, Req, Res } from '@nestjs/common';
+import { Body, Controller, Get, HttpCode, Param, Post, Query, Res } from '@nestjs/common';
 import { ApiBearerAuth, ApiCookieAuth, ApiHeader, ApiOkResponse, ApiParam, ApiResponse } from '@nestjs/swagger';
-import type { Request, Response } from 'express';
+import type { Response } from 'express';
 import { Limited, Public, SignedIn } from '../access/access.decorators.js';
 import { AmbiguousCredentials, InvalidCredentials, UntrustedOrigin, UntrustedRedirect, UserSuspended } from '../access/access.errors.js';
 import { Caller, type Principal } from '../access/principal.js';
@@ -8,13 +8,7 @@ import { Problems } from '../platform/problems/problems.decorators.js';
 import { ManagedByClerk } from '../platform/problems/problems.errors.js';
 import { EmailTaken } from '../users/users.errors.js';
 import {
-  ChangeEmailRequest,
-  ChangePasswordRequest,
-  ChangePasswordResponse,
   LinkResponse,
-  PasswordResetMailRequest,
-  ResetPasswordPageQuery,
-  ResetPasswordRequest,
   SignInErrorQuery,
   SignInRequest,
   SignInResponse,
@@ -24,7 +18,6 @@ import {
   SocialSignInRequest,
   SocialSignInResponse,
   StatusResponse,
-  VerificationMailRequest,
 } from './auth.dto.js';
 import {
   InvalidToken,
@@ -36,16 +29,26 @@ import {
   WrongPassword,
 } from './auth.errors.js';
 import { AuthService } from './auth.service.js';
+import { sendAuthAnswer } from './better-auth/auth-answer.js';
+import { type AuthRequest, FromRequest } from './better-auth/auth-request.js';
+import { ChangeEmailRequest, VerificationMailRequest } from './emails/emails.dto.js';
 import { EmailChanges } from './emails/email-changes.service.js';
 import { LinkVisitors } from './links/link-visitors.service.js';
+import {
+  ChangePasswordRequest,
+  ChangePasswordResponse,
+  PasswordResetMailRequest,
+  ResetPasswordPageQuery,
+  ResetPasswordRequest,
+} from './passwords/passwords.dto.js';
 
-/** Where an answer that signs somebody in carries the token, too. */
+/** The header in which a response returns the token of a new session. */
 const TOKEN_HEADER = { 'set-auth-token': { $ref: '#/components/headers/set-auth-token' } };
 
-/** Parts of a path that go on to Better Auth; `forwardedPath` holds them to it. */
+/** The form of path parameters that are forwarded to Better Auth; `forwardedPath` checks it. */
 const PLAIN_WORD = { type: 'string', pattern: '^[A-Za-z0-9_-]{1,200}$' };
 
-/** The door: what Better Auth does, one route each, so that nothing else of it can be reached. */
+/** One route for each endpoint of Better Auth that we use. The others cannot be reached. */
 @Controller('v1/auth')
 export class AuthController {
   constructor(
@@ -54,15 +57,15 @@ export class AuthController {
     private readonly visitors: LinkVisitors,
   ) {}
 
-  /** Signs up with email and password, and signs in. */
+  /** Creates a user with email and password, and signs them in. */
   @Post('sign-up/email')
   @HttpCode(200)
   @Public()
   @Limited('auth')
   @ApiOkResponse({ type: SignUpResponse, headers: TOKEN_HEADER })
   @Problems(EmailTaken, WeakPassword, UntrustedOrigin, UntrustedRedirect)
-  async signUp(@Req() request: Request, @Res() response: Response, @Body() body: SignUpRequest): Promise<void> {
-    await this.auth.signUp(request, response, body);
+  async signUp(@FromRequest() request: AuthRequest, @Res() response: Response, @Body() body: SignUpRequest): Promise<void> {
+    sendAuthAnswer(response, await this.auth.signUp(request, body));
   }
 
   /** Signs in with email and password. */
@@ -72,8 +75,8 @@ export class AuthController {
   @Limited('auth')
   @ApiOkResponse({ type: SignInResponse, headers: TOKEN_HEADER })
   @Problems(WrongCredentials, UserSuspended, UntrustedOrigin, UntrustedRedirect)
-  async signIn(@Req() request: Request, @Res() response: Response, @Body() body: SignInRequest): Promise<void> {
-    await this.auth.signInWithPassword(request, response, body);
+  async signIn(@FromRequest() request: AuthRequest, @Res() response: Response, @Body() body: SignInRequest): Promise<void> {
+    sendAuthAnswer(response, await this.auth.signInWithPassword(request, body));
   }
 
   /** Starts signing in with Google or GitHub. */
@@ -83,21 +86,29 @@ export class AuthController {
   @Limited('auth')
   @ApiOkResponse({ type: SocialSignInResponse, headers: TOKEN_HEADER })
   @Problems(ProviderNotFound, ProviderSignInFailed, InvalidToken, UserSuspended, UntrustedOrigin, UntrustedRedirect)
-  async signInWithProvider(@Req() request: Request, @Res() response: Response, @Body() body: SocialSignInRequest): Promise<void> {
-    await this.auth.forward(request, response, body);
+  async signInWithProvider(
+    @FromRequest() request: AuthRequest,
+    @Res() response: Response,
+    @Body() body: SocialSignInRequest,
+  ): Promise<void> {
+    sendAuthAnswer(response, await this.auth.forward(request, body));
   }
 
-  /** Where a provider sends the browser back to. */
+  /** Finishes signing in after the provider redirects back. */
   @Get('callback/:provider')
   @Public()
   @Limited('auth')
-  @ApiParam({ name: 'provider', description: 'Which provider.', schema: { ...PLAIN_WORD, example: 'google' } })
-  @ApiResponse({ status: 302, description: 'To the `callbackURL`, signed in; or to the `errorCallbackURL` with `?error=`.' })
-  async finishProviderSignIn(@Req() request: Request, @Res() response: Response, @Param('provider') _provider: string): Promise<void> {
-    await this.auth.forward(request, response);
+  @ApiParam({ name: 'provider', description: 'The provider.', schema: { ...PLAIN_WORD, example: 'google' } })
+  @ApiResponse({ status: 302, description: 'Redirects to the `callbackURL`, signed in, or to the `errorCallbackURL` with `?error=`.' })
+  async finishProviderSignIn(
+    @FromRequest() request: AuthRequest,
+    @Res() response: Response,
+    @Param('provider') _provider: string,
+  ): Promise<void> {
+    sendAuthAnswer(response, await this.auth.forward(request));
   }
 
-  /** Where a browser ends up when signing in with a provider failed and no page was named for that. */
+  /** Shows why signing in with a provider failed, when the request named no page for that. */
   @Get('error')
   @Public()
   @Limited('auth')
@@ -105,11 +116,11 @@ export class AuthController {
   @Problems(ProviderSignInFailed)
   showSignInError(@Query() { error }: SignInErrorQuery): never {
     throw new ProviderSignInFailed({
-      detail: `Signing in with the provider did not work: ${(error ?? 'unknown').replaceAll(/[^\w ]/g, '').slice(0, 60)}.`,
+      detail: `Signing in with the provider failed: ${(error ?? 'unknown').replaceAll(/[^\w ]/g, '').slice(0, 60)}.`,
     });
   }
 
-  /** Starts linking Google or GitHub to your user. */
+  /** Starts linking a Google or GitHub account to your user. */
   @Post('link-social')
   @HttpCode(200)
   @SignedIn()
@@ -117,14 +128,14 @@ export class AuthController {
   @Problems(ProviderNotFound, ProviderSignInFailed, InvalidToken, ManagedByClerk, UntrustedRedirect)
   async linkProvider(
     @Caller() caller: Principal,
-    @Req() request: Request,
+    @FromRequest() request: AuthRequest,
     @Res() response: Response,
     @Body() body: SocialSignInRequest,
   ): Promise<void> {
-    await this.auth.forwardForCaller(caller, request, response, body);
+    sendAuthAnswer(response, await this.auth.forwardForCaller(caller, request, body));
   }
 
-  /** Ends the session that asks. It works with a token or cookie that is no longer good, too. */
+  /** Ends the current session. Also succeeds with a token or cookie that is no longer valid. */
   @Post('sign-out')
   @HttpCode(200)
   @Public()
@@ -133,11 +144,11 @@ export class AuthController {
   @ApiCookieAuth('cookie')
   @ApiOkResponse({ type: SignOutResponse })
   @Problems(AmbiguousCredentials, InvalidCredentials, UntrustedOrigin, ManagedByClerk)
-  async signOut(@Req() request: Request, @Res() response: Response): Promise<void> {
-    await this.auth.signOut(request, response);
+  async signOut(@FromRequest() request: AuthRequest, @Res() response: Response): Promise<void> {
+    sendAuthAnswer(response, await this.auth.signOut(request));
   }
 
-  /** Sends the verification mail again. The answer is the same whether there is such a user or not. In the session that asks, the link acts when it is opened. */
+  /** Sends the verification mail again. The response does not reveal whether the user exists. In the session that requested it, opening the link is enough. */
   @Post('send-verification-email')
   @HttpCode(200)
   @Public()
@@ -145,50 +156,50 @@ export class AuthController {
   @ApiBearerAuth('session')
   @ApiCookieAuth('cookie')
   @Problems(UntrustedRedirect)
-  async sendVerificationEmail(@Req() request: Request, @Body() body: VerificationMailRequest): Promise<StatusResponse> {
+  async sendVerificationEmail(@FromRequest() request: AuthRequest, @Body() body: VerificationMailRequest): Promise<StatusResponse> {
     await this.auth.requestVerification(body, await this.visitors.read(request));
     return { status: true };
   }
 
-  /** Sends a mail to choose a new password. The answer is the same whether there is such a user or not. */
+  /** Sends a link for choosing a new password. The response does not reveal whether the user exists. */
   @Post('request-password-reset')
   @HttpCode(200)
   @Public()
   @Limited('auth', 'mail')
   @Problems(UntrustedRedirect)
-  async requestPasswordReset(@Req() request: Request, @Body() body: PasswordResetMailRequest): Promise<StatusResponse> {
+  async requestPasswordReset(@FromRequest() request: AuthRequest, @Body() body: PasswordResetMailRequest): Promise<StatusResponse> {
     await this.auth.requestPasswordReset(body, request);
     return { status: true };
   }
 
-  /** The link in the mail: sends the browser on to your page. It gets the token as `?token=`. Opening it changes nothing. */
+  /** Redirects the link in the mail to your page, with the token as `?token=`. Opening it changes nothing. */
   @Get('reset-password/:token')
   @Public()
   @Limited('auth')
-  @ApiParam({ name: 'token', description: 'From the mail.', schema: { ...PLAIN_WORD, example: 'h5Jt0cZ1RkqYv8mWn3Xb7LpA' } })
-  @ApiResponse({ status: 302, description: 'To your page, with `?token=`, or `?error=` if it did not work.' })
+  @ApiParam({ name: 'token', description: 'The token from the mail.', schema: { ...PLAIN_WORD, example: 'h5Jt0cZ1RkqYv8mWn3Xb7LpA' } })
+  @ApiResponse({ status: 302, description: 'Redirects to your page with `?token=`, or with `?error=` for an invalid token.' })
   @Problems(UntrustedRedirect)
   async openPasswordReset(
-    @Req() request: Request,
+    @FromRequest() request: AuthRequest,
     @Res() response: Response,
     @Param('token') _token: string,
     @Query() _query: ResetPasswordPageQuery,
   ): Promise<void> {
-    await this.auth.forward(request, response);
+    sendAuthAnswer(response, await this.auth.forward(request));
   }
 
-  /** Sets a new password with the token from the mail. All sessions end. */
+  /** Sets a new password with the token from the mail, and ends all sessions. */
   @Post('reset-password')
   @HttpCode(200)
   @Public()
   @Limited('auth')
   @ApiOkResponse({ type: StatusResponse })
   @Problems(InvalidToken, WeakPassword, UntrustedOrigin)
-  async resetPassword(@Req() request: Request, @Res() response: Response, @Body() body: ResetPasswordRequest): Promise<void> {
-    await this.auth.resetPassword(request, response, body);
+  async resetPassword(@FromRequest() request: AuthRequest, @Res() response: Response, @Body() body: ResetPasswordRequest): Promise<void> {
+    sendAuthAnswer(response, await this.auth.resetPassword(request, body));
   }
 
-  /** Changes your password. All sessions end; the answer carries a new one. */
+  /** Changes your password, ends all sessions, and returns a new one. */
   @Post('change-password')
   @HttpCode(200)
   @SignedIn()
@@ -196,27 +207,31 @@ export class AuthController {
   @ApiHeader({
     name: 'Origin',
     required: false,
-    description: 'Needed with a cookie.',
+    description: 'Required with a cookie.',
     schema: { type: 'string', example: 'https://app.example.com' },
   })
   @ApiOkResponse({ type: ChangePasswordResponse, headers: TOKEN_HEADER })
   @Problems(WrongPassword, NoPassword, WeakPassword, ManagedByClerk)
   async changePassword(
     @Caller() caller: Principal,
-    @Req() request: Request,
+    @FromRequest() request: AuthRequest,
     @Res() response: Response,
     @Body() body: ChangePasswordRequest,
   ): Promise<void> {
-    await this.auth.changePassword(caller, request, response, body);
+    sendAuthAnswer(response, await this.auth.changePassword(caller, request, body));
   }
 
-  /** Sends a link to your new email. Only following it, while you stay signed in here, changes anything; all other sessions end then. */
+  /** Sends a link to your new email. The email changes when you open the link, and all other sessions end. Signing out before cancels the link. */
   @Post('change-email')
   @HttpCode(200)
   @SignedIn()
   @Limited('auth', 'mail')
   @Problems(WrongPassword, ManagedByClerk, UntrustedRedirect)
-  async changeEmail(@Caller() caller: Principal, @Req() request: Request, @Body() body: ChangeEmailRequest): Promise<StatusResponse> {
+  async changeEmail(
+    @Caller() caller: Principal,
+    @FromRequest() request: AuthRequest,
+    @Body() body: ChangeEmailRequest,
+  ): Promise<StatusResponse> {
     await this.emailChanges.request(caller, body, request);
     return { status: true };
   }

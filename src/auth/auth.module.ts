@@ -17,6 +17,7 @@ import { EmailChanges } from './emails/email-changes.service.js';
 import { EmailVerifications } from './emails/email-verifications.service.js';
 import { LinkVisitors } from './links/link-visitors.service.js';
 import { MailLinksController } from './links/links.controller.js';
+import { BetterAuthClient } from './better-auth/better-auth.client.js';
 import { LegacyCookies } from './better-auth/legacy-cookies.service.js';
 import { DemoAccounts } from './demo-accounts.service.js';
 import { KnownDevices } from './passwords/known-devices.service.js';
@@ -24,7 +25,7 @@ import { PasswordAttempts } from './passwords/password-attempts.service.js';
 import { PasswordRules } from './passwords/password-rules.service.js';
 import { Passwords } from './passwords/passwords.service.js';
 
-/** Global only for `ClerkSignIn`, which the guard asks for without knowing us. */
+/** Global only because of `ClerkSignIn`, which the guard needs without importing this module. */
 @Global()
 @Module({
   imports: [AccessModule, AuditModule, UsersModule, AccountsModule, SessionsModule, OrganizationsModule, OutboxModule, MailModule],
@@ -33,6 +34,7 @@ import { Passwords } from './passwords/passwords.service.js';
     AuthService,
     AuthMails,
     AuthRepository,
+    BetterAuthClient,
     DemoAccounts,
     KnownDevices,
     PasswordAttempts,

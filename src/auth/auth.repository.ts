@@ -5,21 +5,21 @@ import { DATABASE, type Database } from '../platform/database/database.js';
 import { sessions } from '../sessions/sessions.table.js';
 import { users } from '../users/users.table.js';
 
-/** What is known of how a person signs in. */
+/** How a user signs in. */
 export interface SignInHistory {
   passwordHash: string | null;
-  /** Of sessions that are open. */
+  /** Addresses of open sessions. */
   addresses: string[];
 }
 
-/** The newest sessions are enough: a person has a handful. */
+/** Users have a handful of sessions, so the newest are enough. */
 const MAX_SESSIONS = 100;
 
 @Injectable()
 export class AuthRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
-  /** One statement whether there is such a user or not, so that its time tells nothing. */
+  /** Runs the same statement for an unknown email, so that its time does not reveal whether a user exists. */
   async findSignInHistory(email: string): Promise<SignInHistory> {
     const isPassword = and(eq(accounts.userId, users.id), eq(accounts.provider, 'credential'));
     const isOpen = and(eq(sessions.userId, users.id), gt(sessions.expiresAt, sql`now()`), isNull(sessions.endedAt));

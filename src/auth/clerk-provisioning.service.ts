@@ -5,7 +5,7 @@ import { DATABASE, type Database } from '../platform/database/database.js';
 import { SessionsService } from '../sessions/sessions.service.js';
 import { UsersService } from '../users/users.service.js';
 
-/** Makes the rows of a Clerk user and session that a token tells of before any webhook does. */
+/** Creates the rows of a Clerk user and session when a token arrives before their webhooks. */
 @Injectable()
 export class ClerkProvisioning extends ClerkSignIn {
   constructor(

@@ -6,7 +6,7 @@ import { UsersService } from '../users/users.service.js';
 import type { User } from '../users/users.table.js';
 import { Passwords } from './passwords/passwords.service.js';
 
-/** People of the demo, with random passwords that the demo makes itself. */
+/** The users of the demo. */
 @Injectable()
 export class DemoAccounts {
   constructor(
@@ -17,7 +17,7 @@ export class DemoAccounts {
     @Inject(DATABASE) private readonly db: Database,
   ) {}
 
-  /** Gives a user another password and ends their sessions and other ways in. */
+  /** Sets a password, and removes all sessions and other ways to sign in. */
   async replacePassword(userId: string, password: string): Promise<void> {
     const passwordHash = await this.passwords.hash(password);
     await this.db.transaction(async (tx) => {
@@ -27,7 +27,7 @@ export class DemoAccounts {
     });
   }
 
-  /** Makes a user with a password whose address counts as proved. */
+  /** Creates a user with a password and a verified email. */
   async createUser({ password, ...person }: { email: string; name: string; password: string }): Promise<User> {
     const passwordHash = await this.passwords.hash(password);
     return this.db.transaction(async (tx) => {

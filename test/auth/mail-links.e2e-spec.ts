@@ -214,7 +214,7 @@ describe('a link in a mail', () => {
       link.searchParams.set('callbackURL', `${TRUSTED}/x?y=z`);
       expect((await open(link, BROWSER).expect(302)).headers['location']).toBe(`${TRUSTED}/x?y=z&error=INVALID_TOKEN`);
       const incomplete = await t.http.get('/v1/auth/verify-email').set(BROWSER).expect(400);
-      expect(incomplete.text).toContain('This link is not complete');
+      expect(incomplete.text).toContain('This link is incomplete');
     });
 
     it('mailed before the upgrade leads to the page, also in a session, and is confirmed with the password', async () => {

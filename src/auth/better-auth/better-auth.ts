@@ -8,7 +8,7 @@ import { createAdapter } from '../adapter/adapter.js';
 import type { AdapterServices } from '../adapter/sign-in-rules.js';
 import { AUTH_BASE_PATH, LINK_LIFETIME_SECONDS } from '../links/mail-link.js';
 import type { AuthMails } from '../mails/auth-mails.service.js';
-import { PASSWORD_LENGTH } from '../passwords/password-rules.service.js';
+import { PASSWORD_LENGTH } from '../passwords/is-password.js';
 import type { Passwords } from '../passwords/passwords.service.js';
 import { afterSignOut, databaseHooks } from './hooks.js';
 import { MODELS } from './models.js';

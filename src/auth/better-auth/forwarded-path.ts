@@ -5,8 +5,8 @@ import type { InvalidField } from '../../platform/problems/problem.js';
 const PLAIN = /^[A-Za-z0-9_-]{1,200}$/;
 
 /**
- * The path below `/v1/auth` of the route that matched, for Better Auth. Better Auth parses its URL a second time:
- * the path that was sent could lead elsewhere then (`..\`, `%2e%2e/`), so a parameter must be a plain word.
+ * Returns the path of the matched route below `/v1/auth`, for Better Auth. Better Auth parses the URL again, and the
+ * path that was sent could then lead elsewhere (`..\`, `%2e%2e/`). So parameters must be plain words.
  *
  * @throws {InvalidRequest} naming the parameter
  */

@@ -15,7 +15,7 @@ import {
 } from '../auth.errors.js';
 import { COLLIDED } from '../adapter/database-failures.js';
 
-/** Better Auth's codes in our words. https://www.better-auth.com/docs/reference/errors */
+/** Our problems by Better Auth's codes: https://www.better-auth.com/docs/reference/errors */
 const PROBLEMS: Record<string, ProblemClass> = {
   INVALID_EMAIL_OR_PASSWORD: WrongCredentials,
   INVALID_PASSWORD: WrongPassword,
@@ -54,17 +54,22 @@ const PROBLEMS: Record<string, ProblemClass> = {
   [COLLIDED]: ServiceUnavailable,
 };
 
-/** Reads a failure of Better Auth: its bodies are `{ message, code }`, empty, or plain text. */
-export async function toAuthProblem(answer: Response): Promise<Problem> {
-  const body = await answer.text();
-  const code = codeOf(body);
-  const known = code === undefined ? undefined : PROBLEMS[code];
-  if (known === ServiceUnavailable) return new ServiceUnavailable({ headers: { 'retry-after': '1' } });
-  if (known !== undefined) return new known();
-  if (answer.status >= 500) return new InternalError();
-  if (answer.status === 404) return new RouteNotFound();
-  if (answer.status === 401) return new InvalidCredentials();
-  return new SignInRefused();
+/** Reads a failure of Better Auth, which has the body `{ message, code }`, plain text, or none. */
+export async function toAuthProblem(response: Response, cookies: string[]): Promise<Problem> {
+  const code = codeOf(await response.text());
+  const problem = (code === undefined ? undefined : PROBLEMS[code]) ?? problemOfStatus(response.status);
+  return new problem({
+    headers: {
+      ...(cookies.length > 0 && { 'set-cookie': cookies }),
+      ...(problem === ServiceUnavailable && { 'retry-after': '1' }),
+    },
+  });
+}
+
+function problemOfStatus(status: number): ProblemClass {
+  if (status >= 500) return InternalError;
+  if (status === 404) return RouteNotFound;
+  return status === 401 ? InvalidCredentials : SignInRefused;
 }
 
 function codeOf(body: string): string | undefined {
@@ -72,7 +77,7 @@ function codeOf(body: string): string | undefined {
     const parsed: unknown = JSON.parse(body);
     return typeof parsed === 'object' && parsed !== null && 'code' in parsed ? String(parsed.code) : undefined;
   } catch {
-    // Plain text or nothing: the status decides.
+    // Plain text or empty: the status decides.
     return undefined;
   }
 }

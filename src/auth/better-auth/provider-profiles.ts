@@ -2,12 +2,12 @@ import type { BetterAuthPlugin } from 'better-auth';
 import { cleanDisplayName } from '../../platform/text/display-names.js';
 import { isEmail, normaliseEmail } from '../../platform/text/emails.js';
 
-/** Stands for an address that no local account may have: it matches no row, and creating a user with it is refused. */
+/** Replaces an address that no local account can have. It matches no row, and no user is created with it. */
 const UNSUPPORTED_EMAIL = 'unsupported';
 
 /**
- * What Google and GitHub say of a person, made safe before Better Auth sees it. Better Auth folds addresses with
- * Unicode's rules, so one outside of ours must not reach it; an account that is linked already still signs in.
+ * Cleans the profiles of Google and GitHub before Better Auth sees them. It folds addresses by Unicode's rules, so an
+ * address that breaks ours must not reach it. An account that is already linked still signs in.
  */
 export const providerProfiles: BetterAuthPlugin = {
   id: 'provider-profiles',
@@ -15,9 +15,9 @@ export const providerProfiles: BetterAuthPlugin = {
     for (const provider of socialProviders) {
       const getUserInfo = provider.getUserInfo.bind(provider);
       provider.getUserInfo = async (token) => {
-        // An unavailable provider is a redirect with `?error=`, as it is before the exchange of the code.
+        // Null makes Better Auth redirect with `?error=`, as it does when the code cannot be exchanged.
         const info = await getUserInfo(token).catch((error: unknown) => {
-          logger.error(`${provider.name} could not be asked who signs in`, error);
+          logger.error(`The profile could not be read from ${provider.name}`, error);
           return null;
         });
         return info && { ...info, user: { ...info.user, ...supportedEmail(info.user), name: cleanDisplayName(info.user.name ?? '', 200) } };

@@ -1,8 +1,8 @@
 import { isTrustedOrigin } from '../../platform/config/trusted-origins.js';
 
 /**
- * Better Auth's `*` also matches several labels. So it gets exact origins only: those configured, and those that this
- * request names (its page, its redirects) and `isTrustedOrigin` accepts.
+ * Returns exact origins only, because Better Auth's `*` also matches several labels: the configured ones, and those in
+ * this request (its page, its redirects) that `isTrustedOrigin` accepts.
  */
 export function trustedOriginsOf(trusted: readonly string[]): string[] | ((request?: Request) => Promise<string[]>) {
   const exact = trusted.filter((origin) => !origin.includes('*'));
@@ -20,7 +20,7 @@ function namedInHeaders({ headers }: Request): string[] {
 }
 
 async function namedInBody(request: Request): Promise<string[]> {
-  // It asks a second time once it has read the body; the first answer still counts then.
+  // Better Auth asks again after it has read the body, and keeps the first result.
   if (request.body === null || request.bodyUsed) return [];
   const body: unknown = await request.clone().json();
   return typeof body === 'object' && body !== null ? Object.values(body).filter((value) => typeof value === 'string') : [];

@@ -1,5 +1,4 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
-import type { Request } from 'express';
 import type { Actor, Principal } from '../../access/principal.js';
 import { trustedRedirect } from '../../access/trusted-redirect.js';
 import { AccountsService } from '../../accounts/accounts.service.js';
@@ -13,20 +12,21 @@ import { OutboxService } from '../../outbox/outbox.service.js';
 import { SessionsService } from '../../sessions/sessions.service.js';
 import { UsersService } from '../../users/users.service.js';
 import { AuthMails } from '../mails/auth-mails.service.js';
-import type { ChangeEmailRequest } from '../auth.dto.js';
 import { InvalidToken, WrongPassword } from '../auth.errors.js';
+import type { AuthRequest } from '../better-auth/auth-request.js';
 import { confirmed, type LinkAnswer, LINK_PAGES, offered } from '../links/link-answers.js';
 import { type LinkVisitor, LinkVisitors } from '../links/link-visitors.service.js';
 import { LINK_LIFETIME_SECONDS, linkIdentifier, newLinkToken } from '../links/mail-link.js';
 import { PasswordAttempts } from '../passwords/password-attempts.service.js';
 import { Passwords } from '../passwords/passwords.service.js';
+import type { ChangeEmailRequest } from './emails.dto.js';
 
 const KIND = 'auth.email_change_requested';
 const PREFIX = 'change-email:';
 
 interface EmailChange {
   userId: string;
-  /** It stays signed in. */
+  /** The requesting session, which stays signed in. */
   sessionId: string;
   newEmail: string;
   callbackURL?: string;
@@ -37,7 +37,7 @@ interface MailedChange extends EmailChange {
   token?: string;
 }
 
-/** Giving a user another email address: asked for here, proved by a link to the new one. */
+/** Changes a user's email after a link in a mail to the new address proves that it is theirs. */
 @Injectable()
 export class EmailChanges implements OnModuleInit {
   constructor(
@@ -60,15 +60,15 @@ export class EmailChanges implements OnModuleInit {
   }
 
   /**
-   * Sends a link to the new address; only following it changes anything. Whether the address is free is
-   * found out afterwards, so that the answer tells nobody who has an account.
+   * Mails a link to the new address. The outbox checks later whether the address is free, so that the response does not
+   * reveal who has an account.
    *
-   * @throws {WrongPassword} for a user with a password who did not give it
-   * @throws {RateLimited} for too many wrong passwords, or too many mails
+   * @throws {WrongPassword} for a user with a password
+   * @throws {RateLimited} after too many wrong passwords or mails
    * @throws {ManagedByClerk}
    */
-  async request(caller: Principal, { newEmail, currentPassword, ...given }: ChangeEmailRequest, request: Request): Promise<void> {
-    const callbackURL = trustedRedirect(this.config, given.callbackURL);
+  async request(caller: Principal, { newEmail, currentPassword, ...body }: ChangeEmailRequest, request: AuthRequest): Promise<void> {
+    const callbackURL = trustedRedirect(this.config, body.callbackURL);
     const user = await this.users.get(caller.userId);
     if (user.clerkUserId !== null) throw new ManagedByClerk();
     const hash = (await this.accounts.list(user.id)).find(({ provider }) => provider === 'credential')?.passwordHash;
@@ -79,51 +79,50 @@ export class EmailChanges implements OnModuleInit {
     const token = newLinkToken();
     const change: EmailChange = { userId: user.id, sessionId: caller.sessionId, newEmail, callbackURL };
     await this.db.transaction(async (tx) => {
-      // The newest request alone counts: a link to a mistyped address ends here.
+      // Only the newest link works, so that a link to a mistyped address ends.
       await lockNames('email change', [user.id], tx);
       await this.mails.reserveEmailChange(newEmail, user.id, tx);
       await this.accounts.cancelVerificationsOfKind(user.id, PREFIX, tx);
-      await this.keep(token, change, tx);
+      await this.storeLink(token, change, tx);
       await this.outbox.enqueue(KIND, { ...change, token } satisfies MailedChange, tx);
       await this.record('user.email_change_requested', user.id, caller.actor, { after: { email: newEmail } }, tx);
     });
   }
 
   /**
-   * Follows a link. It acts in the session that asked for it; anybody else gets a page to confirm.
+   * Opens a link. It acts in the session that requested it. Other visitors get a page to confirm.
    *
    * @throws {InvalidToken}
-   * @throws {EmailTaken} when somebody else has proved the address meanwhile
+   * @throws {EmailTaken} when another user has proved the address meanwhile
    */
   async open(token: string, visitor: LinkVisitor): Promise<LinkAnswer> {
     const change = await this.find(token);
-    const hasAsked = this.visitors.hasAsked(visitor, change);
-    if (!visitor.mayActOnOpening || !hasAsked) return offered(LINK_PAGES.emailChange, { token, needsPassword: !hasAsked });
+    const isRequester = this.visitors.isRequester(visitor, change);
+    if (!visitor.mayActOnOpening || !isRequester) return offered(LINK_PAGES.emailChange, { token, needsPassword: !isRequester });
     return this.confirm({ token }, visitor);
   }
 
   /**
-   * Spends the link that went to the new address: the address is theirs now, and all other sessions end.
-   * The link dies with the session that asked for it, so that whatever throws an intruder out (a reset, a
-   * new password, the end of their session) takes the links along that they ordered.
+   * Uses a link: changes the email and ends all other sessions. The link works only as long as the session that
+   * requested it, so that a reset or a new password also cancels the links of an intruder.
    *
    * @throws {InvalidToken}
    * @throws {LinkProofRequired}
    * @throws {WrongPassword}
-   * @throws {EmailTaken} when somebody else has proved the address meanwhile
+   * @throws {EmailTaken} when another user has proved the address meanwhile
    */
   async confirm({ token, password }: { token: string; password?: string }, visitor: LinkVisitor): Promise<LinkAnswer> {
     const change = await this.find(token);
     await this.visitors.authorize(visitor, change, password);
-    await this.db.transaction((tx) => this.apply(change, linkIdentifier(PREFIX, token), visitor.origin, tx));
+    await this.db.transaction((tx) => this.apply(change, linkIdentifier(PREFIX, token), visitor.request.origin, tx));
     return confirmed(LINK_PAGES.emailChange, change.callbackURL);
   }
 
-  /** @throws {InvalidToken} also when the session that asked has ended */
+  /** @throws {InvalidToken} also when the requesting session has ended */
   private async find(token: string): Promise<EmailChange> {
-    const kept = await this.accounts.findVerification(linkIdentifier(PREFIX, token));
-    if (kept === undefined) throw new InvalidToken();
-    const change = JSON.parse(kept) as EmailChange;
+    const stored = await this.accounts.findVerification(linkIdentifier(PREFIX, token));
+    if (stored === undefined) throw new InvalidToken();
+    const change = JSON.parse(stored) as EmailChange;
     if (!(await this.sessions.isLive(change.userId, change.sessionId))) throw new InvalidToken();
     return change;
   }
@@ -134,7 +133,7 @@ export class EmailChanges implements OnModuleInit {
     origin: Pick<Actor, 'requestId' | 'ipAddress'>,
     tx: Queryable,
   ): Promise<void> {
-    // All links of the user end, this one too: of many who confirm at once one finds it.
+    // Cancels all links of the user, this one included, so that only one of many parallel requests succeeds.
     const cancelled = await this.accounts.cancelVerifications(userId, tx);
     if (!cancelled.has(identifier) || !(await this.sessions.lockLiveSession(userId, sessionId, tx))) throw new InvalidToken();
     const before = await this.users.get(userId);
@@ -146,22 +145,22 @@ export class EmailChanges implements OnModuleInit {
     if (before.email !== null && before.email !== newEmail) await this.securityMails.sendEmailChanged(before.email, tx);
   }
 
-  private async send({ token: kept, ...change }: MailedChange): Promise<void> {
+  private async send({ token: sentToken, ...change }: MailedChange): Promise<void> {
     const holder = await this.users.findByEmail(change.newEmail);
     if (holder?.emailVerified === true && holder.id !== change.userId) return;
-    const isCancelled = kept !== undefined && (await this.accounts.findVerification(linkIdentifier(PREFIX, kept))) === undefined;
+    const isCancelled = sentToken !== undefined && (await this.accounts.findVerification(linkIdentifier(PREFIX, sentToken))) === undefined;
     if (isCancelled || (await this.users.find(change.userId)) === undefined) return;
-    const token = kept ?? newLinkToken();
+    const token = sentToken ?? newLinkToken();
     const url = `${this.config.publicUrl}${LINK_PAGES.emailChange.action}?token=${token}`;
     await this.db.transaction(async (tx) => {
-      if (kept === undefined) await this.keep(token, change, tx);
+      if (sentToken === undefined) await this.storeLink(token, change, tx);
       await this.mails.sendEmailChange(change.newEmail, url, tx);
     });
   }
 
-  private async keep(token: string, change: EmailChange, db: Queryable): Promise<void> {
-    const kept = { identifier: linkIdentifier(PREFIX, token), userId: change.userId, value: JSON.stringify(change) };
-    await this.accounts.keepVerification({ ...kept, lifetimeSeconds: LINK_LIFETIME_SECONDS }, db);
+  private async storeLink(token: string, change: EmailChange, db: Queryable): Promise<void> {
+    const link = { identifier: linkIdentifier(PREFIX, token), userId: change.userId, value: JSON.stringify(change) };
+    await this.accounts.storeVerification({ ...link, lifetimeSeconds: LINK_LIFETIME_SECONDS }, db);
   }
 
   private async record(

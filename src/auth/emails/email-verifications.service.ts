@@ -10,7 +10,7 @@ import { UsersService } from '../../users/users.service.js';
 import { AuthMails } from '../mails/auth-mails.service.js';
 import { EmailAlreadyVerified, InvalidToken } from '../auth.errors.js';
 import { readLegacyToken } from './legacy-verification-links.js';
-import { confirmed, type LinkAnswer, LINK_PAGES, offered, refusedTo } from '../links/link-answers.js';
+import { confirmed, type LinkAnswer, LINK_PAGES, offered, redirectWithError } from '../links/link-answers.js';
 import { type LinkVisitor, LinkVisitors } from '../links/link-visitors.service.js';
 import { LINK_LIFETIME_SECONDS, linkIdentifier, type LinkOwner, newLinkToken } from '../links/mail-link.js';
 
@@ -21,13 +21,13 @@ const PREFIX = 'verify-email:';
 export interface VerificationRequest {
   email: string;
   callbackURL?: string;
-  /** The session that asks, if one does. */
+  /** The requesting session, if the request has one. */
   sessionId?: string;
 }
 
 interface VerificationLink extends LinkOwner {
   email: string;
-  /** Null for a link of an earlier version, which left no row. */
+  /** Null for a link of a version before 0.2, which stored no row. */
   identifier: string | null;
 }
 
@@ -37,7 +37,7 @@ interface LinkRequest {
   password?: string;
 }
 
-/** Proves that the address of an account is its owner's, by a link in a mail (docs/decisions/0024). */
+/** Verifies the email of an account by a link in a mail (docs/decisions/0024). */
 @Injectable()
 export class EmailVerifications implements OnModuleInit {
   constructor(
@@ -56,35 +56,35 @@ export class EmailVerifications implements OnModuleInit {
     this.outbox.handle(REQUESTED, (payload) => this.send(payload as VerificationRequest));
   }
 
-  /** Sends a link later, if there is such a user whose address is not proved: the caller learns nothing of it. */
+  /** Mails a link if there is an unverified user. The outbox checks that later, so that the caller learns nothing. */
   async request(request: VerificationRequest, db?: Queryable): Promise<void> {
     await this.outbox.enqueue(REQUESTED, request, db);
   }
 
   /**
-   * Follows a link. It acts in the session that asked for it; anybody else gets a page to confirm.
+   * Opens a link. It acts in the session that requested it. Other visitors get a page to confirm.
    *
-   * @throws {InvalidToken} unless there is a page to tell of it
+   * @throws {InvalidToken} unless a `callbackURL` can show it
    * @throws {UntrustedRedirect}
    */
   async open({ token, callbackURL }: LinkRequest, visitor: LinkVisitor): Promise<LinkAnswer> {
     const continueTo = trustedRedirect(this.config, callbackURL);
     const link = await this.find(token);
     if (link === undefined) {
-      if (continueTo !== undefined) return refusedTo(continueTo, 'INVALID_TOKEN');
+      if (continueTo !== undefined) return redirectWithError(continueTo, 'INVALID_TOKEN');
       throw new InvalidToken();
     }
-    if (await this.isProved(link)) return confirmed(LINK_PAGES.verification, continueTo);
-    const hasAsked = this.visitors.hasAsked(visitor, link);
-    if (!visitor.mayActOnOpening || !hasAsked)
-      return offered(LINK_PAGES.verification, { token, callbackURL: continueTo, needsPassword: !hasAsked });
+    if (await this.isVerified(link)) return confirmed(LINK_PAGES.verification, continueTo);
+    const isRequester = this.visitors.isRequester(visitor, link);
+    if (!visitor.mayActOnOpening || !isRequester)
+      return offered(LINK_PAGES.verification, { token, callbackURL: continueTo, needsPassword: !isRequester });
     await this.visitors.authorize(visitor, link, undefined);
-    await this.prove(link, visitor);
+    await this.verify(link, visitor);
     return confirmed(LINK_PAGES.verification, continueTo);
   }
 
   /**
-   * Confirms a link, in the session that asked for it or with the password. A second time changes nothing.
+   * Confirms a link, in the session that requested it or with the password. Confirming again changes nothing.
    *
    * @throws {InvalidToken}
    * @throws {LinkProofRequired}
@@ -95,13 +95,13 @@ export class EmailVerifications implements OnModuleInit {
     const link = await this.find(token);
     if (link === undefined) throw new InvalidToken();
     await this.visitors.authorize(visitor, link, password);
-    await this.prove(link, visitor);
+    await this.verify(link, visitor);
     return confirmed(LINK_PAGES.verification, continueTo);
   }
 
   /**
-   * Removes an account that somebody else made with the address of whoever got the mail. What it owns is handled
-   * as by a deletion; an organization without any other member goes with it.
+   * Deletes an account that somebody else created with the recipient's address, and its organizations that have no
+   * other member.
    *
    * @throws {InvalidToken}
    * @throws {EmailAlreadyVerified}
@@ -109,7 +109,7 @@ export class EmailVerifications implements OnModuleInit {
   async reject({ token }: Pick<LinkRequest, 'token'>, visitor: LinkVisitor): Promise<LinkAnswer> {
     const link = await this.find(token);
     if (link === undefined) throw new InvalidToken();
-    const actor = { kind: 'system' as const, id: null, ...visitor.origin };
+    const actor = { kind: 'system' as const, id: null, ...visitor.request.origin };
     await this.db.transaction(async (tx) => {
       const outcome = await this.users.deleteUnproved(link.userId, link.email, actor, tx);
       if (outcome === undefined) throw new EmailAlreadyVerified();
@@ -118,19 +118,19 @@ export class EmailVerifications implements OnModuleInit {
     return confirmed(LINK_PAGES.rejection, undefined);
   }
 
-  private async prove(link: VerificationLink, { origin }: LinkVisitor): Promise<void> {
+  private async verify(link: VerificationLink, { request }: LinkVisitor): Promise<void> {
     await this.db.transaction(async (tx) => {
-      // Not spent: following it again says the same. But whatever cancels links, has cancelled this one.
-      if (link.identifier !== null && !(await this.accounts.holdVerification(link.identifier, tx))) throw new InvalidToken();
+      // The link is not used up, but it may have been cancelled.
+      if (link.identifier !== null && !(await this.accounts.lockVerification(link.identifier, tx))) throw new InvalidToken();
       const outcome = await this.users.proveEmail(link.userId, link.email, tx);
       if (outcome === 'another email') throw new InvalidToken();
       if (outcome === 'proved before') return;
-      const actor = { kind: 'user' as const, id: link.userId, ...origin };
+      const actor = { kind: 'user' as const, id: link.userId, ...request.origin };
       await this.audit.record({ actor, action: 'user.email_verified', target: { type: 'user', id: link.userId } }, tx);
     });
   }
 
-  /** Undefined for a link that is unknown, expired or of an address that is no longer the account's. */
+  /** Returns undefined for a link that is unknown, expired, or for an address that the account no longer has. */
   private async find(token: string): Promise<VerificationLink | undefined> {
     const link = await this.read(token);
     const user = link && (await this.users.find(link.userId));
@@ -139,19 +139,19 @@ export class EmailVerifications implements OnModuleInit {
 
   private async read(token: string): Promise<VerificationLink | undefined> {
     const identifier = linkIdentifier(PREFIX, token);
-    const kept = await this.accounts.findVerification(identifier);
-    if (kept !== undefined) return { ...(JSON.parse(kept) as Omit<VerificationLink, 'identifier'>), identifier };
+    const stored = await this.accounts.findVerification(identifier);
+    if (stored !== undefined) return { ...(JSON.parse(stored) as Omit<VerificationLink, 'identifier'>), identifier };
     const legacy = token.split('.').length === 3 ? await readLegacyToken(token, this.config.authSecret) : undefined;
     return legacy && { ...legacy, sessionId: null, identifier: null };
   }
 
-  private async isProved({ userId }: VerificationLink): Promise<boolean> {
+  private async isVerified({ userId }: VerificationLink): Promise<boolean> {
     return (await this.users.find(userId))?.emailVerified === true;
   }
 
   private async send({ email, callbackURL, sessionId }: VerificationRequest): Promise<void> {
     const user = await this.users.findByEmail(email);
-    // Clerk proves the addresses of its people.
+    // Clerk verifies the addresses of its users.
     if (user === undefined || user.emailVerified || user.clerkUserId !== null) return;
     const token = newLinkToken();
     const url = new URL(`${this.config.publicUrl}${LINK_PAGES.verification.action}`);
@@ -159,8 +159,8 @@ export class EmailVerifications implements OnModuleInit {
     if (callbackURL !== undefined && callbackURL !== '/') url.searchParams.set('callbackURL', callbackURL);
     const value = JSON.stringify({ userId: user.id, email, sessionId: sessionId ?? null });
     await this.db.transaction(async (tx) => {
-      const kept = { identifier: linkIdentifier(PREFIX, token), userId: user.id, value, lifetimeSeconds: LINK_LIFETIME_SECONDS };
-      await this.accounts.keepVerification(kept, tx);
+      const link = { identifier: linkIdentifier(PREFIX, token), userId: user.id, value, lifetimeSeconds: LINK_LIFETIME_SECONDS };
+      await this.accounts.storeVerification(link, tx);
       await this.mails.sendVerification(email, url.href, tx);
     });
   }

@@ -1,6 +1,6 @@
 import { verifyJWT } from 'better-auth/crypto';
 
-/** Reads the token of a verification link that was mailed before version 0.2: a JWT that Better Auth signed. */
+/** Reads the token of a verification link from a version before 0.2: a JWT signed by Better Auth. */
 export async function readLegacyToken(token: string, secret: string): Promise<{ userId: string; email: string } | undefined> {
   const { userId, email, updateTo, requestType } = (await verifyJWT<Record<string, unknown>>(token, secret)) ?? {};
   if (typeof userId !== 'string' || typeof email !== 'string') return undefined;

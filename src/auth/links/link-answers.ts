@@ -2,9 +2,9 @@ import type { Request, Response } from 'express';
 import { type LinkPage, PAGE_HEADERS, renderPage } from './link-page.js';
 import { AUTH_BASE_PATH } from './mail-link.js';
 
-/** What the page of one kind of link says. */
+/** The texts of the page of one kind of link. */
 export interface LinkCopy {
-  /** Path of the route that confirms. */
+  /** The path of the route that confirms. */
   action: string;
   title: string;
   text: string;
@@ -24,27 +24,27 @@ export const LINK_PAGES = {
     done: { title: 'Your email address is confirmed', text: 'You can close this page.' },
     rejection: {
       action: REJECTION,
-      text: 'Did somebody else sign up with your email address? You can remove that account.',
+      text: 'Did someone else sign up with your email address? You can remove that account.',
       button: 'I did not sign up',
     },
   },
   rejection: {
     action: REJECTION,
     title: 'Remove the account',
-    text: 'Remove the account that somebody made with your email address.',
+    text: 'Remove the account that someone else created with your email address.',
     button: 'I did not sign up',
     done: { title: 'The account was removed', text: 'Your email address is no longer used. You can close this page.' },
   },
   emailChange: {
     action: `${AUTH_BASE_PATH}/change-email/confirm`,
     title: 'Confirm your new email address',
-    text: 'Confirm that this email address is yours. It then becomes the address of your account. If you did not ask for it, close this page.',
+    text: 'Confirm that this email address is yours. It then becomes the address of your account. If you did not request this, close this page.',
     button: 'Confirm',
     done: { title: 'Your email address was changed', text: 'Sign in with your new address from now on.' },
   },
 } as const satisfies Record<string, LinkCopy>;
 
-/** What a route of a mailed link responds with. */
+/** The response of a route that a link in a mail leads to. */
 export type LinkAnswer =
   { kind: 'done'; copy: LinkCopy; continueTo?: string } | { kind: 'page'; page: LinkPage } | { kind: 'redirect'; to: string };
 
@@ -59,8 +59,8 @@ export function confirmed(copy: LinkCopy, continueTo: string | undefined): LinkA
   return { kind: 'done', copy, continueTo };
 }
 
-/** Sends the browser to the page of the request, as Better Auth does for a link that does not work. */
-export function refusedTo(page: string, error: string): LinkAnswer {
+/** Redirects to a page with `?error=`, as Better Auth does for a link that does not work. */
+export function redirectWithError(page: string, error: string): LinkAnswer {
   const to = new URL(page);
   to.searchParams.set('error', error);
   return { kind: 'redirect', to: to.href };
@@ -82,7 +82,7 @@ export function confirmationPage(
   return { title, text, error, form, alternative };
 }
 
-/** Whether a person looks at the response: browsers ask for HTML by name, clients of the API do not. */
+/** Browsers ask for HTML by name, clients of the API do not. */
 export function prefersHtml(request: Request): boolean {
   return request.accepts(['json', 'html']) === 'html';
 }
@@ -96,9 +96,9 @@ export function sendLinkAnswer(request: Request, response: Response, answer: Lin
   if (answer.kind === 'redirect') return response.redirect(302, answer.to);
   if (answer.kind === 'page') return sendPage(response, answer.page);
   const { copy, continueTo } = answer;
-  const isOpened = request.method === 'GET' || request.method === 'HEAD';
-  if (isOpened && continueTo !== undefined) return response.redirect(302, continueTo);
-  // Not a redirect after a form: browsers apply `form-action` to where it leads.
+  const isOpening = request.method === 'GET' || request.method === 'HEAD';
+  if (isOpening && continueTo !== undefined) return response.redirect(302, continueTo);
+  // No redirect after a form, because browsers apply the page's `form-action` to its target.
   if (prefersHtml(request)) return sendPage(response, { ...copy.done, continueTo });
   response.json({ status: true });
 }

@@ -5,10 +5,10 @@ import { ProblemFilter } from '../../platform/problems/problem.filter.js';
 import { confirmationPage, LINK_PAGES, type LinkCopy, prefersHtml, sendPage } from './link-answers.js';
 import type { LinkPage } from './link-page.js';
 
-/** Failures after which the same person can try the same link again. */
+/** Failures after which the same link can be tried again. */
 const RETRYABLE = new Set(['wrong_password', 'link_proof_required', 'rate_limited', 'service_unavailable']);
 
-/** Shows the problems of mailed links as a page to browsers, and as JSON to everybody else. */
+/** Shows problems as a page to browsers, and as JSON to other clients. */
 @Catch()
 export class LinkPageFilter extends ProblemFilter {
   protected override send(request: Request, response: Response, problem: Problem): void {
@@ -26,11 +26,11 @@ function pageOf({ route, body }: Request, problem: Problem): LinkPage {
   if (copy !== undefined && token !== undefined && RETRYABLE.has(problem.code))
     return confirmationPage(copy, { token, callbackURL, needsPassword: copy !== LINK_PAGES.rejection, error: retryMessage(problem) });
   if (problem.code === 'invalid_request')
-    return { title: 'This link is not complete', text: 'Copy the whole link from the mail and open it again.' };
-  return { title: problem.code === 'invalid_token' ? 'This link no longer works' : 'That did not work', text: problem.message };
+    return { title: 'This link is incomplete', text: 'Copy the whole link from the mail and open it again.' };
+  return { title: problem.code === 'invalid_token' ? 'This link no longer works' : 'Something went wrong', text: problem.message };
 }
 
-/** The sentence of a rate limit speaks of a header, which a browser does not show. */
+/** The usual text of a rate limit mentions a header, which browsers do not show. */
 function retryMessage({ code, message, headers }: Problem): string {
   const minutes = Math.ceil(Number(headers['retry-after']) / 60);
   return code === 'rate_limited' ? `Too many attempts. Try again in ${minutes} ${minutes === 1 ? 'minute' : 'minutes'}.` : message;

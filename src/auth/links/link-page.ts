@@ -19,7 +19,7 @@ aside{margin-top:1.75rem;padding-top:1.5rem;border-top:1px solid #e7e5e4}
 
 const STYLE_HASH = createHash('sha256').update(STYLE).digest('base64');
 
-/** No script, no resource, no frame, and no word of the token to anybody else. */
+/** No scripts, no resources, no frames, and no referrer, because the URL contains the token. */
 export const PAGE_HEADERS: Readonly<Record<string, string>> = {
   'content-type': 'text/html; charset=utf-8',
   'content-security-policy': `default-src 'none'; style-src 'sha256-${STYLE_HASH}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'`,
@@ -29,7 +29,6 @@ export const PAGE_HEADERS: Readonly<Record<string, string>> = {
 };
 
 interface Form {
-  /** Path that the form is sent to. */
   action: string;
   button: string;
   fields: Record<string, string | undefined>;
@@ -41,9 +40,9 @@ export interface LinkPage {
   text: string;
   error?: string;
   form?: Form;
-  /** A second thing to do, below the first. */
+  /** A second form below the first. */
   alternative?: { text: string; form: Form };
-  /** Where the browser goes on to by itself. */
+  /** The page to which the browser is redirected. */
   continueTo?: string;
 }
 
@@ -65,7 +64,7 @@ ${alternative === undefined ? '' : `<aside><p>${escapeHtml(alternative.text)}</p
 }
 
 const PASSWORD = `<label>Password of the account<input type="password" name="password" autocomplete="current-password" maxlength="128" required></label>
-<p class="hint">No password? Open this link in the browser where you are signed in and asked for it.</p>`;
+<p class="hint">No password? Open this link in the browser where you are signed in and requested it.</p>`;
 
 function renderForm({ action, button, fields, needsPassword }: Form, className = ''): string {
   const hidden = Object.entries(fields).map(([name, value]) =>

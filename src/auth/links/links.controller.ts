@@ -14,38 +14,33 @@ import { Limited, Public } from '../../access/access.decorators.js';
 import { UntrustedRedirect, UserSuspended } from '../../access/access.errors.js';
 import { Problems } from '../../platform/problems/problems.decorators.js';
 import { EmailTaken } from '../../users/users.errors.js';
-import {
-  ConfirmEmailQuery,
-  ConfirmEmailRequest,
-  RejectSignUpRequest,
-  StatusResponse,
-  VerifyEmailQuery,
-  VerifyEmailRequest,
-} from '../auth.dto.js';
+import { StatusResponse } from '../auth.dto.js';
 import { EmailAlreadyVerified, InvalidToken, LinkProofRequired, WrongPassword } from '../auth.errors.js';
+import { readAuthRequest } from '../better-auth/auth-request.js';
 import { EmailChanges } from '../emails/email-changes.service.js';
 import { EmailVerifications } from '../emails/email-verifications.service.js';
+import { ConfirmEmailQuery, ConfirmEmailRequest, RejectSignUpRequest, VerifyEmailQuery, VerifyEmailRequest } from '../emails/emails.dto.js';
 import { sendLinkAnswer } from './link-answers.js';
 import { LinkPageFilter } from './link-page.filter.js';
 import { LinkVisitors } from './link-visitors.service.js';
 
 const OK = {
-  description: 'Done; for a browser as a page.',
+  description: 'Done. A browser gets a page.',
   content: {
     'application/json': { schema: { $ref: getSchemaPath(StatusResponse) } },
     'text/html': { schema: { type: 'string', example: '<!doctype html>' } },
   },
 };
 
-/** A link in a mail: everybody may open it, a session or the password decides what it does. */
+/** Everyone may open a link in a mail. The session or the password decides whether it acts. */
 const MailLink = (): MethodDecorator =>
   applyDecorators(Public(), Limited('auth'), ApiBearerAuth('session'), ApiCookieAuth('cookie'), ApiExtraModels(StatusResponse));
 
-/** The form on our page, or the same as JSON. */
+/** Takes the form of our page, or the same fields as JSON. */
 const Confirms = (): MethodDecorator =>
   applyDecorators(MailLink(), ApiConsumes('application/json', 'application/x-www-form-urlencoded'), ApiOkResponse(OK));
 
-/** The links in mails and the pages behind them (docs/mail-links.md). */
+/** The links in mails, and their pages (docs/mail-links.md). */
 @ApiTags('Auth')
 @Controller('v1/auth')
 @UseFilters(LinkPageFilter)
@@ -56,50 +51,50 @@ export class MailLinksController {
     private readonly emailChanges: EmailChanges,
   ) {}
 
-  /** Opens the link that proves an email. It acts in the session that asked for it; everybody else gets a page with a form. */
+  /** Opens the link that verifies an email. In the session that requested it, this is enough. Other browsers get a page to confirm. */
   @Get('verify-email')
   @MailLink()
-  @ApiOkResponse({ ...OK, description: 'Done; or a page with a form to confirm.' })
-  @ApiResponse({ status: 302, description: 'To the `callbackURL`, with `?error=` if it did not work.' })
+  @ApiOkResponse({ ...OK, description: 'Done, or a page to confirm.' })
+  @ApiResponse({ status: 302, description: 'Redirects to the `callbackURL`, with `?error=` for an invalid link.' })
   @Problems(InvalidToken, UntrustedRedirect, UserSuspended)
   async verifyEmail(@Req() request: Request, @Res() response: Response, @Query() query: VerifyEmailQuery): Promise<void> {
-    sendLinkAnswer(request, response, await this.verifications.open(query, await this.visitors.read(request)));
+    sendLinkAnswer(request, response, await this.verifications.open(query, await this.visitors.read(readAuthRequest(request))));
   }
 
-  /** Proves that an email is yours, in the session that asked for the link or with your password. */
+  /** Verifies your email, in the session that requested the link or with your password. */
   @Post('verify-email')
   @HttpCode(200)
   @Confirms()
   @Problems(InvalidToken, LinkProofRequired, WrongPassword, UserSuspended, UntrustedRedirect)
   async submitEmailVerification(@Req() request: Request, @Res() response: Response, @Body() body: VerifyEmailRequest): Promise<void> {
-    sendLinkAnswer(request, response, await this.verifications.confirm(body, await this.visitors.read(request)));
+    sendLinkAnswer(request, response, await this.verifications.confirm(body, await this.visitors.read(readAuthRequest(request))));
   }
 
-  /** Removes an account that somebody else made with your email and never proved: "I did not sign up". */
+  /** Removes an account that someone else created with your email and that was never verified. */
   @Post('verify-email/reject')
   @HttpCode(200)
   @Confirms()
   @Problems(InvalidToken, EmailAlreadyVerified)
   async rejectSignUp(@Req() request: Request, @Res() response: Response, @Body() body: RejectSignUpRequest): Promise<void> {
-    sendLinkAnswer(request, response, await this.verifications.reject(body, await this.visitors.read(request)));
+    sendLinkAnswer(request, response, await this.verifications.reject(body, await this.visitors.read(readAuthRequest(request))));
   }
 
-  /** Opens the link in the mail to your new email. It acts in the session that asked for it; everybody else gets a page with a form. */
+  /** Opens the link in the mail to your new email. In the session that requested it, this is enough. Other browsers get a page to confirm. */
   @Get('change-email/confirm')
   @MailLink()
-  @ApiOkResponse({ ...OK, description: 'Done; or a page with a form to confirm.' })
-  @ApiResponse({ status: 302, description: 'To the `callbackURL` of the request.' })
+  @ApiOkResponse({ ...OK, description: 'Done, or a page to confirm.' })
+  @ApiResponse({ status: 302, description: 'Redirects to the `callbackURL` of the request.' })
   @Problems(InvalidToken, EmailTaken, UserSuspended)
   async confirmEmailChange(@Req() request: Request, @Res() response: Response, @Query() { token }: ConfirmEmailQuery): Promise<void> {
-    sendLinkAnswer(request, response, await this.emailChanges.open(token, await this.visitors.read(request)));
+    sendLinkAnswer(request, response, await this.emailChanges.open(token, await this.visitors.read(readAuthRequest(request))));
   }
 
-  /** Makes your new email the one of your account, in the session that asked for it or with your password. All other sessions end. */
+  /** Changes your email, in the session that requested it or with your password. All other sessions end. */
   @Post('change-email/confirm')
   @HttpCode(200)
   @Confirms()
   @Problems(InvalidToken, LinkProofRequired, WrongPassword, EmailTaken, UserSuspended)
   async submitEmailChange(@Req() request: Request, @Res() response: Response, @Body() body: ConfirmEmailRequest): Promise<void> {
-    sendLinkAnswer(request, response, await this.emailChanges.confirm(body, await this.visitors.read(request)));
+    sendLinkAnswer(request, response, await this.emailChanges.confirm(body, await this.visitors.read(readAuthRequest(request))));
   }
 }

@@ -9,7 +9,6 @@ interface Recipient {
   emailVerified: boolean;
 }
 
-/** The mails around signing in. */
 @Injectable()
 export class AuthMails {
   constructor(private readonly mail: MailService) {}
@@ -21,7 +20,7 @@ export class AuthMails {
         page: pageOf(url),
         to: email,
         subject: 'Confirm your email address',
-        text: `Hello,\n\nconfirm that this address is yours:\n\n${url}\n\nThe link works for an hour. If you did not sign up, open it and choose "I did not sign up", or ignore this mail.\n`,
+        text: `Hello,\n\nPlease confirm that this email address is yours:\n\n${url}\n\nThe link works for one hour. If you did not sign up, ignore this mail, or open the link and choose "I did not sign up".\n`,
       },
       db,
     );
@@ -30,21 +29,21 @@ export class AuthMails {
   async sendPasswordReset(recipient: Recipient, { url, token, isKnown }: { url: string; token: string; isKnown?: boolean }): Promise<void> {
     const page = pageOf(url);
     const how = page
-      ? `choose a new password here:\n\n${url}`
-      : `send this token with your new password to POST /v1/auth/reset-password:\n\n${token}`;
+      ? `Choose a new password here:\n\n${url}`
+      : `Send this token with your new password to POST /v1/auth/reset-password:\n\n${token}`;
     await this.mail.send({
       kind: 'password_reset',
-      // A squatter's own network would count as known: it says nothing before the address is proved.
+      // Before the address is verified, the known network may be that of a stranger.
       isKnown: isKnown && recipient.emailVerified,
       page,
       to: recipient.email,
       subject: 'Reset your password',
-      text: `${greeting(recipient)}\n\n${how}\n\nIt works once, for an hour. If you did not ask for it, ignore this mail: your password stays as it is.\n`,
+      text: `${greeting(recipient)}\n\n${how}\n\nIt works once and expires after one hour. If you did not request it, ignore this mail. Your password stays unchanged.\n`,
     });
   }
 
   /**
-   * Counts the mail when it is asked for.
+   * Counts the mail when it is requested.
    *
    * @throws {RateLimited}
    */
@@ -59,19 +58,19 @@ export class AuthMails {
         isReserved: true,
         to: email,
         subject: 'Confirm your new email address',
-        text: `Hello,\n\nconfirm that this address is yours, and it becomes the one of your account:\n\n${url}\n\nThe link works once, for an hour. If you did not ask for it, ignore this mail.\n`,
+        text: `Hello,\n\nConfirm that this address is yours, and it becomes the address of your account:\n\n${url}\n\nThe link works once and expires after one hour. If you did not request it, ignore this mail.\n`,
       },
       db,
     );
   }
 }
 
-/** Where a link leads in the end. */
+/** Returns the page that a link finally leads to. */
 function pageOf(url: string): string | undefined {
   return new URL(url).searchParams.get('callbackURL') ?? undefined;
 }
 
-/** A stranger may have chosen the name while the address is unproved. */
+/** Before the address is verified, a stranger may have chosen the name. */
 function greeting({ name, emailVerified }: Recipient): string {
   const quoted = emailVerified ? quoteUserText(name) : undefined;
   return quoted === undefined ? 'Hello,' : `Hello ${quoted},`;

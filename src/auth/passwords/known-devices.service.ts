@@ -1,19 +1,21 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
-import type { Request, Response } from 'express';
 import { readCookie, setCookieLine } from '../../access/credentials/session-cookies.js';
-import { addressBlockOf, clientAddressOf } from '../../platform/http/network-addresses.js';
+import { addressBlockOf } from '../../platform/http/network-addresses.js';
 import { Config } from '../../platform/config/config.js';
 import { AuthRepository } from '../auth.repository.js';
+import type { AuthRequest } from '../better-auth/auth-request.js';
 
 const LIFETIME_SECONDS = 180 * 86_400;
 
-/** How a request is known to belong to the owner of an account: by its device, or by where they are signed in. */
-export type Familiarity = { deviceId: string } | { addressBlock: string };
+type Sender = Pick<AuthRequest, 'headers' | 'origin'>;
+
+/** Why a request is trusted to come from the owner of an account: its device, or the network of an open session. */
+export type KnownSource = { deviceId: string } | { addressBlock: string };
 
 /**
- * Recognizes devices on which somebody gave the password of an account. A cookie proves that, and lets nobody in.
- * It is bound to the hash of the password, so a change of the password ends it.
+ * Recognises the devices on which the password of an account was once given, by a cookie. The cookie signs nobody in.
+ * It is bound to the password hash, so a new password invalidates it.
  */
 @Injectable()
 export class KnownDevices {
@@ -30,26 +32,27 @@ export class KnownDevices {
     this.cookieName = `${this.isSecure ? '__Host-' : ''}tenantry.device`;
   }
 
-  /** Returns undefined for a stranger, and for an email that nobody has. */
-  async recognize(email: string, request: Request): Promise<Familiarity | undefined> {
+  /** Returns undefined for an unknown sender, and for an email without an account. */
+  async recognize(email: string, sender: Sender): Promise<KnownSource | undefined> {
     const { passwordHash, addresses } = await this.repository.findSignInHistory(email);
-    const deviceId = this.deviceIn(request, passwordHash);
+    const deviceId = this.deviceIn(sender, passwordHash);
     if (deviceId !== undefined) return { deviceId };
-    const address = clientAddressOf(request);
-    const addressBlock = addressBlockOf(address);
-    const isKnown = address !== undefined && addresses.some((known) => addressBlockOf(known) === addressBlock);
+    const { ipAddress } = sender.origin;
+    if (ipAddress === null) return undefined;
+    const addressBlock = addressBlockOf(ipAddress);
+    const isKnown = addresses.some((known) => addressBlockOf(known) === addressBlock);
     return isKnown ? { addressBlock } : undefined;
   }
 
-  /** Remembers the device of somebody who just gave, or set, the password of an account. */
-  remember(passwordHash: string, request: Request, response: Response): void {
-    if (this.deviceIn(request, passwordHash) !== undefined) return;
+  /** Returns the `Set-Cookie` line for a device on which the password was just given or set. */
+  remember(passwordHash: string, sender: Sender): string[] {
+    if (this.deviceIn(sender, passwordHash) !== undefined) return [];
     const id = randomBytes(16).toString('base64url');
     const value = `${id}.${this.seal(id, passwordHash)}`;
-    response.append('set-cookie', setCookieLine(this.cookieName, value, { maxAge: LIFETIME_SECONDS, secure: this.isSecure }));
+    return [setCookieLine(this.cookieName, value, { maxAge: LIFETIME_SECONDS, secure: this.isSecure })];
   }
 
-  /** Removes our cookie: Better Auth demands an Origin for a sign-in with any cookie. */
+  /** Removes our cookie, because Better Auth requires an Origin for a sign-in with any cookie. */
   withoutCookie(header: string): string {
     return header
       .split(/; */)
@@ -57,11 +60,11 @@ export class KnownDevices {
       .join('; ');
   }
 
-  private deviceIn(request: Request, passwordHash: string | null): string | undefined {
-    const [id = '', seal = ''] = readCookie(request.headers.cookie, this.cookieName)?.split('.') ?? [];
+  private deviceIn({ headers }: Sender, passwordHash: string | null): string | undefined {
+    const [id = '', seal = ''] = readCookie(headers.cookie, this.cookieName)?.split('.') ?? [];
     if (!/^[\w-]{22}$/.test(id)) return undefined;
-    const [given, wanted] = [Buffer.from(seal), Buffer.from(this.seal(id, passwordHash ?? ''))];
-    return passwordHash !== null && given.length === wanted.length && timingSafeEqual(given, wanted) ? id : undefined;
+    const [actual, expected] = [Buffer.from(seal), Buffer.from(this.seal(id, passwordHash ?? ''))];
+    return passwordHash !== null && actual.length === expected.length && timingSafeEqual(actual, expected) ? id : undefined;
   }
 
   private seal(id: string, passwordHash: string): string {

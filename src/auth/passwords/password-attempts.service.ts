@@ -1,21 +1,21 @@
 import { Injectable } from '@nestjs/common';
-import type { Request } from 'express';
 import { RateLimited } from '../../access/access.errors.js';
 import type { Bucket } from '../../access/rate-limits/buckets.js';
 import { hashEmail } from '../../access/rate-limits/hashed-email.js';
 import { RateLimiter } from '../../access/rate-limits/rate-limiter.service.js';
-import { addressBlockOf, clientAddressOf } from '../../platform/http/network-addresses.js';
+import { addressBlockOf } from '../../platform/http/network-addresses.js';
 import { Config } from '../../platform/config/config.js';
 import type { RateLimit } from '../../platform/config/value-types.js';
 import { WrongCredentials, WrongPassword } from '../auth.errors.js';
+import type { AuthRequest } from '../better-auth/auth-request.js';
 import { KnownDevices } from './known-devices.service.js';
 
-/** Whose password is checked: of the account with an email, or of the user whose session asks. */
+/** The account that a password is checked for: by email, or by the session of the caller. */
 export type Target = { email: string } | { sessionId: string };
 
 /**
- * The longer somebody guesses, the longer they wait: 10 in five minutes, 20 in an hour, 50 in a day with the defaults.
- * The factors apply to the limit and to the window of RATE_LIMIT_SIGN_IN.
+ * Factors for the limit and the window of RATE_LIMIT_SIGN_IN. With the defaults: 10 wrong passwords in five minutes,
+ * 20 in an hour, 50 in a day.
  */
 const STEPS = [
   [1, 1],
@@ -23,10 +23,10 @@ const STEPS = [
   [5, 288],
 ] as const;
 
-/** Of all strangers together, against one account: 100 in a day with the defaults. */
-const STRANGERS = [10, 288] as const;
+/** For all unknown senders of one account together. With the defaults: 100 in a day. */
+const UNKNOWN_SENDERS = [10, 288] as const;
 
-/** Bounds guesses at the password of an account, so that nobody can lock its owner out (docs/decisions/0026). */
+/** Limits guesses at a password, without letting an attacker lock the owner out (docs/decisions/0026). */
 @Injectable()
 export class PasswordAttempts {
   constructor(
@@ -36,40 +36,40 @@ export class PasswordAttempts {
   ) {}
 
   /**
-   * Runs a check of a password. Only a wrong one counts: the check throws `WrongCredentials` or `WrongPassword` for it.
+   * Runs a password check. Only a wrong password counts, for which the check throws `WrongCredentials` or `WrongPassword`.
    *
-   * @throws {RateLimited} before the check, with `Retry-After`, after too many wrong ones
+   * @throws {RateLimited} before the check, after too many wrong passwords
    */
-  async run<T>(target: Target, request: Request, check: () => Promise<T>): Promise<T> {
-    const bounds = await this.boundsOf(target, request);
-    // Counted before the outcome is known: of a thousand guesses at once no more get through than one after the other.
-    const wait = await this.limiter.consumeAll(bounds);
+  async run<T>(target: Target, request: AuthRequest, check: () => Promise<T>): Promise<T> {
+    const buckets = await this.bucketsOf(target, request);
+    // Counted before the check, so that parallel guesses get no more tries than sequential ones.
+    const wait = await this.limiter.consumeAll(buckets);
     if (wait !== undefined)
       throw new RateLimited({
-        detail: 'Too many wrong passwords. Wait for the time in Retry-After, or reset the password.',
+        detail: 'Too many wrong passwords. Wait for the number of seconds in Retry-After, or reset the password.',
         headers: { 'retry-after': String(wait) },
       });
     try {
       const result = await check();
-      await this.limiter.refund(bounds);
+      await this.limiter.refund(buckets);
       return result;
     } catch (error) {
       const isWrong = error instanceof WrongCredentials || error instanceof WrongPassword;
-      if (!isWrong) await this.limiter.refund(bounds);
+      if (!isWrong) await this.limiter.refund(buckets);
       throw error;
     }
   }
 
-  private async boundsOf(target: Target, request: Request): Promise<Bucket[]> {
+  private async bucketsOf(target: Target, request: AuthRequest): Promise<Bucket[]> {
     if ('sessionId' in target) return this.stepsOf(`session:${target.sessionId}`);
     const email = hashEmail(target.email);
     const known = await this.devices.recognize(target.email, request);
     if (known !== undefined) return this.stepsOf('deviceId' in known ? `device:${known.deviceId}` : `known:${email}:${known.addressBlock}`);
-    const block = addressBlockOf(clientAddressOf(request));
+    const block = addressBlockOf(request.origin.ipAddress ?? undefined);
     return [
       ...this.stepsOf(`stranger:${email}:${block}`),
-      // Last: what one address is refused must not count toward the bound of all.
-      { key: `signIn:strangers:${email}`, policy: this.times(STRANGERS) },
+      // Last, so that a refusal of one address does not count against all.
+      { key: `signIn:strangers:${email}`, policy: this.times(UNKNOWN_SENDERS) },
     ];
   }
 

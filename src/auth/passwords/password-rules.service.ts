@@ -3,19 +3,17 @@ import { createRequire } from 'node:module';
 import { Injectable } from '@nestjs/common';
 import { Config } from '../../platform/config/config.js';
 import { WeakPassword } from '../auth.errors.js';
+import { PASSWORD_LENGTH } from './is-password.js';
 
 const require = createRequire(import.meta.url);
 
-/** In characters as people count them: code points, and not UTF-16 units. */
-export const PASSWORD_LENGTH = { min: 8, max: 128 } as const;
-
-/** 49,233 passwords of breaches, the most frequent first: plain JSON, of which only our lengths are kept. */
+/** 49,233 passwords from breaches, as plain JSON. Passwords shorter than our minimum are left out. */
 const COMMON_PASSWORDS = require.resolve('@zxcvbn-ts/language-common/src/passwords.json');
 
-/** A shorter name stands in too many good passwords. */
+/** Shorter names occur in too many good passwords. */
 const MIN_NAME_LENGTH = 4;
 
-/** Decides which new passwords are refused; those that are set already keep working (docs/passwords.md). */
+/** Refuses weak new passwords. Existing ones keep working (docs/passwords.md). */
 @Injectable()
 export class PasswordRules {
   private readonly productNames: readonly string[];
@@ -30,11 +28,11 @@ export class PasswordRules {
   async require(password: string, email: string | null): Promise<void> {
     const plain = fold(password);
     const [local = ''] = email?.split('@', 1) ?? [];
-    const isName = [...this.productNames, email ?? '', local].some((name) => isMadeOf(plain, fold(name)));
+    const isName = [...this.productNames, email ?? '', local].some((name) => isMadeFrom(plain, fold(name)));
     if (plain === '' || isName || (await this.commonPasswords()).has(plain)) throw new WeakPassword();
   }
 
-  /** Read when the first password is set, and again after a failure. */
+  /** Read when the first password is set. A failed read is tried again. */
   private commonPasswords(): Promise<ReadonlySet<string>> {
     this.common ??= readCommonPasswords().catch((error: unknown) => {
       this.common = undefined;
@@ -49,7 +47,7 @@ async function readCommonPasswords(): Promise<ReadonlySet<string>> {
   return new Set(all.filter((password) => password.length >= PASSWORD_LENGTH.min).map(fold));
 }
 
-/** Without what the eye does not tell apart: case, compatibility forms, invisible characters, spaces around. */
+/** Removes differences that the eye does not see: case, compatibility forms, invisible characters, outer spaces. */
 function fold(text: string): string {
   return text
     .normalize('NFKC')
@@ -58,8 +56,8 @@ function fold(text: string): string {
     .trim();
 }
 
-/** `Tenantry`, and `Tenantry2026!` with digits and signs around it. */
-function isMadeOf(password: string, name: string): boolean {
+/** True for `Tenantry`, and for `Tenantry2026!` with digits and signs around the name. */
+function isMadeFrom(password: string, name: string): boolean {
   if (password === name) return true;
   const core = lettersOf(name);
   return core.length >= MIN_NAME_LENGTH && lettersOf(password) === core;

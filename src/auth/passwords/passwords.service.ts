@@ -12,7 +12,7 @@ const PARALLELISM = 1;
 const TAG_BYTES = 32;
 const SALT_BYTES = 16;
 
-/** Hashing runs on libuv's four threads, which files and DNS need too. */
+/** Hashing runs on libuv's four threads, which files and DNS need as well. */
 const CONCURRENCY = 2;
 
 interface Hash {
@@ -23,7 +23,7 @@ interface Hash {
   tag: Buffer;
 }
 
-/** Hashes passwords with argon2id, off the event loop, a few at a time. */
+/** Hashes passwords with argon2id, outside the event loop and a few at a time. */
 @Injectable()
 export class Passwords {
   private readonly queue = pLimit(CONCURRENCY);
@@ -41,7 +41,7 @@ export class Passwords {
     return `$argon2id$v=19$m=${MEMORY_KIB},t=${PASSES},p=${PARALLELISM}$${encode(salt)}$${encode(tag)}`;
   }
 
-  /** With the parameters the hash was made with, so that they can be raised later. */
+  /** Uses the parameters stored in the hash, so that they can be raised for new hashes. */
   async verify(phc: string, password: string): Promise<boolean> {
     const hash = parse(phc);
     const tag = await this.derive(password, hash);
@@ -49,7 +49,7 @@ export class Passwords {
   }
 
   private async derive(password: string, { memory, passes, parallelism, salt, tag }: Hash): Promise<Buffer> {
-    // NFKC: the same password typed on two keyboards must be the same bytes (NIST SP 800-63B).
+    // NFKC, because two keyboards may send different bytes for the same password (NIST SP 800-63B).
     const message = password.normalize('NFKC');
     return this.queue(() => derive('argon2id', { message, nonce: salt, parallelism, tagLength: tag.length, memory, passes }));
   }
