@@ -2,7 +2,7 @@ import { startTestApp, type TestApp } from '../support/app.js';
 import { linkIn, startMailServer } from '../support/mails.js';
 import { PASSWORD, signIn, signUp } from '../support/people.js';
 
-describe('the audit log of signing in', () => {
+describe('the audit log of authentication', () => {
   let t: TestApp;
   let mail: Awaited<ReturnType<typeof startMailServer>>;
   beforeAll(async () => {
@@ -14,7 +14,7 @@ describe('the audit log of signing in', () => {
     await mail.close();
   });
 
-  /** What was written about a person since the last call. */
+  /** The entries about a user since the last call. */
   async function entriesOf(userId: string): Promise<{ action: string; actor_id: string; request_id: string; ip_address: string }[]> {
     const rows = await t.db.rows<{ action: string; actor_id: string; request_id: string; ip_address: string }>(
       'SELECT action, actor_id, request_id, ip_address FROM audit_log WHERE target_id = $1 ORDER BY created_at, id',
@@ -24,7 +24,7 @@ describe('the audit log of signing in', () => {
     return rows;
   }
 
-  it('writes one entry for each thing that happened, with who, from where and in which request', async () => {
+  it('has one entry for each event, with actor, address and request', async () => {
     const ada = await signUp(t);
     expect(await entriesOf(ada.id)).toMatchObject([{ action: 'user.signed_up', actor_id: ada.id, ip_address: '127.0.0.1' }]);
 
@@ -66,7 +66,7 @@ describe('the audit log of signing in', () => {
     expect(await entriesOf(ada.id)).toMatchObject([{ action: 'user.password_reset' }]);
   });
 
-  it('writes nothing for what was refused', async () => {
+  it('has no entry for a rejected request', async () => {
     const ada = await signUp(t);
     await entriesOf(ada.id);
     await t.http.post('/v1/auth/sign-in/email').send({ email: ada.email, password: 'wrong password' }).expect(401);
@@ -80,7 +80,7 @@ describe('the audit log of signing in', () => {
     expect(await t.db.rows('SELECT action FROM audit_log')).toEqual([]);
   });
 
-  it('signs nobody in when the entry cannot be written', async () => {
+  it('prevents a sign-in when its entry cannot be written', async () => {
     const ada = await signUp(t);
     await t.db.rows(`ALTER TABLE audit_log ADD CONSTRAINT broken CHECK (action <> 'user.signed_in') NOT VALID`);
     try {

@@ -13,7 +13,7 @@ describe('clients that sign in', () => {
     return t.http.post('/v1/auth/sign-in/email').set(headers).send({ email, password: PASSWORD });
   };
 
-  it("lets a server sign in with Node's fetch, which sends a Sec-Fetch-Mode but no Origin", async () => {
+  it('may use Node’s fetch, which sends Sec-Fetch-Mode without Origin', async () => {
     const { email } = await signUp(t);
     const answer = await fetch(`${t.url}/v1/auth/sign-in/email`, {
       method: 'POST',
@@ -25,14 +25,14 @@ describe('clients that sign in', () => {
     expect(me.status).toBe(200);
   });
 
-  it('refuses a browser on a page of somebody else', async () => {
+  it('are rejected in a browser on an untrusted page', async () => {
     const fromElsewhere = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'cors', origin: 'https://evil.example' };
     expect((await signInWith(fromElsewhere)).body.code).toBe('untrusted_origin');
     expect((await signInWith({ 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate' })).body.code).toBe('untrusted_origin');
     expect((await signInWith({ origin: 'https://evil.example' })).body.code).toBe('untrusted_origin');
   });
 
-  it('lets a browser on a trusted page read the same headers as on every other route', async () => {
+  it('read the same headers in a browser on a trusted page as on every other route', async () => {
     const origin = 'http://localhost:3000';
     const answer = await signInWith({ 'sec-fetch-site': 'same-origin', 'sec-fetch-mode': 'cors', origin });
     expect(answer.status).toBe(200);

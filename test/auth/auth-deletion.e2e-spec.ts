@@ -8,7 +8,7 @@ import { until } from '../support/until.js';
 
 const tokenIn = (mail: ReceivedMail) => /^[\w-]{20,}$/m.exec(mail.text)![0];
 
-describe('a user who was deleted', () => {
+describe('a deleted user', () => {
   let t: TestApp;
   let mail: Awaited<ReturnType<typeof startMailServer>>;
   let providers: OAuthSimulator;
@@ -31,7 +31,7 @@ describe('a user who was deleted', () => {
     return t.http.get(path).set('cookie', cookie!.split(';', 1)[0]!).expect(302);
   };
 
-  it('has no way in any more, and a new sign-up with the address is somebody else', async () => {
+  it('can no longer sign in, and a new sign-up with the address is another user', async () => {
     const person = await signUp(t);
     const verification = linkIn(await mail.next(person.email, /Confirm/));
     await t.http.get(`${verification.pathname}${verification.search}`).set(person.auth).expect(200, { status: true });
@@ -65,7 +65,7 @@ describe('a user who was deleted', () => {
     const again = await signUp(t, { email: person.email });
     expect(again.id).not.toBe(person.id);
     expect((await me(again.auth).expect(200)).body.emailVerified).toBe(false);
-    // Links to the dead must not reach the living.
+    // Links of the deleted user must not affect the new one.
     await t.http.get(`${verification.pathname}${verification.search}`).expect(400);
     await t.http.post('/v1/auth/reset-password').send({ token: resetToken, newPassword: 'an even better horse' }).expect(400);
     await me(again.auth).expect(200);
@@ -76,7 +76,7 @@ describe('a user who was deleted', () => {
     expect(await t.db.rows('SELECT id FROM accounts WHERE user_id = $1', [person.id])).toEqual([]);
   });
 
-  it('comes back through Google as somebody else', async () => {
+  it('is another user after signing in with Google again', async () => {
     const google = { id: 'google-comes-back', email: 'comes-back@example.org' };
     const first = await withGoogle(google);
     const auth = { authorization: `Bearer ${first.headers['set-auth-token']}` };
@@ -87,7 +87,7 @@ describe('a user who was deleted', () => {
     expect(after.id).not.toBe(before.id);
   });
 
-  it('gets no mail that was asked for before', async () => {
+  it('gets no mail that was requested before', async () => {
     const person = await signUp(t);
     await mail.next(person.email, /Confirm/);
     await Promise.all([
@@ -102,7 +102,7 @@ describe('a user who was deleted', () => {
     );
   });
 
-  it('is not signed in by requests that raced the deletion', async () => {
+  it('is not signed in by requests that raced with the deletion', async () => {
     for (let round = 0; round < 4; round += 1) {
       const person = await signUp(t);
       await t.http.post('/v1/auth/request-password-reset').send({ email: person.email }).expect(200);
@@ -114,7 +114,7 @@ describe('a user who was deleted', () => {
       ];
       const [deleted, ...answers] = await Promise.all([t.http.delete('/v1/users/me').set(person.auth), ...attempts]);
       for (const { status } of [deleted, ...answers]) expect(status).toBeLessThan(500);
-      // A reset or a change that came first has ended the session which asked for the deletion.
+      // A reset or a change that came first ended the session of the deletion request.
       if (deleted.status !== 204) continue;
       for (const { body } of answers) if (typeof body.token === 'string') await me({ authorization: `Bearer ${body.token}` }).expect(401);
       for (const password of [PASSWORD, 'an even better horse', 'a third horse'])
@@ -123,7 +123,7 @@ describe('a user who was deleted', () => {
     }
   });
 
-  it('goes for good when the retention time is over, and leaves its Clerk id behind', async () => {
+  it('is purged after the retention time, and the Clerk id is kept', async () => {
     const operator = await signUpOperator(t);
     const [old, young] = [await signUp(t), await signUp(t)];
     for (const { auth } of [old, young]) await t.http.delete('/v1/users/me').set(auth).expect(204);

@@ -22,18 +22,18 @@ const ROUTES = {
   GET: ['callback/google', 'callback/github', 'callback/nobody', 'error', 'verify-email', 'reset-password/token', 'change-email/confirm'],
 };
 
-/** They take the form of our own page besides JSON. */
+/** These routes also accept the form of our own page. */
 const FORM_ROUTES = new Set(['verify-email', 'verify-email/reject', 'change-email/confirm']);
 
 const BODIES: [string, string][] = [
   ['nothing', ''],
-  ['no JSON', '{"email":'],
+  ['invalid JSON', '{"email":'],
   ['null', 'null'],
   ['a number', '7'],
   ['a string', '"text"'],
-  ['an empty list', '[]'],
+  ['an empty array', '[]'],
   [
-    'a list of bodies',
+    'an array of bodies',
     JSON.stringify([{ email: 'list@example.com', name: 'List', password: PASSWORD, newPassword: PASSWORD, token: 'x' }]),
   ],
   [
@@ -41,7 +41,7 @@ const BODIES: [string, string][] = [
     JSON.stringify({ email: {}, name: [], password: 1, token: {}, provider: [], newEmail: 1, currentPassword: {}, newPassword: [] }),
   ],
   ['nulls', JSON.stringify({ email: null, name: null, password: null, token: null, provider: null, newEmail: null, newPassword: null })],
-  ['prototypes', '{"__proto__":{"email":"a@example.com"},"constructor":{"prototype":{}},"email":"a@example.com"}'],
+  ['prototype keys', '{"__proto__":{"email":"a@example.com"},"constructor":{"prototype":{}},"email":"a@example.com"}'],
   ['deep nesting', `${'{"a":'.repeat(2000)}1${'}'.repeat(2000)}`],
   [
     'NUL characters',
@@ -50,7 +50,7 @@ const BODIES: [string, string][] = [
   ['lone surrogates', '{"email":"a@example.com","name":"\\ud800","password":"\\udfff longer","token":"\\ud800"}'],
 ];
 
-describe('the sign-in routes, met with malice', () => {
+describe('hostile requests to the auth routes', () => {
   let t: TestApp;
   let person: SignedInPerson;
   let token: string;
@@ -67,7 +67,7 @@ describe('the sign-in routes, met with malice', () => {
   });
   afterAll(() => t.close());
 
-  /** Every answer is a success, a redirect, or a problem that says whose fault it is; never ours. */
+  /** Expects a success, a redirect or a client error as a problem, never a server error. */
   const expectSound = (what: string, { status, type, body }: { status: number; type: string; body: string }) => {
     expect(`${what}: ${status}`).toMatch(/: [234]\d\d$/);
     if (status < 400) return;
@@ -75,7 +75,7 @@ describe('the sign-in routes, met with malice', () => {
     expect(JSON.parse(body)).toMatchObject({ status, code: expect.stringMatching(/^[a-z_]+$/), requestId: expect.stringMatching(/./) });
   };
 
-  /** As a socket sends it: supertest and fetch would tidy up what is meant to be untidy. */
+  /** Sends a request over a plain socket, because supertest and fetch would normalize it. */
   const send = (
     method: string,
     path: string,
@@ -100,12 +100,12 @@ describe('the sign-in routes, met with malice', () => {
       request.end(body);
     });
 
-  it.each(BODIES)('answers a body of %s with a problem', async (name, body) => {
+  it.each(BODIES)('with a body of %s get a problem', async (name, body) => {
     for (const path of ROUTES.POST) {
       if (path === 'sign-out') continue;
       const answer = await send('POST', `/v1/auth/${path}`, { 'content-type': 'application/json', authorization: `Bearer ${token}` }, body);
       expectSound(`${path} ${body.slice(0, 40)}`, answer);
-      // Two names that class-transformer drops before anybody sees them; the rest is sound.
+      // class-transformer drops the two prototype keys, and the rest is valid.
       if (name !== 'prototypes') expect(answer.status).toBeGreaterThanOrEqual(400);
     }
   });
@@ -118,7 +118,7 @@ describe('the sign-in routes, met with malice', () => {
     'application/xml',
     'nonsense',
     ';;;',
-  ])('refuses a body of the media type %s', async (type) => {
+  ])('with the media type %s are rejected', async (type) => {
     for (const path of ROUTES.POST) {
       const answer = await send('POST', `/v1/auth/${path}`, { 'content-type': type }, 'email=a%40example.com');
       expectSound(path, answer);
@@ -151,7 +151,7 @@ describe('the sign-in routes, met with malice', () => {
     ['referer', 'http://['],
     ['sec-fetch-site', 'cross-site'],
     ['host', 'evil.example'],
-  ])('answers the odd header %s (%#) with a problem', async (name, value) => {
+  ])('with the invalid header %s (%#) get a problem', async (name, value) => {
     for (const method of ['POST', 'GET'] as const)
       for (const path of ROUTES[method]) {
         const body =
@@ -189,7 +189,7 @@ describe('the sign-in routes, met with malice', () => {
     '?callbackURL=a&callbackURL=b',
     '?__proto__=x&constructor=y',
     '?unknown=field',
-  ])('answers an odd query (%#) with a redirect home or a problem', async (query) => {
+  ])('with an invalid query (%#) get a redirect or a problem', async (query) => {
     for (const path of ROUTES.GET) expectSound(`${path}${query}`, await send('GET', `/v1/auth/${path}${query}`, {}));
   });
 
@@ -202,7 +202,7 @@ describe('the sign-in routes, met with malice', () => {
     'callback/%2e%2e',
     'callback/__proto__',
     'callback/constructor',
-  ])('answers an odd path (%#) with a problem or a redirect', async (path) => {
+  ])('with an invalid path (%#) get a problem or a redirect', async (path) => {
     expectSound(path, await send('GET', `/v1/auth/${path}?callbackURL=/ok&state=x&code=y`, {}));
   });
 
@@ -226,7 +226,7 @@ describe('the sign-in routes, met with malice', () => {
     'ok',
     'reference',
     'forget-password',
-  ])('does not expose %s of Better Auth', async (path) => {
+  ])('cannot reach %s of Better Auth', async (path) => {
     for (const method of ['GET', 'POST'])
       for (const variant of [path, `${path}/`, `sign-in/../${path}`, `.//${path}`]) {
         const answer = await send(
@@ -239,7 +239,7 @@ describe('the sign-in routes, met with malice', () => {
       }
   });
 
-  it('takes a path with a slash at the end for the same route, with the same rules', async () => {
+  it('with a trailing slash use the same route with the same rules', async () => {
     const body = JSON.stringify({ email: 'a@example.com', password: PASSWORD });
     for (const path of ['sign-in/email', 'sign-in/email/']) {
       const answer = await send('POST', `/v1/auth/${path}`, { 'content-type': 'application/json' }, body);
@@ -260,7 +260,7 @@ describe('the sign-in routes, met with malice', () => {
     'http://localhost:3000.evil.example',
     'http://localhost:3001',
     'blob:http://localhost:3000/x',
-  ])('redirects nobody to %s', async (target) => {
+  ])('are not redirected to %s', async (target) => {
     const { auth, email } = person;
     const bodies: [string, Record<string, unknown>][] = [
       ['sign-up/email', { name: 'N', email: `x${Math.random()}@example.com`, password: PASSWORD, callbackURL: target }],
@@ -285,7 +285,7 @@ describe('the sign-in routes, met with malice', () => {
     }
   });
 
-  it('leaves nothing in the outbox that nobody can do', async () => {
+  it('leave no failing entry in the outbox', async () => {
     const waiting = () => t.db.rows('SELECT kind, attempts, last_error FROM outbox WHERE done_at IS NULL');
     await until(
       async () => (await waiting()).length === 0,

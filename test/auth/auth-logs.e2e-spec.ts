@@ -13,8 +13,8 @@ import { until } from '../support/until.js';
 
 const PASSWORD = 'a password for the log';
 
-/** What the process wrote, as an operator collects it: nothing of the test runner stands in between. */
-describe('the log of signing in', () => {
+/** Reads the output of a real process, without the test runner in between. */
+describe('the log of authentication', () => {
   let db: TestDatabase;
   let child: ChildProcess;
   let http: ReturnType<typeof supertest>;
@@ -43,14 +43,14 @@ describe('the log of signing in', () => {
     );
   }, 90_000);
   afterAll(async () => {
-    // How it stops is not the matter here.
+    // This test is not about the shutdown.
     child.kill('SIGKILL');
     if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
     await db.drop();
     rmSync(directory, { recursive: true, force: true });
   });
 
-  it('carries no address, password, hash or token, whatever goes wrong', async () => {
+  it('contains no address, password, hash or token, whatever fails', async () => {
     const person = await signUp({ http }, { email: 'logged-person@example.com', password: PASSWORD });
     const [account] = await db.rows<{ password: string }>('SELECT password FROM accounts WHERE user_id = $1', [person.id]);
     const sessionHash = (await db.rows<{ token: string }>('SELECT token FROM sessions WHERE user_id = $1', [person.id]))[0]!.token;
@@ -68,7 +68,7 @@ describe('the log of signing in', () => {
     await http.get('/V1/AUTH/Reset-Password/secret-in-a-path?callbackURL=/x').expect(302);
     await http.post('/v1/auth/request-password-reset').send({ email }).expect(200);
 
-    // Statements that fail with everything in their parameters: our bug, as far as anybody can tell.
+    // Statements that fail with personal data in their parameters.
     await db.rows('ALTER TABLE accounts RENAME COLUMN password TO lost');
     const change = { currentPassword: PASSWORD, newPassword: 'a new password for the log' };
     const failed = [
@@ -84,7 +84,7 @@ describe('the log of signing in', () => {
     failed.push(await http.get('/v1/users/me').set(person.auth), await http.post('/v1/auth/sign-out').set(person.auth));
     for (const { status, body } of failed) expect([status, body.code]).toEqual([500, 'internal_error']);
     await until(async () => failed.every(({ headers }) => written.includes(headers['x-request-id']!)));
-    // Without SMTP_URL the mails fail, which the log tells too.
+    // Without SMTP_URL the mails fail, which is logged too.
     await until(async () => written.includes('SMTP_URL is not set'));
 
     expect(written).toContain('Failed query');

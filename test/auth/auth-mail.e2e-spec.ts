@@ -20,7 +20,7 @@ const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
 const tokenIn = (mail: ReceivedMail) => /^[\w-]{20,}$/m.exec(mail.text)![0];
 const statuses = (answers: Answer[]) => answers.map(({ status }) => status).sort();
 
-describe('signing in, by mail', () => {
+describe('authentication by mail', () => {
   let t: TestApp;
   let mail: Awaited<ReturnType<typeof startMailServer>>;
   beforeAll(async () => {
@@ -63,7 +63,7 @@ describe('signing in, by mail', () => {
     );
 
   describe('verification', () => {
-    it('is asked for at sign-up, by a link that proves the address', async () => {
+    it('is requested at sign-up, by a link that verifies the address', async () => {
       const person = await signUp(t);
       const link = linkIn(await mail.next(person.email, VERIFY));
       expect(link.origin).toBe('http://localhost:3000');
@@ -75,7 +75,7 @@ describe('signing in, by mail', () => {
       await open(link, person.auth).expect(200);
     });
 
-    it('leads on to the page that sign-up named', async () => {
+    it('redirects to the page that sign-up named', async () => {
       const email = newEmail();
       const { body } = await t.http
         .post('/v1/auth/sign-up/email')
@@ -86,7 +86,7 @@ describe('signing in, by mail', () => {
       expect(answer.headers['set-cookie']).toBeUndefined();
     });
 
-    it('is sent again on request, also to a page of one’s own', async () => {
+    it('is sent again on request, with a page of the caller', async () => {
       const person = await signUp(t);
       await mail.next(person.email, VERIFY);
       await t.http
@@ -99,16 +99,16 @@ describe('signing in, by mail', () => {
       expect((await me(person.auth)).body.emailVerified).toBe(true);
     });
 
-    it('is not sent to those who proved their address, nor to strangers, and the answer is the same', async () => {
+    it('is not sent for verified or unknown addresses, with the same response', async () => {
       const person = await provenPerson();
-      const stranger = newEmail();
-      for (const email of [person.email, stranger])
+      const unknownEmail = newEmail();
+      for (const email of [person.email, unknownEmail])
         await t.http.post('/v1/auth/send-verification-email').send({ email }).expect(200, { status: true });
       await outboxIsEmpty();
-      expect(mail.mails.filter(({ to }) => [person.email, stranger].includes(to))).toEqual([]);
+      expect(mail.mails.filter(({ to }) => [person.email, unknownEmail].includes(to))).toEqual([]);
     });
 
-    it('refuses a link that was changed, is expired, or is for another user of the address', async () => {
+    it('rejects a link that was changed, has expired, or is for another user with the address', async () => {
       const person = await signUp(t);
       const link = linkIn(await mail.next(person.email, VERIFY));
       const token = link.searchParams.get('token')!;
@@ -144,7 +144,7 @@ describe('signing in, by mail', () => {
       await signIn(t, person, NEW_PASSWORD);
     });
 
-    it('leads to a page of one’s own with the token', async () => {
+    it('redirects to the caller’s page with the token', async () => {
       const person = await signUp(t);
       await requestReset(person.email, `${TRUSTED}/choose?lang=de`).expect(200, { status: true });
       const received = await mail.next(person.email, RESET);
@@ -157,7 +157,7 @@ describe('signing in, by mail', () => {
       expect(spent.headers['location']).toContain('error=INVALID_TOKEN');
     });
 
-    it('refuses to lead to a page that we do not trust, before anything is sent', async () => {
+    it('refuses an untrusted page before it sends a mail', async () => {
       const person = await signUp(t);
       const { body } = await requestReset(person.email, 'https://evil.example/choose').expect(403);
       expect(body.code).toBe('untrusted_redirect');
@@ -165,18 +165,18 @@ describe('signing in, by mail', () => {
       expect(mail.mails.filter(({ to, subject }) => to === person.email && RESET.test(subject))).toEqual([]);
     });
 
-    it('answers a stranger the same and sends nothing', async () => {
+    it('returns the same response for an unknown address, and sends nothing', async () => {
       const person = await signUp(t);
       const known = await requestReset(person.email).expect(200);
-      const stranger = newEmail();
-      const unknown = await requestReset(stranger).expect(200);
+      const unknownEmail = newEmail();
+      const unknown = await requestReset(unknownEmail).expect(200);
       expect(unknown.text).toBe(known.text);
       await mail.next(person.email, RESET);
       await outboxIsEmpty();
-      expect(mail.mails.filter(({ to }) => to === stranger)).toEqual([]);
+      expect(mail.mails.filter(({ to }) => to === unknownEmail)).toEqual([]);
     });
 
-    it('takes its token once, also when twenty come at once', async () => {
+    it('accepts its token once, also in twenty concurrent requests', async () => {
       const person = await signUp(t);
       const token = await resetTokenOf(person.email);
       const answers: Answer[] = await Promise.all(Array.from({ length: 20 }, (_, index) => reset(token, `password number ${index}`)));
@@ -186,7 +186,7 @@ describe('signing in, by mail', () => {
       expect((await reset(token).expect(400)).body.code).toBe('invalid_token');
     });
 
-    it('lets one of three links be used when all are used at once, also by a person without a password', async () => {
+    it('accepts one of three links in concurrent requests, also for a user without a password', async () => {
       const person = await provenPerson();
       await t.db.rows(
         `UPDATE accounts SET provider = 'google', provider_account_id = 'g-' || user_id, password = NULL WHERE user_id = $1`,
@@ -200,7 +200,7 @@ describe('signing in, by mail', () => {
       expect(await providersOf(person.id)).toEqual(['credential', 'google']);
     });
 
-    it('refuses a token that has expired, and an unknown one', async () => {
+    it('rejects an expired token and an unknown one', async () => {
       const person = await signUp(t);
       const token = await resetTokenOf(person.email);
       await t.db.rows(`UPDATE verifications SET expires_at = now() - interval '1 second' WHERE value = $1`, [person.id]);
@@ -209,7 +209,7 @@ describe('signing in, by mail', () => {
       await signIn(t, person);
     });
 
-    it('lasts an hour', async () => {
+    it('is valid for an hour', async () => {
       const person = await signUp(t);
       await resetTokenOf(person.email);
       const [row] = await t.db.rows<{ seconds: number }>(
@@ -219,14 +219,14 @@ describe('signing in, by mail', () => {
       expect(Math.round(row!.seconds)).toBe(3600);
     });
 
-    it('never leaves a session that the old password opened meanwhile', async () => {
+    it('leaves no session that was opened with the old password meanwhile', async () => {
       const person = await signUp(t);
       let password = PASSWORD;
       let refused = 0;
       for (let round = 0; round < 7; round += 1) {
         const token = await resetTokenOf(person.email);
         const next = `password of round ${round}`;
-        // The hashes are computed two at a time: the reset's place in the queue moves from round to round.
+        // Passwords are hashed two at a time, so the reset has another place in the queue in each round.
         const attempts: Promise<Answer>[] = [];
         let done: Promise<Answer> | undefined;
         for (let place = 0; place < 7; place += 1) {
@@ -245,7 +245,7 @@ describe('signing in, by mail', () => {
       expect(refused).toBeGreaterThan(0);
     });
 
-    it('and a change from the old password that is under way exclude each other', async () => {
+    it('and a concurrent change of password exclude each other', async () => {
       const person = await signUp(t);
       let password = PASSWORD;
       for (let round = 0; round < 6; round += 1) {
@@ -259,7 +259,7 @@ describe('signing in, by mail', () => {
         const [changed, done] = round % 2 === 0 ? answers : answers.toReversed();
         expect([changed!.status, done!.status].filter((status) => status === 200)).toEqual([200]);
         if (changed!.status === 200) {
-          // The change ended the older link. A new one throws the intruder out.
+          // The change invalidated the older link. A new link ends the intruder's session.
           expect(done!.body.code).toBe('invalid_token');
           await reset(await resetTokenOf(person.email), next).expect(200);
           await me(bearer(changed!.body.token!)).expect(401);
@@ -271,7 +271,7 @@ describe('signing in, by mail', () => {
       await signIn(t, person, password);
     });
 
-    it('throws out whoever signed up with my address and never proved it', async () => {
+    it('ends the access of a user who signed up with the address and never verified it', async () => {
       const squatter = await signUp(t);
       await linkGithub(squatter.id);
       const trap = newEmail();
@@ -287,14 +287,14 @@ describe('signing in, by mail', () => {
       expect(body).toMatchObject({ email: squatter.email, emailVerified: true });
     });
 
-    it('leaves the linked accounts of a person who had proved the address', async () => {
+    it('keeps the linked accounts of a user who had verified the address', async () => {
       const person = await provenPerson();
       await linkGithub(person.id);
       await reset(await resetTokenOf(person.email)).expect(200);
       expect(await providersOf(person.id)).toEqual(['credential', 'github']);
     });
 
-    it('does not let a suspended person in', async () => {
+    it('does not unlock a suspended user', async () => {
       const person = await signUp(t);
       await t.db.rows('UPDATE users SET suspended_at = now() WHERE id = $1', [person.id]);
       await reset(await resetTokenOf(person.email)).expect(200);
@@ -302,7 +302,7 @@ describe('signing in, by mail', () => {
       expect(body.code).toBe('user_suspended');
     });
 
-    it('leaves a user of Clerk to Clerk', async () => {
+    it('is not available to a Clerk user', async () => {
       const email = newEmail();
       await t.db.rows(
         `INSERT INTO users (id, clerk_user_id, email, email_verified, name) VALUES (gen_random_uuid(), 'user_reset', $1, true, 'C')`,
@@ -321,7 +321,7 @@ describe('signing in, by mail', () => {
         .set(headers)
         .send({ currentPassword: PASSWORD, ...body });
 
-    it('happens when the link in the mail to the new address is followed, and the old address is told', async () => {
+    it('takes effect when the link to the new address is followed, and the old address gets a mail', async () => {
       const person = await provenPerson();
       const other = await signIn(t, person);
       const email = newEmail();
@@ -338,7 +338,7 @@ describe('signing in, by mail', () => {
       await signUp(t, { email: person.email });
     });
 
-    it('leads on to the page that the request named', async () => {
+    it('redirects to the page that the request named', async () => {
       const person = await signUp(t);
       const email = newEmail();
       await change(person.auth, { newEmail: email, callbackURL: `${TRUSTED}/settings` }).expect(200);
@@ -346,7 +346,7 @@ describe('signing in, by mail', () => {
       expect(headers['location']).toBe(`${TRUSTED}/settings`);
     });
 
-    it('needs the password of a user who has one', async () => {
+    it('requires the password of a user who has one', async () => {
       const person = await signUp(t);
       const email = newEmail();
       for (const currentPassword of ['wrong one', undefined, '']) {
@@ -358,14 +358,14 @@ describe('signing in, by mail', () => {
       await mail.next(email, CHANGE);
     });
 
-    it('is for those who are signed in, by cookie from trusted origins only', async () => {
+    it('requires a session, by cookie from trusted origins only', async () => {
       const person = await signUp(t);
       await change({}, { newEmail: newEmail() }).expect(401);
       expect((await change({ cookie: person.cookie }, { newEmail: newEmail() }).expect(403)).body.code).toBe('untrusted_origin');
       await change({ cookie: person.cookie, origin: TRUSTED }, { newEmail: newEmail() }).expect(200);
     });
 
-    it('answers the same for an address that is taken, and sends nothing there', async () => {
+    it('returns the same response for a taken address, and sends nothing there', async () => {
       const [person, holder] = [await signUp(t), await provenPerson()];
       const free = await change(person.auth, { newEmail: newEmail() }).expect(200);
       const taken = await change(person.auth, { newEmail: holder.email }).expect(200);
@@ -374,7 +374,7 @@ describe('signing in, by mail', () => {
       expect(mail.mails.filter(({ to }) => to === holder.email)).toEqual([]);
     });
 
-    it('does not take an address that somebody proved after the link was sent', async () => {
+    it('is refused when another user verified the address after the link was sent', async () => {
       const person = await signUp(t);
       const email = newEmail();
       await change(person.auth, { newEmail: email }).expect(200);
@@ -386,7 +386,7 @@ describe('signing in, by mail', () => {
       await me(holder.auth).expect(200);
     });
 
-    it('takes the address, and every way in, from somebody who never proved it', async () => {
+    it('takes over the address and all access of a user who never verified it', async () => {
       const [person, squatter] = [await provenPerson(), await signUp(t)];
       await linkGithub(squatter.id);
       const pending = await resetTokenOf(squatter.email);
@@ -401,7 +401,7 @@ describe('signing in, by mail', () => {
       expect((await me(person.auth)).body.email).toBe(squatter.email);
     });
 
-    it('makes resets worthless that were sent to the old address', async () => {
+    it('invalidates resets that were sent to the old address', async () => {
       const person = await provenPerson();
       const token = await resetTokenOf(person.email);
       const email = newEmail();
@@ -410,7 +410,7 @@ describe('signing in, by mail', () => {
       expect((await reset(token).expect(400)).body.code).toBe('invalid_token');
     });
 
-    it('takes its link once, also when twenty open it at once', async () => {
+    it('accepts its link once, also in twenty concurrent requests', async () => {
       const person = await signUp(t);
       const email = newEmail();
       await change(person.auth, { newEmail: email }).expect(200);
@@ -420,7 +420,7 @@ describe('signing in, by mail', () => {
       for (const { status, body } of answers) if (status === 400) expect(body.code).toBe('invalid_token');
     });
 
-    it('refuses a link that has expired', async () => {
+    it('rejects an expired link', async () => {
       const person = await signUp(t);
       const email = newEmail();
       await change(person.auth, { newEmail: email }).expect(200);
@@ -430,7 +430,7 @@ describe('signing in, by mail', () => {
     });
 
     it.each(['reset', 'change of password', 'end of its session', 'end of all other sessions', 'sign-out'])(
-      'does not outlive what throws an intruder out: %s',
+      'is invalidated by what ends an intruder’s session: %s',
       async (how) => {
         const person = await provenPerson();
         const intruder = await signIn(t, person);
@@ -456,7 +456,7 @@ describe('signing in, by mail', () => {
       },
     );
 
-    it('ends in a sound state when a reset and the link come at once', async () => {
+    it('ends in a consistent state when a reset and the link are used concurrently', async () => {
       const person = await provenPerson();
       let email = person.email;
       let password = PASSWORD;
@@ -469,7 +469,7 @@ describe('signing in, by mail', () => {
         const [moved, done]: Answer[] = await Promise.all([open(link, session.auth), reset(token, `password of round ${round}`)]);
         expect([200, 400]).toContain(moved!.status);
         expect([200, 400]).toContain(done!.status);
-        // One of them came second, and found that the first had made it worthless.
+        // The second request found that the first one had invalidated it.
         expect([moved!.status, done!.status]).toContain(200);
         if (done!.status === 200) {
           password = `password of round ${round}`;
@@ -495,7 +495,7 @@ describe('signing in, by mail', () => {
   });
 });
 
-describe('a mail server that is away', () => {
+describe('an unavailable mail server', () => {
   it('delays a mail and loses none', async () => {
     const before = await startMailServer();
     const port = Number(new URL(before.url).port);

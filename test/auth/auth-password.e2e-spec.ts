@@ -24,7 +24,7 @@ describe('signing in with a password', () => {
   const me = (headers: Record<string, string>) => t.http.get('/v1/users/me').set(headers);
 
   describe('sign-up', () => {
-    it('makes a user with the address in lower case who has proved nothing yet', async () => {
+    it('creates a user with the address in lower case and unverified', async () => {
       const { body } = await t.http
         .post('/v1/auth/sign-up/email')
         .send({ name: '  Ada ', email: ' Ada.Lovelace@Example.COM ', password: PASSWORD })
@@ -33,7 +33,7 @@ describe('signing in with a password', () => {
       expect(Object.keys(body.user).sort()).toEqual(['createdAt', 'email', 'emailVerified', 'id', 'image', 'name', 'updatedAt']);
     });
 
-    it('signs in at once: by the header, by the body, and by the cookie', async () => {
+    it('signs in at once, with a token in the header and the body, and with a cookie', async () => {
       const answer = await t.http.post('/v1/auth/sign-up/email').send({ name: 'Bea', email: 'bea@example.com', password: PASSWORD });
       const header = answer.headers['set-auth-token']!;
       expect(answer.body.token).toBe(header);
@@ -42,7 +42,7 @@ describe('signing in with a password', () => {
       await me({ cookie: cookieOf(answer).split(';', 1)[0]! }).expect(200);
     });
 
-    it('keeps the cookie from scripts and from other sites', async () => {
+    it('protects the cookie from scripts and other sites', async () => {
       const answer = await t.http.post('/v1/auth/sign-up/email').send({ name: 'C', email: 'cookie@example.com', password: PASSWORD });
       expect(cookieOf(answer)).toMatch(/; Max-Age=604800/i);
       expect(cookieOf(answer)).toMatch(/; Path=\//i);
@@ -51,7 +51,7 @@ describe('signing in with a password', () => {
       expect(cookieOf(answer)).not.toMatch(/; Secure/i);
     });
 
-    it('keeps our headers readable for browsers of trusted origins', async () => {
+    it('exposes our headers to browsers on trusted origins', async () => {
       const { headers } = await t.http
         .post('/v1/auth/sign-up/email')
         .set('origin', TRUSTED)
@@ -61,7 +61,7 @@ describe('signing in with a password', () => {
       expect(headers['x-request-id']).toBeDefined();
     });
 
-    it('refuses the bare token that nobody signed', async () => {
+    it('rejects a token without its signature', async () => {
       const person = await signUp(t);
       const bare = person.token.split('.')[0]!;
       await me(bearer(bare)).expect(401);
@@ -69,7 +69,7 @@ describe('signing in with a password', () => {
       await me(bearer(`${bare}.${Buffer.alloc(32).toString('base64')}`)).expect(401);
     });
 
-    it('refuses an email that is taken, in any case of letters', async () => {
+    it('rejects an email that is taken, in any case', async () => {
       const person = await signUp(t);
       const { body } = await t.http
         .post('/v1/auth/sign-up/email')
@@ -78,7 +78,7 @@ describe('signing in with a password', () => {
       expect(body.code).toBe('email_taken');
     });
 
-    it('makes one user when twenty sign up with one email at once', async () => {
+    it('creates one user for twenty concurrent sign-ups with one email', async () => {
       const answers = await times(20, (index) =>
         t.http.post('/v1/auth/sign-up/email').send({ name: `Racer ${index}`, email: 'racer@example.com', password: PASSWORD }),
       );
@@ -90,14 +90,14 @@ describe('signing in with a password', () => {
       expect(rows).toHaveLength(1);
     });
 
-    it('names every field that is wrong', async () => {
+    it('names every invalid field', async () => {
       const { body } = await t.http.post('/v1/auth/sign-up/email').send({ email: 'no address', password: 'short' }).expect(400);
       expect(body.code).toBe('invalid_request');
       expect(new Set(body.errors.map(({ path }: { path: string }) => path))).toEqual(new Set(['body.name', 'body.email', 'body.password']));
     });
 
     it.each(['ünï@example.com', 'ada@bücher.de', 'a!b@example.com', '"ada lovelace"@example.com'])(
-      'names the email when the mail would not reach it: %s',
+      'names the email when a mail cannot be delivered to it: %s',
       async (email) => {
         for (const [path, body] of [
           ['sign-up/email', { name: 'N', email, password: PASSWORD }],
@@ -116,7 +116,7 @@ describe('signing in with a password', () => {
       ['emailVerified', true],
       ['id', '01980a3e-7c1d-7f6a-b1c2-3d4e5f607182'],
       ['suspendedAt', null],
-    ])('refuses the field %s, which is not for callers to set', async (field, value) => {
+    ])('rejects the field %s, which callers must not set', async (field, value) => {
       const { body } = await t.http
         .post('/v1/auth/sign-up/email')
         .send({ name: 'E', email: 'evil@example.com', password: PASSWORD, [field]: value })
@@ -124,7 +124,7 @@ describe('signing in with a password', () => {
       expect(body.errors).toEqual([expect.objectContaining({ path: `body.${field}` })]);
     });
 
-    it('keeps passwords as argon2id with the parameters of OWASP', async () => {
+    it('stores passwords as argon2id with the parameters that OWASP recommends', async () => {
       const person = await signUp(t);
       const [account] = await t.db.rows<{ password: string }>('SELECT password FROM accounts WHERE user_id = $1', [person.id]);
       expect(account!.password).toMatch(/^\$argon2id\$v=19\$m=19456,t=2,p=1\$[\w+/]{22}\$[\w+/]{43}$/);
@@ -141,12 +141,12 @@ describe('signing in with a password', () => {
       await me(person.auth).expect(200);
     });
 
-    it('takes the same password however a keyboard composes it', async () => {
+    it('accepts a password in any Unicode composition', async () => {
       const person = await signUp(t, { password: 'crème brûlée'.normalize('NFD') });
       await signIn(t, person, 'crème brûlée'.normalize('NFC'));
     });
 
-    it('answers an unknown email as it answers a wrong password, for the same work', async () => {
+    it('answers an unknown email like a wrong password, with the same amount of hashing', async () => {
       const person = await signUp(t);
       const work = countHashes(t);
       const attempt = (email: string) => t.http.post('/v1/auth/sign-in/email').send({ email, password: 'not the password' }).expect(401);
@@ -161,7 +161,7 @@ describe('signing in with a password', () => {
       expect([spentOnWrong, spentOnUnknown]).toEqual([1, 1]);
     });
 
-    it('answers the same, for the same work, when there is a user without a password', async () => {
+    it('answers a user without a password in the same way, with the same amount of hashing', async () => {
       const person = await signUp(t);
       await t.db.rows(`UPDATE accounts SET provider = 'google', password = NULL WHERE user_id = $1`, [person.id]);
       const work = countHashes(t);
@@ -170,7 +170,7 @@ describe('signing in with a password', () => {
       expect(work()).toBe(1);
     });
 
-    it('does not prolong a session that is not to be remembered, and leaves no lasting cookie', async () => {
+    it('sets a session cookie, and does not extend the session, without rememberMe', async () => {
       const person = await signUp(t);
       const answer = await t.http
         .post('/v1/auth/sign-in/email')
@@ -202,7 +202,7 @@ describe('signing in with a password', () => {
       };
     };
 
-    it('refuses a suspended user who knows the password, and tells nobody else', async () => {
+    it('rejects a suspended user with the right password, and reveals nothing without it', async () => {
       const person = await signUp(t);
       await t.db.rows('UPDATE users SET suspended_at = now() WHERE id = $1', [person.id]);
       const right = await t.http.post('/v1/auth/sign-in/email').send({ email: person.email, password: PASSWORD }).expect(403);
@@ -212,7 +212,7 @@ describe('signing in with a password', () => {
       expect(right.headers['set-cookie']).toBeUndefined();
     });
 
-    it('sends the browser on only to trusted origins', async () => {
+    it('redirects the browser to trusted origins only', async () => {
       const person = await signUp(t);
       const trying = (callbackURL: string) =>
         t.http.post('/v1/auth/sign-in/email').send({ email: person.email, password: PASSWORD, callbackURL });
@@ -230,7 +230,7 @@ describe('signing in with a password', () => {
       }
     });
 
-    it('returns an address as browsers read it, for clients that read a backslash in another way', async () => {
+    it('returns a normalized URL, because clients may interpret a backslash differently', async () => {
       const { email } = await signUp(t);
       const { body, headers } = await t.http
         .post('/v1/auth/sign-in/email')
@@ -240,7 +240,7 @@ describe('signing in with a password', () => {
       expect(headers['location'] ?? body.url).toBe(`${TRUSTED}/@evil.example`);
     });
 
-    it('refuses a page of another origin that has the cookie sent along', async () => {
+    it('rejects a request from another origin that carries the cookie', async () => {
       const person = await signUp(t);
       const trying = (origin?: string) =>
         t.http
@@ -254,7 +254,7 @@ describe('signing in with a password', () => {
   });
 
   describe('sign-out', () => {
-    it('ends the session of the bearer', async () => {
+    it('ends the session of the bearer token', async () => {
       const person = await signUp(t);
       const other = await signIn(t, person);
       const { body } = await t.http.post('/v1/auth/sign-out').set(person.auth).expect(200);
@@ -263,7 +263,7 @@ describe('signing in with a password', () => {
       await me(other.auth).expect(200);
     });
 
-    it('ends the session of the cookie and takes the cookie away', async () => {
+    it('ends the session of the cookie, and removes the cookie', async () => {
       const person = await signUp(t);
       const answer = await t.http.post('/v1/auth/sign-out').set({ cookie: person.cookie, origin: ORIGIN }).expect(200);
       expect(cookieOf(answer)).toMatch(/=; Max-Age=0/i);
@@ -271,14 +271,14 @@ describe('signing in with a password', () => {
       await me(person.auth).expect(401);
     });
 
-    it('does not let a page of another origin sign people out', async () => {
+    it('rejects a sign-out from another origin', async () => {
       const person = await signUp(t);
       const { body } = await t.http.post('/v1/auth/sign-out').set({ cookie: person.cookie, origin: 'https://evil.example' }).expect(403);
       expect(body.code).toBe('untrusted_origin');
       await me(person.auth).expect(200);
     });
 
-    it('never falls through from a wrong header to the cookie', async () => {
+    it('does not use the cookie when the header is invalid', async () => {
       const person = await signUp(t);
       await t.http
         .post('/v1/auth/sign-out')
@@ -287,7 +287,7 @@ describe('signing in with a password', () => {
       await me(person.auth).expect(200);
     });
 
-    it('works with a token that is no longer good, and with none', async () => {
+    it('succeeds with an expired token, and without any', async () => {
       const person = await signUp(t);
       await t.http.post('/v1/auth/sign-out').set(person.auth).expect(200);
       await t.http.post('/v1/auth/sign-out').set(person.auth).expect(200);
@@ -322,7 +322,7 @@ describe('signing in with a password', () => {
       await change({ cookie: person.cookie, origin: TRUSTED }, body).expect(200);
     });
 
-    it('acts for the header when cookie and header are of two people', async () => {
+    it('acts for the user of the header when the cookie belongs to another user', async () => {
       const [ada, bob] = [await signUp(t), await signUp(t)];
       const { body } = await change(
         { ...ada.auth, cookie: bob.cookie, origin: ORIGIN },
@@ -333,32 +333,32 @@ describe('signing in with a password', () => {
       await me(ada.auth).expect(401);
     });
 
-    it('needs the current password', async () => {
+    it('requires the current password', async () => {
       const person = await signUp(t);
       const { body } = await change(person.auth, { currentPassword: 'wrong one', newPassword: 'an even better horse' }).expect(400);
       expect(body.code).toBe('wrong_password');
       await me(person.auth).expect(200);
     });
 
-    it('needs a new password that is long enough', async () => {
+    it('requires a new password that is long enough', async () => {
       const person = await signUp(t);
       const { body } = await change(person.auth, { currentPassword: PASSWORD, newPassword: 'short' }).expect(400);
       expect(body.errors).toEqual([expect.objectContaining({ path: 'body.newPassword' })]);
     });
 
-    it('is for those who are signed in', async () => {
+    it('requires a session', async () => {
       const { body } = await change({}, { currentPassword: PASSWORD, newPassword: 'an even better horse' }).expect(401);
       expect(body.code).toBe('signed_out');
     });
 
-    it('tells a user without a password to set one by mail', async () => {
+    it('refers a user without a password to the reset by mail', async () => {
       const person = await signUp(t);
       await t.db.rows(`UPDATE accounts SET provider = 'google', password = NULL WHERE user_id = $1`, [person.id]);
       const { body } = await change(person.auth, { currentPassword: PASSWORD, newPassword: 'an even better horse' }).expect(400);
       expect(body.code).toBe('no_password');
     });
 
-    it('lets one of many changes with the same current password win, and only its session live', async () => {
+    it('succeeds for one of several concurrent changes, and only its session stays', async () => {
       const person = await signUp(t);
       const sessions = await Promise.all(Array.from({ length: 5 }, () => signIn(t, person)));
       const answers = await Promise.all(
@@ -372,7 +372,7 @@ describe('signing in with a password', () => {
       for (const { auth } of sessions) await me(auth).expect(401);
     });
 
-    it('never leaves a session that the old password opened meanwhile', async () => {
+    it('leaves no session that was opened with the old password meanwhile', async () => {
       const person = await signUp(t);
       let current = person;
       let password = PASSWORD;
@@ -411,8 +411,8 @@ describe('signing in with a password', () => {
   });
 });
 
-describe('short-lived sessions', () => {
-  it('end a session that is not to be remembered with the absolute limit too', async () => {
+describe('configured session cookies and lifetimes', () => {
+  it('end a session without rememberMe at the absolute limit too', async () => {
     const t = await startTestApp({ SESSION_IDLE_SECONDS: '600', SESSION_ABSOLUTE_SECONDS: '3600' });
     try {
       const { body } = await t.http
@@ -426,7 +426,7 @@ describe('short-lived sessions', () => {
     }
   });
 
-  it('mark the cookie as secure where the API is reached by https', async () => {
+  it('mark the cookie as secure when the public URL is https', async () => {
     const t = await startTestApp({ PUBLIC_URL: 'https://api.example.com' });
     try {
       const answer = await t.http
@@ -443,7 +443,7 @@ describe('short-lived sessions', () => {
   });
 });
 
-/** Counts the hashes that the application computes from now on. */
+/** Counts the password hashes that the application computes from now on. */
 function countHashes(t: TestApp): () => number {
   const passwords = t.app.get(Passwords, { strict: false });
   let count = 0;

@@ -3,10 +3,10 @@ import { readOperations } from '../support/api.js';
 import { startTestApp, type TestApp } from '../support/app.js';
 import { type SignedInPerson, signUp } from '../support/people.js';
 
-/** Routes of Better Auth that we do not serve: some list sessions, hand out provider tokens or change a user. */
+/** Better Auth routes that we do not serve, because they list sessions, return provider tokens or change a user. */
 const HIDDEN = ['list-sessions', 'get-session', 'list-accounts', 'account-info', 'delete-user/callback', 'ok', 'error'];
 
-/** Every way we know to write "go up one folder" so that some URL parser resolves it. */
+/** Every known spelling of "one folder up" that some URL parser resolves. */
 const UP = [
   '..\\',
   '..%5c',
@@ -32,7 +32,7 @@ const UP = [
 describe('the paths that reach Better Auth', () => {
   let t: TestApp;
   let person: SignedInPerson;
-  /** The routes below /v1/auth that take a part of their path from the caller, without that part. */
+  /** The routes below /v1/auth with a path parameter, without that parameter. */
   let withParameter: string[];
   beforeAll(async () => {
     t = await startTestApp({ GOOGLE_CLIENT_ID: 'id', GOOGLE_CLIENT_SECRET: 'secret', TRUSTED_ORIGINS: 'https://app.example.com' });
@@ -44,7 +44,7 @@ describe('the paths that reach Better Auth', () => {
   });
   afterAll(() => t.close());
 
-  /** Sends a path as it is: fetch and supertest would resolve it first. */
+  /** Sends a path unchanged: fetch and supertest would resolve it. */
   const get = (path: string, method = 'GET'): Promise<{ status: number; location: string; body: string }> =>
     new Promise((resolve, reject) => {
       const { hostname, port } = new URL(t.url);
@@ -58,23 +58,23 @@ describe('the paths that reach Better Auth', () => {
       request.end();
     });
 
-  it('covers every route with a parameter', () => {
+  it('include every route with a parameter', () => {
     expect(withParameter.toSorted()).toEqual(['/v1/auth/callback/', '/v1/auth/reset-password/']);
   });
 
-  it.each(UP)('never lead through a parameter to another route: %s', async (up) => {
+  it.each(UP)('never reach another route through a parameter: %s', async (up) => {
     for (const start of withParameter)
       for (const hidden of HIDDEN)
         for (const path of [`${start}${up}${hidden}`, `${start}google%5c${up}${up}${hidden}`, `${start}${up}${hidden}/`]) {
           const { status, body } = await get(`${path}?callbackURL=/ok`);
-          // Refused by name of the parameter, or no such path; never passed on.
+          // Rejected by parameter or not found, but never passed on.
           expect([path, status]).toEqual([path, status === 400 ? 400 : 404]);
           expect(JSON.parse(body).code).toBe(status === 400 ? 'invalid_request' : 'route_not_found');
         }
   });
 
   it.each(['.', '..', '%2e', '%2e%2e', '.%2E', 'a%20b', 'a%0ab', 'a;b', 'a:b', 'a%3fb', 'a%23b', 'a%25b', 'x'.repeat(201)])(
-    'refuse the parameter %s by name',
+    'reject the parameter %s by name',
     async (value) => {
       for (const start of withParameter) {
         const { status, body } = await get(`${start}${value}?callbackURL=/ok`);
@@ -106,7 +106,7 @@ describe('the paths that reach Better Auth', () => {
     '/v1/auth/OK',
     '/v1/auth/reset-password//x',
     'http://localhost:3000/v1/auth/list-sessions',
-  ])('do not exist beyond our routes: %s', async (path) => {
+  ])('include no others: %s', async (path) => {
     for (const method of ['GET', 'HEAD', 'POST']) {
       const { status, body } = await get(path, method);
       expect([path, method, status]).toEqual([path, method, 404]);
@@ -114,7 +114,7 @@ describe('the paths that reach Better Auth', () => {
     }
   });
 
-  it('are those of the route that matched, in whatever case and with whatever slash it was asked for', async () => {
+  it('are those of the matched route, in any case and with any trailing slash', async () => {
     for (const path of ['/v1/auth/callback/google', '/V1/Auth/CALLBACK/google', '/v1/auth/callback/google/']) {
       const { status, location } = await get(`${path}?state=unknown&code=x`);
       expect([path, status, location]).toEqual([path, 302, expect.stringMatching(/\/v1\/auth\/error\?error=/)]);

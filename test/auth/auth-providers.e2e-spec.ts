@@ -84,7 +84,7 @@ describe('signing in with Google and GitHub', () => {
     ['google', 'https://accounts.google.com/o/oauth2/v2/auth'],
     ['github', 'https://github.com/login/oauth/authorize'],
   ])('%s', (provider, page) => {
-    it('starts on the page of the provider, with a state bound to the browser', async () => {
+    it('starts on the provider’s page, with a state bound to the browser', async () => {
       const { url, answer } = await begin(provider);
       const target = new URL(url);
       expect(`${target.origin}${target.pathname}`).toBe(page);
@@ -97,7 +97,7 @@ describe('signing in with Google and GitHub', () => {
       expect(line).toMatch(/^better-auth\.state=.*; HttpOnly.*; SameSite=Lax/i);
     });
 
-    it('makes a user whose address the provider has proved, and signs in', async () => {
+    it('creates a user with the address that the provider has verified, and signs in', async () => {
       const person = providerPerson();
       const { location, session, token } = await signInWith(provider, person);
       expect(location.href).toBe(PAGES.newUserCallbackURL);
@@ -107,7 +107,7 @@ describe('signing in with Google and GitHub', () => {
       expect(await accountsOf(body.id)).toEqual([expect.objectContaining({ provider, provider_account_id: person.id })]);
     });
 
-    it('knows a returning user by the id of the provider, also under another address', async () => {
+    it('finds a returning user by the provider’s id, even with another address', async () => {
       const person = providerPerson();
       const first = await me({ cookie: (await signInWith(provider, person)).session });
       const again = await signInWith(provider, { ...person, email: 'moved@example.net' });
@@ -116,7 +116,7 @@ describe('signing in with Google and GitHub', () => {
       expect(body).toMatchObject({ id: first.body.id, email: person.email });
     });
 
-    it('links itself to the user who has proved the same address', async () => {
+    it('links the account to the user who has verified the same address', async () => {
       const person = await signUp(t);
       await proveEmail(person.id);
       const { session } = await signInWith(provider, providerPerson({ email: person.email }));
@@ -126,7 +126,7 @@ describe('signing in with Google and GitHub', () => {
       await signIn(t, person);
     });
 
-    it('takes the address from somebody who signed up with it and never proved it, and throws them out', async () => {
+    it('takes the address over from a user who never verified it, and ends that user’s sessions', async () => {
       const squatter = await signUp(t);
       const { session } = await signInWith(provider, providerPerson({ email: squatter.email }));
       const { body } = await me({ cookie: session }).expect(200);
@@ -137,7 +137,7 @@ describe('signing in with Google and GitHub', () => {
       await t.http.post('/v1/auth/sign-in/email').send({ email: squatter.email, password: PASSWORD }).expect(401);
     });
 
-    it('takes nothing over with an address that the provider has not proved', async () => {
+    it('takes nothing over with an address that the provider has not verified', async () => {
       for (const proved of [true, false]) {
         const person = await signUp(t);
         if (proved) await proveEmail(person.id);
@@ -147,18 +147,18 @@ describe('signing in with Google and GitHub', () => {
       }
     });
 
-    it('makes a user who has proved nothing from an address that the provider has not proved', async () => {
+    it('creates an unverified user from an address that the provider has not verified', async () => {
       const person = providerPerson({ emailVerified: false });
       const { session } = await signInWith(provider, person);
       expect((await me({ cookie: session }).expect(200)).body.emailVerified).toBe(false);
     });
 
-    it('redirects with an error when the person does not agree', async () => {
+    it('redirects with an error when the user declines', async () => {
       const { url, cookie } = await begin(provider);
       expectError(await finish(providers.deny(url), cookie), 'access_denied');
     });
 
-    it('redirects to our own page when no page for errors was named, which tells of the error', async () => {
+    it('redirects to our own error page when the request named none', async () => {
       const { url, cookie } = await begin(provider, {});
       const { location } = await finish(providers.deny(url), cookie);
       expect(location.href.split('?')[0]).toBe('http://localhost:3000/v1/auth/error');
@@ -166,7 +166,7 @@ describe('signing in with Google and GitHub', () => {
       expect(body).toMatchObject({ code: 'provider_sign_in_failed', detail: expect.stringContaining('access_denied') });
     });
 
-    it('refuses a state that is missing, made up, of another browser, expired, or spent', async () => {
+    it('rejects a missing, invalid, foreign, expired or used state', async () => {
       const person = providerPerson();
       const code = 'x';
       const mine = await begin(provider);
@@ -196,7 +196,7 @@ describe('signing in with Google and GitHub', () => {
       expect(answer.session).toBe('');
     });
 
-    it('refuses a code that the provider does not know', async () => {
+    it('rejects a code that the provider does not know', async () => {
       const { url, cookie } = await begin(provider);
       const state = new URL(url).searchParams.get('state')!;
       expectError(await finish(`/v1/auth/callback/${provider}?code=made-up&state=${state}`, cookie), 'invalid_code');
@@ -209,7 +209,7 @@ describe('signing in with Google and GitHub', () => {
       expectError(await signInWith(provider, person), 'USER_SUSPENDED');
     });
 
-    it('makes one user when one person comes back from two windows at once', async () => {
+    it('creates one user when a person returns from several windows at once', async () => {
       const person = providerPerson();
       const windows = await Promise.all(Array.from({ length: 5 }, () => begin(provider)));
       const answers = await Promise.all(windows.map(({ url, cookie }) => finish(providers.agree(url, person), cookie)));
@@ -220,7 +220,7 @@ describe('signing in with Google and GitHub', () => {
       expect(await t.db.rows('SELECT id FROM accounts WHERE provider_account_id = $1', [person.id])).toHaveLength(1);
     });
 
-    it('leaves a squatter no session that was being opened during the takeover', async () => {
+    it('leaves no session of the previous user that was opened during the take-over', async () => {
       for (let round = 0; round < 2; round += 1) {
         const squatter = await signUp(t);
         const { url, cookie } = await begin(provider);
@@ -254,11 +254,11 @@ describe('signing in with Google and GitHub', () => {
     expectError(await finish(providers.agree(url, providerPerson()), cookie), error);
   });
 
-  it('redirects with an error when GitHub gives no address', async () => {
+  it('redirects with an error when GitHub returns no address', async () => {
     expectError(await signInWith('github', providerPerson({ email: null })), 'email_not_found');
   });
 
-  it('takes an ID token of Google from a front end', async () => {
+  it('accepts a Google ID token from a front end', async () => {
     const person = providerPerson();
     const send = (token: string) => t.http.post('/v1/auth/sign-in/social').send({ provider: 'google', idToken: { token } });
     const { body, headers } = await send(await providers.idTokenOf(person)).expect(200);
@@ -287,7 +287,7 @@ describe('signing in with Google and GitHub', () => {
       return finish(providers.agree(url, person), cookie);
     };
 
-    it('adds a way in for the one who is signed in, and lists it', async () => {
+    it('adds a sign-in method to the signed-in user, and lists it', async () => {
       const person = await signUp(t);
       const { location } = await link(person.auth, providerPerson({ email: person.email }));
       expect(location.href).toBe(PAGES.callbackURL);
@@ -297,7 +297,7 @@ describe('signing in with Google and GitHub', () => {
       expect(Object.keys(body.data[1]).sort()).toEqual(['createdAt', 'id', 'provider', 'providerAccountId']);
     });
 
-    it('adds it by ID token as well, and keeps the password and the sessions', async () => {
+    it('also works with an ID token, and keeps the password and the sessions', async () => {
       const person = await signUp(t);
       const token = await providers.idTokenOf(providerPerson({ email: person.email }));
       await t.http.post('/v1/auth/link-social').set(person.auth).send({ provider: 'google', idToken: { token } }).expect(200);
@@ -305,11 +305,11 @@ describe('signing in with Google and GitHub', () => {
       expect((await accountsOf(person.id)).map(({ provider }) => provider)).toEqual(['credential', 'google']);
     });
 
-    it('is for those who are signed in', async () => {
+    it('requires a session', async () => {
       expect((await t.http.post('/v1/auth/link-social').send({ provider: 'google' }).expect(401)).body.code).toBe('signed_out');
     });
 
-    it('refuses an account of another address, of another user, or that the provider has not proved', async () => {
+    it('rejects an account with another address, of another user, or with an unverified address', async () => {
       const person = await signUp(t);
       expectError(await link(person.auth, providerPerson()), 'email_does_not_match');
       expectError(await link(person.auth, providerPerson({ email: person.email, emailVerified: false })), 'unable_to_link_account');
@@ -326,7 +326,7 @@ describe('signing in with Google and GitHub', () => {
       expect(await accountsOf(person.id)).toHaveLength(1);
     });
 
-    it('links nothing once the session that began it has ended', async () => {
+    it('does nothing when the session that started it has ended', async () => {
       const person = await signUp(t);
       const { url, cookie } = await begin('google', PAGES, person.auth, 'link-social');
       await t.http.post('/v1/auth/sign-out').set(person.auth).expect(200);
@@ -337,7 +337,7 @@ describe('signing in with Google and GitHub', () => {
 
   describe('unlinking', () => {
     const unlink = (headers: Record<string, string>, id: string) => t.http.delete(`/v1/users/me/accounts/${id}`).set(headers);
-    const withTwoWaysIn = async () => {
+    const withTwoMethods = async () => {
       const person = await signUp(t);
       await proveEmail(person.id);
       await signInWith('google', providerPerson({ email: person.email }));
@@ -345,24 +345,24 @@ describe('signing in with Google and GitHub', () => {
       return { person, credential: credential!, google: google! };
     };
 
-    it('takes a way in away', async () => {
-      const { person, credential, google } = await withTwoWaysIn();
+    it('removes a sign-in method', async () => {
+      const { person, credential, google } = await withTwoMethods();
       await unlink(person.auth, credential.id).expect(204);
       await t.http.post('/v1/auth/sign-in/email').send({ email: person.email, password: PASSWORD }).expect(401);
       expect((await unlink(person.auth, google.id).expect(409)).body.code).toBe('last_account');
       expect((await unlink(person.auth, credential.id).expect(404)).body.code).toBe('account_not_found');
     });
 
-    it('knows nothing of the accounts of others, and refuses an id that is none', async () => {
-      const [{ google }, stranger] = [await withTwoWaysIn(), await signUp(t)];
-      expect((await unlink(stranger.auth, google.id).expect(404)).body.code).toBe('account_not_found');
-      expect((await unlink(stranger.auth, 'abc').expect(400)).body.code).toBe('invalid_request');
+    it('does not find accounts of other users, and rejects an invalid id', async () => {
+      const [{ google }, otherUser] = [await withTwoMethods(), await signUp(t)];
+      expect((await unlink(otherUser.auth, google.id).expect(404)).body.code).toBe('account_not_found');
+      expect((await unlink(otherUser.auth, 'abc').expect(400)).body.code).toBe('invalid_request');
       await unlink({}, google.id).expect(401);
     });
 
-    it('leaves the last way in, also when both are unlinked at once', async () => {
+    it('keeps the last sign-in method, also in concurrent requests', async () => {
       for (let round = 0; round < 3; round += 1) {
-        const { person, credential, google } = await withTwoWaysIn();
+        const { person, credential, google } = await withTwoMethods();
         const answers = await Promise.all([unlink(person.auth, credential.id), unlink(person.auth, google.id)]);
         expect(answers.map(({ status }) => status).sort()).toEqual([204, 409]);
         expect(await accountsOf(person.id)).toHaveLength(1);
@@ -371,7 +371,7 @@ describe('signing in with Google and GitHub', () => {
   });
 
   describe('provider tokens', () => {
-    it('are encrypted under a key that is named, and appear in no table', async () => {
+    it('are encrypted with a named key, and appear in no table', async () => {
       const person = providerPerson();
       const { session } = await signInWith('google', person);
       await signInWith('google', person);
@@ -383,7 +383,7 @@ describe('signing in with Google and GitHub', () => {
       for (const token of providers.tokens) expect(dump).not.toContain(token);
     });
 
-    it('move to a new key by a command, after which the old one can go', async () => {
+    it('are re-encrypted with a new key by a command, after which the old key can be removed', async () => {
       const person = providerPerson();
       const { session } = await signInWith('google', person);
       const { body } = await me({ cookie: session });
@@ -418,7 +418,7 @@ describe('signing in with Google and GitHub', () => {
   });
 });
 
-describe('providers that are not configured', () => {
+describe('providers without configuration', () => {
   it('do not exist', async () => {
     const t = await startTestApp(GITHUB_ENVIRONMENT);
     try {

@@ -15,7 +15,7 @@ import { createDatabase, type Database } from '../../src/platform/database/datab
 import { testEnvironment } from '../support/app.js';
 import { asAppRole, createTestDatabase, type TestDatabase } from '../support/database.js';
 
-/** What our own `betterAuth()` is told about names, as far as the adapter reads it. */
+/** The part of our `betterAuth()` options that the adapter reads. */
 const NAMES = {
   user: { modelName: 'users', fields: { image: 'imageUrl' }, additionalFields: { deletedAt: { type: 'date', required: false } } },
   session: { modelName: 'sessions', fields: { token: 'tokenHash' } },
@@ -23,7 +23,7 @@ const NAMES = {
   verification: { modelName: 'verifications' },
 } as const;
 
-describe('the adapter under Better Auth', () => {
+describe('the Better Auth adapter', () => {
   let db: TestDatabase;
   let database: Database;
   let adapter: DBAdapter;
@@ -43,7 +43,7 @@ describe('the adapter under Better Auth', () => {
     return {
       providerTokens: new ProviderTokens(new Keyring(config)),
       audit: new AuditService(new AuditRepository(over), new Cursors(config)),
-      // What a take-over ends has tests of its own, over HTTP.
+      // Tests over HTTP cover what a take-over ends.
       takeovers: { endMadeByUnproved: async () => undefined },
       accounts: { cancelVerifications: async (userId, tx) => new Set(await cancelled.deleteVerificationsOfUsers([userId], tx)) },
       securityMails: { sendPasswordChanged: async () => undefined, sendMethodLinked: async () => undefined },
@@ -67,9 +67,9 @@ describe('the adapter under Better Auth', () => {
       data: { userId, providerId: 'google', accountId: newId(), createdAt: new Date(), updatedAt: new Date(), ...data },
     });
 
-  it('has no operation that our rules do not cover', () => {
+  it('has no operation without our rules', () => {
     const operations = Object.entries(adapter).flatMap(([name, value]) => (typeof value === 'function' ? [name] : []));
-    // A new one here would talk to the database past our rules: cover it first.
+    // A new operation would bypass our rules: cover it first.
     expect(operations.sort()).toEqual(
       [
         'consumeOne',
@@ -87,7 +87,7 @@ describe('the adapter under Better Auth', () => {
     );
   });
 
-  it('covers the same inside a transaction', async () => {
+  it('has the same operations in a transaction', async () => {
     await adapter.transaction(async (tx) => {
       const inside = Object.entries(tx).flatMap(([name, value]) => (typeof value === 'function' ? [name] : []));
       const outside = Object.entries(adapter).flatMap(([name, value]) => (typeof value === 'function' ? [name] : []));
@@ -102,7 +102,7 @@ describe('the adapter under Better Auth', () => {
     expect(await db.rows(`SELECT id FROM sessions WHERE token LIKE '%raw%'`)).toEqual([]);
   });
 
-  it('hashes a session token wherever it looks one up, and hands back the raw one', async () => {
+  it('hashes a session token in every query, and returns the raw token', async () => {
     const userId = await makeUser();
     for (const token of ['one', 'two', 'three', 'four', 'five']) expect(await makeSession(userId, token)).toMatchObject({ token, userId });
     const by = (token: string) => [{ field: 'token', value: token }];
@@ -121,14 +121,14 @@ describe('the adapter under Better Auth', () => {
     expect(await db.rows('SELECT id FROM sessions WHERE user_id = $1', [userId])).toHaveLength(2);
   });
 
-  it('does not take the hash for the token', async () => {
+  it('does not accept a hash as a token', async () => {
     const userId = await makeUser();
     await makeSession(userId, 'secret');
     const [row] = await db.rows<{ token: string }>('SELECT token FROM sessions WHERE user_id = $1', [userId]);
     expect(await adapter.findOne({ model: 'session', where: [{ field: 'token', value: row!.token }] })).toBeNull();
   });
 
-  it('adds no token to rows that have none', async () => {
+  it('adds no token to rows without one', async () => {
     const user = await adapter.create<Record<string, unknown>>({
       model: 'user',
       data: { name: 'N', email: 'no-token@example.com', emailVerified: false, createdAt: new Date(), updatedAt: new Date() },
@@ -136,7 +136,7 @@ describe('the adapter under Better Auth', () => {
     expect(user).not.toHaveProperty('token');
   });
 
-  it('encrypts provider tokens on every way in, and opens them on every way out', async () => {
+  it('encrypts provider tokens in every write, and decrypts them in every read', async () => {
     const account = await makeAccount(await makeUser(), {
       accessToken: 'plain-access',
       refreshToken: 'plain-refresh',
@@ -158,7 +158,7 @@ describe('the adapter under Better Auth', () => {
     expect(await adapter.consumeOne({ model: 'account', where })).toMatchObject({ idToken: 'plain-id' });
   });
 
-  it('does not know users who were deleted', async () => {
+  it('does not find deleted users', async () => {
     const userId = await makeUser();
     await makeSession(userId, 'of-the-deleted');
     await db.rows('UPDATE users SET deleted_at = now(), email = NULL WHERE id = $1', [userId]);
@@ -169,7 +169,7 @@ describe('the adapter under Better Auth', () => {
     ).toMatchObject({ user: null });
   });
 
-  it('takes a session back when the linked account that opened it went meanwhile', async () => {
+  it('removes a session when the linked account that opened it was deleted meanwhile', async () => {
     const userId = await makeUser();
     const opening = signInContext.run({ path: '/sign-in/social', requestId: null, ipAddress: null }, async () => {
       const account = await makeAccount(userId, { providerId: 'github', accessToken: 'x' });
@@ -184,8 +184,8 @@ describe('the adapter under Better Auth', () => {
     ['a statement', (broken: DBAdapter) => broken.findOne({ model: 'user', where: [{ field: 'email', value: 'a@example.com' }] })],
     ['consuming', (broken: DBAdapter) => broken.consumeOne({ model: 'verification', where: [{ field: 'identifier', value: 'x' }] })],
     ['a transaction', (broken: DBAdapter) => broken.transaction(async () => 1)],
-  ])('says of %s that the database is away when it is', async (_what, work) => {
-    // It takes the call and hangs up, as a server does that is going down.
+  ])('reports an unavailable database for %s', async (_what, work) => {
+    // Accepts connections and closes them, like a server that shuts down.
     const server = createServer((socket) => socket.destroy());
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const { port } = server.address() as AddressInfo;

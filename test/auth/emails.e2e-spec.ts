@@ -7,7 +7,7 @@ import { createOrganization, verifyEmail } from '../support/tenants.js';
 const TRUSTED = 'https://app.example.com';
 const KELVIN = '\u212A';
 
-/** Addresses that Unicode's lower case, NFC or NFKC turns into an ASCII one that somebody else has. */
+/** Addresses that Unicode lower-casing, NFC or NFKC changes to the ASCII address of another user. */
 const LOOKALIKES: [string, (local: string) => string][] = [
   ['the Kelvin sign', (email) => email.replace('k', KELVIN)],
   ['a dotted capital I', (email) => email.replace('i', '\u0130')],
@@ -59,7 +59,7 @@ describe('email addresses', () => {
   });
 
   describe.each(LOOKALIKES)('with %s', (_, disguise) => {
-    it('are not the ASCII address when Clerk verified them, and keep the Clerk user working', async () => {
+    it('do not equal the ASCII address when Clerk verified them, and the Clerk user still works', async () => {
       const local = await newLocal();
       const id = newClerkId('user');
       const disguised = disguise(local.email);
@@ -73,7 +73,7 @@ describe('email addresses', () => {
       expect(search.body.data.map(({ clerkUserId }: { clerkUserId: string }) => clerkUserId)).toEqual([id]);
     });
 
-    it('are not the ASCII address when a provider verified them', async () => {
+    it('do not equal the ASCII address when a provider verified them', async () => {
       const local = await newLocal();
       const { location, auth } = await signInWithGoogle(googlePerson(disguise(local.email)));
       expect(location.pathname).toBe('/sorry');
@@ -82,7 +82,7 @@ describe('email addresses', () => {
       expect(await clerk.t.db.rows(`SELECT provider FROM accounts WHERE user_id = $1`, [local.id])).toEqual([{ provider: 'credential' }]);
     });
 
-    it('are refused with the name of the field wherever an address comes in', async () => {
+    it('are rejected with the name of the field in every request with an address', async () => {
       const local = await newLocal();
       const email = disguise(local.email);
       const { path } = await createOrganization(clerk.t, local);
@@ -101,7 +101,7 @@ describe('email addresses', () => {
     });
   });
 
-  it('that a provider gave before stay usable for the user who is linked already', async () => {
+  it('from a provider stay usable for a user who is already linked', async () => {
     const person = googlePerson(`plain-${(counter += 1)}@t.test`);
     const first = await signInWithGoogle(person);
     const { body: user } = await clerk.t.http.get('/v1/users/me').set(first.auth!).expect(200);
@@ -132,13 +132,13 @@ describe('email addresses', () => {
     }
   });
 
-  it('are taken with ASCII white space around them and in any case, and with a domain in its ASCII form', async () => {
+  it('are accepted with surrounding ASCII white space, in any case, and with a domain in its ASCII form', async () => {
     const person = await signUp(clerk.t, { email: `  O'Brien+${(counter += 1)}@XN--bcher-KVA.Test\n` });
     const { body } = await clerk.t.http.get('/v1/users/me').set(person.auth).expect(200);
     expect(body.email).toBe(`o'brien+${counter}@xn--bcher-kva.test`);
   });
 
-  it('of Clerk that no local account could have are kept as Clerk has them', async () => {
+  it('of Clerk that a local account cannot have are stored as Clerk sends them', async () => {
     const id = newClerkId('user');
     await clerk.emit('user.created', userData({ id, firstName: 'Jörg', email: { email: ' JÖRG@Bücher.Test ', verified: true } }));
     expect(await clerk.user(id)).toMatchObject({ email: 'jÖrg@bücher.test', emailVerified: true });

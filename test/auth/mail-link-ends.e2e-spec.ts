@@ -13,7 +13,7 @@ let counter = 0;
 const newEmail = () => `end-${(counter += 1)}@example.org`;
 const tokenIn = (mail: ReceivedMail) => /^[\w-]{20,}$/m.exec(mail.text)![0];
 
-describe('a way into an account that changes', () => {
+describe('a change of a sign-in method', () => {
   let t: TestApp;
   let mail: Awaited<ReturnType<typeof startMailServer>>;
   let providers: OAuthSimulator;
@@ -52,7 +52,7 @@ describe('a way into an account that changes', () => {
     return mail.mails.filter(({ to }) => to === address).map(({ subject }) => subject);
   };
 
-  /** One link of every kind, all of which work. */
+  /** A user with a valid link of every kind. */
   const withLinks = async () => {
     const person = await signUp(t, { email: newEmail() });
     const verification = linkIn(await mail.next(person.email, VERIFY));
@@ -71,8 +71,8 @@ describe('a way into an account that changes', () => {
     return { person, expectDead };
   };
 
-  describe('ends every link of before:', () => {
-    it('a newer reset link that is used', async () => {
+  describe('invalidates every earlier link, by', () => {
+    it('using a newer reset link', async () => {
       const { person, expectDead } = await withLinks();
       const [second, third] = [await resetTokenOf(person.email), await resetTokenOf(person.email)];
       await reset(second).expect(200);
@@ -81,7 +81,7 @@ describe('a way into an account that changes', () => {
       await signIn(t, person, NEW_PASSWORD);
     });
 
-    it('an older reset link that is used', async () => {
+    it('using an older reset link', async () => {
       const person = await signUp(t, { email: newEmail() });
       const [first, second] = [await resetTokenOf(person.email), await resetTokenOf(person.email)];
       await reset(first).expect(200);
@@ -89,13 +89,13 @@ describe('a way into an account that changes', () => {
       await signIn(t, person, NEW_PASSWORD);
     });
 
-    it('a changed password', async () => {
+    it('changing the password', async () => {
       const { person, expectDead } = await withLinks();
       await changePassword(person);
       await expectDead();
     });
 
-    it('a changed email', async () => {
+    it('changing the email', async () => {
       const { person, expectDead } = await withLinks();
       const other = await signIn(t, person);
       const email = newEmail();
@@ -104,19 +104,19 @@ describe('a way into an account that changes', () => {
       expect(await emailOf(person.id)).toBe(email);
     });
 
-    it('a deleted account', async () => {
+    it('deleting the account', async () => {
       const { person, expectDead } = await withLinks();
       await t.http.delete('/v1/users/me').set(person.auth).expect(204);
       await expectDead();
     });
 
-    it('a provider that takes over an address that was never proved', async () => {
+    it('signing in with a provider that takes over an unverified address', async () => {
       const { person, expectDead } = await withLinks();
       expect((await withGoogle(person.email)).headers['set-auth-token']).toBeDefined();
       await expectDead();
     });
 
-    it('somebody else who proves the address', async () => {
+    it('another user verifying the address', async () => {
       const { person, expectDead } = await withLinks();
       const owner = await signUp(t, { email: newEmail() });
       await open(await changeLinkOf(owner, person.email), owner.auth).expect(200);
@@ -125,8 +125,8 @@ describe('a way into an account that changes', () => {
     });
   });
 
-  describe('by a change of email', () => {
-    it('ends the link to a mistyped address when a newer change is asked for', async () => {
+  describe('of the email', () => {
+    it('invalidates the link to a mistyped address when a newer change is requested', async () => {
       const person = await signUp(t, { email: newEmail() });
       const [typo, right] = [newEmail(), newEmail()];
       const wrong = await changeLinkOf(person, typo);
@@ -137,14 +137,14 @@ describe('a way into an account that changes', () => {
       expect(await emailOf(person.id)).toBe(right);
     });
 
-    it('leaves the links of everybody else, whatever somebody changes', async () => {
+    it('does not invalidate links of other users', async () => {
       const other = await signUp(t, { email: newEmail() });
       const [token, link] = [await resetTokenOf(other.email), await changeLinkOf(other, newEmail())];
       const { person } = await withLinks();
       await changeLinkOf(person, newEmail());
       await changePassword(person);
       await open(link, other.auth).expect(200, { status: true });
-      // The change of their own email ended their own reset link.
+      // The change of the own email invalidated the own reset link.
       await reset(token).expect(400);
       const third = await signUp(t, { email: newEmail() });
       const stays = await resetTokenOf(third.email);
@@ -152,7 +152,7 @@ describe('a way into an account that changes', () => {
       await reset(stays).expect(200);
     });
 
-    it('leaves resets alone that wait while a change is only asked for', async () => {
+    it('leaves reset links valid while the change is only requested', async () => {
       const person = await signUp(t, { email: newEmail() });
       const token = await resetTokenOf(person.email);
       await changeLinkOf(person, newEmail());
@@ -160,7 +160,7 @@ describe('a way into an account that changes', () => {
     });
   });
 
-  describe('is told to its owner by mail:', () => {
+  describe('sends a mail to the owner about', () => {
     const newcomer = async () => {
       const person = await signUp(t, { email: newEmail() });
       await mail.next(person.email, VERIFY);
@@ -181,7 +181,7 @@ describe('a way into an account that changes', () => {
       expect(await mailsTo(person.email)).toEqual(['Your password was changed']);
     });
 
-    it('a changed email, at the old address alone', async () => {
+    it('a changed email, to the old address only', async () => {
       const person = await newcomer();
       const email = newEmail();
       await open(await changeLinkOf(person, email), person.auth).expect(200);
@@ -209,7 +209,7 @@ describe('a way into an account that changes', () => {
       expect(await mailsTo(person.email)).toEqual(['A new way to sign in was added']);
     });
 
-    it('and nothing is sent for what was refused, or for signing up', async () => {
+    it('no rejected change, and no sign-up', async () => {
       const person = await newcomer();
       await t.http
         .post('/v1/auth/change-password')
@@ -223,7 +223,7 @@ describe('a way into an account that changes', () => {
     });
   });
 
-  it('asks for no proof of an address that the provider proved, and for one that it did not', async () => {
+  it('asks to verify an address only when the provider has not verified it', async () => {
     const email = newEmail();
     const answer = await t.http.post('/v1/auth/sign-in/social').send({ provider: 'google', callbackURL: '/after' }).expect(200);
     const [cookie] = answer.headers['set-cookie'] as unknown as string[];

@@ -8,7 +8,7 @@ const TRUSTED = 'https://app.example.com';
 const VERIFY = /Confirm your email/;
 const CHANGE = /Confirm your new email/;
 const BROWSER = { accept: 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8' };
-/** As a browser sends the form of our page, which sends no referrer. */
+/** The headers of a browser that submits the form of our page, which sends no referrer. */
 const FROM_OUR_PAGE = { ...BROWSER, origin: 'null', 'sec-fetch-site': 'same-origin', 'content-type': 'application/x-www-form-urlencoded' };
 
 let counter = 0;
@@ -58,8 +58,8 @@ describe('a link in a mail', () => {
     return { squatter, link: await verificationOf(squatter) };
   };
 
-  describe('that proves an address', () => {
-    it.each(['GET', 'HEAD'] as const)('does nothing for a bare %s, as a scanner of mails sends it', async (method) => {
+  describe('that verifies an address', () => {
+    it.each(['GET', 'HEAD'] as const)('does nothing for a plain %s, as mail scanners send it', async (method) => {
       const { squatter, link } = await squatted();
       const answer = method === 'GET' ? await open(link).expect(200) : await t.http.head(`${link.pathname}${link.search}`).expect(200);
       expect(answer.headers['content-type']).toBe('text/html; charset=utf-8');
@@ -67,7 +67,7 @@ describe('a link in a mail', () => {
       expect(await actionsOf(squatter.id, 'user.email_verified')).toEqual([]);
     });
 
-    it('shows a page with a form, without scripts, which tells nothing of the account', async () => {
+    it('shows a page with a form, without scripts and without account data', async () => {
       const { squatter, link } = await squatted();
       const { text, headers } = await open(link, BROWSER).expect(200);
       expect(headers).toMatchObject({
@@ -85,7 +85,7 @@ describe('a link in a mail', () => {
       for (const secret of [squatter.name, squatter.email, squatter.id]) expect(text).not.toContain(secret);
     });
 
-    it.each(['bearer', 'cookie'] as const)('acts when the session that signed up opens it (%s)', async (credential) => {
+    it.each(['bearer', 'cookie'] as const)('verifies the address when the session that signed up opens it (%s)', async (credential) => {
       const person = await signUp(t);
       const link = await verificationOf(person);
       await open(link, credential === 'bearer' ? person.auth : { cookie: person.cookie }).expect(200, { status: true });
@@ -93,7 +93,7 @@ describe('a link in a mail', () => {
       expect(await actionsOf(person.id, 'user.email_verified')).toEqual([{ actor_kind: 'user', ip_address: '127.0.0.1' }]);
     });
 
-    it.each(['HEAD', 'prefetch', 'prerender'])('does not act in the session that asked for a %s', async (how) => {
+    it.each(['HEAD', 'prefetch', 'prerender'])('does nothing for a %s in that session', async (how) => {
       const person = await signUp(t);
       const link = await verificationOf(person);
       const path = `${link.pathname}${link.search}`;
@@ -103,7 +103,7 @@ describe('a link in a mail', () => {
       expect(await userOf(person.id)).toMatchObject({ email_verified: false });
     });
 
-    it('does not act in another session: of somebody else, or of the same account', async () => {
+    it('does nothing in another session, of another user or of the same one', async () => {
       const { squatter, link } = await squatted();
       const [victim, planted] = [await signUp(t), await signIn(t, squatter)];
       for (const headers of [victim.auth, { cookie: victim.cookie }, planted.auth, { cookie: planted.cookie }]) {
@@ -128,7 +128,7 @@ describe('a link in a mail', () => {
       }
     });
 
-    it('acts once, however many confirm it at once', async () => {
+    it('takes effect once in concurrent confirmations', async () => {
       const person = await signUp(t);
       const link = await verificationOf(person);
       const answers = await Promise.all(Array.from({ length: 8 }, () => submit(link, {}, person.auth)));
@@ -136,7 +136,7 @@ describe('a link in a mail', () => {
       expect(await actionsOf(person.id, 'user.email_verified')).toHaveLength(1);
     });
 
-    it('is not confirmed without a password, or with a wrong one', async () => {
+    it('is not confirmed without the password, or with a wrong one', async () => {
       const { squatter, link } = await squatted();
       for (const [password, status, code] of [
         [undefined, 403, 'link_proof_required'],
@@ -153,7 +153,7 @@ describe('a link in a mail', () => {
       expect(await userOf(squatter.id)).toMatchObject({ email_verified: false });
     });
 
-    it('counts guesses of the password as guesses at the door', async () => {
+    it('counts wrong passwords like wrong passwords at sign-in', async () => {
       const { squatter, link } = await squatted();
       for (let guess = 0; guess < 10; guess += 1) await submit(link, { password: `guess ${guess}` }).expect(400);
       const { body, headers } = await submit(link, { password: PASSWORD }).expect(429);
@@ -164,24 +164,24 @@ describe('a link in a mail', () => {
       await t.http.post('/v1/auth/sign-in/email').send({ email: squatter.email, password: PASSWORD }).expect(429);
     });
 
-    it('is sent again for the session that asks for it, and for nobody’s otherwise', async () => {
+    it('is bound to the session that requests it again, and to no session otherwise', async () => {
       const person = await signUp(t);
       await verificationOf(person);
       const again = async (headers: Record<string, string>) => {
         await t.http.post('/v1/auth/send-verification-email').set(headers).send({ email: person.email }).expect(200);
         return verificationOf(person);
       };
-      const [stranger, other] = [await signUp(t), await signIn(t, person)];
-      for (const asking of [{}, stranger.auth]) {
+      const [otherUser, other] = [await signUp(t), await signIn(t, person)];
+      for (const asking of [{}, otherUser.auth]) {
         const link = await again(asking);
-        for (const headers of [person.auth, stranger.auth]) expect((await open(link, headers)).text).toContain('type="password"');
+        for (const headers of [person.auth, otherUser.auth]) expect((await open(link, headers)).text).toContain('type="password"');
       }
       const link = await again(other.auth);
       expect((await open(link, person.auth)).text).toContain('type="password"');
       await open(link, other.auth).expect(200, { status: true });
     });
 
-    it('leads on: by a redirect when it acts on opening, by the page after its form', async () => {
+    it('redirects when opening it takes effect, and links to the page after the form', async () => {
       const callbackURL = `${TRUSTED}/welcome?a=1&b="'<`;
       const href = new URL(callbackURL).href;
       const link = async () => {
@@ -205,7 +205,7 @@ describe('a link in a mail', () => {
       expect((await submit(second.link, { callbackURL: 'https://evil.example' }).expect(403)).body.code).toBe('untrusted_redirect');
     });
 
-    it('that is unknown is a page to a browser, a problem to a client, and an error to the page it names', async () => {
+    it('that is unknown shows a page to a browser, a problem to a client, and an error to the page it names', async () => {
       const link = new URL('http://localhost:3000/v1/auth/verify-email?token=unknown');
       const { text, headers } = await open(link, BROWSER).expect(400);
       expect(headers['content-security-policy']).toContain("default-src 'none'");
@@ -217,7 +217,7 @@ describe('a link in a mail', () => {
       expect(incomplete.text).toContain('This link is incomplete');
     });
 
-    it('mailed before the upgrade leads to the page, also in a session, and is confirmed with the password', async () => {
+    it('from before the upgrade shows the page, also in a session, and is confirmed with the password', async () => {
       const person = await signUp(t);
       const secret = new TextEncoder().encode(testEnvironment(t.db.url)['AUTH_SECRET']);
       const sign = (claims: Record<string, unknown>) =>
@@ -233,7 +233,7 @@ describe('a link in a mail', () => {
       expect(await userOf(person.id)).toMatchObject({ email: person.email, email_verified: true });
     });
 
-    it('does not let a suspended person confirm', async () => {
+    it('is rejected for a suspended user', async () => {
       const person = await signUp(t);
       const link = await verificationOf(person);
       await t.db.rows('UPDATE users SET suspended_at = now() WHERE id = $1', [person.id]);
@@ -243,13 +243,13 @@ describe('a link in a mail', () => {
     });
   });
 
-  describe('submitted by another site', () => {
+  describe('submitted from another site', () => {
     it.each([
       ['another origin', { origin: 'https://evil.example', 'sec-fetch-site': 'cross-site' }],
       ['a sandboxed frame', { origin: 'null', 'sec-fetch-site': 'cross-site' }],
       ['a sibling domain', { origin: 'null', 'sec-fetch-site': 'same-site' }],
-      ['a browser that does not say from where', { origin: 'null' }],
-    ])('does not act with the cookie of the browser: %s', async (_name, headers) => {
+      ['a browser without fetch metadata', { origin: 'null' }],
+    ])('does not use the browser’s cookie: %s', async (_name, headers) => {
       const person = await signUp(t);
       const link = await verificationOf(person);
       const { 'sec-fetch-site': _site, ...form } = FROM_OUR_PAGE;
@@ -258,7 +258,7 @@ describe('a link in a mail', () => {
       expect(await userOf(person.id)).toMatchObject({ email_verified: false });
     });
 
-    it('acts with the cookie of the browser from our own page and from a trusted front end', async () => {
+    it('uses the browser’s cookie from our own page and from a trusted front end', async () => {
       for (const headers of [FROM_OUR_PAGE, { origin: TRUSTED }, { origin: 'http://localhost:3000' }]) {
         const person = await signUp(t);
         const link = await verificationOf(person);
@@ -269,10 +269,10 @@ describe('a link in a mail', () => {
     });
   });
 
-  describe('from somebody who did not sign up', () => {
+  describe('rejected by the owner of the address', () => {
     const reject = (link: URL) => t.http.post(`${link.pathname}/reject`).send({ token: tokenOf(link) });
 
-    it('removes the account, its ways in and the organization it made, and frees the address', async () => {
+    it('deletes the account, its sign-in methods and its organization, and frees the address', async () => {
       const { squatter, link } = await squatted();
       const created = await t.http.post('/v1/organizations').set(squatter.auth).send({ name: 'Squatters' }).expect(201);
       const organizationId: string = created.body.id;
@@ -296,7 +296,7 @@ describe('a link in a mail', () => {
       expect(owner.id).not.toBe(squatter.id);
     });
 
-    it('leaves an organization that has other members to its oldest one', async () => {
+    it('leaves an organization with other members to its oldest member', async () => {
       const { squatter, link } = await squatted();
       const member = await signUp(t);
       const { body } = await t.http.post('/v1/organizations').set(squatter.auth).send({ name: 'Shared' }).expect(201);
@@ -309,7 +309,7 @@ describe('a link in a mail', () => {
       expect(shared.data.map(({ role, user }: { role: string; user: { id: string } }) => [role, user.id])).toEqual([['admin', member.id]]);
     });
 
-    it('does nothing to an account that has proved the address', async () => {
+    it('does nothing when the account has verified the address', async () => {
       const person = await signUp(t);
       const link = await verificationOf(person);
       await open(link, person.auth).expect(200);
@@ -317,7 +317,7 @@ describe('a link in a mail', () => {
       await t.http.get('/v1/users/me').set(person.auth).expect(200);
     });
 
-    it('and a confirmation at the same time end in one of the two', async () => {
+    it('and confirmed at the same time has one of the two effects', async () => {
       for (let round = 0; round < 4; round += 1) {
         const person = await signUp(t);
         const link = await verificationOf(person);
@@ -330,7 +330,7 @@ describe('a link in a mail', () => {
   });
 
   describe('that changes an address', () => {
-    it.each(['GET', 'HEAD'] as const)('does nothing for a bare %s', async (method) => {
+    it.each(['GET', 'HEAD'] as const)('does nothing for a plain %s', async (method) => {
       const person = await signUp(t);
       const link = await changeLinkOf(person, newEmail());
       const path = `${link.pathname}${link.search}`;
@@ -339,7 +339,7 @@ describe('a link in a mail', () => {
       expect(await userOf(person.id)).toMatchObject({ email: person.email });
     });
 
-    it('is confirmed with the password on another device, once, and leads on', async () => {
+    it('is confirmed with the password on another device, once, and redirects', async () => {
       const person = await signUp(t);
       const email = newEmail();
       const link = await changeLinkOf(person, email, { callbackURL: `${TRUSTED}/settings` });
@@ -354,11 +354,11 @@ describe('a link in a mail', () => {
       await t.http.get('/v1/users/me').set(person.auth).expect(200);
     });
 
-    it('is not confirmed by whoever reads the mail', async () => {
+    it('is not confirmed by reading the mail alone', async () => {
       const person = await signUp(t);
       const link = await changeLinkOf(person, newEmail());
-      const stranger = await signUp(t);
-      for (const headers of [{}, stranger.auth]) {
+      const otherUser = await signUp(t);
+      for (const headers of [{}, otherUser.auth]) {
         expect((await submit(link, {}, headers).expect(403)).body.code).toBe('link_proof_required');
         expect((await submit(link, { password: 'a guess' }, headers).expect(400)).body.code).toBe('wrong_password');
       }
@@ -366,7 +366,7 @@ describe('a link in a mail', () => {
     });
   });
 
-  describe('to choose a new password', () => {
+  describe('that resets a password', () => {
     it('changes nothing on GET or HEAD', async () => {
       const person = await signUp(t);
       await t.http
@@ -381,28 +381,28 @@ describe('a link in a mail', () => {
     });
   });
 
-  describe('as a form', () => {
+  describe('submitted as a form', () => {
     it.each([
-      ['too large', `token=${'x'.repeat(9000)}`, 413],
-      ['with a name twice', 'token=a&token=b', 400],
-      ['with many names', Array.from({ length: 11 }, (_, index) => `n${index}=x`).join('&'), 400],
-      ['with an unknown name', 'token=a&admin=true', 400],
+      ['that is too large', `token=${'x'.repeat(9000)}`, 413],
+      ['with a repeated field', 'token=a&token=b', 400],
+      ['with too many fields', Array.from({ length: 11 }, (_, index) => `n${index}=x`).join('&'), 400],
+      ['with an unknown field', 'token=a&admin=true', 400],
       ['without a token', 'password=x', 400],
       ['with NUL', 'token=%00', 400],
-      ['that is none', '%', 400],
-      ['of no bytes', '', 400],
-    ])('%s is refused', async (_name, body, status) => {
+      ['that is invalid', '%', 400],
+      ['that is empty', '', 400],
+    ])('%s is rejected', async (_name, body, status) => {
       for (const path of ['verify-email', 'verify-email/reject', 'change-email/confirm'])
         await t.http.post(`/v1/auth/${path}`).set(FROM_OUR_PAGE).send(body).expect(status);
     });
 
-    it('is taken by no other route', async () => {
+    it('is accepted by no other route', async () => {
       for (const path of ['auth/sign-in/email', 'auth/reset-password', 'auth/verify-email/x', 'organizations'])
         expect([path, (await t.http.post(`/v1/${path}`).set(FROM_OUR_PAGE).send('token=a')).status]).toEqual([path, 415]);
     });
   });
 
-  it('leaves nothing in the outbox that cannot be done', async () => {
+  it('leaves no failing entry in the outbox', async () => {
     const waiting = () => t.db.rows('SELECT kind, attempts, last_error FROM outbox WHERE done_at IS NULL');
     await until(
       async () => (await waiting()).length === 0,

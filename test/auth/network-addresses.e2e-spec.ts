@@ -4,7 +4,7 @@ import { PASSWORD } from '../support/people.js';
 import { endProcesses, ready, startServer } from '../support/processes.js';
 import { until } from '../support/until.js';
 
-/** One host each, in spellings that proxies and dual-stack sockets write. */
+/** Addresses in the spellings that proxies and dual-stack sockets write. */
 const SPELLINGS: [string, string[]][] = [
   ['203.0.113.1', ['203.0.113.1', '203.0.113.1:50001', '203.0.113.1:50002', '::ffff:203.0.113.1', '[::ffff:cb00:7101]:443']],
   ['203.0.113.2', ['64:ff9b::203.0.113.2', '64:ff9b::cb00:7102', '[64:ff9b::cb00:7102]:8080', '203.0.113.2']],
@@ -13,7 +13,7 @@ const SPELLINGS: [string, string[]][] = [
 
 describe('the address of a client', () => {
   describe.each([
-    ['a number of proxies', '2'],
+    ['their number', '2'],
     ['their subnets', '127.0.0.0/8, 10.9.0.0/16'],
   ])('behind proxies that are trusted by %s', (_, trusted) => {
     let t: TestApp;
@@ -22,7 +22,7 @@ describe('the address of a client', () => {
     });
     afterAll(() => t.close());
 
-    /** Through a load balancer at 10.9.0.1 that writes its own port, too, and what the client wrote itself. */
+    /** A header as from a load balancer at 10.9.0.1 that appends its port, with an entry from the client. */
     const forwarded = (address: string) => `198.51.100.99, ${address}, 10.9.0.1:4711`;
     const signUpFrom = async (address: string) => {
       const email = `from-${Math.random()}@example.com`;
@@ -34,14 +34,14 @@ describe('the address of a client', () => {
       return body.user.id as string;
     };
 
-    it.each(SPELLINGS)('has one allowance, however it is spelled: %s', async (_address, spellings) => {
+    it.each(SPELLINGS)('has one rate limit in every spelling: %s', async (_address, spellings) => {
       const statuses: number[] = [];
       for (const spelling of spellings)
         statuses.push((await t.http.get('/v1/users/me').set('x-forwarded-for', forwarded(spelling))).status);
       expect(statuses).toEqual([401, 401, ...spellings.slice(2).map(() => 429)]);
     });
 
-    it.each(SPELLINGS)('is the same in sessions and audit log, however it is spelled: %s', async (address, spellings) => {
+    it.each(SPELLINGS)('is the same in sessions and the audit log in every spelling: %s', async (address, spellings) => {
       for (const spelling of spellings) {
         const userId = await signUpFrom(spelling);
         const [session] = await t.db.rows('SELECT ip_address FROM sessions WHERE user_id = $1', [userId]);
@@ -51,7 +51,7 @@ describe('the address of a client', () => {
     });
 
     it.each(['unknown', '_hidden', '203.0.113.7:port', `2001:db8::1%${'z'.repeat(500)}`])(
-      'is none when a proxy writes %s',
+      'is empty when a proxy writes %s',
       async (text) => {
         const userId = await signUpFrom(text);
         const [session] = await t.db.rows('SELECT ip_address FROM sessions WHERE user_id = $1', [userId]);
@@ -61,7 +61,7 @@ describe('the address of a client', () => {
     );
   });
 
-  it('is not what the client says when its own address is no trusted proxy', async () => {
+  it('is not read from the header when the connection does not come from a trusted proxy', async () => {
     const t = await startTestApp({ TRUST_PROXY: '10.9.0.0/16' });
     try {
       const { body } = await t.http
@@ -76,7 +76,7 @@ describe('the address of a client', () => {
     }
   });
 
-  it('stands in the log of requests', async () => {
+  it('is in the request log', async () => {
     const db = await createTestDatabase();
     const server = await ready(await startServer(db.url, { TRUST_PROXY: '1', LOG_LEVEL: 'info' }));
     try {

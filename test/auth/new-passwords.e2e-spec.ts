@@ -31,7 +31,7 @@ describe('a new password', () => {
   };
   const reset = (token: string, newPassword: string) => t.http.post('/v1/auth/reset-password').send({ token, newPassword });
 
-  it('is refused at sign-up, change and reset when it is common, the email or our name', async () => {
+  it('is rejected at sign-up, change and reset when it is common, the email or our name', async () => {
     const person = await signUp(t, { email: newEmail() });
     const token = await resetToken(person.email);
     for (const weak of ['password', 'Password1', '        ', person.email.toUpperCase(), person.email.split('@')[0]!, 'Tenantry!1']) {
@@ -46,7 +46,7 @@ describe('a new password', () => {
     await signIn(t, person, GOOD);
   });
 
-  it('is refused before anybody learns whether the email is taken, or the current password right', async () => {
+  it('is rejected before the response reveals whether the email is taken or the current password right', async () => {
     const person = await signUp(t);
     const answer = await t.http
       .post('/v1/auth/change-password')
@@ -57,7 +57,7 @@ describe('a new password', () => {
     expect((await reset('x'.repeat(24), GOOD).expect(400)).body.code).toBe('invalid_token');
   });
 
-  it('is counted in characters, wherever one is given', async () => {
+  it('is measured in characters in every request', async () => {
     const email = newEmail();
     await signUpWith(EMOJI, email).expect(200);
     const person = await signIn(t, { email, name: 'N' }, EMOJI);
@@ -78,7 +78,7 @@ describe('a new password', () => {
     }
   });
 
-  it('may be anything that was set before', async () => {
+  it('has no effect on passwords that were set before these rules', async () => {
     const person = await signUp(t);
     const other = await signUp(t, { password: GOOD });
     const hash = await t.app.get(Passwords, { strict: false }).hash('password');

@@ -21,12 +21,12 @@ interface Owner extends SignedInPerson {
   cookie: string;
 }
 
-describe('guesses at a password', () => {
+describe('wrong passwords', () => {
   let t: TestApp;
   let mail: Awaited<ReturnType<typeof startMailServer>>;
   beforeAll(async () => {
     mail = await startMailServer();
-    // Steps of 3, 6 and 15, and 30 for all strangers, none of which come back while a test runs.
+    // Limits of 3, 6 and 15 for each address and 30 for all unknown ones, which do not refill during a test.
     t = await startTestApp({ SMTP_URL: mail.url, TRUST_PROXY: '1', RATE_LIMIT_SIGN_IN: '3/36000', RATE_LIMIT_MAIL: '4/3600' });
   });
   afterAll(async () => {
@@ -40,45 +40,45 @@ describe('guesses at a password', () => {
       .set({ 'x-forwarded-for': address, origin: 'http://localhost:3000', ...(cookie && { cookie }) })
       .send(body);
   const signIn = (email: string, password: string, from: From) => post('sign-in/email', { email, password }, from);
-  const guess = async (email: string, from: From) => (await signIn(email, 'not the password', from)).status;
-  const guesses = async (count: number, email: string, from: From) => {
+  const signInWrongly = async (email: string, from: From) => (await signIn(email, 'not the password', from)).status;
+  const signInWronglyOften = async (count: number, email: string, from: From) => {
     const statuses: number[] = [];
-    for (let call = 0; call < count; call += 1) statuses.push(await guess(email, from));
+    for (let call = 0; call < count; call += 1) statuses.push(await signInWrongly(email, from));
     return statuses;
   };
-  /** Signs up at home; `cookie` is the one of the device. */
+  /** A user who signed up at HOME, with the cookie of the device. */
   const newOwner = async (): Promise<Owner> => {
     const email = newEmail();
     const answer = await post('sign-up/email', { email, name: 'Owner', password: PASSWORD }, { address: HOME }).expect(200);
     const token = answer.headers['set-auth-token']!;
     return { id: answer.body.user.id, email, name: 'Owner', token, cookie: cookieOf(answer), auth: { authorization: `Bearer ${token}` } };
   };
-  /** From so many addresses that all strangers together have used up what they have. */
-  const besiege = async (email: string) => {
-    for (let host = 1; host <= 10; host += 1) await guesses(3, email, { address: `198.51.100.${host}` });
-    expect(await guess(email, { address: '198.51.100.11' })).toBe(429);
+  /** Uses up the common limit of all unknown addresses. */
+  const useUpCommonLimit = async (email: string) => {
+    for (let host = 1; host <= 10; host += 1) await signInWronglyOften(3, email, { address: `198.51.100.${host}` });
+    expect(await signInWrongly(email, { address: '198.51.100.11' })).toBe(429);
   };
 
-  it('are refused to a stranger after some, also with the right one, and from another address not', async () => {
+  it('are limited for each unknown address, and then the right one is rejected too', async () => {
     const { email } = await newOwner();
-    expect(await guesses(5, email, { address: '198.51.100.1' })).toEqual([401, 401, 401, 429, 429]);
+    expect(await signInWronglyOften(5, email, { address: '198.51.100.1' })).toEqual([401, 401, 401, 429, 429]);
     const refused = await signIn(email, PASSWORD, { address: '198.51.100.1' }).expect(429);
     expect(refused.body.code).toBe('rate_limited');
     expect(Number(refused.headers['retry-after'])).toBeGreaterThan(11_000);
     expect(Number(refused.headers['retry-after'])).toBeLessThanOrEqual(12_000);
-    // Spellings of one email, and addresses of one subscriber.
-    expect(await guess(email.toUpperCase(), { address: '::ffff:198.51.100.1' })).toBe(429);
+    // Another spelling of the email, and another address of the same subscriber.
+    expect(await signInWrongly(email.toUpperCase(), { address: '::ffff:198.51.100.1' })).toBe(429);
     await signIn(email, PASSWORD, { address: '198.51.100.2' }).expect(200);
   });
 
-  it('of many addresses together are bounded, and never keep the owner out on a known device or network', async () => {
+  it('from many addresses are limited together, and never lock the owner out on a known device or network', async () => {
     const { email, cookie } = await newOwner();
-    await besiege(email);
+    await useUpCommonLimit(email);
     for (let call = 0; call < 5; call += 1) {
       await signIn(email, PASSWORD, { address: '192.0.2.1', cookie }).expect(200);
       await signIn(email, PASSWORD, { address: HOME }).expect(200);
     }
-    // On a new device, in a new network, the way in is the mailbox.
+    // On an unknown device and network, the owner uses the reset by mail.
     const elsewhere = { address: '192.0.2.77' };
     await signIn(email, PASSWORD, elsewhere).expect(429);
     await post('request-password-reset', { email }, elsewhere).expect(200);
@@ -87,13 +87,13 @@ describe('guesses at a password', () => {
     await signIn(email, NEW_PASSWORD, { ...elsewhere, cookie: cookieOf(reset) }).expect(200);
   });
 
-  it('that one address is refused do not count toward the bound of all', async () => {
+  it('that are rejected for one address do not count for the common limit', async () => {
     const { email } = await newOwner();
-    expect(new Set((await guesses(40, email, { address: '198.51.100.1' })).slice(3))).toEqual(new Set([429]));
-    expect(await guess(email, { address: '198.51.100.2' })).toBe(401);
+    expect(new Set((await signInWronglyOften(40, email, { address: '198.51.100.1' })).slice(3))).toEqual(new Set([429]));
+    expect(await signInWrongly(email, { address: '198.51.100.2' })).toBe(401);
   });
 
-  it('count only when they are wrong', async () => {
+  it('count, and right ones do not', async () => {
     const { email } = await newOwner();
     const from = { address: '198.51.100.20' };
     await t.db.rows('UPDATE sessions SET ip_address = $1', ['192.0.2.200']);
@@ -101,24 +101,24 @@ describe('guesses at a password', () => {
       await signIn(email, PASSWORD, from).expect(200);
       await t.db.rows('DELETE FROM sessions WHERE ip_address = $1', [from.address]);
     }
-    expect(await guesses(4, email, from)).toEqual([401, 401, 401, 429]);
+    expect(await signInWronglyOften(4, email, from)).toEqual([401, 401, 401, 429]);
   });
 
-  it('are counted exactly when they come at once', async () => {
+  it('are counted exactly in concurrent requests', async () => {
     const { email } = await newOwner();
-    const statuses = await Promise.all(Array.from({ length: 100 }, () => guess(email, { address: '198.51.100.1' })));
+    const statuses = await Promise.all(Array.from({ length: 100 }, () => signInWrongly(email, { address: '198.51.100.1' })));
     expect(statuses.toSorted()).toEqual([401, 401, 401, ...Array.from({ length: 97 }, () => 429)]);
   });
 
-  it('are bounded on a known device and in a known network, each by itself', async () => {
+  it('are limited on a known device and in a known network separately', async () => {
     const { email, cookie } = await newOwner();
     const [device, network] = [{ address: '192.0.2.5', cookie }, { address: HOME }];
-    expect(await guesses(4, email, device)).toEqual([401, 401, 401, 429]);
-    expect(await guesses(4, email, network)).toEqual([401, 401, 401, 429]);
+    expect(await signInWronglyOften(4, email, device)).toEqual([401, 401, 401, 429]);
+    expect(await signInWronglyOften(4, email, network)).toEqual([401, 401, 401, 429]);
     await signIn(email, PASSWORD, { address: '192.0.2.5' }).expect(200);
   });
 
-  it('at an email that nobody has are answered the same', async () => {
+  it('for an unknown email get the same responses', async () => {
     const { email } = await newOwner();
     const attempt = async (to: string) => {
       const answers: unknown[] = [];
@@ -133,21 +133,21 @@ describe('guesses at a password', () => {
     expect(keys.filter(({ key }) => key.includes('@'))).toEqual([]);
   });
 
-  it('by whoever holds a session are bounded, wherever the password is asked for', async () => {
+  it('in an open session are limited in every request that asks for the password', async () => {
     const owner = await newOwner();
-    const intruder = { authorization: `Bearer ${(await signIn(owner.email, PASSWORD, { address: HOME })).headers['set-auth-token']}` };
+    const openSession = { authorization: `Bearer ${(await signIn(owner.email, PASSWORD, { address: HOME })).headers['set-auth-token']}` };
     const change = (auth: Record<string, string>, currentPassword: string) =>
       t.http.post('/v1/auth/change-password').set(auth).send({ currentPassword, newPassword: NEW_PASSWORD });
     const move = (auth: Record<string, string>, currentPassword: string) =>
       t.http.post('/v1/auth/change-email').set(auth).send({ newEmail: newEmail(), currentPassword });
-    for (const one of [change, move, change]) expect((await one(intruder, 'a guess').expect(400)).body.code).toBe('wrong_password');
-    for (const one of [change, move]) expect((await one(intruder, PASSWORD).expect(429)).body.code).toBe('rate_limited');
+    for (const one of [change, move, change]) expect((await one(openSession, 'a guess').expect(400)).body.code).toBe('wrong_password');
+    for (const one of [change, move]) expect((await one(openSession, PASSWORD).expect(429)).body.code).toBe('rate_limited');
     await move(owner.auth, PASSWORD).expect(200);
     await change(owner.auth, PASSWORD).expect(200);
   });
 
   describe('the cookie of a known device', () => {
-    it('does not make a sign-in need an Origin, which only browsers send', async () => {
+    it('does not make a sign-in require an Origin, which only browsers send', async () => {
       const { email, cookie } = await newOwner();
       await t.http
         .post('/v1/auth/sign-in/email')
@@ -156,7 +156,7 @@ describe('guesses at a password', () => {
         .expect(200);
     });
 
-    it('is for this host alone, not for scripts, and lasts', async () => {
+    it('is bound to this host, hidden from scripts, and lasting', async () => {
       const answer = await post('sign-up/email', { email: newEmail(), name: 'C', password: PASSWORD }, { address: HOME });
       expect(deviceOf(answer)).toMatch(/^tenantry\.device=[\w-]{22}\.[\w-]{43}; Max-Age=15552000; Path=\/; HttpOnly; SameSite=Lax$/);
       const secure = await startTestApp({ PUBLIC_URL: 'https://api.example.com' });
@@ -168,7 +168,7 @@ describe('guesses at a password', () => {
       }
     });
 
-    it('is not set for a wrong password, nor where the person does not want to be remembered, nor twice', async () => {
+    it('is not set for a wrong password, without rememberMe, or a second time', async () => {
       const { email, cookie } = await newOwner();
       expect(deviceOf(await signIn(email, 'not the password', { address: HOME }).expect(401))).toBeUndefined();
       const body = { email, password: PASSWORD };
@@ -177,7 +177,7 @@ describe('guesses at a password', () => {
       expect(deviceOf(await post('sign-in/email', body, { address: HOME }).expect(200))).toBeDefined();
     });
 
-    it('is worth nothing when it is forged, of somebody else, or older than the password', async () => {
+    it('is ignored when it is forged, belongs to another user, or is older than the password', async () => {
       const owner = await newOwner();
       const other = await newOwner();
       const [id, seal] = owner.cookie.replace('tenantry.device=', '').split('.') as [string, string];
@@ -186,7 +186,7 @@ describe('guesses at a password', () => {
         .set({ ...owner.auth, 'x-forwarded-for': HOME })
         .send({ currentPassword: PASSWORD, newPassword: NEW_PASSWORD })
         .expect(200);
-      await besiege(owner.email);
+      await useUpCommonLimit(owner.email);
       const useless = [
         owner.cookie,
         other.cookie,
@@ -200,7 +200,7 @@ describe('guesses at a password', () => {
     });
   });
 
-  it('make the wait longer and longer', async () => {
+  it('make the wait longer each time', async () => {
     const slow = await startTestApp({ RATE_LIMIT_SIGN_IN: '2/60' });
     try {
       const { email } = await signUp(slow);
@@ -217,7 +217,7 @@ describe('guesses at a password', () => {
         waits.push(wait);
         await slow.db.rows(`UPDATE rate_limits SET whole_at = whole_at - $1 * interval '1 second'`, [wait]);
       }
-      // 2 in a minute, 4 in twelve minutes, 10 in 288 minutes: one comes back in 30 seconds, in 3 minutes, in 29 minutes.
+      // 2 in a minute, 4 in twelve minutes, 10 in 288 minutes: one attempt refills in 30 seconds, 3 minutes, 29 minutes.
       expect(waits[0]).toBeLessThanOrEqual(30);
       expect(waits.some((wait) => wait > 100 && wait <= 180)).toBe(true);
       expect(waits.at(-1)).toBeGreaterThan(1000);
@@ -227,9 +227,9 @@ describe('guesses at a password', () => {
     }
   });
 
-  it('aside, strangers who ask for resets do not keep the owner from asking', async () => {
+  it('have a limit that is separate from reset requests of others, which do not block the owner’s', async () => {
     const owner = await newOwner();
-    // A device or network is known only of somebody who has proved the address.
+    // Known devices and networks exist only for users with a verified address.
     await t.db.rows('UPDATE users SET email_verified = TRUE, email_verified_at = now() WHERE id = $1', [owner.id]);
     const request = (from: From) => post('request-password-reset', { email: owner.email }, from);
     const statuses: number[] = [];
@@ -242,7 +242,7 @@ describe('guesses at a password', () => {
     await request({ address: HOME }).expect(200);
     await request({ address: '192.0.2.50', cookie: owner.cookie }).expect(200);
     await until(async () => mails().length === 6);
-    // On a device that nobody knows the owner has the links that the others asked for.
+    // On an unknown device the owner still has the links that the others requested.
     await request({ address: '192.0.2.51' }).expect(200);
   });
 });

@@ -31,7 +31,7 @@ function linesOf({ headers }: { headers: Record<string, unknown> }): string[] {
   return (headers['set-cookie'] as string[] | undefined) ?? [];
 }
 
-/** Names of the cookies that an answer sets, and of those that it removes. */
+/** The names of the cookies that a response sets, and of those that it removes. */
 function changesOf(answer: { headers: Record<string, unknown> }) {
   const names = (removed: boolean) =>
     linesOf(answer)
@@ -50,7 +50,7 @@ describe('session cookies over https', () => {
 
   const me = (cookie: string) => t.http.get('/v1/users/me').set('cookie', cookie);
 
-  /** Someone whose session a version before `__Host-` opened: it leaves the column out. */
+  /** A user with a session from a version before `__Host-`, which does not set the column. */
   async function legacyPerson(): Promise<Person> {
     const person = await signUp(t);
     await t.db.rows('UPDATE sessions SET legacy_cookie = DEFAULT WHERE user_id = $1', [person.id]);
@@ -82,7 +82,7 @@ describe('session cookies over https', () => {
       .expect(403);
   });
 
-  it('are not read under the legacy name for newer sessions, which another subdomain may have planted', async () => {
+  it('are not read under the legacy name for newer sessions, because another subdomain may have set them', async () => {
     const planted = await signUp(t);
     expect((await me(`${LEGACY}=${planted.value}`).expect(401)).body.code).toBe('invalid_credentials');
     const signOut = await t.http
@@ -93,7 +93,7 @@ describe('session cookies over https', () => {
     await me(`${CURRENT}=${planted.value}`).expect(200);
   });
 
-  it('are read under the current name where both come, in any order, and never fall through', async () => {
+  it('are read under the current name only when both are sent, in any order, even if it is invalid', async () => {
     const [older, newer] = [await legacyPerson(), await signUp(t)];
     const both = [`${LEGACY}=${older.value}`, `${CURRENT}=${newer.value}`];
     for (const cookie of [both.join('; '), both.toReversed().join('; ')]) expect((await me(cookie).expect(200)).body.id).toBe(newer.id);
@@ -101,7 +101,7 @@ describe('session cookies over https', () => {
     await me(`${LEGACY}=${older.value}; ${CURRENT}=`).expect(401);
   });
 
-  it('move to the current name when the session slides', async () => {
+  it('move to the current name when the session is extended', async () => {
     const person = await legacyPerson();
     await t.db.rows(`UPDATE sessions SET last_used_at = now() - interval '1 hour' WHERE user_id = $1`, [person.id]);
     const answer = await me(`${LEGACY}=${person.value}`).expect(200);
@@ -109,7 +109,7 @@ describe('session cookies over https', () => {
     await me(linesOf(answer)[0]!.split(';', 1)[0]!).expect(200);
   });
 
-  it.each([LEGACY, CURRENT])('both go at sign-out with %s', async (name) => {
+  it.each([LEGACY, CURRENT])('are both removed at sign-out with %s', async (name) => {
     const person = await legacyPerson();
     const answer = await t.http
       .post('/v1/auth/sign-out')
@@ -121,7 +121,7 @@ describe('session cookies over https', () => {
     await me(`${LEGACY}=${person.value}`).expect(401);
   });
 
-  it('keep what was chosen at sign-in when a password is changed under the legacy names', async () => {
+  it('keep the choice of the sign-in when the password is changed under the legacy names', async () => {
     const person = await signUp(t, { rememberMe: false });
     await t.db.rows('UPDATE sessions SET legacy_cookie = DEFAULT WHERE user_id = $1', [person.id]);
     const cookie = person.setCookies.map((line) => line.split(';', 1)[0]!.replace('__Host-', '__Secure-')).join('; ');
@@ -143,7 +143,7 @@ describe('session cookies over plain http', () => {
   });
   afterAll(() => t.close());
 
-  it('keep their plain name, and no other is read', async () => {
+  it('keep their plain name, and no other name is read', async () => {
     const { setCookies, value } = await signUp(t);
     expect(setCookies.map((line) => line.split('=', 1)[0])).toEqual(['better-auth.session_token', 'tenantry.device']);
     expect(setCookies[0]).not.toMatch(/; Secure/i);

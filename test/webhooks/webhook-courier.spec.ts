@@ -36,7 +36,7 @@ async function startReceiver() {
   };
 }
 
-describe('a courier', () => {
+describe('a simulated webhook sender', () => {
   let receiver: Awaited<ReturnType<typeof startReceiver>>;
 
   beforeEach(async () => {
@@ -69,7 +69,7 @@ describe('a courier', () => {
     return times.slice(1).map((at, index) => at - times[index]!);
   };
 
-  it.each(['legacy', 'standard'] as const)('signs for Polar by the %s key, as its SDK verifies', async (signature) => {
+  it.each(['legacy', 'standard'] as const)('signs for Polar with the %s key, as Polar’s SDK verifies', async (signature) => {
     const { account } = polarHistory(1);
     const courier = polarCourier(account, { url: receiver.url, secret: SECRET, signature });
     await courier.run();
@@ -80,7 +80,7 @@ describe('a courier', () => {
     expect(courier.undelivered()).toEqual([]);
   });
 
-  it('signs for Dodo, as its SDK verifies, in no order', async () => {
+  it('signs for Dodo, as Dodo’s SDK verifies, and delivers in random order', async () => {
     const { account, productId } = dodoHistory();
     for (let count = 0; count < 5; count += 1) account.subscribe({ productId });
     await dodoCourier(account, { url: receiver.url, secret: SECRET }).run();
@@ -93,7 +93,7 @@ describe('a courier', () => {
     expect(order).not.toEqual(sent);
   });
 
-  it('tries ten times for Polar, within 17 to 34 minutes, with the same bytes', async () => {
+  it('makes ten attempts for Polar within 17 to 34 minutes, with the same bytes', async () => {
     const { account } = polarHistory(1);
     const messageId = account.events[0]!.messageId;
     receiver.control.status = ({ id }) => (id === messageId ? 500 : 202);
@@ -110,7 +110,7 @@ describe('a courier', () => {
     expect(courier.undelivered()).toEqual([messageId]);
   });
 
-  it('tries eight times for Dodo, for more than a day', async () => {
+  it('makes eight attempts for Dodo over more than a day', async () => {
     const { account } = dodoHistory();
     receiver.control.status = () => 500;
     const courier = dodoCourier(account, { url: receiver.url, secret: SECRET });
@@ -120,7 +120,7 @@ describe('a courier', () => {
     for (const { messageId } of account.events) expect(gaps(courier, messageId)).toEqual(schedule);
   });
 
-  it('brings what is true at the attempt, where the provider renders anew', async () => {
+  it('sends the current state at each attempt, where the provider renders late', async () => {
     const statusesOf = async (rendering: 'latest' | 'stored') => {
       const { clock, account, id } = dodoHistory(rendering);
       const { messageId } = account.events.find(({ type }) => type === 'subscription.active')!;
@@ -138,7 +138,7 @@ describe('a courier', () => {
     expect(await statusesOf('stored')).toEqual(['active', 'active', 'active', 'active']);
   });
 
-  it('keeps Polar’s first attempts in order, for a minute at most', async () => {
+  it('keeps Polar’s first attempts in order for at most a minute', async () => {
     const { account } = polarHistory(8);
     const orderWith = async (faults: Partial<CourierFaults>) => {
       const courier = polarCourier(account, { url: receiver.url, secret: SECRET, faults });
@@ -152,7 +152,7 @@ describe('a courier', () => {
     expect(late.toSorted()).toEqual(sent.toSorted());
   });
 
-  it('is given up by Polar after ten events that failed', async () => {
+  it('is disabled by Polar after ten failed events', async () => {
     const { account } = polarHistory(3);
     receiver.control.status = () => 503;
     const courier = polarCourier(account, { url: receiver.url, secret: SECRET });
@@ -173,25 +173,25 @@ describe('a courier', () => {
     ]);
   });
 
-  it('loses, doubles and repeats what its faults say, the same for the same seed', async () => {
+  it('loses, duplicates and repeats messages as configured, equally for equal seeds', async () => {
     const { account } = polarHistory(10);
     const faults = { lost: 0.1, duplicated: 0.2, delayed: 0.1, reordered: 0.2, answerLost: 0.1, unreachable: 0.1 };
-    const bring = async (seed: number) => {
+    const runWith = async (seed: number) => {
       receiver.received.length = 0;
       const courier = polarCourier(account, { url: receiver.url, secret: SECRET, seed, faults });
       await courier.run();
       return { courier, ids: receiver.received.map(({ id }) => id) };
     };
-    const first = await bring(1);
-    expect((await bring(1)).ids).toEqual(first.ids);
-    expect((await bring(2)).ids).not.toEqual(first.ids);
+    const first = await runWith(1);
+    expect((await runWith(1)).ids).toEqual(first.ids);
+    expect((await runWith(2)).ids).not.toEqual(first.ids);
     const lost = first.courier.undelivered();
     expect(lost.length).toBeGreaterThan(0);
     expect(new Set(first.ids).size).toBe(account.events.length - lost.length);
     expect(first.ids.length).toBeGreaterThan(new Set(first.ids).size);
   });
 
-  it('tries again when nobody answers in time', async () => {
+  it('retries after a time-out', async () => {
     const { account } = dodoHistory();
     await receiver.close();
     const courier = dodoCourier(account, { url: receiver.url, secret: SECRET, timeoutMs: 500 });

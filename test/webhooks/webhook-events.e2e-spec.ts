@@ -30,16 +30,16 @@ interface EventView {
 }
 
 const PATH = '/v1/webhook-events';
-/** Received then: what tests put there themselves, so that lists hold nothing else. */
+/** The reception time of events that tests insert, so that lists contain no others. */
 const LONG_AGO = Date.UTC(2020, 0);
 
-describe('the inbox, as operators see it', () => {
+describe('webhook events for operators', () => {
   let clerk: ClerkApp;
   let operator: SignedInPerson;
   beforeAll(async () => {
     clerk = await ClerkApp.start({ WEBHOOK_BODY_DAYS: '30' });
     operator = clerk.operator;
-    // The tests run them when it is time.
+    // The tests run these jobs themselves.
     await skipJob(clerk.t.db, 'watch_webhooks', 60);
     await skipJob(clerk.t.db, 'forget_webhook_bodies', 3600);
   });
@@ -54,7 +54,7 @@ describe('the inbox, as operators see it', () => {
     return (await get(`${PATH}/${id}`).expect(200)).body as EventView;
   }
 
-  /** Delivers and does not wait for the effect. */
+  /** Delivers an event without waiting until it is processed. */
   async function send(event: ClerkEvent): Promise<string> {
     const id = newMessageId();
     expect((await deliver(clerk.t.url, event, { id })).status).toBe(202);
@@ -64,8 +64,8 @@ describe('the inbox, as operators see it', () => {
   const entriesOf = (requestId: string) =>
     clerk.t.db.rows('SELECT action, actor_id, target_type, target_id, changes FROM audit_log WHERE request_id = $1', [requestId]);
 
-  describe('listed', () => {
-    /** Events of a day of 2020, one a second. */
+  describe('in the list', () => {
+    /** Inserts events in 2020, one per second. */
     async function insertEvents(
       count: number,
       given: Partial<Record<'provider' | 'type' | 'status', string>> = {},
@@ -88,7 +88,7 @@ describe('the inbox, as operators see it', () => {
       return rows.map(({ id }) => id);
     }
 
-    it('come the last received first, page by page', async () => {
+    it('are returned newest first, page by page', async () => {
       const ids = await insertEvents(25, { type: 'page.test' });
       const all = await allPages<EventView>(clerk.t, operator, `${PATH}?type=page.test`, 7);
       expect(all.map(({ id }) => id)).toEqual(ids.toReversed());
@@ -108,7 +108,7 @@ describe('the inbox, as operators see it', () => {
       ]);
     });
 
-    it('are filtered by sender, type, status and time, together', async () => {
+    it('are filtered by provider, type, status and time together', async () => {
       const from = Date.UTC(2021, 0);
       const at = (second: number) => new Date(from + second * 1000).toISOString();
       const [dead] = await insertEvents(1, { type: 'filter.dead', status: 'dead' }, from);
@@ -137,20 +137,20 @@ describe('the inbox, as operators see it', () => {
       `provider=${'x'.repeat(51)}`,
       'cursor=made.up',
       'surprise=1',
-    ])('refuse ?%s', async (query) => {
+    ])('reject ?%s', async (query) => {
       const { body } = await get(`${PATH}?${query}`).expect(400);
       expect(body.code).toBe(query.startsWith('cursor') ? 'invalid_cursor' : 'invalid_request');
     });
 
-    it('do not go on with the cursor of another filter', async () => {
+    it('reject the cursor of another filter', async () => {
       await insertEvents(3, { type: 'cursor.test' });
       const { body } = await get(`${PATH}?type=cursor.test&limit=1`).expect(200);
       await get(`${PATH}?type=other&limit=1&cursor=${encodeURIComponent(body.nextCursor)}`).expect(400);
     });
   });
 
-  describe('read', () => {
-    it('show what they said, without what could sign somebody in', async () => {
+  describe('when read', () => {
+    it('contain the payload without secrets that could be used to sign in', async () => {
       const invitation = { id: newClerkId('orginv'), organizationId: newClerkId('org'), email: newAddress() };
       const event = clerk.event('organizationInvitation.created', {
         ...invitationData(invitation),
@@ -171,21 +171,21 @@ describe('the inbox, as operators see it', () => {
       expect(JSON.stringify(view)).not.toMatch(/ticket=|hidden-key/);
     });
 
-    it('show of a mail with a code only that it came', async () => {
+    it('contain only a hash of a mail with a code', async () => {
       const view = await eventOf(await send(clerk.event('email.created', emailData({ id: 'ema_1', code: '7421093' }))));
       expect(view).toMatchObject({ type: 'email.created', status: 'ignored', attempts: 0 });
       expect(Object.keys(view.payload!)).toEqual(['object', 'type', 'timestamp', 'instance_id', 'sha256']);
       expect(JSON.stringify(view)).not.toContain('7421093');
     });
 
-    it('are not found where there is none', async () => {
+    it('are not found under an unknown id', async () => {
       for (const answer of [await get(`${PATH}/${v7()}`), await post(`${PATH}/${v7()}/replay`)]) {
         expect([answer.status, answer.body.code]).toEqual([404, 'webhook_event_not_found']);
       }
       for (const answer of [await get(`${PATH}/nonsense`), await post(`${PATH}/nonsense/replay`)]) expect(answer.status).toBe(400);
     });
 
-    it('are for operators only', async () => {
+    it('are visible to operators only', async () => {
       const person = await signUp(clerk.t);
       const { id } = await eventOf(await clerk.emit('user.created', userData({ id: newClerkId('user') })));
       for (const call of [
@@ -199,8 +199,8 @@ describe('the inbox, as operators see it', () => {
     });
   });
 
-  describe('replayed', () => {
-    it('one by one have their effect again, which changes nothing that is newer', async () => {
+  describe('when replayed', () => {
+    it('singly are applied again, without overwriting newer data', async () => {
       const user = newClerkId('user');
       const message = await clerk.emit('user.created', userData({ id: user, firstName: 'First' }));
       await clerk.emit('user.updated', userData({ id: user, firstName: 'Second' }));
@@ -223,7 +223,7 @@ describe('the inbox, as operators see it', () => {
       expect(await clerk.t.db.rows('SELECT 1 FROM audit_log WHERE request_id = $1', [message])).toHaveLength(1);
     });
 
-    it('bring back what went missing', async () => {
+    it('restore lost rows', async () => {
       const user = newClerkId('user');
       const message = await clerk.emit('user.created', userData({ id: user, firstName: 'Lost' }));
       await clerk.t.db.rows('DELETE FROM users WHERE clerk_user_id = $1', [user]);
@@ -232,7 +232,7 @@ describe('the inbox, as operators see it', () => {
       expect(await clerk.user(user)).toMatchObject({ name: 'Lost' });
     });
 
-    it('by a filter are those that match, and no others', async () => {
+    it('by a filter include exactly the matching events', async () => {
       const messages = await Promise.all(
         ['user.created', 'user.created', 'user.deleted'].map((type) =>
           send(clerk.event(type, type === 'user.deleted' ? deletedData('user', newClerkId('user')) : userData({ id: newClerkId('user') }))),
@@ -254,11 +254,11 @@ describe('the inbox, as operators see it', () => {
       expect((await post(`${PATH}/replay`, { ...filter, provider: 'polar' }).expect(202)).body).toEqual({ replayed: 0 });
     });
 
-    it('by a filter are those that had come when it was asked for, and none that came since', async () => {
+    it('by a filter include only events that were received before the request', async () => {
       const [before, since] = await Promise.all(
         [newClerkId('user'), newClerkId('user')].map((id) => clerk.emit('user.created', userData({ id }))),
       );
-      // Two that nothing else is about; the second comes while the first is replayed.
+      // Two events of an own type; the second counts as received during the replay.
       await clerk.t.db.rows(
         `UPDATE webhook_events SET type = 'user.lately', attempts = 5,
                 received_at = CASE message_id WHEN $1 THEN received_at ELSE now() + interval '1 minute' END WHERE message_id IN ($1, $2)`,
@@ -275,13 +275,13 @@ describe('the inbox, as operators see it', () => {
       { status: 'dead', receivedFrom: 'yesterday' },
       { status: 'dead', surprise: 1 },
       { type: 'user.created' },
-    ])('refuse the filter %j', async (filter) => {
+    ])('reject the filter %j', async (filter) => {
       expect((await post(`${PATH}/replay`, filter).expect(400)).body.code).toBe('invalid_request');
     });
   });
 
   describe('that cannot be read', () => {
-    it('are put aside, shown without a payload, and put aside again by a replay', async () => {
+    it('are quarantined, shown without a payload, and quarantined again by a replay', async () => {
       const id = newMessageId();
       expect((await deliver(clerk.t.url, '{"type":"user.created"', { id })).status).toBe(202);
       const view = await eventOf(id);
@@ -297,14 +297,14 @@ describe('the inbox, as operators see it', () => {
       expect(await eventOf(id)).toMatchObject({ status: 'quarantined', attempts: 1, lastError: 'The body is no JSON in UTF-8' });
     });
 
-    it('are processed by a replay once they can be', async () => {
+    it('are processed by a replay when they can be read', async () => {
       const user = newClerkId('user');
       const message = await clerk.emit('user.created', { ...userData({ id: user, firstName: 'Mended' }), id: null });
       const { id } = await eventOf(message);
       expect((await eventOf(message)).status).toBe('quarantined');
-      // As if a release had learned to read them.
-      const mended = JSON.stringify(clerk.event('user.created', userData({ id: user, firstName: 'Mended' })));
-      const body = clerk.t.app.get(Keyring).encryptBytes(Buffer.from(mended), BODY_CONTEXT);
+      // Simulates a release that can read them.
+      const repaired = JSON.stringify(clerk.event('user.created', userData({ id: user, firstName: 'Mended' })));
+      const body = clerk.t.app.get(Keyring).encryptBytes(Buffer.from(repaired), BODY_CONTEXT);
       await clerk.t.db.rows(`UPDATE webhook_events SET body = $2, type = '', event_at = NULL WHERE id = $1`, [id, body]);
       await post(`${PATH}/${id}/replay`).expect(202);
       await done();
@@ -314,7 +314,7 @@ describe('the inbox, as operators see it', () => {
   });
 
   describe('that always fail', () => {
-    it('hold nobody up, die where it is seen, and end clean when they are replayed after the mending', async () => {
+    it('block no others, become dead with a log entry and a metric, and are processed by a replay after the repair', async () => {
       const [user, other] = [newClerkId('user'), newClerkId('user')];
       await clerk.t.db.rows(`
         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'broken for a test'; END $$;
@@ -337,11 +337,11 @@ describe('the inbox, as operators see it', () => {
         nextAttemptAt: expect.any(String),
       });
 
-      // Nobody waits behind it.
+      // The next event does not wait for it.
       const next = await send(clerk.event('user.created', userData({ id: other })));
       await until(async () => (await eventOf(next)).status === 'processed');
 
-      // Doubles from half a second on, to an hour.
+      // The delay doubles from half a second to an hour.
       await clerk.t.db.rows('UPDATE webhook_events SET attempts = 20, next_attempt_at = now() WHERE message_id = $1', [message]);
       const delays = await until(async () => {
         const all = await clerk.t.db.rows<{ attempts: number; seconds: number }>(
@@ -380,7 +380,7 @@ describe('the inbox, as operators see it', () => {
       expect(await clerk.user(user)).toMatchObject({ email });
     });
 
-    it('leave nothing half done', async () => {
+    it('leave no partial changes', async () => {
       const user = newClerkId('user');
       await clerk.t.db.rows(`
         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no entry today'; END $$;
@@ -395,8 +395,8 @@ describe('the inbox, as operators see it', () => {
     });
   });
 
-  describe('measured', () => {
-    it('are counted by sender and type, and what senders make up is one type', async () => {
+  describe('in the metrics', () => {
+    it('are counted by provider and type, and unknown types are counted as one', async () => {
       const valueOf = (text: string, metric: string) =>
         Number(new RegExp(`^${metric.replaceAll(/[{}]/g, '\\$&')} (.+)$`, 'm').exec(text)?.[1] ?? 0);
       const metrics = [
@@ -424,7 +424,7 @@ describe('the inbox, as operators see it', () => {
       expect(after.map((value, index) => value - before[index]!)).toEqual([1, 1, 3, 1, 1, 3, 4]);
     });
 
-    it('say how many wait and since when, and the log says so after a minute', async () => {
+    it('are counted while they wait, and reported in the log after a minute', async () => {
       const message = newMessageId();
       const insert = `INSERT INTO webhook_events (id, provider, message_id, type, body, status, attempts, next_attempt_at, leased_until)
         VALUES ($1, 'clerk', $2, 'user.created', 'x', 'pending', 1, now() - $3 * interval '1 second', now() + interval '1 hour')`;
@@ -449,7 +449,7 @@ describe('the inbox, as operators see it', () => {
     });
   });
 
-  it('lose their bodies when they are done with and old, and can then not be replayed', async () => {
+  it('lose their bodies after the retention time, and cannot be replayed then', async () => {
     const deliverOld = async (days: number, status: string) => {
       const message = await clerk.emit('user.created', userData({ id: newClerkId('user') }));
       const text = `UPDATE webhook_events SET received_at = now() - $2 * interval '1 day', status = $3 WHERE message_id = $1`;
@@ -472,13 +472,13 @@ describe('the inbox, as operators see it', () => {
     await post(`${PATH}/${views[2]!.id}/replay`).expect(202);
     const month = { receivedFrom: new Date(Date.now() - 32 * 86_400_000), receivedBefore: new Date(Date.now() - 30 * 86_400_000) };
     expect((await post(`${PATH}/replay`, { ...month, status: 'processed' }).expect(202)).body).toEqual({ replayed: 0 });
-    // It is known for ever: what comes again is a duplicate.
+    // The message id is kept forever, so a repeated message is a duplicate.
     const again = await deliver(clerk.t.url, clerk.event('user.created', userData({ id: newClerkId('user') })), { id: old });
     expect(again.body).toEqual({ outcome: 'duplicate' });
     await done();
   });
 
-  it('open with the newest key alone after the keys were rotated', async () => {
+  it('are readable with the newest key alone after a key rotation', async () => {
     const message = await clerk.emit('user.created', userData({ id: newClerkId('user'), firstName: 'Rotated' }));
     const key = (id: string, byte: number) => `${id}:${Buffer.alloc(32, byte).toString('base64')}`;
     const old = testEnvironment(clerk.t.db.url)['ENCRYPTION_KEYS']!;

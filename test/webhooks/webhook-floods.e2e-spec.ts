@@ -7,7 +7,7 @@ const FORGED_SECRET = `whsec_${Buffer.from('a secret that somebody guessed').toS
 const STRANGER = '203.0.113.7';
 const PROVIDER = '198.51.100.9';
 
-describe('a flood of deliveries that nobody signed', () => {
+describe('a flood of unsigned deliveries', () => {
   let t: TestApp;
   let connections: RawConnection[];
   beforeEach(async () => {
@@ -36,13 +36,13 @@ describe('a flood of deliveries that nobody signed', () => {
   };
   const flood = async (from: string) => {
     expect(await statusesOf(20, () => deliver(from, FORGED_SECRET))).toEqual([401]);
-    // Counted when the answer is out.
+    // A failure is counted after the response is sent.
     await until(async () => (await deliver(from, FORGED_SECRET)).status === 429);
   };
 
-  it('is refused before its bodies are read, and says until when', async () => {
+  it('is rejected before the bodies are read, with the time of the next attempt', async () => {
     await flood(STRANGER);
-    // One in five seconds is read.
+    // One request in five seconds is read.
     const answer = await until(async () => {
       const one = await deliver(STRANGER, FORGED_SECRET);
       return one.status === 429 ? one : undefined;
@@ -50,7 +50,7 @@ describe('a flood of deliveries that nobody signed', () => {
     expect(await answer.json()).toMatchObject({ status: 429, code: 'rate_limited' });
     expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(50);
     expect(answer.headers.get('ratelimit-policy')).toBe('"webhook-failures";q=20;w=60');
-    // A body of which one byte arrives; if this is the one in five seconds, the next one is not.
+    // Send one byte of a body. If this request is the one in five seconds, the next one is rejected unread.
     await until(async () => {
       const unread = openConnection(t.url, slowBody({ 'x-forwarded-for': STRANGER }, { path: '/webhooks/clerk', length: 1024 * 1024 }));
       connections.push(unread);
@@ -59,14 +59,14 @@ describe('a flood of deliveries that nobody signed', () => {
     });
   });
 
-  it('is counted by address, also at endpoints that do not exist, and costs other routes nothing', async () => {
+  it('is counted by address, also at unknown endpoints, and does not affect other routes', async () => {
     expect(await statusesOf(20, () => deliver(STRANGER, FORGED_SECRET, '/webhooks/nobody'))).toEqual([404]);
     await until(async () => (await deliver(STRANGER)).status === 429);
     expect((await deliver(PROVIDER)).status).toBe(202);
     expect((await fetch(`${t.url}/v1/plans`, { headers: { 'x-forwarded-for': STRANGER } })).status).toBe(200);
   });
 
-  it('does not stop a provider, whom an attacker can have send us anything', async () => {
+  it('does not block the address of a provider, through which an attacker may send requests', async () => {
     expect((await deliver(PROVIDER)).status).toBe(202);
     const flooding = await Promise.all(
       Array.from({ length: 100 }, (_, index) => deliver(PROVIDER, index % 10 === 0 ? undefined : FORGED_SECRET)),
@@ -76,7 +76,7 @@ describe('a flood of deliveries that nobody signed', () => {
     expect((await deliver(PROVIDER)).status).toBe(202);
   });
 
-  it('is none of a provider that sends much at once, from the first message on', async () => {
+  it('does not include a provider that sends many messages from its first one', async () => {
     const sent = await Promise.all(Array.from({ length: 300 }, () => deliver(PROVIDER)));
     expect([...new Set(sent.map(({ status }) => status))]).toEqual([202]);
   });

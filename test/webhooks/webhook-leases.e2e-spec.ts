@@ -37,11 +37,11 @@ describe('the lease of a webhook event', () => {
     )[0]!;
   const isProcessed = (messageId: string) => async () => (await eventOf(messageId)).status === 'processed';
 
-  it('once lost, lets the worker that had it write nothing', async () => {
+  it('after its loss keeps the old worker from writing anything', async () => {
     const gate = new pg.Client({ connectionString: db.url });
     await gate.connect();
     await gate.query(`SELECT pg_advisory_lock(${GATE})`);
-    // A worker waits here at the end of its attempt, before it locks the event's row.
+    // The worker waits here at the end of its attempt, before it locks the event's row.
     await db.rows(`
       CREATE FUNCTION wait_at_the_gate() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(${GATE}); RETURN NULL; END $$;
       CREATE TRIGGER gate BEFORE UPDATE OF processed_at ON webhook_events FOR EACH STATEMENT EXECUTE FUNCTION wait_at_the_gate()`);
@@ -49,20 +49,20 @@ describe('the lease of a webhook event', () => {
     await untilLocked(db);
     const [lease] = await db.rows(`SELECT leased_until <= now() + interval '1 second' AS short FROM webhook_events`);
     expect(lease).toEqual({ short: true });
-    // Another worker has it now.
+    // Another worker has the lease now.
     await db.rows(`UPDATE webhook_events SET attempts = 2, leased_until = now() + interval '1 hour'`);
     await gate.end();
-    // Waits for what the worker has begun.
+    // Closing waits for the worker's attempt.
     await t.app.close();
     expect(await eventOf(message)).toEqual({ status: 'pending', attempts: 2, processed_at: null, last_error: null });
     expect(await db.rows('SELECT clerk_user_id FROM users')).toEqual([]);
     expect(await db.rows('SELECT action FROM audit_log')).toEqual([]);
   });
 
-  it('keeps an event from others until it ends, and no longer', async () => {
+  it('keeps other workers away until it ends', async () => {
     const message = await send('user_1');
     await until(isProcessed(message));
-    // As a worker leaves it whose process was killed.
+    // The state after the worker's process was killed.
     await db.rows(
       `UPDATE webhook_events SET status = 'pending', processed_at = NULL, attempts = 1, next_attempt_at = now(), leased_until = now() + interval '1 hour'`,
     );

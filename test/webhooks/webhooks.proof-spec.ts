@@ -10,7 +10,7 @@ import { endProcesses, type Process, ready, startServer, until } from '../suppor
 import { startTcpProxy } from '../support/tcp-proxy.js';
 
 const ENVIRONMENT = { CLERK_WEBHOOK_SIGNING_SECRET: CLERK_WEBHOOK_SECRET };
-/** As many effects as a process brings about at once, at most: half of the connections it has. */
+/** The number of events that a process handles concurrently: half of its connections. */
 const LANES = 5;
 
 interface StoredEvent {
@@ -40,7 +40,7 @@ function newUser(): { messageId: string; body: string } {
   return { messageId: newMessageId(), body: JSON.stringify(clerkEvent('user.created', userData({ id: `user_${users}` }))) };
 }
 
-/** Keeps effects on users from coming about, until it is let go. */
+/** Blocks writes to users until `letGo` is called. */
 async function holdEffects(): Promise<{ letGo(): Promise<void> }> {
   const client = new pg.Client({ connectionString: db.url });
   await client.connect();
@@ -53,12 +53,12 @@ async function holdEffects(): Promise<{ letGo(): Promise<void> }> {
   };
 }
 
-/** Effects that wait to be let go. */
+/** The number of blocked writes. */
 const countHeld = async () =>
   count(`pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query ILIKE '%users%'`);
 const isHeld = async () => (await countHeld()) > 0;
 
-/** What the killed process had open is over when the database has noticed. */
+/** Kills a server, and waits until the database has ended its transactions. */
 async function kill(server: Process, held: { letGo(): Promise<void> }): Promise<void> {
   server.kill('SIGKILL');
   await server.ended;
@@ -70,7 +70,7 @@ async function kill(server: Process, held: { letGo(): Promise<void> }): Promise<
 }
 
 describe('an event that was answered with 202', () => {
-  it('has its effect within two seconds of the restart when the process was killed before, once', async () => {
+  it('is applied once, within two seconds after a restart, when the process was killed before', async () => {
     const first = await start();
     const held = await holdEffects();
     const { messageId, body } = newUser();
@@ -89,7 +89,7 @@ describe('an event that was answered with 202', () => {
     expect(await entriesOf(messageId)).toHaveLength(1);
   });
 
-  it('counts every attempt that took its process along, and dies of too many', async () => {
+  it('counts every attempt whose process died, and becomes dead after too many', async () => {
     const { messageId, body } = newUser();
     for (let attempt = 1; attempt <= 2; attempt += 1) {
       const held = await holdEffects();
@@ -99,7 +99,7 @@ describe('an event that was answered with 202', () => {
       await kill(server, held);
       expect(await eventOf(messageId)).toMatchObject({ status: 'pending', attempts: attempt });
     }
-    // As the thirtieth would leave it.
+    // As after the thirtieth attempt.
     await db.rows('UPDATE webhook_events SET attempts = 30');
     await start();
     await until('it is dead', async () => (await eventOf(messageId)).status === 'dead');
@@ -107,7 +107,7 @@ describe('an event that was answered with 202', () => {
     expect(await count('users')).toBe(0);
   });
 
-  it('is lost by no SIGTERM', async () => {
+  it('is not lost by a SIGTERM', async () => {
     let server = await start({ LOG_LEVEL: 'warn' });
     const accepted = new Set<string>();
     let isOver = false;
@@ -118,7 +118,7 @@ describe('an event that was answered with 202', () => {
           const { status } = await deliver(server.url, body, { id: messageId });
           if (status === 202) accepted.add(messageId);
         } catch {
-          // Nobody listens for a while: Clerk would try again.
+          // The server is not listening for a while; Clerk would retry.
           await sleep(50);
         }
       }
@@ -144,17 +144,17 @@ describe('an event that was answered with 202', () => {
   });
 });
 
-it('two processes share the work, and each event has its effect once', async () => {
+it('is applied once when two processes share the work', async () => {
   const servers = [await start(), await start()];
   const held = await holdEffects();
   const events = Array.from({ length: 100 }, newUser);
-  // All to one of them: the other finds what is left.
+  // All events go to one server, and the other one leases some of them.
   const target = { db, urls: () => [servers[0]!.url] };
   await deliverConcurrently(target, events);
   await until('both are at work', async () => (await countHeld()) > LANES);
   await held.letGo();
   await untilProcessed(target);
-  // Not at the first attempt: a process that gets no time for a second has lost its claim.
+  // Not always at the first attempt: a process without CPU time for a second loses its lease.
   expect(await count(`webhook_events WHERE status = 'processed'`)).toBe(events.length);
   expect(await count('users')).toBe(events.length);
   expect(await count(`audit_log WHERE action = 'user.created'`)).toBe(events.length);
@@ -168,7 +168,7 @@ it('two processes share the work, and each event has its effect once', async () 
   expect(Math.min(...shares)).toBeGreaterThan(0);
 });
 
-it('a database that is away is told with 503, and what comes again then lands', async () => {
+it('is answered with 503 while the database is unavailable, and is stored when it is sent again', async () => {
   const server = new URL(db.url);
   const proxy = await startTcpProxy({ host: server.hostname, port: Number(server.port) });
   server.hostname = '127.0.0.1';
@@ -188,7 +188,7 @@ it('a database that is away is told with 503, and what comes again then lands', 
     await untilProcessed({ db, urls: () => [t.url], mayFail: true });
     expect(await count('users')).toBe(1);
 
-    // Connections that break while events flow in and effects are under way.
+    // Connections break while events are received and processed.
     const events = Array.from({ length: 200 }, newUser);
     const pouring = deliverConcurrently({ db, urls: () => [t.url] }, events);
     for (let round = 1; round <= 3; round += 1) {
@@ -209,7 +209,7 @@ it('a database that is away is told with 503, and what comes again then lands', 
   }
 });
 
-it('no log and no table holds a code, nor a log what a person is called, whatever goes wrong', async () => {
+it('reveals no code in logs or tables, and no name in logs, whatever fails', async () => {
   const server = await start({ LOG_LEVEL: 'trace' });
   const code = '91827364-code';
   const secrets = [code, 'private-person@example.com', 'Private-Name'];
@@ -217,7 +217,7 @@ it('no log and no table holds a code, nor a log what a person is called, whateve
   await deliver(server.url, clerkEvent('sms.created', { object: 'sms_message', id: 'sms_1', message: code, data: { otp_code: code } }));
   const broken = JSON.stringify(clerkEvent('email.created', emailData({ id: 'ema_2', code }))).slice(0, -1);
   await deliver(server.url, broken);
-  // An effect that fails with everything in its parameters.
+  // A statement that fails with personal data in its parameters.
   await db.rows(`ALTER TABLE users ADD CONSTRAINT nobody CHECK (clerk_email IS NULL)`);
   const { messageId } = newUser();
   const user = { id: 'user_private', firstName: secrets[2], email: { email: secrets[1]!, verified: true } };

@@ -9,7 +9,7 @@ import type { Seed } from '../support/seeds.js';
 
 const KEYRING = new Keyring(loadConfig(testEnvironment('postgres://localhost/none')));
 
-/** An event that was ignored, so that it may be replayed without an effect. */
+/** An ignored event, which can be replayed without an effect. */
 export const seed: Seed = async (db, { member }) => {
   const id = newId();
   const type = 'waitlistEntry.created';
