@@ -20,8 +20,9 @@ import { CLERK_WEBHOOK_SECRET } from '../support/clerk/clerk-events.js';
 import { ordersOfFive, someOrdersOfFive } from '../support/clerk/clerk-stories.js';
 import { differences, interleave, withPrefix } from '../support/convergence.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
-import { MutantHost, nameOf, NOTHING } from '../support/mutants.js';
-import type { Mutation } from '../support/mutations.js';
+import { type Change, MutantHost } from '../support/mutants.js';
+import { nameOf } from '../support/mutations.js';
+import { BILLING_MUTATIONS, WITHOUT_LOCKS } from '../support/proof-mutations.js';
 import { strictPlans } from '../support/strict-plans.js';
 import { Targets } from '../support/targets.js';
 
@@ -45,56 +46,6 @@ afterAll(async () => {
 
 /** The number of histories; the tests with kills and lost messages use a third of it. */
 const RUNS = Number(process.env['FC_RUNS'] ?? 21);
-
-/** The code that makes every order converge, with a scenario in which it matters. Without that code, the proof must fail. */
-const MUTATIONS: (Mutation & { scenario: string })[] = [
-  {
-    file: 'webhooks/webhooks.service.js',
-    search: 'insert({ provider: provider.name, messageId,',
-    replace: 'insert({ provider: provider.name, messageId: `${messageId}-${process.hrtime.bigint()}`,',
-    scenario: 'a cancellation that is revoked, then immediate, then reinstated',
-  },
-  {
-    file: 'sync/event-version.js',
-    within: 'export function isNewer',
-    search: ') > (',
-    replace: ') IS DISTINCT FROM (',
-    scenario: 'a cancellation that is revoked, then immediate, then reinstated',
-  },
-  {
-    file: 'providers/fields.schema.js',
-    search: ".padEnd(6, '0').slice(0, 6)",
-    replace: ".slice(0, 3).padEnd(6, '0')",
-    scenario: 'a cancellation that is revoked, then immediate, then reinstated',
-  },
-  {
-    file: 'subscriptions/sync/synced-subscriptions.service.js',
-    search: 'await this.putPeriods(',
-    replace: 'if (mayWrite) await this.putPeriods(',
-    scenario: 'a plan change and a renewal',
-  },
-  {
-    file: 'subscriptions/sync/synced-subscriptions.service.js',
-    search: 'if (customer.isDeleted)',
-    replace: 'if (false)',
-    scenario: 'a customer who is deleted',
-  },
-  {
-    file: 'organizations/synced-organizations.service.js',
-    search: 'await this.subscriptions.claim(',
-    replace: 'void (',
-    scenario: 'a product that is unknown for a while',
-  },
-  {
-    file: 'users/synced-users.service.js',
-    search: 'await this.subscriptions.claim(',
-    replace: 'void (',
-    scenario: 'a customer who gets an external id late',
-  },
-];
-
-/** Removes the advisory locks, without which concurrent transactions do not see each other. */
-const WITHOUT_LOCKS: Mutation = { file: 'platform/database/locks.js', search: 'sorted.length === 0', replace: 'true' };
 
 describe('billing events', () => {
   let proof: BillingProof;
@@ -173,7 +124,7 @@ describe('the proof itself', () => {
       ]),
     );
     const worlds = [...plans.values()].flat().map(({ world }) => world);
-    expected = await targets.onMutant(host, NOTHING, inOrder, async (target) =>
+    expected = await targets.onMutant(host, 'unchanged', inOrder, async (target) =>
       outcomesOf(target, worlds, async () => deliverInOrder(target, worlds)),
     );
   });
@@ -182,23 +133,26 @@ describe('the proof itself', () => {
     await inOrder.drop();
   });
 
-  it.each(MUTATIONS.map((mutation) => [nameOf(mutation), mutation] as const))('fails without this code: %s', async (_, mutation) => {
-    const plansOfCase = plans.get(mutation.scenario)!;
-    expect(compareOutcomes(plansOfCase, expected, await outcomesOfMutant(mutation, plansOfCase)).size).toBeGreaterThan(0);
-  });
+  it.each(BILLING_MUTATIONS.map((mutation) => [nameOf(mutation), mutation] as const))(
+    'fails without this code: %s',
+    async (_, mutation) => {
+      const plansOfCase = plans.get(mutation.scenario)!;
+      expect(compareOutcomes(plansOfCase, expected, await outcomesOfMutant(mutation, plansOfCase)).size).toBeGreaterThan(0);
+    },
+  );
 
   it('passes with all code', async () => {
     const plansOfCase = [...plans.values()].flat();
-    expect([...compareOutcomes(plansOfCase, expected, await outcomesOfMutant(NOTHING, plansOfCase)).values()]).toEqual([]);
+    expect([...compareOutcomes(plansOfCase, expected, await outcomesOfMutant('unchanged', plansOfCase)).values()]).toEqual([]);
   });
 
-  it.each([
-    ['passes when owners and their purchases are processed concurrently', NOTHING, true],
+  it.each<[string, Change, boolean]>([
+    ['passes when owners and their purchases are processed concurrently', 'unchanged', true],
     ['fails without the advisory locks', WITHOUT_LOCKS, false],
-  ])('%s', async (_, mutation, passes) => {
+  ])('%s', async (_, change, passes) => {
     const scenario = SCENARIOS['an organization that is created after the purchase and deleted']!;
     const worlds = Array.from({ length: 20 }, () => worldOf(scenario, newMark()));
-    const outcomes = await targets.onMutant(host, mutation, await targets.newDatabase(), async (target) => {
+    const outcomes = await targets.onMutant(host, change, await targets.newDatabase(), async (target) => {
       await slowDownTransactions(target.db);
       return outcomesOf(target, worlds, async () => deliverConcurrently(target, interleave(worlds.map(({ events }) => rendered(events)))));
     });
@@ -213,10 +167,10 @@ describe('the proof itself', () => {
   }
 
   /** Delivers one event after the other, so that the result is deterministic. */
-  async function outcomesOfMutant(mutation: Mutation, plansOfCase: BillingDeliveryPlan[]): Promise<Map<string, Outcome>> {
+  async function outcomesOfMutant(change: Change, plansOfCase: BillingDeliveryPlan[]): Promise<Map<string, Outcome>> {
     const worlds = plansOfCase.map(({ world }) => world);
     const inTurn = plansOfCase.map(({ deliveries }) => ({ events: deliveries }));
-    return targets.onMutant(host, mutation, await targets.newDatabase(), async (target) =>
+    return targets.onMutant(host, change, await targets.newDatabase(), async (target) =>
       outcomesOf(target, worlds, async () => deliverInTurn(target, inTurn)),
     );
   }

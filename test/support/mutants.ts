@@ -1,17 +1,18 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { linkSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { linkSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import pg from 'pg';
 import { onServer, type TestDatabase } from './database.js';
-import { locate, type Mutation, type Place } from './mutations.js';
+import type { Mutation } from './mutations.js';
 import { QUICK_IMPORTS } from './processes.js';
+import { compileMutated } from './sources.js';
 
 const DIST = path.resolve('dist');
 const BUILD = readdirSync(DIST, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.js'));
 
-/** The build as it is. */
-export const NOTHING: Mutation = { file: 'main.js', search: 'await start();', replace: 'await start();' };
+/** One change, or the build as it is. */
+export type Change = Mutation | 'unchanged';
 
 /** A process that runs builds with one thing changed in them. */
 export class MutantHost {
@@ -26,15 +27,17 @@ export class MutantHost {
     for (const name of ['node_modules', 'drizzle', 'plans.json']) symlinkSync(path.resolve(name), path.join(this.directory, name));
   }
 
-  /** Starts the build with this mutation, and answers where it listens. */
-  async start(mutation: Mutation, environment: Record<string, string>): Promise<string> {
+  /** Starts the build with this change, and returns where it listens. */
+  async start(change: Change, environment: Record<string, string>): Promise<string> {
     this.count += 1;
     const dist = path.join(this.directory, `dist-${this.count}`);
-    const text = textOf(mutation);
-    const { start, end } = locate(mutation, text);
-    for (const name of BUILD.filter((one) => one !== mutation.file)) link(name, dist);
-    mkdirSync(path.dirname(path.join(dist, mutation.file)), { recursive: true });
-    writeFileSync(path.join(dist, mutation.file), `${text.slice(0, start)}${mutation.replace}${text.slice(end)}`);
+    for (const file of BUILD) link(file, dist);
+    if (change !== 'unchanged') {
+      const { file, text } = compileMutated(change);
+      // The link leads to the build itself.
+      rmSync(path.join(dist, file));
+      writeFileSync(path.join(dist, file), text);
+    }
     const { url } = await this.ask<{ url: string }>({ dist, environment });
     return url;
   }
@@ -62,22 +65,6 @@ export class MutantHost {
       this.child.send(order);
     });
   }
-}
-
-export function nameOf({ file, within, search }: Place): string {
-  return `${file.replace(/^.*\/|\.js$/g, '')}${within === undefined ? '' : ` ${within}`}: ${search.trim()}`;
-}
-
-/** Every query of the build, by file. */
-export function repositories(): { file: string; text: string }[] {
-  return BUILD.filter((file) => file.endsWith('.repository.js')).map((file) => ({
-    file,
-    text: readFileSync(path.join(DIST, file), 'utf8'),
-  }));
-}
-
-export function textOf({ file }: Place): string {
-  return readFileSync(path.join(DIST, file), 'utf8');
 }
 
 /** A copy of a database that nobody is connected to. */

@@ -1,8 +1,7 @@
 import { testEnvironment } from './app.js';
 import { type Message, deliverConcurrently, untilProcessed, type Target } from './clerk/clerk-deliveries.js';
 import { createTestDatabase, type TestDatabase } from './database.js';
-import { type MutantHost, NOTHING } from './mutants.js';
-import type { Mutation } from './mutations.js';
+import type { Change, MutantHost } from './mutants.js';
 import { endProcesses, type Process, ready, startServer } from './processes.js';
 import { skipJob } from './tenant-world.js';
 
@@ -55,10 +54,10 @@ export class Targets {
   }
 
   /** Does something with a build that has one thing changed in it. */
-  async onMutant<T>(host: MutantHost, mutation: Mutation, db: TestDatabase, work: (target: Target) => Promise<T>): Promise<T> {
-    const url = await host.start(mutation, { ...testEnvironment(db.url), ...this.environment });
+  async onMutant<T>(host: MutantHost, change: Change, db: TestDatabase, work: (target: Target) => Promise<T>): Promise<T> {
+    const url = await host.start(change, { ...testEnvironment(db.url), ...this.environment });
     try {
-      return await work({ db, urls: () => [url], mayFail: mutation !== NOTHING });
+      return await work({ db, urls: () => [url], mayFail: change !== 'unchanged' });
     } finally {
       await host.stop();
     }

@@ -15,60 +15,12 @@ import { ordersOfFive, someOrdersOfFive, SCENARIOS, historyOf } from '../../supp
 import { mismatches, expectedRowsOf } from '../../support/clerk/clerk-truth.js';
 import { differences, newPrefix, withPrefix } from '../../support/convergence.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
-import { MutantHost, nameOf, NOTHING } from '../../support/mutants.js';
-import type { Mutation } from '../../support/mutations.js';
+import { type Change, MutantHost } from '../../support/mutants.js';
+import { nameOf } from '../../support/mutations.js';
+import { CLERK_MUTATIONS } from '../../support/proof-mutations.js';
 import { signUpOperator } from '../../support/people.js';
 import { Targets } from '../../support/targets.js';
 import { runJob } from '../../support/tenants.js';
-
-const SYNC = 'providers/clerk/clerk-sync.service.js';
-
-/** The code that makes every order converge, with a scenario in which it matters. Without that code, the proof must fail. */
-const MUTATIONS: (Mutation & { scenario: string })[] = [
-  {
-    file: 'sync/event-version.js',
-    within: 'export function isNewer',
-    search: ') > (',
-    replace: ') IS DISTINCT FROM (',
-    scenario: 'an address that moves from one user to the next',
-  },
-  {
-    file: 'users/synced-users.repository.js',
-    search: 'isNull(users.deletedAt), mayWrite(',
-    replace: 'mayWrite(',
-    scenario: 'a user who changes and is deleted',
-  },
-  {
-    file: 'users/user-merges.service.js',
-    search: 'later !== undefined',
-    replace: 'false',
-    scenario: 'a local user who becomes two Clerk users, one after the other',
-  },
-  {
-    file: 'users/synced-users.service.js',
-    search: 'before?.clerkEmail != null && before.clerkEmail !== email',
-    replace: 'false',
-    scenario: 'a squatter who loses an address to its owner',
-  },
-  {
-    file: SYNC,
-    search: 'isOrphan: user.deletedAt !== null || home.deletedAt !== null',
-    replace: 'isOrphan: false',
-    scenario: 'a user who is deleted with all memberships and sessions',
-  },
-  {
-    file: SYNC,
-    search: 'isOrphan: home.deletedAt !== null',
-    replace: 'isOrphan: false',
-    scenario: 'an organization that is deleted with everything in it',
-  },
-  {
-    file: SYNC,
-    search: 'isEnded: isEnded || user.deletedAt !== null',
-    replace: 'isEnded',
-    scenario: 'a user who is deleted and never signed out',
-  },
-];
 
 // A generous limit: a busy machine is not a failure.
 jest.setTimeout(600_000);
@@ -216,27 +168,27 @@ describe('the proof itself', () => {
         }),
       ]),
     );
-    expected = await targets.onMutant(host, NOTHING, inOrder, (target) => rowsInOrderAt(target, [...plans.values()].flat()));
+    expected = await targets.onMutant(host, 'unchanged', inOrder, (target) => rowsInOrderAt(target, [...plans.values()].flat()));
   });
   afterAll(async () => {
     await host.end();
     await inOrder.drop();
   });
 
-  it.each(MUTATIONS.map((mutation) => [nameOf(mutation), mutation] as const))('fails without this code: %s', async (_, mutation) => {
+  it.each(CLERK_MUTATIONS.map((mutation) => [nameOf(mutation), mutation] as const))('fails without this code: %s', async (_, mutation) => {
     const plansOfCase = plans.get(mutation.scenario)!;
     expect(compare(plansOfCase, expected, await rowsOfMutant(mutation, plansOfCase)).size).toBeGreaterThan(0);
   });
 
   it('passes with all code', async () => {
     const plansOfCase = [...plans.values()].flat();
-    expect([...compare(plansOfCase, expected, await rowsOfMutant(NOTHING, plansOfCase)).values()]).toEqual([]);
+    expect([...compare(plansOfCase, expected, await rowsOfMutant('unchanged', plansOfCase)).values()]).toEqual([]);
   });
 
   /** Delivers one event after the other, so that the result is deterministic. */
-  async function rowsOfMutant(mutation: Mutation, plansOfCase: DeliveryPlan[]): Promise<Map<string, Rows>> {
+  async function rowsOfMutant(change: Change, plansOfCase: DeliveryPlan[]): Promise<Map<string, Rows>> {
     const inTurn = plansOfCase.map(({ deliveries }) => ({ events: deliveries }));
-    return targets.onMutant(host, mutation, await targets.newDatabase(), (target) =>
+    return targets.onMutant(host, change, await targets.newDatabase(), (target) =>
       rowsReorderedAt(target, plansOfCase, async () => deliverInTurn(target, inTurn)),
     );
   }

@@ -4,8 +4,9 @@ import supertest from 'supertest';
 import { testEnvironment } from '../../support/app.js';
 import { expectHistories } from '../../support/convergence.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
-import { MutantHost, nameOf } from '../../support/mutants.js';
-import type { Mutation } from '../../support/mutations.js';
+import { MutantHost } from '../../support/mutants.js';
+import { nameOf } from '../../support/mutations.js';
+import { LEDGER_MUTATIONS } from '../../support/proof-mutations.js';
 import { signUp, signUpOperator } from '../../support/people.js';
 import { endProcesses, ready, startServer } from '../../support/processes.js';
 import { PlanFile } from '../../support/usage/usage-books.js';
@@ -76,13 +77,6 @@ describe('the usage ledger', () => {
   });
 });
 
-/** The code that keeps the ledger correct. Without that code, the proof must fail. */
-const MUTATIONS: Mutation[] = [
-  { file: 'usage/ledger/usage.repository.js', search: ' FOR NO KEY UPDATE', replace: '' },
-  { file: 'usage/ledger/usage.repository.js', search: 'WHERE q.held > 0', replace: 'WHERE false' },
-  { file: 'usage/ledger/ledger-decider.js', search: ' && hold.periodStart.getTime() === row.periodStart.getTime()', replace: '' },
-];
-
 describe('the proof itself', () => {
   let hosts: MutantHost[];
   beforeAll(() => {
@@ -92,7 +86,7 @@ describe('the proof itself', () => {
     for (const host of hosts) await host.end();
   });
 
-  it.each(MUTATIONS.map((mutation) => [nameOf(mutation), mutation] as const))('fails without this code: %s', async (_, mutation) => {
+  it.each(LEDGER_MUTATIONS.map((mutation) => [nameOf(mutation), mutation] as const))('fails without this code: %s', async (_, mutation) => {
     const db = await newDatabase();
     await slowDownTransactions(db);
     const env = { ...testEnvironment(db.url), ...ENVIRONMENT, LOG_LEVEL: 'silent' };

@@ -1,0 +1,96 @@
+import { NO_CONDITION, type TenancyMutation, type UnreachablePredicate } from '../support/mutations.js';
+
+export const mutations: TenancyMutation[] = [
+  {
+    within: 'MembershipsRepository.list',
+    search: 'eq(memberships.organizationId, organizationId)',
+    replace: NO_CONDITION,
+    callers: ['admin of another organization'],
+    operations: ['listMemberships'],
+  },
+  {
+    within: 'MembershipsRepository.list',
+    search: 'isNull(memberships.deletedAt)',
+    replace: NO_CONDITION,
+    callers: ['admin, about somebody who left'],
+    operations: ['listMemberships'],
+  },
+  {
+    within: 'MembershipsRepository.find',
+    search: 'eq(memberships.organizationId, organizationId)',
+    replace: NO_CONDITION,
+    callers: ['admin of another organization'],
+    operations: ['changeMembershipRole'],
+  },
+  {
+    within: 'MembershipsRepository.find',
+    search: 'isNull(memberships.deletedAt)',
+    replace: NO_CONDITION,
+    callers: ['admin, about somebody who left'],
+    operations: ['changeMembershipRole'],
+  },
+  {
+    within: 'MembershipsRepository.hasAdmin',
+    search: 'eq(memberships.organizationId, organizationId)',
+    replace: NO_CONDITION,
+    callers: ['last admin'],
+  },
+  { within: 'MembershipsRepository.hasAdmin', search: 'isNull(memberships.deletedAt)', replace: NO_CONDITION, callers: ['last admin'] },
+  {
+    within: 'MembershipsRepository.listOfUser',
+    search: 'eq(memberships.userId, userId)',
+    replace: NO_CONDITION,
+    callers: ['outsider'],
+    operations: ['deleteMe'],
+  },
+  {
+    within: 'MembershipsService.list',
+    search: "['memberships', organizationId, sort, filters]",
+    replace: "['memberships', sort, filters]",
+    callers: ['admin of another organization'],
+    operations: ['listMemberships'],
+  },
+];
+
+export const unreachable: UnreachablePredicate[] = [
+  {
+    within: 'MembershipsRepository.findOfPair',
+    search: 'eq(memberships.organizationId, organizationId)',
+    because: 'accepting again and take-overs ask, both about a pair that was a member (test/invitations/invitations.e2e-spec.ts)',
+  },
+  {
+    within: 'MembershipsRepository.findOfPair',
+    search: 'eq(memberships.userId, userId)',
+    because: 'accepting again and take-overs ask, both about a pair that was a member (test/invitations/invitations.e2e-spec.ts)',
+  },
+  {
+    within: 'MembershipsRepository.lockOrganizationsOfUser',
+    search: 'eq(memberships.userId, userId)',
+    because: 'it only locks more than it must',
+  },
+  {
+    within: 'MembershipsRepository.findOldest',
+    search: 'eq(memberships.organizationId, organizationId)',
+    because: 'only a provider’s deletion leads there',
+  },
+  {
+    within: 'SyncedMembershipsRepository.listOfPair',
+    search: 'eq(memberships.organizationId, organizationId)',
+    because: 'only a provider’s event leads there',
+  },
+  {
+    within: 'SyncedMembershipsRepository.listOfPair',
+    search: 'eq(memberships.userId, userId)',
+    because: 'only a provider’s event leads there',
+  },
+  {
+    within: 'SyncedMembershipsRepository.listClerkIds',
+    search: 'eq(memberships.organizationId, organizationId)',
+    because: 'only the reconciliation asks',
+  },
+  {
+    within: 'SyncedMembershipsRepository.endOfOrganization',
+    search: 'eq(memberships.organizationId, organizationId)',
+    because: 'only a provider’s event leads there',
+  },
+];

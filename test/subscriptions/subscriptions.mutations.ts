@@ -1,0 +1,67 @@
+import { NO_CONDITION, type TenancyMutation, type UnreachablePredicate } from '../support/mutations.js';
+
+export const mutations: TenancyMutation[] = [
+  {
+    within: 'selectByOwner',
+    search: 'ownedBy(ownerId, subscriptions.ownerId)',
+    replace: NO_CONDITION,
+    callers: ['outsider'],
+    operations: ['getOwnSubscription'],
+  },
+  {
+    within: 'PaymentsRepository.list',
+    search: 'ownedBy(id, payments.ownerId)',
+    replace: NO_CONDITION,
+    callers: ['admin of another organization'],
+    operations: ['listPayments'],
+  },
+  {
+    within: 'SubscriptionsService.listPayments',
+    search: "['payments', owner, status]",
+    replace: "['payments', status]",
+    callers: ['admin of another organization'],
+    operations: ['listPayments'],
+  },
+  {
+    within: 'SyncedSubscriptionsRepository.listCharged',
+    search: 'ownedBy(ownerId, subscriptions.ownerId)',
+    replace: NO_CONDITION,
+    callers: ['outsider'],
+    operations: ['deleteMe'],
+  },
+];
+
+export const unreachable: UnreachablePredicate[] = [
+  {
+    within: 'selectMembers',
+    search: 'eq(memberships.organizationId, organizationId)',
+    because: 'it only counts; test/subscriptions/subscriptions.e2e-spec.ts does, too',
+  },
+  {
+    within: 'SubscriptionsRepository.list',
+    search: 'ownedBy(ownerId, subscriptions.ownerId)',
+    because: 'operators, who may see all, filter by it',
+  },
+  {
+    within: 'SubscriptionsRepository.listCustomers',
+    search: 'ownedBy(id, billingCustomers.ownerId)',
+    because: 'only a provider is told of them; test/subscriptions/checkout/checkouts.e2e-spec.ts looks at what',
+  },
+  { within: 'SubscriptionsRepository.listCustomers', search: 'eq(subscriptions.ownerId, id)', because: 'the same' },
+  {
+    within: 'SyncedSubscriptionsRepository.withdrawEndRequests',
+    search: 'eq(subscriptions.ownerId, ownerId)',
+    because: 'only an operator restores; test/subscriptions/customers/subscription-deletion.e2e-spec.ts looks at what',
+  },
+  { within: 'SyncedSubscriptionsRepository.listDeletedOwners', search: 'eq(subscriptions.ownerId, only)', because: 'only a job asks' },
+  {
+    within: 'SyncedSubscriptionsRepository.pinOwners',
+    search: 'inArray(billingCustomers.ownerId, ownerIds)',
+    because: 'only the purge asks',
+  },
+  {
+    within: 'SyncedSubscriptionsRepository.pinOwners',
+    search: 'inArray(subscriptions.ownerId, ownerIds)',
+    because: 'only the purge asks',
+  },
+];

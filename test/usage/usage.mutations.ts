@@ -1,0 +1,62 @@
+import { NO_CONDITION, type TenancyMutation, type UnreachablePredicate } from '../support/mutations.js';
+
+export const mutations: TenancyMutation[] = [
+  {
+    within: 'UsageReportsRepository.selectPage',
+    search: 'eq(usage.ownerId, ownerId)',
+    replace: NO_CONDITION,
+    callers: ['admin of another organization'],
+    operations: ['listUsage'],
+  },
+  {
+    within: 'UsageReportsRepository.sumUp',
+    search: 'inArray(usageRollups.ownerId, ownerIds)',
+    replace: 'sql`true`',
+    callers: ['admin of another organization'],
+    operations: ['summarizeUsage'],
+  },
+  {
+    within: 'UsageReportsService.list',
+    search: "['usage', owner, filters]",
+    replace: "['usage', filters]",
+    callers: ['admin of another organization'],
+    operations: ['listUsage'],
+  },
+  {
+    within: 'LIST_HOLDS',
+    search: '(h.owner_id, h.id) IN (SELECT * FROM',
+    replace: 'h.id IN (SELECT id FROM',
+    callers: ['outsider'],
+    operations: ['settleOwnHold', 'releaseOwnHold'],
+  },
+  {
+    within: 'UsageRepository.listAlerts',
+    search: 'eq(usageAlerts.ownerId, ownerId)',
+    replace: NO_CONDITION,
+    callers: ['admin of another organization'],
+    operations: ['listUsageAlerts'],
+  },
+  {
+    within: 'UsageService.listAlerts',
+    search: "['usage-alerts', owner]",
+    replace: "['usage-alerts']",
+    callers: ['admin of another organization'],
+    operations: ['listUsageAlerts'],
+  },
+];
+
+export const unreachable: UnreachablePredicate[] = [
+  { within: 'ComparedUsageRepository.listHours', search: 'eq(usageRollups.ownerId, ownerId)', because: 'only a command leads there' },
+  { within: 'ComparedUsageRepository.listQuotas', search: 'eq(usageQuotas.ownerId, ownerId)', because: 'only a command leads there' },
+  { within: 'ComparedUsageRepository.sumLiveHolds', search: 'eq(usageHolds.ownerId, ownerId)', because: 'only a command leads there' },
+  {
+    within: 'UsageRepository.listQuotas',
+    search: 'eq(usageQuotas.ownerId, ownerId)',
+    because: 'another owner’s period would have to begin in the same millisecond',
+  },
+  {
+    within: 'UsageReportsRepository.sumUp',
+    search: 'inArray(usage.ownerId, ownerIds)',
+    because: 'only of hours that are cut; test/usage/reports/usage-reports.e2e-spec.ts cuts them',
+  },
+];
