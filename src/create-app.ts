@@ -2,6 +2,7 @@ import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { Logger } from 'nestjs-pino';
 import type { Express, NextFunction, Request, Response } from 'express';
+import { wrongDeclarations } from './access/access-declarations.js';
 import { documentedAccess } from './access/documented-access.js';
 import { FailedDeliveries } from './access/rate-limits/failed-deliveries.service.js';
 import { limitBeforeBody } from './access/rate-limits/limit-before-body.js';
@@ -26,6 +27,7 @@ import { Config } from './platform/config/config.js';
 import { corsFor } from './platform/http/cors.js';
 import { HealthService } from './health/health.service.js';
 import { serveDocument } from './platform/openapi/document.js';
+import { routesOf } from './platform/openapi/routes.js';
 
 /** Creates the application that is served and tested. It does not listen yet. */
 export async function createApp(config: Config): Promise<NestExpressApplication> {
@@ -39,10 +41,17 @@ export async function createApp(config: Config): Promise<NestExpressApplication>
   });
   app.useLogger(new StartupLogger(app.get(Logger)));
   app.flushLogs();
+  checkRoutes(app);
   configureExpress(adapter.getInstance(), config);
   useMiddleware(app, config);
   if (config.apiDocs) serveDocument(app, documentedAccess);
   return app;
+}
+
+/** A route that could only fail must not start. */
+function checkRoutes(app: NestExpressApplication): void {
+  const wrong = wrongDeclarations(routesOf(app));
+  if (wrong.length > 0) throw new Error(`Routes with contradicting access:\n${wrong.join('\n')}`);
 }
 
 function configureExpress(express: Express, { trustProxy }: Config): void {

@@ -2,7 +2,6 @@ import { applyDecorators, SetMetadata } from '@nestjs/common';
 import { ApiSecurity } from '@nestjs/swagger';
 import { Problems } from '../platform/problems/problems.decorators.js';
 import { ServiceUnavailable } from '../platform/problems/problems.errors.js';
-import type { ApiKeyScope } from '../api-keys/api-keys.table.js';
 import type { Role } from '../memberships/organization-memberships.table.js';
 import {
   AmbiguousCredentials,
@@ -17,6 +16,7 @@ import {
   UntrustedOrigin,
   UserSuspended,
 } from './access.errors.js';
+import { declareScopes, type Scope } from './scopes.js';
 
 export const ACCESS = 'access';
 export const SCOPES = 'scopes';
@@ -46,9 +46,11 @@ export const Roles = (...roles: Role[]): MethodDecorator =>
     Problems(...CALLER_PROBLEMS, OrganizationNotFound, RoleRequired, SessionRequired),
   );
 
-/** Also admits API keys of the organization that have all of these scopes. */
-export const Scopes = (...scopes: ApiKeyScope[]): MethodDecorator =>
-  applyDecorators(SetMetadata(SCOPES, scopes), ApiSecurity('apiKey', scopes), Problems(ScopeRequired));
+/** Also lets in API keys of the organization that have all of these scopes. A scope exists because a route requires it. */
+export const Scopes = (...scopes: Scope[]): MethodDecorator => {
+  declareScopes(...scopes);
+  return applyDecorators(SetMetadata(SCOPES, scopes), ApiSecurity('apiKey', scopes), Problems(ScopeRequired));
+};
 
 /** Counts calls against these limits instead of `api`; an empty list means no limit, for the operator's own machines. */
 export const Limited = (...limits: Limit[]): MethodDecorator & ClassDecorator => SetMetadata(LIMITS, limits);

@@ -27,7 +27,7 @@ import { type ClerkIdentity, ClerkTokens } from './credentials/clerk-tokens.serv
 import { type Credential, readCredential } from './credentials/credentials.js';
 import { expiredCookieLine, type SessionCookieNames, sessionCookieNames, setCookieLine } from './credentials/session-cookies.js';
 import { hashSessionToken, readSignedToken } from './credentials/session-tokens.js';
-import { type Actor, type KeyPrincipal, originOf, type Principal, setPrincipal } from './principal.js';
+import { type Actor, type KeyPrincipal, originOf, type Principal, setPrincipal, type UserPrincipal } from './principal.js';
 import type { LimitSubject } from './rate-limits/buckets.js';
 import { RateLimiter } from './rate-limits/rate-limiter.service.js';
 import { countRequest, reportLimits } from './rate-limits/request-limits.js';
@@ -92,14 +92,14 @@ export class AccessGuard implements CanActivate {
     return true;
   }
 
-  private async authenticate(call: AccessRequest): Promise<Principal | KeyPrincipal> {
+  private async authenticate(call: AccessRequest): Promise<Principal> {
     const credential = await this.chargeOnFailure(() => readCredential(call.request, this.cookieNames), call);
     if (credential?.kind === 'clerk') return this.authenticateClerk(credential.token, call);
     if (credential?.kind === 'api-key') return this.authenticateKey(credential.key, call);
     return this.authenticateSession(credential, call);
   }
 
-  private async authenticateSession(credential: SessionCredential | undefined, call: AccessRequest): Promise<Principal> {
+  private async authenticateSession(credential: SessionCredential | undefined, call: AccessRequest): Promise<UserPrincipal> {
     const token = credential && readSignedToken(credential.token, this.sessionKey);
     const tokenHash = token === undefined ? undefined : hashSessionToken(token);
     const lookUp = async () => (tokenHash === undefined ? undefined : this.repository.findSession(tokenHash, call.organizationId));
@@ -113,7 +113,7 @@ export class AccessGuard implements CanActivate {
     return toPrincipal(found, call);
   }
 
-  private async authenticateClerk(token: string, call: AccessRequest): Promise<Principal> {
+  private async authenticateClerk(token: string, call: AccessRequest): Promise<UserPrincipal> {
     const identity = await this.chargeOnFailure(() => this.clerkTokens.verify(token), call);
     const lookUp = async () => this.repository.findClerkSession(identity, call.organizationId);
     const found = await this.countAnd(lookUp, { clerkUserId: identity.clerkUserId }, call);
@@ -157,7 +157,7 @@ export class AccessGuard implements CanActivate {
   }
 
   /** Answers 404 rather than 403 where the caller must not learn that the organization exists. */
-  private async authorize(principal: Principal | KeyPrincipal, { access, scopes, organizationId, request }: AccessRequest): Promise<void> {
+  private async authorize(principal: Principal, { access, scopes, organizationId, request }: AccessRequest): Promise<void> {
     if ('apiKeyId' in principal) {
       if (organizationId !== undefined && principal.organizationId !== organizationId) throw new OrganizationNotFound();
       if (scopes === undefined) throw new SessionRequired();
@@ -206,7 +206,7 @@ export class AccessGuard implements CanActivate {
   }
 }
 
-function toPrincipal(found: SessionAccess, { request }: AccessRequest): Principal {
+function toPrincipal(found: SessionAccess, { request }: AccessRequest): UserPrincipal {
   if (found.suspended) throw new UserSuspended();
   const { userId, sessionId, operator, role = null, organizationExists = false } = found;
   return { userId, sessionId, operator, role, organizationExists, actor: actorOf('user', userId, request) };

@@ -4,10 +4,12 @@ import type { Route } from '../platform/openapi/routes.js';
 import { ACCESS, LIMITS } from './access.decorators.js';
 import { RateLimited } from './access.errors.js';
 import { sessionCookieNames } from './credentials/session-cookies.js';
+import { declaredScopes } from './scopes.js';
 
 /** Reads the access decorators for the OpenAPI document. */
 export const documentedAccess: DocumentedAccess = {
   sessionCookie: sessionCookieNames('http://localhost').current,
+  scopes: declaredScopes,
   isPublic: (route) => metadataOf(ACCESS, route) === 'public',
   rateLimitOf: (route) => ((metadataOf(LIMITS, route) as unknown[] | undefined)?.length === 0 ? undefined : RateLimited),
 };

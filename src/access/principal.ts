@@ -22,7 +22,7 @@ export function originOf(request: Request): Pick<Actor, 'requestId' | 'ipAddress
 export const SYSTEM: Actor = { kind: 'system', id: null, requestId: null, ipAddress: null };
 
 /** A signed-in user. */
-export interface Principal {
+export interface UserPrincipal {
   userId: string;
   sessionId: string;
   operator: boolean;
@@ -39,23 +39,40 @@ export interface KeyPrincipal {
   actor: Actor;
 }
 
+/** The caller of a route that is not public. */
+export type Principal = UserPrincipal | KeyPrincipal;
+
 interface WithPrincipal extends Request {
-  principal?: Principal | KeyPrincipal;
+  principal?: Principal;
 }
 
-export function setPrincipal(request: Request, principal: Principal | KeyPrincipal): void {
+export function setPrincipal(request: Request, principal: Principal): void {
   (request as WithPrincipal).principal = principal;
 }
 
-export function principalOf(request: Request): Principal | KeyPrincipal {
+export function principalOf(request: Request): Principal {
   const { principal } = request as WithPrincipal;
   if (principal === undefined) throw new Error('A public route has no caller');
   return principal;
 }
 
-/** The signed-in user. Not for a route with `@Scopes()`, because an API key may call it. */
-export const Caller = createParamDecorator((_: unknown, context: ExecutionContext): Principal => {
-  const principal = principalOf(context.switchToHttp().getRequest<Request>());
-  if ('apiKeyId' in principal) throw new Error('@Caller() cannot be used on a route that admits API keys');
-  return principal;
-});
+/** Which callers a handler takes, for the check at start. */
+export const CALLER = 'caller';
+export type CallerKind = 'any' | 'user';
+
+const principal = createParamDecorator((_: unknown, context: ExecutionContext) =>
+  principalOf(context.switchToHttp().getRequest<Request>()),
+);
+
+/** The user or API key that calls. Its `actor` goes into the audit log. */
+export const Caller = (): ParameterDecorator => takeCaller('any');
+
+/** The user who calls, on a route that lets no API keys in. */
+export const CurrentUser = (): ParameterDecorator => takeCaller('user');
+
+function takeCaller(kind: CallerKind): ParameterDecorator {
+  return (controller, method, index) => {
+    Reflect.defineMetadata(CALLER, kind, (controller as Record<string | symbol, object>)[method!]!);
+    principal()(controller, method, index);
+  };
+}

@@ -1,6 +1,7 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { Roles } from '../access/access.decorators.js';
-import { Caller, type Principal } from '../access/principal.js';
+import { Caller, CurrentUser, type Principal, type UserPrincipal } from '../access/principal.js';
+import { TagDescription } from '../platform/openapi/tags.decorators.js';
 import { Problems } from '../platform/problems/problems.decorators.js';
 import { InvalidCursor } from '../platform/problems/problems.errors.js';
 import { IdPipe } from '../platform/http/id.pipe.js';
@@ -12,6 +13,7 @@ import { ApiKeyNotFound } from './api-keys.errors.js';
 import { ApiKeysService } from './api-keys.service.js';
 
 @Controller('v1/organizations/:organizationId/api-keys')
+@TagDescription('How machines call on behalf of an organization.')
 export class ApiKeysController {
   constructor(
     private readonly apiKeys: ApiKeysService,
@@ -23,7 +25,7 @@ export class ApiKeysController {
   @Roles('admin')
   @Idempotent()
   async createApiKey(
-    @Caller() caller: Principal,
+    @CurrentUser() caller: UserPrincipal,
     @IdempotentRequest() call: IdempotentCall,
     @Param('organizationId', IdPipe) organizationId: string,
     @Body() body: CreateApiKeyRequest,
@@ -58,7 +60,7 @@ export class ApiKeysController {
   @Idempotent()
   @Problems(ApiKeyNotFound)
   async rotateApiKey(
-    @Caller() caller: Principal,
+    @CurrentUser() caller: UserPrincipal,
     @IdempotentRequest() call: IdempotentCall,
     @Param('organizationId', IdPipe) organizationId: string,
     @Param('apiKeyId', IdPipe) apiKeyId: string,

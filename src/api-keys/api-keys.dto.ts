@@ -1,11 +1,21 @@
 import { ApiProperty, ApiSchema } from '@nestjs/swagger';
-import { ArrayMaxSize, ArrayNotEmpty, IsArray, IsIn, IsInt, IsOptional, Max, Min } from 'class-validator';
+import { ArrayMaxSize, ArrayNotEmpty, IsArray, IsInt, IsOptional, Max, Min } from 'class-validator';
+import type { Scope } from '../access/scopes.js';
+import { SCOPE_FORMAT } from '../platform/openapi/schemas.js';
 import type { Page } from '../platform/pagination/cursors.service.js';
 import { IsDisplayName } from '../platform/text/display-names.js';
 import { IsEndTime } from '../platform/time/is-time.js';
-import { type ApiKey, API_KEY_SCOPES, type ApiKeyScope } from './api-keys.table.js';
+import type { ApiKey } from './api-keys.table.js';
+import { IsScope } from './api-keys.decorators.js';
 import type { FreshApiKey } from './api-keys.service.js';
 
+const SCOPE_LIST = {
+  type: 'array',
+  items: { type: 'string', format: SCOPE_FORMAT },
+  description: 'What it may do.',
+  example: ['usage:write'],
+} as const;
+const MAX_SCOPES = 100;
 const WEEK_SECONDS = 7 * 86_400;
 
 @ApiSchema({ description: 'A key to make.' })
@@ -15,12 +25,12 @@ export class CreateApiKeyRequest {
   name!: string;
 
   /** What it may do. */
-  @ApiProperty({ enum: API_KEY_SCOPES, isArray: true, description: 'What it may do.', example: ['usage:write'] })
+  @ApiProperty({ ...SCOPE_LIST, minItems: 1 })
   @IsArray()
   @ArrayNotEmpty()
-  @ArrayMaxSize(API_KEY_SCOPES.length)
-  @IsIn(API_KEY_SCOPES, { each: true })
-  scopes!: ApiKeyScope[];
+  @ArrayMaxSize(MAX_SCOPES)
+  @IsScope({ each: true })
+  scopes!: Scope[];
 
   /** When the key expires; never when left out or null. A time with a zone: a day alone is refused. @example "2027-01-01T00:00:00Z" */
   @IsOptional()
@@ -51,8 +61,8 @@ export class ApiKeyResponse {
   prefix!: string;
 
   /** What it may do. */
-  @ApiProperty({ enum: API_KEY_SCOPES, isArray: true, example: ['usage:write'] })
-  scopes!: ApiKeyScope[];
+  @ApiProperty(SCOPE_LIST)
+  scopes!: Scope[];
 
   /** Who made it. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   createdBy!: string;

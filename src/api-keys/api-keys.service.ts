@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { createApiKey } from '../access/credentials/api-key-tokens.js';
-import type { Actor, Principal } from '../access/principal.js';
+import type { Actor, UserPrincipal } from '../access/principal.js';
+import type { Scope } from '../access/scopes.js';
 import { AuditService } from '../audit/audit.service.js';
 import { InvalidRequest } from '../platform/problems/problems.errors.js';
 import { Cursors, type Page } from '../platform/pagination/cursors.service.js';
@@ -9,7 +10,7 @@ import { Config } from '../platform/config/config.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { ApiKeyNotFound } from './api-keys.errors.js';
 import { ApiKeysRepository } from './api-keys.repository.js';
-import type { ApiKey, ApiKeyScope } from './api-keys.table.js';
+import type { ApiKey } from './api-keys.table.js';
 
 /** A key at the only moment at which it can be read. */
 export interface FreshApiKey extends ApiKey {
@@ -35,8 +36,8 @@ export class ApiKeysService {
 
   async create(
     organizationId: string,
-    { name, scopes, expiresAt = null }: { name: string; scopes: ApiKeyScope[]; expiresAt?: Date | null },
-    { userId, actor }: Principal,
+    { name, scopes, expiresAt = null }: { name: string; scopes: Scope[]; expiresAt?: Date | null },
+    { userId, actor }: UserPrincipal,
     db: Queryable,
   ): Promise<FreshApiKey> {
     if (expiresAt !== null && expiresAt <= new Date()) {
@@ -57,7 +58,7 @@ export class ApiKeysService {
     organizationId: string,
     apiKeyId: string,
     overlapSeconds: number,
-    { userId, actor }: Principal,
+    { userId, actor }: UserPrincipal,
     db: Queryable,
   ): Promise<FreshApiKey> {
     const old = await this.repository.lockLive(organizationId, apiKeyId, db);

@@ -1,17 +1,7 @@
 import { index, pgTable, text, uuid } from 'drizzle-orm/pg-core';
+import type { Scope } from '../access/scopes.js';
 import { time, timestamps } from '../platform/database/columns.js';
 import { organizations } from '../organizations/organizations.table.js';
-
-/** What a key may be allowed. */
-export const API_KEY_SCOPES = [
-  'organization:read',
-  'members:read',
-  'audit:read',
-  'subscription:read',
-  'usage:read',
-  'usage:write',
-] as const;
-export type ApiKeyScope = (typeof API_KEY_SCOPES)[number];
 
 /** A machine's way in. It belongs to the organization and survives whoever made it. */
 export const apiKeys = pgTable(
@@ -28,7 +18,7 @@ export const apiKeys = pgTable(
     prefix: text('prefix').notNull(),
     /** SHA-256 of the key in base64url. A key is random and long: a slow hash would only slow the guard. */
     hash: text('hash').notNull().unique('api_keys_hash_key'),
-    scopes: text('scopes').array().notNull().$type<ApiKeyScope[]>(),
+    scopes: text('scopes').array().notNull().$type<Scope[]>(),
     expiresAt: time('expires_at'),
     lastUsedAt: time('last_used_at'),
     /** In the future while the overlap of a rotation lasts. */

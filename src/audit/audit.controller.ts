@@ -1,5 +1,6 @@
 import { Controller, Get, Param, Query } from '@nestjs/common';
 import { Roles, Scopes } from '../access/access.decorators.js';
+import { TagDescription } from '../platform/openapi/tags.decorators.js';
 import { Problems } from '../platform/problems/problems.decorators.js';
 import { InvalidCursor } from '../platform/problems/problems.errors.js';
 import { IdPipe } from '../platform/http/id.pipe.js';
@@ -7,6 +8,7 @@ import { AuditLogResponse, ListAuditLogQuery } from './audit.dto.js';
 import { AuditService } from './audit.service.js';
 
 @Controller('v1/organizations/:organizationId/audit-log')
+@TagDescription('Who did what in an organization. The log is append-only.')
 export class AuditController {
   constructor(private readonly audit: AuditService) {}
 

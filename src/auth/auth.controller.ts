@@ -3,7 +3,8 @@ import { ApiBearerAuth, ApiCookieAuth, ApiHeader, ApiOkResponse, ApiParam, ApiRe
 import type { Response } from 'express';
 import { Limited, Public, SignedIn } from '../access/access.decorators.js';
 import { AmbiguousCredentials, InvalidCredentials, UntrustedOrigin, UntrustedRedirect, UserSuspended } from '../access/access.errors.js';
-import { Caller, type Principal } from '../access/principal.js';
+import { CurrentUser, type UserPrincipal } from '../access/principal.js';
+import { TagDescription } from '../platform/openapi/tags.decorators.js';
 import { Problems } from '../platform/problems/problems.decorators.js';
 import { ManagedByClerk } from '../platform/problems/problems.errors.js';
 import { EmailTaken } from '../users/users.errors.js';
@@ -50,6 +51,7 @@ const PLAIN_WORD = { type: 'string', pattern: '^[A-Za-z0-9_-]{1,200}$' };
 
 /** One route for each endpoint of Better Auth that we use. The others cannot be reached. */
 @Controller('v1/auth')
+@TagDescription('Signing up, in and out, proving an address, and changing a password or an address.')
 export class AuthController {
   constructor(
     private readonly auth: AuthService,
@@ -127,7 +129,7 @@ export class AuthController {
   @ApiOkResponse({ type: LinkResponse })
   @Problems(ProviderNotFound, ProviderSignInFailed, InvalidToken, ManagedByClerk, UntrustedRedirect)
   async linkProvider(
-    @Caller() caller: Principal,
+    @CurrentUser() caller: UserPrincipal,
     @FromRequest() request: AuthRequest,
     @Res() response: Response,
     @Body() body: SocialSignInRequest,
@@ -213,7 +215,7 @@ export class AuthController {
   @ApiOkResponse({ type: ChangePasswordResponse, headers: TOKEN_HEADER })
   @Problems(WrongPassword, NoPassword, WeakPassword, ManagedByClerk)
   async changePassword(
-    @Caller() caller: Principal,
+    @CurrentUser() caller: UserPrincipal,
     @FromRequest() request: AuthRequest,
     @Res() response: Response,
     @Body() body: ChangePasswordRequest,
@@ -228,7 +230,7 @@ export class AuthController {
   @Limited('auth', 'mail')
   @Problems(WrongPassword, ManagedByClerk, UntrustedRedirect)
   async changeEmail(
-    @Caller() caller: Principal,
+    @CurrentUser() caller: UserPrincipal,
     @FromRequest() request: AuthRequest,
     @Body() body: ChangeEmailRequest,
   ): Promise<StatusResponse> {

@@ -1,7 +1,7 @@
 import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { readCredential } from '../access/credentials/credentials.js';
 import { sessionCookieNames } from '../access/credentials/session-cookies.js';
-import type { Principal } from '../access/principal.js';
+import type { UserPrincipal } from '../access/principal.js';
 import { trustedRedirect } from '../access/trusted-redirect.js';
 import { OutboxService } from '../outbox/outbox.service.js';
 import { Config } from '../platform/config/config.js';
@@ -55,7 +55,7 @@ export class AuthService implements OnModuleInit {
    *
    * @throws {ManagedByClerk} for a user who signs in with Clerk
    */
-  async forwardForCaller(caller: Principal, request: AuthRequest, body: object): Promise<AuthAnswer> {
+  async forwardForCaller(caller: UserPrincipal, request: AuthRequest, body: object): Promise<AuthAnswer> {
     await this.requireLocalUser(caller);
     return this.betterAuth.send(request, body);
   }
@@ -80,7 +80,7 @@ export class AuthService implements OnModuleInit {
   }
 
   /** @throws {ManagedByClerk} @throws {WeakPassword} @throws {RateLimited} after too many wrong passwords */
-  async changePassword(caller: Principal, request: AuthRequest, body: ChangePasswordRequest): Promise<AuthAnswer> {
+  async changePassword(caller: UserPrincipal, request: AuthRequest, body: ChangePasswordRequest): Promise<AuthAnswer> {
     const { email } = await this.requireLocalUser(caller);
     await this.passwordRules.require(body.newPassword, email);
     const change = { ...body, revokeOtherSessions: true };
@@ -111,7 +111,7 @@ export class AuthService implements OnModuleInit {
     return this.betterAuth.signIn(email, password);
   }
 
-  private async requireLocalUser({ userId }: Principal): Promise<User> {
+  private async requireLocalUser({ userId }: UserPrincipal): Promise<User> {
     const user = await this.users.get(userId);
     if (user.clerkUserId !== null) throw new ManagedByClerk();
     return user;

@@ -2,6 +2,7 @@ import { Controller, Get, Header, Req } from '@nestjs/common';
 import { ApiBearerAuth, ApiOkResponse, ApiProduces } from '@nestjs/swagger';
 import type { Request } from 'express';
 import { Limited, Public } from '../access/access.decorators.js';
+import { TagDescription } from '../platform/openapi/tags.decorators.js';
 import { Problems } from '../platform/problems/problems.decorators.js';
 import { RouteNotFound, ServiceUnavailable } from '../platform/problems/problems.errors.js';
 import { HealthResponse } from './health.dto.js';
@@ -10,6 +11,7 @@ import { HealthService } from './health.service.js';
 /** For whoever runs the process: never limited, never in need of a session. */
 @Controller()
 @Limited()
+@TagDescription('For whoever runs the process.')
 export class HealthController {
   constructor(private readonly health: HealthService) {}
 

@@ -1,7 +1,8 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { Roles, Scopes } from '../access/access.decorators.js';
 import { UntrustedRedirect } from '../access/access.errors.js';
-import { Caller, type Principal } from '../access/principal.js';
+import { Caller, CurrentUser, type Principal, type UserPrincipal } from '../access/principal.js';
+import { TagDescription } from '../platform/openapi/tags.decorators.js';
 import { Problems } from '../platform/problems/problems.decorators.js';
 import { InvalidCursor, ManagedByClerk } from '../platform/problems/problems.errors.js';
 import { IdPipe } from '../platform/http/id.pipe.js';
@@ -19,6 +20,7 @@ import { AlreadyMember, EmailNotVerified, InvitationNotFound, InvitationNotPendi
 import { InvitationsService } from './invitations.service.js';
 
 @Controller('v1/organizations/:organizationId/invitations')
+@TagDescription('Offers of membership, as the organization sees them.')
 export class InvitationsController {
   constructor(
     private readonly invitations: InvitationsService,
@@ -34,7 +36,7 @@ export class InvitationsController {
   @Idempotent()
   @Problems(InvitationPending, AlreadyMember, EmailNotVerified, SeatLimitReached, ManagedByClerk, UntrustedRedirect)
   async createInvitation(
-    @Caller() caller: Principal,
+    @CurrentUser() caller: UserPrincipal,
     @IdempotentRequest() call: IdempotentCall,
     @Param('organizationId', IdPipe) organizationId: string,
     @Body() body: CreateInvitationRequest,
@@ -75,7 +77,7 @@ export class InvitationsController {
   @Roles('admin')
   @Problems(InvitationNotFound, InvitationNotPending, EmailNotVerified, SeatLimitReached, ManagedByClerk, UntrustedRedirect)
   async resendInvitation(
-    @Caller() caller: Principal,
+    @CurrentUser() caller: UserPrincipal,
     @Param('organizationId', IdPipe) organizationId: string,
     @Param('invitationId', IdPipe) invitationId: string,
     @Body() { acceptUrl }: ResendInvitationRequest,

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import { RoleRequired } from '../access/access.errors.js';
-import type { Actor, Principal } from '../access/principal.js';
+import type { Actor, UserPrincipal } from '../access/principal.js';
 import { trustedRedirect } from '../access/trusted-redirect.js';
 import { AuditService } from '../audit/audit.service.js';
 import { ManagedByClerk } from '../platform/problems/problems.errors.js';
@@ -91,7 +91,7 @@ export class InvitationsService implements OnModuleInit {
   async create(
     organizationId: string,
     { email, role, acceptUrl }: NewInvitation,
-    { userId, actor }: Principal,
+    { userId, actor }: UserPrincipal,
     db: Queryable,
   ): Promise<Invitation> {
     const page = trustedRedirect(this.config, acceptUrl);
@@ -125,7 +125,7 @@ export class InvitationsService implements OnModuleInit {
     organizationId: string,
     invitationId: string,
     acceptUrl: string | undefined,
-    { userId, actor }: Pick<Principal, 'userId' | 'actor'>,
+    { userId, actor }: Pick<UserPrincipal, 'userId' | 'actor'>,
   ): Promise<Invitation> {
     const page = trustedRedirect(this.config, acceptUrl);
     return this.db.transaction(async (tx) => {
@@ -167,7 +167,7 @@ export class InvitationsService implements OnModuleInit {
    * @throws {ManagedByClerk}
    * @throws {SeatLimitReached}
    */
-  async accept(ref: InvitationRef, { userId, actor }: Principal): Promise<InvitationWithOrganization> {
+  async accept(ref: InvitationRef, { userId, actor }: UserPrincipal): Promise<InvitationWithOrganization> {
     return this.answer(ref, userId, 'accepted', async (invitation, tx) => {
       const { organizationId, role } = invitation;
       await this.memberships.add({ organizationId, userId, role }, tx);
@@ -176,7 +176,7 @@ export class InvitationsService implements OnModuleInit {
   }
 
   /** As `accept`; nobody is added. */
-  async decline(ref: InvitationRef, { userId, actor }: Principal): Promise<InvitationWithOrganization> {
+  async decline(ref: InvitationRef, { userId, actor }: UserPrincipal): Promise<InvitationWithOrganization> {
     return this.answer(ref, userId, 'declined', async (invitation, tx) => {
       await this.record('invitation.declined', invitation, actor, { before: { status: 'pending' }, after: { status: 'declined' } }, tx);
     });

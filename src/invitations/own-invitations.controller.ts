@@ -1,6 +1,7 @@
 import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { SignedIn } from '../access/access.decorators.js';
-import { Caller, type Principal } from '../access/principal.js';
+import { CurrentUser, type UserPrincipal } from '../access/principal.js';
+import { TagDescription } from '../platform/openapi/tags.decorators.js';
 import { Problems } from '../platform/problems/problems.decorators.js';
 import { InvalidCursor, ManagedByClerk } from '../platform/problems/problems.errors.js';
 import { IdPipe } from '../platform/http/id.pipe.js';
@@ -12,6 +13,7 @@ import { InvitationsService } from './invitations.service.js';
 
 /** Invitations as the invited see them. */
 @Controller('v1/invitations')
+@TagDescription('Offers of membership, as the invited sees them.')
 export class OwnInvitationsController {
   constructor(private readonly invitations: InvitationsService) {}
 
@@ -19,7 +21,7 @@ export class OwnInvitationsController {
   @Get()
   @SignedIn()
   @Problems(InvalidCursor)
-  async listOwnInvitations(@Caller() caller: Principal, @Query() query: ListQuery): Promise<OwnInvitationListResponse> {
+  async listOwnInvitations(@CurrentUser() caller: UserPrincipal, @Query() query: ListQuery): Promise<OwnInvitationListResponse> {
     return OwnInvitationListResponse.of(await this.invitations.listOwn(caller.userId, query));
   }
 
@@ -28,7 +30,10 @@ export class OwnInvitationsController {
   @HttpCode(200)
   @SignedIn()
   @Problems(InvitationNotFound, InvitationGone, EmailNotVerified, ManagedByClerk, SeatLimitReached)
-  async acceptInvitationByToken(@Caller() caller: Principal, @Body() { token }: AcceptInvitationRequest): Promise<OwnInvitationResponse> {
+  async acceptInvitationByToken(
+    @CurrentUser() caller: UserPrincipal,
+    @Body() { token }: AcceptInvitationRequest,
+  ): Promise<OwnInvitationResponse> {
     return OwnInvitationResponse.of(await this.invitations.accept({ token }, caller));
   }
 
@@ -37,7 +42,7 @@ export class OwnInvitationsController {
   @HttpCode(200)
   @SignedIn()
   @Problems(InvitationNotFound, InvitationGone, ManagedByClerk, SeatLimitReached)
-  async acceptInvitation(@Caller() caller: Principal, @Param('invitationId', IdPipe) id: string): Promise<OwnInvitationResponse> {
+  async acceptInvitation(@CurrentUser() caller: UserPrincipal, @Param('invitationId', IdPipe) id: string): Promise<OwnInvitationResponse> {
     return OwnInvitationResponse.of(await this.invitations.accept({ id }, caller));
   }
 
@@ -46,7 +51,7 @@ export class OwnInvitationsController {
   @HttpCode(200)
   @SignedIn()
   @Problems(InvitationNotFound, InvitationGone, ManagedByClerk)
-  async declineInvitation(@Caller() caller: Principal, @Param('invitationId', IdPipe) id: string): Promise<OwnInvitationResponse> {
+  async declineInvitation(@CurrentUser() caller: UserPrincipal, @Param('invitationId', IdPipe) id: string): Promise<OwnInvitationResponse> {
     return OwnInvitationResponse.of(await this.invitations.decline({ id }, caller));
   }
 }

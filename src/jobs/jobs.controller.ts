@@ -2,12 +2,14 @@ import { Controller, Get, HttpCode, Param, Post } from '@nestjs/common';
 import { ApiParam } from '@nestjs/swagger';
 import { Operator } from '../access/access.decorators.js';
 import { Caller, type Principal } from '../access/principal.js';
+import { TagDescription } from '../platform/openapi/tags.decorators.js';
 import { Problems } from '../platform/problems/problems.decorators.js';
 import { JobListResponse, JobResponse } from './jobs.dto.js';
 import { JobAlreadyRunning, JobNotFound } from './jobs.errors.js';
 import { JobsService } from './jobs.service.js';
 
 @Controller('v1/jobs')
+@TagDescription('Work that comes back on a schedule, for operators.')
 export class JobsController {
   constructor(private readonly jobs: JobsService) {}
 

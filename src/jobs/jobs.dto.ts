@@ -1,6 +1,7 @@
 import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 import type { JobRun } from './job-runs.table.js';
 import type { Job } from './jobs.service.js';
+import { periodSeconds } from './schedule.js';
 
 @ApiSchema({ description: 'One run of a job.' })
 export class JobRunResponse {
@@ -45,8 +46,8 @@ export class JobResponse {
   lastRun!: JobRunResponse | null;
 
   static of({ job, lastRun }: { job: Job; lastRun?: JobRun }): JobResponse {
-    const { name, description, everySeconds } = job;
-    return { name, description, everySeconds, lastRun: lastRun === undefined ? null : JobRunResponse.of(lastRun) };
+    const { name, description } = job;
+    return { name, description, everySeconds: periodSeconds(job), lastRun: lastRun === undefined ? null : JobRunResponse.of(lastRun) };
   }
 }
 

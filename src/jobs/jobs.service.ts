@@ -11,15 +11,15 @@ import { DATABASE, type Database } from '../platform/database/database.js';
 import type { JobRun } from './job-runs.table.js';
 import { JobAlreadyRunning, JobNotFound } from './jobs.errors.js';
 import { JobsRepository } from './jobs.repository.js';
+import { lastTick, type Schedule } from './schedule.js';
 
 /** Scheduled work. It can be stopped and started again at any point. */
-export interface Job {
+export type Job = Schedule & {
   name: string;
   description: string;
-  everySeconds: number;
   /** Returns the number of processed rows. Stops soon after the signal. */
   run(signal: AbortSignal): Promise<number>;
-}
+};
 
 const TICK_MS = 1000;
 const LEASE_SECONDS = 15;
@@ -123,8 +123,7 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
   }
 
   private async claimDueTick(job: Job): Promise<void> {
-    const period = job.everySeconds * 1000;
-    const due = Math.floor(Date.now() / period) * period;
+    const due = lastTick(job, new Date()).getTime();
     if (this.seen.get(job.name) === due || this.stopping.signal.aborted) return;
     const run = await this.db.transaction((tx) => this.repository.claim(job.name, new Date(due), this.lease, tx));
     this.seen.set(job.name, due);

@@ -1,6 +1,7 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Query } from '@nestjs/common';
 import { Roles, Scopes } from '../access/access.decorators.js';
-import { Caller, type Principal } from '../access/principal.js';
+import { Caller, CurrentUser, type Principal, type UserPrincipal } from '../access/principal.js';
+import { TagDescription } from '../platform/openapi/tags.decorators.js';
 import { Problems } from '../platform/problems/problems.decorators.js';
 import { InvalidCursor, ManagedByClerk } from '../platform/problems/problems.errors.js';
 import { IdPipe } from '../platform/http/id.pipe.js';
@@ -9,6 +10,7 @@ import { LastAdmin, MembershipNotFound } from './memberships.errors.js';
 import { MembershipsService } from './memberships.service.js';
 
 @Controller('v1/organizations/:organizationId/memberships')
+@TagDescription('Who belongs to an organization, and as what.')
 export class MembershipsController {
   constructor(private readonly memberships: MembershipsService) {}
 
@@ -43,7 +45,7 @@ export class MembershipsController {
   @Roles('admin', 'member')
   @Problems(MembershipNotFound, LastAdmin, ManagedByClerk)
   async removeMembership(
-    @Caller() caller: Principal,
+    @CurrentUser() caller: UserPrincipal,
     @Param('organizationId', IdPipe) organizationId: string,
     @Param('membershipId', IdPipe) membershipId: string,
   ): Promise<void> {

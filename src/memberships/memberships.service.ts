@@ -1,6 +1,6 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { InvalidCredentials, OrganizationNotFound, RoleRequired } from '../access/access.errors.js';
-import { type Actor, type Principal, SYSTEM } from '../access/principal.js';
+import { type Actor, type UserPrincipal, SYSTEM } from '../access/principal.js';
 import { AuditService } from '../audit/audit.service.js';
 import { ManagedByClerk } from '../platform/problems/problems.errors.js';
 import { Cursors, type Page } from '../platform/pagination/cursors.service.js';
@@ -102,7 +102,7 @@ export class MembershipsService {
    * @throws {LastAdmin}
    * @throws {ManagedByClerk}
    */
-  async remove(organizationId: string, membershipId: string, { userId, role, actor }: Principal): Promise<void> {
+  async remove(organizationId: string, membershipId: string, { userId, role, actor }: UserPrincipal): Promise<void> {
     await this.db.transaction(async (tx) => {
       const member = await this.lockLocal(organizationId, membershipId, tx);
       if (role !== 'admin' && member.userId !== userId) throw new RoleRequired();

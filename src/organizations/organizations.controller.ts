@@ -2,7 +2,8 @@ import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } fr
 import { ApiParam } from '@nestjs/swagger';
 import { Operator, Roles, Scopes, SignedIn } from '../access/access.decorators.js';
 import { OrganizationNotFound } from '../access/access.errors.js';
-import { Caller, type Principal } from '../access/principal.js';
+import { Caller, CurrentUser, type Principal, type UserPrincipal } from '../access/principal.js';
+import { TagDescription } from '../platform/openapi/tags.decorators.js';
 import { Problems } from '../platform/problems/problems.decorators.js';
 import { InvalidCursor, ManagedByClerk } from '../platform/problems/problems.errors.js';
 import { IdPipe } from '../platform/http/id.pipe.js';
@@ -22,6 +23,7 @@ import { SlugReserved, SlugTaken } from './organizations.errors.js';
 import { OrganizationsService } from './organizations.service.js';
 
 @Controller('v1/organizations')
+@TagDescription('Tenants. To everybody outside, an organization does not exist.')
 export class OrganizationsController {
   constructor(
     private readonly organizations: OrganizationsService,
@@ -34,7 +36,7 @@ export class OrganizationsController {
   @Idempotent()
   @Problems(SlugTaken, SlugReserved)
   async createOrganization(
-    @Caller() caller: Principal,
+    @CurrentUser() caller: UserPrincipal,
     @IdempotentRequest() call: IdempotentCall,
     @Body() body: CreateOrganizationRequest,
   ): Promise<OwnOrganizationResponse> {
@@ -45,7 +47,7 @@ export class OrganizationsController {
   @Get()
   @SignedIn()
   @Problems(InvalidCursor)
-  async listOrganizations(@Caller() caller: Principal, @Query() query: ListQuery): Promise<OwnOrganizationListResponse> {
+  async listOrganizations(@CurrentUser() caller: UserPrincipal, @Query() query: ListQuery): Promise<OwnOrganizationListResponse> {
     return OwnOrganizationListResponse.of(await this.organizations.listOfUser(caller.userId, query));
   }
 
@@ -54,7 +56,7 @@ export class OrganizationsController {
   @ApiParam({ name: 'slug', description: 'Its slug.', example: 'acme' })
   @SignedIn()
   @Problems(OrganizationNotFound)
-  async getOrganizationBySlug(@Caller() caller: Principal, @Param('slug') slug: string): Promise<OwnOrganizationResponse> {
+  async getOrganizationBySlug(@CurrentUser() caller: UserPrincipal, @Param('slug') slug: string): Promise<OwnOrganizationResponse> {
     return OwnOrganizationResponse.of(await this.organizations.getBySlug(slug, caller));
   }
 

@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import { OrganizationNotFound } from '../access/access.errors.js';
-import type { Actor, Principal } from '../access/principal.js';
+import type { Actor, UserPrincipal } from '../access/principal.js';
 import { AuditService } from '../audit/audit.service.js';
 import { InvalidRequest, ManagedByClerk } from '../platform/problems/problems.errors.js';
 import { Cursors, type Page } from '../platform/pagination/cursors.service.js';
@@ -60,7 +60,7 @@ export class OrganizationsService implements OnModuleInit {
   }
 
   /** @throws {OrganizationNotFound} also for one that the caller does not belong to; operators may look, and it is written down */
-  async getBySlug(slug: string, { userId, operator, actor }: Principal): Promise<OwnOrganization> {
+  async getBySlug(slug: string, { userId, operator, actor }: UserPrincipal): Promise<OwnOrganization> {
     const found = await this.repository.findBySlug(slug, userId);
     if (found === undefined || (found.role === null && !operator)) throw new OrganizationNotFound();
     if (found.role === null) await this.record('operator.read', found, actor, { after: { slug } }, this.db);
@@ -81,7 +81,7 @@ export class OrganizationsService implements OnModuleInit {
    * @throws {SlugTaken} @throws {SlugReserved} for a slug that was asked for
    */
   async create(
-    { userId, actor }: Pick<Principal, 'userId' | 'actor'>,
+    { userId, actor }: Pick<UserPrincipal, 'userId' | 'actor'>,
     { name, slug: wanted, imageUrl }: OrganizationProfile,
     db: Queryable,
   ): Promise<OwnOrganization> {

@@ -1,9 +1,11 @@
 import { Controller, Get } from '@nestjs/common';
 import { Public } from '../access/access.decorators.js';
+import { TagDescription } from '../platform/openapi/tags.decorators.js';
 import { PlanListResponse, PlanResponse } from './plans.dto.js';
 import { PlansService } from './plans.service.js';
 
 @Controller('v1/plans')
+@TagDescription('What there is to subscribe to, and what it allows.')
 export class PlansController {
   constructor(private readonly plans: PlansService) {}
 

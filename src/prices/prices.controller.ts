@@ -1,6 +1,7 @@
 import { Body, Controller, Get, Put, Query } from '@nestjs/common';
 import { Operator, SignedIn } from '../access/access.decorators.js';
 import { Caller, type Principal } from '../access/principal.js';
+import { TagDescription } from '../platform/openapi/tags.decorators.js';
 import { Problems } from '../platform/problems/problems.decorators.js';
 import { InvalidCursor } from '../platform/problems/problems.errors.js';
 import { ListPricesQuery, PriceListResponse, PriceRequest, SetPricesRequest, SetPricesResponse } from './prices.dto.js';
@@ -8,6 +9,7 @@ import { OtherCurrency } from './prices.errors.js';
 import { PricesService } from './prices.service.js';
 
 @Controller('v1/prices')
+@TagDescription('What tokens cost, by model and kind of token; operators set it.')
 export class PricesController {
   constructor(private readonly prices: PricesService) {}
 

@@ -1,6 +1,7 @@
 import { Controller, Delete, Get, HttpCode, Param, Query } from '@nestjs/common';
 import { SignedIn } from '../access/access.decorators.js';
-import { Caller, type Principal } from '../access/principal.js';
+import { CurrentUser, type UserPrincipal } from '../access/principal.js';
+import { TagDescription } from '../platform/openapi/tags.decorators.js';
 import { Problems } from '../platform/problems/problems.decorators.js';
 import { InvalidCursor } from '../platform/problems/problems.errors.js';
 import { IdPipe } from '../platform/http/id.pipe.js';
@@ -10,6 +11,7 @@ import { SessionNotFound } from './sessions.errors.js';
 import { SessionsService } from './sessions.service.js';
 
 @Controller('v1/sessions')
+@TagDescription('Where you are signed in. A revoked session is refused by every process at its next request.')
 export class SessionsController {
   constructor(private readonly sessions: SessionsService) {}
 
@@ -17,14 +19,14 @@ export class SessionsController {
   @Get()
   @SignedIn()
   @Problems(InvalidCursor)
-  async listSessions(@Caller() caller: Principal, @Query() query: ListQuery): Promise<SessionListResponse> {
+  async listSessions(@CurrentUser() caller: UserPrincipal, @Query() query: ListQuery): Promise<SessionListResponse> {
     return SessionListResponse.of(await this.sessions.list(caller.userId, query), caller.sessionId);
   }
 
   /** Reads the session that asks. */
   @Get('current')
   @SignedIn()
-  async getCurrentSession(@Caller() caller: Principal): Promise<SessionResponse> {
+  async getCurrentSession(@CurrentUser() caller: UserPrincipal): Promise<SessionResponse> {
     return SessionResponse.of(await this.sessions.get(caller.userId, caller.sessionId), caller.sessionId);
   }
 
@@ -33,14 +35,14 @@ export class SessionsController {
   @HttpCode(204)
   @SignedIn()
   @Problems(SessionNotFound)
-  async revokeSession(@Caller() caller: Principal, @Param('sessionId', IdPipe) sessionId: string): Promise<void> {
+  async revokeSession(@CurrentUser() caller: UserPrincipal, @Param('sessionId', IdPipe) sessionId: string): Promise<void> {
     await this.sessions.revoke(caller.userId, sessionId, caller.actor);
   }
 
   /** Ends all your sessions but the one that asks. */
   @Delete()
   @SignedIn()
-  async revokeOtherSessions(@Caller() caller: Principal): Promise<RevokedSessionsResponse> {
+  async revokeOtherSessions(@CurrentUser() caller: UserPrincipal): Promise<RevokedSessionsResponse> {
     return { revoked: await this.sessions.revokeAll(caller.userId, { except: caller.sessionId }, caller.actor) };
   }
 }

@@ -1,6 +1,7 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { Operator } from '../access/access.decorators.js';
 import { Caller, type Principal } from '../access/principal.js';
+import { TagDescription } from '../platform/openapi/tags.decorators.js';
 import { Problems } from '../platform/problems/problems.decorators.js';
 import { InvalidCursor } from '../platform/problems/problems.errors.js';
 import { IdPipe } from '../platform/http/id.pipe.js';
@@ -17,6 +18,7 @@ import { NotAGrant, OwnerNotFound, SubscriptionNotFound } from './subscriptions.
 import { SubscriptionsService } from './subscriptions.service.js';
 
 @Controller('v1/subscriptions')
+@TagDescription('Everybody’s subscriptions, and plans that are given away, for operators.')
 export class OperatorSubscriptionsController {
   constructor(
     private readonly subscriptions: SubscriptionsService,

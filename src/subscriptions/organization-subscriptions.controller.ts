@@ -1,6 +1,7 @@
 import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { Roles, Scopes } from '../access/access.decorators.js';
-import { Caller, type Principal } from '../access/principal.js';
+import { Caller, CurrentUser, type Principal, type UserPrincipal } from '../access/principal.js';
+import { TagDescription } from '../platform/openapi/tags.decorators.js';
 import { Problems } from '../platform/problems/problems.decorators.js';
 import { InvalidCursor } from '../platform/problems/problems.errors.js';
 import { IdPipe } from '../platform/http/id.pipe.js';
@@ -26,6 +27,7 @@ import {
 import { SubscriptionsService } from './subscriptions.service.js';
 
 @Controller('v1/organizations/:organizationId/subscription')
+@TagDescription('What an organization may use, and what it pays for it.')
 export class OrganizationSubscriptionsController {
   constructor(
     private readonly subscriptions: SubscriptionsService,
@@ -56,7 +58,7 @@ export class OrganizationSubscriptionsController {
   @Idempotent()
   @Problems(AlreadySubscribed, CheckoutUnavailable, BillingProviderAway, BillingProviderRefused)
   async openCheckout(
-    @Caller() caller: Principal,
+    @CurrentUser() caller: UserPrincipal,
     @Param('organizationId', IdPipe) id: string,
     @IdempotentRequest() call: IdempotentCall,
     @Body() body: CheckoutRequest,

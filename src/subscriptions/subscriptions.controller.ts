@@ -1,6 +1,7 @@
 import { Body, Controller, Get, HttpCode, Post, Query } from '@nestjs/common';
 import { SignedIn } from '../access/access.decorators.js';
-import { Caller, type Principal } from '../access/principal.js';
+import { CurrentUser, type UserPrincipal } from '../access/principal.js';
+import { TagDescription } from '../platform/openapi/tags.decorators.js';
 import { Problems } from '../platform/problems/problems.decorators.js';
 import { InvalidCursor } from '../platform/problems/problems.errors.js';
 import { Idempotent, type IdempotentCall, IdempotentRequest } from '../idempotency/idempotency.decorators.js';
@@ -25,6 +26,7 @@ import {
 import { SubscriptionsService } from './subscriptions.service.js';
 
 @Controller('v1/subscription')
+@TagDescription('What you may use yourself, and what you pay for it.')
 export class SubscriptionsController {
   constructor(
     private readonly subscriptions: SubscriptionsService,
@@ -35,7 +37,7 @@ export class SubscriptionsController {
   /** Reads what you may use yourself, until when, and why. */
   @Get()
   @SignedIn()
-  async getOwnSubscription(@Caller() { userId }: Principal): Promise<EffectiveSubscriptionResponse> {
+  async getOwnSubscription(@CurrentUser() { userId }: UserPrincipal): Promise<EffectiveSubscriptionResponse> {
     return EffectiveSubscriptionResponse.of(await this.subscriptions.getEffective({ kind: 'user', id: userId }));
   }
 
@@ -43,7 +45,7 @@ export class SubscriptionsController {
   @Get('payments')
   @SignedIn()
   @Problems(InvalidCursor)
-  async listOwnPayments(@Caller() { userId }: Principal, @Query() query: ListPaymentsQuery): Promise<PaymentListResponse> {
+  async listOwnPayments(@CurrentUser() { userId }: UserPrincipal, @Query() query: ListPaymentsQuery): Promise<PaymentListResponse> {
     return PaymentListResponse.of(await this.subscriptions.listPayments({ kind: 'user', id: userId }, query));
   }
 
@@ -53,7 +55,7 @@ export class SubscriptionsController {
   @Idempotent()
   @Problems(AlreadySubscribed, CheckoutUnavailable, BillingProviderAway, BillingProviderRefused)
   async openOwnCheckout(
-    @Caller() caller: Principal,
+    @CurrentUser() caller: UserPrincipal,
     @IdempotentRequest() call: IdempotentCall,
     @Body() body: CheckoutRequest,
   ): Promise<CheckoutResponse> {
@@ -67,7 +69,7 @@ export class SubscriptionsController {
   @HttpCode(200)
   @SignedIn()
   @Problems(CheckoutUnavailable, NoBillingCustomer, BillingProviderAway, BillingProviderRefused)
-  async openOwnPortal(@Caller() { userId, actor }: Principal, @Body() body: PortalRequest): Promise<PortalResponse> {
+  async openOwnPortal(@CurrentUser() { userId, actor }: UserPrincipal, @Body() body: PortalRequest): Promise<PortalResponse> {
     return PortalResponse.of(await this.checkouts.openPortal({ kind: 'user', id: userId }, body, actor));
   }
 }

@@ -1,6 +1,7 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiBody, ApiParam } from '@nestjs/swagger';
 import { Limited, Roles, Scopes } from '../access/access.decorators.js';
+import { TagDescription } from '../platform/openapi/tags.decorators.js';
 import { Problems } from '../platform/problems/problems.decorators.js';
 import { InvalidCursor } from '../platform/problems/problems.errors.js';
 import { IdPipe } from '../platform/http/id.pipe.js';
@@ -22,6 +23,7 @@ import { type UsageCaller, UsageService } from './usage.service.js';
 
 @ApiParam({ name: 'organizationId', schema: { type: 'string', format: 'uuid' } })
 @Controller('v1/organizations/:organizationId/usage')
+@TagDescription('What an organization uses, and what is left of it.')
 export class OrganizationUsageController {
   constructor(private readonly usage: UsageService) {}
 

@@ -1,6 +1,7 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiBody } from '@nestjs/swagger';
 import { Limited, SignedIn } from '../access/access.decorators.js';
+import { TagDescription } from '../platform/openapi/tags.decorators.js';
 import { Problems } from '../platform/problems/problems.decorators.js';
 import { InvalidCursor } from '../platform/problems/problems.errors.js';
 import { IdPipe } from '../platform/http/id.pipe.js';
@@ -21,6 +22,7 @@ import { HoldConflict, HoldNotFound, HoldSettled, QuotaExceeded, UsageConflict }
 import { type UsageCaller, UsageService } from './usage.service.js';
 
 @Controller('v1/usage')
+@TagDescription('What you use yourself, and what is left of it.')
 export class UsageController {
   constructor(private readonly usage: UsageService) {}
 

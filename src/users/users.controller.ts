@@ -1,6 +1,7 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
 import { Operator, SignedIn } from '../access/access.decorators.js';
-import { Caller, type Principal } from '../access/principal.js';
+import { CurrentUser, type UserPrincipal } from '../access/principal.js';
+import { TagDescription } from '../platform/openapi/tags.decorators.js';
 import { Problems } from '../platform/problems/problems.decorators.js';
 import { InvalidCursor, ManagedByClerk } from '../platform/problems/problems.errors.js';
 import { IdPipe } from '../platform/http/id.pipe.js';
@@ -15,6 +16,7 @@ import { CannotSuspendSelf, UserNotFound } from './users.errors.js';
 import { UsersService } from './users.service.js';
 
 @Controller('v1/users')
+@TagDescription('People: your own profile, and everybody for an operator.')
 export class UsersController {
   constructor(
     private readonly users: UsersService,
@@ -24,7 +26,7 @@ export class UsersController {
   /** Reads your profile. */
   @Get('me')
   @SignedIn()
-  async getMe(@Caller() caller: Principal): Promise<UserResponse> {
+  async getMe(@CurrentUser() caller: UserPrincipal): Promise<UserResponse> {
     return UserResponse.of(await this.users.get(caller.userId));
   }
 
@@ -32,7 +34,7 @@ export class UsersController {
   @Patch('me')
   @SignedIn()
   @Problems(ManagedByClerk)
-  async updateMe(@Caller() caller: Principal, @Body() body: UpdateProfileRequest): Promise<UserResponse> {
+  async updateMe(@CurrentUser() caller: UserPrincipal, @Body() body: UpdateProfileRequest): Promise<UserResponse> {
     return UserResponse.of(await this.users.changeProfile(caller.userId, body, caller.actor));
   }
 
@@ -41,7 +43,7 @@ export class UsersController {
   @HttpCode(204)
   @SignedIn()
   @Problems(ManagedByClerk, LastAdmin, SubscriptionActive)
-  async deleteMe(@Caller() caller: Principal, @Query() query: DeleteOwnerQuery): Promise<void> {
+  async deleteMe(@CurrentUser() caller: UserPrincipal, @Query() query: DeleteOwnerQuery): Promise<void> {
     await this.users.delete(caller.userId, query, caller.actor);
   }
 
@@ -57,7 +59,7 @@ export class UsersController {
   @Get(':userId')
   @SignedIn()
   @Problems(UserNotFound)
-  async getUser(@Caller() caller: Principal, @Param('userId', IdPipe) userId: string): Promise<UserResponse> {
+  async getUser(@CurrentUser() caller: UserPrincipal, @Param('userId', IdPipe) userId: string): Promise<UserResponse> {
     return UserResponse.of(await this.users.getVisible(userId, caller));
   }
 
@@ -66,7 +68,7 @@ export class UsersController {
   @HttpCode(200)
   @Operator()
   @Problems(UserNotFound, CannotSuspendSelf)
-  async suspendUser(@Caller() caller: Principal, @Param('userId', IdPipe) userId: string): Promise<UserResponse> {
+  async suspendUser(@CurrentUser() caller: UserPrincipal, @Param('userId', IdPipe) userId: string): Promise<UserResponse> {
     return UserResponse.of(await this.users.suspend(userId, caller.actor));
   }
 
@@ -75,7 +77,7 @@ export class UsersController {
   @HttpCode(200)
   @Operator()
   @Problems(UserNotFound)
-  async unsuspendUser(@Caller() caller: Principal, @Param('userId', IdPipe) userId: string): Promise<UserResponse> {
+  async unsuspendUser(@CurrentUser() caller: UserPrincipal, @Param('userId', IdPipe) userId: string): Promise<UserResponse> {
     return UserResponse.of(await this.users.unsuspend(userId, caller.actor));
   }
 
@@ -84,7 +86,7 @@ export class UsersController {
   @Operator()
   @Problems(InvalidCursor)
   async listUserSessions(
-    @Caller() caller: Principal,
+    @CurrentUser() caller: UserPrincipal,
     @Param('userId', IdPipe) userId: string,
     @Query() query: ListQuery,
   ): Promise<SessionListResponse> {
@@ -94,7 +96,10 @@ export class UsersController {
   /** Ends all sessions of a user. */
   @Delete(':userId/sessions')
   @Operator()
-  async revokeUserSessions(@Caller() caller: Principal, @Param('userId', IdPipe) userId: string): Promise<RevokedSessionsResponse> {
+  async revokeUserSessions(
+    @CurrentUser() caller: UserPrincipal,
+    @Param('userId', IdPipe) userId: string,
+  ): Promise<RevokedSessionsResponse> {
     return { revoked: await this.sessions.revokeAll(userId, {}, caller.actor) };
   }
 }

@@ -1,5 +1,5 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
-import { type Actor, type Principal, SYSTEM } from '../access/principal.js';
+import { type Actor, type UserPrincipal, SYSTEM } from '../access/principal.js';
 import { AccountsService } from '../accounts/accounts.service.js';
 import { AuditService } from '../audit/audit.service.js';
 import { ManagedByClerk } from '../platform/problems/problems.errors.js';
@@ -66,7 +66,7 @@ export class UsersService implements OnModuleInit {
    *
    * @throws {UserNotFound} also for a user that the caller may not see
    */
-  async getVisible(userId: string, caller: Pick<Principal, 'userId' | 'operator'>): Promise<User> {
+  async getVisible(userId: string, caller: Pick<UserPrincipal, 'userId' | 'operator'>): Promise<User> {
     const maySee = caller.userId === userId || caller.operator || (await this.repository.shareOrganization(caller.userId, userId));
     if (!maySee) throw new UserNotFound();
     return this.get(userId);

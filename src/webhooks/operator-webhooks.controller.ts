@@ -1,6 +1,7 @@
 import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { Operator } from '../access/access.decorators.js';
 import { Caller, type Principal } from '../access/principal.js';
+import { TagDescription } from '../platform/openapi/tags.decorators.js';
 import { Problems } from '../platform/problems/problems.decorators.js';
 import { InvalidCursor } from '../platform/problems/problems.errors.js';
 import { IdPipe } from '../platform/http/id.pipe.js';
@@ -16,6 +17,7 @@ import { WebhookBodyDeleted, WebhookEventNotFound } from './webhooks.errors.js';
 import { WebhooksService } from './webhooks.service.js';
 
 @Controller('v1/webhook-events')
+@TagDescription('What providers sent and how far it is, for operators.')
 export class OperatorWebhooksController {
   constructor(private readonly webhooks: WebhooksService) {}
 

@@ -3,6 +3,7 @@ import { ApiHeader, ApiParam } from '@nestjs/swagger';
 import type { Request } from 'express';
 import { Limited, Public } from '../access/access.decorators.js';
 import { RateLimited } from '../access/access.errors.js';
+import { TagDescription } from '../platform/openapi/tags.decorators.js';
 import { Problems } from '../platform/problems/problems.decorators.js';
 import {
   BodyTooLarge,
@@ -18,6 +19,7 @@ import { WebhooksService } from './webhooks.service.js';
 /** Providers send here, and the signature lets them in. Only failed deliveries are counted: an allowance for good ones would lose events. */
 @Controller('webhooks')
 @Limited()
+@TagDescription('Where identity and billing providers send what happened.')
 export class WebhooksController {
   constructor(private readonly webhooks: WebhooksService) {}
 

@@ -1,4 +1,4 @@
-import { API_KEY_SCOPES } from '../../src/api-keys/api-keys.table.js';
+import { declaredScopes } from '../../src/access/scopes.js';
 import { type CallerName, CALLERS, type Values } from '../support/expectations.js';
 import {
   bodyOf,
@@ -59,7 +59,7 @@ describe('the access table', () => {
     if (caller === 'admin') return tenant.admin.auth;
     if (caller === 'operator') return operator.auth;
     // Without: everything but what is needed, so that no other scope stands in for it.
-    const wanted = API_KEY_SCOPES.filter((scope) => scopes === undefined || scopes.includes(scope) === (caller === 'keyWithScope'));
+    const wanted = declaredScopes().filter((scope) => scopes === undefined || scopes.includes(scope) === (caller === 'keyWithScope'));
     return { ...(await createKey(t.db, tenant, wanted)).auth };
   }
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { API_KEY_SCOPES } from '../../src/api-keys/api-keys.table.js';
+import { declaredScopes } from '../../src/access/scopes.js';
 import { startTestApp, type TestApp } from '../support/app.js';
 import { dumpOf } from '../support/dump.js';
 import { addMember, createKey, createPerson, createTenant, type Tenant } from '../support/tenant-world.js';
@@ -96,7 +96,7 @@ describe('API keys', () => {
 
   it('act in their organization only: any other does not exist for them', async () => {
     const neighbour = await createTenant(t.db);
-    const { key } = await make({ scopes: [...API_KEY_SCOPES] });
+    const { key } = await make({ scopes: declaredScopes() });
     const theirs = await t.http.get(`/v1/organizations/${neighbour.organization.id}/memberships`).set('x-api-key', key).expect(404);
     const nobodys = await t.http
       .get('/v1/organizations/0198a000-0000-7000-8000-000000000000/memberships')
@@ -258,13 +258,13 @@ describe('API keys', () => {
     ['GET', '/v1/sessions'],
     ['GET', '/v1/users'],
   ])('are told that %s %s needs a user', async (method, path) => {
-    const key = await createKey(t.db, tenant, API_KEY_SCOPES);
+    const key = await createKey(t.db, tenant, declaredScopes());
     const answer = await (method === 'GET' ? t.http.get(path) : t.http.post(path).send({ name: 'x' })).set(key.auth).expect(403);
     expect(answer.body.code).toBe('session_required');
   });
 
   it('cannot make, rotate or revoke keys', async () => {
-    const { id, key } = await make({ scopes: [...API_KEY_SCOPES] });
+    const { id, key } = await make({ scopes: declaredScopes() });
     const calls = [
       t.http.post(`${base}/api-keys`).send({ name: 'k', scopes: ['members:read'] }),
       t.http.post(`${base}/api-keys/${id}/rotate`).send({}),

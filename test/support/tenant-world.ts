@@ -3,7 +3,8 @@ import { drizzle } from 'drizzle-orm/node-postgres';
 import { createApiKey } from '../../src/access/credentials/api-key-tokens.js';
 import { hashSessionToken, signSessionToken } from '../../src/access/credentials/session-tokens.js';
 import { accounts } from '../../src/accounts/accounts.table.js';
-import { API_KEY_SCOPES, apiKeys, type ApiKeyScope } from '../../src/api-keys/api-keys.table.js';
+import { apiKeys } from '../../src/api-keys/api-keys.table.js';
+import { declaredScopes, type Scope } from '../../src/access/scopes.js';
 import { auditLog } from '../../src/audit/audit-log.table.js';
 import { newId } from '../../src/platform/crypto/ids.js';
 import { invitations } from '../../src/invitations/invitations.table.js';
@@ -132,7 +133,7 @@ class Rows {
     return { id, token };
   }
 
-  key(organizationId: string, createdBy: string, scopes: readonly ApiKeyScope[], given: Partial<typeof apiKeys.$inferInsert> = {}): Key {
+  key(organizationId: string, createdBy: string, scopes: readonly Scope[], given: Partial<typeof apiKeys.$inferInsert> = {}): Key {
     const id = newId();
     const { key, prefix, hash } = createApiKey(false);
     this.apiKeys.push({
@@ -193,7 +194,7 @@ export async function createTenant(db: TestDatabase, label = 'tenant', given: { 
   const pending = rows.invitation(organization.id, people.invited.email, { invitedBy: admin.id });
   const squatted = rows.invitation(organization.id, people.squatter.email, { invitedBy: admin.id });
   const lapsedEmail = `lapsed-${randomBytes(5).toString('hex')}@example.com`;
-  const key = (scopes: readonly ApiKeyScope[], more = {}) => rows.key(organization.id, admin.id, scopes, more);
+  const key = (scopes: readonly Scope[], more = {}) => rows.key(organization.id, admin.id, scopes, more);
   const bearer = ({ token }: { token: string }) => ({ authorization: `Bearer ${token}` });
   const tenant = {
     isDeleted: given.deletedAt !== undefined,
@@ -216,10 +217,10 @@ export async function createTenant(db: TestDatabase, label = 'tenant', given: { 
     squattedToken: squatted.token,
     lapsedEmail,
     keys: {
-      full: key(API_KEY_SCOPES),
+      full: key(declaredScopes()),
       bare: key([]),
-      revoked: key(API_KEY_SCOPES, { revokedAt: past }),
-      expired: key(API_KEY_SCOPES, { expiresAt: past }),
+      revoked: key(declaredScopes(), { revokedAt: past }),
+      expired: key(declaredScopes(), { expiresAt: past }),
     },
     dead: {
       revoked: { authorization: `Bearer ${signSessionToken(randomBytes(24).toString('base64url'), AUTH_SECRET)}` },
@@ -270,7 +271,7 @@ export async function addMember(db: TestDatabase, { organization }: Tenant, pers
 }
 
 /** A key of an organization with exactly these scopes. */
-export async function createKey(db: TestDatabase, { organization, admin }: Tenant, scopes: readonly ApiKeyScope[]): Promise<Key> {
+export async function createKey(db: TestDatabase, { organization, admin }: Tenant, scopes: readonly Scope[]): Promise<Key> {
   const rows = new Rows();
   const key = rows.key(organization.id, admin.id, scopes);
   await rows.write(db);

@@ -1,5 +1,5 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
-import type { Actor, Principal } from '../../access/principal.js';
+import type { Actor, UserPrincipal } from '../../access/principal.js';
 import { trustedRedirect } from '../../access/trusted-redirect.js';
 import { AccountsService } from '../../accounts/accounts.service.js';
 import { SecurityMails } from '../../accounts/security-mails.service.js';
@@ -67,7 +67,7 @@ export class EmailChanges implements OnModuleInit {
    * @throws {RateLimited} after too many wrong passwords or mails
    * @throws {ManagedByClerk}
    */
-  async request(caller: Principal, { newEmail, currentPassword, ...body }: ChangeEmailRequest, request: AuthRequest): Promise<void> {
+  async request(caller: UserPrincipal, { newEmail, currentPassword, ...body }: ChangeEmailRequest, request: AuthRequest): Promise<void> {
     const callbackURL = trustedRedirect(this.config, body.callbackURL);
     const user = await this.users.get(caller.userId);
     if (user.clerkUserId !== null) throw new ManagedByClerk();

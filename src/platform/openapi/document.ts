@@ -5,6 +5,7 @@ import { problemResponses } from '../problems/problems.decorators.js';
 import { ProblemResponse } from '../problems/problem.dto.js';
 import { type AccessRules, completeOperations } from './operations.js';
 import { completeSchemas } from './schemas.js';
+import { describedTags } from './tags.decorators.js';
 
 const DESCRIPTION = `Users, ways to sign in, sessions, organizations, API keys, subscriptions, metered usage and an audit log for B2B SaaS.
 
@@ -14,35 +15,9 @@ const DESCRIPTION = `Users, ways to sign in, sessions, organizations, API keys, 
 - **Rate limits** are told in \`RateLimit\` and \`RateLimit-Policy\`; 429 says in \`Retry-After\` how many seconds to wait.
 - Ids are UUIDs, times are ISO 8601 in UTC, unknown fields are refused.`;
 
-/** In the order in which they are shown. */
-const TAGS = {
-  Auth: 'Signing up, in and out, proving an address, and changing a password or an address.',
-  Users: 'People: your own profile, and everybody for an operator.',
-  Accounts: 'Your ways to sign in: a password and linked providers.',
-  Sessions: 'Where you are signed in. A revoked session is refused by every process at its next request.',
-  Organizations: 'Tenants. To everybody outside, an organization does not exist.',
-  Memberships: 'Who belongs to an organization, and as what.',
-  Invitations: 'Offers of membership, as the organization sees them.',
-  OwnInvitations: 'Offers of membership, as the invited sees them.',
-  ApiKeys: 'How machines call on behalf of an organization.',
-  Audit: 'Who did what in an organization. The log is append-only.',
-  Plans: 'What there is to subscribe to, and what it allows.',
-  Subscriptions: 'What you may use yourself, and what you pay for it.',
-  OrganizationSubscriptions: 'What an organization may use, and what it pays for it.',
-  Usage: 'What you use yourself, and what is left of it.',
-  OrganizationUsage: 'What an organization uses, and what is left of it.',
-  OperatorSubscriptions: 'Everybody’s subscriptions, and plans that are given away, for operators.',
-  Meters: 'Usage that billing providers have not taken, for operators.',
-  UsageReports: 'What you used yourself: event by event, summed up, and what it cost.',
-  OrganizationUsageReports: 'What an organization used: event by event, summed up, and what it cost.',
-  Prices: 'What tokens cost, by model and kind of token; operators set it.',
-  Webhooks: 'Where identity and billing providers send what happened.',
-  OperatorWebhooks: 'What providers sent and how far it is, for operators.',
-  Jobs: 'Work that comes back on a schedule, for operators.',
-  Health: 'For whoever runs the process.',
-};
-
 export interface DocumentedAccess extends AccessRules {
+  /** Every scope of API keys. */
+  scopes: () => string[];
   /** The name of the session cookie without https. */
   sessionCookie: string;
 }
@@ -77,13 +52,13 @@ export function createDocument(app: INestApplication, access: DocumentedAccess):
       'cookie',
     )
     .addSecurity('metrics', { type: 'http', scheme: 'bearer', description: '`METRICS_TOKEN` of the installation.' });
-  for (const [name, description] of Object.entries(TAGS)) builder.addTag(name, description);
+  for (const [name, description] of describedTags(app)) builder.addTag(name, description);
   const document = SwaggerModule.createDocument(app, builder.build(), {
     operationIdFactory: (_controller, method) => method,
     autoTagControllers: true,
     extraModels: [ProblemResponse, ...problemResponses().values()],
   });
-  completeSchemas(document);
+  completeSchemas(document, access.scopes());
   completeOperations(document, app, access);
   return document;
 }

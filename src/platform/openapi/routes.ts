@@ -1,4 +1,4 @@
-import type { INestApplicationContext } from '@nestjs/common';
+import type { INestApplicationContext, Type } from '@nestjs/common';
 import { MetadataScanner, ModulesContainer } from '@nestjs/core';
 
 /** A handler and its controller class. */
@@ -15,17 +15,20 @@ export interface Route {
 export function routesOf(app: INestApplicationContext): Map<string, Route> {
   const routes = new Map<string, Route>();
   const scanner = new MetadataScanner();
-  for (const { controllers } of app.get(ModulesContainer).values()) {
-    for (const { metatype } of controllers.values()) {
-      if (typeof metatype !== 'function') continue;
-      const prototype = metatype.prototype as Record<string, object>;
-      for (const name of scanner.getAllMethodNames(prototype)) {
-        const handler = prototype[name]!;
-        if (!Reflect.hasMetadata('path', handler)) continue;
-        if (routes.has(name)) throw new Error(`Two routes are called ${name}: operationIds are unique in the whole API`);
-        routes.set(name, { handler, controller: metatype });
-      }
+  for (const controller of controllersOf(app)) {
+    const prototype = controller.prototype as Record<string, object>;
+    for (const name of scanner.getAllMethodNames(prototype)) {
+      const handler = prototype[name]!;
+      if (!Reflect.hasMetadata('path', handler)) continue;
+      if (routes.has(name)) throw new Error(`Two routes are called ${name}: operationIds are unique in the whole API`);
+      routes.set(name, { handler, controller });
     }
   }
   return routes;
+}
+
+/** Every controller, in the order of the modules. */
+export function controllersOf(app: INestApplicationContext): Type[] {
+  const modules = [...app.get(ModulesContainer).values()];
+  return modules.flatMap(({ controllers }) => [...controllers.values()].map(({ metatype }) => metatype as Type));
 }

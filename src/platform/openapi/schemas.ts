@@ -5,15 +5,26 @@ type Schema = SchemaObject | ReferenceObject;
 /** Times have no example of their own. */
 const EXAMPLE_TIME = '2026-01-15T09:30:00.000Z';
 
+/** Marks a string as the name of a scope. Which scopes there are is known once all modules are loaded. */
+export const SCOPE_FORMAT = 'scope';
+
 /** Makes the schemas say what 3.1 can say, in an order that does not depend on which module loads first. */
-export function completeSchemas(document: OpenAPIObject): void {
+export function completeSchemas(document: OpenAPIObject, scopes: string[]): void {
   const schemas = document.components?.schemas ?? {};
   for (const [name, schema] of Object.entries(schemas)) {
     modernise(schema);
+    if (!isReference(schema)) listScopes(schema, scopes);
     // The validation refuses unknown fields.
     if (name.endsWith('Request') && !isReference(schema)) schema.additionalProperties = false;
   }
   document.components = { ...document.components, schemas: Object.fromEntries(Object.entries(schemas).toSorted(byName)) };
+}
+
+function listScopes({ properties = {} }: SchemaObject, scopes: string[]): void {
+  for (const property of Object.values(properties)) {
+    if (isReference(property) || property.items === undefined || isReference(property.items)) continue;
+    if (property.items.format === SCOPE_FORMAT) property.items = { type: 'string', enum: scopes };
+  }
 }
 
 /** 3.1 knows `examples`, a list; `example` is a leaving of 3.0. */

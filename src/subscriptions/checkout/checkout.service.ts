@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import type { Actor, Principal } from '../../access/principal.js';
+import type { Actor, UserPrincipal } from '../../access/principal.js';
 import { isTrustedUrl } from '../../access/trusted-redirect.js';
 import { AuditService } from '../../audit/audit.service.js';
 import { InvalidRequest } from '../../platform/problems/problems.errors.js';
@@ -58,7 +58,7 @@ export class CheckoutService {
     owner: Owner,
     { tier, successUrl, ...choice }: CheckoutChoice,
     { identity }: Pick<IdempotentCall, 'identity'>,
-    { userId, actor }: Pick<Principal, 'userId' | 'actor'>,
+    { userId, actor }: Pick<UserPrincipal, 'userId' | 'actor'>,
   ): Promise<OpenedCheckout> {
     const url = this.requireTrustedUrl('successUrl', successUrl);
     const plan = this.subscriptions.requirePlan(tier);

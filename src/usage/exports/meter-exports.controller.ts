@@ -1,6 +1,7 @@
 import { Body, Controller, Get, HttpCode, Post, Query } from '@nestjs/common';
 import { Operator } from '../../access/access.decorators.js';
 import { Caller, type Principal } from '../../access/principal.js';
+import { TagDescription } from '../../platform/openapi/tags.decorators.js';
 import { Problems } from '../../platform/problems/problems.decorators.js';
 import { InvalidCursor } from '../../platform/problems/problems.errors.js';
 import {
@@ -12,6 +13,7 @@ import {
 import { MetersService } from './meter-exports.service.js';
 
 @Controller('v1/meter-exports')
+@TagDescription('Usage that billing providers have not taken, for operators.')
 export class MetersController {
   constructor(private readonly meters: MetersService) {}
 

@@ -1,5 +1,6 @@
 import { Controller, Get, Param, Query, StreamableFile } from '@nestjs/common';
 import { Roles, Scopes } from '../../access/access.decorators.js';
+import { TagDescription } from '../../platform/openapi/tags.decorators.js';
 import { Problems } from '../../platform/problems/problems.decorators.js';
 import { InvalidCursor } from '../../platform/problems/problems.errors.js';
 import { IdPipe } from '../../platform/http/id.pipe.js';
@@ -9,6 +10,7 @@ import { TooManyGroups } from './usage-reports.errors.js';
 import { UsageReportsService } from './usage-reports.service.js';
 
 @Controller('v1/organizations/:organizationId/usage')
+@TagDescription('What an organization used: event by event, summed up, and what it cost.')
 export class OrganizationUsageReportsController {
   constructor(private readonly reports: UsageReportsService) {}
 

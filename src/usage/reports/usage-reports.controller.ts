@@ -1,6 +1,7 @@
 import { Controller, Get, Query, StreamableFile } from '@nestjs/common';
 import { SignedIn } from '../../access/access.decorators.js';
-import { Caller, type Principal } from '../../access/principal.js';
+import { CurrentUser, type UserPrincipal } from '../../access/principal.js';
+import { TagDescription } from '../../platform/openapi/tags.decorators.js';
 import { Problems } from '../../platform/problems/problems.decorators.js';
 import { InvalidCursor } from '../../platform/problems/problems.errors.js';
 import { CSV_FILE, CsvAnswer } from './usage-reports.decorators.js';
@@ -9,6 +10,7 @@ import { TooManyGroups } from './usage-reports.errors.js';
 import { UsageReportsService } from './usage-reports.service.js';
 
 @Controller('v1/usage')
+@TagDescription('What you used yourself: event by event, summed up, and what it cost.')
 export class UsageReportsController {
   constructor(private readonly reports: UsageReportsService) {}
 
@@ -16,7 +18,7 @@ export class UsageReportsController {
   @Get()
   @SignedIn()
   @Problems(InvalidCursor)
-  async listOwnUsage(@Caller() { userId }: Principal, @Query() query: ListUsageQuery): Promise<UsageListResponse> {
+  async listOwnUsage(@CurrentUser() { userId }: UserPrincipal, @Query() query: ListUsageQuery): Promise<UsageListResponse> {
     return UsageListResponse.of(await this.reports.list({ kind: 'user', id: userId }, query));
   }
 
@@ -24,7 +26,7 @@ export class UsageReportsController {
   @Get('summary')
   @SignedIn()
   @Problems(TooManyGroups)
-  async summarizeOwnUsage(@Caller() { userId }: Principal, @Query() query: SummarizeUsageQuery): Promise<UsageSummaryResponse> {
+  async summarizeOwnUsage(@CurrentUser() { userId }: UserPrincipal, @Query() query: SummarizeUsageQuery): Promise<UsageSummaryResponse> {
     return UsageSummaryResponse.of(await this.reports.summarize({ kind: 'user', id: userId }, query));
   }
 
@@ -32,7 +34,7 @@ export class UsageReportsController {
   @Get('export.csv')
   @SignedIn()
   @CsvAnswer()
-  async exportOwnUsage(@Caller() { userId }: Principal, @Query() query: ExportUsageQuery): Promise<StreamableFile> {
+  async exportOwnUsage(@CurrentUser() { userId }: UserPrincipal, @Query() query: ExportUsageQuery): Promise<StreamableFile> {
     return new StreamableFile(await this.reports.export({ kind: 'user', id: userId }, query), CSV_FILE);
   }
 }

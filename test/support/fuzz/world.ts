@@ -1,4 +1,4 @@
-import { API_KEY_SCOPES } from '../../../src/api-keys/api-keys.table.js';
+import { declaredScopes } from '../../../src/access/scopes.js';
 import type { Seeded } from '../../simulators/seeded.js';
 import type { TestDatabase } from '../database.js';
 import type { Values as Ids } from '../expectations.js';
@@ -30,7 +30,7 @@ export class FuzzWorld {
     const tenant = await createTenant(db, 'fuzz');
     const [operator, full, bare] = await Promise.all([
       createPerson(db, 'operator', { operator: true }),
-      createKey(db, tenant, API_KEY_SCOPES),
+      createKey(db, tenant, declaredScopes()),
       createKey(db, tenant, []),
     ]);
     return new FuzzWorld(tenant, operator, { full: full.key, bare: bare.key });
