@@ -24,12 +24,12 @@ describe('accounts', () => {
       )
     )[0]!.id;
 
-  it('refuses whoever is signed out', async () => {
+  it('require a session', async () => {
     expect((await t.http.get('/v1/users/me/accounts').expect(401)).body.code).toBe('signed_out');
     expect((await t.http.delete(`/v1/users/me/accounts/${UNKNOWN}`).expect(401)).body.code).toBe('signed_out');
   });
 
-  it('lists the ways to sign in, oldest first, and no secret of them', async () => {
+  it('are listed oldest first, without secrets', async () => {
     const person = await signUp(t);
     await link(person, 'google');
     const body = await list(person);
@@ -43,7 +43,7 @@ describe('accounts', () => {
     await t.http.get('/v1/users/me/accounts?limit=1').set(person.auth).expect(200);
   });
 
-  it('unlinks one and keeps the other', async () => {
+  it('can be unlinked, and the others stay', async () => {
     const person = await signUp(t);
     const google = await link(person, 'google');
     await unlink(person, google).expect(204);
@@ -51,7 +51,7 @@ describe('accounts', () => {
     expect((await list(person)).data.map(({ provider }) => provider)).toEqual(['credential']);
   });
 
-  it('keeps the last way to sign in', async () => {
+  it('keep the last one', async () => {
     const person = await signUp(t);
     const [only] = (await list(person)).data;
     const answer = await unlink(person, only!.id).expect(409);
@@ -59,7 +59,7 @@ describe('accounts', () => {
     expect((await list(person)).data).toHaveLength(1);
   });
 
-  it('keeps one of two, however often both are unlinked at the same time', async () => {
+  it('keep one of two, also in concurrent requests', async () => {
     for (let round = 0; round < 5; round += 1) {
       const person = await signUp(t);
       await link(person, 'google');
@@ -73,17 +73,17 @@ describe('accounts', () => {
     }
   });
 
-  it('does not unlink, nor tell of, what belongs to somebody else', async () => {
-    const [person, stranger] = [await signUp(t), await signUp(t)];
+  it('of another user cannot be unlinked and look unknown', async () => {
+    const [person, otherUser] = [await signUp(t), await signUp(t)];
     const google = await link(person, 'google');
-    await link(stranger, 'google');
-    const theirs = await unlink(stranger, google).expect(404);
-    const unknown = await unlink(stranger, UNKNOWN).expect(404);
+    await link(otherUser, 'google');
+    const theirs = await unlink(otherUser, google).expect(404);
+    const unknown = await unlink(otherUser, UNKNOWN).expect(404);
     expect({ ...theirs.body, requestId: '' }).toEqual({ ...unknown.body, requestId: '' });
     expect((await list(person)).data).toHaveLength(2);
   });
 
-  it('refuses an id that is none and names it', async () => {
+  it('reject an invalid id and name it', async () => {
     const person = await signUp(t);
     const { body } = await unlink(person, 'google').expect(400);
     expect(body.errors).toEqual([{ path: 'params.accountId', message: 'accountId must be a UUID' }]);

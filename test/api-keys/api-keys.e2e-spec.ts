@@ -13,7 +13,7 @@ interface FreshKey {
 }
 
 describe('API keys', () => {
-  /** Two processes over one database. */
+  /** Two processes on one database. */
   let t: TestApp;
   let elsewhere: TestApp;
   let tenant: Tenant;
@@ -41,13 +41,13 @@ describe('API keys', () => {
     return (await t.http.post(`${base}/api-keys/${id}/rotate`).set(tenant.admin.auth).send(body).expect(201)).body as FreshKey;
   }
 
-  /** What the key is answered by both processes. */
+  /** The status of a request with the key at both processes. */
   async function statusesOf(key: string): Promise<number[]> {
     const answers = await Promise.all([t, elsewhere].map(({ http }) => http.get(`${base}/memberships`).set('x-api-key', key)));
     return answers.map(({ status }) => status);
   }
 
-  it('name the product and the environment in front', async () => {
+  it('start with the product and the environment', async () => {
     const { key, prefix } = await make();
     expect(key).toMatch(/^tnt_test_[0-9A-Za-z]{40}$/);
     expect(key.startsWith(prefix)).toBe(true);
@@ -63,7 +63,7 @@ describe('API keys', () => {
     expect((answer.body as FreshKey).key).toMatch(/^tnt_live_[0-9A-Za-z]{40}$/);
   });
 
-  it('are shown once and kept as a hash', async () => {
+  it('are shown once and stored as a hash', async () => {
     const { id, key } = await make();
     const { key: successor } = await rotate(id);
     const list = await t.http.get(`${base}/api-keys`).set(tenant.admin.auth).expect(200);
@@ -78,7 +78,7 @@ describe('API keys', () => {
     }
   });
 
-  it('do what their scopes allow and nothing else', async () => {
+  it('allow exactly their scopes', async () => {
     const routes: Record<string, string> = {
       'organization:read': base,
       'members:read': `${base}/memberships`,
@@ -94,7 +94,7 @@ describe('API keys', () => {
     }
   });
 
-  it('act in their organization only: any other does not exist for them', async () => {
+  it('work in their organization only, and other organizations look unknown', async () => {
     const neighbour = await createTenant(t.db);
     const { key } = await make({ scopes: declaredScopes() });
     const theirs = await t.http.get(`/v1/organizations/${neighbour.organization.id}/memberships`).set('x-api-key', key).expect(404);
@@ -113,22 +113,22 @@ describe('API keys', () => {
   it.each([
     ['an unknown scope', { scopes: ['members:write'] }, 'body.scopes'],
     ['no scopes', { scopes: [] }, 'body.scopes'],
-    ['scopes that are no list', { scopes: 'members:read' }, 'body.scopes'],
+    ['scopes that are not a list', { scopes: 'members:read' }, 'body.scopes'],
     ['an expiry in the past', { expiresAt: '2020-01-01T00:00:00Z' }, 'body.expiresAt'],
-    ['an expiry that is no time', { expiresAt: 'tomorrow' }, 'body.expiresAt'],
-    ['no name', { name: '  ' }, 'body.name'],
-    ['a field that does not exist', { organizationId: '0198a000-0000-7000-8000-000000000000' }, 'body.organizationId'],
-  ])('are not made with %s', async (_, body, path) => {
+    ['an expiry that is not a time', { expiresAt: 'tomorrow' }, 'body.expiresAt'],
+    ['a blank name', { name: '  ' }, 'body.name'],
+    ['an unknown field', { organizationId: '0198a000-0000-7000-8000-000000000000' }, 'body.organizationId'],
+  ])('are not created with %s', async (_, body, path) => {
     const request = { name: 'A key', scopes: ['members:read'], ...body };
     const answer = await t.http.post(`${base}/api-keys`).set(tenant.admin.auth).send(request).expect(400);
     expect(answer.body.errors.map((error: { path: string }) => error.path)).toContain(path);
   });
 
-  it('count a scope that is named twice once', async () => {
+  it('count a repeated scope once', async () => {
     expect((await make({ scopes: ['members:read', 'members:read'] })).scopes).toEqual(['members:read']);
   });
 
-  it('are refused on every process from the next request on when they are revoked', async () => {
+  it('are rejected by every process from the next request on after they are revoked', async () => {
     const { id, key } = await make();
     expect(await statusesOf(key)).toEqual([200, 200]);
     await t.http.delete(`${base}/api-keys/${id}`).set(tenant.admin.auth).expect(204);
@@ -137,14 +137,14 @@ describe('API keys', () => {
     await t.http.post(`${base}/api-keys/${id}/rotate`).set(tenant.admin.auth).send({}).expect(404);
   });
 
-  it('are refused on every process when their time is over', async () => {
+  it('are rejected by every process after they expire', async () => {
     const { id, key } = await make({ expiresAt: new Date(Date.now() + 3_600_000).toISOString() });
     expect(await statusesOf(key)).toEqual([200, 200]);
     await t.db.rows(`UPDATE api_keys SET expires_at = now() WHERE id = $1`, [id]);
     expect(await statusesOf(key)).toEqual([401, 401]);
   });
 
-  it('are neither rotated nor revoked when their time is over: they are not found', async () => {
+  it('are not found for rotation or revocation after they expire', async () => {
     const { id } = await make({ expiresAt: new Date(Date.now() + 3_600_000).toISOString() });
     await t.db.rows(`UPDATE api_keys SET expires_at = now() WHERE id = $1`, [id]);
     const answers = [
@@ -154,7 +154,7 @@ describe('API keys', () => {
     for (const { status, body } of answers) expect([status, body.code]).toEqual([404, 'api_key_not_found']);
   });
 
-  it('overlap when they are rotated, for as long as was asked', async () => {
+  it('overlap after a rotation for the requested time', async () => {
     const old = await make({ expiresAt: '2099-01-01T00:00:00Z', scopes: ['members:read', 'audit:read'] });
     const fresh = await rotate(old.id, 3600);
     expect(fresh).toMatchObject({ scopes: old.scopes, expiresAt: old.expiresAt });
@@ -177,7 +177,7 @@ describe('API keys', () => {
     ]);
   });
 
-  it('end at once when they are rotated without an overlap', async () => {
+  it('end at once after a rotation without an overlap', async () => {
     const old = await make();
     const fresh = await rotate(old.id, 0);
     expect([await statusesOf(old.key), await statusesOf(fresh.key)]).toEqual([
@@ -186,7 +186,7 @@ describe('API keys', () => {
     ]);
   });
 
-  it('make a whole key again when they are rotated twice within the overlap, and end no later for it', async () => {
+  it('can be rotated again during the overlap, which does not extend the overlap', async () => {
     const old = await make();
     await rotate(old.id, 60);
     expect((await rotate(old.id, 3600)).expiresAt).toBeNull();
@@ -197,7 +197,7 @@ describe('API keys', () => {
     expect(ends!.seconds).toBeLessThanOrEqual(60);
   });
 
-  it('never live longer by being rotated', async () => {
+  it('do not live longer after a rotation', async () => {
     const soon = new Date(Date.now() + 60_000).toISOString();
     const old = await make({ expiresAt: soon });
     await rotate(old.id, 3600);
@@ -210,7 +210,7 @@ describe('API keys', () => {
     await t.http.post(`${base}/api-keys/${id}/rotate`).set(tenant.admin.auth).send({ overlapSeconds }).expect(400);
   });
 
-  it('have their last use written down at most once a minute', async () => {
+  it('have their last use recorded at most once a minute', async () => {
     const { id, key } = await make();
     const row = async () =>
       (
@@ -229,21 +229,21 @@ describe('API keys', () => {
     expect((await row()).last_used_at!.getTime()).toBeGreaterThan(old.last_used_at!.getTime());
   });
 
-  it('die at once with their organization and live again when it is restored', async () => {
+  it('stop working when their organization is deleted, and work again after a restore', async () => {
     const operator = await createPerson(t.db, 'operator', { operator: true });
     const { key } = await make();
-    const dead = await make();
-    await t.http.delete(`${base}/api-keys/${dead.id}`).set(tenant.admin.auth).expect(204);
+    const revoked = await make();
+    await t.http.delete(`${base}/api-keys/${revoked.id}`).set(tenant.admin.auth).expect(204);
     await t.http.delete(base).set(tenant.admin.auth).expect(204);
     expect(await statusesOf(key)).toEqual([401, 401]);
     await t.http.post(`${base}/restore`).set(operator.auth).expect(200);
-    expect([await statusesOf(key), await statusesOf(dead.key)]).toEqual([
+    expect([await statusesOf(key), await statusesOf(revoked.key)]).toEqual([
       [200, 200],
       [401, 401],
     ]);
   });
 
-  it('outlive whoever made them', async () => {
+  it('still work after their creator deletes the account', async () => {
     const { id, key } = await make();
     await t.http.delete('/v1/users/me').set(tenant.admin.auth).expect(204);
     expect(await statusesOf(key)).toEqual([200, 200]);
@@ -257,13 +257,13 @@ describe('API keys', () => {
     ['GET', '/v1/organizations'],
     ['GET', '/v1/sessions'],
     ['GET', '/v1/users'],
-  ])('are told that %s %s needs a user', async (method, path) => {
+  ])('get 403 for %s %s, which needs a user', async (method, path) => {
     const key = await createKey(t.db, tenant, declaredScopes());
     const answer = await (method === 'GET' ? t.http.get(path) : t.http.post(path).send({ name: 'x' })).set(key.auth).expect(403);
     expect(answer.body.code).toBe('session_required');
   });
 
-  it('cannot make, rotate or revoke keys', async () => {
+  it('cannot create, rotate or revoke keys', async () => {
     const { id, key } = await make({ scopes: declaredScopes() });
     const calls = [
       t.http.post(`${base}/api-keys`).send({ name: 'k', scopes: ['members:read'] }),
@@ -275,7 +275,7 @@ describe('API keys', () => {
     expect(await statusesOf(key)).toEqual([200, 200]);
   });
 
-  it('are refused beside a session token, and never fall through to a cookie', async () => {
+  it('are rejected together with a session token, and no cookie is used when they are invalid', async () => {
     const { key } = await make();
     const both = await t.http.get(`${base}/memberships`).set('x-api-key', key).set(tenant.admin.auth).expect(400);
     expect(both.body.code).toBe('ambiguous_credentials');
@@ -284,7 +284,7 @@ describe('API keys', () => {
     await t.http.get(`${base}/memberships`).set('authorization', `Bearer ${key}`).expect(401);
   });
 
-  it('share one allowance in an organization, over all processes', async () => {
+  it('share one rate limit in an organization, over all processes', async () => {
     const neighbour = await createTenant(t.db);
     await addMember(t.db, neighbour, tenant.admin);
     const limited = await Promise.all([t, t].map(async () => startTestApp({ RATE_LIMIT_API: '5/3600' }, t.db)));
@@ -299,7 +299,7 @@ describe('API keys', () => {
     await Promise.all(limited.map(async (app) => app.close()));
   });
 
-  it('spend nothing of their organization once they are dead', async () => {
+  it('use nothing of the rate limit when they are revoked or expired', async () => {
     const limited = await startTestApp({ RATE_LIMIT_API: '5/3600' }, t.db);
     for (const { auth } of [tenant.keys.revoked, tenant.keys.expired]) {
       for (let sent = 0; sent < 3; sent += 1) await limited.http.get(`${base}/memberships`).set(auth);
@@ -309,7 +309,7 @@ describe('API keys', () => {
     await limited.close();
   });
 
-  it('are listed newest first, page by page, dead ones too', async () => {
+  it('are listed newest first, page by page, with revoked and expired ones', async () => {
     const made = [await make(), await make()];
     const seen: string[] = [];
     let cursor: string | null = null;

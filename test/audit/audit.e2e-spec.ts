@@ -9,7 +9,7 @@ import { allRows } from '../support/snapshots.js';
 import { createPerson, createTenant, holdJobs, type Person, skipDailyJob, type Tenant } from '../support/tenant-world.js';
 import { runJob } from '../support/tenants.js';
 
-/** Operations that write an entry, with what it says. */
+/** The operations that write an entry, with the expected entry. */
 const AUDITED = new Map(
   [...OPERATIONS].flatMap(([id, { audit }]): [string, AuditExpectation][] =>
     audit !== undefined && 'action' in audit ? [[id, audit]] : [],
@@ -58,7 +58,7 @@ describe('the audit log', () => {
     return { admin: tenant.admin, member: tenant.member, outsider, operator }[caller as 'admin' | 'member' | 'outsider' | 'operator'];
   }
 
-  /** Some things can be undone only after they were done. */
+  /** Some operations need another one before them. */
   async function prepare({ id }: Operation, { tenant, operator }: Scene): Promise<void> {
     await AUDITED.get(id)!.prepare?.({ t, tenant, operator });
   }
@@ -75,7 +75,7 @@ describe('the audit log', () => {
 
   const countEntries = async () => (await t.db.rows<{ count: number }>('SELECT count(*)::int FROM audit_log'))[0]!.count;
 
-  async function everything(): Promise<string> {
+  async function digestOfTables(): Promise<string> {
     await untilProcessed({ db: t.db, urls: () => [t.url] });
     return allRows(t.db);
   }
@@ -96,7 +96,7 @@ describe('the audit log', () => {
     const answer = await send(operation, values, { ...caller.auth, 'x-request-id': requestId });
     const succeeds = operation.statuses.find((status) => status < 300);
     expect([answer.status, answer.status === succeeds ? '' : answer.text]).toEqual([succeeds, '']);
-    // Invitations that end with the right of their sender have an entry each, which their organization reads.
+    // Invitations that end because their sender loses a right have their own entries.
     const caused = await t.db.rows<Entry>('SELECT * FROM audit_log WHERE request_id = $1', [requestId]);
     const entries = caused.filter(({ changes }) => !('reason' in (changes ?? {})));
     expect(caused.length - entries.length).toBe(AUDITED.get(id)!.consequences ?? 0);
@@ -119,7 +119,7 @@ describe('the audit log', () => {
     ]);
   });
 
-  it('gets nothing from requests that are refused', async () => {
+  it('gets no entry from rejected requests', async () => {
     const scene = await createScene();
     const before = await countEntries();
     const refused: string[] = [];
@@ -144,12 +144,12 @@ describe('the audit log', () => {
     expect(await countEntries()).toBe(before);
   });
 
-  it.each([...AUDITED.keys()])('lets %s change nothing when its entry cannot be written', async (id) => {
+  it.each([...AUDITED.keys()])('rolls %s back when its entry cannot be written', async (id) => {
     const operation = mutating.find((one) => one.id === id)!;
     const scene = await createScene();
     await prepare(operation, scene);
     const caller = callerOf(operation, scene);
-    const before = await everything();
+    const before = await digestOfTables();
     await t.db.rows(`
       CREATE FUNCTION fail_audit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no entry today'; END $$;
       CREATE TRIGGER fail_audit BEFORE INSERT ON audit_log FOR EACH ROW EXECUTE FUNCTION fail_audit()`);
@@ -161,12 +161,12 @@ describe('the audit log', () => {
     }
     expect(answer.status).toBe(500);
     expect(JSON.parse(answer.text)).toMatchObject({ code: 'internal_error' });
-    expect(await everything()).toEqual(before);
-    // It was the entry alone that stood in the way.
+    expect(await digestOfTables()).toEqual(before);
+    // Only the entry prevented the change.
     expect((await send(operation, valuesOf(scene.tenant), caller.auth)).status).toBeLessThan(300);
   });
 
-  it('gets no entry for what changes nothing', async () => {
+  it('gets no entry for a request that changes nothing', async () => {
     const { tenant, outsider, operator } = await createScene();
     const base = `/v1/organizations/${tenant.organization.id}`;
     await t.http.post(`/v1/invitations/${tenant.invitations.pending}/accept`).set(outsider.auth).expect(200);
@@ -178,7 +178,7 @@ describe('the audit log', () => {
     expect(await countEntries()).toBe(before);
   });
 
-  it('tells leaving from being removed', async () => {
+  it('distinguishes leaving from being removed', async () => {
     const { tenant } = await createScene();
     const requestId = randomUUID();
     await t.http
@@ -189,7 +189,7 @@ describe('the audit log', () => {
     expect(await t.db.rows('SELECT action FROM audit_log WHERE request_id = $1', [requestId])).toEqual([{ action: 'membership.left' }]);
   });
 
-  it('holds no secret, whatever was done', async () => {
+  it('contains no secret', async () => {
     const { tenant } = await createScene();
     const base = `/v1/organizations/${tenant.organization.id}`;
     const { body: key } = await t.http
@@ -227,7 +227,7 @@ describe('the audit log', () => {
       expect(await t.db.rows('SELECT * FROM audit_log ORDER BY id')).toEqual(before);
     });
 
-    it('but for a transaction that says it maintains it, and only until its end', async () => {
+    it('except in a transaction with the maintenance setting', async () => {
       const { tenant } = await createScene();
       const client = new pg.Client({ connectionString: t.db.url });
       await client.connect();
@@ -244,7 +244,7 @@ describe('the audit log', () => {
     });
   });
 
-  it('lets go of entries when their time is over, and of no others', async () => {
+  it('loses entries after the retention time, and no others', async () => {
     const { tenant, operator } = await createScene();
     const [old, young] = tenant.auditIds;
     await maintain(`UPDATE audit_log SET created_at = now() - interval '31 days' WHERE id = '${old}'`);
@@ -253,7 +253,7 @@ describe('the audit log', () => {
     expect(await t.db.rows('SELECT id FROM audit_log WHERE id = ANY ($1)', [tenant.auditIds])).toEqual([{ id: young }]);
   });
 
-  it('forgets what it told of people who are purged, and keeps that things happened', async () => {
+  it('loses personal data of purged users, and keeps the entries', async () => {
     const { tenant, outsider, operator } = await createScene();
     const me = '/v1/users/me';
     await t.http.patch(me).set(outsider.auth).send({ name: 'A telling name' }).expect(200);
@@ -279,14 +279,14 @@ describe('the audit log', () => {
     await runJob(t, operator, 'purge_users');
     expect(await t.db.rows('SELECT 1 FROM users WHERE id = $1', [outsider.id])).toEqual([]);
     const kept = await t.db.rows<Entry>('SELECT * FROM audit_log WHERE actor_id = $1 ORDER BY id', [outsider.id]);
-    // What they did to somebody else is that person's history, and stays.
+    // An entry about another user is that user's history, and stays.
     const roleChange = { role: { before: 'member', after: 'admin' } };
     expect(kept.map(({ action, ip_address, changes }) => [action, ip_address, changes])).toEqual(
       written.map(({ action }) => [action, null, action === 'membership.role_changed' ? roleChange : null]),
     );
     const log = JSON.stringify(await t.db.rows('SELECT * FROM audit_log'));
     for (const trace of [outsider.name, 'A telling name']) expect(log).not.toContain(trace);
-    // Others' entries are as they were.
+    // Entries of other users are unchanged.
     const { body } = await t.http.get(`${base}/audit-log?action=invitation.resent`).set(tenant.admin.auth).expect(200);
     expect(body.data).toMatchObject([{ ipAddress: '127.0.0.1', changes: { expiresAt: expect.anything() } }]);
   });
@@ -302,7 +302,7 @@ describe('the audit log', () => {
     expect(rows.map(({ action }) => action)).toEqual(['organization.created', 'organization.created', 'organization.deleted']);
   });
 
-  describe('is read by admins', () => {
+  describe('for admins', () => {
     let scene: Scene;
     let base: string;
     beforeAll(async () => {
@@ -315,7 +315,7 @@ describe('the audit log', () => {
     const read = async (query: string) => (await t.http.get(`${base}/audit-log?${query}`).set(scene.tenant.admin.auth).expect(200)).body;
     const actions = async (query: string) => (await read(query)).data.map(({ action }: { action: string }) => action);
 
-    it('newest first, with who, what, from where, and before and after', async () => {
+    it('lists entries newest first, with actor, target, address, and values before and after', async () => {
       const { data, nextCursor } = await read('limit=2');
       expect(data).toEqual([
         {
@@ -335,7 +335,7 @@ describe('the audit log', () => {
       expect(nextCursor).toEqual(expect.any(String));
     });
 
-    it('page by page, each entry once', async () => {
+    it('lists each entry once over several pages', async () => {
       const all = (await read('limit=100')).data.map(({ id }: { id: string }) => id);
       const seen: string[] = [];
       for (let cursor: string | null = ''; cursor !== null;) {
@@ -349,7 +349,7 @@ describe('the audit log', () => {
       expect(seen).toHaveLength(6);
     });
 
-    it('by action, actor, target and time', async () => {
+    it('filters by action, actor, target and time', async () => {
       expect(await actions('action=membership.removed')).toEqual(['membership.removed']);
       expect(await actions('action=nothing.happened')).toEqual([]);
       expect(await actions(`actorId=${scene.tenant.coAdmin.id}`)).toEqual(['membership.removed']);
@@ -366,7 +366,7 @@ describe('the audit log', () => {
       );
     });
 
-    it('not with a cursor of another filter or another list', async () => {
+    it('rejects a cursor of another filter or another list', async () => {
       const { nextCursor } = await read('limit=1&action=organization.updated');
       const refused = async (path: string) => t.http.get(path).set(scene.tenant.admin.auth).expect(400);
       expect((await refused(`${base}/audit-log?cursor=${nextCursor}`)).body.code).toBe('invalid_cursor');
@@ -383,12 +383,12 @@ describe('the audit log', () => {
       'createdBefore=9999-12-31T23:59:59-14:00',
       'cursor=made.up',
       'unknown=1',
-    ])('not with %s', async (query) => {
+    ])('rejects %s', async (query) => {
       await t.http.get(`${base}/audit-log?${query}`).set(scene.tenant.admin.auth).expect(400);
     });
   });
 
-  it('tells an organization of every look that an operator took', async () => {
+  it('has an entry for every read by an operator', async () => {
     const { tenant, operator } = await createScene();
     const reads = operations.filter(({ method, path }) => method === 'GET' && /organizations\/(\{organizationId\}|by-slug)/.test(path));
     for (const operation of reads) {
@@ -407,7 +407,7 @@ describe('the audit log', () => {
     expect(body.data).toHaveLength(reads.length);
   });
 
-  it('is not told of the looks of an operator who is a member', async () => {
+  it('has no entry for reads by an operator who is a member', async () => {
     const { tenant } = await createScene();
     await t.db.rows('UPDATE users SET operator = true WHERE id = $1', [tenant.member.id]);
     const before = await countEntries();

@@ -5,8 +5,8 @@ import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { signUp } from '../support/people.js';
 import { endProcesses, ready, startServer, until } from '../support/processes.js';
 
-/** Stands between the application and its database, and can cut them off. */
-class Cable {
+/** A proxy between the application and its database, which can cut the connections. */
+class DatabaseProxy {
   private readonly sockets = new Set<Socket>();
   private server?: Server;
   port = 0;
@@ -20,7 +20,7 @@ class Cable {
     return url.href;
   }
 
-  async plugIn(): Promise<void> {
+  async connect(): Promise<void> {
     this.server = createServer((near) => {
       const far = connect(Number(this.target.port || 5432), this.target.hostname);
       for (const [one, other] of [
@@ -36,7 +36,7 @@ class Cable {
     this.port = (this.server.address() as { port: number }).port;
   }
 
-  async pull(): Promise<void> {
+  async cut(): Promise<void> {
     const closed = new Promise((resolve) => this.server!.close(resolve));
     for (const socket of this.sockets) socket.destroy();
     this.sockets.clear();
@@ -46,38 +46,38 @@ class Cable {
 
 describe('health', () => {
   let db: TestDatabase;
-  let cable: Cable;
+  let proxy: DatabaseProxy;
   let http: ReturnType<typeof supertest>;
   beforeAll(async () => {
     db = await createTestDatabase();
-    cable = new Cable(new URL(db.url));
-    await cable.plugIn();
-    http = supertest((await ready(await startServer(cable.url))).url);
+    proxy = new DatabaseProxy(new URL(db.url));
+    await proxy.connect();
+    http = supertest((await ready(await startServer(proxy.url))).url);
   });
   afterAll(async () => {
     await endProcesses();
-    await cable.pull();
+    await proxy.cut();
     await db.drop();
   });
 
-  it('is live without, and ready only with its database, and recovers by itself', async () => {
+  it('is live without the database, ready only with it, and recovers by itself', async () => {
     const person = await signUp({ http });
     await http.get('/health/ready').expect(200, { status: 'ok' });
     for (const _ of [1, 2]) {
-      await cable.pull();
+      await proxy.cut();
       const { body, headers } = await http.get('/health/ready').expect(503);
       expect(body.code).toBe('service_unavailable');
       expect(headers['retry-after']).toBe('1');
       await http.get('/health/live').expect(200, { status: 'ok' });
       const refused = await http.get('/v1/users/me').set(person.auth).expect(503);
       expect(refused.headers['retry-after']).toBe('1');
-      await cable.plugIn();
+      await proxy.connect();
       await until('it is ready again', async () => (await http.get('/health/ready')).status === 200);
       await http.get('/v1/users/me').set(person.auth).expect(200);
     }
   });
 
-  it('answers without credentials, whatever comes with the request', async () => {
+  it('needs no credentials, and ignores invalid ones', async () => {
     for (const path of ['/health/live', '/health/ready']) {
       await http.get(path).set('authorization', 'Bearer nonsense').expect(200);
       await http.get(path).set('cookie', 'better-auth.session_token=nonsense').expect(200);
@@ -92,17 +92,17 @@ describe('metrics', () => {
   it.each([
     ['are open in development', {}, undefined, 200],
     ['are off in production without a token', production, undefined, 404],
-    ['are off in production without a token, also for who brings one', production, 'Bearer undefined', 404],
-    ['want their token', { ...production, METRICS_TOKEN: TOKEN }, undefined, 404],
-    ['refuse another token', { ...production, METRICS_TOKEN: TOKEN }, `Bearer ${TOKEN}s`, 404],
-    ['refuse a token without its scheme', { ...production, METRICS_TOKEN: TOKEN }, TOKEN, 404],
-    ['take their token', { ...production, METRICS_TOKEN: TOKEN }, `Bearer ${TOKEN}`, 200],
-    ['want their token in development too, if one is set', { METRICS_TOKEN: TOKEN }, undefined, 404],
+    ['are off in production without a token, also for a request with one', production, 'Bearer undefined', 404],
+    ['require their token', { ...production, METRICS_TOKEN: TOKEN }, undefined, 404],
+    ['reject another token', { ...production, METRICS_TOKEN: TOKEN }, `Bearer ${TOKEN}s`, 404],
+    ['reject a token without its scheme', { ...production, METRICS_TOKEN: TOKEN }, TOKEN, 404],
+    ['accept their token', { ...production, METRICS_TOKEN: TOKEN }, `Bearer ${TOKEN}`, 200],
+    ['require their token in development too, if one is set', { METRICS_TOKEN: TOKEN }, undefined, 404],
   ])('%s', async (_, environment: Record<string, string>, authorization, status) => {
     const t = await startTestApp(environment);
-    const asking = t.http.get('/metrics');
-    if (authorization !== undefined) asking.set('authorization', authorization);
-    const answer = await asking.expect(status);
+    const request = t.http.get('/metrics');
+    if (authorization !== undefined) request.set('authorization', authorization);
+    const answer = await request.expect(status);
     if (status === 200) {
       expect(answer.headers['content-type']).toBe('text/plain; version=0.0.4; charset=utf-8');
       for (const name of ['process_cpu_seconds_total', 'tenantry_outbox_entries', 'tenantry_job_runs_total'])

@@ -33,8 +33,8 @@ describe('idempotency keys', () => {
   const countOf = async (table: string, name: string) =>
     (await t.db.rows<{ count: number }>(`SELECT count(*)::int FROM ${table} WHERE name = $1`, [name]))[0]!.count;
 
-  it('are taken by every operation that creates', () => {
-    // Usage has ids of its own, which are known for ever.
+  it('are accepted by every operation that creates', () => {
+    // Usage events have their own ids, which are stored permanently.
     const creating = operations.filter(({ statuses, path }) => statuses.includes(201) && !path.includes('/usage'));
     expect(creating.length).toBeGreaterThanOrEqual(4);
     for (const { id, method, headerParameters, statuses } of creating) {
@@ -45,7 +45,7 @@ describe('idempotency keys', () => {
     expect(taking.map(({ id }) => id)).toEqual(creating.map(({ id }) => id));
   });
 
-  it('in double quotes are the same as without', async () => {
+  it('in double quotes equal the same keys without quotes', async () => {
     const key = randomUUID();
     const first = await post('/v1/organizations', `"${key}"`, { name: 'Quoted' }).expect(201);
     const again = await post('/v1/organizations', key, { name: 'Quoted' }).expect(201);
@@ -55,7 +55,7 @@ describe('idempotency keys', () => {
     await post('/v1/organizations', '""', { name: 'Empty' }).expect(400);
   });
 
-  it('that were stored with their quotes still count', async () => {
+  it('that were stored with their quotes still work', async () => {
     const key = randomUUID();
     const first = await post('/v1/organizations', key, { name: 'Stored' }).expect(201);
     await t.db.rows('UPDATE idempotency_keys SET key = $2 WHERE key = $1', [key, `"${key}"`]);
@@ -73,7 +73,7 @@ describe('idempotency keys', () => {
     ],
     ['createApiKey', () => `${base}/api-keys`, { name: 'once', scopes: ['members:read'] }, { name: 'once', scopes: ['audit:read'] }],
     ['rotateApiKey', () => `${base}/api-keys/${tenant.keys.full.id}/rotate`, { overlapSeconds: 60 }, { overlapSeconds: 61 }],
-  ])('let %s be sent again and be done once', async (_, path, body, other) => {
+  ])('let %s be repeated with one effect', async (_, path, body, other) => {
     const key = randomUUID();
     const first = await post(path(), key, body).expect(201);
     expect(first.headers['idempotent-replayed']).toBeUndefined();
@@ -86,14 +86,14 @@ describe('idempotency keys', () => {
     expect(await dumpOfRows()).toEqual(before);
   });
 
-  it('say in a header that pages may read that an answer is the one from before', async () => {
+  it('mark a repeated response with a header that browsers can read', async () => {
     const key = randomUUID();
     await post('/v1/organizations', key, { name: 'Seen' }).expect(201);
     const again = await post('/v1/organizations', key, { name: 'Seen' }).set('origin', 'http://localhost:3000').expect(201);
     expect(again.headers['access-control-expose-headers']).toMatch(/\bIdempotent-Replayed\b/);
   });
 
-  it('are one’s own: another user, organization and route may use the same', async () => {
+  it('are separate for each user, organization and route', async () => {
     const key = randomUUID();
     const neighbour = await createTenant(t.db);
     await t.db.rows('UPDATE organization_memberships SET user_id = $1 WHERE id = $2', [tenant.admin.id, neighbour.memberships.admin]);
@@ -108,7 +108,7 @@ describe('idempotency keys', () => {
     expect(new Set(answers.map((answer) => answer.body.id)).size).toBe(4);
   });
 
-  it('make fifty equal requests at once, to two processes, one effect', async () => {
+  it('give fifty concurrent requests to two processes one effect', async () => {
     const other = await startTestApp({}, t.db);
     const key = randomUUID();
     const name = `Fifty ${key}`;
@@ -129,12 +129,12 @@ describe('idempotency keys', () => {
     expect(again.text).toBe(created[0]!.text);
   });
 
-  it('give a refusal again, too', async () => {
+  it('repeat a refusal too', async () => {
     const key = randomUUID();
     const body = { name: 'Late', slug: tenant.organization.slug };
     const first = await post('/v1/organizations', key, body).expect(409);
     expect(first.body.code).toBe('slug_taken');
-    // It would work now; but this request was answered.
+    // It would succeed now, but the stored response is repeated.
     await t.http.delete(base).set(tenant.admin.auth).expect(204);
     const again = await post('/v1/organizations', key, body).expect(409);
     expect(again.headers['idempotent-replayed']).toBe('true');
@@ -143,17 +143,17 @@ describe('idempotency keys', () => {
     await post('/v1/organizations', randomUUID(), body).expect(201);
   });
 
-  it('of two people do not wait for each other, though they are the same', async () => {
+  it('of two users do not block each other when they are equal', async () => {
     const key = randomUUID();
     const holder = await holdAuditLog();
     const both = [tenant.admin, tenant.coAdmin].map(async (person) => post('/v1/organizations', key, { name: 'The same' }, person));
-    // Neither is refused for the other: both are at work.
+    // Neither is rejected because of the other.
     await untilLocked(t.db, 2);
     await holder.release();
     expect((await Promise.all(both)).map(({ status }) => status)).toEqual([201, 201]);
   });
 
-  it('keep the first answer when a refusal comes after it, which is neither lost nor a failure', async () => {
+  it('keep the first response when a concurrent refusal is stored later', async () => {
     const repository = t.app.get(IdempotencyRepository);
     const [service, key] = [t.app.get(IdempotencyService), randomUUID()];
     const call = {
@@ -163,7 +163,7 @@ describe('idempotency keys', () => {
     const tryLock = repository.tryLock.bind(repository);
     let looks = 0;
     const spy = jest.spyOn(repository, 'tryLock').mockImplementation(async (identity, db) => {
-      // The refused one has let go of the key, and is about to store its answer: another one is quicker.
+      // The refused request has released the key and is about to store its response, but another one is faster.
       if ((looks += 1) === 2) await service.once(call, async () => Promise.resolve('done'));
       return tryLock(identity, db);
     });
@@ -176,7 +176,7 @@ describe('idempotency keys', () => {
     expect(await service.once(call, async () => Promise.resolve('done again'))).toBe('done');
   });
 
-  it('do not remember a request that came too soon', async () => {
+  it('do not store a response of the rate limit', async () => {
     const limited = await startTestApp({ RATE_LIMIT_API: '1/3600' }, t.db);
     const key = randomUUID();
     await limited.http.get('/v1/users/me').set(tenant.admin.auth).expect(200);
@@ -187,7 +187,7 @@ describe('idempotency keys', () => {
     expect(answer.headers['idempotent-replayed']).toBeUndefined();
   });
 
-  it('do not remember a failure of ours', async () => {
+  it('do not store a server error', async () => {
     const key = randomUUID();
     await t.db.rows(`
       CREATE FUNCTION fail_audit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no entry today'; END $$;
@@ -200,7 +200,7 @@ describe('idempotency keys', () => {
     expect(await countOf('organizations', 'Unlucky')).toBe(1);
   });
 
-  it('leave neither effect nor answer when the answer cannot be stored', async () => {
+  it('leave neither effect nor response when the response cannot be stored', async () => {
     const key = randomUUID();
     await t.db.rows('ALTER TABLE idempotency_keys ADD CONSTRAINT broken CHECK (false) NOT VALID');
     const failed = await post('/v1/organizations', key, { name: 'Unheard' });
@@ -215,13 +215,13 @@ describe('idempotency keys', () => {
     ['has a space', 'two words'],
     ['is empty', ''],
     ['has letters beyond ASCII', 'schl\u00fcssel'],
-  ])('are refused when one %s', async (_, key) => {
+  ])('are rejected when one %s', async (_, key) => {
     const { body } = await post('/v1/organizations', key, { name: 'Nobody' }).expect(400);
     expect(body.errors).toEqual([{ path: 'headers.Idempotency-Key', message: expect.any(String) }]);
     expect(await countOf('organizations', 'Nobody')).toBe(0);
   });
 
-  it('are refused when there are two', async () => {
+  it('are rejected when there are two', async () => {
     const response = await fetch(`${t.url}/v1/organizations`, {
       method: 'POST',
       headers: [
@@ -234,13 +234,13 @@ describe('idempotency keys', () => {
     expect(response.status).toBe(400);
   });
 
-  it('may have 255 characters of any visible kind', async () => {
+  it('may have 255 visible ASCII characters', async () => {
     const key = `!"#~${'k'.repeat(251)}`;
     await post('/v1/organizations', key, { name: 'Long' }).expect(201);
     expect((await post('/v1/organizations', key, { name: 'Long' }).expect(201)).headers['idempotent-replayed']).toBe('true');
   });
 
-  it('never stand in for being allowed', async () => {
+  it('do not replace the permission check', async () => {
     const key = randomUUID();
     const body = { name: 'k', scopes: ['members:read'] };
     const path = `${base}/api-keys`;
@@ -265,7 +265,7 @@ describe('idempotency keys', () => {
     }
   });
 
-  it('keep what was answered where nobody reads it', async () => {
+  it('store responses encrypted', async () => {
     const key = randomUUID();
     const { body } = await post(`${base}/api-keys`, key, { name: 'a telling name', scopes: ['members:read'] }).expect(201);
     const [row] = await t.db.rows<{ answer: string; request_hash: string }>('SELECT * FROM idempotency_keys WHERE key = $1', [key]);
@@ -274,7 +274,7 @@ describe('idempotency keys', () => {
     expect(await dumpOf(t.db)).not.toContain(body.key);
   });
 
-  it('survive a process that is killed half-way: the work is done once', async () => {
+  it('survive a killed process, and the work is done once', async () => {
     const key = randomUUID();
     const name = `Killed ${key}`;
     const process = await ready(await startServer(t.db.url));
@@ -291,7 +291,7 @@ describe('idempotency keys', () => {
     process.kill('SIGKILL');
     await process.ended;
     expect(await cut).toBe('cut off');
-    // The server of the database has not noticed yet: the first request still is in flight, as far as anybody knows.
+    // The database has not noticed the lost connection yet, so the first request still counts as in flight.
     expect((await post('/v1/organizations', key, { name })).body.code).toBe('idempotency_key_in_flight');
     await holder.release();
 
@@ -306,7 +306,7 @@ describe('idempotency keys', () => {
     expect(await t.db.rows('SELECT 1 FROM audit_log WHERE target_id = $1', [answer.body.id])).toHaveLength(1);
   });
 
-  it('give the answer to whoever hung up before it came', async () => {
+  it('return the response to a client that disconnected before', async () => {
     const key = randomUUID();
     const name = `Hung up ${key}`;
     const holder = await holdAuditLog();
@@ -327,7 +327,7 @@ describe('idempotency keys', () => {
     expect(await countOf('organizations', name)).toBe(1);
   });
 
-  it('are free again after a day, and removed', async () => {
+  it('expire after a day, and are deleted', async () => {
     const operator = await createPerson(t.db, 'operator', { operator: true });
     const [old, young] = [randomUUID(), randomUUID()];
     const first = await post('/v1/organizations', old, { name: 'Day one' }).expect(201);
@@ -348,12 +348,12 @@ describe('idempotency keys', () => {
     expect(await left()).toEqual([{ key: young }]);
   });
 
-  it('are not needed', async () => {
+  it('are optional', async () => {
     const send = async () => t.http.post('/v1/organizations').set(tenant.admin.auth).send({ name: 'Twins' }).expect(201);
     expect((await send()).body.id).not.toBe((await send()).body.id);
   });
 
-  /** What an effect would change. */
+  /** A digest of everything that an effect may change. */
   async function dumpOfRows(): Promise<unknown> {
     return t.db.rows(`
       SELECT (SELECT count(*) FROM organizations) AS organizations, (SELECT count(*) FROM organization_memberships) AS memberships,
@@ -363,7 +363,7 @@ describe('idempotency keys', () => {
              (SELECT json_agg(i ORDER BY key)::text FROM idempotency_keys i) AS stored`);
   }
 
-  /** Makes every request that changes something hang before its end. */
+  /** Blocks every request with an audit entry until `release` is called. */
   async function holdAuditLog(): Promise<{ isWaitedFor(): Promise<boolean>; release(): Promise<void> }> {
     const client = new pg.Client({ connectionString: t.db.url });
     await client.connect();

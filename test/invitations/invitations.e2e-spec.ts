@@ -35,14 +35,14 @@ describe('invitations', () => {
     await mail.close();
   });
 
-  /** Somebody who has proved their address. */
-  async function newcomer(): Promise<SignedInPerson> {
+  /** A new user with a verified address. */
+  async function verifiedPerson(): Promise<SignedInPerson> {
     const person = await signUp(t);
     await verifyEmail(t, person);
     return person;
   }
 
-  /** An organization of Ada's that invites somebody. */
+  /** A new organization of Ada with an invitation. */
   async function inviting(email: string, body: { role?: Role; acceptUrl?: string } = {}) {
     const organization = await createOrganization(t, ada);
     const path = `${organization.path}/invitations`;
@@ -54,7 +54,7 @@ describe('invitations', () => {
     return { organization, path, invitation: invitation as { id: string; status: string; expiresAt: string } };
   }
 
-  /** The token of the next mail to somebody. */
+  /** The token in the next mail to an address. */
   async function tokenFor(email: string): Promise<string> {
     const { text } = await mail.next(email, /invited/);
     return /\n\n([\w-]{32})\n/.exec(text.replaceAll('\r', ''))![1]!;
@@ -70,7 +70,7 @@ describe('invitations', () => {
   }
 
   describe('creating', () => {
-    it('answers the invitation without its token, and writes it down once', async () => {
+    it('returns the invitation without its token, and writes one audit entry', async () => {
       const { organization, invitation } = await inviting('Grace@Example.com ', { role: 'admin' });
       expect(invitation).toEqual({
         id: expect.any(String),
@@ -94,8 +94,8 @@ describe('invitations', () => {
       ]);
     });
 
-    it('mails a link to the given page with the token in it', async () => {
-      const carl = await newcomer();
+    it('mails a link to the given page with the token', async () => {
+      const carl = await verifiedPerson();
       const { invitation } = await inviting(carl.email, { acceptUrl: ACCEPT_URL });
       const sent = await mail.next(carl.email, /invited/);
       expect(sent.subject).toMatch(/^You are invited to "Org /);
@@ -106,15 +106,15 @@ describe('invitations', () => {
       expect(body.id).toBe(invitation.id);
     });
 
-    it('mails the token itself where no page is given', async () => {
-      const carl = await newcomer();
+    it('mails the token itself without a page', async () => {
+      const carl = await verifiedPerson();
       const { invitation } = await inviting(carl.email);
       const { body } = await acceptToken(carl, await tokenFor(carl.email)).expect(200);
       expect(body.id).toBe(invitation.id);
     });
 
     it('stores the token as a hash and the mail encrypted', async () => {
-      const carl = await newcomer();
+      const carl = await verifiedPerson();
       const { invitation } = await inviting(carl.email);
       const token = await tokenFor(carl.email);
       const [row] = await t.db.rows<{ token: string }>('SELECT token FROM invitations WHERE id = $1', [invitation.id]);
@@ -136,7 +136,7 @@ describe('invitations', () => {
       'javascript:alert(1)',
       'http://app.example.com/join',
       'https://',
-    ])('refuses %s as a page, and invites nobody', async (acceptUrl) => {
+    ])('rejects %s as a page, and creates no invitation', async (acceptUrl) => {
       const { path } = await createOrganization(t, ada);
       const answer = await t.http.post(`${path}/invitations`).set(ada.auth).send({ email: 'x@example.com', role: 'member', acceptUrl });
       expect(outcome(answer)).toBe('403 untrusted_redirect');
@@ -159,14 +159,14 @@ describe('invitations', () => {
       [{ email: 'x@example.com', role: 'member', acceptUrl: null }, 'body.acceptUrl'],
       [{ email: 'x@example.com', role: 'member', acceptUrl: 7 }, 'body.acceptUrl'],
       [{ email: 'x@example.com', role: 'member', userId: v7() }, 'body.userId'],
-    ])('refuses %j and names %s', async (given, path) => {
+    ])('rejects %j and names %s', async (given, path) => {
       const { path: base } = await createOrganization(t, ada);
       const { body } = await t.http.post(`${base}/invitations`).set(ada.auth).send(given).expect(400);
       expect(body.code).toBe('invalid_request');
       expect(body.errors.map((error: { path: string }) => error.path)).toContain(path);
     });
 
-    it('refuses a second pending invitation of an address, also when 30 race', async () => {
+    it('rejects a second pending invitation for an address, also in 30 concurrent requests', async () => {
       const { organization, path } = await inviting('twice@example.com');
       const invite = (email: string) => t.http.post(path).set(ada.auth).send({ email, role: 'admin' });
       expect(outcome(await invite('TWICE@example.com'))).toBe('409 invitation_pending');
@@ -177,7 +177,7 @@ describe('invitations', () => {
       expect(await auditOf(t, organization.id, 'invitation.created')).toHaveLength(2);
     });
 
-    it('invites an address again once the invitation before is over, be it by the job or only by its date', async () => {
+    it('invites an address again after the previous invitation expired, with or without the job', async () => {
       const { path, invitation } = await inviting('again@example.com');
       await expire(invitation.id);
       const again = await t.http.post(path).set(ada.auth).send({ email: 'again@example.com', role: 'member' }).expect(201);
@@ -188,7 +188,7 @@ describe('invitations', () => {
       ]);
     });
 
-    it('refuses the address of a member, but not of somebody who merely claims it', async () => {
+    it('rejects the address of a member, but not of a member who has not verified it', async () => {
       const { id, path } = await createOrganization(t, ada);
       const claimer = await signUp(t);
       await addMember(t, id, bob);
@@ -199,8 +199,8 @@ describe('invitations', () => {
     });
   });
 
-  describe('who may', () => {
-    it('manage them: admins, not members, nor outsiders, nor who is signed out', async () => {
+  describe('access', () => {
+    it('to manage them is for admins only', async () => {
       const { organization, path, invitation } = await inviting('who@example.com');
       await addMember(t, organization.id, bob);
       const routes = () => [
@@ -214,13 +214,13 @@ describe('invitations', () => {
       const theirs = await Promise.all(routes().map((route) => route.set(outsider.auth)));
       expect(theirs.map(outcome)).toEqual(Array(4).fill('404 organization_not_found'));
       const adas = [];
-      // In this order: resending fails once it is revoked.
+      // In this order, because a revoked invitation cannot be resent.
       for (const route of routes()) adas.push(outcome(await route.set(ada.auth)));
       expect(adas).toEqual(['201', '200', '200', '204']);
     });
 
-    it('answer them: the invited and nobody else, to whom they are as unknown ones', async () => {
-      const carl = await newcomer();
+    it('to answer them is for the invited only, and others get 404', async () => {
+      const carl = await verifiedPerson();
       const { organization, invitation } = await inviting(carl.email);
       const token = await tokenFor(carl.email);
       for (const person of [outsider, ada]) {
@@ -239,7 +239,7 @@ describe('invitations', () => {
       expect(signedOut.map(outcome)).toEqual(Array(4).fill('401 signed_out'));
     });
 
-    it('answer them: nobody whose address is not proved', async () => {
+    it('to answer them requires a verified address', async () => {
       const carl = await signUp(t);
       const { organization, invitation } = await inviting(carl.email);
       const token = await tokenFor(carl.email);
@@ -254,13 +254,13 @@ describe('invitations', () => {
     });
 
     it.each([{}, { token: '' }, { token: 'x'.repeat(201) }, { token: 7 }, { token: 'x', id: v7() }])(
-      'send no body like %j',
+      'needs a valid body, unlike %j',
       async (body) => {
         expect(outcome(await t.http.post('/v1/invitations/accept').set(bob.auth).send(body))).toBe('400 invalid_request');
       },
     );
 
-    it('name no invitation by what is no id', async () => {
+    it('needs a valid id', async () => {
       const { path } = await createOrganization(t, ada);
       const answers = [
         await accept(bob, 'abc'),
@@ -273,10 +273,10 @@ describe('invitations', () => {
   });
 
   describe('listing', () => {
-    it('shows an organization its own, newest first, by status and in complete pages', async () => {
+    it('returns the invitations of an organization, newest first, by status and in complete pages', async () => {
       const { path: base, id } = await createOrganization(t, ada);
       const path = `${base}/invitations`;
-      const carl = await newcomer();
+      const carl = await verifiedPerson();
       const made: Record<string, string> = {};
       for (const name of ['pending', 'revoked', 'declined', 'expired', 'due', 'accepted']) {
         const email = ['declined', 'accepted'].includes(name) ? carl.email : `${name}@example.com`;
@@ -288,7 +288,7 @@ describe('invitations', () => {
           await expire(made[name]!);
           await runJob(t, operator, 'expire_invitations');
         }
-        // Past its date, but the job has not come by.
+        // Past its date, but the job has not run.
         if (name === 'due') await expire(made[name]!);
       }
       const names = Object.keys(made).toReversed();
@@ -304,7 +304,7 @@ describe('invitations', () => {
       }
     });
 
-    it('refuses a status that does not exist, a bad limit and a cursor of another list', async () => {
+    it('rejects an unknown status, an invalid limit and a cursor of another list', async () => {
       const { path } = await inviting('one@example.com');
       await t.http.post(path).set(ada.auth).send({ email: 'two@example.com', role: 'member' }).expect(201);
       for (const query of ['status=open', 'limit=0', 'limit=101', 'status=pending&status=expired', 'email=x'])
@@ -320,8 +320,8 @@ describe('invitations', () => {
         expect(outcome(await t.http.get(`${wrong}&cursor=${body.nextCursor}`).set(ada.auth))).toBe('400 invalid_cursor');
     });
 
-    it('shows the invited what they can accept, with where it leads, in complete pages', async () => {
-      const carl = await newcomer();
+    it('returns the invited user’s acceptable invitations with their organizations, in complete pages', async () => {
+      const carl = await verifiedPerson();
       const open: string[] = [];
       const created = [];
       for (let n = 0; n < 5; n += 1) created.unshift(await inviting(carl.email, { role: n % 2 === 0 ? 'admin' : 'member' }));
@@ -357,8 +357,8 @@ describe('invitations', () => {
   });
 
   describe('resending and revoking', () => {
-    it('kills the old token, mails a new one and starts the term anew', async () => {
-      const carl = await newcomer();
+    it('invalidates the old token, mails a new one and restarts the time limit', async () => {
+      const carl = await verifiedPerson();
       const { organization, path, invitation } = await inviting(carl.email);
       const old = await tokenFor(carl.email);
       await t.db.rows(`UPDATE invitations SET expires_at = now() + interval '1 hour' WHERE id = $1`, [invitation.id]);
@@ -376,8 +376,8 @@ describe('invitations', () => {
       ]);
     });
 
-    it('leaves one token alive of 20 resendings at once', async () => {
-      const carl = await newcomer();
+    it('leaves one valid token after 20 concurrent resends', async () => {
+      const carl = await verifiedPerson();
       const { path, invitation } = await inviting(carl.email);
       const tokens = [await tokenFor(carl.email)];
       const answers = await Promise.all(
@@ -390,8 +390,8 @@ describe('invitations', () => {
       expect(await t.db.rows('SELECT id FROM invitations WHERE token = ANY ($1)', [hashes])).toHaveLength(1);
     });
 
-    it('refuses a page that is not trusted, and leaves the old token alive', async () => {
-      const carl = await newcomer();
+    it('rejects an untrusted page, and keeps the old token valid', async () => {
+      const carl = await verifiedPerson();
       const { path, invitation } = await inviting(carl.email);
       const token = await tokenFor(carl.email);
       const resend = t.http.post(`${path}/${invitation.id}/resend`).set(ada.auth);
@@ -402,8 +402,8 @@ describe('invitations', () => {
       expect(outcome(await acceptToken(carl, token))).toBe('200');
     });
 
-    it('ends what it revokes', async () => {
-      const carl = await newcomer();
+    it('invalidates a revoked invitation', async () => {
+      const carl = await verifiedPerson();
       const { organization, path, invitation } = await inviting(carl.email);
       const token = await tokenFor(carl.email);
       await t.http.delete(`${path}/${invitation.id}`).set(ada.auth).expect(204);
@@ -414,20 +414,23 @@ describe('invitations', () => {
       expect(await auditOf(t, organization.id, 'invitation.revoked')).toHaveLength(1);
     });
 
-    it.each(['accepted', 'declined', 'revoked', 'expired by the job', 'expired by its date'])('refuses one that is %s', async (state) => {
-      const carl = await newcomer();
-      const { path, invitation } = await inviting(carl.email);
-      if (state === 'accepted') await accept(carl, invitation.id).expect(200);
-      if (state === 'declined') await decline(carl, invitation.id).expect(200);
-      if (state === 'revoked') await t.http.delete(`${path}/${invitation.id}`).set(ada.auth).expect(204);
-      if (state.startsWith('expired')) await expire(invitation.id);
-      if (state === 'expired by the job') await runJob(t, operator, 'expire_invitations');
-      const resent = await t.http.post(`${path}/${invitation.id}/resend`).set(ada.auth).send({});
-      const revoked = await t.http.delete(`${path}/${invitation.id}`).set(ada.auth);
-      expect([resent, revoked].map(outcome)).toEqual(Array(2).fill('409 invitation_not_pending'));
-    });
+    it.each(['accepted', 'declined', 'revoked', 'expired by the job', 'expired by its date'])(
+      'refuses an invitation that is %s',
+      async (state) => {
+        const carl = await verifiedPerson();
+        const { path, invitation } = await inviting(carl.email);
+        if (state === 'accepted') await accept(carl, invitation.id).expect(200);
+        if (state === 'declined') await decline(carl, invitation.id).expect(200);
+        if (state === 'revoked') await t.http.delete(`${path}/${invitation.id}`).set(ada.auth).expect(204);
+        if (state.startsWith('expired')) await expire(invitation.id);
+        if (state === 'expired by the job') await runJob(t, operator, 'expire_invitations');
+        const resent = await t.http.post(`${path}/${invitation.id}/resend`).set(ada.auth).send({});
+        const revoked = await t.http.delete(`${path}/${invitation.id}`).set(ada.auth);
+        expect([resent, revoked].map(outcome)).toEqual(Array(2).fill('409 invitation_not_pending'));
+      },
+    );
 
-    it('knows no invitation of another organization', async () => {
+    it('does not find an invitation of another organization', async () => {
       const one = await inviting('one@example.com');
       const other = await inviting('other@example.com');
       for (const id of [other.invitation.id, v7()]) {
@@ -441,10 +444,10 @@ describe('invitations', () => {
   });
 
   describe('expiring', () => {
-    it('marks by a job what is past its date, and nothing else', async () => {
+    it('marks overdue invitations with a job, and no others', async () => {
       const due = await inviting('due@example.com');
       const open = await inviting('open@example.com');
-      const carl = await newcomer();
+      const carl = await verifiedPerson();
       const spent = await inviting(carl.email);
       await accept(carl, spent.invitation.id).expect(200);
       await expire(due.invitation.id);
@@ -462,8 +465,8 @@ describe('invitations', () => {
       );
     });
 
-    it('makes no difference to the invited whether the job came by', async () => {
-      const carl = await newcomer();
+    it('has the same effect for the invited with or without the job', async () => {
+      const carl = await verifiedPerson();
       const { organization, invitation } = await inviting(carl.email);
       const token = await tokenFor(carl.email);
       await expire(invitation.id);
@@ -478,8 +481,8 @@ describe('invitations', () => {
   });
 
   describe('accepting and declining', () => {
-    it.each(['admin', 'member'] as const)('makes the invited a member with the role %s', async (role) => {
-      const carl = await newcomer();
+    it.each(['admin', 'member'] as const)('makes the invited user a member with the role %s', async (role) => {
+      const carl = await verifiedPerson();
       const { organization, path, invitation } = await inviting(carl.email, { role });
       const { body } = await accept(carl, invitation.id).expect(200);
       expect(body).toEqual({
@@ -502,8 +505,8 @@ describe('invitations', () => {
       ]);
     });
 
-    it('gives a member who accepts again the same answer, and 410 to one who was removed', async () => {
-      const carl = await newcomer();
+    it('returns the same response to a member who accepts again, and 410 after a removal', async () => {
+      const carl = await verifiedPerson();
       const { organization, invitation } = await inviting(carl.email);
       const token = await tokenFor(carl.email);
       const first = await accept(carl, invitation.id).expect(200);
@@ -517,8 +520,8 @@ describe('invitations', () => {
       expect(await auditOf(t, organization.id, 'invitation.accepted')).toHaveLength(1);
     });
 
-    it('declines, says so again, and then cannot be accepted', async () => {
-      const carl = await newcomer();
+    it('declines once, repeats the response, and cannot be accepted afterwards', async () => {
+      const carl = await verifiedPerson();
       const { organization, invitation } = await inviting(carl.email);
       const token = await tokenFor(carl.email);
       const first = await decline(carl, invitation.id).expect(200);
@@ -531,16 +534,16 @@ describe('invitations', () => {
       expect(await auditOf(t, organization.id, 'invitation.declined')).toHaveLength(1);
     });
 
-    it('cannot be declined once accepted', async () => {
-      const carl = await newcomer();
+    it('cannot be declined after it was accepted', async () => {
+      const carl = await verifiedPerson();
       const { organization, invitation } = await inviting(carl.email);
       await accept(carl, invitation.id).expect(200);
       expect(outcome(await decline(carl, invitation.id))).toBe('410 invitation_gone');
       expect(await membershipOf(t, organization.id, carl)).toBeDefined();
     });
 
-    it('makes one membership and one audit row of fifty at once', async () => {
-      const carl = await newcomer();
+    it('creates one membership and one audit entry from fifty concurrent requests', async () => {
+      const carl = await verifiedPerson();
       const { organization, invitation } = await inviting(carl.email);
       const token = await tokenFor(carl.email);
       const answers = await Promise.all(
@@ -553,9 +556,9 @@ describe('invitations', () => {
       expect(await auditOf(t, organization.id, 'invitation.accepted')).toHaveLength(1);
     });
 
-    it('ends in one answer when accepting, declining and revoking race', async () => {
+    it('has one outcome when acceptance, decline and revocation race', async () => {
       for (let round = 0; round < 6; round += 1) {
-        const carl = await newcomer();
+        const carl = await verifiedPerson();
         const { organization, path, invitation } = await inviting(carl.email);
         const answers = await Promise.all([
           accept(carl, invitation.id),
@@ -570,32 +573,32 @@ describe('invitations', () => {
       }
     });
 
-    it('is spent for whoever proves the address later', async () => {
-      const carl = await newcomer();
+    it('is used up for a user who verifies the address later', async () => {
+      const carl = await verifiedPerson();
       const { organization, invitation } = await inviting(carl.email);
       const token = await tokenFor(carl.email);
       await acceptToken(carl, token).expect(200);
-      const heir = await newcomer();
+      const laterOwner = await verifiedPerson();
       await t.db.rows('UPDATE users SET email = $2 WHERE id = $1', [carl.id, `former-${carl.email}`]);
-      await t.db.rows('UPDATE users SET email = $2 WHERE id = $1', [heir.id, carl.email]);
-      expect([await acceptToken(heir, token), await accept(heir, invitation.id)].map(outcome)).toEqual(
+      await t.db.rows('UPDATE users SET email = $2 WHERE id = $1', [laterOwner.id, carl.email]);
+      expect([await acceptToken(laterOwner, token), await accept(laterOwner, invitation.id)].map(outcome)).toEqual(
         Array(2).fill('410 invitation_gone'),
       );
-      expect(await membershipOf(t, organization.id, heir)).toBeUndefined();
+      expect(await membershipOf(t, organization.id, laterOwner)).toBeUndefined();
       expect(outcome(await acceptToken(carl, token))).toBe('404 invitation_not_found');
       expect(await membershipOf(t, organization.id, carl)).toBeDefined();
     });
 
-    it('leaves a member the role they have', async () => {
-      const carl = await newcomer();
+    it('keeps the existing role of a member', async () => {
+      const carl = await verifiedPerson();
       const { organization, invitation } = await inviting(carl.email, { role: 'admin' });
       const before = await addMember(t, organization.id, carl, 'member');
       await accept(carl, invitation.id).expect(200);
       expect(await membershipOf(t, organization.id, carl)).toEqual({ id: before, role: 'member' });
     });
 
-    it('finds none of a deleted organization, and works again when that is restored', async () => {
-      const carl = await newcomer();
+    it('finds no invitation of a deleted organization, and finds it again after a restore', async () => {
+      const carl = await verifiedPerson();
       const { organization, invitation } = await inviting(carl.email);
       const token = await tokenFor(carl.email);
       await t.http.delete(organization.path).set(ada.auth).expect(204);
@@ -606,9 +609,9 @@ describe('invitations', () => {
     });
   });
 
-  describe('owned by Clerk', () => {
-    it('are read and not written, be it the invitation or its organization', async () => {
-      const carl = await newcomer();
+  describe('invitations of Clerk', () => {
+    it('are readable and not writable, also when only the organization belongs to Clerk', async () => {
+      const carl = await verifiedPerson();
       const { organization, path, invitation } = await inviting(carl.email);
       const token = await tokenFor(carl.email);
       const tryAll = async () => [
@@ -624,7 +627,7 @@ describe('invitations', () => {
       await t.db.rows('UPDATE organizations SET clerk_organization_id = $2 WHERE id = $1', [organization.id, `org_${organization.id}`]);
       answers.push(...(await tryAll()), await t.http.post(path).set(ada.auth).send({ email: 'new@example.com', role: 'member' }));
       expect(answers.map(outcome)).toEqual(Array(11).fill('409 managed_by_clerk'));
-      // To others it does not even exist.
+      // For others the invitation does not exist.
       expect(outcome(await accept(outsider, invitation.id))).toBe('404 invitation_not_found');
       await t.http.get(path).set(ada.auth).expect(200);
       expect(await membershipOf(t, organization.id, carl)).toBeUndefined();

@@ -8,7 +8,7 @@ import { addMember, auditOf, createOrganization, membershipOf, verifyEmail } fro
 
 const SEATS = 4;
 
-describe('the people who invite', () => {
+describe('inviters', () => {
   let clerk: ClerkApp;
   let folder: string;
   beforeAll(async () => {
@@ -26,7 +26,7 @@ describe('the people who invite', () => {
 
   const outcome = ({ status, body }: { status: number; body: { code?: string } }) => `${status} ${body.code ?? ''}`.trim();
 
-  async function proved(): Promise<SignedInPerson> {
+  async function verifiedPerson(): Promise<SignedInPerson> {
     const person = await signUp(clerk.t);
     await verifyEmail(clerk.t, person);
     return person;
@@ -36,9 +36,9 @@ describe('the people who invite', () => {
     clerk.t.http.post(`${organization.path}/invitations`).set(by.auth).send({ email, role: 'admin' });
   const accept = (id: string, person: SignedInPerson) => clerk.t.http.post(`/v1/invitations/${id}/accept`).set(person.auth).send({});
 
-  /** Ada's organization, where Bob, an admin too, has invited Carl. */
+  /** Ada's organization, in which Bob, an admin too, has invited Carl. */
   async function invitedByBob() {
-    const [ada, bob, carl] = await Promise.all([proved(), proved(), proved()]);
+    const [ada, bob, carl] = await Promise.all([verifiedPerson(), verifiedPerson(), verifiedPerson()]);
     const organization = await createOrganization(clerk.t, ada);
     const bobs = await addMember(clerk.t, organization.id, bob, 'admin');
     const { body } = await invite(organization, bob, carl.email).expect(201);
@@ -46,7 +46,7 @@ describe('the people who invite', () => {
   }
   type Invited = Awaited<ReturnType<typeof invitedByBob>>;
 
-  /** A Clerk user gets the local account of Bob, who has proved the same address. */
+  /** Creates a Clerk user with Bob's verified address, into which Bob's local account is merged. */
   async function mergeBob({ bob }: Invited): Promise<string> {
     await clerk.t.db.rows(
       `UPDATE users SET created_at = now() - interval '2 hours', email_verified_at = now() - interval '2 hours' WHERE id = $1`,
@@ -73,7 +73,7 @@ describe('the people who invite', () => {
     ['is merged into a Clerk user who is deleted', async (world) => clerk.emit('user.deleted', deletedData('user', await mergeBob(world)))],
   ];
 
-  it.each(ends)('end their open invitations, with an audit entry, when one %s', async (_, end) => {
+  it.each(ends)('lose their open invitations, with an audit entry, when an inviter %s', async (_, end) => {
     const world = await invitedByBob();
     await end(world);
     const { ada, carl, organization, id } = world;
@@ -84,7 +84,7 @@ describe('the people who invite', () => {
     const listed = await clerk.t.http.get(`${organization.path}/invitations?status=revoked`).set(ada.auth).expect(200);
     expect(listed.body.data.map((one: { id: string }) => one.id)).toEqual([id]);
     expect(await auditOf(clerk.t, organization.id, 'invitation.revoked')).toEqual([expect.objectContaining({ target_id: id })]);
-    // Nothing stands in the way of a new one.
+    // A new invitation is possible.
     expect(outcome(await invite(organization, ada, carl.email))).toBe('201');
   });
 
@@ -97,7 +97,7 @@ describe('the people who invite', () => {
   it.each([
     ['demoted', `UPDATE organization_memberships SET role = 'member' WHERE user_id = $1`],
     ['suspended', 'UPDATE users SET suspended_at = now() WHERE id = $1'],
-  ])('cannot let anybody in once they are %s, even where their invitation was left open', async (_, statement) => {
+  ])('cannot let anyone in after they are %s, even with an open invitation', async (_, statement) => {
     const { bob, carl, id } = await invitedByBob();
     await clerk.t.db.rows(statement, [bob.id]);
     const own = await clerk.t.http.get('/v1/invitations').set(carl.auth).expect(200);
@@ -105,7 +105,7 @@ describe('the people who invite', () => {
     expect(outcome(await accept(id, carl))).toBe('410 invitation_gone');
   });
 
-  it('let somebody in or not, but never both, when accepting and demotion race', async () => {
+  it('let someone in or not, but never both, when acceptance and demotion race', async () => {
     for (let round = 0; round < 10; round += 1) {
       const { ada, carl, organization, bobs, id } = await invitedByBob();
       const [accepted, demoted] = await Promise.all([accept(id, carl), clerk.t.http.patch(bobs).set(ada.auth).send({ role: 'member' })]);
@@ -117,8 +117,8 @@ describe('the people who invite', () => {
     }
   });
 
-  it('have proved their own address', async () => {
-    const [mallory, carl] = [await signUp(clerk.t), await proved()];
+  it('need a verified address', async () => {
+    const [mallory, carl] = [await signUp(clerk.t), await verifiedPerson()];
     const organization = await createOrganization(clerk.t, mallory);
     expect(outcome(await invite(organization, mallory, carl.email))).toBe('403 email_not_verified');
     await verifyEmail(clerk.t, mallory);
@@ -128,8 +128,8 @@ describe('the people who invite', () => {
     expect(outcome(resend)).toBe('403 email_not_verified');
   });
 
-  it('hear that the seats are taken, by members and open invitations, before anybody is invited', async () => {
-    const ada = await proved();
+  it('are told about taken seats, counting members and open invitations, before anyone is invited', async () => {
+    const ada = await verifiedPerson();
     const organization = await createOrganization(clerk.t, ada);
     const emails = Array.from({ length: 8 }, (_, n) => `seat-${n}-${organization.id}@example.com`);
     const answers = await Promise.all(emails.map((email) => invite(organization, ada, email)));
@@ -139,15 +139,15 @@ describe('the people who invite', () => {
     const open = answers.filter(({ status }) => status === 201).map(({ body }) => body.id as string);
     expect(await auditOf(clerk.t, organization.id, 'invitation.created')).toHaveLength(3);
 
-    // One that is revoked, and one that has expired, make room.
+    // A revoked invitation and an expired one free their seats.
     await clerk.t.http.delete(`${organization.path}/invitations/${open[0]}`).set(ada.auth).expect(204);
     expect(outcome(await invite(organization, ada, 'one@example.com'))).toBe('201');
     expect(outcome(await invite(organization, ada, 'two@example.com'))).toBe('402 seat_limit_reached');
     await clerk.t.db.rows(`UPDATE invitations SET expires_at = now() - interval '1 second' WHERE id = $1`, [open[1]]);
     expect(outcome(await invite(organization, ada, 'two@example.com'))).toBe('201');
 
-    // Somebody who came in another way takes a seat from the open invitations.
-    await addMember(clerk.t, organization.id, await proved());
+    // A member who joined in another way takes a seat from the open invitations.
+    await addMember(clerk.t, organization.id, await verifiedPerson());
     const resend = await clerk.t.http.post(`${organization.path}/invitations/${open[2]}/resend`).set(ada.auth).send({});
     expect(outcome(resend)).toBe('402 seat_limit_reached');
   });

@@ -42,7 +42,7 @@ describe('jobs', () => {
     expect(named('prune_outbox')).toMatchObject({ lastRun: { count: 0, error: null, attempts: 1, finishedAt: expect.any(String) } });
   });
 
-  it('are run by hand by operators only, and only those that exist', async () => {
+  it('are started by operators only, and only known ones', async () => {
     const other = await signUp(t);
     await t.http.post('/v1/jobs/expire_sessions/run').expect(401);
     await t.http.post('/v1/jobs/expire_sessions/run').set(other.auth).expect(403);
@@ -51,7 +51,7 @@ describe('jobs', () => {
     expect(body.code).toBe('job_not_found');
   });
 
-  it('remove expired one-time tokens and leave the others', async () => {
+  it('delete expired one-time tokens and keep the others', async () => {
     await t.db.rows(
       `INSERT INTO verifications (id, identifier, value, expires_at)
        SELECT gen_random_uuid(), 'test-' || n, 'v', now() + CASE WHEN n <= 1500 THEN interval '-1 second' ELSE interval '1 hour' END
@@ -71,7 +71,7 @@ describe('jobs', () => {
     expect(await t.db.rows('SELECT id FROM users WHERE id = ANY ($1)', [[old.id, recent.id]])).toEqual([{ id: recent.id }]);
   });
 
-  it('record why they failed and come back at the next tick', async () => {
+  it('record why they failed and run again at the next tick', async () => {
     let fails = 2;
     t.app.get(JobsService).register({
       name: 'fails_at_first',
@@ -96,7 +96,7 @@ describe('jobs', () => {
   });
 });
 
-describe('jobs of two replicas', () => {
+describe('jobs on two replicas', () => {
   const YEAR = 365 * 86_400;
   let db: TestDatabase;
   let replicas: TestApp[];
@@ -121,7 +121,7 @@ describe('jobs of two replicas', () => {
     return spy;
   };
 
-  /** A job that runs until it is told to end or to stop, and is never due by itself unless that is asked for. */
+  /** Adds a job that runs until it is ended or stopped, by default without a due tick. */
   async function addSlowJob({ everySeconds = YEAR, on = replicas } = {}) {
     const name = `slow_${randomUUID().slice(0, 8)}`;
     const begun: AbortSignal[] = [];
@@ -145,9 +145,9 @@ describe('jobs of two replicas', () => {
 
   const start = async (name: string, replica = replicas[0]!) => replica.http.post(`/v1/jobs/${name}/run`).set(operator.auth);
 
-  it('start one run however many ask at once, and another one only when it has finished', async () => {
+  it('start one run for concurrent requests, and another one only after it has finished', async () => {
     const job = await addSlowJob();
-    // All of them look while nobody can write a run yet.
+    // All requests look for a run before one can be written.
     const gate = await db.pool.connect();
     await gate.query('BEGIN; LOCK TABLE job_runs IN EXCLUSIVE MODE');
     const asking = Promise.all([...replicas, ...replicas, ...replicas, ...replicas].map((replica) => start(job.name, replica)));
@@ -167,7 +167,7 @@ describe('jobs of two replicas', () => {
     job.end(4);
   });
 
-  it('share the ticks: each runs once, and the replica that comes second logs no error', async () => {
+  it('share the ticks: each runs once, and the second replica logs no error', async () => {
     const errors = spyOnLog('error');
     const [first, second] = replicas as [TestApp, TestApp];
     const ran: TestApp[] = [];
@@ -181,7 +181,7 @@ describe('jobs of two replicas', () => {
     jobsOf(first).register(job('shared', first));
     await until(async () => (await runsOf(db, 'shared')).some(({ finished }) => finished));
     jobsOf(second).register(job('shared', second));
-    // Looked at after `shared`, in the same round.
+    // Checked after `shared` in the same round.
     jobsOf(second).register(job('after_shared', second));
     await until(async () => (await runsOf(db, 'after_shared')).length === 1);
     expect(ran).toEqual([first]);
@@ -189,7 +189,7 @@ describe('jobs of two replicas', () => {
     expect(errors.mock.calls).toEqual([]);
   });
 
-  it('keep a long run while its process lives, for longer than a lease', async () => {
+  it('keep a long run alive beyond its lease while its process lives', async () => {
     for (const replica of replicas) jobsOf(replica).lease.leaseSeconds = 1;
     const job = await addSlowJob();
     expect((await start(job.name)).status).toBe(202);
@@ -201,13 +201,13 @@ describe('jobs of two replicas', () => {
     await until(async () => (await job.runs()).every(({ finished }) => finished));
   });
 
-  it('tell a run that lost its lease to stop, and do not record how it ended', async () => {
+  it('stop a run that lost its lease, and do not record its result', async () => {
     const logged = spyOnLog('log');
     for (const replica of replicas) jobsOf(replica).lease.leaseSeconds = 1;
     const job = await addSlowJob();
     expect((await start(job.name)).status).toBe(202);
     await until(() => job.begun.length === 1);
-    // Another replica has it now.
+    // Another replica takes the lease.
     const other = randomUUID();
     await db.rows(
       `UPDATE job_runs SET holder = $2, attempts = 2, leased_until = now() + interval '1 hour' WHERE job = $1 AND finished_at IS NULL`,
@@ -218,7 +218,7 @@ describe('jobs of two replicas', () => {
     expect(await job.runs()).toEqual([{ holder: other, attempts: 2, finished: false, count: null, error: null }]);
   });
 
-  it('take over the run of a replica that is gone', async () => {
+  it('take over the run of a dead replica', async () => {
     const job = await addSlowJob();
     await db.rows(
       `INSERT INTO job_runs (id, job, tick, holder, leased_until) VALUES (gen_random_uuid(), $1, now(), gen_random_uuid(), now() - interval '1 second')`,

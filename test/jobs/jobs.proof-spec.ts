@@ -7,7 +7,7 @@ import { type SignedInPerson, signUp } from '../support/people.js';
 import { endProcesses, ready, startServer, type Process, until } from '../support/processes.js';
 
 const SWEEP = 'expire_sessions';
-/** Held by a test to keep every DELETE of sessions waiting. */
+/** The advisory lock with which the test blocks deletions of sessions. */
 const GATE = 42;
 
 interface Run {
@@ -40,7 +40,7 @@ async function countSessions(db: TestDatabase): Promise<{ expired: number; live:
   return row!;
 }
 
-describe('scheduled expiry on three processes', () => {
+describe('the session sweep on three processes', () => {
   let db: TestDatabase;
   let person: SignedInPerson;
   let replicas: Process[];
@@ -63,7 +63,7 @@ describe('scheduled expiry on three processes', () => {
   const OWNER = '00000000-0000-7000-8000-000000000001';
   const PROLONGED = '00000000-0000-7000-8000-000000000002';
 
-  it('removes exactly the expired sessions, once over all, counted in the log and in a metric', async () => {
+  it('deletes exactly the expired sessions, once in total, counted in the log and in a metric', async () => {
     await addSessions(db, OWNER, 100_000, '-1 minute');
     await addSessions(db, OWNER, 1000, '1 day');
     await db.rows(`INSERT INTO sessions (id, user_id, token, expires_at) VALUES ($1, $2, 'prolonged', now() - interval '1 second')`, [
@@ -76,7 +76,7 @@ describe('scheduled expiry on three processes', () => {
     await gate.query('BEGIN');
     await gate.query(`UPDATE sessions SET expires_at = now() + interval '1 day' WHERE id = $1`, [PROLONGED]);
     replicas = await Promise.all((await Promise.all([1, 2, 3].map(() => startServer(db.url)))).map((starting) => ready(starting)));
-    // A tick may fall between two minutes; each is one run.
+    // Several ticks may fall into this time; each is one run.
     const runs = await until('the sweep is done', async () => {
       const all = await runsOf(db, SWEEP);
       return all.length > 0 && all.every(({ finished }) => finished) && all.reduce((sum, { count }) => sum + count!, 0) === 100_000 && all;
@@ -95,7 +95,7 @@ describe('scheduled expiry on three processes', () => {
     expect(counted.reduce((sum, count) => sum + count, 0)).toBe(100_000);
   });
 
-  it('starts one run however many ask at once, and another process finishes it when its holder is killed', async () => {
+  it('starts one run for concurrent requests, and another process finishes it after a kill', async () => {
     person = await signUp({ http: supertest(replicas[0]!.url) });
     await db.rows('UPDATE users SET operator = true WHERE id = $1', [person.id]);
     await db.rows(
@@ -107,7 +107,7 @@ describe('scheduled expiry on three processes', () => {
     const startBehindTheGate = async (): Promise<Process | undefined> => {
       await gate.query(`SELECT pg_advisory_lock(${GATE})`);
       await addSessions(db, OWNER, 2500, '-1 minute');
-      // Whoever looks sees no run, and nobody can write one yet.
+      // No run exists yet, and none can be written.
       await gate.query('BEGIN; LOCK TABLE job_runs IN EXCLUSIVE MODE');
       const answering = Promise.all(
         [...replicas, ...replicas, ...replicas].map(async (replica) => {
@@ -126,7 +126,7 @@ describe('scheduled expiry on three processes', () => {
       expect(accepted.length).toBeLessThanOrEqual(1);
       expect(await unfinished()).toHaveLength(1);
       if (accepted.length === 1) return accepted[0]!.replica;
-      // The scheduled tick was faster than all of them.
+      // The scheduled tick was faster than the requests.
       await gate.query(`SELECT pg_advisory_unlock(${GATE})`);
       await until('that tick is finished', async () => (await unfinished()).length === 0);
       return undefined;
@@ -142,7 +142,7 @@ describe('scheduled expiry on three processes', () => {
 
     holder.kill('SIGKILL');
     await holder.ended;
-    // What the network would tell PostgreSQL sooner or later.
+    // PostgreSQL would notice the lost connection later.
     await db.rows('SELECT pg_terminate_backend($1)', [backend]);
     await db.rows('UPDATE job_runs SET leased_until = now() WHERE job = $1 AND finished_at IS NULL', [SWEEP]);
     const taken = await until('another one has taken over', async () => (await unfinished()).find(({ attempts }) => attempts === 2));
@@ -154,7 +154,7 @@ describe('scheduled expiry on three processes', () => {
   });
 });
 
-/** How PostgreSQL would run the very statement of the sweep. */
+/** The query plan of the sweep's own statement. */
 async function planOfSweep(db: TestDatabase): Promise<string> {
   const statements: { text: string; values: unknown[] }[] = [];
   const client = await db.pool.connect();

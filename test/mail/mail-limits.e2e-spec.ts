@@ -13,7 +13,7 @@ const times = <T>(count: number, work: (index: number) => Promise<T>) =>
   Promise.all(Array.from({ length: count }, (_, index) => work(index)));
 const countOf = (list: unknown[], wanted: unknown) => list.filter((one) => one === wanted).length;
 
-describe('limits of mail', () => {
+describe('mail limits', () => {
   let mail: MailServer;
   beforeAll(async () => {
     mail = await startMailServer();
@@ -40,10 +40,10 @@ describe('limits of mail', () => {
       .send({ email, role: 'member' });
   const outboxIsEmpty = (t: TestApp) => until(async () => (await t.db.rows('SELECT id FROM outbox WHERE done_at IS NULL')).length === 0);
   const mailsTo = (email: string) => mail.mails.filter(({ to }) => to === email).length;
-  const pass = (t: TestApp, seconds: number) =>
+  const advanceSeconds = (t: TestApp, seconds: number) =>
     t.db.rows(`UPDATE rate_limits SET whole_at = whole_at - $1 * interval '1 second'`, [seconds]);
 
-  it('refuses to mail an invitation to one recipient again and again, whichever way', async () => {
+  it('limit invitations to one recipient, in every way to send them', async () => {
     await withApp({ RATE_LIMIT_MAIL: '3/3600' }, async (t) => {
       const ada = await admin(t);
       const organization = await createOrganization(t, ada);
@@ -58,26 +58,26 @@ describe('limits of mail', () => {
       expect(Number(refused.headers['retry-after'])).toBeGreaterThan(1100);
       expect(Number(refused.headers['retry-after'])).toBeLessThanOrEqual(1200);
 
-      // Nor through another organization of the same user.
+      // Another organization of the same user has the same limit.
       const other = await createOrganization(t, ada);
       await invite(t, other, ada, email).expect(429);
       expect(await t.db.rows('SELECT id FROM invitations WHERE organization_id = $1', [other.id])).toEqual([]);
       expect(await t.db.rows(`SELECT id FROM audit_log WHERE organization_id = $1 AND action LIKE 'invitation%'`, [other.id])).toEqual([]);
       await invite(t, other, ada).expect(201);
-      // Somebody else still may.
+      // Another user has an own limit.
       const bob = await admin(t);
       await invite(t, await createOrganization(t, bob), bob, email).expect(201);
 
       await outboxIsEmpty(t);
-      // The last one is bob's.
+      // The last mail is the one from Bob.
       expect(mailsTo(email)).toBe(4);
-      await pass(t, 1201);
+      await advanceSeconds(t, 1201);
       await resend().expect(200);
       await resend().expect(429);
     });
   });
 
-  it('bounds the invitations of a user over all organizations, and of an organization over all admins', async () => {
+  it('limit the invitations of a user over all organizations, and of an organization over all admins', async () => {
     await withApp({ RATE_LIMIT_MAIL_SENDER: '4/3600' }, async (t) => {
       const [ada, bob] = [await admin(t), await admin(t)];
       const [first, second] = [await createOrganization(t, ada), await createOrganization(t, ada)];
@@ -92,7 +92,7 @@ describe('limits of mail', () => {
     });
   });
 
-  it('lets exactly as many through when they come at once, and counts no retry with the same key', async () => {
+  it('are exact in concurrent requests, and do not count retries with the same key', async () => {
     await withApp({ RATE_LIMIT_MAIL_SENDER: '5/3600' }, async (t) => {
       const ada = await admin(t);
       const organization = await createOrganization(t, ada);
@@ -103,14 +103,14 @@ describe('limits of mail', () => {
       await outboxIsEmpty(t);
       expect(mailsTo(email)).toBe(1);
 
-      // A refusal is about the moment: it is not what the key answers for ever.
+      // The 429 is not stored under the idempotency key.
       await invite(t, organization, ada, newEmail(), 'another-key').expect(429);
-      await pass(t, 3600);
+      await advanceSeconds(t, 3600);
       await invite(t, organization, ada, newEmail(), 'another-key').expect(201);
     });
   });
 
-  it('counts the tagged addresses of one mailbox together, and the address itself apart', async () => {
+  it('count the tagged addresses of one mailbox together, and the plain address separately', async () => {
     await withApp({ RATE_LIMIT_MAIL: '1/3600' }, async (t) => {
       const ada = await admin(t);
       const organization = await createOrganization(t, ada);
@@ -121,14 +121,14 @@ describe('limits of mail', () => {
     });
   });
 
-  it('keeps an owner’s reset and invitations whatever strangers sign up with and ask for', async () => {
+  it('of sign-ups and requests by others do not affect an owner’s resets and invitations', async () => {
     await withApp({ RATE_LIMIT_MAIL: '2/3600', TRUSTED_ORIGINS: 'https://app.example.com' }, async (t) => {
       const owner = await admin(t);
       const from = (n: number) => `203.0.113.${n}`;
       for (let tag = 0; tag < 10; tag += 1) await signUp(t, { email: owner.email.replace('@', `+${tag}@`) });
       const reset = (n: number, redirectTo?: string) =>
         t.http.post('/v1/auth/request-password-reset').set('x-forwarded-for', from(n)).send({ email: owner.email, redirectTo }).expect(200);
-      // From several addresses: each may ask twice.
+      // Each address may send two requests.
       for (const n of [1, 1, 2]) await reset(n);
       for (const n of [2, 3, 3]) await reset(n, 'https://app.example.com/other');
       await outboxIsEmpty(t);
@@ -145,7 +145,7 @@ describe('limits of mail', () => {
     });
   });
 
-  it('bounds the resets of addresses that nobody proved, also for who signed up with them', async () => {
+  it('apply to resets of unverified addresses, also for the user who signed up with them', async () => {
     await withApp({ RATE_LIMIT_MAIL: '2/3600' }, async (t) => {
       const box = newEmail();
       for (let tag = 0; tag < 12; tag += 1) {
@@ -158,7 +158,7 @@ describe('limits of mail', () => {
     });
   });
 
-  it('refuses one change of email too many, and leaves the last link that it sent', async () => {
+  it('reject one change of email too many, and keep the last link valid', async () => {
     await withApp({ RATE_LIMIT_MAIL: '2/3600' }, async (t) => {
       const person = await admin(t);
       const wanted = newEmail();
@@ -172,19 +172,19 @@ describe('limits of mail', () => {
       await ask(2).expect(200);
       const { pathname, search } = linkIn(await mail.next(wanted, /new email/));
       expect((await ask(3).expect(429)).body).toMatchObject({ code: 'rate_limited' });
-      // Somebody else who wants the same address still may.
+      // Another user may still request the same address.
       await ask(4, await admin(t)).expect(200);
       await t.http.get(`${pathname}${search}`).set(person.auth).expect(200, { status: true });
     });
   });
 
-  it('drops what a stranger may not know of, with the same answer, and says so to the operator alone', async () => {
+  it('drop mails silently where the response must not reveal an account, and log this for the operator', async () => {
     await withApp({ RATE_LIMIT_MAIL: '2/3600' }, async (t) => {
       const email = newEmail();
       const person = await signUp(t, { email });
       const request = (from: number) =>
         t.http.post('/v1/auth/send-verification-email').set('x-forwarded-for', `203.0.113.${from}`).send({ email: person.email });
-      // The mail of the sign-up is the first.
+      // The mail of the sign-up is the first one.
       expect((await request(1).expect(200)).body).toEqual({ status: true });
       expect((await request(2).expect(200)).body).toEqual({ status: true });
       await outboxIsEmpty(t);

@@ -5,13 +5,13 @@ import { PASSWORD, signUp } from '../support/people.js';
 import { createOrganization, verifyEmail } from '../support/tenants.js';
 
 const ATTACK = 'friend,\r\n\r\nyour account is locked. Sign in at https://evil.example or call +1 900 555 0100';
-/** Validated names may hold no line breaks one day; rows that are stored already do. */
+/** Sets a name directly, because stored names may contain line breaks even if new ones may not. */
 const setName = (t: TestApp, userId: string, name: string) => t.db.rows('UPDATE users SET name = $2 WHERE id = $1', [userId, name]);
 
 let counter = 0;
 const newEmail = () => `text-${(counter += 1)}@example.org`;
 
-describe('text of users in mails', () => {
+describe('user text in mails', () => {
   let t: TestApp;
   let mail: Awaited<ReturnType<typeof startMailServer>>;
   beforeAll(async () => {
@@ -23,13 +23,13 @@ describe('text of users in mails', () => {
     await mail.close();
   });
 
-  /** Our own link is the only one, and no text of a stranger can be taken for ours. */
+  /** Expects no link but ours, and no user text that looks like ours. */
   const expectHarmless = ({ text, subject }: ReceivedMail) => {
     expect(text).not.toMatch(/evil\.example|https?:\/\/(?!localhost:3000\/)|555 0100|\r\nyour account is locked/);
     expect(subject).not.toMatch(/evil\.example|\r|\n/);
   };
 
-  it('leaves every name out while the address is not proved', async () => {
+  it('contains no name while the address is not verified', async () => {
     const person = await signUp(t, { email: newEmail(), name: 'An unproved name' });
     const mails = [await mail.next(person.email, /Confirm/)];
     await t.http.post('/v1/auth/send-verification-email').send({ email: person.email }).expect(200);
@@ -51,7 +51,7 @@ describe('text of users in mails', () => {
     }
   });
 
-  it('quotes the name of a person who proved the address, in one line and without links', async () => {
+  it('quotes the name of a verified user in one line and without links', async () => {
     const person = await signUp(t, { email: newEmail(), name: 'Ünï Cöde 😀' });
     await verifyEmail(t, person);
     const resetMail = async () => {
@@ -67,7 +67,7 @@ describe('text of users in mails', () => {
     expect((await resetMail()).text).toMatch(/^Hello,\r\n/);
   });
 
-  it('quotes the name of an organization in an invitation, also in its subject', async () => {
+  it('quotes the name of an organization in an invitation and its subject', async () => {
     const ada = await signUp(t);
     await verifyEmail(t, ada);
     const organization = await createOrganization(t, ada);
@@ -92,7 +92,7 @@ describe('text of users in mails', () => {
     expect((await inviteMail()).subject).toBe('You are invited to an organization');
   });
 
-  it('cannot add headers, recipients or text through any field of a mail', async () => {
+  it('cannot add headers, recipients or text through any field', async () => {
     const to = newEmail();
     await t.app.get(MailService).send({
       kind: 'password_changed',

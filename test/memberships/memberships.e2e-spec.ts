@@ -31,15 +31,15 @@ describe('memberships', () => {
   let bob: SignedInPerson;
   let outsider: SignedInPerson;
   beforeAll(async () => {
-    // More connections than the default: more of what races meets in the database, not in the queue before it.
+    // A larger pool than the default, so that races happen in the database and not in the pool's queue.
     t = await startTestApp({ DATABASE_POOL_SIZE: '30' });
     [ada, bob, outsider] = await Promise.all([signUp(t), signUp(t), signUp(t)]);
     await verifyEmail(t, ada);
   });
   afterAll(() => t.close());
 
-  /** An organization of Ada's with Bob as a member. */
-  async function adasAndBobs() {
+  /** An organization of Ada with Bob as a member. */
+  async function organizationWithBob() {
     const organization = await createOrganization(t, ada);
     const bobs = await addMember(t, organization.id, bob);
     const adas = (await membershipOf(t, organization.id, ada))!.id;
@@ -47,8 +47,8 @@ describe('memberships', () => {
   }
 
   describe('listing', () => {
-    it('answers a member everybody, with whom they are and nothing that is secret', async () => {
-      const { id, list, adas, bobs } = await adasAndBobs();
+    it('returns all members to a member, without secrets', async () => {
+      const { id, list, adas, bobs } = await organizationWithBob();
       const { body } = await t.http.get(list).set(bob.auth).expect(200);
       const entry = (membership: string, person: SignedInPerson, role: string) => ({
         id: membership,
@@ -61,8 +61,8 @@ describe('memberships', () => {
       expect(body).toEqual({ data: [entry(adas, ada, 'admin'), entry(bobs, bob, 'member')], nextCursor: null });
     });
 
-    it('refuses who is signed out, and an outsider as for an organization that does not exist', async () => {
-      const { list } = await adasAndBobs();
+    it('requires a session, and treats an outsider like an unknown organization', async () => {
+      const { list } = await organizationWithBob();
       await t.http.get(list).expect(401);
       const theirs = await t.http.get(list).set(outsider.auth).expect(404);
       const nobodys = await t.http.get(`/v1/organizations/${v7()}/memberships`).set(outsider.auth).expect(404);
@@ -80,14 +80,14 @@ describe('memberships', () => {
       ['offset=10', 'query.offset'],
       [`search=${'x'.repeat(201)}`, 'query.search'],
       ['search=a%00b', 'query.search'],
-    ])('refuses ?%s', async (query, path) => {
-      const { list } = await adasAndBobs();
+    ])('rejects ?%s', async (query, path) => {
+      const { list } = await organizationWithBob();
       const { body } = await t.http.get(`${list}?${query}`).set(ada.auth).expect(400);
       expect(body.code).toBe('invalid_request');
       expect(body.errors.map((error: { path: string }) => error.path)).toContain(path);
     });
 
-    describe('of many', () => {
+    describe('of many members', () => {
       const names = ['Zoë', 'zoe', 'Ångström', 'Émile', 'Emile', '李雷', '🚀', 'Ada', 'Ada', 'Ada', "O'Neil", '%_\\', 'ß', 'ss', '', 'Ⅷ'];
       let path: string;
       let list: string;
@@ -100,7 +100,7 @@ describe('memberships', () => {
           names.map((name, index) => ({ name, email: `reader${index}@${index % 2 === 0 ? 'even' : 'odd'}.example` })),
         );
         for (const [index, id] of ids.entries()) await addMember(t, organizationId, { id }, index % 4 === 0 ? 'admin' : 'member');
-        // One time for all: only the id tells them apart, and it is not the order in which they are stored.
+        // Equal times and random ids, so that only the id decides the order.
         await t.db.rows(
           `UPDATE organization_memberships SET created_at = '2026-01-01T00:00:00.123Z', id = md5(id::text)::uuid WHERE organization_id = $1`,
           [organizationId],
@@ -109,7 +109,7 @@ describe('memberships', () => {
         await t.db.rows('UPDATE users SET name = $2 WHERE id = $1', [first, 'Renamed Zoë']);
       });
 
-      it.each(['joined', 'name'])('goes through all of them by %s, whatever the size of a page', async (sort) => {
+      it.each(['joined', 'name'])('returns all members by %s with any page size', async (sort) => {
         const expected = await t.db.rows<{ id: string }>(
           `SELECT m.id FROM organization_memberships m JOIN users u ON u.id = m.user_id
             WHERE m.organization_id = $1 AND m.deleted_at IS NULL ORDER BY ${sort === 'name' ? 'u.name' : 'm.created_at'}, m.id`,
@@ -122,22 +122,19 @@ describe('memberships', () => {
         }
       });
 
-      it.each(['joined', 'name'] as const)(
-        'orders those who are equal by %s by their ids, also where no index has them so',
-        async (sort) => {
-          const found = await t.app.get<Database>(DATABASE).transaction(async (tx) => {
-            await tx.execute(sql`SET LOCAL enable_indexscan = off`);
-            await tx.execute(sql`SET LOCAL enable_bitmapscan = off`);
-            return t.app.get(MembershipsRepository).list(organizationId, {}, { sort, limit: 100 }, tx);
-          });
-          const by = (one: (typeof found)[number]) => `${sort === 'name' ? one.userName : one.createdAt.toISOString()} ${one.id}`;
-          const equals = found.filter((one) => sort === 'joined' || one.userName === 'Ada').map(by);
-          expect(equals.length).toBeGreaterThanOrEqual(3);
-          expect(equals).toEqual(equals.toSorted());
-        },
-      );
+      it.each(['joined', 'name'] as const)('orders equal members by id when sorted by %s, also without an index', async (sort) => {
+        const found = await t.app.get<Database>(DATABASE).transaction(async (tx) => {
+          await tx.execute(sql`SET LOCAL enable_indexscan = off`);
+          await tx.execute(sql`SET LOCAL enable_bitmapscan = off`);
+          return t.app.get(MembershipsRepository).list(organizationId, {}, { sort, limit: 100 }, tx);
+        });
+        const by = (one: (typeof found)[number]) => `${sort === 'name' ? one.userName : one.createdAt.toISOString()} ${one.id}`;
+        const equals = found.filter((one) => sort === 'joined' || one.userName === 'Ada').map(by);
+        expect(equals.length).toBeGreaterThanOrEqual(3);
+        expect(equals).toEqual(equals.toSorted());
+      });
 
-      it('shows a person under the name they have now', async () => {
+      it('shows users under their current name', async () => {
         const all = await allPages<Listed>(t, ada, `${list}?sort=name`, 5);
         expect(all.map(({ user }) => user.name)).toContain('Renamed Zoë');
         expect(all.filter(({ user }) => user.name === 'Zoë')).toEqual([]);
@@ -175,13 +172,13 @@ describe('memberships', () => {
         expect(own.map(({ user }) => user.name)).toEqual(found);
       });
 
-      it('joins search and role', async () => {
+      it('combines search and role', async () => {
         const all = await allPages<Listed>(t, ada, `${list}?search=example&role=admin`, 3);
         expect(all.length).toBeGreaterThan(3);
         expect(new Set(all.map(({ role }) => role))).toEqual(new Set(['admin']));
       });
 
-      it('refuses a cursor of another sort, filter, search or organization, and one that was changed', async () => {
+      it('rejects a cursor of another sort, filter, search or organization, and a changed one', async () => {
         const { body } = await t.http.get(`${list}?sort=name&role=member&search=example&limit=1`).set(ada.auth).expect(200);
         const cursor = encodeURIComponent(body.nextCursor);
         const other = await createOrganization(t, ada);
@@ -204,11 +201,11 @@ describe('memberships', () => {
           .get(`${list}?sort=name&role=member&search=example&cursor=${changed}.${cursor.split('.')[1]}`)
           .set(ada.auth)
           .expect(400);
-        // The order in which a query names its filters is no other filter.
+        // The order of the parameters does not matter.
         await t.http.get(`${list}?search=example&cursor=${cursor}&role=member&sort=name&limit=3`).set(ada.auth).expect(200);
       });
 
-      it('answers an empty page beyond the end', async () => {
+      it('returns an empty page after the end', async () => {
         const all = await allPages<Listed>(t, ada, `${list}?sort=name`, 100);
         const { body } = await t.http
           .get(`${list}?limit=${all.length - 1}&sort=name`)
@@ -224,7 +221,7 @@ describe('memberships', () => {
         }
       });
 
-      it.each(['joined', 'name'])('misses nobody and shows nobody twice by %s while others come and go', async (sort) => {
+      it.each(['joined', 'name'])('returns every remaining member once by %s while others join and leave', async (sort) => {
         const stayers = new Set((await allPages<Listed>(t, ada, list, 100)).map(({ id }) => id));
         const passers: string[] = [];
         let running = true;
@@ -250,7 +247,7 @@ describe('memberships', () => {
       });
     });
 
-    it('knows a name that changes while its bearer joins', async () => {
+    it('shows the new name of a user who is renamed while joining', async () => {
       const { id } = await createOrganization(t, ada);
       const people = await insertUsers(
         t,
@@ -268,8 +265,8 @@ describe('memberships', () => {
   });
 
   describe('changing a role', () => {
-    it('promotes and demotes, takes effect at the next request, and writes down each change once', async () => {
-      const { id, path, list, bobs } = await adasAndBobs();
+    it('promotes and demotes at once, and writes one audit entry for each change', async () => {
+      const { id, path, list, bobs } = await organizationWithBob();
       await t.http.patch(path).set(bob.auth).send({ name: 'x' }).expect(403);
       const before = await t.http.get(list).set(ada.auth).expect(200);
       const { body } = await t.http.patch(`${list}/${bobs}`).set(ada.auth).send({ role: 'admin' }).expect(200);
@@ -287,23 +284,23 @@ describe('memberships', () => {
       ]);
     });
 
-    it.each([{}, { role: 'owner' }, { role: null }, { role: ['admin'] }, { role: 'admin', userId: v7() }])('refuses %j', async (given) => {
-      const { list, bobs } = await adasAndBobs();
+    it.each([{}, { role: 'owner' }, { role: null }, { role: ['admin'] }, { role: 'admin', userId: v7() }])('rejects %j', async (given) => {
+      const { list, bobs } = await organizationWithBob();
       const { body } = await t.http.patch(`${list}/${bobs}`).set(ada.auth).send(given).expect(400);
       expect(body.code).toBe('invalid_request');
     });
 
-    it('refuses who is signed out, who is no admin, and an outsider', async () => {
-      const { list, adas, bobs } = await adasAndBobs();
+    it('requires a session and the admin role, and treats an outsider like an unknown organization', async () => {
+      const { list, adas, bobs } = await organizationWithBob();
       await t.http.patch(`${list}/${bobs}`).send({ role: 'admin' }).expect(401);
       const { body } = await t.http.patch(`${list}/${bobs}`).set(bob.auth).send({ role: 'admin' }).expect(403);
       expect(body.code).toBe('role_required');
       await t.http.patch(`${list}/${adas}`).set(outsider.auth).send({ role: 'member' }).expect(404);
     });
 
-    it('knows no membership of another organization, nor one that ended, nor one that never was', async () => {
-      const one = await adasAndBobs();
-      const other = await adasAndBobs();
+    it('does not find a membership of another organization, an ended one or an unknown one', async () => {
+      const one = await organizationWithBob();
+      const other = await organizationWithBob();
       await t.http.delete(`${one.list}/${one.bobs}`).set(bob.auth).expect(204);
       for (const id of [other.bobs, one.bobs, v7()]) {
         const changed = await t.http.patch(`${one.list}/${id}`).set(ada.auth).send({ role: 'admin' });
@@ -316,8 +313,8 @@ describe('memberships', () => {
   });
 
   describe('removing and leaving', () => {
-    it('shuts the removed out at once and keeps a tombstone', async () => {
-      const { id, path, list, bobs } = await adasAndBobs();
+    it('locks the removed member out at once and keeps a tombstone', async () => {
+      const { id, path, list, bobs } = await organizationWithBob();
       await t.http.delete(`${list}/${bobs}`).set(ada.auth).expect(204);
       await t.http.get(path).set(bob.auth).expect(404);
       expect(await t.db.rows('SELECT role FROM organization_memberships WHERE id = $1 AND deleted_at IS NOT NULL', [bobs])).toHaveLength(1);
@@ -326,8 +323,8 @@ describe('memberships', () => {
       ]);
     });
 
-    it('lets a member leave, but not remove somebody else', async () => {
-      const { id, list, adas, bobs } = await adasAndBobs();
+    it('lets a member leave, but not remove others', async () => {
+      const { id, list, adas, bobs } = await organizationWithBob();
       const carl = await signUp(t);
       const carls = await addMember(t, id, carl);
       for (const other of [adas, carls]) {
@@ -340,8 +337,8 @@ describe('memberships', () => {
       expect(await auditOf(t, id, 'membership.left')).toEqual([expect.objectContaining({ actor_id: bob.id, target_id: bobs })]);
     });
 
-    it('gives who joins again a new row', async () => {
-      const { id, list, bobs } = await adasAndBobs();
+    it('creates a new row when a former member joins again', async () => {
+      const { id, list, bobs } = await organizationWithBob();
       await t.http.delete(`${list}/${bobs}`).set(ada.auth).expect(204);
       const again = await addMember(t, id, bob, 'admin');
       const rows = await t.db.rows<{ id: string; ended: boolean }>(
@@ -356,7 +353,7 @@ describe('memberships', () => {
       expect(body.data.filter(({ user }: Listed) => user.id === bob.id)).toHaveLength(1);
     });
 
-    it('makes one membership of 50 that are added at once', async () => {
+    it('creates one membership from 50 concurrent additions', async () => {
       const { id } = await createOrganization(t, ada);
       const memberships = t.app.get(MembershipsService);
       const db = t.app.get<Database>(DATABASE);
@@ -373,7 +370,7 @@ describe('memberships', () => {
   });
 
   describe('the last admin', () => {
-    it('cannot be demoted, removed, leave or delete themselves', async () => {
+    it('cannot be demoted, removed, leave or delete their account', async () => {
       const carl = await signUp(t);
       const { id, path } = await createOrganization(t, carl);
       await addMember(t, id, bob);
@@ -386,11 +383,11 @@ describe('memberships', () => {
       expect(answers.map(({ status, body }) => `${status} ${body.code}`)).toEqual(Array(3).fill('409 last_admin'));
       await t.http.get('/v1/users/me').set(carl.auth).expect(200);
       expect(await liveAdmins(id)).toBe(1);
-      // Nothing of it happened.
+      // Nothing was changed.
       expect((await auditOf(t, id)).map(({ action }) => action)).toEqual(['organization.created']);
     });
 
-    it('may delete themselves when every organization of theirs has another admin or is deleted', async () => {
+    it('may delete their account when every organization of theirs has another admin or is deleted', async () => {
       const carl = await signUp(t);
       const shared = await createOrganization(t, carl);
       await addMember(t, shared.id, bob, 'admin');
@@ -403,7 +400,7 @@ describe('memberships', () => {
       expect(left).toEqual([]);
     });
 
-    it('stays through 100 demotions, removals, departures and deletions at once, in every mix', async () => {
+    it('remains through 100 concurrent demotions, removals, departures and deletions in every mix', async () => {
       const outcomes: Record<string, number> = {};
       const mixes = [['demote'], ['remove'], ['leave'], ['delete'], ['demote', 'remove', 'leave'], ['demote', 'remove', 'leave', 'delete']];
       for (const [round, mix] of [...mixes, ...mixes.slice(-2)].entries()) {
@@ -444,7 +441,7 @@ describe('memberships', () => {
       expect(outcomes['409 last_admin']).toBeGreaterThan(0);
     }, 120_000);
 
-    it('stays in each of several organizations that two admins leave at once by deleting themselves', async () => {
+    it('remains in each of several organizations whose two admins delete their accounts concurrently', async () => {
       for (let round = 0; round < 5; round += 1) {
         const [one, two] = [await signUp(t), await signUp(t)];
         const ids: string[] = [];
@@ -461,7 +458,7 @@ describe('memberships', () => {
       }
     });
 
-    it('is not somebody who deletes themselves while they accept, or while they create', async () => {
+    it('is never a user who deletes their account while accepting an invitation or creating an organization', async () => {
       for (let round = 0; round < 10; round += 1) {
         const carl = await signUp(t);
         await verifyEmail(t, carl);
@@ -486,7 +483,7 @@ describe('memberships', () => {
       }
     });
 
-    it('is followed by the oldest member where a provider deletes them, which is written down', async () => {
+    it('is replaced by the oldest member when a provider deletes the user, with an audit entry', async () => {
       const carl = await signUp(t);
       const lost = await createOrganization(t, carl);
       const oldest = await addMember(t, lost.id, bob);
@@ -519,7 +516,7 @@ describe('memberships', () => {
       expect(await auditOf(t, kept.id, 'membership.promoted')).toEqual([]);
     });
 
-    it('is followed also when a provider deletes both admins at once', async () => {
+    it('is also replaced when a provider deletes both admins concurrently', async () => {
       const memberships = t.app.get(MembershipsService);
       const db = t.app.get<Database>(DATABASE);
       for (let round = 0; round < 10; round += 1) {
@@ -539,13 +536,13 @@ describe('memberships', () => {
   });
 
   describe('fellow members', () => {
-    it('see a profile as it was after a change of nothing', async () => {
+    it('see an unchanged profile after an empty update', async () => {
       const { body: before } = await t.http.get('/v1/users/me').set(ada.auth).expect(200);
       const { body: after } = await t.http.patch('/v1/users/me').set(ada.auth).send({}).expect(200);
       expect({ ...after, updatedAt: null }).toEqual({ ...before, updatedAt: null });
     });
 
-    it('may read each other, until one leaves or the organization is deleted', async () => {
+    it('can read each other until one leaves or the organization is deleted', async () => {
       const [one, two] = [await signUp(t), await signUp(t)];
       const read = async (reader: SignedInPerson, other: { id: string }) => t.http.get(`/v1/users/${other.id}`).set(reader.auth);
       expect((await read(one, two)).status).toBe(404);
@@ -570,9 +567,9 @@ describe('memberships', () => {
     });
   });
 
-  describe('owned by Clerk', () => {
-    it('are read and not written, be it the membership or its organization', async () => {
-      const { id, path, list, adas, bobs } = await adasAndBobs();
+  describe('memberships of Clerk', () => {
+    it('are readable and not writable, also when only the organization belongs to Clerk', async () => {
+      const { id, path, list, adas, bobs } = await organizationWithBob();
       const tryAll = async () => [
         await t.http.patch(`${list}/${bobs}`).set(ada.auth).send({ role: 'admin' }),
         await t.http.delete(`${list}/${bobs}`).set(ada.auth),
@@ -590,7 +587,7 @@ describe('memberships', () => {
       expect((await auditOf(t, id)).map(({ action }) => action)).toEqual(['organization.created']);
     });
 
-    it('are users who change neither profile nor address nor leave us by our routes', async () => {
+    it('belong to users who cannot change their profile or address or delete their account here', async () => {
       const carl = await signUp(t);
       await t.db.rows('UPDATE users SET clerk_user_id = $2 WHERE id = $1', [carl.id, `user_${carl.id}`]);
       const answers = [
@@ -603,7 +600,7 @@ describe('memberships', () => {
     });
   });
 
-  /** Admins who could still sign in. */
+  /** The number of admins who can still sign in. */
   async function liveAdmins(organizationId: string): Promise<number> {
     const [row] = await t.db.rows<{ count: number }>(
       `SELECT count(*)::int AS count FROM organization_memberships m JOIN users u ON u.id = m.user_id AND u.deleted_at IS NULL

@@ -9,7 +9,7 @@ interface Problem {
   errors?: { path: string; message: string }[];
 }
 
-/** The slug that a refusal says is free. */
+/** The free slug that an error suggests. */
 function suggestionIn({ errors }: Problem): string {
   expect(errors).toEqual([{ path: 'body.slug', message: expect.stringMatching(/^"[a-z0-9-]+" is free$/) }]);
   return /"(.+)"/.exec(errors![0]!.message)![1]!;
@@ -28,7 +28,7 @@ describe('organizations', () => {
   afterAll(() => t.close());
 
   describe('creating', () => {
-    it('makes the creator its admin, and writes that down', async () => {
+    it('makes the creator the admin, and writes an audit entry', async () => {
       const { body } = await t.http
         .post('/v1/organizations')
         .set(ada.auth)
@@ -60,7 +60,7 @@ describe('organizations', () => {
       ]);
     });
 
-    it('refuses who is signed out', async () => {
+    it('requires a session', async () => {
       const { body } = await t.http.post('/v1/organizations').send({ name: 'Acme' }).expect(401);
       expect(body.code).toBe('signed_out');
     });
@@ -82,7 +82,7 @@ describe('organizations', () => {
       [{ name: 'Acme', imageUrl: 'http://example.com/a.png' }, 'body.imageUrl'],
       [{ name: 'Acme', imageUrl: 'javascript:alert(1)' }, 'body.imageUrl'],
       [{ name: 'Acme', clerkOrganizationId: 'org_1' }, 'body.clerkOrganizationId'],
-    ])('refuses %j and names %s', async (given, path) => {
+    ])('rejects %j and names %s', async (given, path) => {
       const { body } = await t.http.post('/v1/organizations').set(ada.auth).send(given).expect(400);
       expect(body.code).toBe('invalid_request');
       expect(body.errors.map((error: { path: string }) => error.path)).toContain(path);
@@ -92,11 +92,11 @@ describe('organizations', () => {
       ['Grüße & Co.', 'grusse-co'],
       ['a.b/c', 'a-b-c'],
       ['  UPPER  ', 'upper'],
-    ])('normalises the slug %j to %j', async (slug, normalised) => {
+    ])('normalizes the slug %j to %j', async (slug, normalised) => {
       expect((await createOrganization(t, ada, { slug })).slug).toBe(normalised);
     });
 
-    it('makes up a slug for a name that gives none', async () => {
+    it('generates a slug for a name without usable characters', async () => {
       expect((await createOrganization(t, ada, { name: '🚀🚀' })).slug).toMatch(/^organization-[a-z0-9]{6}$/);
     });
 
@@ -104,13 +104,13 @@ describe('organizations', () => {
       expect((await createOrganization(t, ada, { name: 'Admin' })).slug).toBe('admin-2');
     });
 
-    it('refuses a reserved slug and suggests one that is really free', async () => {
+    it('rejects a reserved slug and suggests a free one', async () => {
       const { body } = await t.http.post('/v1/organizations').set(ada.auth).send({ name: 'x', slug: 'Support' }).expect(409);
       expect(body.code).toBe('slug_reserved');
       await createOrganization(t, ada, { slug: suggestionIn(body) });
     });
 
-    it('refuses a slug that is taken and suggests one that is really free, again and again', async () => {
+    it('rejects a taken slug and suggests a free one each time', async () => {
       await createOrganization(t, ada, { slug: 'popular' });
       const suggested = new Set<string>();
       for (let round = 0; round < 12; round += 1) {
@@ -123,7 +123,7 @@ describe('organizations', () => {
       expect(suggested.size).toBe(12);
     });
 
-    it('gives a slug that 50 want at once to one of them, and each of the others a suggestion', async () => {
+    it('gives a slug to one of 50 concurrent requests, and a suggestion to each of the others', async () => {
       const wanted = { name: 'Raced', slug: 'raced' };
       const answers = await Promise.all(Array.from({ length: 50 }, () => t.http.post('/v1/organizations').set(ada.auth).send(wanted)));
       expect(answers.filter(({ status }) => status === 201)).toHaveLength(1);
@@ -133,7 +133,7 @@ describe('organizations', () => {
       await createOrganization(t, ada, { slug: suggestionIn(refused[0]!.body) });
     });
 
-    it('answers all who lose a slug to somebody outside of this process', async () => {
+    it('answers every request that loses a slug to another process', async () => {
       const holder = await t.db.pool.connect();
       try {
         await holder.query('BEGIN');
@@ -150,7 +150,7 @@ describe('organizations', () => {
       }
     });
 
-    it('gives 50 who create the same name at once each a slug of its own: nobody asked for one', async () => {
+    it('gives 50 concurrent creations with one name different slugs', async () => {
       const answers = await Promise.all(
         Array.from({ length: 50 }, () => t.http.post('/v1/organizations').set(ada.auth).send({ name: 'Same Name' })),
       );
@@ -158,7 +158,7 @@ describe('organizations', () => {
       expect(new Set(answers.map(({ body }) => body.slug)).size).toBe(50);
     });
 
-    it('normalises by the form that the database checks', async () => {
+    it('normalizes to the form that the database checks', async () => {
       const [{ form }] = (await t.db.rows<{ form: string }>(
         `SELECT pg_get_constraintdef(oid) AS form FROM pg_constraint WHERE conname = 'organizations_slug_form'`,
       )) as [{ form: string }];
@@ -167,7 +167,7 @@ describe('organizations', () => {
   });
 
   describe('reading', () => {
-    it('answers a member, without a role of theirs', async () => {
+    it('returns an organization to a member, without the member’s role', async () => {
       const { id, path } = await createOrganization(t, ada);
       await addMember(t, id, bob);
       for (const { auth } of [ada, bob]) {
@@ -177,7 +177,7 @@ describe('organizations', () => {
       await t.http.get(path.toUpperCase().replace('/V1/ORGANIZATIONS', '/v1/organizations')).set(ada.auth).expect(200);
     });
 
-    it('refuses who is signed out, on every route', async () => {
+    it('requires a session on every route', async () => {
       const { path } = await createOrganization(t, ada);
       const answers = await Promise.all([
         t.http.get(path),
@@ -190,7 +190,7 @@ describe('organizations', () => {
       expect(answers.map(({ status, body }) => `${status} ${body.code}`)).toEqual(Array(6).fill('401 signed_out'));
     });
 
-    it('answers an outsider on every route to the byte as for an organization that does not exist', async () => {
+    it('returns an outsider the same bytes on every route as for an unknown organization', async () => {
       const { id } = await createOrganization(t, ada);
       const routes = (organizationId: string) => {
         const base = `/v1/organizations/${organizationId}`;
@@ -215,21 +215,21 @@ describe('organizations', () => {
       expect(theirs.map(bytesOf)).toEqual(nobodys.map(bytesOf));
     });
 
-    it.each(['abc', '123', 'by-slug', '01980a3e-7c1d-7f6a-b1c2-3d4e5f60718', '%F0%9F%9A%80'])('refuses %s as an id', async (id) => {
+    it.each(['abc', '123', 'by-slug', '01980a3e-7c1d-7f6a-b1c2-3d4e5f60718', '%F0%9F%9A%80'])('rejects %s as an id', async (id) => {
       const { body } = await t.http.get(`/v1/organizations/${id}`).set(ada.auth).expect(400);
       expect(body).toMatchObject({ code: 'invalid_request', errors: [{ path: 'params.organizationId' }] });
     });
   });
 
   describe('reading by slug', () => {
-    it('answers a member with their role', async () => {
+    it('returns an organization to a member, with the member’s role', async () => {
       const { id, slug } = await createOrganization(t, ada);
       await addMember(t, id, bob);
       const { body } = await t.http.get(`/v1/organizations/by-slug/${slug}`).set(bob.auth).expect(200);
       expect(body).toMatchObject({ id, slug, role: 'member' });
     });
 
-    it('answers an outsider to the byte as for a slug that does not exist', async () => {
+    it('returns an outsider the same bytes as for an unknown slug', async () => {
       const { slug } = await createOrganization(t, ada);
       const theirs = await t.http.get(`/v1/organizations/by-slug/${slug}`).set(outsider.auth).expect(404);
       const nobodys = await t.http.get('/v1/organizations/by-slug/no-such-slug').set(outsider.auth).expect(404);
@@ -244,14 +244,14 @@ describe('organizations', () => {
       },
     );
 
-    it('refuses a slug with a NUL character, or one that is not UTF-8', async () => {
+    it('rejects a slug with NUL or invalid UTF-8', async () => {
       const nul = await t.http.get('/v1/organizations/by-slug/a%00b').set(ada.auth);
       expect([nul.status, nul.body.code]).toEqual([404, 'route_not_found']);
       const broken = await t.http.get('/v1/organizations/by-slug/%ff').set(ada.auth);
       expect([broken.status, broken.body.code]).toEqual([404, 'route_not_found']);
     });
 
-    it('lets an operator look in without a role, and writes that down', async () => {
+    it('lets an operator read it without a role, and writes an audit entry', async () => {
       const { id, slug } = await createOrganization(t, ada);
       const { body } = await t.http.get(`/v1/organizations/by-slug/${slug}`).set(operator.auth).expect(200);
       expect(body).toMatchObject({ id, role: null });
@@ -259,13 +259,13 @@ describe('organizations', () => {
     });
   });
 
-  describe('listing one’s own', () => {
-    it('answers those one belongs to and no others, newest first, in complete pages', async () => {
+  describe('listing the own organizations', () => {
+    it('returns exactly the caller’s organizations, newest first, in complete pages', async () => {
       const carl = await signUp(t);
       const made: string[] = [];
       for (let n = 0; n < 7; n += 1) made.unshift((await createOrganization(t, n % 2 === 0 ? carl : ada)).id);
       for (const id of made) if ((await membershipOf(t, id, carl)) === undefined) await addMember(t, id, carl);
-      // Equal times are told apart by their ids.
+      // Equal times are ordered by id.
       await t.db.rows(`UPDATE organizations SET created_at = date_trunc('second', created_at) WHERE id = ANY ($1)`, [made]);
       const left = await createOrganization(t, ada);
       const ended = await addMember(t, left.id, carl);
@@ -283,7 +283,7 @@ describe('organizations', () => {
       expect(new Set(all.map(({ role }) => role))).toEqual(new Set(['admin', 'member']));
     });
 
-    it('refuses a cursor of somebody else, of another list, and one that was tampered with', async () => {
+    it('rejects a cursor of another user or another list, and a changed one', async () => {
       const { path } = await createOrganization(t, ada);
       await createOrganization(t, ada);
       const { body } = await t.http.get('/v1/organizations?limit=1').set(ada.auth).expect(200);
@@ -312,7 +312,7 @@ describe('organizations', () => {
       await t.http.get('/v1/organizations').query({ limit: 2, cursor }).set(ada.auth).expect(200);
     });
 
-    it.each(['0', '101', '-1', '1.5', 'x', ''])('refuses %j as a limit', async (limit) => {
+    it.each(['0', '101', '-1', '1.5', 'x', ''])('rejects %j as a limit', async (limit) => {
       const { body } = await t.http.get('/v1/organizations').query({ limit }).set(ada.auth).expect(400);
       expect(body.code).toBe('invalid_request');
       expect(new Set(body.errors.map((error: { path: string }) => error.path))).toEqual(new Set(['query.limit']));
@@ -320,7 +320,7 @@ describe('organizations', () => {
   });
 
   describe('changing', () => {
-    it('changes what is given, keeps the rest, and writes down the difference', async () => {
+    it('changes the given fields, keeps the others, and writes the difference to the audit log', async () => {
       const { id, path, slug } = await createOrganization(t, ada, { imageUrl: 'https://example.com/a.png' });
       const { body } = await t.http.patch(path).set(ada.auth).send({ name: 'New' }).expect(200);
       expect(body).toMatchObject({ id, name: 'New', slug, imageUrl: 'https://example.com/a.png' });
@@ -337,7 +337,7 @@ describe('organizations', () => {
       ]);
     });
 
-    it('takes an empty body and its own slug as no change', async () => {
+    it('treats an empty body and the own slug as no change', async () => {
       const { path, slug, name } = await createOrganization(t, ada);
       const { body } = await t.http.patch(path).set(ada.auth).send({}).expect(200);
       expect(body).toMatchObject({ slug, name });
@@ -345,7 +345,7 @@ describe('organizations', () => {
     });
 
     it.each([{ name: '' }, { name: null }, { slug: null }, { slug: '..' }, { imageUrl: 'ftp://x' }, { deletedAt: null }, { id: v7() }])(
-      'refuses %j',
+      'rejects %j',
       async (given) => {
         const { path } = await createOrganization(t, ada);
         const { body } = await t.http.patch(path).set(ada.auth).send(given).expect(400);
@@ -353,21 +353,21 @@ describe('organizations', () => {
       },
     );
 
-    it('refuses a member who is no admin', async () => {
+    it('refuses a member without the admin role', async () => {
       const { id, path } = await createOrganization(t, ada);
       await addMember(t, id, bob);
       const answers = [await t.http.patch(path).set(bob.auth).send({ name: 'x' }), await t.http.delete(path).set(bob.auth)];
       expect(answers.map(({ status, body }) => `${status} ${body.code}`)).toEqual(['403 role_required', '403 role_required']);
     });
 
-    it('refuses an operator who is no member', async () => {
+    it('refuses an operator without a membership', async () => {
       const { path } = await createOrganization(t, ada);
       await t.http.get(path).set(operator.auth).expect(200);
       await t.http.patch(path).set(operator.auth).send({ name: 'x' }).expect(404);
       await t.http.delete(path).set(operator.auth).expect(404);
     });
 
-    it('refuses a slug that is reserved or taken and suggests a free one', async () => {
+    it('rejects a reserved or taken slug and suggests a free one', async () => {
       const { path } = await createOrganization(t, ada);
       const { slug } = await createOrganization(t, bob);
       const reserved = await t.http.patch(path).set(ada.auth).send({ slug: 'api' }).expect(409);
@@ -381,7 +381,7 @@ describe('organizations', () => {
         .expect(200);
     });
 
-    it('gives a slug that 20 organizations want at once to one of them, and each of the others a suggestion', async () => {
+    it('gives a slug to one of 20 concurrent organizations, and a suggestion to each of the others', async () => {
       const paths: string[] = [];
       for (let n = 0; n < 20; n += 1) paths.push((await createOrganization(t, ada)).path);
       const answers = await Promise.all(paths.map((path) => t.http.patch(path).set(ada.auth).send({ slug: 'everybodys' })));
@@ -408,7 +408,7 @@ describe('organizations', () => {
       expect((await auditOf(t, id)).map(({ action }) => action)).toEqual(['organization.created', 'organization.deleted']);
     });
 
-    it('comes back with its members and slug when an operator restores it', async () => {
+    it('restores it with its members and slug for an operator', async () => {
       const { id, path, slug } = await createOrganization(t, ada);
       await addMember(t, id, bob);
       await t.http.delete(path).set(ada.auth).expect(204);
@@ -416,12 +416,12 @@ describe('organizations', () => {
       expect(body).toMatchObject({ id, slug });
       await t.http.get(path).set(bob.auth).expect(200);
       expect((await membershipOf(t, id, ada))!.role).toBe('admin');
-      // Again: nothing to do, nothing written.
+      // A second restore changes and writes nothing.
       await t.http.post(`${path}/restore`).set(operator.auth).expect(200);
       expect(await auditOf(t, id, 'organization.restored')).toHaveLength(1);
     });
 
-    it('comes back with another slug when its own was taken meanwhile', async () => {
+    it('restores it with another slug when its own was taken meanwhile', async () => {
       const { path, slug } = await createOrganization(t, ada, { slug: 'missed' });
       await t.http.delete(path).set(ada.auth).expect(204);
       await createOrganization(t, bob, { slug });
@@ -429,7 +429,7 @@ describe('organizations', () => {
       expect(body.slug).toBe('missed-2');
     });
 
-    it('comes back also when others take its slugs at that very moment', async () => {
+    it('restores it while others take its slugs concurrently', async () => {
       const deleted: string[] = [];
       for (let n = 0; n < 8; n += 1) {
         const { path } = await createOrganization(t, ada, { slug: 'in-demand' });
@@ -445,7 +445,7 @@ describe('organizations', () => {
       expect(new Set([...restored, ...created].map(({ body }) => body.slug)).size).toBe(16);
     });
 
-    it('has an admin when it comes back, also when all of its admins have deleted themselves meanwhile', async () => {
+    it('restores it with an admin when all its admins have deleted their accounts meanwhile', async () => {
       const carl = await signUp(t);
       const { id, path } = await createOrganization(t, carl);
       await addMember(t, id, ada);
@@ -457,7 +457,7 @@ describe('organizations', () => {
       expect(await auditOf(t, id, 'membership.promoted')).toHaveLength(1);
     });
 
-    it('keeps an admin in every race of a restore with its admin’s deletion', async () => {
+    it('restores it with an admin while its admin deletes their account concurrently', async () => {
       for (let round = 0; round < 8; round += 1) {
         const carl = await signUp(t);
         const { id, path } = await createOrganization(t, carl);
@@ -473,7 +473,7 @@ describe('organizations', () => {
       }
     });
 
-    it('is restored by operators only', async () => {
+    it('allows a restore by operators only', async () => {
       const { path } = await createOrganization(t, ada);
       await t.http.delete(path).set(ada.auth).expect(204);
       const { body } = await t.http.post(`${path}/restore`).set(ada.auth).expect(403);
@@ -482,10 +482,10 @@ describe('organizations', () => {
       await t.http.post('/v1/organizations/abc/restore').set(operator.auth).expect(400);
     });
 
-    it('is purged after the retention time with all that hangs on it, and its Clerk ids stay behind', async () => {
+    it('purges it after the retention time with all its rows, and keeps its Clerk ids', async () => {
       const old = await createOrganization(t, ada);
       const fresh = await createOrganization(t, ada);
-      const living = await createOrganization(t, ada);
+      const live = await createOrganization(t, ada);
       const bobs = await addMember(t, old.id, bob);
       await verifyEmail(t, ada, outsider);
       await t.http.post(`${old.path}/invitations`).set(ada.auth).send({ email: 'late@example.com', role: 'member' }).expect(201);
@@ -503,7 +503,7 @@ describe('organizations', () => {
         `UPDATE organizations SET deleted_at = now() - interval '29 days', clerk_organization_id = 'org_fresh' WHERE id = $1`,
         [fresh.id],
       );
-      // Of a member who left, too: a tombstone.
+      // The ended membership of a former member has a Clerk id too.
       await t.db.rows(`UPDATE organization_memberships SET clerk_membership_id = 'orgmem_old' WHERE id = $1`, [bobs]);
       await t.db.rows(`UPDATE invitations SET clerk_invitation_id = 'orginv_old' WHERE organization_id = $1`, [old.id]);
 
@@ -517,13 +517,13 @@ describe('organizations', () => {
         { kind: 'organization', external_id: 'org_old' },
       ]);
       expect((await auditOf(t, old.id)).length).toBeGreaterThan(0);
-      expect(await t.db.rows('SELECT id FROM organizations WHERE id = ANY ($1) ORDER BY id', [[fresh.id, living.id]])).toHaveLength(2);
+      expect(await t.db.rows('SELECT id FROM organizations WHERE id = ANY ($1) ORDER BY id', [[fresh.id, live.id]])).toHaveLength(2);
       await t.http.post(`${old.path}/restore`).set(operator.auth).expect(404);
     });
   });
 
-  describe('owned by Clerk', () => {
-    it('is read and not written', async () => {
+  describe('organizations of Clerk', () => {
+    it('are readable and not writable', async () => {
       const { id, path } = await createOrganization(t, ada);
       await t.db.rows('UPDATE organizations SET clerk_organization_id = $2, slug = NULL WHERE id = $1', [id, `org_${id}`]);
       const { body } = await t.http.get(path).set(ada.auth).expect(200);
@@ -550,7 +550,7 @@ describe('organizations', () => {
   }
 });
 
-/** Another base64url letter that carries the same two leading bits: a decoder ignores the rest of the last one. */
+/** Another base64url letter with the same two leading bits, because a decoder ignores the other bits of the last letter. */
 function sameBits(letter: string): string {
   const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
   return letters[letters.indexOf(letter) ^ 1]!;

@@ -1,6 +1,6 @@
 import { admins, members, operators, users, type Expectation, type ForeignValues, unique } from '../support/expectations.js';
 
-/** The slug of a deleted organization is free again. */
+/** The slug of a deleted organization is available again. */
 const takenSlug: ForeignValues = ({ slug }, { isDeleted }) => (isDeleted ? [] : [slug]);
 
 export const operations: Record<string, Expectation> = {

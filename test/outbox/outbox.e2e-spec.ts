@@ -15,7 +15,7 @@ describe('the outbox', () => {
   beforeAll(async () => {
     t = await startTestApp();
     outbox = t.app.get(OutboxService);
-    // The delay that each failure was given, by the clock that it was reckoned from.
+    // Records the delay of each failure with the database's clock.
     await t.db.rows(`
       CREATE TABLE failures (attempts int, seconds float8);
       CREATE FUNCTION note_failure() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -36,12 +36,12 @@ describe('the outbox', () => {
       [kind],
     );
   const failures = () => t.db.rows<{ attempts: number; seconds: number }>('SELECT attempts, seconds FROM failures ORDER BY attempts');
-  /** Instead of waiting until the next attempt. */
+  /** Makes the next attempt due at once. */
   const hurry = (attempts?: number) =>
     t.db.rows('UPDATE outbox SET next_attempt_at = now(), attempts = coalesce($1, attempts) WHERE done_at IS NULL', [attempts ?? null]);
   const metrics = async () => (await t.http.get('/metrics').expect(200)).text;
 
-  it('tries again what failed, later each time, and then does it', async () => {
+  it('retries a failed entry with growing delays until it succeeds', async () => {
     let fails = 3;
     const seen: unknown[] = [];
     outbox.handle('test.flaky', async (payload) => {
@@ -64,7 +64,7 @@ describe('the outbox', () => {
     }
   });
 
-  it('waits an hour at most, however often something has failed', async () => {
+  it('waits at most an hour, however often an entry has failed', async () => {
     outbox.handle('test.away', async () => Promise.reject(new Error('Away')));
     await outbox.enqueue('test.away', {});
     await until(async () => (await failures()).length === 1);
@@ -78,7 +78,7 @@ describe('the outbox', () => {
     expect(late!.seconds).toBeLessThanOrEqual(1.13 * 3600);
   });
 
-  it('gives up on what has failed eighty times, shows it, and takes it up again when it is told to', async () => {
+  it('gives up after eighty failures, reports the entry, and retries it when it is requeued', async () => {
     let isBroken = true;
     outbox.handle('test.broken', async () => {
       if (isBroken) throw new Error('Broken');
@@ -100,7 +100,7 @@ describe('the outbox', () => {
     expect(await metrics()).toContain('tenantry_outbox_entries{state="dead"} 0\n');
   });
 
-  it('leases an entry for a minute and a half, longer than any handler may take', async () => {
+  it('leases an entry for ninety seconds, longer than any handler may take', async () => {
     let end: (() => void) | undefined;
     outbox.handle('test.slow', async () => new Promise<void>((resolve) => (end = resolve)));
     await outbox.enqueue('test.slow', {});
@@ -114,15 +114,15 @@ describe('the outbox', () => {
     expect(lease!.seconds).toBeLessThan(95);
   });
 
-  it('leaves an entry done that a worker fails at late, after another one did it', async () => {
+  it('keeps an entry done when a late worker fails after another one succeeded', async () => {
     outbox.handle('test.late', async () => {
-      // Its lease has ended, and the one that took over was quicker.
+      // The lease has ended, and the next worker was faster.
       await t.db.rows(`UPDATE outbox SET done_at = now(), next_attempt_at = NULL, payload = '' WHERE kind = 'test.late'`);
       throw new Error('Too late');
     });
     await outbox.enqueue('test.late', {});
     await until(async () => (await metrics()).includes('tenantry_outbox_attempts_total{kind="test.late",outcome="failed"} 1\n'));
-    // The next round begins when that one has been written down.
+    // The next round starts after the late failure was recorded.
     await outbox.enqueue('test.quick', {});
     await until(async () => (await entriesOf('test.quick'))[0]!.isDone);
     expect(await entriesOf('test.late')).toEqual([{ attempts: 1, last_error: null, isWaiting: false, isDone: true }]);

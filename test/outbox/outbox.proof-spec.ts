@@ -24,7 +24,7 @@ function entriesOf(db: TestDatabase): Promise<Entry[]> {
   );
 }
 
-/** Instead of sleeping until the next attempt. */
+/** Makes the next attempt due at once. */
 function hurry(db: TestDatabase): Promise<unknown> {
   return db.rows('UPDATE outbox SET next_attempt_at = now() WHERE next_attempt_at IS NOT NULL');
 }
@@ -47,7 +47,7 @@ describe('the outbox', () => {
     await t.close();
   });
 
-  it('keeps mails, encrypted, while the mail server is away, and forgets them once they are sent', async () => {
+  it('keeps mails encrypted while the mail server is unavailable, and deletes their content after sending', async () => {
     const person = await signUp(t);
     await t.http.post('/v1/auth/request-password-reset').send({ email: person.email }).expect(200);
     const waiting = await until('both mails have been tried', async () => {
@@ -70,14 +70,14 @@ describe('the outbox', () => {
     await mailServer.close();
   });
 
-  it('sends nothing for what was rolled back', async () => {
+  it('sends nothing after a rollback', async () => {
     const mailServer = await startMailServer({ port: smtpPort });
     const [mail, db] = [t.app.get(MailService), t.app.get<Database>(DATABASE)];
-    const changeOfMind = db.transaction(async (tx) => {
+    const rolledBack = db.transaction(async (tx) => {
       await mail.send({ kind: 'password_changed', to: 'never@example.com', subject: 'Never', text: 'Never' }, tx);
       throw new Error('rolled back');
     });
-    await expect(changeOfMind).rejects.toThrow('rolled back');
+    await expect(rolledBack).rejects.toThrow('rolled back');
     await db.transaction((tx) => mail.send({ kind: 'password_changed', to: 'later@example.com', subject: 'Later', text: 'Later' }, tx));
     await mailServer.next('later@example.com');
     expect(mailServer.mails).toEqual([]);
@@ -85,7 +85,7 @@ describe('the outbox', () => {
     await mailServer.close();
   });
 
-  it('lets no entry that fails hold up others, shows the dead and revives them on command', async () => {
+  it('is not blocked by a failing entry, reports dead entries and requeues them on command', async () => {
     const mailServer = await startMailServer({ port: smtpPort });
     const [outbox, mail] = [t.app.get(OutboxService), t.app.get(MailService)];
     let isBroken = true;
@@ -128,7 +128,7 @@ describe('the outbox of two processes', () => {
     await db.drop();
   });
 
-  it('sends after the restart what a killed process had begun, and each of 200 mails once', async () => {
+  it('sends what a killed process had started, and each of 200 mails once', async () => {
     const silent = await startSilentServer();
     const env = { SMTP_URL: `smtp://127.0.0.1:${silent.port}`, LOG_LEVEL: 'warn' };
     const first = await ready(await startServer(db.url, env));
@@ -150,7 +150,7 @@ describe('the outbox of two processes', () => {
     const here = await startTestApp({ SMTP_URL: env.SMTP_URL }, db);
     const mail = here.app.get(MailService);
     const recipients = Array.from({ length: 200 }, (_, n) => `recipient-${n}@example.com`);
-    // In one transaction: both see all of them at the same moment.
+    // One transaction, so that both processes see all entries at the same time.
     await here.app.get<Database>(DATABASE).transaction(async (tx) => {
       for (const to of recipients) await mail.send({ kind: 'password_changed', to, subject: 'Once', text: 'Once' }, tx);
     });
@@ -168,7 +168,7 @@ describe('the outbox of two processes', () => {
   });
 });
 
-/** Accepts connections and never says a word. */
+/** Accepts connections without ever responding. */
 async function startSilentServer(): Promise<{ port: number; connections(): number; close(): Promise<void> }> {
   const sockets = new Set<Socket>();
   const server: Server = createServer((socket) => {

@@ -19,7 +19,7 @@ describe('the plans', () => {
   });
   afterAll(() => t.close());
 
-  it('are shown to everybody as the plan file has them, the smallest first', async () => {
+  it('are public as the plan file has them, smallest first', async () => {
     const { body, headers } = await t.http.get('/v1/plans').expect(200);
     expect(body).toEqual({
       data: ['free', 'pro', 'business'].map((tier) => ({ tier, ...shipped.plans[tier], products: expect.any(Array) })),
@@ -45,7 +45,7 @@ describe('another plan file', () => {
   const file = path.join(directory, 'plans.json');
   afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-  it('changes what is answered at the next start, without code', async () => {
+  it('changes the response after a restart', async () => {
     const changed = structuredClone(shipped);
     changed.plans['pro']!.name = 'Professional';
     changed.plans['pro']!.limits = { ...changed.plans['pro']!.limits, tokensPerPeriod: null, seats: 7, features: ['sso'] };

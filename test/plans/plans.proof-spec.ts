@@ -10,7 +10,7 @@ const LINES = [
   '  - BILLING_PRODUCTS polar:p1=silver: there is no plan silver',
 ];
 
-describe('mistakes in the plans', () => {
+describe('invalid plans', () => {
   let folder: string;
   let file: string;
 
@@ -30,8 +30,8 @@ describe('mistakes in the plans', () => {
     ['npm start', 'main.js' as const, []],
     ['a command', 'cli/cli.js' as const, ['operator', 'grant', 'ada@example.com']],
     ['a command without a database', 'cli/cli.js' as const, ['webhooks', 'send', 'clerk', 'user.created']],
-  ])('end %s with exit code 1, each with its file and place, before anything is started', async (_, program, words) => {
-    // As whoever edits it would name it: relative to where the program runs.
+  ])('end %s with exit code 1 and every error with file and position, before anything starts', async (_, program, words) => {
+    // A path relative to the working directory, as an editor would write it.
     const env = { PLANS_FILE: 'plans.json', BILLING_PRODUCTS: 'polar:p1=silver', PORT: 'http' };
     const one = run(program, words, { cwd: folder, env });
     expect(await one.ended).toEqual({ code: 1, signal: null });

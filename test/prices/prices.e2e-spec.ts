@@ -37,7 +37,7 @@ describe('prices', () => {
   const JANUARY = '2026-01-01T00:00:00.000Z';
   const price = (given: object = {}) => ({ model: 'm', tokenClass: 'input', microsPerMillion: 1000, effectiveFrom: JANUARY, ...given });
 
-  it('of before 1970 are in force from 1970 on since the upgrade', async () => {
+  it('from before 1970 apply from 1970 on after the upgrade', async () => {
     const insert = async (model: string, from: string, micros: number) =>
       t.db.rows(
         `INSERT INTO prices (model, token_class, effective_from, micros_per_million, currency) VALUES ($1, 'input', $2, $3, 'USD')`,
@@ -57,7 +57,7 @@ describe('prices', () => {
     ]);
   });
 
-  it('are set by operators, shown to everybody who is signed in, and audited', async () => {
+  it('are set by operators, visible to every user, and audited', async () => {
     const input = { model: 'm', tokenClass: 'input', microsPerMillion: 2_500_000, currency: 'EUR', effectiveFrom: JANUARY };
     const cached = { ...input, tokenClass: 'cachedInput', microsPerMillion: 0 };
     expect(await set(cached, input)).toEqual([cached, input]);
@@ -73,7 +73,7 @@ describe('prices', () => {
     expect(await audit()).toEqual(entries);
   });
 
-  it('take every class by its name in the API, and prices up to 2^53 - 1', async () => {
+  it('accept every token class, and prices up to 2^53 - 1', async () => {
     const classes = ['input', 'output', 'cachedInput', 'reasoning', 'total'];
     await set(...classes.map((tokenClass) => price({ tokenClass, microsPerMillion: Number.MAX_SAFE_INTEGER })));
     expect((await list()).map(({ tokenClass, microsPerMillion }) => [tokenClass, microsPerMillion])).toEqual(
@@ -81,7 +81,7 @@ describe('prices', () => {
     );
   });
 
-  it('begin with this hour, in USD, when nothing else is said', async () => {
+  it('start with the current hour in USD by default', async () => {
     const before = Date.now();
     const [one] = await set({ model: 'm', tokenClass: 'input', microsPerMillion: 1 });
     const start = Date.parse(one!.effectiveFrom);
@@ -91,7 +91,7 @@ describe('prices', () => {
     expect(one!.currency).toBe('USD');
   });
 
-  it('are listed page by page, of a model, and as they are at a time', async () => {
+  it('are listed page by page, by model, and as of a time', async () => {
     const times = ['2026-01-01T00:00:00.000Z', '2026-02-01T00:00:00.000Z', '2026-03-01T05:00:00.000Z'];
     const all = ['a', 'b', 'Ä "quoted"'].flatMap((model) =>
       times.flatMap((effectiveFrom, index) => [
@@ -121,7 +121,7 @@ describe('prices', () => {
     expect(await allPages<Listed>(t, person, '/v1/prices?at=2027-01-01', 4)).toHaveLength(6);
   });
 
-  it('have pages of no other list', async () => {
+  it('reject a cursor of another list', async () => {
     await set(price(), price({ tokenClass: 'output' }));
     const { body } = await t.http.get('/v1/prices?limit=1').set(person.auth).expect(200);
     const { body: problem } = await t.http.get(`/v1/prices?model=m&cursor=${body.nextCursor}`).set(person.auth).expect(400);
@@ -129,12 +129,12 @@ describe('prices', () => {
   });
 
   describe('have one currency', () => {
-    it('that of those there are, when none is named', async () => {
+    it('which is the existing one by default', async () => {
       await set(price({ currency: 'EUR' }));
       expect((await set(price({ tokenClass: 'output' })))[0]!.currency).toBe('EUR');
     });
 
-    it('and no other: nothing of the request is kept', async () => {
+    it('and a request with another one changes nothing', async () => {
       await set(price({ currency: 'EUR' }));
       const { body } = await put(price({ model: 'other', currency: 'EUR' }), price({ tokenClass: 'output', currency: 'USD' })).expect(409);
       expect(body.code).toBe('other_currency');
@@ -147,7 +147,7 @@ describe('prices', () => {
       expect((await list()).map(({ currency }) => currency)).toEqual(['USD', 'USD', 'USD']);
     });
 
-    it('also when two operators set the first prices at once', async () => {
+    it('also when two operators set the first prices concurrently', async () => {
       for (let round = 0; round < 5; round += 1) {
         await t.db.rows('DELETE FROM prices');
         const answers = await Promise.all(['EUR', 'USD'].map((currency) => put(price({ model: currency, currency }))));
@@ -157,7 +157,7 @@ describe('prices', () => {
     });
   });
 
-  it('are refused off the hour and twice the same, each where it stands', async () => {
+  it('are rejected off the hour and as duplicates, each with its position', async () => {
     const errors = await errorsOf(price(), price({ tokenClass: 'output', effectiveFrom: '2026-01-01T00:30:00+05:00' }), price());
     expect(errors.map(({ path }) => path)).toEqual(['body.prices.1.effectiveFrom', 'body.prices.2']);
     await set(price({ effectiveFrom: '2026-01-01T05:30:00+05:30' }));
@@ -182,12 +182,12 @@ describe('prices', () => {
     ['body.prices.0.effectiveFrom', [price({ effectiveFrom: 'tomorrow' })]],
     ['body.prices.0.effectiveFrom', [price({ effectiveFrom: null })]],
     ['body.prices.0.more', [price({ more: 1 })]],
-  ])('are refused with something wrong at %s', async (path, prices) => {
+  ])('are rejected with an invalid value at %s', async (path, prices) => {
     expect((await errorsOf(...prices)).map((error) => error.path)).toContain(path);
     expect(await list()).toEqual([]);
   });
 
-  it('come 200 at once', async () => {
+  it('are accepted 200 at once', async () => {
     await set(...Array.from({ length: 200 }, (_, index) => price({ model: `model ${index}` })));
     expect(await allPages(t, person, '/v1/prices', 100)).toHaveLength(200);
   });

@@ -10,7 +10,7 @@ export const operations: Record<string, Expectation> = {
       target: () => 'book',
       changes: { 'a-model input 2026-01-01T00:00:00.000Z': { after: '1 USD' } },
       organization: null,
-      // The same price again would change nothing.
+      // Setting the same price again would change nothing.
       prepare: ({ t }) => t.db.rows('DELETE FROM prices'),
     },
   },

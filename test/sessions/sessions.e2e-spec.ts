@@ -19,7 +19,7 @@ describe('sessions', () => {
     (await t.http.get(`/v1/sessions${query}`).set(as.auth).expect(200)).body as { data: SessionBody[]; nextCursor: string | null };
   const current = async (as: SignedInPerson) => (await t.http.get('/v1/sessions/current').set(as.auth).expect(200)).body as SessionBody;
 
-  it('refuses whoever is signed out, on every route', async () => {
+  it('require a session on every route', async () => {
     for (const [method, path] of [
       ['get', '/v1/sessions'],
       ['get', '/v1/sessions/current'],
@@ -29,7 +29,7 @@ describe('sessions', () => {
       expect((await t.http[method](path).expect(401)).body.code).toBe('signed_out');
   });
 
-  it('lists the sessions of the caller and marks the current one', async () => {
+  it('of the caller are listed with the current one marked', async () => {
     const first = await signUp(t);
     const second = await signIn(t, first);
     const { data, nextCursor } = await list(second);
@@ -38,7 +38,7 @@ describe('sessions', () => {
     expect((await list(first)).data.map((session) => session.current)).toEqual([false, true]);
   });
 
-  it('tells of device, address and times, and nothing of the token', async () => {
+  it('show device, address and times, and nothing of the token', async () => {
     const person = await signUp(t);
     await t.http
       .post('/v1/auth/sign-in/email')
@@ -60,7 +60,7 @@ describe('sessions', () => {
     expect(person.token).not.toContain(row!.token);
   });
 
-  it('leaves out what has expired or ended, and what belongs to others', async () => {
+  it('are not listed when they expired, ended or belong to others', async () => {
     const person = await signUp(t);
     const [expired, ended] = [await signIn(t, person), await signIn(t, person)];
     await t.db.rows(`UPDATE sessions SET expires_at = now() WHERE id = $1`, [(await current(expired)).id]);
@@ -69,7 +69,7 @@ describe('sessions', () => {
     expect((await list(person)).data).toEqual([expect.objectContaining({ current: true })]);
   });
 
-  it('refuses a revoked session at the next request', async () => {
+  it('are rejected at the next request after they were revoked', async () => {
     const first = await signUp(t);
     const second = await signIn(t, first);
     const { id } = await current(second);
@@ -80,7 +80,7 @@ describe('sessions', () => {
     expect((await t.http.delete(`/v1/sessions/${id}`).set(first.auth).expect(404)).body.code).toBe('session_not_found');
   });
 
-  it('lets a session end itself', async () => {
+  it('can end themselves', async () => {
     const person = await signUp(t);
     await t.http
       .delete(`/v1/sessions/${(await current(person)).id}`)
@@ -89,30 +89,30 @@ describe('sessions', () => {
     await t.http.get('/v1/sessions/current').set(person.auth).expect(401);
   });
 
-  it('does not end, nor tell of, a session of somebody else', async () => {
-    const [person, stranger] = [await signUp(t), await signUp(t)];
+  it('of another user cannot be ended and look unknown', async () => {
+    const [person, otherUser] = [await signUp(t), await signUp(t)];
     const theirs = await t.http
       .delete(`/v1/sessions/${(await current(person)).id}`)
-      .set(stranger.auth)
+      .set(otherUser.auth)
       .expect(404);
-    const unknown = await t.http.delete(`/v1/sessions/${UNKNOWN}`).set(stranger.auth).expect(404);
+    const unknown = await t.http.delete(`/v1/sessions/${UNKNOWN}`).set(otherUser.auth).expect(404);
     expect({ ...theirs.body, requestId: '' }).toEqual({ ...unknown.body, requestId: '' });
     await t.http.get('/v1/users/me').set(person.auth).expect(200);
-    await t.http.delete('/v1/sessions/abc').set(stranger.auth).expect(400);
+    await t.http.delete('/v1/sessions/abc').set(otherUser.auth).expect(400);
   });
 
-  it('ends all others and keeps the one that asks', async () => {
+  it('except the current one can all be ended', async () => {
     const first = await signUp(t);
     const others = [await signIn(t, first), await signIn(t, first)];
-    const stranger = await signUp(t);
+    const otherUser = await signUp(t);
     expect((await t.http.delete('/v1/sessions').set(first.auth).expect(200)).body).toEqual({ revoked: 2 });
     for (const other of others) await t.http.get('/v1/users/me').set(other.auth).expect(401);
     await t.http.get('/v1/users/me').set(first.auth).expect(200);
-    await t.http.get('/v1/users/me').set(stranger.auth).expect(200);
+    await t.http.get('/v1/users/me').set(otherUser.auth).expect(200);
     expect((await t.http.delete('/v1/sessions').set(first.auth).expect(200)).body).toEqual({ revoked: 0 });
   });
 
-  it('leaves at most one session when two of them end all others at once', async () => {
+  it('that end all others concurrently leave at most one', async () => {
     const first = await signUp(t);
     const second = await signIn(t, first);
     const statuses = (await Promise.all([first, second].map((one) => t.http.delete('/v1/sessions').set(one.auth)))).map(
@@ -120,11 +120,11 @@ describe('sessions', () => {
     );
     expect(statuses.filter((status) => status !== 200 && status !== 401)).toEqual([]);
     const alive = await Promise.all([first, second].map(async (one) => (await t.http.get('/v1/users/me').set(one.auth)).status));
-    // Each may have ended the other; both alive would mean that neither request did what it said.
+    // Each may have ended the other, but both alive would mean that neither request took effect.
     expect(alive.filter((status) => status === 200).length).toBeLessThan(2);
   });
 
-  it('marks the session of Clerk as ended instead of forgetting it', async () => {
+  it('of Clerk are marked as ended and kept', async () => {
     const person = await signUp(t);
     await t.db.rows(
       `INSERT INTO sessions (id, user_id, clerk_session_id, expires_at) VALUES (gen_random_uuid(), $1, 'sess_1', now() + interval '1 hour')`,
@@ -141,7 +141,7 @@ describe('sessions', () => {
     expect((await list(person)).data).toHaveLength(1);
   });
 
-  it('pages through all sessions once, newest first, while others are opened', async () => {
+  it('are each listed once, newest first, while others are opened', async () => {
     const person = await signUp(t);
     await t.db.rows(
       `INSERT INTO sessions (id, user_id, token, expires_at, created_at)
@@ -173,13 +173,13 @@ describe('sessions', () => {
     'cursor=%00',
     'userId=1',
     'current=true',
-  ])('refuses ?%s and names the parameter', async (query) => {
+  ])('reject ?%s and name the parameter', async (query) => {
     const person = await signUp(t);
     const { body } = await t.http.get(`/v1/sessions?${query}`).set(person.auth).expect(400);
     expect(body.errors[0].path).toBe(`query.${/^\w+/.exec(query)![0]}`);
   });
 
-  it('refuses a cursor of another person', async () => {
+  it('reject a cursor of another user', async () => {
     const [first, second] = [await signUp(t), await signUp(t)];
     await signIn(t, first);
     const { nextCursor } = await list(first, '?limit=1');

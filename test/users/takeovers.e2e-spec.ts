@@ -7,7 +7,7 @@ import { addMember, auditOf, createOrganization, membershipOf, verifyEmail } fro
 
 const NEW_PASSWORD = 'a quite different horse battery';
 
-describe('an account that never proved its address', () => {
+describe('an account with an unverified address', () => {
   let clerk: ClerkApp;
   let mail: Awaited<ReturnType<typeof startMailServer>>;
   let providers: OAuthSimulator;
@@ -42,8 +42,8 @@ describe('an account that never proved its address', () => {
   };
 
   /**
-   * Mallory signed up with the victim's address and made an organization. As earlier versions allowed, she let Eve
-   * in, who let Frank in. Somebody else's organization has her as a member, and a key that is none of hers.
+   * Mallory signed up with the victim's address and created an organization. As earlier versions allowed, she invited Eve, who invited
+   * Frank. She is also a member of another organization, with a key that she did not create.
    */
   async function squatted() {
     const victim = newAddress();
@@ -110,10 +110,10 @@ describe('an account that never proved its address', () => {
     ['resets the password', reset, true],
     ['signs in with a provider', signInWithGoogle, true],
     ['changes their email to it', changeEmail, false],
-    ['proves it at Clerk', proveAtClerk, false],
+    ['verifies it at Clerk', proveAtClerk, false],
   ];
 
-  it.each(ways)('loses all that it made for others when the owner %s', async (_, prove, isTakenInPlace) => {
+  it.each(ways)('loses everything that it created for others when the owner %s', async (_, prove, isTakenInPlace) => {
     const world = await squatted();
     const { victim, mallory, eve, frank, id, path, open, keys, kept } = world;
     expect(await Promise.all(keys.map((key) => useKey(path, key)))).toEqual([200, 200]);
@@ -136,7 +136,7 @@ describe('an account that never proved its address', () => {
     );
     expect(row).toEqual(isTakenInPlace ? { email: victim, email_verified: true } : { email: null, email_verified: false });
 
-    // What others made is untouched.
+    // Nothing of other users changes.
     expect(await useKey(kept.path, kept.key)).toBe(200);
     expect(await clerk.t.db.rows('SELECT status FROM invitations WHERE id = $1', [kept.invitation])).toEqual([{ status: 'pending' }]);
     expect(await membershipOf(clerk.t, kept.id, mallory)).toBeDefined();
@@ -149,7 +149,7 @@ describe('an account that never proved its address', () => {
     expect(text).toMatch(/API keys: 2[^]*open invitations: 2[^]*memberships of other people: 2/);
   });
 
-  it('may make organizations and keys, and keeps them when it proves the address itself', async () => {
+  it('may create organizations and keys, and keeps them when it verifies the address itself', async () => {
     const bob = await signUp(clerk.t);
     const { path } = await createOrganization(clerk.t, bob);
     const key = await makeKey(path, bob);
@@ -162,7 +162,7 @@ describe('an account that never proved its address', () => {
       .expect(200);
   });
 
-  it('gets no mail about what ended when nothing did', async () => {
+  it('gets no mail about ended access when nothing ended', async () => {
     const bob = await signUp(clerk.t);
     await reset({ victim: bob.email });
     await clerk.t.http.post('/v1/auth/request-password-reset').send({ email: bob.email }).expect(200);

@@ -25,7 +25,7 @@ describe('users', () => {
   const get = (path: string, as: SignedInPerson = person) => t.http.get(path).set(as.auth);
   const patch = (body: object, as: SignedInPerson = person) => t.http.patch('/v1/users/me').set(as.auth).send(body);
 
-  it('refuses whoever is signed out, on every route', async () => {
+  it('requires a session on every route', async () => {
     for (const [method, path] of [
       ['get', '/v1/users/me'],
       ['patch', '/v1/users/me'],
@@ -41,7 +41,7 @@ describe('users', () => {
   });
 
   describe('the profile', () => {
-    it('is read with exactly the documented fields', async () => {
+    it('is returned with exactly the documented fields', async () => {
       const { body } = await get('/v1/users/me').expect(200);
       expect(body).toEqual({
         id: person.id,
@@ -58,7 +58,7 @@ describe('users', () => {
       });
     });
 
-    it('keeps what is left out and removes what is null', async () => {
+    it('keeps omitted fields and removes null fields in an update', async () => {
       await patch({ name: 'Ada', username: 'ada', imageUrl: 'https://example.com/ada.png' }).expect(200);
       expect((await patch({ name: 'Ada Lovelace' }).expect(200)).body).toMatchObject({
         name: 'Ada Lovelace',
@@ -74,7 +74,7 @@ describe('users', () => {
       expect((await patch({ name: null }).expect(400)).body.errors[0].path).toBe('body.name');
     });
 
-    it('stays as it was after a change of nothing', async () => {
+    it('is unchanged after an empty update', async () => {
       const before = (await get('/v1/users/me')).body as UserBody;
       expect((await patch({}).expect(200)).body).toEqual(before);
     });
@@ -91,7 +91,7 @@ describe('users', () => {
       '%_\\',
       'x'.repeat(200),
       '😀'.repeat(200),
-    ])('takes the name %j, trimmed', async (name) => {
+    ])('accepts the name %j and trims it', async (name) => {
       expect((await patch({ name }).expect(200)).body.name).toBe(name.trim());
       expect((await get('/v1/users/me')).body.name).toBe(name.trim());
     });
@@ -121,7 +121,7 @@ describe('users', () => {
       ['email', 'new@example.com'],
       ['operator', true],
       ['id', UNKNOWN],
-    ])('refuses %s %j and names it', async (field, value) => {
+    ])('rejects %s %j and names the field', async (field, value) => {
       const before = (await get('/v1/users/me')).body as UserBody;
       const { body } = await patch({ [field]: value }).expect(400);
       expect(body.code).toBe('invalid_request');
@@ -129,7 +129,7 @@ describe('users', () => {
       expect((await get('/v1/users/me')).body).toEqual(before);
     });
 
-    it('is read-only, and not to be deleted, for a user whom Clerk owns', async () => {
+    it('is read-only and not deletable for a user of Clerk', async () => {
       const clerk = await signUp(t);
       await t.db.rows('UPDATE users SET clerk_user_id = $2 WHERE id = $1', [clerk.id, 'user_owned']);
       expect((await patch({ name: 'Mine' }, clerk).expect(409)).body.code).toBe('managed_by_clerk');
@@ -138,14 +138,14 @@ describe('users', () => {
     });
   });
 
-  describe('one user', () => {
-    it('is seen by themself and by operators, in whatever spelling of the id', async () => {
+  describe('a single user', () => {
+    it('is visible to themself and to operators, with an id in any case', async () => {
       expect((await get(`/v1/users/${person.id}`).expect(200)).body.id).toBe(person.id);
       expect((await get(`/v1/users/${person.id.toUpperCase()}`).expect(200)).body.id).toBe(person.id);
       expect((await get(`/v1/users/${person.id}`, operator).expect(200)).body.email).toBe(person.email);
     });
 
-    it('is to anybody else as if they did not exist', async () => {
+    it('is not found by anyone else, like an unknown user', async () => {
       const [hidden, unknown] = await Promise.all([get(`/v1/users/${operator.id}`), get(`/v1/users/${UNKNOWN}`)]);
       const shape = ({ status, text, body, headers }: typeof hidden) => ({
         status,
@@ -160,7 +160,7 @@ describe('users', () => {
   });
 
   describe('suspension', () => {
-    it('shuts a user out at once, keeps its first time, and is undone', async () => {
+    it('locks a user out at once, keeps its first time, and can be undone', async () => {
       const target = await signUp(t);
       const suspend = () => t.http.post(`/v1/users/${target.id}/suspend`).set(operator.auth);
       const { body } = await suspend().expect(200);
@@ -175,58 +175,59 @@ describe('users', () => {
       await get('/v1/users/me', target).expect(200);
     });
 
-    it('cannot hit oneself, in whatever spelling of the id', async () => {
+    it('of oneself is refused, with an id in any case', async () => {
       for (const id of [operator.id, operator.id.toUpperCase()])
         expect((await t.http.post(`/v1/users/${id}/suspend`).set(operator.auth).expect(409)).body.code).toBe('cannot_suspend_self');
       await get('/v1/users/me', operator).expect(200);
     });
 
-    it('is 404 for a user who is unknown or deleted, 400 for an id that is none', async () => {
-      const gone = await signUp(t);
-      await t.http.delete('/v1/users/me').set(gone.auth).expect(204);
+    it('is 404 for an unknown or deleted user, and 400 for an invalid id', async () => {
+      const deleted = await signUp(t);
+      await t.http.delete('/v1/users/me').set(deleted.auth).expect(204);
       for (const action of ['suspend', 'unsuspend']) {
         await t.http.post(`/v1/users/${UNKNOWN}/${action}`).set(operator.auth).expect(404);
-        await t.http.post(`/v1/users/${gone.id}/${action}`).set(operator.auth).expect(404);
+        await t.http.post(`/v1/users/${deleted.id}/${action}`).set(operator.auth).expect(404);
         await t.http.post(`/v1/users/abc/${action}`).set(operator.auth).expect(400);
       }
     });
   });
 
   describe('deletion', () => {
-    it('ends every way in at once and frees the email', async () => {
-      const gone = await signUp(t);
-      const second = await signIn(t, gone);
-      await t.http.delete('/v1/users/me').set(gone.auth).expect(204);
-      for (const headers of [gone.auth, second.auth, { cookie: gone.cookie }]) await t.http.get('/v1/users/me').set(headers).expect(401);
-      await t.http.post('/v1/auth/sign-in/email').send({ email: gone.email, password: PASSWORD }).expect(401);
+    it('ends every access at once and frees the email', async () => {
+      const deleted = await signUp(t);
+      const second = await signIn(t, deleted);
+      await t.http.delete('/v1/users/me').set(deleted.auth).expect(204);
+      for (const headers of [deleted.auth, second.auth, { cookie: deleted.cookie }])
+        await t.http.get('/v1/users/me').set(headers).expect(401);
+      await t.http.post('/v1/auth/sign-in/email').send({ email: deleted.email, password: PASSWORD }).expect(401);
       const [row] = await t.db.rows(
         'SELECT email, email_verified, email_verified_at, deleted_at IS NOT NULL AS deleted FROM users WHERE id = $1',
-        [gone.id],
+        [deleted.id],
       );
       expect(row).toEqual({ email: null, email_verified: false, email_verified_at: null, deleted: true });
       for (const table of ['sessions', 'accounts'])
-        expect(await t.db.rows(`SELECT id FROM ${table} WHERE user_id = $1`, [gone.id])).toEqual([]);
-      await get(`/v1/users/${gone.id}`, operator).expect(404);
-      const again = await signUp(t, { email: gone.email });
-      expect(again.id).not.toBe(gone.id);
+        expect(await t.db.rows(`SELECT id FROM ${table} WHERE user_id = $1`, [deleted.id])).toEqual([]);
+      await get(`/v1/users/${deleted.id}`, operator).expect(404);
+      const again = await signUp(t, { email: deleted.email });
+      expect(again.id).not.toBe(deleted.id);
     });
 
-    it('is carried out once, however often it is asked for at the same time', async () => {
-      const gone = await signUp(t);
-      const statuses = (await Promise.all(Array.from({ length: 8 }, () => t.http.delete('/v1/users/me').set(gone.auth)))).map(
+    it('takes effect once in concurrent requests', async () => {
+      const deleted = await signUp(t);
+      const statuses = (await Promise.all(Array.from({ length: 8 }, () => t.http.delete('/v1/users/me').set(deleted.auth)))).map(
         ({ status }) => status,
       );
       expect(statuses.filter((status) => status === 204).length).toBeGreaterThanOrEqual(1);
       expect(statuses.filter((status) => ![204, 401, 404].includes(status))).toEqual([]);
     });
 
-    it('is purged after the retention time, with all that hangs on it, and its provider id is remembered', async () => {
+    it('is followed by a purge after the retention time, which keeps only the provider’s id', async () => {
       const [old, young] = [await signUp(t), await signUp(t)];
       for (const { id } of [old, young]) await t.db.rows(`UPDATE users SET clerk_user_id = 'user_' || id WHERE id = $1`, [id]);
-      const bury = (id: string, age: string) =>
+      const deleteSince = (id: string, age: string) =>
         t.db.rows(`UPDATE users SET deleted_at = now() - $2::interval, email = NULL WHERE id = $1`, [id, age]);
-      await bury(old.id, '30 days 1 minute');
-      await bury(young.id, '29 days 23 hours');
+      await deleteSince(old.id, '30 days 1 minute');
+      await deleteSince(young.id, '29 days 23 hours');
       await t.http.post('/v1/jobs/purge_users/run').set(operator.auth).expect(202);
       await eventually('the old one is gone', async () => (await t.db.rows('SELECT id FROM users WHERE id = $1', [old.id])).length === 0);
       for (const table of ['sessions', 'accounts']) {
@@ -244,7 +245,7 @@ describe('users', () => {
     const list = async (query: string): Promise<UserBody[]> => (await get(`/v1/users?${query}`, operator).expect(200)).body.data;
     const search = async (text: string) => (await list(`limit=100&search=${encodeURIComponent(text)}`)).map(({ name }) => name);
 
-    it('filters by email, Clerk id and time of creation, alone and together', async () => {
+    it('filters by email, Clerk id and creation time, alone and together', async () => {
       await t.db.rows(
         `INSERT INTO users (id, email, name, clerk_user_id, created_at)
          SELECT gen_random_uuid(), 'filter-' || n || '@example.net', 'Filter ' || n, 'user_filter_' || n, timestamptz '2020-01-01T00:00:00Z' + n * interval '1 day'
@@ -262,14 +263,14 @@ describe('users', () => {
       expect(await names('createdBefore=2020-01-03&email=filter-3@example.net')).toEqual([]);
     });
 
-    it('leaves out the deleted', async () => {
-      const gone = await signUp(t, { name: 'Deleted Zebra' });
+    it('omits deleted users', async () => {
+      const deleted = await signUp(t, { name: 'Deleted Zebra' });
       expect(await search('zebra')).toEqual(['Deleted Zebra']);
-      await t.http.delete('/v1/users/me').set(gone.auth).expect(204);
+      await t.http.delete('/v1/users/me').set(deleted.auth).expect(204);
       expect(await search('zebra')).toEqual([]);
     });
 
-    it('finds beginnings of words in name, username and email', async () => {
+    it('finds the beginnings of words in name, username and email', async () => {
       await signUp(t, { name: 'Žofie Quixote-Müller', email: 'zofie.quix+news@sub-domain.example.org' });
       for (const text of [
         'quixote',
@@ -286,7 +287,7 @@ describe('users', () => {
       for (const text of ['ixote', 'quix nobody', 'quixotee']) expect({ text, found: await search(text) }).toEqual({ text, found: [] });
     });
 
-    it('takes special characters as separators, never as operators', async () => {
+    it('treats special characters as separators, never as operators', async () => {
       await signUp(t, { name: "Conan O'Special" });
       for (const text of [
         "o'special",
@@ -345,19 +346,19 @@ describe('users', () => {
       'offset=1',
       'page=2',
       'sort=name',
-    ])('refuses ?%s and names the parameter', async (query) => {
+    ])('rejects ?%s and names the parameter', async (query) => {
       const { body } = await get(`/v1/users?${query}`, operator).expect(400);
       expect(body.code).toBe('invalid_request');
       expect(body.errors[0].path).toMatch(new RegExp(`^query\\.${/^\w+/.exec(query)![0]}`));
     });
 
-    it('takes the limits of what it takes', async () => {
+    it('accepts parameters at their limits', async () => {
       for (const query of ['limit=1', 'limit=100', 'createdFrom=1970-01-01', 'createdBefore=9999-12-31T23:59:59.999Z', 'search='])
         await get(`/v1/users?${query}`, operator).expect(200);
     });
 
-    it('pages through everything once, newest first, while rows come and go', async () => {
-      // Many share one time, so that the id must decide.
+    it('returns every user once, newest first, while rows come and go', async () => {
+      // Many share one creation time, so that the id decides the order.
       await t.db.rows(
         `INSERT INTO users (id, name, created_at)
          SELECT gen_random_uuid(), 'Page ' || n, timestamptz '2019-01-01T00:00:00Z' + (n / 10) * interval '1 ms' FROM generate_series(1, 95) n`,
@@ -376,16 +377,16 @@ describe('users', () => {
       expect(seen.map(({ id }) => id)).toEqual(expected.map(({ id }) => id));
     });
 
-    it('ends a list whose length is a multiple of the limit without an empty page', async () => {
+    it('returns no empty last page when the length is a multiple of the limit', async () => {
       const { body } = await get('/v1/users?limit=5&createdFrom=2020-01-01&createdBefore=2020-01-06', operator).expect(200);
       expect([body.data.length, body.nextCursor]).toEqual([5, null]);
     });
 
-    it('refuses a cursor of another list, of other filters, changed, or made up', async () => {
+    it('rejects a cursor of another list or other filters, and a changed or invented one', async () => {
       const { nextCursor } = (await get('/v1/users?limit=1&createdFrom=2018-01-01', operator).expect(200)).body as { nextCursor: string };
       const filters = 'limit=1&createdFrom=2018-01-01';
       await get(`/v1/users?${filters}&cursor=${nextCursor}`, operator).expect(200);
-      // The order of the parameters and the size of a page make no other list.
+      // The order of the parameters and the page size do not matter.
       await get(`/v1/users?cursor=${nextCursor}&createdFrom=2018-01-01T00:00:00Z&limit=50`, operator).expect(200);
       const [body, signature] = nextCursor.split('.') as [string, string];
       const forged = Buffer.from(JSON.stringify(['2020-01-01T00:00:00.000Z', UNKNOWN])).toString('base64url');
