@@ -141,7 +141,7 @@ async function flood(program: Program, path: string, all: Message[]) {
         times.push(performance.now() - due);
         resolve();
       };
-      const headers = { ...signedHeaders(message.id, message.body, WEBHOOK_KEY), 'content-type': 'application/json' };
+      const headers = { ...signedHeaders(message.id, message.body, WEBHOOK_KEY, new Date()), 'content-type': 'application/json' };
       const sent = request(`${program.url}${path}`, { method: 'POST', agent, headers }, (answer) => {
         answer.resume().once('end', () => done(answer.statusCode === 202));
       });

@@ -48,6 +48,10 @@ const BROKEN: Record<RuleName, architecture.Source[][]> = {
     [file('a/a.service.ts', "const port = process.env['PORT'];")],
     [file('a/a.service.ts', "import { env } from 'node:process';")],
   ],
+  clockHasOneReader: [
+    [file('a/a.service.ts', 'const expiresAt = new Date(Date.now() + 1000);')],
+    [file('a/a.service.ts', 'return { deletedAt: new Date() };')],
+  ],
   sdksHaveOneHome: [
     [file('users/users.service.ts', "import { APIError } from 'better-auth/api';")],
     [file('jobs/jobs.service.ts', "import pg from 'pg';")],

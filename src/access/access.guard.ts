@@ -31,6 +31,7 @@ import { type Actor, type KeyPrincipal, originOf, type Principal, setPrincipal, 
 import type { LimitSubject } from './rate-limits/buckets.js';
 import { RateLimiter } from './rate-limits/rate-limiter.service.js';
 import { countRequest, reportLimits } from './rate-limits/request-limits.js';
+import { SystemClock } from '../platform/time/clock.service.js';
 
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
 
@@ -64,6 +65,7 @@ export class AccessGuard implements CanActivate {
     private readonly limiter: RateLimiter,
     private readonly clerkTokens: ClerkTokens,
     private readonly clerkSignIn: ClerkSignIn,
+    private readonly clock: SystemClock,
     private readonly config: Config,
   ) {
     this.cookieNames = sessionCookieNames(config.publicUrl);
@@ -199,7 +201,7 @@ export class AccessGuard implements CanActivate {
 
   /** The session was extended, so the browser must keep its cookie longer too. */
   private renewCookie({ token, hasLegacyName }: SessionCredential, expiresAt: Date, response: Response): void {
-    const maxAge = Math.max(0, Math.floor((expiresAt.getTime() - Date.now()) / 1000));
+    const maxAge = Math.max(0, Math.floor((expiresAt.getTime() - this.clock.now().getTime()) / 1000));
     const secure = this.config.publicUrl.startsWith('https:');
     response.append('set-cookie', setCookieLine(this.cookieNames.current, token, { maxAge, secure }));
     if (hasLegacyName) response.append('set-cookie', expiredCookieLine(this.cookieNames.legacy!));

@@ -10,6 +10,7 @@ import { AccountsRepository } from './accounts.repository.js';
 import type { Account } from './accounts.table.js';
 import { ProviderTokens } from './provider-tokens.service.js';
 import { SecurityMails } from './security-mails.service.js';
+import { SystemClock } from '../platform/time/clock.service.js';
 
 /** What a link in a mail stands for. */
 export interface StoredVerification {
@@ -29,6 +30,7 @@ export class AccountsService implements OnModuleInit {
     private readonly audit: AuditService,
     private readonly securityMails: SecurityMails,
     private readonly jobs: JobsService,
+    private readonly clock: SystemClock,
     @Inject(DATABASE) private readonly db: Database,
   ) {}
 
@@ -97,7 +99,7 @@ export class AccountsService implements OnModuleInit {
   }
 
   async storeVerification({ lifetimeSeconds, ...verification }: StoredVerification, db: Queryable): Promise<void> {
-    const expiresAt = new Date(Date.now() + lifetimeSeconds * 1000);
+    const expiresAt = new Date(this.clock.now().getTime() + lifetimeSeconds * 1000);
     await this.repository.insertVerification({ id: newId(), ...verification, expiresAt }, db);
   }
 

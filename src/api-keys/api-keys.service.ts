@@ -11,6 +11,7 @@ import { DATABASE, type Database, type Queryable } from '../platform/database/da
 import { ApiKeyNotFound } from './api-keys.errors.js';
 import { ApiKeysRepository } from './api-keys.repository.js';
 import type { ApiKey } from './api-keys.table.js';
+import { Clock } from '../platform/time/clock.service.js';
 
 /** A key at the only moment at which it can be read. */
 export interface FreshApiKey extends ApiKey {
@@ -24,6 +25,7 @@ export class ApiKeysService {
     private readonly audit: AuditService,
     private readonly cursors: Cursors,
     private readonly config: Config,
+    private readonly clock: Clock,
     @Inject(DATABASE) private readonly db: Database,
   ) {}
 
@@ -40,7 +42,7 @@ export class ApiKeysService {
     { userId, actor }: UserPrincipal,
     db: Queryable,
   ): Promise<FreshApiKey> {
-    if (expiresAt !== null && expiresAt <= new Date()) {
+    if (expiresAt !== null && expiresAt <= this.clock.now()) {
       throw new InvalidRequest({ errors: [{ path: 'body.expiresAt', message: 'expiresAt must be in the future' }] });
     }
     const fresh = await this.insert({ organizationId, name, scopes, expiresAt, createdBy: userId }, db);

@@ -3,6 +3,8 @@ import { sweepInBatches } from '../platform/queue/sweep.js';
 import { Config } from '../platform/config/config.js';
 import { JobsService } from '../jobs/jobs.service.js';
 import { AuditService } from './audit.service.js';
+import { Clock } from '../platform/time/clock.service.js';
+import { daysBefore } from '../platform/time/durations.js';
 
 /** Lets entries go when they are old enough. Apart from the service, which jobs themselves write to. */
 @Injectable()
@@ -10,6 +12,7 @@ export class AuditRetention implements OnModuleInit {
   constructor(
     private readonly audit: AuditService,
     private readonly jobs: JobsService,
+    private readonly clock: Clock,
     private readonly config: Config,
   ) {}
 
@@ -21,7 +24,7 @@ export class AuditRetention implements OnModuleInit {
       run: async (signal) => {
         const { auditRetentionDays } = this.config;
         if (auditRetentionDays === 0) return 0;
-        const before = new Date(Date.now() - auditRetentionDays * 86_400_000);
+        const before = daysBefore(this.clock.now(), auditRetentionDays);
         return sweepInBatches(signal, (limit) => this.audit.removeBefore(before, limit));
       },
     });

@@ -14,8 +14,9 @@ import { UsageService } from '../usage/usage.service.js';
 import { UsersService } from '../users/users.service.js';
 import { ExampleWebhooksService, exampleNamesOf } from '../providers/example-webhooks.service.js';
 import { WebhooksService } from '../webhooks/webhooks.service.js';
+import { Clock } from '../platform/time/clock.service.js';
+import { HOUR_MS } from '../platform/time/durations.js';
 
-const HOUR_MS = 3_600_000;
 const FILE = path.join(DATA_DIRECTORY, 'demo.json');
 
 const PEOPLE = [
@@ -77,14 +78,16 @@ async function seedOrganization(app: INestApplicationContext): Promise<void> {
 
 /** Delivers the signed events of a purchase to the inbox. */
 async function seedSubscription(app: INestApplicationContext, organization: string): Promise<void> {
-  const [config, webhooks] = [app.get(Config), app.get(WebhooksService)];
+  const webhooks = app.get(WebhooksService);
+  const examples = new ExampleWebhooksService(app.get(Config), app.get(Clock));
   const names = exampleNamesOf('polar', { organization, email: 'ada@demo.test' });
-  const messages = ['subscription.active', 'order.paid'].map((type) => new ExampleWebhooksService(config).messageOf('polar', type, names));
+  const messages = ['subscription.active', 'order.paid'].map((type) => examples.messageOf('polar', type, names));
   for (const { headers, body } of messages) await webhooks.receive('polar', headers, body);
 }
 
 /** Three weeks of usage, a few events a day, as an application would record them with an API key. */
 async function seedUsage(app: INestApplicationContext, organizationId: string, people: string[]): Promise<void> {
+  const now = app.get(Clock).now().getTime();
   const models = ['gpt-5-mini', 'claude-sonnet-4-5', 'gpt-5'];
   const events = Array.from({ length: 60 }, (_, index) => ({
     eventId: `demo-${index + 1}`,
@@ -93,7 +96,7 @@ async function seedUsage(app: INestApplicationContext, organizationId: string, p
     inputTokens: 400 + ((index * 137) % 500),
     outputTokens: 100 + ((index * 61) % 200),
     cachedInputTokens: (index % 4) * 100,
-    occurredAt: new Date(Date.now() - index * 8 * HOUR_MS).toISOString(),
+    occurredAt: new Date(now - index * 8 * HOUR_MS).toISOString(),
   }));
   const owner = { kind: 'organization' as const, id: organizationId };
   await app.get(UsageService).recordBatch({ owner, userId: null, mayName: 'members' }, { events });

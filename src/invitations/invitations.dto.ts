@@ -81,7 +81,7 @@ export class InvitationResponse {
   createdAt!: Date;
 
   static of({ id, organizationId, email, role, status, invitedBy, expiresAt, createdAt }: Invitation): InvitationResponse {
-    return { id, organizationId, email, role, status: statusNow(status, expiresAt), invitedBy, expiresAt, createdAt };
+    return { id, organizationId, email, role, status, invitedBy, expiresAt, createdAt };
   }
 }
 
@@ -157,9 +157,4 @@ export class OwnInvitationListResponse {
   static of({ data, nextCursor }: Page<InvitationWithOrganization>): OwnInvitationListResponse {
     return { data: data.map(OwnInvitationResponse.of), nextCursor };
   }
-}
-
-/** The job marks expired ones a little later. */
-function statusNow(status: InvitationStatus, expiresAt: Date): InvitationStatus {
-  return status === 'pending' && expiresAt <= new Date() ? 'expired' : status;
 }

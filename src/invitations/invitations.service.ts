@@ -27,6 +27,8 @@ import {
 } from './invitations.errors.js';
 import { InvitationsRepository, type InvitationWithOrganization } from './invitations.repository.js';
 import type { Invitation, InvitationStatus } from './invitations.table.js';
+import { Clock } from '../platform/time/clock.service.js';
+import { daysAfter } from '../platform/time/durations.js';
 
 export interface NewInvitation {
   email: string;
@@ -50,6 +52,7 @@ export class InvitationsService implements OnModuleInit {
     private readonly cursors: Cursors,
     private readonly jobs: JobsService,
     private readonly config: Config,
+    private readonly clock: Clock,
     @Inject(DATABASE) private readonly db: Database,
   ) {}
 
@@ -68,7 +71,10 @@ export class InvitationsService implements OnModuleInit {
   ): Promise<Page<Invitation>> {
     const list = ['invitations', organizationId, filters];
     const after = this.cursors.readTimeAndId(cursor, list);
-    return this.page(await this.repository.list(organizationId, filters, { limit: limit + 1, after }), limit, list);
+    const rows = await this.repository.list(organizationId, filters, { limit: limit + 1, after });
+    const now = this.clock.now();
+    const current = rows.map((row) => ({ ...row, status: statusAt(now, row) }));
+    return this.page(current, limit, list);
   }
 
   /** What the caller could accept; nothing while their email is unproved. */
@@ -205,7 +211,8 @@ export class InvitationsService implements OnModuleInit {
         if (isOver) throw new InvitationGone();
         return invitation;
       }
-      if (!isOpen(invitation) || !(await this.repository.mayStillInvite(invitation.id, tx))) throw new InvitationGone();
+      if (statusAt(this.clock.now(), invitation) !== 'pending' || !(await this.repository.mayStillInvite(invitation.id, tx)))
+        throw new InvitationGone();
       await effect(invitation, tx);
       const updated = await this.repository.update(invitation.id, { status, answeredBy: userId }, tx);
       return { ...updated, organization: invitation.organization };
@@ -227,7 +234,7 @@ export class InvitationsService implements OnModuleInit {
     const invitation = await this.repository.lock({ id: invitationId }, db);
     if (invitation === undefined || invitation.organizationId !== organizationId) throw new InvitationNotFound();
     requireLocal(invitation);
-    if (!isOpen(invitation)) throw new InvitationNotPending();
+    if (statusAt(this.clock.now(), invitation) !== 'pending') throw new InvitationNotPending();
     return invitation;
   }
 
@@ -260,7 +267,7 @@ export class InvitationsService implements OnModuleInit {
   }
 
   private expiry(): Date {
-    return new Date(Date.now() + this.config.invitationDays * 86_400_000);
+    return daysAfter(this.clock.now(), this.config.invitationDays);
   }
 
   private async record(
@@ -278,9 +285,9 @@ function requireLocal({ clerkInvitationId, organization }: InvitationWithOrganiz
   if (clerkInvitationId !== null || organization.clerkOrganizationId !== null) throw new ManagedByClerk();
 }
 
-/** The job marks expired ones a little later; that must make no difference. */
-function isOpen({ status, expiresAt }: Invitation): boolean {
-  return status === 'pending' && expiresAt > new Date();
+/** The job that marks expired invitations runs a little later, which must make no difference. */
+function statusAt(now: Date, { status, expiresAt }: Invitation): InvitationStatus {
+  return status === 'pending' && expiresAt <= now ? 'expired' : status;
 }
 
 function newToken(): { raw: string; hash: string } {

@@ -12,6 +12,8 @@ import type { JobRun } from './job-runs.table.js';
 import { JobAlreadyRunning, JobNotFound } from './jobs.errors.js';
 import { JobsRepository } from './jobs.repository.js';
 import { lastTick, type Schedule } from './schedule.js';
+import { SystemClock } from '../platform/time/clock.service.js';
+import { daysBefore } from '../platform/time/durations.js';
 
 /** Scheduled work. It can be stopped and started again at any point. */
 export type Job = Schedule & {
@@ -44,6 +46,7 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
     private readonly repository: JobsRepository,
     private readonly scheduler: SchedulerRegistry,
     private readonly audit: AuditService,
+    private readonly clock: SystemClock,
     @Inject(DATABASE) private readonly db: Database,
     metrics: Metrics,
   ) {
@@ -65,7 +68,7 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
       description: 'Deletes job runs that finished more than a month ago',
       everySeconds: 86_400,
       run: (signal) => {
-        const before = new Date(Date.now() - KEEP_RUNS_DAYS * 86_400_000);
+        const before = daysBefore(this.clock.now(), KEEP_RUNS_DAYS);
         return sweepInBatches(signal, (limit) => this.repository.deleteFinished(before, limit));
       },
     });
@@ -100,7 +103,7 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
     const job = this.jobs.get(name);
     if (job === undefined) throw new JobNotFound();
     const run = await this.db.transaction(async (tx) => {
-      const claimed = await this.repository.claim(name, new Date(), this.lease, tx);
+      const claimed = await this.repository.claim(name, this.clock.now(), this.lease, tx);
       if (claimed === undefined) throw new JobAlreadyRunning();
       await this.audit.record({ actor, action: 'job.started', target: { type: 'job', id: name } }, tx);
       return claimed;
@@ -123,7 +126,7 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
   }
 
   private async claimDueTick(job: Job): Promise<void> {
-    const due = lastTick(job, new Date()).getTime();
+    const due = lastTick(job, this.clock.now()).getTime();
     if (this.seen.get(job.name) === due || this.stopping.signal.aborted) return;
     const run = await this.db.transaction((tx) => this.repository.claim(job.name, new Date(due), this.lease, tx));
     this.seen.set(job.name, due);

@@ -80,7 +80,10 @@ export class MembershipsRepository {
 
   async end(membershipIds: string[], db: Queryable): Promise<void> {
     if (membershipIds.length === 0) return;
-    await db.update(memberships).set({ deletedAt: new Date() }).where(inArray(memberships.id, membershipIds));
+    await db
+      .update(memberships)
+      .set({ deletedAt: sql`now()` })
+      .where(inArray(memberships.id, membershipIds));
   }
 
   /**

@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, eq, gt, inArray, isNull, or } from 'drizzle-orm';
+import { and, eq, gt, inArray, isNull, or, sql } from 'drizzle-orm';
 import { type EventVersion, keyColumns, mayWrite } from '../sync/event-version.js';
 import { isAMinuteOld } from '../platform/database/columns.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
@@ -84,13 +84,16 @@ export class SyncedMembershipsRepository {
 
   async end(ids: string[], db: Queryable): Promise<void> {
     if (ids.length === 0) return;
-    await db.update(memberships).set({ deletedAt: new Date() }).where(inArray(memberships.id, ids));
+    await db
+      .update(memberships)
+      .set({ deletedAt: sql`now()` })
+      .where(inArray(memberships.id, ids));
   }
 
   async endOfOrganization(organizationId: string, db: Queryable): Promise<void> {
     await db
       .update(memberships)
-      .set({ deletedAt: new Date() })
+      .set({ deletedAt: sql`now()` })
       .where(and(eq(memberships.organizationId, organizationId), isNull(memberships.deletedAt)));
   }
 }

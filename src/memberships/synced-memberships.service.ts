@@ -8,6 +8,7 @@ import { PurgedIds } from '../sync/purged-ids.service.js';
 import type { Queryable } from '../platform/database/database.js';
 import type { Membership, Role } from './organization-memberships.table.js';
 import { type ClerkMember, SyncedMembershipsRepository } from './synced-memberships.repository.js';
+import { Clock } from '../platform/time/clock.service.js';
 
 /** A membership as the provider that owns it tells it, between rows that are there. */
 export interface MembershipSnapshot {
@@ -30,6 +31,7 @@ export class SyncedMembershipsService {
   constructor(
     private readonly repository: SyncedMembershipsRepository,
     private readonly audit: AuditService,
+    private readonly clock: Clock,
     private readonly purgedIds: PurgedIds,
   ) {}
 
@@ -54,9 +56,9 @@ export class SyncedMembershipsService {
     );
     const after =
       before === undefined
-        ? await this.repository.insert({ id: newId(), ...fields, ...keyColumns(key), deletedAt: isOver ? new Date() : null }, db)
+        ? await this.repository.insert({ id: newId(), ...fields, ...keyColumns(key), deletedAt: isOver ? this.clock.now() : null }, db)
         : ((await this.repository.updateIfNewer(before.id, { role, clerkRole, createdAt }, key, db)) ?? before);
-    const deletedAt = after.deletedAt ?? (isOver ? new Date() : null);
+    const deletedAt = after.deletedAt ?? (isOver ? this.clock.now() : null);
     await this.recordChange(before, { ...after, deletedAt }, actor, db);
   }
 

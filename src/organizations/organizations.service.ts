@@ -19,6 +19,8 @@ import { SlugReserved, SlugTaken } from './organizations.errors.js';
 import { OrganizationsRepository, type OwnOrganization } from './organizations.repository.js';
 import type { Organization } from './organizations.table.js';
 import { isReservedSlug, normaliseSlug, slugAlternatives } from './slugs.js';
+import { Clock } from '../platform/time/clock.service.js';
+import { daysBefore } from '../platform/time/durations.js';
 
 const SLUG_KEY = 'organizations_slug_key';
 const SLUG_ATTEMPTS = 10;
@@ -40,6 +42,7 @@ export class OrganizationsService implements OnModuleInit {
     private readonly cursors: Cursors,
     private readonly jobs: JobsService,
     private readonly config: Config,
+    private readonly clock: Clock,
     @Inject(DATABASE) private readonly db: Database,
   ) {}
 
@@ -117,7 +120,7 @@ export class OrganizationsService implements OnModuleInit {
     await this.db.transaction(async (tx) => {
       const before = await this.lockLocal(organizationId, tx);
       await this.subscriptions.cancelFor({ id: organizationId, clerkId: null }, { cancel: cancelSubscription }, tx);
-      await this.repository.update(organizationId, { deletedAt: new Date() }, tx);
+      await this.repository.update(organizationId, { deletedAt: this.clock.now() }, tx);
       await this.record('organization.deleted', before, actor, { before: profileOf(before) }, tx);
     });
   }
@@ -129,7 +132,7 @@ export class OrganizationsService implements OnModuleInit {
       const isOurs = before?.deletedAt === null && before.clerkOrganizationId === null;
       if (!isOurs || (await this.memberships.hasMembers(organizationId, db))) continue;
       await this.subscriptions.cancelFor({ id: organizationId, clerkId: null }, { cancel: true }, db);
-      await this.repository.update(organizationId, { deletedAt: new Date() }, db);
+      await this.repository.update(organizationId, { deletedAt: this.clock.now() }, db);
       await this.record('organization.deleted', before, actor, { before: profileOf(before) }, db);
     }
   }
@@ -220,7 +223,7 @@ export class OrganizationsService implements OnModuleInit {
   }
 
   private async purge(signal: AbortSignal): Promise<number> {
-    const before = new Date(Date.now() - this.config.purgeAfterDays * 86_400_000);
+    const before = daysBefore(this.clock.now(), this.config.purgeAfterDays);
     const purgeSome = (limit: number) =>
       this.db.transaction(async (tx) => {
         const dead = await this.repository.lockDead(before, limit, tx);

@@ -13,6 +13,7 @@ import { SubscriptionOwners } from '../subscriptions/customers/subscription-owne
 import type { Organization, organizations } from './organizations.table.js';
 import { isSlug } from './slugs.js';
 import { SyncedOrganizationsRepository } from './synced-organizations.repository.js';
+import { Clock } from '../platform/time/clock.service.js';
 
 /** An organization as the provider that owns it tells it. */
 export interface OrganizationSnapshot {
@@ -36,6 +37,7 @@ export class SyncedOrganizationsService {
     private readonly memberships: SyncedMembershipsService,
     private readonly subscriptions: SubscriptionOwners,
     private readonly audit: AuditService,
+    private readonly clock: Clock,
     private readonly purgedIds: PurgedIds,
   ) {}
 
@@ -63,14 +65,14 @@ export class SyncedOrganizationsService {
   async applyDeletion(clerkOrganizationId: string, actor: Actor, db: Queryable): Promise<string | undefined> {
     const known = await this.repository.findByClerkId(clerkOrganizationId, db);
     await lockNames('slug', [known?.clerkSlug], db);
-    const dead = { clerkOrganizationId, ...NOTHING, deletedAt: new Date() };
+    const dead = { clerkOrganizationId, ...NOTHING, deletedAt: this.clock.now() };
     const row = await this.lockOrInsert(dead, known === undefined, db);
     if (row === undefined) return undefined;
     const { organization, isNew } = row;
     if (!isNew) {
       if (organization.deletedAt !== null) return organization.id;
       await this.holdClaimOf(organization, [known?.clerkSlug], db);
-      await this.repository.update(organization.id, { ...NOTHING, deletedAt: new Date() }, db);
+      await this.repository.update(organization.id, { ...NOTHING, deletedAt: this.clock.now() }, db);
       await this.memberships.endAllOfOrganization(organization.id, db);
       await this.subscriptions.cancelFor({ id: organization.id, clerkId: clerkOrganizationId }, { cancel: true }, db);
       await this.settle([organization.clerkSlug], db);

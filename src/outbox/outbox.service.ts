@@ -9,6 +9,8 @@ import { renewInBatches, sweepInBatches } from '../platform/queue/sweep.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { JobsService } from '../jobs/jobs.service.js';
 import { type ClaimedEntry, OutboxRepository } from './outbox.repository.js';
+import { SystemClock } from '../platform/time/clock.service.js';
+import { daysBefore } from '../platform/time/durations.js';
 
 /** Performs the work of an entry. It can be called twice for one entry: after a crash, the outcome is unknown. */
 export type OutboxHandler = (payload: unknown, entry: { id: string }) => Promise<void>;
@@ -40,6 +42,7 @@ export class OutboxService implements OnModuleInit, OnApplicationBootstrap, Befo
     private readonly repository: OutboxRepository,
     private readonly keyring: Keyring,
     private readonly jobs: JobsService,
+    private readonly clock: SystemClock,
     metrics: Metrics,
     @Inject(DATABASE) private readonly db: Database,
   ) {
@@ -69,7 +72,7 @@ export class OutboxService implements OnModuleInit, OnApplicationBootstrap, Befo
       description: 'Deletes outbox entries that were done a week ago',
       everySeconds: 3600,
       run: (signal) => {
-        const before = new Date(Date.now() - KEEP_DONE_DAYS * 86_400_000);
+        const before = daysBefore(this.clock.now(), KEEP_DONE_DAYS);
         return sweepInBatches(signal, (limit) => this.repository.deleteDone(before, limit));
       },
     });

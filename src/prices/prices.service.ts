@@ -12,11 +12,11 @@ import { PriceBook } from './price-book.js';
 import { OtherCurrency } from './prices.errors.js';
 import { type PriceFilters, type PriceKey, PricesRepository } from './prices.repository.js';
 import type { Price, TokenClass } from './prices.table.js';
+import { HOUR_MS } from '../platform/time/durations.js';
 
 export { roundedMicros } from './price-book.js';
 export type { PriceBook, TokenCounts } from './price-book.js';
 
-const HOUR_MS = 3_600_000;
 const FIRST_CURRENCY = 'USD';
 
 /** One price as it is set. */

@@ -6,6 +6,7 @@ import { DODO_EXAMPLES as DODO } from './dodo/dodo-examples.js';
 import { POLAR_EXAMPLES as POLAR } from './polar/polar-examples.js';
 import type { ExampleNames, Examples } from './examples.js';
 import { signedHeaders } from '../platform/crypto/webhook-signature.js';
+import { Clock } from '../platform/time/clock.service.js';
 
 /** A mistake that the caller of the command can correct. */
 export class CannotSend extends Error {}
@@ -59,7 +60,10 @@ export const EXAMPLE_PROVIDERS = Object.keys(PROVIDERS);
 
 /** Signs an example event with the configured secret, as the provider would, and posts it to the running server. */
 export class ExampleWebhooksService {
-  constructor(private readonly config: Config) {}
+  constructor(
+    private readonly config: Config,
+    private readonly clock: Clock,
+  ) {}
 
   /**
    * @returns what to tell the caller
@@ -88,10 +92,10 @@ export class ExampleWebhooksService {
       throw new CannotSend(`There is no example event ${type} of ${provider}. Known events: ${known()}`);
     const key = keyOf(this.config);
     if (key === undefined) throw new CannotSend(`${secret} is not set.`);
-    const now = new Date();
+    const now = this.clock.now();
     const id = provider === 'polar' ? randomUUID() : `msg_${randomBytes(12).toString('hex')}`;
     const body = Buffer.from(JSON.stringify({ ...envelope(this.config, now), type, data: example(names, now.getTime()) }));
-    return { id, body, headers: signedHeaders(id, body, key) };
+    return { id, body, headers: signedHeaders(id, body, key, now) };
   }
 }
 

@@ -11,6 +11,7 @@ import { OutboxService } from '../outbox/outbox.service.js';
 import { SessionNotFound } from './sessions.errors.js';
 import { type Ended, SessionsRepository } from './sessions.repository.js';
 import type { Session } from './sessions.table.js';
+import { SystemClock } from '../platform/time/clock.service.js';
 
 /** Kind of the outbox entries that end a session at Clerk; their payload is a `ClerkSessionEnd`. */
 export const CLERK_SESSION_REVOKE = 'clerk.session.revoke';
@@ -40,6 +41,7 @@ export class SessionsService implements OnModuleInit {
     private readonly jobs: JobsService,
     private readonly outbox: OutboxService,
     private readonly config: Config,
+    private readonly clock: SystemClock,
     @Inject(DATABASE) private readonly db: Database,
   ) {}
 
@@ -148,6 +150,6 @@ export class SessionsService implements OnModuleInit {
   }
 
   private idleEnd(): Date {
-    return new Date(Date.now() + this.config.sessionIdleSeconds * 1000);
+    return new Date(this.clock.now().getTime() + this.config.sessionIdleSeconds * 1000);
   }
 }

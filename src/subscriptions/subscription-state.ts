@@ -1,11 +1,12 @@
 import { laterBy } from '../platform/time/moments.js';
 import { type Tier, TIERS } from '../plans/plans.js';
 import type { Subscription, SubscriptionStatus } from './subscriptions.table.js';
+import { HOUR_MS, MINUTE_MS } from '../platform/time/durations.js';
 
 /** How long after a date the word of the provider may take; events are late, and clocks differ. */
-export const SLACK_MS = 3_600_000;
+export const SLACK_MS = HOUR_MS;
 /** How long a provider's word holds that a row is right although its period is over. */
-const CONFIRMED_MS = 24 * 3_600_000;
+const CONFIRMED_MS = 24 * HOUR_MS;
 
 export const REASONS = [
   'none',
@@ -145,7 +146,7 @@ export function nextCheckAt(row: StateRow): Date | null {
 }
 
 /** The event that tells mostly comes within seconds. */
-const CHECK_AFTER_MS = 5 * 60_000;
+const CHECK_AFTER_MS = 5 * MINUTE_MS;
 
 function knownEnd({ endsAt, cancelAtPeriodEnd, status, trialEnd, currentPeriodEnd }: StateRow): Date | null {
   if (endsAt !== null || !cancelAtPeriodEnd) return endsAt;

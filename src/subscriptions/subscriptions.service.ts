@@ -18,8 +18,7 @@ import { NotAGrant, OwnerNotFound, PlanRequired, SubscriptionNotFound } from './
 import { type SubscriptionFilters, SubscriptionsRepository } from './subscriptions.repository.js';
 import type { Subscription } from './subscriptions.table.js';
 import { SubscriptionOwners } from './customers/subscription-owners.service.js';
-
-const DAY_MS = 86_400_000;
+import { DAY_MS } from '../platform/time/durations.js';
 
 /** What an owner may use, and why. */
 export interface EffectiveSubscription {

@@ -13,6 +13,7 @@ import { SubscriptionOwners } from '../subscriptions/customers/subscription-owne
 import { SyncedUsersRepository } from './synced-users.repository.js';
 import { UserMerges } from './user-merges.service.js';
 import type { User, users } from './users.table.js';
+import { Clock } from '../platform/time/clock.service.js';
 
 /** A user as the provider that owns them tells it. */
 export interface UserSnapshot {
@@ -71,6 +72,7 @@ export class SyncedUsersService {
     private readonly memberships: MembershipsService,
     private readonly subscriptions: SubscriptionOwners,
     private readonly audit: AuditService,
+    private readonly clock: Clock,
     private readonly purgedIds: PurgedIds,
   ) {}
 
@@ -113,7 +115,7 @@ export class SyncedUsersService {
     await lockNames('email', [known?.clerkEmail], db);
     // In the order in which resets and changes of password take their locks, the user last.
     if (known !== undefined) await this.merges.endWaysIn(known.id, db);
-    const row = await this.lockOrInsert({ clerkUserId, ...NOBODY, deletedAt: new Date() }, db);
+    const row = await this.lockOrInsert({ clerkUserId, ...NOBODY, deletedAt: this.clock.now() }, db);
     if (row === undefined || (!row.isNew && row.user.deletedAt !== null)) return;
     const { user, isNew } = row;
     if (!isNew) {
@@ -122,7 +124,7 @@ export class SyncedUsersService {
       await this.merges.endWaysIn(user.id, db);
       await this.memberships.endAllOfDeletedUser(user.id, actor, db);
       await this.subscriptions.cancelFor({ id: user.id, clerkId: clerkUserId }, { cancel: true }, db);
-      await this.repository.update(user.id, { ...NOBODY, deletedAt: new Date() }, db);
+      await this.repository.update(user.id, { ...NOBODY, deletedAt: this.clock.now() }, db);
       if (user.clerkEmail !== null) await this.settle(user.clerkEmail, db);
     }
     await this.audit.record({ actor, action: 'user.deleted', target: { type: 'user', id: user.id }, before: profileOf(user) }, db);
@@ -203,7 +205,7 @@ export class SyncedUsersService {
       return;
     }
     if (winner === undefined) return;
-    const emailVerifiedAt = winner.clerkEmailVerified ? new Date() : null;
+    const emailVerifiedAt = winner.clerkEmailVerified ? this.clock.now() : null;
     await this.repository.update(winner.id, { email, emailVerified: winner.clerkEmailVerified, emailVerifiedAt }, db);
   }
 

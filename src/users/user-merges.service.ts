@@ -10,6 +10,7 @@ import { SyncedUsersRepository } from './synced-users.repository.js';
 import { Takeovers } from './takeovers.service.js';
 import type { UserMerge } from './user-merges.table.js';
 import type { User } from './users.table.js';
+import { Clock } from '../platform/time/clock.service.js';
 
 /** That a Clerk user has, or had, proved an address. */
 export interface Proof {
@@ -34,6 +35,7 @@ export class UserMerges {
     private readonly sessions: SessionsService,
     private readonly memberships: MembershipsService,
     private readonly takeovers: Takeovers,
+    private readonly clock: Clock,
     private readonly audit: AuditService,
   ) {}
 
@@ -77,7 +79,7 @@ export class UserMerges {
     await this.accounts.cancelVerifications(local.id, db);
     const sessionIds = await this.sessions.move({ ofUser: local.id }, user.id, db);
     const accountIds = await this.accounts.move({ ofUser: local.id }, user.id, db);
-    await this.repository.update(local.id, { deletedAt: new Date(), email: null, emailVerified: false, emailVerifiedAt: null }, db);
+    await this.repository.update(local.id, { deletedAt: this.clock.now(), email: null, emailVerified: false, emailVerifiedAt: null }, db);
     const membershipIds = await this.memberships.move({ ofUser: local.id }, user.id, db);
     await this.repository.insertMerge(
       { id: local.id, intoUserId: user.id, email, ...keyColumns(key), accountIds, sessionIds, membershipIds },

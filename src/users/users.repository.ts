@@ -110,7 +110,7 @@ export class UsersRepository {
     const [user] = await db
       .update(users)
       // Drizzle refuses to set nothing, which is what an empty change asks for.
-      .set({ updatedAt: new Date(), ...changes })
+      .set({ updatedAt: sql`now()`, ...changes })
       .where(and(eq(users.id, id), isNull(users.deletedAt)))
       .returning();
     return user;
@@ -146,8 +146,8 @@ export class UsersRepository {
     return rows.map((row) => ({ organizationId: row.organization_id, userId: row.user_id }));
   }
 
-  async markDeleted(id: string, db: Queryable): Promise<User | undefined> {
-    return this.update(id, { deletedAt: new Date(), email: null, emailVerified: false, emailVerifiedAt: null }, db);
+  async markDeleted(id: string, deletedAt: Date, db: Queryable): Promise<User | undefined> {
+    return this.update(id, { deletedAt, email: null, emailVerified: false, emailVerifiedAt: null }, db);
   }
 
   /** Takes some tombstones to remove for good. */

@@ -19,6 +19,8 @@ import { Takeovers } from './takeovers.service.js';
 import { CannotSuspendSelf, EmailTaken, UserNotFound } from './users.errors.js';
 import { type UserFilters, UsersRepository } from './users.repository.js';
 import type { User } from './users.table.js';
+import { Clock } from '../platform/time/clock.service.js';
+import { daysBefore } from '../platform/time/durations.js';
 
 export interface ProfileChanges {
   name?: string;
@@ -40,6 +42,7 @@ export class UsersService implements OnModuleInit {
     private readonly cursors: Cursors,
     private readonly jobs: JobsService,
     private readonly config: Config,
+    private readonly clock: Clock,
     @Inject(DATABASE) private readonly db: Database,
   ) {}
 
@@ -105,7 +108,7 @@ export class UsersService implements OnModuleInit {
     await this.lock(userId, db);
     await this.takeUnprovedEmail(email, userId, actor, db);
     try {
-      return found(await this.repository.update(userId, { email, emailVerified: true, emailVerifiedAt: new Date() }, db));
+      return found(await this.repository.update(userId, { email, emailVerified: true, emailVerifiedAt: this.clock.now() }, db));
     } catch (error) {
       if (isUniqueViolation(error, 'users_email_key')) throw new EmailTaken();
       throw error;
@@ -117,7 +120,7 @@ export class UsersService implements OnModuleInit {
     const user = await this.repository.lock(userId, db);
     if (user?.email !== email) return 'another email';
     if (user.emailVerified) return 'proved before';
-    await this.repository.update(userId, { emailVerified: true, emailVerifiedAt: new Date() }, db);
+    await this.repository.update(userId, { emailVerified: true, emailVerifiedAt: this.clock.now() }, db);
     return 'proved';
   }
 
@@ -135,7 +138,7 @@ export class UsersService implements OnModuleInit {
   /** @throws {EmailTaken} */
   async createVerified(person: { email: string; name: string }, db: Queryable): Promise<User> {
     try {
-      return await this.repository.insert({ id: newId(), ...person, emailVerified: true, emailVerifiedAt: new Date() }, db);
+      return await this.repository.insert({ id: newId(), ...person, emailVerified: true, emailVerifiedAt: this.clock.now() }, db);
     } catch (error) {
       if (isUniqueViolation(error, 'users_email_key')) throw new EmailTaken();
       throw error;
@@ -171,7 +174,7 @@ export class UsersService implements OnModuleInit {
       if (before.clerkUserId !== null) throw new ManagedByClerk();
       await this.subscriptions.cancelFor({ id: userId, clerkId: null }, { cancel: cancelSubscription }, tx);
       await this.memberships.endAllOfUser(userId, actor, tx);
-      await this.repository.markDeleted(userId, tx);
+      await this.repository.markDeleted(userId, this.clock.now(), tx);
       await this.record('user.deleted', userId, actor, {}, tx);
     });
   }
@@ -191,7 +194,7 @@ export class UsersService implements OnModuleInit {
     await this.subscriptions.cancelFor({ id: userId, clerkId: null }, { cancel: true }, db);
     await this.takeovers.endAllMadeBy(userId, actor, db);
     const organizationIds = await this.memberships.endAllOfDeletedUser(userId, actor, db);
-    await this.repository.markDeleted(userId, db);
+    await this.repository.markDeleted(userId, this.clock.now(), db);
     await this.record('user.sign_up_rejected', userId, actor, {}, db);
     return { organizationIds };
   }
@@ -222,7 +225,7 @@ export class UsersService implements OnModuleInit {
     return this.db.transaction(async (tx) => {
       const before = await this.lock(userId, tx);
       if ((before.suspendedAt !== null) === suspended) return before;
-      const after = found(await this.repository.update(userId, { suspendedAt: suspended ? new Date() : null }, tx));
+      const after = found(await this.repository.update(userId, { suspendedAt: suspended ? this.clock.now() : null }, tx));
       const change = { before: { suspendedAt: before.suspendedAt }, after: { suspendedAt: after.suspendedAt } };
       await this.record(suspended ? 'user.suspended' : 'user.unsuspended', userId, actor, change, tx);
       if (suspended) await this.memberships.endInvitationsOf(userId, actor, tx);
@@ -246,7 +249,7 @@ export class UsersService implements OnModuleInit {
 
   /** Removes tombstones for good; what must never return, and what others did with them, stays. */
   private async purge(signal: AbortSignal): Promise<number> {
-    const before = new Date(Date.now() - this.config.purgeAfterDays * 86_400_000);
+    const before = daysBefore(this.clock.now(), this.config.purgeAfterDays);
     const purgeSome = (limit: number) =>
       this.db.transaction(async (tx) => {
         const dead = await this.repository.lockDead(before, limit, tx);

@@ -11,6 +11,7 @@ import { retryTransaction } from '../platform/database/retry-transaction.js';
 import { parsePayload } from './payloads.js';
 import { type InboxEvent, MalformedPayload, type WebhookProvider } from './webhook-provider.port.js';
 import { type Backlog, type ClaimedEvent, WebhooksRepository } from './webhooks.repository.js';
+import { SystemClock } from '../platform/time/clock.service.js';
 
 export const BODY_CONTEXT = 'webhook_events.body';
 
@@ -52,6 +53,7 @@ export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShu
   constructor(
     private readonly repository: WebhooksRepository,
     private readonly keyring: Keyring,
+    private readonly clock: SystemClock,
     config: Config,
     metrics: Metrics,
     @Inject(DATABASE) private readonly db: Database,
@@ -178,7 +180,7 @@ export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShu
       const outcome = await this.process(event);
       if (outcome === undefined) return;
       this.attempts.inc({ ...labels, outcome });
-      this.seconds.observe({ provider: event.provider }, (Date.now() - event.receivedAt.getTime()) / 1000);
+      this.seconds.observe({ provider: event.provider }, (this.clock.now().getTime() - event.receivedAt.getTime()) / 1000);
       if (outcome === 'quarantined') this.logger.warn(logFields(event), 'A webhook event cannot be read and was put aside');
     } catch (error) {
       const isLast = event.attempts >= MAX_ATTEMPTS;

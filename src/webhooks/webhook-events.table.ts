@@ -32,7 +32,7 @@ export const webhookEvents = pgTable(
     updatedAt: time('updated_at')
       .notNull()
       .defaultNow()
-      .$onUpdateFn(() => new Date()),
+      .$onUpdateFn(() => sql`now()`),
   },
   (table) => [
     unique('webhook_events_provider_message_id_key').on(table.provider, table.messageId),

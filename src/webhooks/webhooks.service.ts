@@ -18,6 +18,8 @@ import { type Envelope, MalformedPayload, type WebhookProvider } from './webhook
 import type { WebhookEvent } from './webhook-events.table.js';
 import { InvalidSignature, WebhookBodyDeleted, WebhookEventNotFound } from './webhooks.errors.js';
 import { type WebhookEventSummary, type WebhookFilters, WebhooksRepository } from './webhooks.repository.js';
+import { SystemClock } from '../platform/time/clock.service.js';
+import { daysBefore } from '../platform/time/durations.js';
 
 const ALARM_SECONDS = 60;
 const REPLAY_BATCH = 500;
@@ -44,6 +46,7 @@ export class WebhooksService implements OnModuleInit {
     private readonly cursors: Cursors,
     private readonly jobs: JobsService,
     private readonly config: Config,
+    private readonly clock: SystemClock,
     metrics: Metrics,
     @Inject(DATABASE) private readonly db: Database,
   ) {
@@ -67,7 +70,7 @@ export class WebhooksService implements OnModuleInit {
       description: 'Forgets the bodies of webhook events that are done with and older than the retention time',
       everySeconds: 3600,
       run: (signal) => {
-        const before = new Date(Date.now() - this.config.webhookBodyDays * 86_400_000);
+        const before = daysBefore(this.clock.now(), this.config.webhookBodyDays);
         return sweepInBatches(signal, (limit) => this.repository.deleteBodies(before, limit));
       },
     });
@@ -87,7 +90,7 @@ export class WebhooksService implements OnModuleInit {
   async receive(providerName: string, headers: IncomingHttpHeaders, body: Buffer): Promise<'stored' | 'duplicate'> {
     const provider = this.inbox.find(providerName);
     if (provider === undefined || provider.keys.length === 0) throw new RouteNotFound();
-    const messageId = verifiedMessageId(headers, body, provider.keys);
+    const messageId = verifiedMessageId(headers, body, provider.keys, this.clock.now());
     if (messageId === undefined || messageId.length > MAX_ID_LENGTH) {
       this.received.inc({ provider: provider.name, type: '', outcome: 'refused' });
       throw new InvalidSignature();
@@ -142,7 +145,7 @@ export class WebhooksService implements OnModuleInit {
   /** As `replay` for all that match and are not on their way; answers how many. In batches: none holds its locks for long. */
   async replayAll(filters: WebhookFilters, actor: Actor): Promise<number> {
     // What is processed while this runs must not be replayed again and again.
-    const until = new Date();
+    const until = this.clock.now();
     let after: { receivedAt: Date; id: string } | undefined;
     await this.audit.record(
       { actor, action: 'webhook_event.replayed', target: { type: 'webhook_event', id: 'many' }, after: filters },

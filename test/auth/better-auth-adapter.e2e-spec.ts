@@ -9,6 +9,7 @@ import { ProviderTokens } from '../../src/accounts/provider-tokens.service.js';
 import { createAdapter } from '../../src/auth/adapter/adapter.js';
 import type { AdapterServices } from '../../src/auth/adapter/sign-in-rules.js';
 import { signInContext } from '../../src/auth/better-auth/sign-in-context.js';
+import { Clock } from '../../src/platform/time/clock.service.js';
 import { newId } from '../../src/platform/crypto/ids.js';
 import { loadConfig } from '../../src/platform/config/config.js';
 import { createDatabase, type Database } from '../../src/platform/database/database.js';
@@ -48,6 +49,7 @@ describe('the Better Auth adapter', () => {
       accounts: { cancelVerifications: async (userId, tx) => new Set(await cancelled.deleteVerificationsOfUsers([userId], tx)) },
       securityMails: { sendPasswordChanged: async () => undefined, sendMethodLinked: async () => undefined },
       verifications: { request: async () => undefined },
+      clock: new Clock(),
     };
   };
   const makeUser = async () => {

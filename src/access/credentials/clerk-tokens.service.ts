@@ -5,6 +5,7 @@ import { Config } from '../../platform/config/config.js';
 import type { ClerkConfig } from '../../platform/config/derived-settings.js';
 import { isTrustedOrigin } from '../../platform/config/trusted-origins.js';
 import { InvalidCredentials } from '../access.errors.js';
+import { SystemClock } from '../../platform/time/clock.service.js';
 
 const CLOCK_TOLERANCE_SECONDS = 5;
 
@@ -25,7 +26,10 @@ export class ClerkTokens {
   private readonly clerk?: ClerkConfig;
   private readonly key?: JWTVerifyGetKey;
 
-  constructor(config: Config) {
+  constructor(
+    config: Config,
+    private readonly clock: SystemClock,
+  ) {
     this.clerk = config.clerk;
     if (this.clerk === undefined) return;
     const { jwtKey, jwksUrl } = this.clerk;
@@ -51,7 +55,8 @@ export class ClerkTokens {
       clockTolerance: CLOCK_TOLERANCE_SECONDS,
     }).catch(refuse);
     // jose checks `iat` only together with a maximum age.
-    if (typeof payload.iat !== 'number' || payload.iat > Date.now() / 1000 + CLOCK_TOLERANCE_SECONDS) throw new InvalidCredentials();
+    if (typeof payload.iat !== 'number' || payload.iat > this.clock.now().getTime() / 1000 + CLOCK_TOLERANCE_SECONDS)
+      throw new InvalidCredentials();
     return this.identityOf(payload);
   }
 

@@ -1,9 +1,10 @@
 import { Injectable } from '@nestjs/common';
 import { Clock } from '../../platform/time/clock.service.js';
+import { HOUR_MS } from '../../platform/time/durations.js';
 
 export const MAX_FAILURES = 20;
 export const WINDOW_SECONDS = 60;
-const TRUST_MS = 24 * 3600_000;
+const TRUST_MS = 24 * HOUR_MS;
 const MAX_CLIENTS = 10_000;
 /** A refused address may still deliver once in this time. */
 const PROBE_MS = 5000;

@@ -1,5 +1,6 @@
 import { Clock } from '../../platform/time/clock.service.js';
 import { FailedDeliveries, MAX_FAILURES, WINDOW_SECONDS } from './failed-deliveries.service.js';
+import { HOUR_MS } from '../../platform/time/durations.js';
 
 class SettableClock extends Clock {
   ms = Date.parse('2026-01-01T00:00:00Z');
@@ -55,7 +56,7 @@ describe('an address whose deliveries fail', () => {
     deliveries.recordSuccess('client');
     for (let failure = 0; failure < 1000; failure += 1) deliveries.recordFailure('client');
     expect(deliveries.secondsToWait('client')).toBe(0);
-    clock.ms += 24 * 3600_000;
+    clock.ms += 24 * HOUR_MS;
     for (let failure = 0; failure < MAX_FAILURES; failure += 1) deliveries.recordFailure('client');
     expect(deliveries.secondsToWait('client')).toBe(WINDOW_SECONDS);
   });

@@ -12,6 +12,7 @@ import type { EmailVerifications } from '../emails/email-verifications.service.j
 import { actorOf, recordWrite, type Written } from './audit-entries.js';
 import { translateFailures } from './database-failures.js';
 import type { Operations, Row } from './stored-rows.js';
+import type { Clock } from '../../platform/time/clock.service.js';
 
 export interface AdapterServices {
   providerTokens: ProviderTokens;
@@ -20,6 +21,7 @@ export interface AdapterServices {
   accounts: Pick<AccountsService, 'cancelVerifications'>;
   securityMails: Pick<SecurityMails, 'sendPasswordChanged' | 'sendMethodLinked'>;
   verifications: Pick<EmailVerifications, 'request'>;
+  clock: Clock;
 }
 
 /** Applies the rules around the writes of one transaction. */
@@ -164,7 +166,7 @@ export class SignInRules {
     if (method === undefined) return;
     // An UPDATE waits for a request that is changing or deleting the row, and then checks again.
     const where = [{ field: 'userId', value: String(userId) }, method];
-    if ((await this.rows.update({ model: 'account', where, update: { updatedAt: new Date() } })) !== null) return;
+    if ((await this.rows.update({ model: 'account', where, update: { updatedAt: this.services.clock.now() } })) !== null) return;
     throw new APIError('UNAUTHORIZED', { code: 'INVALID_EMAIL_OR_PASSWORD', message: 'Invalid email or password' });
   }
 
@@ -184,7 +186,7 @@ export class SignInRules {
       { field: 'id', value: userId },
       { field: 'emailVerified', value: false },
     ];
-    const update = { emailVerified: true, emailVerifiedAt: new Date() };
+    const update = { emailVerified: true, emailVerifiedAt: this.services.clock.now() };
     if ((await this.rows.update({ model: 'user', where: isUnproved, update })) === null) return;
     const where: Where[] = [
       { field: 'userId', value: userId },

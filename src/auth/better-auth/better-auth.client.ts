@@ -7,6 +7,7 @@ import { ProviderTokens } from '../../accounts/provider-tokens.service.js';
 import { SecurityMails } from '../../accounts/security-mails.service.js';
 import { AuditService } from '../../audit/audit.service.js';
 import { Config } from '../../platform/config/config.js';
+import { Clock } from '../../platform/time/clock.service.js';
 import { createDatabase, type Database } from '../../platform/database/database.js';
 import { Takeovers } from '../../users/takeovers.service.js';
 import { COLLIDED } from '../adapter/database-failures.js';
@@ -49,12 +50,13 @@ export class BetterAuthClient implements OnApplicationShutdown {
     accounts: AccountsService,
     takeovers: Takeovers,
     providerTokens: ProviderTokens,
+    clock: Clock,
   ) {
     this.db = createDatabase({ databaseUrl: config.databaseUrl, databasePoolSize: POOL_SIZE });
     this.betterAuth = createBetterAuth({
       config,
       db: this.db,
-      services: { providerTokens, audit, takeovers, accounts, securityMails, verifications },
+      services: { providerTokens, audit, takeovers, accounts, securityMails, verifications, clock },
       passwords,
       mails,
       onError: (message, error) => this.logError(message, error),

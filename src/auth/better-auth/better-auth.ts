@@ -48,7 +48,7 @@ export function createBetterAuth({ config, db, services, passwords, mails, onErr
     session: { ...MODELS.session, expiresIn: config.sessionIdleSeconds },
     emailAndPassword: passwordOptions(passwords, mails),
     socialProviders: { ...(google && { google }), ...(github && { github }) },
-    databaseHooks: databaseHooks(config),
+    databaseHooks: databaseHooks(config, services.clock),
     hooks: { after: afterSignOut },
     plugins: [bearer({ requireSignature: true }), providerProfiles],
   });

@@ -2,6 +2,7 @@ import type { BetterAuthOptions } from 'better-auth';
 import { APIError, createAuthMiddleware } from 'better-auth/api';
 import type { Config } from '../../platform/config/config.js';
 import { isEmail } from '../../platform/text/emails.js';
+import type { Clock } from '../../platform/time/clock.service.js';
 import { isLinking, signInContext } from './sign-in-context.js';
 
 type DatabaseHooks = NonNullable<BetterAuthOptions['databaseHooks']>;
@@ -9,9 +10,9 @@ type UserHooks = NonNullable<DatabaseHooks['user']>;
 type AccountHook = NonNullable<NonNullable<NonNullable<DatabaseHooks['account']>['create']>['before']>;
 type SessionHook = NonNullable<NonNullable<NonNullable<DatabaseHooks['session']>['create']>['before']>;
 
-export function databaseHooks(config: Config): DatabaseHooks {
+export function databaseHooks(config: Config, clock: Clock): DatabaseHooks {
   return {
-    user: userHooks,
+    user: userHooks(clock),
     account: { create: { before: emptyUnprovedUser } },
     session: { create: { before: limitSession(config) } },
   };
@@ -23,18 +24,19 @@ export const afterSignOut = createAuthMiddleware(async ({ path }) => {
   if (path === '/sign-out' && failure !== undefined) throw failure;
 });
 
-const userHooks: UserHooks = {
-  create: {
-    before: async (user) => {
-      if (!isEmail(user.email)) throw new APIError('FORBIDDEN', { code: 'email_not_supported', message: 'This address is not supported' });
-      return { data: withProofTime(user) };
+function userHooks(clock: Clock): UserHooks {
+  const withProofTime = <T extends { emailVerified?: boolean }>(user: T): T =>
+    user.emailVerified === true ? { ...user, emailVerifiedAt: clock.now() } : user;
+  return {
+    create: {
+      before: async (user) => {
+        if (!isEmail(user.email))
+          throw new APIError('FORBIDDEN', { code: 'email_not_supported', message: 'This address is not supported' });
+        return { data: withProofTime(user) };
+      },
     },
-  },
-  update: { before: async (user) => ({ data: withProofTime(user) }) },
-};
-
-function withProofTime<T extends { emailVerified?: boolean }>(user: T): T {
-  return user.emailVerified === true ? { ...user, emailVerifiedAt: new Date() } : user;
+    update: { before: async (user) => ({ data: withProofTime(user) }) },
+  };
 }
 
 /** Before a provider's account joins a user who never proved the address, that user loses all other ways to sign in. */

@@ -1,5 +1,6 @@
 import { Argument, type Command } from 'commander';
 import { EXAMPLE_PROVIDERS, type ExampleTarget, ExampleWebhooksService } from '../../providers/example-webhooks.service.js';
+import { Clock } from '../../platform/time/clock.service.js';
 import { configWithoutDatabase } from '../environment.js';
 import { examples, print } from '../output.js';
 
@@ -27,6 +28,6 @@ export function addWebhooksCommands(program: Command): void {
       ),
     )
     .action(async (provider: string, type: string, target: ExampleTarget) => {
-      print(await new ExampleWebhooksService(configWithoutDatabase()).send(provider, type, target));
+      print(await new ExampleWebhooksService(configWithoutDatabase(), new Clock()).send(provider, type, target));
     });
 }

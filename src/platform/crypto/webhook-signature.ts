@@ -12,7 +12,7 @@ function digestOf(id: string, timestamp: string, body: Buffer, key: SigningKey):
 }
 
 /** The headers of a message that goes out now. */
-export function signedHeaders(id: string, body: Buffer, key: SigningKey, now = new Date()): Record<string, string> {
+export function signedHeaders(id: string, body: Buffer, key: SigningKey, now: Date): Record<string, string> {
   const timestamp = String(Math.floor(now.getTime() / 1000));
   const signature = `v1,${digestOf(id, timestamp, body, key).toString('base64')}`;
   return { 'webhook-id': id, 'webhook-timestamp': timestamp, 'webhook-signature': signature };
@@ -25,7 +25,7 @@ export function signedHeaders(id: string, body: Buffer, key: SigningKey, now = n
  * @param keys those of a rotation, too; any of several signatures by any of them will do
  * @returns the message's id; undefined for what is forged, changed, or more than five minutes from `now`
  */
-export function verifiedMessageId(headers: IncomingHttpHeaders, body: Buffer, keys: SigningKey[], now = new Date()): string | undefined {
+export function verifiedMessageId(headers: IncomingHttpHeaders, body: Buffer, keys: SigningKey[], now: Date): string | undefined {
   const [id, timestamp, signature] = ['id', 'timestamp', 'signature'].map((name) => header(headers, name));
   if (id === undefined || id === '' || signature === undefined || timestamp === undefined || !/^\d{1,12}$/.test(timestamp))
     return undefined;

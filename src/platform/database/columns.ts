@@ -12,7 +12,7 @@ export const timestamps = () => ({
   updatedAt: time('updated_at')
     .notNull()
     .defaultNow()
-    .$onUpdateFn(() => new Date()),
+    .$onUpdateFn(() => sql`now()`),
 });
 
 /** A provider's moment, to the microsecond, as text: a JS Date would drop what tells two events apart. */

@@ -2,7 +2,8 @@ import { plainToInstance } from 'class-transformer';
 import { validateSync } from 'class-validator';
 import fc from 'fast-check';
 import { IsEndTime, IsTime, readTime } from './is-time.js';
-import { DAY_MS, LocalCalendar } from './time-zones.js';
+import { LocalCalendar } from './time-zones.js';
+import { DAY_MS, MINUTE_MS } from './durations.js';
 
 const iso = (text: string, timeZone?: string) => readTime(text, timeZone)?.toISOString();
 
@@ -59,7 +60,7 @@ describe('a day alone', () => {
       fc.property(fc.constantFrom(...zones), fc.integer({ min: 1, max: 25_000 }), (zone, day) => {
         const calendar = calendarOf(zone);
         const start = calendar.startOf(day);
-        const before = Array.from({ length: 12 }, (_, index) => start - 1 - index * 15 * 60_000);
+        const before = Array.from({ length: 12 }, (_, index) => start - 1 - index * 15 * MINUTE_MS);
         expect(calendar.dayOf(start)).toBeGreaterThanOrEqual(day);
         for (const moment of before) expect(calendar.dayOf(moment)).toBeLessThan(day);
         expect(Math.abs(start - day * DAY_MS)).toBeLessThan(DAY_MS);

@@ -2,7 +2,8 @@ import { applyDecorators } from '@nestjs/common';
 import { Transform } from 'class-transformer';
 import { IsDate, isTimeZone } from 'class-validator';
 import { FIRST_MOMENT, isDay, LAST_MOMENT } from './moments.js';
-import { DAY_MS, LocalCalendar } from './time-zones.js';
+import { DAY_MS } from './durations.js';
+import { LocalCalendar } from './time-zones.js';
 
 /** RFC 3339 with a zone (seconds may be left out), or a day alone. */
 const TIME = /^\d{4}-\d{2}-\d{2}(T([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2}))?$/i;

@@ -1,5 +1,4 @@
-const HOUR_MS = 3_600_000;
-export const DAY_MS = 24 * HOUR_MS;
+import { DAY_MS, HOUR_MS, MINUTE_MS } from './durations.js';
 
 /** `GMT+05:30` at the end of a date; `GMT` alone is UTC. */
 const OFFSET = /GMT(?:(?<sign>[+-])(?<hours>\d+):(?<minutes>\d+)(?::(?<seconds>\d+))?)?$/;
@@ -35,6 +34,6 @@ export class LocalCalendar {
   /** How far clocks are ahead of UTC, in milliseconds. Before standard time the offset has seconds. */
   private offsetAt(moment: number): number {
     const { sign = '+', hours = 0, minutes = 0, seconds = 0 } = OFFSET.exec(this.format.format(moment))?.groups ?? {};
-    return (sign === '+' ? 1 : -1) * (Number(hours) * HOUR_MS + Number(minutes) * 60_000 + Number(seconds) * 1000);
+    return (sign === '+' ? 1 : -1) * (Number(hours) * HOUR_MS + Number(minutes) * MINUTE_MS + Number(seconds) * 1000);
   }
 }

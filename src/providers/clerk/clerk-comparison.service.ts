@@ -17,6 +17,7 @@ import { parseObject } from '../fields.schema.js';
 import { ClerkApi, type ClerkObject } from './clerk-api.client.js';
 import { membershipObject, organizationObject, roleOf, userObject } from './clerk.schema.js';
 import { type ClerkChange, ClerkSync, toOrganizationSnapshot, toUserSnapshot } from './clerk-sync.service.js';
+import { Clock } from '../../platform/time/clock.service.js';
 
 type ClerkRow = User | Organization | Membership;
 type ClerkData = { id: string; updated_at: Date | null };
@@ -89,6 +90,7 @@ export class ClerkComparison {
     private readonly syncedUsers: SyncedUsersService,
     private readonly syncedOrganizations: SyncedOrganizationsService,
     private readonly syncedMemberships: SyncedMembershipsService,
+    private readonly clock: Clock,
     private readonly purgedIds: PurgedIds,
   ) {}
 
@@ -171,7 +173,7 @@ export class ClerkComparison {
     if (isKnown && details.length === 0) return [];
     if (isKnown && data.updated_at !== null && data.updated_at < new Date(row.eventModifiedAt))
       return [{ ...finding, kind, details: [...details, "Clerk's answer is older than an event of it"] }];
-    const change = { data: object, at: (data.updated_at ?? new Date()).toISOString(), ...BY_RECONCILIATION };
+    const change = { data: object, at: (data.updated_at ?? this.clock.now()).toISOString(), ...BY_RECONCILIATION };
     return [{ ...finding, kind, details, repair: (tx) => this.write(resource, change, row, tx) }];
   }
 

@@ -1,4 +1,5 @@
 import type { ExampleNames } from '../examples.js';
+import { DAY_MS } from '../../platform/time/durations.js';
 
 /** Events as Clerk sends them, for whoever wants to see what they do here. */
 export const CLERK_EXAMPLES: Record<string, (names: ExampleNames, now: number) => object> = {
@@ -100,7 +101,7 @@ function invitationOf({ organization, email }: ExampleNames, now: number, status
     status,
     public_metadata: {},
     url: null,
-    expires_at: now + 30 * 86_400_000,
+    expires_at: now + 30 * DAY_MS,
     created_at: now,
     updated_at: now,
   };
@@ -115,8 +116,8 @@ function sessionOf({ user }: ExampleNames, now: number, status: string): object 
     actor: null,
     status,
     last_active_at: now,
-    expire_at: now + 7 * 86_400_000,
-    abandon_at: now + 30 * 86_400_000,
+    expire_at: now + 7 * DAY_MS,
+    abandon_at: now + 30 * DAY_MS,
     created_at: now,
     updated_at: now,
   };

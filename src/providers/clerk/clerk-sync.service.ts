@@ -20,6 +20,7 @@ import {
   sessionObject,
   userObject,
 } from './clerk.schema.js';
+import { DAY_MS } from '../../platform/time/durations.js';
 
 /** Something that Clerk said of one of its objects. */
 export interface ClerkChange {
@@ -36,7 +37,7 @@ export interface ClerkChange {
 
 const NEVER = '-infinity';
 /** What Clerk gives an invitation that does not say: https://clerk.com/docs/reference/backend-api/tag/Organization-Invitations */
-const INVITATION_MS = 30 * 86_400_000;
+const INVITATION_MS = 30 * DAY_MS;
 
 const SESSION_ENDS = new Set(['ended', 'removed', 'revoked', 'expired', 'abandoned', 'replaced']);
 

@@ -15,8 +15,7 @@ import { BillingHttpClient, ProviderRequestRejected, type Send } from '../billin
 import { MalformedPayload } from '../../webhooks/webhook-provider.port.js';
 import { createDodoSdk, parseDodoErrorBody } from './dodo-sdk.js';
 import { parseDodoSubscription } from './dodo.schema.js';
-
-const DAY_MS = 86_400_000;
+import { DAY_MS } from '../../platform/time/durations.js';
 
 /** Dodo's API: https://docs.dodopayments.com/api-reference */
 @Injectable()

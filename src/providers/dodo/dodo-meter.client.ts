@@ -5,10 +5,11 @@ import { Config } from '../../platform/config/config.js';
 import { type Meter, type MeterReading, Meters, ReadingsRefused } from '../../usage/exports/meter.port.js';
 import { BillingHttpClient, ProviderRequestRejected } from '../billing-http.client.js';
 import { createDodoSdk, parseDodoErrorBody } from './dodo-sdk.js';
+import { MINUTE_MS } from '../../platform/time/durations.js';
 
 const TIMEOUT_MS = 20_000;
 /** Dodo takes nothing that is older than an hour; the rest is for clocks that differ, and for the way. */
-const OLDEST_MS = 55 * 60_000;
+const OLDEST_MS = 55 * MINUTE_MS;
 
 /** Dodo's meters: https://docs.dodopayments.com/features/usage-based-billing/event-ingestion */
 @Injectable()

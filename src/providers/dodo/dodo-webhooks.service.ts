@@ -15,6 +15,7 @@ import {
   parseDodoRefund,
   parseDodoSubscription,
 } from './dodo.schema.js';
+import { DAY_MS } from '../../platform/time/durations.js';
 
 const named = (noun: string, ...verbs: string[]) => verbs.map((verb) => `${noun}.${verb}`);
 
@@ -40,8 +41,6 @@ const WITHOUT_EFFECT = [
   ...named('abandoned_checkout', 'detected', 'recovered'),
   ...named('dunning', 'started', 'recovered'),
 ];
-
-const DAY_MS = 86_400_000;
 
 /**
  * Dodo's events: https://docs.dodopayments.com/developer-resources/webhooks

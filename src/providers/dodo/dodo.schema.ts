@@ -9,11 +9,11 @@ import {
 import type { PaymentStatus } from '../../subscriptions/payments/payments.table.js';
 import type { SubscriptionStatus } from '../../subscriptions/subscriptions.table.js';
 import { count, currency, id, metadata, moment, orNull, preciseMoment, parseObject, text, type, integer } from '../fields.schema.js';
+import { DAY_MS } from '../../platform/time/durations.js';
 
 /* Dodo's objects, the same in webhooks and in the API (https://docs.dodopayments.com/api-reference), as far as we use them. */
 
 const NEVER = '-infinity';
-const DAY_MS = 86_400_000;
 
 export const dodoEnvelope = z.object({ type, timestamp: preciseMoment, data: z.unknown().optional() });
 

@@ -16,8 +16,8 @@ import { BillingHttpClient, ProviderRequestRejected, type Send } from '../billin
 import { MalformedPayload } from '../../webhooks/webhook-provider.port.js';
 import { createPolarSdk, parsePolarErrorBody } from './polar-sdk.js';
 import { polarDatedObject, parsePolarSubscription } from './polar.schema.js';
+import { DAY_MS } from '../../platform/time/durations.js';
 
-const DAY_MS = 86_400_000;
 const NEVER = '-infinity';
 
 /** Polar's API: https://polar.sh/docs/api-reference */

@@ -1,6 +1,7 @@
 import type { ExampleNames, Examples } from '../examples.js';
+import { DAY_MS } from '../../platform/time/durations.js';
 
-const MONTH_MS = 30 * 86_400_000;
+const MONTH_MS = 30 * DAY_MS;
 
 /** Events as Polar sends them, for whoever wants to see what they do here. */
 export const POLAR_EXAMPLES: Examples = {

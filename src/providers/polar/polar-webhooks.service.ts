@@ -15,6 +15,7 @@ import {
   parsePolarRefund,
   parsePolarSubscription,
 } from './polar.schema.js';
+import { DAY_MS } from '../../platform/time/durations.js';
 
 const named = (noun: string, ...verbs: string[]) => verbs.map((verb) => `${noun}.${verb}`);
 
@@ -40,8 +41,6 @@ const WITHOUT_EFFECT = [
   ...named('discount', 'created', 'updated', 'deleted'),
   'organization.updated',
 ];
-
-const DAY_MS = 86_400_000;
 
 /** Polar's events: https://polar.sh/docs/integrate/webhooks/events */
 @Injectable()

@@ -5,6 +5,7 @@ import { JobsService } from '../../jobs/jobs.service.js';
 import type { BillingProviderName } from '../../plans/plans.js';
 import { Metrics } from '../../platform/metrics/metrics.service.js';
 import { Clock } from '../../platform/time/clock.service.js';
+import { MINUTE_MS } from '../../platform/time/durations.js';
 import { keyOfRow } from '../../sync/event-version.js';
 import { Reconciler, wouldRemoveMost } from '../../sync/reconciler.service.js';
 import {
@@ -25,7 +26,6 @@ const KINDS = ['missing', 'stale', 'extra'] as const;
 /** How many live subscriptions are asked for, to see that the key opens our account. */
 const SAMPLE = 20;
 const BATCH = 100;
-const MINUTE_MS = 60_000;
 const ANOTHER_ACCOUNT = 'this looks like the key of another account. Use --force to repair anyway.';
 
 /** Compares subscriptions with the APIs of the billing providers (docs/decisions/0016). */

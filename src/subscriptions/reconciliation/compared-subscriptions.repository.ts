@@ -75,7 +75,7 @@ export class ComparedSubscriptionsRepository {
     await db
       .insert(reconciliationCursors)
       .values(cursor)
-      .onConflictDoUpdate({ target: reconciliationCursors.provider, set: { phase, position, updatedAt: new Date() } });
+      .onConflictDoUpdate({ target: reconciliationCursors.provider, set: { phase, position, updatedAt: sql`now()` } });
   }
 
   async deleteCursor(provider: BillingProviderName, db: Queryable = this.db): Promise<void> {

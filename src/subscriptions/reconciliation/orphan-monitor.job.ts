@@ -7,13 +7,15 @@ import { PlansService } from '../../plans/plans.service.js';
 import { PaymentsRepository, RETURNED_PAYMENT_STATES, type ReturnedPaymentState } from '../payments/payments.repository.js';
 import { SubscriptionOwners } from '../customers/subscription-owners.service.js';
 import { SubscriptionsRepository } from '../subscriptions.repository.js';
+import { Clock } from '../../platform/time/clock.service.js';
+import { MINUTE_MS } from '../../platform/time/durations.js';
 
 interface Counts {
   oddities: Awaited<ReturnType<SubscriptionsRepository['countAnomalies']>>;
   returned: Map<ReturnedPaymentState, number>;
 }
 
-const COUNTED_MS = 60_000;
+const COUNTED_MS = MINUTE_MS;
 
 /** Reports live subscriptions without an owner or a known product, and cancels those of deleted owners. */
 @Injectable()
@@ -27,6 +29,7 @@ export class OrphanMonitor implements OnModuleInit {
     private readonly paid: PaymentsRepository,
     private readonly owners: SubscriptionOwners,
     private readonly jobs: JobsService,
+    private readonly clock: Clock,
     plans: PlansService,
     metrics: Metrics,
   ) {
@@ -72,7 +75,8 @@ export class OrphanMonitor implements OnModuleInit {
 
   /** Cached, so that frequent scrapes do not read all live subscriptions each time. */
   private async count(): Promise<Counts> {
-    if (this.counted === undefined || Date.now() > this.counted.at + COUNTED_MS) this.counted = { at: Date.now(), counts: this.countAll() };
+    const at = this.clock.now().getTime();
+    if (this.counted === undefined || at > this.counted.at + COUNTED_MS) this.counted = { at, counts: this.countAll() };
     try {
       return await this.counted.counts;
     } catch (error) {

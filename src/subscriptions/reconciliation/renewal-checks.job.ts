@@ -13,12 +13,13 @@ import { ComparedSubscriptionsRepository } from './compared-subscriptions.reposi
 import { isOlder } from './subscription-comparison.js';
 import type { Subscription } from '../subscriptions.table.js';
 import { SyncedSubscriptionsService } from '../sync/synced-subscriptions.service.js';
+import { HOUR_MS, MINUTE_MS } from '../../platform/time/durations.js';
 
 const BATCH = 10;
 /** Longer than a batch takes. After it, the rows of a dead process are due again. */
-const CLAIM_MS = 3_600_000;
+const CLAIM_MS = HOUR_MS;
 /** The pause after a provider was unavailable. */
-const RETRY_MS = 5 * 60_000;
+const RETRY_MS = 5 * MINUTE_MS;
 
 /** The result of a check; `overtaken` if an event wrote the row first. */
 type Outcome = 'confirmed' | 'gone' | 'overtaken' | 'unreadable' | 'unanswered';

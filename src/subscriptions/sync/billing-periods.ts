@@ -2,8 +2,7 @@ import { LAST_MOMENT } from '../../platform/time/moments.js';
 import { type BillingPeriod, type BillingPeriods, periodOf } from './billing-provider.port.js';
 import type { Subscription } from '../subscriptions.table.js';
 import { SLACK_MS } from '../subscription-state.js';
-
-const DAY_MS = 86_400_000;
+import { DAY_MS } from '../../platform/time/durations.js';
 
 type Row = Pick<Subscription, 'startedAt' | 'currentPeriodStart' | 'currentPeriodEnd' | 'createdAt' | 'endsAt' | 'cancelAtPeriodEnd'>;
 

@@ -60,7 +60,7 @@ export class SyncedSubscriptionsRepository {
       .values({ id: newId(), provider, providerCustomerId, ownerClaims: claims, ...keyColumns(key) })
       .onConflictDoUpdate({
         target: [billingCustomers.provider, billingCustomers.providerCustomerId],
-        set: { ownerClaims: claims, ...keyColumns(key), updatedAt: new Date() },
+        set: { ownerClaims: claims, ...keyColumns(key), updatedAt: sql`now()` },
         setWhere: isNewer(key, billingCustomers),
       });
     return rowCount === 1;
@@ -70,7 +70,7 @@ export class SyncedSubscriptionsRepository {
   async markCustomerDeleted({ provider, providerCustomerId }: CustomerRef, db: Queryable): Promise<void> {
     await db
       .update(billingCustomers)
-      .set({ deletedAt: new Date() })
+      .set({ deletedAt: sql`now()` })
       .where(and(isOfCustomer(billingCustomers, { provider, providerCustomerId }), isNull(billingCustomers.deletedAt)));
   }
 
@@ -143,7 +143,7 @@ export class SyncedSubscriptionsRepository {
       .values({ ...row, ...keyColumns(key) })
       .onConflictDoUpdate({
         target: [payments.provider, payments.kind, payments.providerPaymentId],
-        set: { ...fields, ...keyColumns(key), updatedAt: new Date() },
+        set: { ...fields, ...keyColumns(key), updatedAt: sql`now()` },
         setWhere: isNewer(key, payments),
       });
     return rowCount === 1;

@@ -20,9 +20,10 @@ import { hasReportedGrace } from '../reconciliation/subscription-comparison.js';
 import { nextCheckAt } from '../subscription-state.js';
 import type { Subscription } from '../subscriptions.table.js';
 import { SyncedSubscriptionsRepository } from './synced-subscriptions.repository.js';
+import { HOUR_MS } from '../../platform/time/durations.js';
 
 /** How soon a provider is asked again that says that a row is right although its date is over. */
-const RECHECK_MS = 3_600_000;
+const RECHECK_MS = HOUR_MS;
 
 /** A row, whether what was told is news of it, and whether it still is as it was when it was found to be wrong. */
 type Seen = Awaited<ReturnType<SyncedSubscriptionsRepository['lockForSync']>>;

@@ -5,9 +5,10 @@ import { readTime, TIME_RULE } from '../../platform/time/is-time.js';
 import { bounded, type InvalidField, MAX_ERRORS } from '../../platform/problems/problem.js';
 import { isId } from '../../platform/crypto/ids.js';
 import { MOST_TOKENS } from '../quotas/quota-balance.js';
+import { MINUTE_MS } from '../../platform/time/durations.js';
 
 /** How far ahead of ours a caller's clock may be. */
-export const MAX_FUTURE_MS = 5 * 60_000;
+export const MAX_FUTURE_MS = 5 * MINUTE_MS;
 
 export const MOST_METADATA = 20;
 export const MOST_METADATA_CHARACTERS = 500;

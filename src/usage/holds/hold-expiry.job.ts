@@ -4,8 +4,8 @@ import { sweepInBatches } from '../../platform/queue/sweep.js';
 import { DATABASE, type Database } from '../../platform/database/database.js';
 import { JobsService } from '../../jobs/jobs.service.js';
 import { HeldUsageRepository } from './held-usage.repository.js';
+import { daysBefore } from '../../platform/time/durations.js';
 
-const DAY_MS = 86_400_000;
 /** Quotas are locked meanwhile, which their owners wait for. */
 const BATCH = 200;
 /** How long it can still be told what became of a hold. */
@@ -33,7 +33,7 @@ export class HoldExpiry implements OnModuleInit {
       description: 'Removes holds that ended more than a month ago',
       everySeconds: 3600,
       run: (signal) => {
-        const before = new Date(this.clock.now().getTime() - KEEP_DAYS * DAY_MS);
+        const before = daysBefore(this.clock.now(), KEEP_DAYS);
         return sweepInBatches(signal, (limit) => this.repository.deleteEnded(before, limit));
       },
     });

@@ -10,9 +10,8 @@ import { fingerprintOf } from '../events/usage-fingerprint.js';
 import type { UsageHold } from '../holds/usage-holds.table.js';
 import type { UsageQuota } from '../quotas/usage-quotas.table.js';
 import type { NewUsage, Rollup } from './usage.repository.js';
+import { DAY_MS, MINUTE_MS } from '../../platform/time/durations.js';
 
-const MINUTE_MS = 60_000;
-const DAY_MS = 86_400_000;
 const CREATED = new Date('2026-01-31T10:00:00Z');
 const BEGIN = new Date('2026-06-15T12:00:00Z');
 const OWNERS = ['01980a3e-7c1d-7f6a-b1c2-3d4e5f607181', '01980a3e-7c1d-7f6a-b1c2-3d4e5f607182'];

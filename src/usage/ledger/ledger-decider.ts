@@ -21,9 +21,7 @@ import {
 } from './operations.js';
 import type { UsageQuota } from '../quotas/usage-quotas.table.js';
 import type { EventIdKey, NewUsage, QuotaKey, Rollup } from './usage.repository.js';
-
-const HOUR_MS = 3_600_000;
-const MINUTE_MS = 60_000;
+import { HOUR_MS, MINUTE_MS } from '../../platform/time/durations.js';
 
 /** What was read, under the locks of the quotas. */
 export interface LedgerSnapshot {

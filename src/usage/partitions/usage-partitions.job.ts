@@ -5,11 +5,11 @@ import { DATABASE, type Database, type Queryable } from '../../platform/database
 import { JobsService } from '../../jobs/jobs.service.js';
 import { PartitionedUsageRepository } from './partitioned-usage.repository.js';
 import { type Month, monthOf, startOf } from './months.js';
+import { DAY_MS } from '../../platform/time/durations.js';
 
 /** Events of this month are gone for ever, and what was summed of them stays as it is: none can come any more. */
 export class MonthIsSealed extends Error {}
 
-const DAY_MS = 86_400_000;
 /** The locks that are taken here stop no reader and no writer. */
 const LOCK_WAIT_MS = 5000;
 

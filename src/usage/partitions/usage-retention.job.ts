@@ -6,8 +6,8 @@ import { JobsService } from '../../jobs/jobs.service.js';
 import { PartitionedUsageRepository } from './partitioned-usage.repository.js';
 import { type Month, startOf } from './months.js';
 import { UsagePartitions } from './usage-partitions.job.js';
+import { daysBefore } from '../../platform/time/durations.js';
 
-const DAY_MS = 86_400_000;
 /** Whoever reads or writes usage waits as long behind a partition that is to go: rather try again in an hour. */
 const LOCK_WAIT_MS = 500;
 
@@ -34,7 +34,7 @@ export class UsageRetention implements OnModuleInit {
 
   /** Answers how many months went. */
   private async prune(signal: AbortSignal): Promise<number> {
-    const before = new Date(this.clock.now().getTime() - this.config.usageRetentionDays * DAY_MS);
+    const before = daysBefore(this.clock.now(), this.config.usageRetentionDays);
     const months = (await this.repository.listMonths()).filter((month) => startOf(month + 1) <= before);
     let dropped = 0;
     for (const month of months) {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { type AccountLimits, type AccountState, ALERT_THRESHOLDS, MOST_TOKENS, QuotaBalance } from './quota-balance.js';
+import { MINUTE_MS } from '../../platform/time/durations.js';
 
-const MINUTE_MS = 60_000;
 const NOW = Date.UTC(2026, 10, 22, 9);
 const NO_LIMITS: AccountLimits = { tokensPerPeriod: null, tokenLimit: 'hard', requestsPerMinute: null, tokensPerMinute: null };
 

@@ -1,6 +1,5 @@
 import type { PlanLimits } from '../../plans/plans.js';
-
-const MINUTE_MS = 60_000;
+import { MINUTE_MS } from '../../platform/time/durations.js';
 
 /** What counts up beyond it could not be told as a number any more. */
 export const MOST_TOKENS = Number.MAX_SAFE_INTEGER;

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { monthAt } from './usage-period.js';
+import { DAY_MS } from '../../platform/time/durations.js';
 
-const DAY_MS = 86_400_000;
 const at = (text: string) => new Date(text);
 const startsFrom = (anchor: Date, count: number) => {
   const starts = [monthAt(anchor, anchor).start];

@@ -2,9 +2,8 @@ import fc from 'fast-check';
 import type { BillingPeriod } from '../../subscriptions/sync/billing-provider.port.js';
 import { LONGEST_USAGE_MONTH_MS, UsageTimeline } from './usage-timeline.js';
 import { addMonths } from './usage-period.js';
+import { DAY_MS, HOUR_MS } from '../../platform/time/durations.js';
 
-const DAY_MS = 86_400_000;
-const HOUR_MS = 3_600_000;
 const at = (text: string) => new Date(text);
 const period = (start: string, end: string): BillingPeriod => ({ start: at(start), end: at(end) });
 const timelineOf = (list: BillingPeriod[], isLastFinal = false) => new UsageTimeline({ list, isLastFinal });

@@ -1,7 +1,7 @@
 import type { BillingPeriod, BillingPeriods } from '../../subscriptions/sync/billing-provider.port.js';
 import { addMonths, monthAt, type UsagePeriod } from './usage-period.js';
+import { DAY_MS } from '../../platform/time/durations.js';
 
-const DAY_MS = 86_400_000;
 const LONGEST_MONTH_MS = 31 * DAY_MS;
 /** A shorter rest at the end of a billing period belongs to the month before it. */
 const SHORTEST_REST_MS = 15 * DAY_MS;

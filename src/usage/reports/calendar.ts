@@ -1,7 +1,6 @@
 import type { Range } from '../../platform/time/moments.js';
-import { DAY_MS, LocalCalendar } from '../../platform/time/time-zones.js';
-
-const HOUR_MS = 3_600_000;
+import { LocalCalendar } from '../../platform/time/time-zones.js';
+import { DAY_MS, HOUR_MS } from '../../platform/time/durations.js';
 
 export const CALENDAR_UNITS = ['hour', 'day', 'week', 'month'] as const;
 export type CalendarUnit = (typeof CALENDAR_UNITS)[number];

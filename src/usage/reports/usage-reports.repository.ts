@@ -9,6 +9,7 @@ import { type Usage, usage } from '../events/usage-events.table.js';
 import { userMerges } from '../../users/user-merges.table.js';
 import type { Range } from '../../platform/time/moments.js';
 import type { UsagePart } from './usage-summary.js';
+import { HOUR_MS } from '../../platform/time/durations.js';
 
 export interface UsageFilters {
   from?: Date;
@@ -43,8 +44,6 @@ export interface SumsQuery extends Range {
 }
 
 const NEWEST_FIRST = [desc(usage.occurredAt), desc(usage.eventId), desc(usage.ownerId)];
-
-const HOUR_MS = 3_600_000;
 
 /** Reads what was used; nothing here writes. */
 @Injectable()

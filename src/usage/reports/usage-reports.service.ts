@@ -11,11 +11,11 @@ import { csvLine } from './csv.js';
 import { TooManyGroups } from './usage-reports.errors.js';
 import { type RecordPosition, type UsageFilters, type UsageRecord, UsageReportsRepository } from './usage-reports.repository.js';
 import { addUp, groupsOfKeys, groupsOfTime, segmentsOf, type UsageGroup, type UsagePart, type UsageTotal } from './usage-summary.js';
+import { HOUR_MS } from '../../platform/time/durations.js';
 
 export const GROUPINGS = [...CALENDAR_UNITS, 'model', 'user'] as const;
 export type UsageGrouping = (typeof GROUPINGS)[number];
 
-const HOUR_MS = 3_600_000;
 const DEFAULT_HOURS = 30 * 24;
 
 const MOST_GROUPS = 1000;

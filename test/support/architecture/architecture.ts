@@ -127,6 +127,13 @@ export const environmentHasOneReader: Rule = forbid(
   (file) => file === 'platform/config/config.ts',
 );
 
+/** The clock is injected, and pure code takes `now` as a parameter: a test can then set the time. */
+export const clockHasOneReader: Rule = forbid(
+  /^(?!\s*(\/?\*|\/\/)).*(Date\.now\(|new Date\(\))/,
+  // One place is left: a response header of usage.
+  (file) => file.startsWith('platform/time/') || file === 'usage/usage-answer.ts',
+);
+
 export const sdksHaveOneHome: Rule = (sources) =>
   sources.flatMap(({ path: file, text }) =>
     specifiersOf(text).flatMap((specifier) => {

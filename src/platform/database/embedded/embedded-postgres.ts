@@ -5,6 +5,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { binaries, initialise, placeFor, remove, serverAccount } from './server-files.js';
 import { isServerOf, readPidFile, serves, urlOf, USER, withClient } from './server-process.js';
+import { MINUTE_MS } from '../../time/durations.js';
 
 /** A PostgreSQL server that this process started and will stop. */
 export interface EmbeddedPostgres {
@@ -24,7 +25,7 @@ interface Options {
 }
 
 /** A whole minute: after a crash PostgreSQL first replays its log. */
-const READY_WITHIN_MS = 60_000;
+const READY_WITHIN_MS = MINUTE_MS;
 /** The server of a killed process stops within a moment. A server that still runs after this time is in use. */
 const STILL_SERVES_AFTER_MS = 2000;
 
