@@ -20,7 +20,7 @@ export class AccountsController {
     return { data: (await this.accounts.list(caller.userId)).map(AccountResponse.of), nextCursor: null };
   }
 
-  /** Unlinks one of your ways to sign in; the last one stays. */
+  /** Unlinks one of your ways to sign in. The last one cannot be unlinked. */
   @Delete(':accountId')
   @HttpCode(204)
   @SignedIn()

@@ -13,14 +13,14 @@ import { ApiKeyNotFound } from './api-keys.errors.js';
 import { ApiKeysService } from './api-keys.service.js';
 
 @Controller('v1/organizations/:organizationId/api-keys')
-@TagDescription('How machines call on behalf of an organization.')
+@TagDescription('Credentials for machines of an organization.')
 export class ApiKeysController {
   constructor(
     private readonly apiKeys: ApiKeysService,
     private readonly idempotency: IdempotencyService,
   ) {}
 
-  /** Makes an API key. The key itself is in this answer and never again. */
+  /** Creates an API key. Only this response contains the key itself. */
   @Post()
   @Roles('admin')
   @Idempotent()
@@ -33,7 +33,7 @@ export class ApiKeysController {
     return this.idempotency.once(call, async (tx) => FreshApiKeyResponse.of(await this.apiKeys.create(organizationId, body, caller, tx)));
   }
 
-  /** Lists the API keys, newest first, revoked and expired ones too. */
+  /** Lists the API keys, newest first, including revoked and expired ones. */
   @Get()
   @Roles('admin')
   @Problems(InvalidCursor)
@@ -41,7 +41,7 @@ export class ApiKeysController {
     return ApiKeyListResponse.of(await this.apiKeys.list(organizationId, query));
   }
 
-  /** Revokes an API key; it is refused from the next request on. */
+  /** Revokes an API key. It is refused from the next request on. */
   @Delete(':apiKeyId')
   @HttpCode(204)
   @Roles('admin')
@@ -54,7 +54,7 @@ export class ApiKeysController {
     await this.apiKeys.revoke(organizationId, apiKeyId, actor);
   }
 
-  /** Replaces an API key; the old one works on for a while. */
+  /** Replaces an API key. The old one keeps working for a while. */
   @Post(':apiKeyId/rotate')
   @Roles('admin')
   @Idempotent()

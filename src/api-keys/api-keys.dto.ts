@@ -12,7 +12,7 @@ import type { FreshApiKey } from './api-keys.service.js';
 const SCOPE_LIST = {
   type: 'array',
   items: { type: 'string', format: SCOPE_FORMAT },
-  description: 'What it may do.',
+  description: 'The scopes of the key.',
   example: ['usage:write'],
 } as const;
 const MAX_SCOPES = 100;
@@ -24,7 +24,7 @@ export class CreateApiKeyRequest {
   @IsDisplayName(100)
   name!: string;
 
-  /** What it may do. */
+  /** The scopes of the key. */
   @ApiProperty({ ...SCOPE_LIST, minItems: 1 })
   @IsArray()
   @ArrayNotEmpty()
@@ -60,7 +60,7 @@ export class ApiKeyResponse {
   /** The beginning of the key. @example "tnt_live_9fK2xQ" */
   prefix!: string;
 
-  /** What it may do. */
+  /** The scopes of the key. */
   @ApiProperty(SCOPE_LIST)
   scopes!: Scope[];
 

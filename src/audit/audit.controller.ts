@@ -8,11 +8,11 @@ import { AuditLogResponse, ListAuditLogQuery } from './audit.dto.js';
 import { AuditService } from './audit.service.js';
 
 @Controller('v1/organizations/:organizationId/audit-log')
-@TagDescription('Who did what in an organization. The log is append-only.')
+@TagDescription('The append-only log of an organization.')
 export class AuditController {
   constructor(private readonly audit: AuditService) {}
 
-  /** Lists who did what in the organization, newest first. */
+  /** Lists the audit log of the organization, newest first. */
   @Get()
   @Roles('admin')
   @Scopes('audit:read')

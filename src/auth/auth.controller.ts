@@ -51,7 +51,7 @@ const PLAIN_WORD = { type: 'string', pattern: '^[A-Za-z0-9_-]{1,200}$' };
 
 /** One route for each endpoint of Better Auth that we use. The others cannot be reached. */
 @Controller('v1/auth')
-@TagDescription('Signing up, in and out, proving an address, and changing a password or an address.')
+@TagDescription('Sign-up, sign-in and sign-out, proving an address, and changing a password or an address.')
 export class AuthController {
   constructor(
     private readonly auth: AuthService,

@@ -8,21 +8,21 @@ import { RouteNotFound, ServiceUnavailable } from '../platform/problems/problems
 import { HealthResponse } from './health.dto.js';
 import { HealthService } from './health.service.js';
 
-/** For whoever runs the process: never limited, never in need of a session. */
+/** Routes for operations: without rate limit and without session. */
 @Controller()
 @Limited()
-@TagDescription('For whoever runs the process.')
+@TagDescription('Health and metrics, for operations.')
 export class HealthController {
   constructor(private readonly health: HealthService) {}
 
-  /** Whether the process runs. Asks nothing else, so that a database that is away does not get it killed. */
+  /** Checks that the process runs. It checks nothing else, so that an unavailable database does not get the process killed. */
   @Get('health/live')
   @Public()
   getLiveness(): HealthResponse {
     return { status: 'ok' };
   }
 
-  /** Whether requests should be sent here: the database answers, its migrations have run, and no stop is under way. */
+  /** Checks that requests may be sent here: the database responds, its migrations have run, and no stop is in progress. */
   @Get('health/ready')
   @Public()
   @Problems(ServiceUnavailable)
@@ -31,7 +31,7 @@ export class HealthController {
     return { status: 'ok' };
   }
 
-  /** Metrics for Prometheus. With METRICS_TOKEN set it wants that as bearer token; in production it is off without. */
+  /** Metrics for Prometheus. METRICS_TOKEN, if set, is required as the bearer token. Without it there are no metrics in production. */
   @Get('metrics')
   @Public()
   @Header('content-type', 'text/plain; version=0.0.4; charset=utf-8')

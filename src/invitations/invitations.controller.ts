@@ -20,7 +20,7 @@ import { AlreadyMember, EmailNotVerified, InvitationNotFound, InvitationNotPendi
 import { InvitationsService } from './invitations.service.js';
 
 @Controller('v1/organizations/:organizationId/invitations')
-@TagDescription('Offers of membership, as the organization sees them.')
+@TagDescription('Invitations, as the organization sees them.')
 export class InvitationsController {
   constructor(
     private readonly invitations: InvitationsService,
@@ -28,8 +28,8 @@ export class InvitationsController {
   ) {}
 
   /**
-   * Invites an email; a mail goes out. Your own email must be verified, and members and open invitations share the
-   * plan's seats. Too many mails, for the email, you or the organization, are refused with 429.
+   * Invites an email address by mail. Your own email must be verified, and members and open invitations share the
+   * plan's seats. Too many mails, to the address, from you or from the organization, are refused with 429.
    */
   @Post()
   @Roles('admin')
@@ -71,7 +71,7 @@ export class InvitationsController {
     await this.invitations.revoke(organizationId, invitationId, actor);
   }
 
-  /** Mails a pending invitation again, with a new token and a new term. Too many of them are refused with 429. */
+  /** Sends a pending invitation again, with a new token and a new expiry. Too many mails are refused with 429. */
   @Post(':invitationId/resend')
   @HttpCode(200)
   @Roles('admin')

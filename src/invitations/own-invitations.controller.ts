@@ -11,13 +11,13 @@ import { AcceptInvitationRequest, OwnInvitationListResponse, OwnInvitationRespon
 import { EmailNotVerified, InvitationGone, InvitationNotFound } from './invitations.errors.js';
 import { InvitationsService } from './invitations.service.js';
 
-/** Invitations as the invited see them. */
+/** Invitations, as the invited person sees them. */
 @Controller('v1/invitations')
-@TagDescription('Offers of membership, as the invited sees them.')
+@TagDescription('Invitations, as the invited person sees them.')
 export class OwnInvitationsController {
   constructor(private readonly invitations: InvitationsService) {}
 
-  /** Lists what you are invited to, by your verified email. */
+  /** Lists the invitations to your verified email. */
   @Get()
   @SignedIn()
   @Problems(InvalidCursor)
@@ -25,7 +25,7 @@ export class OwnInvitationsController {
     return OwnInvitationListResponse.of(await this.invitations.listOwn(caller.userId, query));
   }
 
-  /** Accepts with the token from the mail. A member who accepts again gets the same answer; one who left or was removed gets 410. */
+  /** Accepts an invitation with the token from the mail. A member who accepts again gets the same response; a person who left or was removed gets 410. */
   @Post('accept')
   @HttpCode(200)
   @SignedIn()
@@ -37,7 +37,7 @@ export class OwnInvitationsController {
     return OwnInvitationResponse.of(await this.invitations.accept({ token }, caller));
   }
 
-  /** Accepts one from your list. A member who accepts again gets the same answer; one who left or was removed gets 410. */
+  /** Accepts an invitation from your list. A member who accepts again gets the same response; a person who left or was removed gets 410. */
   @Post(':invitationId/accept')
   @HttpCode(200)
   @SignedIn()
@@ -46,7 +46,7 @@ export class OwnInvitationsController {
     return OwnInvitationResponse.of(await this.invitations.accept({ id }, caller));
   }
 
-  /** Declines one from your list. Doing so again answers the same. */
+  /** Declines an invitation from your list. Declining again returns the same. */
   @Post(':invitationId/decline')
   @HttpCode(200)
   @SignedIn()

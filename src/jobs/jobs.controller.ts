@@ -9,7 +9,7 @@ import { JobAlreadyRunning, JobNotFound } from './jobs.errors.js';
 import { JobsService } from './jobs.service.js';
 
 @Controller('v1/jobs')
-@TagDescription('Work that comes back on a schedule, for operators.')
+@TagDescription('Scheduled work, for operators.')
 export class JobsController {
   constructor(private readonly jobs: JobsService) {}
 

@@ -10,7 +10,7 @@ import { LastAdmin, MembershipNotFound } from './memberships.errors.js';
 import { MembershipsService } from './memberships.service.js';
 
 @Controller('v1/organizations/:organizationId/memberships')
-@TagDescription('Who belongs to an organization, and as what.')
+@TagDescription('The members of an organization and their roles.')
 export class MembershipsController {
   constructor(private readonly memberships: MembershipsService) {}
 
@@ -26,7 +26,7 @@ export class MembershipsController {
     return MembershipListResponse.of(await this.memberships.list(organizationId, query));
   }
 
-  /** Changes a member's role. The last admin keeps theirs. */
+  /** Changes a member's role. The last admin stays admin. */
   @Patch(':membershipId')
   @Roles('admin')
   @Problems(MembershipNotFound, LastAdmin, ManagedByClerk)
@@ -39,7 +39,7 @@ export class MembershipsController {
     return MembershipResponse.of(await this.memberships.changeRole(organizationId, membershipId, role, actor));
   }
 
-  /** Removes a member: anybody for an admin, oneself for everybody. The last admin stays. */
+  /** Removes a member. Admins remove anyone; members only themselves. The last admin stays. */
   @Delete(':membershipId')
   @HttpCode(204)
   @Roles('admin', 'member')

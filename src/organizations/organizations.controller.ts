@@ -23,14 +23,14 @@ import { SlugReserved, SlugTaken } from './organizations.errors.js';
 import { OrganizationsService } from './organizations.service.js';
 
 @Controller('v1/organizations')
-@TagDescription('Tenants. To everybody outside, an organization does not exist.')
+@TagDescription('Tenants. For an outsider an organization does not exist.')
 export class OrganizationsController {
   constructor(
     private readonly organizations: OrganizationsService,
     private readonly idempotency: IdempotencyService,
   ) {}
 
-  /** Makes an organization; you become its admin. */
+  /** Creates an organization. You become its admin. */
   @Post()
   @SignedIn()
   @Idempotent()
@@ -51,9 +51,9 @@ export class OrganizationsController {
     return OwnOrganizationListResponse.of(await this.organizations.listOfUser(caller.userId, query));
   }
 
-  /** Reads an organization of yours by its slug. */
+  /** Reads one of your organizations by its slug. */
   @Get('by-slug/:slug')
-  @ApiParam({ name: 'slug', description: 'Its slug.', example: 'acme' })
+  @ApiParam({ name: 'slug', description: 'The slug.', example: 'acme' })
   @SignedIn()
   @Problems(OrganizationNotFound)
   async getOrganizationBySlug(@CurrentUser() caller: UserPrincipal, @Param('slug') slug: string): Promise<OwnOrganizationResponse> {
@@ -68,7 +68,7 @@ export class OrganizationsController {
     return OrganizationResponse.of(await this.organizations.get(organizationId));
   }
 
-  /** Changes name, slug or image; what is left out stays. */
+  /** Changes name, slug or image. Omitted fields stay. */
   @Patch(':organizationId')
   @Roles('admin')
   @Problems(SlugTaken, SlugReserved, ManagedByClerk)
@@ -80,7 +80,7 @@ export class OrganizationsController {
     return OrganizationResponse.of(await this.organizations.change(organizationId, body, actor));
   }
 
-  /** Deletes an organization: its members see it no more and its API keys fail at once. An operator can restore it for a while. */
+  /** Deletes an organization. Its members lose access and its API keys fail at once. An operator can restore it for a while. */
   @Delete(':organizationId')
   @HttpCode(204)
   @Roles('admin')
@@ -93,7 +93,7 @@ export class OrganizationsController {
     await this.organizations.delete(organizationId, query, actor);
   }
 
-  /** Undoes a deletion. If its slug was taken meanwhile it gets another one. */
+  /** Restores a deleted organization. If its slug was taken meanwhile, it gets another one. */
   @Post(':organizationId/restore')
   @HttpCode(200)
   @Operator()

@@ -5,11 +5,11 @@ import { PlanListResponse, PlanResponse } from './plans.dto.js';
 import { PlansService } from './plans.service.js';
 
 @Controller('v1/plans')
-@TagDescription('What there is to subscribe to, and what it allows.')
+@TagDescription('The plans and their limits.')
 export class PlansController {
   constructor(private readonly plans: PlansService) {}
 
-  /** Lists the plans, the smallest first. */
+  /** Lists the plans, smallest first. */
   @Get()
   @Public()
   listPlans(): PlanListResponse {

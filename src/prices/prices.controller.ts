@@ -9,11 +9,11 @@ import { OtherCurrency } from './prices.errors.js';
 import { PricesService } from './prices.service.js';
 
 @Controller('v1/prices')
-@TagDescription('What tokens cost, by model and kind of token; operators set it.')
+@TagDescription('The price book: prices of tokens by model and class. Operators set them.')
 export class PricesController {
   constructor(private readonly prices: PricesService) {}
 
-  /** Lists what tokens cost, by model, class and time. */
+  /** Lists the prices of tokens, by model, class and time. */
   @Get()
   @SignedIn()
   @Problems(InvalidCursor)
@@ -21,7 +21,7 @@ export class PricesController {
     return PriceListResponse.of(await this.prices.list(query));
   }
 
-  /** Sets prices, also for times that are over: reports are made when they are asked for. */
+  /** Sets prices, also for past times: reports use the current price book. */
   @Put()
   @Operator()
   @Problems(OtherCurrency)

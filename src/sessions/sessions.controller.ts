@@ -11,11 +11,11 @@ import { SessionNotFound } from './sessions.errors.js';
 import { SessionsService } from './sessions.service.js';
 
 @Controller('v1/sessions')
-@TagDescription('Where you are signed in. A revoked session is refused by every process at its next request.')
+@TagDescription('Your sign-ins. Every process refuses a revoked session at its next request.')
 export class SessionsController {
   constructor(private readonly sessions: SessionsService) {}
 
-  /** Lists where you are signed in, newest first. */
+  /** Lists your sessions, newest first. */
   @Get()
   @SignedIn()
   @Problems(InvalidCursor)
@@ -23,14 +23,14 @@ export class SessionsController {
     return SessionListResponse.of(await this.sessions.list(caller.userId, query), caller.sessionId);
   }
 
-  /** Reads the session that asks. */
+  /** Reads the session of this request. */
   @Get('current')
   @SignedIn()
   async getCurrentSession(@CurrentUser() caller: UserPrincipal): Promise<SessionResponse> {
     return SessionResponse.of(await this.sessions.get(caller.userId, caller.sessionId), caller.sessionId);
   }
 
-  /** Ends one of your sessions; its token is refused from the next request on. */
+  /** Ends one of your sessions. Its token is refused from the next request on. */
   @Delete(':sessionId')
   @HttpCode(204)
   @SignedIn()
@@ -39,7 +39,7 @@ export class SessionsController {
     await this.sessions.revoke(caller.userId, sessionId, caller.actor);
   }
 
-  /** Ends all your sessions but the one that asks. */
+  /** Ends all your sessions except the session of this request. */
   @Delete()
   @SignedIn()
   async revokeOtherSessions(@CurrentUser() caller: UserPrincipal): Promise<RevokedSessionsResponse> {

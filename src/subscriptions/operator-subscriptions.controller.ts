@@ -18,14 +18,14 @@ import { NotAGrant, OwnerNotFound, SubscriptionNotFound } from './subscriptions.
 import { SubscriptionsService } from './subscriptions.service.js';
 
 @Controller('v1/subscriptions')
-@TagDescription('Everybody’s subscriptions, and plans that are given away, for operators.')
+@TagDescription('All subscriptions, and grants, for operators.')
 export class OperatorSubscriptionsController {
   constructor(
     private readonly subscriptions: SubscriptionsService,
     private readonly idempotency: IdempotencyService,
   ) {}
 
-  /** Lists all subscriptions and what each gives, the newest first. */
+  /** Lists all subscriptions and their effect, newest first. */
   @Get()
   @Operator()
   @Problems(InvalidCursor)
@@ -33,7 +33,7 @@ export class OperatorSubscriptionsController {
     return SubscriptionListResponse.of(await this.subscriptions.list(query));
   }
 
-  /** Gives somebody a plan without a provider. */
+  /** Grants a plan without a billing provider. */
   @Post()
   @Operator()
   @Idempotent()
@@ -46,7 +46,7 @@ export class OperatorSubscriptionsController {
     return this.idempotency.once(call, async (tx) => SubscriptionResponse.of(await this.subscriptions.grant(body, actor, tx)));
   }
 
-  /** Says whose a subscription is. What its provider tells does not change that any more. */
+  /** Links a subscription to its owner. Later events of its provider do not change the owner. */
   @Post(':subscriptionId/link')
   @HttpCode(200)
   @Operator()
@@ -59,7 +59,7 @@ export class OperatorSubscriptionsController {
     return SubscriptionResponse.of(await this.subscriptions.link(subscriptionId, body, actor));
   }
 
-  /** Ends a grant now. What a provider owns ends there. */
+  /** Ends a grant now. Subscriptions of a provider end at the provider. */
   @Delete(':subscriptionId')
   @HttpCode(204)
   @Operator()

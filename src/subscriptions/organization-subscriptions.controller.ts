@@ -27,7 +27,7 @@ import {
 import { SubscriptionsService } from './subscriptions.service.js';
 
 @Controller('v1/organizations/:organizationId/subscription')
-@TagDescription('What an organization may use, and what it pays for it.')
+@TagDescription('The plan of an organization and its payments.')
 export class OrganizationSubscriptionsController {
   constructor(
     private readonly subscriptions: SubscriptionsService,
@@ -35,7 +35,7 @@ export class OrganizationSubscriptionsController {
     private readonly idempotency: IdempotencyService,
   ) {}
 
-  /** Reads what the organization may use, until when, and why. */
+  /** Reads the plan of the organization: its limits, its end and its reason. */
   @Get()
   @Roles('admin', 'member')
   @Scopes('subscription:read')
@@ -43,7 +43,7 @@ export class OrganizationSubscriptionsController {
     return EffectiveSubscriptionResponse.of(await this.subscriptions.getEffective({ kind: 'organization', id }));
   }
 
-  /** Lists the organization's payments, refunds and disputes, the latest first. */
+  /** Lists the organization's payments, refunds and disputes, latest first. */
   @Get('payments')
   @Roles('admin')
   @Scopes('subscription:read')
@@ -68,7 +68,7 @@ export class OrganizationSubscriptionsController {
     );
   }
 
-  /** Opens the provider's portal, where the organization's plan is changed or canceled. */
+  /** Opens the provider's portal to change or cancel the organization's plan. */
   @Post('portal')
   @HttpCode(200)
   @Roles('admin')

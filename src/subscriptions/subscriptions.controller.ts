@@ -26,7 +26,7 @@ import {
 import { SubscriptionsService } from './subscriptions.service.js';
 
 @Controller('v1/subscription')
-@TagDescription('What you may use yourself, and what you pay for it.')
+@TagDescription('Your own plan and its payments.')
 export class SubscriptionsController {
   constructor(
     private readonly subscriptions: SubscriptionsService,
@@ -34,14 +34,14 @@ export class SubscriptionsController {
     private readonly idempotency: IdempotencyService,
   ) {}
 
-  /** Reads what you may use yourself, until when, and why. */
+  /** Reads your own plan: its limits, its end and its reason. */
   @Get()
   @SignedIn()
   async getOwnSubscription(@CurrentUser() { userId }: UserPrincipal): Promise<EffectiveSubscriptionResponse> {
     return EffectiveSubscriptionResponse.of(await this.subscriptions.getEffective({ kind: 'user', id: userId }));
   }
 
-  /** Lists your payments, refunds and disputes, the latest first. */
+  /** Lists your payments, refunds and disputes, latest first. */
   @Get('payments')
   @SignedIn()
   @Problems(InvalidCursor)
@@ -49,7 +49,7 @@ export class SubscriptionsController {
     return PaymentListResponse.of(await this.subscriptions.listPayments({ kind: 'user', id: userId }, query));
   }
 
-  /** Opens a checkout for a plan of your own. */
+  /** Opens a checkout for your own plan. */
   @Post('checkout')
   @SignedIn()
   @Idempotent()
@@ -64,7 +64,7 @@ export class SubscriptionsController {
     );
   }
 
-  /** Opens the provider's portal, where you change or cancel what you pay for. */
+  /** Opens the provider's portal to change or cancel your plan. */
   @Post('portal')
   @HttpCode(200)
   @SignedIn()

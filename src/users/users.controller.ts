@@ -16,7 +16,7 @@ import { CannotSuspendSelf, UserNotFound } from './users.errors.js';
 import { UsersService } from './users.service.js';
 
 @Controller('v1/users')
-@TagDescription('People: your own profile, and everybody for an operator.')
+@TagDescription('People: your own profile, and all users for operators.')
 export class UsersController {
   constructor(
     private readonly users: UsersService,
@@ -30,7 +30,7 @@ export class UsersController {
     return UserResponse.of(await this.users.get(caller.userId));
   }
 
-  /** Changes your profile; what is left out stays. */
+  /** Changes your profile. Omitted fields stay. */
   @Patch('me')
   @SignedIn()
   @Problems(ManagedByClerk)
@@ -38,7 +38,7 @@ export class UsersController {
     return UserResponse.of(await this.users.changeProfile(caller.userId, body, caller.actor));
   }
 
-  /** Deletes you: every session and way to sign in ends at once, and your email is free again. */
+  /** Deletes your user. Every session and way to sign in ends at once, and your email is free again. */
   @Delete('me')
   @HttpCode(204)
   @SignedIn()
@@ -55,7 +55,7 @@ export class UsersController {
     return UserListResponse.of(await this.users.list(query));
   }
 
-  /** Reads a user: yourself, somebody of your organizations, or anybody for an operator. */
+  /** Reads a user: yourself, a fellow member, or any user for an operator. */
   @Get(':userId')
   @SignedIn()
   @Problems(UserNotFound)
@@ -63,7 +63,7 @@ export class UsersController {
     return UserResponse.of(await this.users.getVisible(userId, caller));
   }
 
-  /** Suspends a user: they are refused everywhere until this is undone. */
+  /** Suspends a user. They are refused everywhere until they are unsuspended. */
   @Post(':userId/suspend')
   @HttpCode(200)
   @Operator()
@@ -72,7 +72,7 @@ export class UsersController {
     return UserResponse.of(await this.users.suspend(userId, caller.actor));
   }
 
-  /** Lets a suspended user in again. */
+  /** Ends the suspension of a user. */
   @Post(':userId/unsuspend')
   @HttpCode(200)
   @Operator()
@@ -81,7 +81,7 @@ export class UsersController {
     return UserResponse.of(await this.users.unsuspend(userId, caller.actor));
   }
 
-  /** Lists where a user is signed in. */
+  /** Lists the sessions of a user. */
   @Get(':userId/sessions')
   @Operator()
   @Problems(InvalidCursor)

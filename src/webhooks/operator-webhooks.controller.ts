@@ -17,11 +17,11 @@ import { WebhookBodyDeleted, WebhookEventNotFound } from './webhooks.errors.js';
 import { WebhooksService } from './webhooks.service.js';
 
 @Controller('v1/webhook-events')
-@TagDescription('What providers sent and how far it is, for operators.')
+@TagDescription('Received messages and their processing, for operators.')
 export class OperatorWebhooksController {
   constructor(private readonly webhooks: WebhooksService) {}
 
-  /** Lists what providers sent, the last received first. */
+  /** Lists the messages of providers, last received first. */
   @Get()
   @Operator()
   @Problems(InvalidCursor)
@@ -29,7 +29,7 @@ export class OperatorWebhooksController {
     return WebhookEventListResponse.of(await this.webhooks.list(query));
   }
 
-  /** Reads one message, with what could sign somebody in masked. */
+  /** Reads one message, with its secrets masked. */
   @Get(':webhookEventId')
   @Operator()
   @Problems(WebhookEventNotFound)
@@ -37,7 +37,7 @@ export class OperatorWebhooksController {
     return WebhookEventDetailResponse.of(await this.webhooks.get(webhookEventId));
   }
 
-  /** Processes all that match again, in the background. What is newer than an event stays: replaying can not undo it. */
+  /** Processes all matching events again, in the background. A replay undoes nothing newer. */
   @Post('replay')
   @HttpCode(202)
   @Operator()
@@ -48,7 +48,7 @@ export class OperatorWebhooksController {
     return { replayed: await this.webhooks.replayAll(filters, actor) };
   }
 
-  /** Processes one message again, in the background, with all its attempts. */
+  /** Processes one message again, in the background, with new attempts. */
   @Post(':webhookEventId/replay')
   @HttpCode(202)
   @Operator()

@@ -16,31 +16,36 @@ import { WebhookReceiptResponse } from './webhooks.dto.js';
 import { InvalidSignature } from './webhooks.errors.js';
 import { WebhooksService } from './webhooks.service.js';
 
-/** Providers send here, and the signature lets them in. Only failed deliveries are counted: an allowance for good ones would lose events. */
+/** Providers are admitted by their signature. Only failed deliveries are limited: a limit on valid ones would lose events. */
 @Controller('webhooks')
 @Limited()
-@TagDescription('Where identity and billing providers send what happened.')
+@TagDescription('The endpoints for events of identity and billing providers.')
 export class WebhooksController {
   constructor(private readonly webhooks: WebhooksService) {}
 
   /**
-   * Takes a provider's signed message (Standard Webhooks; `svix-*` headers too). It is stored when this answers,
-   * and processed right after. There is no such address for a provider whose secret is not configured.
+   * Receives a provider's signed message (Standard Webhooks; also with `svix-*` headers). It is stored before the response
+   * and processed right after. Without a configured secret for the provider, the response is 404.
    */
   @Post(':provider')
   @HttpCode(202)
   @Public()
-  @ApiParam({ name: 'provider', description: 'Who sends.', example: 'clerk' })
-  @ApiHeader({ name: 'webhook-id', description: 'The message, or `svix-id`.', required: false, schema: { type: 'string', maxLength: 255 } })
+  @ApiParam({ name: 'provider', description: 'The provider.', example: 'clerk' })
+  @ApiHeader({
+    name: 'webhook-id',
+    description: 'The id of the message. `svix-id` works too.',
+    required: false,
+    schema: { type: 'string', maxLength: 255 },
+  })
   @ApiHeader({
     name: 'webhook-timestamp',
-    description: 'When it was sent, in Unix seconds, or `svix-timestamp`.',
+    description: 'The time of sending, in Unix seconds. `svix-timestamp` works too.',
     required: false,
     schema: { type: 'string', maxLength: 12 },
   })
   @ApiHeader({
     name: 'webhook-signature',
-    description: '`v1,` and a signature in base64, or several with spaces between, or `svix-signature`.',
+    description: '`v1,` and a signature in base64, or several separated by spaces. `svix-signature` works too.',
     required: false,
     schema: { type: 'string', maxLength: 2000 },
   })

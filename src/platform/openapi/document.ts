@@ -9,10 +9,10 @@ import { describedTags } from './tags.decorators.js';
 
 const DESCRIPTION = `Users, ways to sign in, sessions, organizations, API keys, subscriptions, metered usage and an audit log for B2B SaaS.
 
-- **Failures** are \`application/problem+json\` (RFC 9457). Branch on \`code\`, which never changes; quote \`requestId\` when you report one. An address that is not listed here is 404 \`route_not_found\`, another method of a listed one 405 \`method_not_allowed\` with \`Allow\`. Every address can be 400 \`malformed_request\`, 408 \`request_timeout\`, 417 \`expectation_failed\` or 431 \`headers_too_large\` for what is not a readable HTTP request, and 400 \`malformed_body\`, 413 \`body_too_large\` or 415 \`unsupported_media_type\` for a body that cannot be read, also where none is expected. Where a success is documented as \`text/html\`, a browser gets failures as a page, too.
-- **Lists** take \`limit\` and \`cursor\` and answer \`data\` and \`nextCursor\`; the last page's is null.
-- **Signing in** answers a token in \`set-auth-token\` for \`Authorization: Bearer\`, and sets a cookie. A header beats the cookie; requests that change something with the cookie need a trusted \`Origin\`.
-- **Rate limits** are told in \`RateLimit\` and \`RateLimit-Policy\`; 429 says in \`Retry-After\` how many seconds to wait.
+- **Failures** are \`application/problem+json\` (RFC 9457). Branch on \`code\`, which never changes; quote \`requestId\` when you report one. An unlisted address is 404 \`route_not_found\`; another method of a listed one is 405 \`method_not_allowed\` with \`Allow\`. Every address can be 400 \`malformed_request\`, 408 \`request_timeout\`, 417 \`expectation_failed\` or 431 \`headers_too_large\` for an unreadable HTTP request, and 400 \`malformed_body\`, 413 \`body_too_large\` or 415 \`unsupported_media_type\` for an unreadable body, even if none is expected. If a success is documented as \`text/html\`, browsers get failures as a page too.
+- **Lists** take \`limit\` and \`cursor\` and return \`data\` and \`nextCursor\`, which is null on the last page.
+- **Sign-in** returns a token in \`set-auth-token\` for \`Authorization: Bearer\`, and sets a cookie. A header takes precedence over the cookie. With the cookie, requests that change something need a trusted \`Origin\`.
+- **Rate limits** are shown in \`RateLimit\` and \`RateLimit-Policy\`. A 429 gives the seconds to wait in \`Retry-After\`.
 - Ids are UUIDs, times are ISO 8601 in UTC, unknown fields are refused.`;
 
 export interface DocumentedAccess extends AccessRules {
@@ -35,10 +35,10 @@ export function createDocument(app: INestApplication, access: DocumentedAccess):
     .addSecurity('session', {
       type: 'http',
       scheme: 'bearer',
-      description: 'A session token from signing in (`set-auth-token`), or a Clerk session token.',
+      description: 'A session token from a sign-in (`set-auth-token`), or a Clerk session token.',
     })
     .addApiKey(
-      { type: 'apiKey', in: 'header', name: 'X-Api-Key', description: 'A key of an organization, for what its scopes allow there.' },
+      { type: 'apiKey', in: 'header', name: 'X-Api-Key', description: 'An API key of an organization. Its scopes limit its use.' },
       'apiKey',
     )
     .addCookieAuth(
@@ -47,7 +47,7 @@ export function createDocument(app: INestApplication, access: DocumentedAccess):
         type: 'apiKey',
         in: 'cookie',
         description:
-          'Set by signing in; over https its name begins with `__Host-`. Requests that change something need a trusted `Origin` with it.',
+          'Set by a sign-in. Over https its name starts with `__Host-`. Requests that change something also need a trusted `Origin`.',
       },
       'cookie',
     )
