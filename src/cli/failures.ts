@@ -1,9 +1,6 @@
 import { DrizzleQueryError } from 'drizzle-orm';
 import { isDatabaseUnavailable } from '../platform/database/database-errors.js';
 
-/** What the caller can put right: its message is all they need. */
-export class CommandFailed extends Error {}
-
 /** Prints why a command failed, without a stack trace, and sets the exit code. */
 export function reportFailure(error: unknown, exitCode: number): void {
   const unavailable = isDatabaseUnavailable(error) ? 'The database is unavailable: ' : '';

@@ -3,6 +3,7 @@ import { DATABASE, type Database } from '../platform/database/database.js';
 import { isRetryable } from '../platform/database/database-errors.js';
 import type {
   Comparison,
+  Difference,
   Finding,
   Reconciliation,
   ReconciliationOptions,
@@ -12,7 +13,7 @@ import type {
 
 /** An event can change the row between a comparison and its repair. */
 const MAX_REPAIRS = 3;
-/** So many missing rows are no sign of a wrong source, however few we have. */
+/** Up to this many removals are plausible, however few rows we have. */
 const FEW = 10;
 
 /**
@@ -44,29 +45,27 @@ export class Reconciler {
 
   /** The nightly job: repairs what differs. Returns the number of differences, also if it is stopped. */
   async runNightly(reconciliation: Reconciliation, signal: AbortSignal): Promise<number> {
-    let found = 0;
-    const left: string[] = [];
-    const onDifference: ReconciliationOptions['onDifference'] = ({ kind, resource, id, isRepaired }) => {
-      found += 1;
-      if (!isRepaired && left.length < 10) left.push(`${kind} ${resource} ${id}`);
-    };
+    const summary: ReconciliationSummary = { found: 0, repaired: 0, counts: new Map() };
+    const onDifference = (difference: Difference) => count(difference, summary);
     try {
       await reconciliation.reconcile({ fix: true, resume: true, signal, onDifference });
     } catch (error) {
       if (!signal.aborted) throw error;
     } finally {
-      if (found > 0) this.logger.warn({ found, left }, `${found} rows differed from their source`);
+      const { found, repaired, counts } = summary;
+      if (found > 0)
+        this.logger.warn({ counts: Object.fromEntries(counts) }, `${found} rows differed from their source; ${repaired} were repaired`);
     }
-    return found;
+    return summary.found;
   }
 
   private async settle(compare: Comparison, options: ReconciliationOptions, summary: ReconciliationSummary): Promise<void> {
     const found = await compare(options.signal);
     const left = new Set((options.fix === true ? await this.repairAll(found, compare, options.signal) : found).map(nameOf));
     for (const { repair: _, ...finding } of found) {
-      const isRepaired = !left.has(nameOf(finding));
-      count(finding, isRepaired, summary);
-      options.onDifference?.({ ...finding, isRepaired });
+      const difference = { ...finding, isRepaired: !left.has(nameOf(finding)) };
+      count(difference, summary);
+      options.onDifference?.(difference);
     }
   }
 
@@ -102,7 +101,7 @@ function nameOf({ resource, id }: Pick<Finding, 'resource' | 'id'>): string {
   return `${resource} ${id}`;
 }
 
-function count({ kind, resource }: Pick<Finding, 'kind' | 'resource'>, isRepaired: boolean, summary: ReconciliationSummary): void {
+function count({ kind, resource, isRepaired }: Difference, summary: ReconciliationSummary): void {
   const counts = summary.counts.get(`${kind} ${resource}`) ?? { found: 0, repaired: 0 };
   summary.counts.set(`${kind} ${resource}`, counts);
   for (const sum of [summary, counts]) {

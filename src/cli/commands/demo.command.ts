@@ -1,7 +1,6 @@
 import type { Command } from 'commander';
 import { seedDemo } from '../demo.js';
 import { configWithoutDatabase, withApp } from '../environment.js';
-import { CommandFailed } from '../failures.js';
 import { examples, print } from '../output.js';
 
 export function addDemoCommands(program: Command): void {
@@ -15,7 +14,7 @@ export function addDemoCommands(program: Command): void {
 }
 
 async function seed(): Promise<void> {
-  if (configWithoutDatabase().isProduction) throw new CommandFailed('The demo is not available in production.');
+  if (configWithoutDatabase().isProduction) throw new Error('The demo is not available in production.');
   await withApp(async (app) => {
     const { people } = await seedDemo(app);
     for (const { email, password } of people) print(`${email}  ${password}`);
