@@ -4,7 +4,7 @@ import path from 'node:path';
 import { endProcesses, processesIn, run } from '../support/processes.js';
 
 const LINES = [
-  '  - PORT must be a port',
+  '  - PORT must be a port, from 0 to 65535',
   '  - FILE: plans.pro.limits.seats must not be negative',
   '  - FILE: plans.gold is unknown',
   '  - BILLING_PRODUCTS polar:p1=silver: there is no plan silver',
