@@ -8,7 +8,7 @@ import { newId } from '../platform/crypto/ids.js';
 import { PurgedIds } from '../sync/purged-ids.service.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { InvitationEnds } from '../invitations/invitation-ends.service.js';
-import { SubscriptionsService } from '../subscriptions/subscriptions.service.js';
+import { EntitlementsService } from '../subscriptions/entitlements/entitlements.service.js';
 import { LastAdmin, MembershipNotFound, SeatLimitReached } from './memberships.errors.js';
 import { type Member, type MemberFilters, type MemberSort, MembershipsRepository } from './memberships.repository.js';
 import type { Membership, Role } from './organization-memberships.table.js';
@@ -23,7 +23,7 @@ export class MembershipsService {
 
   constructor(
     private readonly repository: MembershipsRepository,
-    private readonly subscriptions: SubscriptionsService,
+    private readonly entitlements: EntitlementsService,
     private readonly invitationEnds: InvitationEnds,
     private readonly audit: AuditService,
     private readonly purgedIds: PurgedIds,
@@ -231,10 +231,10 @@ export class MembershipsService {
    * @throws {SeatLimitReached}
    */
   async requireSeats(id: string, db: Queryable, invited = 0): Promise<void> {
-    const { plan, seats } = await this.subscriptions.getEffective({ kind: 'organization', id }, db);
+    const { plan, seats } = await this.entitlements.getEffective({ kind: 'organization', id }, db);
     // An organization needs one member who can buy more.
     if (seats.cap === null || seats.used + invited <= Math.max(1, seats.cap)) return;
-    const larger = this.subscriptions.plansWithMoreSeats(seats.cap);
+    const larger = this.entitlements.plansWithMoreSeats(seats.cap);
     const help = larger.length === 0 ? '' : ` More seats come with ${larger.join(' or ')}.`;
     const [taken, free] =
       invited === 0

@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Config, type PlanSettings } from '../platform/config/config.js';
+import { InvalidRequest } from '../platform/problems/problems.errors.js';
 import { loadPlans } from './plan-file.js';
 import { type Plan, type Tier, TIERS } from './plans.js';
 
@@ -38,7 +39,14 @@ export class PlansService {
     return this.byName.get(nameOrAlias);
   }
 
-  /** Undefined for a product that nobody has mapped. */
+  /** @throws {InvalidRequest} for a name that is neither a tier nor an alias */
+  require(nameOrAlias: string): Plan {
+    const plan = this.find(nameOrAlias);
+    if (plan !== undefined) return plan;
+    throw new InvalidRequest({ errors: [{ path: 'body.tier', message: `tier must be one of ${TIERS.join(', ')}` }] });
+  }
+
+  /** Undefined for a product that is mapped to no plan. */
   tierOfProduct(provider: string, productId: string | null): Tier | undefined {
     return productId === null ? undefined : this.tiersOfProducts.get(productKey(provider, productId));
   }

@@ -8,8 +8,8 @@ import { OWNER_KINDS, type OwnerKind } from '../owners/owner.js';
 import { booleanOf, whenGiven } from '../platform/http/bodies/transforms.js';
 import { type Provider, PROVIDERS } from './customers/billing-customers.table.js';
 import { PAYMENT_STATES, type PaymentState } from './payments/payment-state.js';
-import { ConsideredSubscriptionResponse } from './subscriptions.dto.js';
-import type { ConsideredSubscription } from './subscriptions.service.js';
+import { ConsideredSubscriptionResponse } from './entitlements/entitlements.dto.js';
+import type { EvaluatedSubscription } from './subscription-state.js';
 import { SUBSCRIPTION_STATUSES, type SubscriptionStatus } from './subscriptions.table.js';
 
 export class ListSubscriptionsQuery extends ListQuery {
@@ -144,7 +144,7 @@ export class SubscriptionResponse extends ConsideredSubscriptionResponse {
   /** When the row was created. */
   createdAt!: Date;
 
-  static override of(subscription: ConsideredSubscription): SubscriptionResponse {
+  static override of(subscription: EvaluatedSubscription): SubscriptionResponse {
     const { row, seats } = subscription;
     const { ownerKind, ownerId, providerCustomerId, currentPeriodStart, currentPeriodEnd, cancelAtPeriodEnd, endsAt, endedAt } = row;
     const { trialEnd, amount, currency, note, startedAt, createdAt } = row;
@@ -177,7 +177,7 @@ export class SubscriptionListResponse {
   /** Ask for the next page with it; null on the last one. @example "WyIyMDI2LTAxLTE1Il0.q83vEjRWeJCrze8SNFZ4kA" */
   nextCursor!: string | null;
 
-  static of({ data, nextCursor }: Page<ConsideredSubscription>): SubscriptionListResponse {
+  static of({ data, nextCursor }: Page<EvaluatedSubscription>): SubscriptionListResponse {
     return { data: data.map(SubscriptionResponse.of), nextCursor };
   }
 }

@@ -8,15 +8,11 @@ import { IdPipe } from '../platform/http/id.pipe.js';
 import { Idempotent, type IdempotentCall, IdempotentRequest } from '../idempotency/idempotency.decorators.js';
 import { IdempotencyService } from '../idempotency/idempotency.service.js';
 import { CheckoutService } from './checkout/checkout.service.js';
-import {
-  CheckoutRequest,
-  CheckoutResponse,
-  EffectiveSubscriptionResponse,
-  ListPaymentsQuery,
-  PaymentListResponse,
-  PortalRequest,
-  PortalResponse,
-} from './subscriptions.dto.js';
+import { CheckoutRequest, CheckoutResponse, PortalRequest, PortalResponse } from './checkout/checkout.dto.js';
+import { EffectiveSubscriptionResponse } from './entitlements/entitlements.dto.js';
+import { EntitlementsService } from './entitlements/entitlements.service.js';
+import { ListPaymentsQuery, PaymentListResponse } from './payments/payments.dto.js';
+import { PaymentsService } from './payments/payments.service.js';
 import {
   AlreadySubscribed,
   BillingProviderAway,
@@ -24,13 +20,13 @@ import {
   CheckoutUnavailable,
   NoBillingCustomer,
 } from './subscriptions.errors.js';
-import { SubscriptionsService } from './subscriptions.service.js';
 
 @Controller('v1/organizations/:organizationId/subscription')
 @TagDescription('The plan of an organization and its payments.')
 export class OrganizationSubscriptionsController {
   constructor(
-    private readonly subscriptions: SubscriptionsService,
+    private readonly entitlements: EntitlementsService,
+    private readonly payments: PaymentsService,
     private readonly checkouts: CheckoutService,
     private readonly idempotency: IdempotencyService,
   ) {}
@@ -40,7 +36,7 @@ export class OrganizationSubscriptionsController {
   @Roles('admin', 'member')
   @Scopes('subscription:read')
   async getSubscription(@Param('organizationId', IdPipe) id: string): Promise<EffectiveSubscriptionResponse> {
-    return EffectiveSubscriptionResponse.of(await this.subscriptions.getEffective({ kind: 'organization', id }));
+    return EffectiveSubscriptionResponse.of(await this.entitlements.getEffective({ kind: 'organization', id }));
   }
 
   /** Lists the organization's payments, refunds and disputes, latest first. */
@@ -49,7 +45,7 @@ export class OrganizationSubscriptionsController {
   @Scopes('subscription:read')
   @Problems(InvalidCursor)
   async listPayments(@Param('organizationId', IdPipe) id: string, @Query() query: ListPaymentsQuery): Promise<PaymentListResponse> {
-    return PaymentListResponse.of(await this.subscriptions.listPayments({ kind: 'organization', id }, query));
+    return PaymentListResponse.of(await this.payments.list({ kind: 'organization', id }, query));
   }
 
   /** Opens a checkout for a plan of the organization. */

@@ -177,7 +177,7 @@ function denied(reason: Reason, rule: string): SubscriptionState {
 }
 
 /** One of an owner's subscriptions, looked at. */
-export interface EvaluatedSubscription<Row> {
+export interface EvaluatedSubscription<Row = Subscription> {
   row: Row;
   tier: Tier | undefined;
   /** How many it is for. Null where its plan is not per seat: a quantity means nothing there. */

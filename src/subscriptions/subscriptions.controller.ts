@@ -7,15 +7,11 @@ import { InvalidCursor } from '../platform/problems/problems.errors.js';
 import { Idempotent, type IdempotentCall, IdempotentRequest } from '../idempotency/idempotency.decorators.js';
 import { IdempotencyService } from '../idempotency/idempotency.service.js';
 import { CheckoutService } from './checkout/checkout.service.js';
-import {
-  CheckoutRequest,
-  CheckoutResponse,
-  EffectiveSubscriptionResponse,
-  ListPaymentsQuery,
-  PaymentListResponse,
-  PortalRequest,
-  PortalResponse,
-} from './subscriptions.dto.js';
+import { CheckoutRequest, CheckoutResponse, PortalRequest, PortalResponse } from './checkout/checkout.dto.js';
+import { EffectiveSubscriptionResponse } from './entitlements/entitlements.dto.js';
+import { EntitlementsService } from './entitlements/entitlements.service.js';
+import { ListPaymentsQuery, PaymentListResponse } from './payments/payments.dto.js';
+import { PaymentsService } from './payments/payments.service.js';
 import {
   AlreadySubscribed,
   BillingProviderAway,
@@ -23,13 +19,13 @@ import {
   CheckoutUnavailable,
   NoBillingCustomer,
 } from './subscriptions.errors.js';
-import { SubscriptionsService } from './subscriptions.service.js';
 
 @Controller('v1/subscription')
 @TagDescription('Your own plan and its payments.')
 export class SubscriptionsController {
   constructor(
-    private readonly subscriptions: SubscriptionsService,
+    private readonly entitlements: EntitlementsService,
+    private readonly payments: PaymentsService,
     private readonly checkouts: CheckoutService,
     private readonly idempotency: IdempotencyService,
   ) {}
@@ -38,7 +34,7 @@ export class SubscriptionsController {
   @Get()
   @SignedIn()
   async getOwnSubscription(@CurrentUser() { userId }: UserPrincipal): Promise<EffectiveSubscriptionResponse> {
-    return EffectiveSubscriptionResponse.of(await this.subscriptions.getEffective({ kind: 'user', id: userId }));
+    return EffectiveSubscriptionResponse.of(await this.entitlements.getEffective({ kind: 'user', id: userId }));
   }
 
   /** Lists your payments, refunds and disputes, latest first. */
@@ -46,7 +42,7 @@ export class SubscriptionsController {
   @SignedIn()
   @Problems(InvalidCursor)
   async listOwnPayments(@CurrentUser() { userId }: UserPrincipal, @Query() query: ListPaymentsQuery): Promise<PaymentListResponse> {
-    return PaymentListResponse.of(await this.subscriptions.listPayments({ kind: 'user', id: userId }, query));
+    return PaymentListResponse.of(await this.payments.list({ kind: 'user', id: userId }, query));
   }
 
   /** Opens a checkout for your own plan. */

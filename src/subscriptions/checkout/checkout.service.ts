@@ -19,9 +19,10 @@ import {
   CheckoutUnavailable,
   NoBillingCustomer,
 } from '../subscriptions.errors.js';
-import { SubscriptionsRepository } from '../subscriptions.repository.js';
-import { SubscriptionsService } from '../subscriptions.service.js';
+import { BillingCustomersRepository } from '../customers/billing-customers.repository.js';
 import { SubscriptionOwners } from '../customers/subscription-owners.service.js';
+import { EntitlementsService } from '../entitlements/entitlements.service.js';
+import { PlansService } from '../../plans/plans.service.js';
 
 export interface CheckoutChoice {
   tier: string;
@@ -30,19 +31,20 @@ export interface CheckoutChoice {
   successUrl?: string;
 }
 
-/** A session, and where it is. */
+/** A checkout session, and its provider. */
 export type OpenedCheckout = CheckoutSession & { provider: BillingProviderName };
 
 const FIRST_RETRY_SECONDS = 5;
 
-/** Sends buyers to where they pay, and customers to where they manage what they pay. Nothing is known to be bought until the provider tells. */
+/** Opens checkouts and customer portals. A purchase counts only when the provider's event arrives. */
 @Injectable()
 export class CheckoutService {
   private readonly logger = new Logger(CheckoutService.name);
 
   constructor(
-    private readonly repository: SubscriptionsRepository,
-    private readonly subscriptions: SubscriptionsService,
+    private readonly customers: BillingCustomersRepository,
+    private readonly entitlements: EntitlementsService,
+    private readonly plans: PlansService,
     private readonly owners: SubscriptionOwners,
     private readonly providers: BillingProviders,
     private readonly audit: AuditService,
@@ -61,13 +63,13 @@ export class CheckoutService {
     { userId, actor }: Pick<UserPrincipal, 'userId' | 'actor'>,
   ): Promise<OpenedCheckout> {
     const url = this.requireTrustedUrl('successUrl', successUrl);
-    const plan = this.subscriptions.requirePlan(tier);
+    const plan = this.plans.require(tier);
     const { provider, productId } = this.selectProduct(plan, choice);
     if (await this.owners.hasChargedSubscription(owner.id)) throw new AlreadySubscribed();
     const [{ seats }, customers, email] = await Promise.all([
-      this.subscriptions.getEffective(owner),
-      this.repository.listCustomers(owner),
-      this.repository.findEmail(userId),
+      this.entitlements.getEffective(owner),
+      this.customers.listByOwner(owner),
+      this.customers.findEmail(userId),
     ]);
     const session = await this.callProvider(provider, () =>
       provider.createCheckout({
@@ -75,10 +77,10 @@ export class CheckoutService {
         productId,
         seats: plan.limits.perSeat ? Math.max(1, seats.used) : undefined,
         providerCustomerId: customers.find((customer) => customer.provider === provider.name)?.providerCustomerId,
-        // To fill in the form: a provider would refuse an address of Clerk's that is outside our rule.
+        // Only fills in the form. A provider would refuse an address from Clerk that breaks our rule.
         email: email !== undefined && isEmail(email) ? email : undefined,
         successUrl: url,
-        // Theirs are of one name space: nobody else can have named one of ours.
+        // Hashed with the caller, so that no other caller can choose the same key.
         idempotencyKey: identity === undefined ? newId() : createHash('sha256').update(JSON.stringify(identity)).digest('hex'),
       }),
     );
@@ -92,17 +94,19 @@ export class CheckoutService {
   }
 
   /**
-   * Where an owner's customer manages what they pay; where there are several, that of the subscription in effect.
+   * Opens the portal where the owner's customer manages payments. Of several customers, the one with the effective
+   * subscription counts.
    *
    * @throws {InvalidRequest} @throws {NoBillingCustomer} @throws {BillingProviderAway} @throws {BillingProviderRefused}
    */
   async openPortal(owner: Owner, { returnUrl }: { returnUrl?: string }, actor: Actor): Promise<{ url: string }> {
     const url = this.requireTrustedUrl('returnUrl', returnUrl);
-    const [{ chosen }, customers] = await Promise.all([this.subscriptions.getEffective(owner), this.repository.listCustomers(owner)]);
+    const [{ chosen }, customers] = await Promise.all([this.entitlements.getEffective(owner), this.customers.listByOwner(owner)]);
     const customer = customers.find(({ providerCustomerId }) => providerCustomerId === chosen?.row.providerCustomerId) ?? customers[0];
     if (customer === undefined) throw new NoBillingCustomer();
     const provider = this.providers.get(customer.provider);
-    if (provider?.isConfigured !== true) throw new CheckoutUnavailable({ detail: `Nobody has set up how to reach ${customer.provider}.` });
+    if (provider?.isConfigured !== true)
+      throw new CheckoutUnavailable({ detail: `The billing provider ${customer.provider} is not set up.` });
     const portal = await this.callProvider(provider, () => provider.createPortal(customer.providerCustomerId, url));
     await this.record('subscription.portal_opened', owner, actor, { provider: provider.name }, this.db);
     return portal;
@@ -126,12 +130,12 @@ export class CheckoutService {
     throw new InvalidRequest({ errors: [{ path: 'body.productId', message: `productId must be a product of the plan ${plan.tier}` }] });
   }
 
-  /** Nobody is sent from here to somebody else's site. */
+  /** Prevents an open redirect. */
   private requireTrustedUrl(field: string, given: string | undefined): string {
     if (given === undefined) return this.config.publicUrl;
     const url = URL.parse(given);
     if (url !== null && isTrustedUrl(this.config.trustedOrigins, url)) return url.href;
-    throw new InvalidRequest({ errors: [{ path: `body.${field}`, message: `${field} must be an address of one of the trusted origins` }] });
+    throw new InvalidRequest({ errors: [{ path: `body.${field}`, message: `${field} must be a URL of one of the trusted origins` }] });
   }
 
   private async callProvider<T>({ name }: BillingProvider, call: () => Promise<T>): Promise<T> {
@@ -139,7 +143,7 @@ export class CheckoutService {
       return await call();
     } catch (error) {
       if (!(error instanceof BillingProviderFailed)) throw error;
-      this.logger.error({ err: error, provider: name }, 'A billing provider did not open what was asked for');
+      this.logger.error({ err: error, provider: name }, 'A billing provider could not open a checkout or portal');
       if (!error.isRetryable) throw new BillingProviderRefused();
       throw new BillingProviderAway({ headers: { 'retry-after': String(Math.max(FIRST_RETRY_SECONDS, error.retryAfterSeconds)) } });
     }

@@ -1,18 +1,20 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { type Actor, SYSTEM } from '../../access/principal.js';
 import { AuditService } from '../../audit/audit.service.js';
-import { Clock } from '../../platform/time/clock.service.js';
-import { lockNames } from '../../platform/database/locks.js';
+import { OutboxService } from '../../outbox/outbox.service.js';
 import type { Owner, OwnerKind } from '../../owners/owner.js';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
-import { OutboxService } from '../../outbox/outbox.service.js';
-import { claimsMatching, type CustomerRecords, idOfClaim, type OwnerChange, resolveOwnerChanges } from './owner-claims.js';
+import { lockNames } from '../../platform/database/locks.js';
+import { Clock } from '../../platform/time/clock.service.js';
 import { CHARGED_STATUSES } from '../subscription-state.js';
 import { SubscriptionActive } from '../subscriptions.errors.js';
+import { SubscriptionsRepository } from '../subscriptions.repository.js';
 import type { Subscription } from '../subscriptions.table.js';
-import { type KnownOwner, type CustomerRef, SyncedSubscriptionsRepository } from '../sync/synced-subscriptions.repository.js';
+import { BillingCustomersRepository, type CustomerRef, type KnownOwner } from './billing-customers.repository.js';
+import { ChargedSubscriptionsRepository } from './charged-subscriptions.repository.js';
+import { claimsMatching, type CustomerRecords, idOfClaim, type OwnerChange, resolveOwnerChanges } from './owner-claims.js';
 
-/** The outbox's entry for a subscription that is to end at its provider. */
+/** The outbox kind for a subscription to cancel at its provider. */
 export const SUBSCRIPTION_CANCELLATION = 'subscription.end';
 export interface SubscriptionCancellation {
   provider: string;
@@ -20,13 +22,15 @@ export interface SubscriptionCancellation {
 }
 
 /**
- * Whose subscriptions, payments and customers are: by all that was said of them, whatever order it came in
- * (docs/decisions/0015), and what becomes of them when an owner comes or goes.
+ * Keeps the owners of subscriptions, payments and customers right, in any order of events (docs/decisions/0015), and
+ * cancels subscriptions when their owner is deleted.
  */
 @Injectable()
 export class SubscriptionOwners {
   constructor(
-    private readonly repository: SyncedSubscriptionsRepository,
+    private readonly repository: BillingCustomersRepository,
+    private readonly charged: ChargedSubscriptionsRepository,
+    private readonly subscriptions: SubscriptionsRepository,
     private readonly outbox: OutboxService,
     private readonly audit: AuditService,
     private readonly clock: Clock,
@@ -34,125 +38,119 @@ export class SubscriptionOwners {
   ) {}
 
   /**
-   * Gives somebody who has just appeared what was bought for them before. In the transaction that makes them: the
-   * name is held, so that what names them meanwhile either sees them or is seen.
+   * Gives a new owner what was bought for it before it existed. Runs in the transaction that creates the owner: under
+   * the lock, a concurrent event either sees the owner or is seen here.
    */
   async claimFor(owner: Owner & { clerkId: string }, db: Queryable): Promise<void> {
     await lockNames('owner', [owner.clerkId], db);
-    const customers = await this.repository.listCustomersWithClaims(claimsMatching({ kind: owner.kind, ids: [owner.clerkId] }), db);
+    const customers = await this.repository.listWithClaims(claimsMatching({ kind: owner.kind, ids: [owner.clerkId] }), db);
     await lockNames('billing customer', customers.map(lockNameOf), db);
     for (const customer of customers) await this.resolveOwners(customer, SYSTEM, db);
   }
 
-  /** Says for good whose a subscription is, and its customer if that is nobody's yet. Whoever calls holds the owner's row. */
+  /** Links a subscription to an owner for good, and its customer if that has no owner. The caller holds the owner's row. */
   async link({ id }: Pick<Subscription, 'id'>, owner: Owner, actor: Actor, db: Queryable): Promise<Subscription> {
     await lockNames('owner', [owner.id], db);
-    const customer = await this.repository.findCustomerOf(id, db);
+    const { provider, providerCustomerId } = (await this.subscriptions.find(id, db))!;
+    const customer = provider === 'manual' || providerCustomerId === null ? undefined : { provider, providerCustomerId };
     if (customer !== undefined) await lockNames('billing customer', [lockNameOf(customer)], db);
-    const before = await this.repository.lock(id, db);
-    const link = { ownerKind: owner.kind, ownerId: owner.id };
-    const after = await this.repository.updateSubscription(id, { ...link, ownerLinked: true }, db);
+    const before = (await this.subscriptions.lock(id, db))!;
+    const after = await this.subscriptions.update(id, { ownerKind: owner.kind, ownerId: owner.id, ownerLinked: true }, db);
     if (customer !== undefined) {
-      await this.repository.linkCustomer(customer, owner, db);
+      await this.repository.link(customer, owner, db);
       await this.resolveOwners(customer, actor, db, id);
     }
     await this.record('subscription.linked', after, actor, { before: ownerFields(before), after: ownerFields(after) }, db, before);
     return after;
   }
 
-  /** Says for good whose a customer is that was made for somebody, unless that is known. */
+  /** Links a customer that was created for an owner, unless the customer has an owner. */
   async linkCustomer(customer: CustomerRef, owner: Owner, actor: Actor, db: Queryable): Promise<void> {
     await lockNames('billing customer', [lockNameOf(customer)], db);
-    await this.repository.linkCustomer(customer, owner, db);
+    await this.repository.link(customer, owner, db);
     await this.resolveOwners(customer, actor, db);
   }
 
-  /** Whether somebody would be charged twice who bought once more. What the provider has given up on keeps nobody from coming back. */
+  /** Whether another purchase would charge the owner twice. After the provider has given up (`unpaid`), buying again is fine. */
   async hasChargedSubscription(ownerId: string): Promise<boolean> {
-    return (await this.repository.listCharged(ownerId)).some(({ status }) => status !== 'unpaid');
+    return (await this.charged.list(ownerId)).some(({ status }) => status !== 'unpaid');
   }
 
   /**
-   * Has everything ended at its provider that an owner is charged for who is going. The name is held, so that what
-   * is told of them meanwhile either is seen here or sees that they are gone.
+   * Requests the cancellation of every charged subscription of an owner that is being deleted. Under the lock, a
+   * concurrent event is either seen here or sees the deletion.
    *
-   * @throws {SubscriptionActive} where there is something, and nobody asked to cancel it
+   * @throws {SubscriptionActive} if there is one and `cancel` is false
    */
   async cancelFor({ id, clerkId }: { id: string; clerkId: string | null }, { cancel }: { cancel: boolean }, db: Queryable): Promise<void> {
     await lockNames('owner', [id, clerkId], db);
-    const charged = await this.repository.listCharged(id, db);
+    const charged = await this.charged.list(id, db);
     if (charged.length > 0 && !cancel) throw new SubscriptionActive();
     for (const row of charged) await this.requestCancellation(row, db);
   }
 
-  /** An owner is back: what has not ended goes on. */
+  /** Withdraws the requests to cancel when an owner is restored. */
   async resumeFor(ownerId: string, db: Queryable): Promise<void> {
     await lockNames('owner', [ownerId], db);
-    await this.repository.withdrawEndRequests(ownerId, db);
+    await this.charged.withdrawEndRequests(ownerId, db);
   }
 
   /**
-   * Has everything ended that owners are charged for who are gone: a provider may revive it, or sell it, when nobody
-   * looks any more. Answers how many owners there were.
+   * Requests the cancellation of charged subscriptions whose owner was deleted: a provider can revive or sell one long
+   * after the deletion. Returns the number of owners.
    */
   async cancelOrphans(limit: number): Promise<number> {
-    const ownerIds = await this.repository.listDeletedOwners({ limit });
+    const ownerIds = await this.charged.listDeletedOwners({ limit });
     for (const id of ownerIds) {
       await this.db.transaction(async (tx) => {
         await lockNames('owner', [id], tx);
-        // Somebody may have brought them back.
-        const [stillDeleted] = await this.repository.listDeletedOwners({ limit: 1, only: id }, tx);
+        // The owner may have been restored since.
+        const [stillDeleted] = await this.charged.listDeletedOwners({ limit: 1, only: id }, tx);
         if (stillDeleted !== undefined) await this.cancelFor({ id, clerkId: null }, { cancel: true }, tx);
       });
     }
     return ownerIds.length;
   }
 
-  /** What belongs to those whose rows are about to go stays theirs. */
+  /** Keeps the owner of everything that belongs to owners about to be purged. */
   async pinOwners(ownerIds: string[], db: Queryable): Promise<void> {
     await this.repository.pinOwners(ownerIds, db);
   }
 
-  /** Names before rows: of the owners that something names, then of its customer. */
+  /** Takes the advisory locks of the claimed owners, then of the customer. Callers take row locks afterwards. */
   async lockOwnersAndCustomer(customer: CustomerRef, claims: string[], db: Queryable): Promise<void> {
     const ids = claims.map(idOfClaim);
-    // In the order in which Clerk's events make them: whom a membership names is there before the organization.
-    await lockNames(
-      'owner',
-      ids.filter((id) => !isClerkOrganization(id)),
-      db,
-    );
+    const otherIds = ids.filter((id) => !isClerkOrganization(id));
+    // The same order as in Clerk's events: the user of a membership before its organization.
+    await lockNames('owner', otherIds, db);
     await lockNames('owner', ids.filter(isClerkOrganization), db);
     await lockNames('billing customer', [lockNameOf(customer)], db);
   }
 
   /**
-   * Whose everything of a customer is; see `ownerChanges`. Whoever calls holds the customer's name. Answers the
-   * subscriptions as they are then.
+   * Resolves the owner of everything a customer has; see `resolveOwnerChanges`. The caller holds the customer's lock.
+   * Returns the subscriptions with their owners.
    *
-   * @param written the one whose change is recorded by whoever wrote it
+   * @param recordedId a subscription whose change the caller records
    */
-  async resolveOwners(customer: CustomerRef, actor: Actor, db: Queryable, written?: string): Promise<Map<string, Subscription>> {
-    const records = await this.repository.loadCustomerRecords(customer, db);
-    const known = await this.repository.findOwners(claimsIn(records), db);
-    const changes = resolveOwnerChanges(records, byClaim(claimsIn(records), known));
+  async resolveOwners(customer: CustomerRef, actor: Actor, db: Queryable, recordedId?: string): Promise<Map<string, Subscription>> {
+    const records = await this.repository.loadRecords(customer, db);
+    const claims = claimsIn(records);
+    const known = await this.repository.findOwners(claims, db);
+    const changes = resolveOwnerChanges(records, ownersByClaim(claims, known));
     await Promise.all(changes.map((change) => this.repository.updateOwner(change, db)));
-    const rows = new Map((records.subscriptions as Subscription[]).map((row) => [row.id, withOwner(row, changes)]));
-    for (const row of rows.values()) if (hasDeletedOwner(row, known) && willBeCharged(row)) await this.requestCancellation(row, db);
     const before = new Map((records.subscriptions as Subscription[]).map((row) => [row.id, row]));
+    const after = new Map([...before].map(([id, row]) => [id, withOwner(row, changes)]));
+    for (const row of after.values()) if (hasDeletedOwner(row, known) && willBeCharged(row)) await this.requestCancellation(row, db);
     for (const { table, id } of changes) {
-      if (table !== 'subscription' || id === written) continue;
-      const [from, to] = [before.get(id)!, rows.get(id)!];
+      if (table !== 'subscription' || id === recordedId) continue;
+      const [from, to] = [before.get(id)!, after.get(id)!];
       await this.record('subscription.claimed', to, actor, { before: ownerFields(from), after: ownerFields(to) }, db, from);
     }
-    return rows;
+    return after;
   }
 
-  /**
-   * In the log of the organization that it belongs to.
-   *
-   * @param before as it was: whoever had it can read that, too
-   */
+  /** Records a change for the organization that owns the row. @param before the row as it was: its former owner sees the change too */
   async record(
     action: string,
     row: Owned,
@@ -170,7 +168,7 @@ export class SubscriptionOwners {
   private async requestCancellation(row: Subscription, db: Queryable): Promise<void> {
     const { id, provider, providerSubscriptionId, endRequestedAt } = row;
     if (endRequestedAt !== null || providerSubscriptionId === null) return;
-    await this.repository.updateSubscription(id, { endRequestedAt: this.clock.now() }, db);
+    await this.subscriptions.update(id, { endRequestedAt: this.clock.now() }, db);
     await this.outbox.enqueue(SUBSCRIPTION_CANCELLATION, { provider, providerSubscriptionId } satisfies SubscriptionCancellation, db);
     await this.record('subscription.end_requested', row, SYSTEM, {}, db);
   }
@@ -178,7 +176,7 @@ export class SubscriptionOwners {
 
 type Owned = Pick<Subscription, 'id' | 'ownerKind' | 'ownerId'>;
 
-/** The provider will charge for it again. */
+/** Whether the provider will charge for it again. */
 export function willBeCharged({ status, cancelAtPeriodEnd }: Pick<Subscription, 'status' | 'cancelAtPeriodEnd'>): boolean {
   return !cancelAtPeriodEnd && CHARGED_STATUSES.includes(status);
 }
@@ -195,8 +193,7 @@ function claimsIn({ customer, subscriptions, payments }: CustomerRecords): strin
   return [...(customer === undefined ? [] : [customer]), ...subscriptions, ...payments].flatMap(({ ownerClaims }) => ownerClaims);
 }
 
-/** Which claim means whom. */
-function byClaim(claims: string[], known: KnownOwner[]): Map<string, Owner> {
+function ownersByClaim(claims: string[], known: KnownOwner[]): Map<string, Owner> {
   const owners = new Map<string, Owner>();
   for (const claim of claims) {
     const [kind, id] = [claim.slice(0, claim.indexOf(':')) as OwnerKind | 'any', idOfClaim(claim)];

@@ -4,8 +4,8 @@ import { FEATURE, FeatureGuard } from './entitlements.guard.js';
 import { PlanRequired } from '../subscriptions.errors.js';
 
 /**
- * Only for owners whose plan has a feature: the organization in the path (`:organizationId`), else the caller. The
- * module of the route imports `SubscriptionsModule`. Stands beside what says who may call.
+ * Requires a feature of the plan of the organization in the path (`:organizationId`), else of the caller. Used next to
+ * the decorator that declares access. The route's module imports `SubscriptionsModule`.
  */
 export const Requires = (feature: string): MethodDecorator =>
   applyDecorators(SetMetadata(FEATURE, feature), UseGuards(FeatureGuard), Problems(PlanRequired));

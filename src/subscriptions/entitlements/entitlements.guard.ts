@@ -3,21 +3,21 @@ import { Reflector } from '@nestjs/core';
 import type { Request } from 'express';
 import { principalOf } from '../../access/principal.js';
 import type { Owner } from '../../owners/owner.js';
-import { SubscriptionsService } from '../subscriptions.service.js';
+import { EntitlementsService } from './entitlements.service.js';
 
 export const FEATURE = 'feature';
 
-/** After the guard that says who calls, and that they may. */
+/** Runs after the access guard. */
 @Injectable()
 export class FeatureGuard implements CanActivate {
   constructor(
     private readonly reflector: Reflector,
-    private readonly subscriptions: SubscriptionsService,
+    private readonly entitlements: EntitlementsService,
   ) {}
 
   async canActivate(context: ExecutionContext): Promise<boolean> {
     const feature = this.reflector.get<string>(FEATURE, context.getHandler());
-    await this.subscriptions.requireFeature(ownerOf(context.switchToHttp().getRequest<Request>()), feature);
+    await this.entitlements.requireFeature(ownerOf(context.switchToHttp().getRequest<Request>()), feature);
     return true;
   }
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import type { BillingPeriod } from '../../subscriptions/sync/billing-provider.port.js';
-import type { Entitlement } from '../../subscriptions/subscriptions.service.js';
+import type { Entitlement } from '../../subscriptions/entitlements/entitlements.service.js';
 import { MOST_TOKENS } from '../quotas/quota-balance.js';
 import { MeteredOwner } from '../quotas/metered-owner.js';
 import { quotaKeysOf, LedgerDecider } from './ledger-decider.js';

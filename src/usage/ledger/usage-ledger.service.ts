@@ -11,7 +11,7 @@ import {
 } from '../../platform/database/database-errors.js';
 import { retryTransaction } from '../../platform/database/retry-transaction.js';
 import { type MeteredEvent, MetersService } from '../exports/meter-exports.service.js';
-import { SubscriptionsService } from '../../subscriptions/subscriptions.service.js';
+import { EntitlementsService } from '../../subscriptions/entitlements/entitlements.service.js';
 import { UsageAlerts } from '../alerts/usage-alerts.service.js';
 import { MeteredOwner } from '../quotas/metered-owner.js';
 import { type LedgerSnapshot, type LedgerWrites, quotaKeysOf, LedgerDecider } from './ledger-decider.js';
@@ -61,7 +61,7 @@ export class UsageLedger {
 
   constructor(
     private readonly repository: UsageRepository,
-    private readonly subscriptions: SubscriptionsService,
+    private readonly entitlements: EntitlementsService,
     private readonly alerts: UsageAlerts,
     private readonly periods: UsagePeriods,
     private readonly partitions: UsagePartitions,
@@ -86,7 +86,7 @@ export class UsageLedger {
     const owners = new Map(operations.map(({ owner }) => [owner.id, owner]));
     const ids = [...owners.keys()];
     const [entitlements, creations] = await Promise.all([
-      this.subscriptions.getEntitlements(ids, periodsFrom),
+      this.entitlements.getEntitlements(ids, periodsFrom),
       this.repository.listCreationTimes(ids),
     ]);
     const createdAt = new Map(creations.map((one) => [one.id, one.createdAt]));

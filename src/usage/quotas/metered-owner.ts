@@ -1,5 +1,5 @@
 import type { Owner } from '../../owners/owner.js';
-import type { Entitlement } from '../../subscriptions/subscriptions.service.js';
+import type { Entitlement } from '../../subscriptions/entitlements/entitlements.service.js';
 import { monthAt, type UsagePeriod } from './usage-period.js';
 import { UsageTimeline } from './usage-timeline.js';
 

@@ -10,8 +10,9 @@ import { createPartitions } from '../../support/usage/usage-rows.js';
 import { DATABASE, type Database } from '../../../src/platform/database/database.js';
 import { MetersRepository } from '../../../src/usage/exports/meter-exports.repository.js';
 import { ComparedSubscriptionsRepository } from '../../../src/subscriptions/reconciliation/compared-subscriptions.repository.js';
-import { SubscriptionsRepository } from '../../../src/subscriptions/subscriptions.repository.js';
-import { SyncedSubscriptionsRepository } from '../../../src/subscriptions/sync/synced-subscriptions.repository.js';
+import { BillingCustomersRepository } from '../../../src/subscriptions/customers/billing-customers.repository.js';
+import { ChargedSubscriptionsRepository } from '../../../src/subscriptions/customers/charged-subscriptions.repository.js';
+import { EntitlementsRepository } from '../../../src/subscriptions/entitlements/entitlements.repository.js';
 import { SyncedOrganizationsRepository } from '../../../src/organizations/synced-organizations.repository.js';
 import { SyncedUsersRepository } from '../../../src/users/synced-users.repository.js';
 import { WebhooksRepository } from '../../../src/webhooks/webhooks.repository.js';
@@ -217,16 +218,18 @@ describe('the plans of lists over many rows', () => {
 
   describe('of as many subscriptions', () => {
     const payer = { provider: 'polar', providerCustomerId: 'customer-77' } as const;
-    let billing: SubscriptionsRepository;
-    let synced: SyncedSubscriptionsRepository;
+    let entitlements: EntitlementsRepository;
+    let customers: BillingCustomersRepository;
+    let charged: ChargedSubscriptionsRepository;
     let compared: ComparedSubscriptionsRepository;
     let db: Database;
     let ownerId: string;
     beforeAll(async () => {
       compared = t.app.get(ComparedSubscriptionsRepository);
       db = t.app.get(DATABASE);
-      billing = t.app.get(SubscriptionsRepository);
-      synced = t.app.get(SyncedSubscriptionsRepository);
+      entitlements = t.app.get(EntitlementsRepository);
+      customers = t.app.get(BillingCustomersRepository);
+      charged = t.app.get(ChargedSubscriptionsRepository);
       await t.db.rows(
         `INSERT INTO billing_customers (id, provider, provider_customer_id, owner_kind, owner_id, owner_claims)
          SELECT gen_random_uuid(), 'polar', 'customer-' || substring(clerk_user_id FROM 6), 'user', id, ARRAY['user:' || clerk_user_id]
@@ -297,20 +300,20 @@ describe('the plans of lists over many rows', () => {
     });
 
     it.each<[string, string, () => Promise<unknown>]>([
-      ['read what an owner has', 'subscriptions', () => billing.listByOwner({ kind: 'user', id: ownerId })],
-      ['read what an owner has, with its periods', 'subscriptions', () => billing.listByOwners([ownerId], new Date())],
-      ['read which customers an owner is', 'billing_customers', () => billing.listCustomers({ kind: 'user', id: ownerId })],
-      ['read what a subscription was of', 'subscription_products', () => billing.listProducts(ownerId)],
-      ['find what an owner is charged for', 'subscriptions', () => synced.listCharged(ownerId)],
-      ['find who claims a subscription', 'subscriptions', () => synced.listCustomersWithClaims(['user:user_77', 'any:user_77'], db)],
-      ['find who claims a payment', 'payments', () => synced.listCustomersWithClaims(['user:user_77', 'any:user_77'], db)],
-      ['find who claims to be a customer', 'billing_customers', () => synced.listCustomersWithClaims(['user:user_77', 'any:user_77'], db)],
-      ['read the subscriptions of a customer', 'subscriptions', () => synced.loadCustomerRecords(payer, db)],
-      ['read the payments of a customer', 'payments', () => synced.loadCustomerRecords(payer, db)],
-      ['find the users whom claims mean', 'users', () => synced.findOwners(['user:user_77', `any:${ownerId}`], db)],
-      ['find the organizations whom claims mean', 'organizations', () => synced.findOwners(['any:org_77', `any:${ownerId}`], db)],
+      ['read what an owner has', 'subscriptions', () => entitlements.listByOwner({ kind: 'user', id: ownerId })],
+      ['read what an owner has, with its periods', 'subscriptions', () => entitlements.listByOwners([ownerId], new Date())],
+      ['read which customers an owner is', 'billing_customers', () => customers.listByOwner({ kind: 'user', id: ownerId })],
+      ['read what a subscription was of', 'subscription_products', () => entitlements.listProducts(ownerId)],
+      ['find what an owner is charged for', 'subscriptions', () => charged.list(ownerId)],
+      ['find who claims a subscription', 'subscriptions', () => customers.listWithClaims(['user:user_77', 'any:user_77'], db)],
+      ['find who claims a payment', 'payments', () => customers.listWithClaims(['user:user_77', 'any:user_77'], db)],
+      ['find who claims to be a customer', 'billing_customers', () => customers.listWithClaims(['user:user_77', 'any:user_77'], db)],
+      ['read the subscriptions of a customer', 'subscriptions', () => customers.loadRecords(payer, db)],
+      ['read the payments of a customer', 'payments', () => customers.loadRecords(payer, db)],
+      ['find the users whom claims mean', 'users', () => customers.findOwners(['user:user_77', `any:${ownerId}`], db)],
+      ['find the organizations whom claims mean', 'organizations', () => customers.findOwners(['any:org_77', `any:${ownerId}`], db)],
       ['take those that are due', 'subscriptions', () => compared.claimDue({ now: new Date(), until: new Date(), limit: 10 })],
-      ['keep what a purged user had', 'subscriptions', () => synced.pinOwners([ownerId], db)],
+      ['keep what a purged user had', 'subscriptions', () => customers.pinOwners([ownerId], db)],
     ])('%s by an index', async (_what, table, run) => {
       expectByIndex(await plansOf(table, run));
     });

@@ -1,5 +1,6 @@
 import type { SubscriptionResponse } from '../../../src/subscriptions/operator-subscriptions.dto.js';
-import type { EffectiveSubscriptionResponse, PaymentResponse } from '../../../src/subscriptions/subscriptions.dto.js';
+import type { EffectiveSubscriptionResponse } from '../../../src/subscriptions/entitlements/entitlements.dto.js';
+import type { PaymentResponse } from '../../../src/subscriptions/payments/payments.dto.js';
 import { microsOf, polarTime } from '../../simulators/virtual-time.js';
 import type { TestApp } from '../app.js';
 import { ClerkApp } from '../clerk/clerk-app.js';

@@ -1,0 +1,83 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { and, count, eq, isNull, type Placeholder, sql } from 'drizzle-orm';
+import { memberships } from '../../memberships/organization-memberships.table.js';
+import type { Owner } from '../../owners/owner.js';
+import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
+import { newestFirst } from '../../sync/event-version.js';
+import { userMerges } from '../../users/user-merges.table.js';
+import { ownedBy } from '../customers/owned-by.js';
+import { type Subscription, subscriptions } from '../subscriptions.table.js';
+import type { BillingPeriod } from '../sync/billing-provider.port.js';
+import { subscriptionPeriods } from '../sync/subscription-periods.table.js';
+import { subscriptionProducts } from '../sync/subscription-products.table.js';
+
+/** The reads behind every check of an entitlement: prepared, since they run with most requests. */
+@Injectable()
+export class EntitlementsRepository {
+  private readonly byOwner;
+  private readonly byOwners;
+  private readonly members;
+
+  constructor(@Inject(DATABASE) private readonly db: Database) {
+    this.byOwner = selectByOwner(db, sql.placeholder('ownerId')).prepare('subscriptions_of_owner');
+    this.byOwners = selectByOwners(db, sql.placeholder('ids'), sql.placeholder('periodsFrom')).prepare('subscriptions_of_owners');
+    this.members = selectMembers(db, sql.placeholder('organizationId')).prepare('subscriptions_members');
+  }
+
+  async listByOwner({ id }: Owner, db?: Queryable): Promise<Subscription[]> {
+    return db === undefined ? this.byOwner.execute({ ownerId: id }) : selectByOwner(db, id);
+  }
+
+  /**
+   * Subscriptions with the owner that was requested (the row may belong to a user who was merged into that owner) and
+   * with the billing periods from the one that contains `periodsFrom`.
+   */
+  async listByOwners(ids: string[], periodsFrom: Date): Promise<{ requestedId: string; row: Subscription; periods: BillingPeriod[] }[]> {
+    const rows = await this.byOwners.execute({ ids, periodsFrom: periodsFrom.toISOString() });
+    return rows.map(({ periods, ...one }) => ({
+      ...one,
+      periods: periods.map(([start, end]) => ({ start: new Date(start), end: new Date(end) })),
+    }));
+  }
+
+  /** Every product that a subscription ever had, newest first. */
+  async listProducts(subscriptionId: string, db: Queryable = this.db): Promise<string[]> {
+    const rows = await db
+      .select({ productId: subscriptionProducts.productId })
+      .from(subscriptionProducts)
+      .where(eq(subscriptionProducts.subscriptionId, subscriptionId))
+      .orderBy(newestFirst(subscriptionProducts));
+    return rows.map(({ productId }) => productId);
+  }
+
+  async countMembers(organizationId: string, db?: Queryable): Promise<number> {
+    const [row] = await (db === undefined ? this.members.execute({ organizationId }) : selectMembers(db, organizationId));
+    return row!.members;
+  }
+}
+
+function selectByOwner(db: Queryable, ownerId: string | Placeholder) {
+  return db.select().from(subscriptions).where(ownedBy(ownerId, subscriptions.ownerId));
+}
+
+function selectByOwners(db: Queryable, ids: Placeholder, periodsFrom: Placeholder) {
+  const asked = sql`(SELECT id AS asked_id, id FROM unnest(${ids}::uuid[]) AS asked (id)
+    UNION ALL SELECT ${userMerges.intoUserId}, ${userMerges.id} FROM ${userMerges} WHERE ${userMerges.intoUserId} = ANY (${ids}::uuid[])) AS owners`;
+  // Every name is written with its table: Drizzle leaves it out of a statement about one table.
+  const millis = (column: string) => sql.raw(`(extract(epoch FROM p.${column}) * 1000)::bigint`);
+  const first = sql`SELECT max(q.starts_at) FROM ${subscriptionPeriods} AS q
+    WHERE q.subscription_id = subscriptions.id AND q.starts_at <= ${periodsFrom}::timestamptz`;
+  const periods = sql`SELECT coalesce(json_agg(json_build_array(${millis('starts_at')}, ${millis('ends_at')})), '[]') FROM ${subscriptionPeriods} AS p
+    WHERE p.subscription_id = subscriptions.id AND p.starts_at >= coalesce((${first}), '-infinity')`;
+  return db
+    .select({ requestedId: sql<string>`owners.asked_id`, row: subscriptions, periods: sql<[number, number][]>`(${periods})` })
+    .from(subscriptions)
+    .innerJoin(asked, sql`owners.id = ${subscriptions.ownerId}`);
+}
+
+function selectMembers(db: Queryable, organizationId: string | Placeholder) {
+  return db
+    .select({ members: count() })
+    .from(memberships)
+    .where(and(eq(memberships.organizationId, organizationId), isNull(memberships.deletedAt)));
+}
