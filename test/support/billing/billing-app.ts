@@ -158,7 +158,7 @@ export class BillingApp {
       'SELECT provider_subscription_id AS id FROM subscriptions WHERE end_requested_at IS NOT NULL ORDER BY end_requested_at, id',
     );
     const [outbox] = await this.t.db.rows<{ outboxEntries: number }>(
-      `SELECT count(*)::int AS errands FROM outbox WHERE kind = 'subscription.end'`,
+      `SELECT count(*)::int AS "outboxEntries" FROM outbox WHERE kind = 'subscription.end'`,
     );
     return { ids: rows.map(({ id }) => id), outboxEntries: outbox!.outboxEntries };
   }
