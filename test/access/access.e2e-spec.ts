@@ -28,20 +28,20 @@ describe('the guard', () => {
   const rename = (headers: Record<string, string>) => t.http.patch('/v1/users/me').set(headers).send({ name: 'Renamed' });
 
   describe('credentials', () => {
-    it('lets in with a token or with a cookie', async () => {
+    it('are accepted as a token or as a cookie', async () => {
       expect((await me(person.auth).expect(200)).body.id).toBe(person.id);
       expect((await me({ cookie: person.cookie }).expect(200)).body.id).toBe(person.id);
       expect((await me({ cookie: `other=1; ${person.cookie}; last=2` }).expect(200)).body.id).toBe(person.id);
       expect((await me({ authorization: `bearer  ${person.token} ` }).expect(200)).body.id).toBe(person.id);
     });
 
-    it('refuses who shows nothing, and says how to sign in', async () => {
+    it('are required, and the response names the scheme', async () => {
       const answer = await t.http.get('/v1/users/me').expect(401);
       expect(answer.body.code).toBe('signed_out');
       expect(answer.headers['www-authenticate']).toBe('Bearer');
     });
 
-    it('never falls through from a bad header to a good cookie', async () => {
+    it('in a cookie are not used when the header is invalid', async () => {
       const wrong = [
         'Bearer',
         'Bearer ',
@@ -69,16 +69,16 @@ describe('the guard', () => {
       expect((await me({ 'x-api-key': 'tk_nonsense', cookie: person.cookie }).expect(401)).body.code).toBe('invalid_credentials');
     });
 
-    it('beats the cookie with a token of somebody else', async () => {
+    it('in the header take precedence over a cookie of another user', async () => {
       expect((await me({ ...operator.auth, cookie: person.cookie }).expect(200)).body.id).toBe(operator.id);
     });
 
-    it('refuses two headers at once', async () => {
+    it('in two headers are rejected', async () => {
       const answer = await me({ ...person.auth, 'x-api-key': 'tk_1' }).expect(400);
       expect(answer.body.code).toBe('ambiguous_credentials');
     });
 
-    it('refuses a cookie that is made up, empty or of another name', async () => {
+    it('in a cookie that is invalid, empty or differently named are rejected', async () => {
       const [name, value] = person.cookie.split('=', 2) as [string, string];
       for (const cookie of [`${name}=`, `${name}=abc`, `${name}=${value}x`, `${name}=%00`, `${name}=%ff.%ff`, `${name}=.${value}`])
         await me({ cookie }).expect(401);
@@ -88,7 +88,7 @@ describe('the guard', () => {
   });
 
   describe('the origin of a change', () => {
-    it('must be trusted when a cookie signs it in', async () => {
+    it('must be trusted when a cookie authenticates it', async () => {
       expect((await rename({ cookie: person.cookie }).expect(403)).body.code).toBe('untrusted_origin');
       for (const origin of ['https://evil.example', 'null', '', `${ORIGIN}.evil.example`, `${ORIGIN}/`, ORIGIN.toUpperCase()])
         expect((await rename({ cookie: person.cookie, origin }).expect(403)).body.code).toBe('untrusted_origin');
@@ -100,22 +100,22 @@ describe('the guard', () => {
       await rename({ cookie: person.cookie, origin: 'http://localhost:3000' }).expect(200);
     });
 
-    it('does not matter for reading, nor when a token signs it in', async () => {
+    it('is not checked for reads, or with a token', async () => {
       await me({ cookie: person.cookie, origin: 'https://evil.example' }).expect(200);
       await rename(person.auth).expect(200);
       await rename({ ...person.auth, origin: 'https://evil.example', cookie: person.cookie }).expect(200);
     });
   });
 
-  describe('who is refused', () => {
-    it('refuses a session that has expired', async () => {
+  describe('refused callers', () => {
+    it('include an expired session', async () => {
       const gone = await signUp(t);
       await t.db.rows(`UPDATE sessions SET expires_at = now() - interval '1 ms' WHERE user_id = $1`, [gone.id]);
       expect((await me(gone.auth).expect(401)).body.code).toBe('invalid_credentials');
       await me({ cookie: gone.cookie }).expect(401);
     });
 
-    it('refuses a session that was ended, by deletion or by mark', async () => {
+    it('include an ended session, whether deleted or marked', async () => {
       const gone = await signUp(t);
       const marked = await signIn(t, gone);
       await t.db.rows(
@@ -128,13 +128,13 @@ describe('the guard', () => {
       await me(gone.auth).expect(401);
     });
 
-    it('refuses a deleted user even where a session was left', async () => {
+    it('include a deleted user with a remaining session', async () => {
       const gone = await signUp(t);
       await t.db.rows('UPDATE users SET deleted_at = now(), email = NULL WHERE id = $1', [gone.id]);
       expect((await me(gone.auth).expect(401)).body.code).toBe('invalid_credentials');
     });
 
-    it('refuses a suspended user with 403, everywhere', async () => {
+    it('include a suspended user, with 403 on every route', async () => {
       const suspended = await signUp(t);
       await t.db.rows('UPDATE users SET suspended_at = now() WHERE id = $1', [suspended.id]);
       for (const path of ['/v1/users/me', '/v1/sessions', '/v1/sessions/current', '/v1/users'])
@@ -144,7 +144,7 @@ describe('the guard', () => {
       await me(suspended.auth).expect(200);
     });
 
-    it('refuses everybody but operators where operators act', async () => {
+    it('include everyone but operators on operator routes', async () => {
       for (const [method, path] of [
         ['get', '/v1/users'],
         ['get', `/v1/users/${person.id}/sessions`],
@@ -163,7 +163,7 @@ describe('the guard', () => {
       await t.db.rows('UPDATE users SET operator = true WHERE id = $1', [operator.id]);
     });
 
-    it('refuses everybody on a route that declares no access', async () => {
+    it('include everyone on a route without declared access', async () => {
       let calls = 0;
       @Controller('v1/forgotten')
       class ForgottenController {
@@ -192,7 +192,7 @@ describe('the guard', () => {
       }
     });
 
-    it('refuses a revoked session on another process at its very next request', async () => {
+    it('include a revoked session at its next request on another process', async () => {
       const other = await startTestApp({}, t.db);
       try {
         const first = await signUp(t);
@@ -207,7 +207,7 @@ describe('the guard', () => {
     });
   });
 
-  describe('a session that is used', () => {
+  describe('the use of a session', () => {
     interface Row extends Record<string, unknown> {
       expires: number;
       used: number;
@@ -234,7 +234,7 @@ describe('the guard', () => {
       return cookies.map((cookie) => Number(/Max-Age=(\d+)/.exec(cookie)?.[1]))[0];
     };
 
-    it('is not written on most requests', async () => {
+    it('does not write to the database in most requests', async () => {
       const busy = await signUp(t);
       await me(busy.auth).expect(200);
       const before = await rowOf(busy);
@@ -243,7 +243,7 @@ describe('the guard', () => {
       expect({ xmin, ctid, last_used_at }).toEqual({ xmin: before['xmin'], ctid: before['ctid'], last_used_at: before['last_used_at'] });
     });
 
-    it('lives on after the touch interval, and so does its cookie', async () => {
+    it('extends it after the touch interval, together with its cookie', async () => {
       const slow = await signUp(t);
       await age(slow, { created: DAY, used: 59 - 10, expires: 6 * DAY });
       expect(maxAgeOf(await me({ cookie: slow.cookie }).expect(200))).toBeUndefined();
@@ -256,45 +256,45 @@ describe('the guard', () => {
       const row = await rowOf(slow);
       expect(row.expires).toBeGreaterThan(7 * DAY - 30);
       expect(row.used).toBeLessThan(30);
-      // The cookie it was given works, and the next request writes nothing again.
+      // The new cookie works, and the next request writes nothing.
       expect(maxAgeOf(await me({ cookie: cookie.split(';', 1)[0]! }).expect(200))).toBeUndefined();
     });
 
-    it('is prolonged once by many requests at once, and none of them waits or fails', async () => {
+    it('extends it once in concurrent requests, without waiting or failing', async () => {
       const busy = await signUp(t);
       await age(busy, { created: DAY, used: 120, expires: 6 * DAY });
       const answers = await Promise.all(Array.from({ length: 30 }, () => me({ cookie: busy.cookie }).expect(200)));
       expect(answers.filter((answer) => maxAgeOf(answer) !== undefined)).toHaveLength(1);
     });
 
-    it('is prolonged for a token without a cookie being sent', async () => {
+    it('extends it for a token without setting a cookie', async () => {
       const api = await signUp(t);
       await age(api, { created: DAY, used: 120, expires: DAY });
       expect(maxAgeOf(await me(api.auth).expect(200))).toBeUndefined();
       expect((await rowOf(api)).expires).toBeGreaterThan(7 * DAY - 30);
     });
 
-    it('never lives beyond its absolute end', async () => {
+    it('does not extend it beyond its absolute end', async () => {
       const old = await signUp(t);
       await age(old, { created: 29 * DAY, used: 120, expires: HOUR });
       const answer = await me({ cookie: old.cookie }).expect(200);
       expect(maxAgeOf(answer)).toBeGreaterThan(DAY - 30);
       expect(maxAgeOf(answer)).toBeLessThanOrEqual(DAY);
       expect((await rowOf(old)).expires).toBeLessThanOrEqual(DAY);
-      // At the end it stays where it is.
+      // At the absolute end, the expiry does not move.
       await age(old, { created: 30 * DAY - 60, used: 120, expires: 60 });
       await me(old.auth).expect(200);
       expect((await rowOf(old)).expires).toBeLessThanOrEqual(60);
     });
 
-    it('is never shortened by being used', async () => {
+    it('never shortens it', async () => {
       const long = await signUp(t);
       await age(long, { created: 40 * DAY, used: 120, expires: 3 * DAY });
       await me(long.auth).expect(200);
       expect((await rowOf(long)).expires).toBeGreaterThan(3 * DAY - 30);
     });
 
-    it('does not slide when the person did not ask to be remembered', async () => {
+    it('does not extend it without rememberMe', async () => {
       const visitor = await signUp(t);
       await t.db.rows('DELETE FROM sessions WHERE user_id = $1', [visitor.id]);
       const answer = await t.http
@@ -311,7 +311,7 @@ describe('the guard', () => {
       expect(row.used).toBeLessThan(30);
     });
 
-    it('is not brought back by a request that comes too late', async () => {
+    it('does not restore it after its expiry', async () => {
       const late = await signUp(t);
       await age(late, { created: DAY, used: 2 * DAY, expires: -1 });
       await me(late.auth).expect(401);
@@ -319,7 +319,7 @@ describe('the guard', () => {
     });
   });
 
-  it('asks the database for a signed-in read in one flight: its own two statements, then the one of the handler', async () => {
+  it("reads with one round trip for the guard's two statements, and one for the handler's", async () => {
     let answered = 0;
     const sent: { name?: string; at: number }[] = [];
     const query = pg.Client.prototype.query as unknown as (...all: unknown[]) => unknown;
@@ -342,7 +342,7 @@ describe('the guard', () => {
       spy.mockRestore();
     }
     expect(sent.map(({ name }) => name)).toEqual(['access_spend', 'access_session', 'users_by_id']);
-    // Both of the guard's left before either was answered.
+    // Both statements of the guard were sent before the first response.
     expect(sent.slice(0, 2).map(({ at }) => at)).toEqual([0, 0]);
     expect(sent[2]!.at).toBe(2);
   });

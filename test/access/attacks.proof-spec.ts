@@ -11,7 +11,7 @@ import { until } from '../support/until.js';
 
 const CALLS = 200;
 
-/** What a proxy does: it tells each client's address, and all of them share its connections. */
+/** A proxy that forwards the client's address, and shares its connections between clients. */
 async function startProxy(target: string): Promise<Server> {
   const agent = new Agent({ keepAlive: true });
   const proxy = createServer((incoming, outgoing) => {
@@ -29,7 +29,7 @@ async function startProxy(target: string): Promise<Server> {
   return proxy;
 }
 
-describe('under attack, everybody else is served', () => {
+describe('under attack, other callers are served', () => {
   let db: TestDatabase;
   let server: Process;
   let person: SignedInPerson;
@@ -63,13 +63,13 @@ describe('under attack, everybody else is served', () => {
     attacker!.send({ ask: 'answers' });
     return ((await once(attacker!, 'message')) as [Record<number, number>])[0];
   };
-  /** As a provider, from an address of its own. */
+  /** Delivers a webhook from a provider's address. */
   const deliver = (user: string) => {
     const body = JSON.stringify(clerkEvent('user.created', userData({ id: user })));
     const headers = { ...sign(body), 'content-type': 'application/json', 'x-forwarded-for': '198.51.100.9' };
     return fetch(`${server.url}/webhooks/clerk`, { method: 'POST', headers, body });
   };
-  /** Reads, writes and readiness, one after another. */
+  /** Reads, writes and checks readiness, one after the other. */
   const serveOthers = async (what: string, url = server.url) => {
     const http = supertest(url);
     const times: number[] = [];
@@ -94,14 +94,14 @@ describe('under attack, everybody else is served', () => {
     await serveOthers('calm');
     await attack({ url: server.url, attack: 'slow' });
     await until(async () => ((await attackersAnswers())[408] ?? 0) >= 300);
-    // These come from the attacker's own address. It shares its allowance for signing in, of which one comes back each
-    // second: that is answered at once in any case.
+    // These requests come from the attacker's address and share its limit for signing in, which refills each second: 429 is a prompt
+    // response too.
     await serveOthers('1,000 slow bodies from one address');
     const { status } = await supertest(server.url).post('/v1/auth/sign-in/email').send({ email: person.email, password: PASSWORD });
     expect([200, 429]).toContain(status);
   });
 
-  it('while 1,000 slow bodies come from 1,000 addresses, through a proxy', async () => {
+  it('while 1,000 slow bodies come from 1,000 addresses through a proxy', async () => {
     await serve({ TRUST_PROXY: '1', MAX_CONCURRENT_REQUESTS: '500' });
     const proxy = await startProxy(server.url);
     const url = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
@@ -116,7 +116,7 @@ describe('under attack, everybody else is served', () => {
     }
   });
 
-  it('while bombs come, one a second', async () => {
+  it('while expensive bodies come once a second', async () => {
     await serve();
     await attack({ url: server.url, attack: 'bombs' });
     await until(async () => {
@@ -127,7 +127,7 @@ describe('under attack, everybody else is served', () => {
     expect(Object.keys(await attackersAnswers()).toSorted()).toEqual(['400', '415']);
   });
 
-  it('while a mebibyte after another comes with a wrong signature, and a provider delivers', async () => {
+  it('while large bodies with wrong signatures come continuously, and a provider delivers', async () => {
     await serve({ TRUST_PROXY: '1' });
     const proxy = await startProxy(server.url);
     const url = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
@@ -138,7 +138,7 @@ describe('under attack, everybody else is served', () => {
       const delivered = await Promise.all(Array.from({ length: 50 }, (_, index) => deliver(`user_proof_${index}`)));
       expect([...new Set(delivered.map(({ status }) => status))]).toEqual([202]);
       const answers = await attackersAnswers();
-      // Hashed were the first twenty in each minute, and those that were on their way.
+      // Only the first twenty in each minute, and those in progress, were hashed.
       expect(answers[401]).toBeLessThan(200);
     } finally {
       proxy.closeAllConnections();

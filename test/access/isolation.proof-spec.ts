@@ -21,11 +21,11 @@ describe('tenant isolation', () => {
   }, 120_000);
   afterAll(() => t.close());
 
-  it('lets nobody read or change anything of another organization, whatever ids they send', () => {
+  it('lets no caller read or change anything of another organization, whatever ids the caller sends', () => {
     expect(whole.findings).toEqual([]);
   });
 
-  it('sends every operation of the document as everybody who is no stranger to it', () => {
+  it('calls every operation as every kind of caller', () => {
     for (const caller of ['signed out', 'admin of another organization']) {
       expect([...whole.visited.get(caller)!].toSorted()).toEqual(operations.map(({ id }) => id).toSorted());
     }
@@ -36,7 +36,7 @@ describe('tenant isolation', () => {
 
 describe('the crawl itself', () => {
   let host: MutantHost;
-  /** Holds the world; every mutant gets a copy. */
+  /** Contains the test data; every mutant gets a copy. */
   let template: TestDatabase;
   let shared: TestDatabase | undefined;
   let world: World;
@@ -44,7 +44,7 @@ describe('the crawl itself', () => {
   beforeAll(async () => {
     template = await createTestDatabase();
     world = await createWorld(template);
-    // A database that somebody is connected to cannot be copied.
+    // A database with connections cannot be copied.
     await template.pool.end();
     host = new MutantHost();
   });
@@ -54,16 +54,16 @@ describe('the crawl itself', () => {
     await onServer(`DROP DATABASE ${new URL(template.url).pathname.slice(1)}`);
   });
 
-  it.each(MUTATIONS.map((mutation) => [nameOf(mutation), mutation] as const))('notices when this is taken out: %s', async (_, mutation) => {
+  it.each(MUTATIONS.map((mutation) => [nameOf(mutation), mutation] as const))('detects the removal of %s', async (_, mutation) => {
     const { findings } = await onMutant(mutation, mutation, async (at) => crawl(at, world, mutation));
     expect(findings).not.toEqual([]);
   });
 
-  it('finds nothing where nothing was taken out', async () => {
+  it('finds nothing without a mutation', async () => {
     const looks = new Map(MUTATIONS.map(({ callers, operations: ids }) => [JSON.stringify([callers, ids]), { callers, operations: ids }]));
     const findings = await onMutant('unchanged', {}, async (at) => {
       const found: string[] = [];
-      // Reads first: what later looks write comes back in lists.
+      // Reading callers first, because later ones write rows that lists return.
       const inOrder = [...looks.values()].toSorted((a, b) => Number(onlyReads(b)) - Number(onlyReads(a)));
       for (const look of inOrder) found.push(...(await crawl(at, world, look)).findings);
       return found;
@@ -71,7 +71,7 @@ describe('the crawl itself', () => {
     expect(findings).toEqual([]);
   });
 
-  /** Runs a build with one thing changed over a copy of the world; those that are only read share one. */
+  /** Runs a build with one mutation on a copy of the test data; mutations that are only read share one copy. */
   async function onMutant<T>(
     change: Change,
     narrowed: Narrowed,

@@ -12,7 +12,7 @@ interface Limit {
   wholeIn: number;
 }
 
-/** What `RateLimit` and `RateLimit-Policy` say, by the name of the policy. */
+/** The limits in `RateLimit` and `RateLimit-Policy`, by policy. */
 function limitsOf(headers: Headers | Record<string, string>): Record<string, Limit> {
   const get = (name: string) => (headers instanceof Headers ? headers.get(name) : headers[name]) ?? '';
   const policies = [...get('ratelimit-policy').matchAll(/"(\w+)";q=(\d+);w=(\d+)/g)];
@@ -27,7 +27,7 @@ function limitsOf(headers: Headers | Record<string, string>): Record<string, Lim
 }
 
 describe('rate limits', () => {
-  describe('over two processes', () => {
+  describe('on two processes', () => {
     let db: TestDatabase;
     let processes: Process[] | undefined;
     beforeAll(async () => {
@@ -41,7 +41,7 @@ describe('rate limits', () => {
       await db.drop();
     });
 
-    it('lets exactly 50 of 1,000 parallel requests through a limit of 50, and tells each what holds', async () => {
+    it('let exactly 50 of 1,000 parallel requests through, and return the exact state to each', async () => {
       const signedUp = await fetch(`${processes![0]!.url}/v1/auth/sign-up/email`, {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
@@ -59,7 +59,7 @@ describe('rate limits', () => {
       const refused = answers.filter(({ status }) => status === 429);
       expect([passed.length, refused.length]).toEqual([50, 950]);
       for (const { headers } of answers) expect(headers.get('ratelimit-policy')).toBe('"api";q=50;w=3600');
-      // Each of the fifty was told another number; they come back one in 72 seconds.
+      // Each of the fifty got another remainder; one request refills in 72 seconds.
       expect(passed.map(({ headers }) => limitsOf(headers)['api']!.left).toSorted((a, b) => a - b)).toEqual(
         Array.from({ length: 50 }, (_, index) => index),
       );
@@ -80,7 +80,7 @@ describe('rate limits', () => {
     }, 60_000);
   });
 
-  describe('of a user and of an address', () => {
+  describe('of a user and an address', () => {
     let t: TestApp;
     beforeAll(async () => {
       t = await startTestApp({ RATE_LIMIT_API: '5/3600' });
@@ -89,10 +89,10 @@ describe('rate limits', () => {
     beforeEach(() => t.db.rows('DELETE FROM rate_limits'));
 
     const me = (headers: Record<string, string>) => t.http.get('/v1/users/me').set(headers);
-    /** The mail of a sign-up is counted whenever the outbox gets to it. */
+    /** Without the mail of a sign-up, which is counted when the outbox sends it. */
     const keysOfCalls = () => t.db.rows(`SELECT key FROM rate_limits WHERE key NOT LIKE 'mail:%'`);
 
-    it('counts by user, whichever session or credential is used', async () => {
+    it('count by user, with any session or credential', async () => {
       const first = await signUp(t);
       const second = await signIn(t, first);
       const other = await signUp(t);
@@ -102,7 +102,7 @@ describe('rate limits', () => {
       expect(limitsOf((await me(other.auth).expect(200)).headers)['api']).toMatchObject({ quota: 5, left: 4 });
     });
 
-    it('answers 429 as a problem with Retry-After', async () => {
+    it('answer 429 as a problem with Retry-After', async () => {
       const person = await signUp(t);
       for (let call = 0; call < 5; call += 1) {
         const { headers } = await me(person.auth).expect(200);
@@ -114,25 +114,26 @@ describe('rate limits', () => {
       expect(Number(answer.headers['retry-after'])).toBeLessThanOrEqual(720);
     });
 
-    it('gives an allowance back evenly, and not more than all of it', async () => {
+    it('refill evenly, up to the whole quota', async () => {
       const person = await signUp(t);
       const left = async () => limitsOf((await me(person.auth).expect(200)).headers)['api']!.left;
-      const pass = (seconds: number) => t.db.rows(`UPDATE rate_limits SET whole_at = whole_at - $1 * interval '1 second'`, [seconds]);
+      const advanceSeconds = (seconds: number) =>
+        t.db.rows(`UPDATE rate_limits SET whole_at = whole_at - $1 * interval '1 second'`, [seconds]);
       for (let call = 0; call < 5; call += 1) await me(person.auth).expect(200);
-      await pass(700);
+      await advanceSeconds(700);
       await me(person.auth).expect(429);
-      await pass(20);
+      await advanceSeconds(20);
       expect(await left()).toBe(0);
       await me(person.auth).expect(429);
-      await pass(2 * 720);
+      await advanceSeconds(2 * 720);
       expect([await left(), await left()]).toEqual([1, 0]);
       await me(person.auth).expect(429);
-      await pass(100_000);
+      await advanceSeconds(100_000);
       expect([await left(), await left(), await left(), await left(), await left()]).toEqual([4, 3, 2, 1, 0]);
       await me(person.auth).expect(429);
     });
 
-    it('does not cost a refused caller anything', async () => {
+    it('do not charge rejected requests', async () => {
       const person = await signUp(t);
       for (let call = 0; call < 5; call += 1) await me(person.auth).expect(200);
       const [before] = await t.db.rows('SELECT key, whole_at FROM rate_limits WHERE key LIKE $1', ['api:%']);
@@ -140,13 +141,13 @@ describe('rate limits', () => {
       expect(await t.db.rows('SELECT key, whole_at FROM rate_limits WHERE key LIKE $1', ['api:%'])).toEqual([before]);
     });
 
-    it('counts who is signed out by address, and believes no header about that', async () => {
+    it('count requests without a session by connection address, and ignore proxy headers', async () => {
       for (let call = 0; call < 5; call += 1)
         await me({ 'x-forwarded-for': `203.0.113.${call}`, forwarded: `for=203.0.113.${call}` }).expect(401);
       await me({ 'x-forwarded-for': '203.0.113.99', 'x-real-ip': '203.0.113.98' }).expect(429);
     });
 
-    it('counts credentials that are none by address, and keeps one row for all of them', async () => {
+    it('count invalid credentials by address in one row', async () => {
       const gone = await signUp(t);
       await t.db.rows('DELETE FROM sessions WHERE user_id = $1', [gone.id]);
       await t.db.rows('DELETE FROM rate_limits');
@@ -162,7 +163,7 @@ describe('rate limits', () => {
       expect(await keysOfCalls()).toEqual([{ key: 'api:127.0.0.1' }]);
     });
 
-    it('never limits health checks and metrics', async () => {
+    it('never apply to health checks and metrics', async () => {
       for (const path of ['/health/live', '/health/ready', '/metrics']) {
         for (let call = 0; call < 20; call += 1) {
           const { headers } = await t.http.get(path).expect(200);
@@ -172,7 +173,7 @@ describe('rate limits', () => {
       expect(await keysOfCalls()).toEqual([]);
     });
 
-    it('sweeps whole allowances and leaves the others', async () => {
+    it('are swept when they are refilled, and kept otherwise', async () => {
       const operator = await signUpOperator(t);
       await t.db.rows(`INSERT INTO rate_limits SELECT 'old:' || n, now() - interval '1 minute' FROM generate_series(1, 2500) n`);
       await t.db.rows(`INSERT INTO rate_limits SELECT 'new:' || n, now() + interval '1 hour' FROM generate_series(1, 10) n`);
@@ -184,14 +185,14 @@ describe('rate limits', () => {
     });
   });
 
-  it('believes so many proxies as it is told, and counts an IPv6 subscriber as one', async () => {
+  it('trust the configured number of proxies, and count an IPv6 subscriber as one client', async () => {
     const t = await startTestApp({ RATE_LIMIT_API: '2/3600', TRUST_PROXY: '1' });
     try {
       const from = (forwarded: string) => t.http.get('/v1/users/me').set('x-forwarded-for', forwarded);
       await from('203.0.113.1').expect(401);
       await from('203.0.113.1').expect(401);
       await from('203.0.113.1').expect(429);
-      // What stands further left was written by the caller.
+      // Entries further left are written by the client.
       await from('198.51.100.1, 203.0.113.1').expect(429);
       await from('203.0.113.2').expect(401);
       await from('2001:db8:1:2::1').expect(401);
@@ -203,7 +204,7 @@ describe('rate limits', () => {
     }
   });
 
-  it('limits requests for mails by email and address', async () => {
+  it('limit mail requests by email and address', async () => {
     const t = await startTestApp({ RATE_LIMIT_MAIL: '2/3600', TRUST_PROXY: '1' });
     try {
       const person = await signUp(t, { email: 'limited@example.com' });
@@ -223,7 +224,7 @@ describe('rate limits', () => {
     }
   });
 
-  it('limits the door by address', async () => {
+  it('limit sign-in requests by address', async () => {
     const t = await startTestApp({ RATE_LIMIT_AUTH: '4/3600' });
     try {
       for (let call = 0; call < 4; call += 1)

@@ -18,7 +18,7 @@ describe('the command line', () => {
 
   const cli = (args: string[], more: Record<string, string> = {}) => runCommand(args, { env: { ...env, ...more } });
 
-  it('grants and takes away the rights of an operator', async () => {
+  it('grants and revokes operator rights', async () => {
     const person = await signUp(t);
     await t.http.get('/v1/jobs').set(person.auth).expect(403);
     expect(await cli(['operator', 'grant', person.email.toUpperCase()])).toMatchObject({ code: 0 });
@@ -27,7 +27,7 @@ describe('the command line', () => {
     await t.http.get('/v1/jobs').set(person.auth).expect(403);
   });
 
-  it('says what is wrong in a sentence, and exits with 2 if it is the command line', async () => {
+  it('explains an error in a sentence, and exits with 2 for a wrong command line', async () => {
     const [person, group, command, option, argument] = await Promise.all([
       cli(['operator', 'grant', 'nobody@example.com']),
       cli(['operators', 'grant']),
@@ -43,7 +43,7 @@ describe('the command line', () => {
     expect(argument).toEqual({ code: 2, output: `Missing required argument 'role'.\n${hint}` });
   });
 
-  it('says in a sentence that the database is unavailable, and verify exits with 2 then', async () => {
+  it('explains that the database is unavailable, and verify exits with 2', async () => {
     const url = `postgres://postgres@127.0.0.1:${await freePort()}/x`;
     const away = { DATABASE_URL: url, DATABASE_DIRECT_URL: url };
     const [migrated, verified] = await Promise.all([cli(['db', 'migrate'], away), cli(['usage', 'verify'], away)]);
@@ -52,7 +52,7 @@ describe('the command line', () => {
     expect([migrated.code, verified.code]).toEqual([1, 2]);
   });
 
-  it('says of each check whether something differs, and that a provider which is not set up cannot be asked', async () => {
+  it('reports differences in each check, and exits with 2 for an unconfigured provider', async () => {
     const [usage, billing, clerk] = await Promise.all([cli(['usage', 'verify']), cli(['billing', 'verify']), cli(['clerk', 'verify'])]);
     expect(usage).toEqual({ code: 0, output: 'Nothing differs\n' });
     for (const { code, output } of [billing, clerk]) {
@@ -61,7 +61,7 @@ describe('the command line', () => {
     }
   });
 
-  it('gives dead outbox entries their attempts back, and has nothing to migrate', async () => {
+  it('requeues dead outbox entries, and has nothing to migrate', async () => {
     await t.db.rows(
       `INSERT INTO outbox (id, kind, payload, attempts, next_attempt_at, last_error) SELECT gen_random_uuid(), 'test.nobody', '', 80, NULL, 'no' FROM generate_series(1, 3)`,
     );
@@ -71,7 +71,7 @@ describe('the command line', () => {
     expect(await t.db.rows(`SELECT 1 FROM outbox WHERE kind = 'test.nobody' AND next_attempt_at IS NULL`)).toEqual([]);
   });
 
-  it('moves what is stored to the newest key, after which the older one can go', async () => {
+  it('re-encrypts data with the newest key, after which the older key can be removed', async () => {
     const person = await signUp(t);
     const token = new Keyring(loadConfig(env)).encrypt('a token', 'accounts.token');
     await t.db.rows(

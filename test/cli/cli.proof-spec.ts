@@ -29,7 +29,7 @@ describe('the command line', () => {
 
   const cli = (args: string[], more: Record<string, string> = {}) => runCommand(args, { cwd: folder, env: { ...env, ...more } });
 
-  it("gives the application's role what it needs, as often as it is asked to", async () => {
+  it('grants the application’s role its rights repeatedly', async () => {
     const { username } = new URL(env['DATABASE_URL']!);
     for (let round = 0; round < 2; round += 1)
       expect(await cli(['db', 'grant-app', username])).toEqual({ code: 0, output: `The role ${username} has its rights\n` });
@@ -40,7 +40,7 @@ describe('the command line', () => {
     });
   });
 
-  it('moves provider tokens to the newest key, after which the older one can go', async () => {
+  it('re-encrypts provider tokens with the newest key, after which the older key can be removed', async () => {
     const person = await signUp(t);
     const keyring = new Keyring(loadConfig(env));
     const [access, refresh] = ['access', 'refresh'].map((token) => keyring.encrypt(token, 'accounts.token'));
@@ -60,7 +60,7 @@ describe('the command line', () => {
     expect(refreshed).toEqual(Array<string>(125).fill('refresh'));
   });
 
-  it('seeds the demo on request into any database, but never in production', async () => {
+  it('seeds the demo into any database on request, but never in production', async () => {
     const refused = await cli(['demo', 'seed'], { NODE_ENV: 'production' });
     expect(refused).toEqual({ code: 1, output: 'The demo is not available in production.\n' });
     expect(await t.db.rows(`SELECT FROM users WHERE email LIKE '%@demo.test'`)).toEqual([]);
@@ -71,7 +71,7 @@ describe('the command line', () => {
     const [email, password] = seeded.output.split('\n')[0]!.split('  ') as [string, string];
     await t.http.post('/v1/auth/sign-in/email').send({ email, password }).expect(200);
 
-    // With the file the passwords are lost; the next seeding makes new ones and leaves the rest.
+    // Without the file the passwords are lost; the next run sets new ones and changes nothing else.
     rmSync(path.join(folder, '.data/demo.json'));
     const again = await cli(['demo', 'seed']);
     const [ada, newPassword] = again.output.split('\n')[1]!.split('  ') as [string, string];
@@ -85,9 +85,9 @@ describe('a process in production', () => {
   afterEach(endProcesses);
 
   it.each([
-    ['without its configuration', {}, ['DATABASE_URL is not set', 'AUTH_SECRET is not set', 'ENCRYPTION_KEYS is not set']],
+    ['without a configuration', {}, ['DATABASE_URL is not set', 'AUTH_SECRET is not set', 'ENCRYPTION_KEYS is not set']],
     [
-      'with a wrong one',
+      'with an invalid configuration',
       { DATABASE_URL: 'localhost', AUTH_SECRET: 'short', ENCRYPTION_KEYS: 'x', PORT: 'http' },
       [
         'PORT must be a port',
@@ -96,7 +96,7 @@ describe('a process in production', () => {
         'ENCRYPTION_KEYS must be id:key pairs',
       ],
     ],
-  ])('%s names what is wrong, exits with 1 and starts nothing', async (_, given: Record<string, string>, mistakes) => {
+  ])('%s names every error, exits with 1 and starts nothing', async (_, given: Record<string, string>, mistakes) => {
     const folder = mkdtempSync(path.join(tmpdir(), 'tenantry-production-'));
     for (const part of ['node_modules', 'dist', 'drizzle', 'package.json']) symlinkSync(path.resolve(part), path.join(folder, part));
     const one = run('main.js', [], { cwd: folder, env: { NODE_ENV: 'production', ...given } });
@@ -110,7 +110,7 @@ describe('a process in production', () => {
     rmSync(folder, { recursive: true });
   });
 
-  it('whose database is away exits with 1 instead of serving', async () => {
+  it('without its database exits with 1 instead of serving', async () => {
     const one = run('main.js', [], {
       env: { ...testEnvironment(`postgres://postgres@127.0.0.1:${await freePort()}/x`), NODE_ENV: 'production' },
     });

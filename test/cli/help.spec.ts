@@ -6,7 +6,7 @@ interface Help {
   help: string;
 }
 
-/** The help of the program and of each of its commands, as `--help` prints it. */
+/** The help of the program and of each command, as `--help` prints it. */
 function readHelp(): Help[] {
   const program = createProgram();
   const all = [program, ...program.commands.flatMap(({ commands }) => commands)];
@@ -20,7 +20,7 @@ function readHelp(): Help[] {
 describe('the help of the command line', () => {
   const helps = readHelp();
 
-  it('is in docs/cli.md, word for word', () => {
+  it('equals docs/cli.md', () => {
     const documented = [...readFileSync('docs/cli.md', 'utf8').matchAll(/^## (.+)\n(?:(?!^## )[^])*?^```text\n([^]*?)\n```$/gm)];
     expect(documented.map(([, name, help]) => ({ name, help }))).toEqual(helps);
   });

@@ -16,7 +16,7 @@ describe('SIGTERM', () => {
   afterEach(endProcesses);
   afterAll(() => db.drop());
 
-  /** A steady stream of signed-in requests, until it is told to end; answers each one's status or failure. */
+  /** Sends requests with a session continuously until `end` is called, and returns the number of each status or failure. */
   function load(one: Process, token: string, agent: Agent): { end(): Promise<Map<string, number>>; sent(): number } {
     const outcomes: Promise<string>[] = [];
     const send = () =>
@@ -40,7 +40,7 @@ describe('SIGTERM', () => {
     };
   }
 
-  it('at 200 requests/s fails none of them, over connections kept alive and over new ones', async () => {
+  it('fails no request at 200 requests/s, on kept-alive and new connections', async () => {
     const one = await ready(await startServer(db.url, { SHUTDOWN_DELAY_SECONDS: '4', LOG_LEVEL: 'warn' }));
     const { token } = await signUp({ http: supertest(one.url) });
     const agents = [new Agent({ keepAlive: true, maxSockets: 40 }), new Agent({ keepAlive: false })];
@@ -50,14 +50,14 @@ describe('SIGTERM', () => {
     const before = streams.map((stream) => stream.sent());
     await until('it is not ready any more', async () => (await statusOf(`${one.url}/health/ready`)) === 503);
     await until('there was traffic after the signal', () => streams.every((stream, index) => stream.sent() > before[index]!));
-    // A balancer sends nothing more once it has heard of it; what was sent until then is served.
+    // A load balancer stops sending when it sees that the server is not ready; earlier requests are served.
     const outcomes = await Promise.all(streams.map((stream) => stream.end()));
     expect(outcomes.map((counts) => [...counts.keys()])).toEqual([['200'], ['200']]);
     expect(await one.ended).toEqual({ code: 0, signal: null });
     for (const agent of agents) agent.destroy();
   });
 
-  it('lets a request that is at work finish, and closes a connection that hangs', async () => {
+  it('lets a request in progress finish, and closes a hanging connection', async () => {
     const one = await ready(await startServer(db.url, { SHUTDOWN_TIMEOUT_SECONDS: '6' }));
     const hanging = connect(Number(new URL(one.url).port), '127.0.0.1');
     hanging.on('error', () => undefined);

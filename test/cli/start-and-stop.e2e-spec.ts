@@ -6,7 +6,7 @@ import { PASSWORD } from '../support/people.js';
 import { endProcesses, freePort, ready, startServer, statusOf } from '../support/processes.js';
 import { until, untilLocked } from '../support/until.js';
 
-/** The program as it ships, in a process of its own. */
+/** Runs the built program in a separate process. */
 describe('the server', () => {
   let db: TestDatabase;
   beforeAll(async () => {
@@ -15,7 +15,7 @@ describe('the server', () => {
   afterEach(endProcesses);
   afterAll(() => db.drop());
 
-  it('starts, says where it listens, and after SIGTERM finishes what is at work, serves nobody new, and exits with 0', async () => {
+  it('starts and logs its address, and after SIGTERM finishes requests, accepts no new ones, and exits with 0', async () => {
     const server = await ready(await startServer(db.url));
     await until(() => server.output().includes(`Tenantry is listening on`));
     const holder = new pg.Client({ connectionString: db.url });
@@ -40,7 +40,7 @@ describe('the server', () => {
     expect(server.output()).not.toMatch(/"level":[56]0/);
   });
 
-  it('does not start with mistakes in its configuration, and names them all', async () => {
+  it('does not start with an invalid configuration, and names every error', async () => {
     const server = await startServer(db.url, { NODE_ENV: 'production', AUTH_SECRET: 'short', PORT: '70000' });
     expect(await server.ended).toEqual({ code: 1, signal: null });
     expect(server.output()).toMatch(/^The configuration is wrong:\n {2}- PORT .*\n {2}- AUTH_SECRET must be at least 32 characters/m);
@@ -54,7 +54,7 @@ describe('the server', () => {
     expect(server.output()).toContain('ECONNREFUSED');
   });
 
-  it('does not start on a port that is taken, and says so', async () => {
+  it('does not start on a port in use, and says so', async () => {
     const other = createServer();
     await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
     const { port } = other.address() as { port: number };

@@ -25,7 +25,7 @@ const NOBODY = IS_ROOT ? { uid: idOf('-u', 'nobody'), gid: idOf('-g', 'nobody') 
 
 const folders: string[] = [];
 
-/** A clone of the project with a `.data/` of its own. */
+/** A clone of the project with an own `.data/`. */
 function projectFolder({
   name = 'tenantry',
   mode = 0o755,
@@ -41,7 +41,7 @@ function projectFolder({
   return folder;
 }
 
-/** Where root's database goes when its own account may not enter the folder. */
+/** The folder of root's database when the server account cannot enter the project folder. */
 function fallbackOf(folder: string): string {
   const hash = createHash('sha256').update(path.join(folder, '.data/postgres')).digest('hex');
   return `/var/tmp/tenantry-${hash.slice(0, 12)}`;
@@ -55,7 +55,7 @@ function demoOf(folder: string): { email: string; password: string }[] {
   return JSON.parse(readFileSync(path.join(folder, '.data/demo.json'), 'utf8')) as { email: string; password: string }[];
 }
 
-/** Pastes the printed command into a shell. */
+/** Runs the printed command in a shell. */
 async function tryPrintedCurl(one: Process): Promise<{ email: string; operator: boolean }> {
   const command = /^\s+(curl .*)$/m.exec(one.output())?.[1];
   if (command === undefined) throw new Error(`There is no curl in: ${one.output()}`);
@@ -67,7 +67,7 @@ async function start(folder: string, env: Record<string, string> = {}, user: { u
   return run('main.js', [], { cwd: folder, env: { PORT: String(await freePort()), ...env }, ...user });
 }
 
-/** Pastes the tour of the README into a shell in the folder. */
+/** Runs the tour of the README in a shell in the folder. */
 async function pasteTour(one: Process, folder: string): Promise<string> {
   const tour = /^## Tour$[^]*?^```sh\n([^]*?)^```$/m.exec(readFileSync('README.md', 'utf8'))?.[1];
   if (tour === undefined) throw new Error('The README has no tour');
@@ -76,8 +76,8 @@ async function pasteTour(one: Process, folder: string): Promise<string> {
   return (await promisify(execFile)('bash', ['-c', tour.replace(':3000', `:${port}`)], { cwd: folder, env })).stdout;
 }
 
-/** All that it has to say to a newcomer is the last thing it prints. */
-async function welcomed(one: Process): Promise<Process> {
+/** Waits for the last line of the welcome text. */
+async function untilWelcomed(one: Process): Promise<Process> {
   await ready(one);
   await until('it has printed a curl', () => one.output().includes('curl ') || one.hasEnded());
   return one;
@@ -113,10 +113,10 @@ describe('npm start on a fresh machine', () => {
     await nobodyLeftIn(folder);
   });
 
-  it('makes the database, seeds a demo and prints what works, although an earlier start broke off half-way', async () => {
+  it('creates the database, seeds a demo and prints a working command, also after an interrupted first start', async () => {
     mkdirSync(path.join(place, 'data.part-4194305/base'), { recursive: true });
     writeFileSync(path.join(place, 'data.part-4194305/PG_VERSION'), '18\n');
-    first = await welcomed(await start(folder));
+    first = await untilWelcomed(await start(folder));
     expect(await tryPrintedCurl(first)).toMatchObject({ email: 'operator@demo.test', operator: true });
     const people = demoOf(folder);
     expect(people).toHaveLength(3);
@@ -130,7 +130,7 @@ describe('npm start on a fresh machine', () => {
     expect(readdirSync(place).filter((name) => name.includes('part'))).toEqual([]);
   });
 
-  it('lets a second start in the folder, and one on a port in use, end with a clear message', async () => {
+  it('rejects a second start in the folder, and one on a port in use, with a clear message', async () => {
     const db = await createTestDatabase();
     const second = await start(folder);
     const samePort = await start(folder, { DATABASE_URL: db.url, PORT: new URL(first.url).port });
@@ -145,7 +145,7 @@ describe('npm start on a fresh machine', () => {
     await db.drop();
   });
 
-  it('lets commands join the database of the running one', async () => {
+  it('shares its running database with commands', async () => {
     const max = demoOf(folder)[2];
     expect(await runCommand(['operator', 'grant', max!.email], { cwd: folder })).toEqual({
       code: 0,
@@ -153,7 +153,7 @@ describe('npm start on a fresh machine', () => {
     });
   });
 
-  it('lets a newcomer paste the tour of the README twice', async () => {
+  it('lets the tour of the README be pasted twice', async () => {
     for (const output of [await pasteTour(first, folder), await pasteTour(first, folder)]) {
       expect(output.match(/"outcome":"inserted"/g)).toHaveLength(2);
       for (const part of ['Idempotent-Replayed: true', '"key":"gpt-5-mini"', '"action":"api_key.created"', '"code":"email_not_verified"'])
@@ -173,14 +173,14 @@ describe('npm start on a fresh machine', () => {
     expect(existsSync(path.join(place, 'data/postmaster.pid'))).toBe(false);
   });
 
-  it('starts again with its data and credentials, past a lock file whose pid is somebody else’s now', async () => {
+  it('starts again with its data and credentials, despite a lock file with the pid of another process', async () => {
     const before = demoOf(folder);
     writeFileSync(path.join(place, 'data/postmaster.pid'), `${process.pid}\n${place}/data\n1700000000\n5432\n\n127.0.0.1\n`);
     const second = await ready(await start(folder));
     await until('it has told who can sign in', () => second.output().includes(before[2]!.password));
     expect(demoOf(folder)).toEqual(before);
     expect((await signIn(second, before[2]!)).status).toBe(200);
-    // Nobody resets what a person has chosen.
+    // A password that a person has chosen is kept.
     expect((await signIn(second, { email: before[0]!.email, password: 'an operator of taste' })).status).toBe(200);
     expect(second.output()).not.toContain('curl');
     const server = Number(readFileSync(path.join(place, 'data/postmaster.pid'), 'utf8').split('\n')[0]);
@@ -194,13 +194,13 @@ describe('npm start on a fresh machine', () => {
     await nobodyLeftIn(folder);
   });
 
-  it('lets a command that finds no database running start it, and stop it again', async () => {
+  it('lets a command start the database when it is not running, and stop it again', async () => {
     expect(await runCommand(['db', 'migrate'], { cwd: folder })).toEqual({ code: 0, output: 'Nothing to apply\n' });
     expect(processesIn(folder)).toEqual([]);
   });
 });
 
-describe('two first starts in one folder at once', () => {
+describe('two concurrent first starts in one folder', () => {
   const folder = projectFolder({ owner: NOBODY });
 
   afterAll(async () => {
@@ -208,7 +208,7 @@ describe('two first starts in one folder at once', () => {
     await nobodyLeftIn(folder);
   });
 
-  it('leave one that works, and one that says why it does not', async () => {
+  it('leave one running, and one with an explanation', async () => {
     const user = canBeReadByAll() ? NOBODY : {};
     const home = { HOME: folder };
     const both = await Promise.all([start(folder, home, user), start(folder, home, user)]);
@@ -216,14 +216,14 @@ describe('two first starts in one folder at once', () => {
     const winner = both.find((one) => one !== loser)!;
     expect(await loser.ended).toMatchObject({ code: 1 });
     expect(loser.output()).toContain('Another Tenantry is running in this folder');
-    await welcomed(winner);
+    await untilWelcomed(winner);
     expect(await tryPrintedCurl(winner)).toMatchObject({ operator: true });
     expect(await runCommand(['db', 'migrate'], { cwd: folder, env: home, ...user })).toEqual({ code: 0, output: 'Nothing to apply\n' });
   });
 });
 
 if (IS_ROOT) {
-  describe('root in a folder that nobody else may enter', () => {
+  describe('root in a folder that no other user may enter', () => {
     const folder = projectFolder({ mode: 0o700 });
 
     afterAll(async () => {
@@ -231,10 +231,10 @@ if (IS_ROOT) {
       await nobodyLeftIn(fallbackOf(folder));
     });
 
-    it('gets a database outside of it', async () => {
+    it('gets a database outside the folder', async () => {
       const previous = process.umask(0o077);
       const one = await start(folder).finally(() => process.umask(previous));
-      await welcomed(one);
+      await untilWelcomed(one);
       expect(await tryPrintedCurl(one)).toMatchObject({ operator: true });
       expect(lstatSync(path.join(fallbackOf(folder), 'data')).mode & 0o077).toBe(0);
     });
@@ -252,7 +252,7 @@ function isOpenToAll(directory: string): boolean {
   }
 }
 
-/** Whether another user could run this very build. */
+/** Whether another user could run this build. */
 function canBeReadByAll(): boolean {
   return isOpenToAll('dist') && isOpenToAll('node_modules') && isOpenToAll(tmpdir());
 }

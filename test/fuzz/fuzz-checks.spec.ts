@@ -23,8 +23,8 @@ function wrong(answer: Partial<FuzzAnswer>, given: Partial<FuzzRequest> = {}): s
   return wrongWith(document, request, { status: 200, headers: HEADERS, body: Buffer.from('{"status":"ok"}'), ms: 1, ...answer });
 }
 
-describe('what the fuzz looks at', () => {
-  it('finds nothing wrong with documented answers', () => {
+describe('the fuzz checks', () => {
+  it('accept documented responses', () => {
     expect(wrong({})).toEqual([]);
     expect(wrong(problem(400, 'invalid_request', { errors: [{ path: 'query.a', message: 'a must be b' }] }))).toEqual([]);
     expect(wrong(problem(404, 'route_not_found'))).toEqual([]);
@@ -32,7 +32,7 @@ describe('what the fuzz looks at', () => {
   });
 
   it.each<[string, Partial<FuzzAnswer>]>([
-    ['a failure of ours', problem(500, 'internal_error')],
+    ['a server error', problem(500, 'internal_error')],
     ['an undocumented status', problem(409, 'invalid_request')],
     ['an undocumented success', { status: 206 }],
     ['an undocumented code', problem(400, 'invalid_cursor')],
@@ -41,19 +41,19 @@ describe('what the fuzz looks at', () => {
     ['no body', { body: Buffer.alloc(0) }],
     ['half a body', { body: Buffer.from('{"status":') }],
     ['another type', { headers: { ...HEADERS, 'content-type': 'text/html' } }],
-    ['a problem with more than all have', problem(400, 'invalid_request', { stack: 'at x' })],
-    ['a problem of another status', problem(400, 'invalid_request', { status: 401 })],
-    ['a failure that is no problem', { ...problem(400, 'invalid_request'), headers: HEADERS }],
-    ['an answer that may be cached', { headers: { ...HEADERS, 'cache-control': 'public' } }],
-    ['an answer without an id', { headers: { ...HEADERS, 'x-request-id': undefined } }],
+    ['a problem with unknown members', problem(400, 'invalid_request', { stack: 'at x' })],
+    ['a problem with another status', problem(400, 'invalid_request', { status: 401 })],
+    ['a failure that is not a problem', { ...problem(400, 'invalid_request'), headers: HEADERS }],
+    ['a cacheable response', { headers: { ...HEADERS, 'cache-control': 'public' } }],
+    ['a response without an id', { headers: { ...HEADERS, 'x-request-id': undefined } }],
     ['a large problem', problem(400, 'invalid_request', { detail: 'x'.repeat(20_000) })],
-    ['a slow answer', { ms: 60_000 }],
+    ['a slow response', { ms: 60_000 }],
     ['a broken connection', { status: 0 }],
-  ])('finds %s', (_what, answer) => {
+  ])('detect %s', (_what, answer) => {
     expect(wrong(answer)).not.toEqual([]);
   });
 
-  it('takes from a problem what the document says of its operation, and no more', () => {
+  it('accept in a problem what the document declares for its operation, and no more', () => {
     const { value } = (raw.components as unknown as { examples: Record<string, { value: { quota: object } }> }).examples['quota_exceeded']!;
     const refused = (more: object) =>
       wrong(problem(402, 'quota_exceeded', { ...value, ...more }), { operation: quota, method: quota.method });
@@ -62,7 +62,7 @@ describe('what the fuzz looks at', () => {
     expect(refused({ quota: { ...value.quota, secret: 1 } }).join()).toContain('secret');
   });
 
-  it('makes the same values of the same seed, and others of another', () => {
+  it('generate equal values for equal seeds, and different ones for different seeds', () => {
     const made = (seed: string) => {
       const values = new Values(new Seeded(seed), document);
       return document.operations.map(({ body }) => (body === undefined ? values.text() : values.json(values.nearly(values.right(body)))));

@@ -5,10 +5,10 @@ import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { fuzz } from '../support/fuzz/run.js';
 import { endProcesses, type Process, ready, startServer } from '../support/processes.js';
 
-// Nothing is expected to take that long; a busy machine is no failure, though.
+// A generous limit: a busy machine is not a failure.
 jest.setTimeout(3_600_000);
 
-/** For hours: FUZZ_REQUESTS=1000000 npm run test:proofs -- fuzz */
+/** For a longer run: FUZZ_REQUESTS=1000000 npm run test:proofs -- fuzz */
 const seed = process.env['FUZZ_SEED'] ?? randomBytes(4).toString('hex');
 const requests = Number(process.env['FUZZ_REQUESTS'] ?? 4000);
 
@@ -35,10 +35,10 @@ describe('the program in production', () => {
     await db.drop();
   });
 
-  it(`answers requests made of a seed as documented (FUZZ_SEED=${seed} FUZZ_REQUESTS=${requests})`, async () => {
+  it(`answers generated requests as documented (FUZZ_SEED=${seed} FUZZ_REQUESTS=${requests})`, async () => {
     const { failures } = await fuzz({ url: server.url, db, seed, requests });
     expect(failures.join('\n')).toBe('');
-    // Neither ended nor complained: a failure of ours is logged even where it was not answered.
+    // The process neither ended nor logged an error, which it would also for an unanswered request.
     expect(server.hasEnded()).toBe(false);
     const complaints = server
       .log()

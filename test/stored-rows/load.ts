@@ -21,14 +21,14 @@ export interface Facts {
   idempotent: { key: string; body: object; answer: { status: number; body: object } }[];
   events: { eventId: string; inputTokens: number }[];
   holds: string[];
-  /** Message ids of events that wait in the inbox. */
+  /** Message ids of pending inbox events. */
   pending: string[];
   pages: { path: string; as: keyof Facts['people']; cursor: string; ids: unknown[] }[];
   audit: object[];
   ends: { clerkSessionId: string; dodoSubscriptionId: string; polarSubscriptionId: string };
 }
 
-/** The secrets under which the rows were written; made up for them. */
+/** The secrets that encrypt and sign the rows, made for this test. */
 export const SECRETS = {
   AUTH_SECRET: 'the secret of the stored rows, made up',
   ENCRYPTION_KEYS: `stored:${Buffer.alloc(32, 9).toString('base64')}`,
@@ -40,7 +40,7 @@ export function readFacts(): Facts {
   return JSON.parse(read('facts.json')) as Facts;
 }
 
-/** A database with the schema and the rows of the earlier version, migrated to the current schema. */
+/** Creates a database with the earlier version's schema and rows, migrated to the current schema. */
 export async function loadStoredRows(): Promise<TestDatabase> {
   const db = await createEmptyDatabase();
   await migrateThrough(db, 'verifications_of_users');
@@ -56,7 +56,7 @@ export async function loadStoredRows(): Promise<TestDatabase> {
     tables.get('usage')!.map(([, row]) => (JSON.parse(row) as { occurred_at: string }).occurred_at),
   );
   const client = await db.pool.connect();
-  // Foreign keys are not checked until all rows are there.
+  // Foreign keys are not checked until all rows are inserted.
   await client.query('SET session_replication_role = replica');
   for (const [table, lines] of tables)
     await client.query(`INSERT INTO "${table}" SELECT * FROM jsonb_populate_recordset(NULL::"${table}", $1)`, [

@@ -7,7 +7,7 @@ import { polarCustomer, polarEvent, polarSubscription } from '../support/billing
 import { runJob } from '../support/tenants.js';
 import { until } from '../support/until.js';
 
-/** Two versions run side by side during a deployment: they exclude each other only under the same names. */
+/** Two versions run side by side during a deployment, and exclude each other only with equal lock names. */
 describe('the names of advisory locks', () => {
   let billing: BillingApp;
   let person: SignedInPerson;
@@ -17,7 +17,7 @@ describe('the names of advisory locks', () => {
   });
   afterAll(() => billing.close());
 
-  /** Runs work while another session has the lock; the work must wait for it and then finish. */
+  /** Runs work while another session holds the lock, and expects that it waits and then finishes. */
   async function expectToWaitFor(name: string, work: () => PromiseLike<unknown>): Promise<void> {
     const other = await billing.t.db.pool.connect();
     await other.query('SELECT pg_advisory_lock(hashtextextended($1, 0))', [name]);
@@ -35,37 +35,40 @@ describe('the names of advisory locks', () => {
     await done;
   }
 
-  const tell = async (provider: 'clerk' | 'polar', event: object) => deliver(billing.t.url, JSON.stringify(event), { provider });
-  const settled = () => until(async () => (await billing.t.db.rows(`SELECT FROM webhook_events WHERE status = 'pending'`)).length === 0);
-  const hear = async (provider: 'clerk' | 'polar', event: object) => {
-    await tell(provider, event);
-    await settled();
+  const send = async (provider: 'clerk' | 'polar', event: object) => deliver(billing.t.url, JSON.stringify(event), { provider });
+  const untilProcessed = () =>
+    until(async () => (await billing.t.db.rows(`SELECT FROM webhook_events WHERE status = 'pending'`)).length === 0);
+  const sendAndProcess = async (provider: 'clerk' | 'polar', event: object) => {
+    await send(provider, event);
+    await untilProcessed();
   };
 
-  it('of synced users and organizations are their email and slug', async () => {
+  it('of synced users and organizations contain the email and the slug', async () => {
     const email = { email: 'lock-email@example.com', verified: true };
     await expectToWaitFor('email:lock-email@example.com', () =>
-      hear('clerk', clerkEvent('user.created', userData({ id: 'user_lock', email }))),
+      sendAndProcess('clerk', clerkEvent('user.created', userData({ id: 'user_lock', email }))),
     );
     const organization = { id: 'org_lock', slug: 'lock-slug' };
-    await expectToWaitFor('slug:lock-slug', () => hear('clerk', clerkEvent('organization.created', organizationData(organization))));
+    await expectToWaitFor('slug:lock-slug', () =>
+      sendAndProcess('clerk', clerkEvent('organization.created', organizationData(organization))),
+    );
     const [row] = await billing.t.db.rows<{ id: string }>(`SELECT id FROM organizations WHERE clerk_organization_id = 'org_lock'`);
     const invitation = { id: 'orginv_lock', organizationId: 'org_lock', email: 'invited-lock@example.com' };
     await expectToWaitFor(`invitation:${row!.id}:invited-lock@example.com`, () =>
-      hear('clerk', clerkEvent('organizationInvitation.created', invitationData(invitation))),
+      sendAndProcess('clerk', clerkEvent('organizationInvitation.created', invitationData(invitation))),
     );
   });
 
-  it('of subscriptions are their owner and their customer', async () => {
+  it('of subscriptions contain the owner and the customer', async () => {
     const { id } = await billing.newTenant();
     const customer = polarCustomer({ id: '5a1c7a3e-0000-4000-8000-000000000002' });
     const subscription = polarSubscription({ metadata: { organizationId: id }, customer });
-    const event = () => hear('polar', polarEvent('subscription.updated', subscription));
+    const event = () => sendAndProcess('polar', polarEvent('subscription.updated', subscription));
     await expectToWaitFor(`owner:${id}`, event);
     await expectToWaitFor(`billing customer:polar:${customer.id}`, event);
   });
 
-  it('of single rows and tables are theirs', async () => {
+  it('of single rows and tables contain their id or name', async () => {
     const { http } = billing.t;
     const change = { newEmail: 'locks-new@example.com', currentPassword: PASSWORD };
     await expectToWaitFor(`email change:${person.id}`, () => http.post('/v1/auth/change-email').set(person.auth).send(change).expect(200));
@@ -80,12 +83,12 @@ describe('the names of advisory locks', () => {
     await expectToWaitFor('job_runs:expire_sessions', () => runJob(billing.t, billing.operator, 'expire_sessions'));
   });
 
-  it('of new partitions is the one of their table', async () => {
+  it('of new partitions contain the table', async () => {
     const usage = { eventId: 'long-ago', model: 'm', tokens: 10, occurredAt: inDays(-100) };
     await expectToWaitFor('usage_partitions', () => billing.t.http.post('/v1/usage').set(person.auth).send(usage).expect(201));
   });
 
-  it('of a repair of usage is its owner', async () => {
+  it('of a usage repair contain the owner', async () => {
     const usage = { eventId: 'lock', model: 'm', tokens: 10 };
     await billing.t.http.post('/v1/usage').set(person.auth).send(usage).expect(201);
     await billing.t.db.rows('UPDATE usage_rollups SET tokens_used = 11 WHERE owner_id = $1', [person.id]);
@@ -93,7 +96,7 @@ describe('the names of advisory locks', () => {
     await expectToWaitFor(`usage_repairs:${person.id}`, () => reconciliation.reconcile({ fix: true }));
   });
 
-  it('of an idempotency key is the list of what makes it unique', async () => {
+  it('of an idempotency key contain all parts of its identity', async () => {
     const name = JSON.stringify([`user:${person.id}`, 'POST', '/v1/organizations', 'lock-key']);
     const other = await billing.t.db.pool.connect();
     const create = () =>
@@ -105,7 +108,7 @@ describe('the names of advisory locks', () => {
     await create().expect(201);
   });
 
-  it('of the migrations is a number', async () => {
+  it('of migrations are a number', async () => {
     const other = await billing.t.db.pool.connect();
     await other.query('SELECT pg_advisory_lock(7363211908)');
     let isDone = false;

@@ -23,7 +23,7 @@ const facts = readFacts();
 const NEW_PASSWORD = 'another horse, another battery';
 const AGES = '36500';
 
-describe('rows that version 0.1 wrote', () => {
+describe('rows of version 0.1', () => {
   let db: TestDatabase;
   let t: TestApp;
   let mail: Awaited<ReturnType<typeof startMailServer>>;
@@ -50,7 +50,7 @@ describe('rows that version 0.1 wrote', () => {
     polar = await startPolarApiSimulator({ account });
     dodo = await startDodoApiSimulator({ account: new DodoAccount({ clock }) });
     storedJobs = (await db.rows<{ job: string }>('SELECT DISTINCT job FROM job_runs')).map(({ job }) => job);
-    // Run by hand below.
+    // Run below on demand.
     await skipJob(db, 'reconcile_billing', 86_400);
     t = await startTestApp(
       {
@@ -83,7 +83,7 @@ describe('rows that version 0.1 wrote', () => {
   const bearer = ({ token }: { token: string }) => ({ authorization: `Bearer ${token}` });
   const { operator, ada, bob, carl, gus } = facts.people;
 
-  it('accepts the sessions, by token and by cookie, and the API key', async () => {
+  it('contain sessions that are accepted by token and cookie, and an accepted API key', async () => {
     for (const person of Object.values(facts.people)) {
       for (const credential of [bearer(person), { cookie: person.cookie }]) {
         const { body } = await t.http.get('/v1/users/me').set(credential).expect(200);
@@ -93,13 +93,13 @@ describe('rows that version 0.1 wrote', () => {
     await t.http.get(`${facts.organization.path}/usage`).set('x-api-key', facts.apiKey).expect(200);
   });
 
-  it.each(facts.pages)('continues $path at the old cursor', async ({ path, as, cursor, ids }) => {
+  it.each(facts.pages)('continue the list $path at the old cursor', async ({ path, as, cursor, ids }) => {
     const { body } = await t.http.get(path).query({ limit: '1', cursor }).set(bearer(facts.people[as])).expect(200);
     const idOf = (one: Record<string, unknown>) => one['id'] ?? one['eventId'] ?? one['effectiveFrom'] ?? one['threshold'];
     expect(body.data.map(idOf)).toEqual(ids);
   });
 
-  it.each(facts.idempotent)('replays the idempotent response $key', async ({ key, body, answer }) => {
+  it.each(facts.idempotent)('replay the idempotent response $key', async ({ key, body, answer }) => {
     const replayed = await t.http.post('/v1/organizations').set(bearer(ada)).set('idempotency-key', key).send(body);
     const withoutRequestId = (given: object) => ({ ...given, requestId: undefined });
     expect(replayed.headers['idempotent-replayed']).toBe('true');
@@ -109,13 +109,13 @@ describe('rows that version 0.1 wrote', () => {
     await t.http.post('/v1/organizations').set(bearer(ada)).set('idempotency-key', key).send(other).expect(422);
   });
 
-  it('shows the audit entries as they were', async () => {
+  it('contain unchanged audit entries', async () => {
     const { body } = await t.http.get(`${facts.organization.path}/audit-log?limit=100`).set(bearer(ada)).expect(200);
     expect(facts.audit.length).toBeGreaterThan(4);
     expect(body.data).toEqual(facts.audit);
   });
 
-  it('knows the usage events and settles the holds', async () => {
+  it('contain known usage events, and holds that can be settled', async () => {
     const usage = (path: string, body: object) =>
       t.http.post(`${facts.organization.path}/usage${path}`).set('x-api-key', facts.apiKey).send(body);
     for (const event of facts.events) {
@@ -129,7 +129,7 @@ describe('rows that version 0.1 wrote', () => {
     }
   });
 
-  it('counts guesses at a password on', async () => {
+  it('continue the limit of wrong passwords', async () => {
     const signIn = (password: string, cookie?: string) => {
       const request = t.http.post('/v1/auth/sign-in/email').send({ email: carl.email, password });
       return cookie === undefined ? request : request.set('cookie', cookie);
@@ -139,7 +139,7 @@ describe('rows that version 0.1 wrote', () => {
     await known.send({ email: bob.email, password: PASSWORD }).expect(200);
   });
 
-  it('works off the inbox events of every provider', async () => {
+  it('contain inbox events of every provider that are processed', async () => {
     const text = 'SELECT message_id, status, attempts, last_error FROM webhook_events WHERE message_id = ANY ($1)';
     const events = () => db.rows<{ status: string }>(text, [facts.pending]);
     await until(
@@ -159,7 +159,7 @@ describe('rows that version 0.1 wrote', () => {
     ]);
   });
 
-  it('works off the outbox entries of every kind', async () => {
+  it('contain outbox entries of every kind that are processed', async () => {
     const entries = () => db.rows<{ kind: string; done: boolean }>('SELECT kind, done_at IS NOT NULL AS done, last_error FROM outbox');
     await until(
       async () => (await entries()).every(({ done }) => done),
@@ -180,7 +180,7 @@ describe('rows that version 0.1 wrote', () => {
     expect(alerts.every(({ periodStart }) => periodStart instanceof Date)).toBe(true);
   });
 
-  it('exports the usage that waits for a meter', async () => {
+  it('contain usage that is exported to a meter', async () => {
     await until(
       async () => (await db.rows('SELECT FROM meter_exports WHERE next_attempt_at IS NOT NULL')).length === 0,
       async () => JSON.stringify(await db.rows('SELECT * FROM meter_exports')),
@@ -188,7 +188,7 @@ describe('rows that version 0.1 wrote', () => {
     expect(polar.usage.map(({ metadata }) => metadata!['tokens_used'])).toEqual([7, 7]);
   });
 
-  it('takes over the job runs of a process that died', async () => {
+  it('contain job runs of a dead process that are taken over', async () => {
     const runs = () => db.rows<{ error: string | null; attempts: number }>(`SELECT * FROM job_runs WHERE tick = '2026-11-30T00:00:00Z'`);
     const taken = await until(async () => {
       const all = (await runs()).filter(({ attempts }) => attempts === 2);
@@ -201,12 +201,12 @@ describe('rows that version 0.1 wrote', () => {
     expect(known).toEqual(expect.arrayContaining(storedJobs));
   });
 
-  it('continues the comparison with a billing provider where it stood', async () => {
+  it('continue the reconciliation with a billing provider where it stopped', async () => {
     const known = JSON.stringify(polarSubscription({ id: facts.ends.polarSubscriptionId }));
     polar.control.onCall = (call) =>
       void (call.includes(facts.ends.polarSubscriptionId) && polar.faults.push({ status: 200, body: known }));
     const isList = (call: string) => call.startsWith('GET /v1/subscriptions') && !call.includes(facts.ends.polarSubscriptionId);
-    // Dodo's simulator knows nothing of ours.
+    // Dodo's simulator knows none of our subscriptions.
     const reconcile = () => expect(runJob(t, { auth: bearer(operator) }, 'reconcile_billing')).rejects.toThrow('dodo knows none');
     await reconcile();
     expect(polar.calls.filter(isList)).toEqual([]);
@@ -216,7 +216,7 @@ describe('rows that version 0.1 wrote', () => {
     expect(polar.calls.filter(isList)).not.toEqual([]);
   });
 
-  it('acts on the links of mails, and sends those that were asked for', async () => {
+  it('contain links of mails that work, and requested mails that are sent', async () => {
     const linkTo = async (email: string, subject: RegExp) => linkIn(await mail.next(email, subject));
     const open = (link: URL, person: { token: string }) => t.http.get(`${link.pathname}${link.search}`).set(bearer(person));
     await open(await linkTo(carl.email, /Confirm your email/), carl).expect(200);
@@ -239,7 +239,7 @@ describe('rows that version 0.1 wrote', () => {
     }
   });
 
-  it('decrypts what is stored, to put it under a newer key', async () => {
+  it('contain encrypted data that is re-encrypted with a newer key', async () => {
     const newer = `newer:${Buffer.alloc(32, 1).toString('base64')}`;
     const other = await startTestApp({ ...SECRETS, ENCRYPTION_KEYS: `${newer},${SECRETS.ENCRYPTION_KEYS}` }, db);
     try {

@@ -4,7 +4,7 @@ import { PASSWORD, type SignedInPerson, signUp } from '../../support/people.js';
 import { startTcpProxy, type TcpProxy } from '../../support/tcp-proxy.js';
 import { until } from '../../support/until.js';
 
-describe('while the database is away', () => {
+describe('an unavailable database', () => {
   let db: TestDatabase;
   let proxy: TcpProxy;
   let t: TestApp;
@@ -25,8 +25,8 @@ describe('while the database is away', () => {
     await db.drop();
   });
 
-  /** One request for each way to the database: the guard, the pool, a transaction, and Better Auth's own. */
-  const ask = () => [
+  /** One request for each access path: the guard, the pool, a transaction, and Better Auth. */
+  const requestAll = () => [
     t.http.get('/v1/users/me').set(person.auth),
     t.http.get('/v1/sessions').set(person.auth),
     t.http.patch('/v1/users/me').set(person.auth).send({ name: 'Somebody' }),
@@ -34,13 +34,13 @@ describe('while the database is away', () => {
     t.http.get('/health/ready'),
   ];
 
-  it('every request is answered with 503 and Retry-After, and works again when it is back, without a restart', async () => {
-    expect((await Promise.all(ask())).map(({ status }) => status)).toEqual([200, 200, 200, 200, 200]);
+  it('is answered with 503 and Retry-After, and needs no restart when it is available again', async () => {
+    expect((await Promise.all(requestAll())).map(({ status }) => status)).toEqual([200, 200, 200, 200, 200]);
     await proxy.cut();
-    for (const { status, headers, body } of await Promise.all(ask()))
+    for (const { status, headers, body } of await Promise.all(requestAll()))
       expect([status, headers['retry-after'], body.code]).toEqual([503, '1', 'service_unavailable']);
     await t.http.get('/health/live').expect(200);
     await proxy.resume();
-    await until(async () => (await Promise.all(ask())).every(({ status }) => status === 200));
+    await until(async () => (await Promise.all(requestAll())).every(({ status }) => status === 200));
   });
 });

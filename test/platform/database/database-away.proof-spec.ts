@@ -4,16 +4,16 @@ import { eventually, type LoadedRequest, startLoad } from '../../support/load.js
 import { PASSWORD, signUp, type SignedInPerson } from '../../support/people.js';
 import { startTcpProxy, type TcpProxy } from '../../support/tcp-proxy.js';
 
-/** No request may take longer than this, whatever the database does. */
+/** The upper bound for every request, whatever the database does. */
 const BOUND_MS = 25_000;
 
-describe('a database that is away', () => {
+describe('an unavailable database', () => {
   let db: TestDatabase;
   let proxy: TcpProxy;
   let t: TestApp;
   let person: SignedInPerson;
   let other: SignedInPerson;
-  /** One of each way to the database: the guard's lanes, the pool, transactions, Better Auth's own pool. */
+  /** One request for each access path: the guard, the pool, transactions, and Better Auth. */
   let requests: LoadedRequest[];
 
   beforeAll(async () => {
@@ -50,7 +50,7 @@ describe('a database that is away', () => {
     ).status;
   const everythingWorks = async () => (await Promise.all(requests.map(statusOf))).every((status) => status === 200);
 
-  it('answers 503 with Retry-After at once when it refuses connections, and recovers without a restart', async () => {
+  it('that refuses connections is answered with 503 and Retry-After at once, and needs no restart', async () => {
     const load = startLoad(requests);
     await eventually('requests come through', () => (load.statuses['200'] ?? 0) > 50);
     await proxy.cut();
@@ -71,7 +71,7 @@ describe('a database that is away', () => {
     await eventually('everything works', everythingWorks);
   });
 
-  it('answers 503 in bounded time when the network swallows everything, and recovers without a restart', async () => {
+  it('in a silent network is answered with 503 in bounded time, and needs no restart', async () => {
     const load = startLoad(requests);
     await eventually('requests come through', () => (load.statuses['200'] ?? 0) > 50);
     proxy.pause();
@@ -85,7 +85,7 @@ describe('a database that is away', () => {
     expect(load.slowest).toBeLessThan(BOUND_MS);
   }, 60_000);
 
-  it('recovers from all its connections being killed, again and again under load, and answers only 200 and 503', async () => {
+  it('that kills all connections under load is answered with 503 only, and recovers each time', async () => {
     const load = startLoad(requests);
     for (let round = 0; round < 8; round += 1) {
       const seen = load.statuses['200'] ?? 0;
@@ -100,13 +100,13 @@ describe('a database that is away', () => {
     expect(Object.keys(load.statuses).filter((status) => !['200', '503'].includes(status))).toEqual([]);
     expect(load.withoutRetryAfter).toBe(0);
     expect(load.slowest).toBeLessThan(BOUND_MS);
-    // No connection was lost on the way: as many transactions as the pool is wide run at once.
+    // No connection was lost: as many transactions as the pool has connections run concurrently.
     const all = await Promise.all(Array.from({ length: 40 }, () => statusOf(requests[3]!)));
     expect(all).toEqual(all.map(() => 200));
   }, 60_000);
 
-  it('still reads through its prepared statements after a migration has changed their result', async () => {
-    // Again and again: which of the shared connections a request finds is a matter of chance.
+  it('whose migration changed the results of prepared statements is still readable', async () => {
+    // Repeatedly, because a request uses any of the shared connections.
     for (const length of [100, 110, 120, 130, 140]) {
       await Promise.all(Array.from({ length: 40 }, () => t.http.get('/v1/users/me').set(person.auth).expect(200)));
       await db.rows(`ALTER TABLE users ALTER COLUMN username TYPE varchar(${length})`);

@@ -9,7 +9,7 @@ import { signUp } from '../../support/people.js';
 
 const PRIVILEGE = '42501';
 
-/** The code with which the server refuses a statement; undefined when it runs. */
+/** The SQLSTATE with which the server rejects the statements, or undefined. */
 async function refusalOf(client: pg.Client, ...statements: string[]): Promise<string | undefined> {
   await client.query('BEGIN');
   try {
@@ -35,7 +35,7 @@ describe("the application's database role", () => {
     await t.close();
   });
 
-  it('is the one that the application under test connects with', async () => {
+  it('is the role of the application under test', async () => {
     const { rows } = await t.app
       .get<Database>(DATABASE)
       .execute<{ name: string; owns: boolean }>(
@@ -72,7 +72,7 @@ describe("the application's database role", () => {
     expect(await refusalOf(client, ...statements)).toMatch(/^(42501|42809)$/);
   });
 
-  it('may add entries to the audit log, and let go of none that is younger than thirty days', async () => {
+  it('may add audit entries, and delete none from the last thirty days', async () => {
     const add = (days: number) =>
       client.query(
         `INSERT INTO audit_log (id, actor_kind, action, target_type, target_id, created_at)
@@ -88,7 +88,7 @@ describe("the application's database role", () => {
     expect(left).toEqual([{ days: 0 }, { days: 1 }, { days: 29 }]);
   });
 
-  it('may take people out of the audit log only once they are deleted, whatever table stands in the way', async () => {
+  it('may erase users from the audit log only after their deletion, also with a temporary table of the same name', async () => {
     const { id, auth } = await signUp(t);
     const erase = `SELECT erase_from_audit_log(ARRAY['${id}']::uuid[])`;
     expect(await refusalOf(client, erase)).toBe(PRIVILEGE);
@@ -97,10 +97,10 @@ describe("the application's database role", () => {
     expect(await refusalOf(client, erase)).toBeUndefined();
   });
 
-  it('may make and drop the months of usage, and nothing besides', async () => {
+  it('may create and drop partitions of usage, and nothing else', async () => {
     expect(await refusalOf(client, `SELECT create_usage_partition('1999-01-02')`)).toBe('22023');
     expect(await refusalOf(client, `SELECT drop_usage_partition('1999-01-01')`)).toBe('42P01');
-    // A table that only has the name of a month.
+    // A table that only has the name of a partition.
     await t.db.rows('CREATE TABLE usage_1999_02 (id int)');
     expect(await refusalOf(client, `SELECT drop_usage_partition('1999-02-01')`)).toBe('42P01');
     await client.query(`SET timezone = 'Asia/Kolkata'; SET datestyle = 'SQL, DMY'; SELECT create_usage_partition('1999-03-01')`);
@@ -112,7 +112,7 @@ describe("the application's database role", () => {
     expect(await t.db.rows(`SELECT FROM pg_class WHERE relname = 'usage_1999_03'`)).toEqual([]);
   });
 
-  it('has its privileges on what later migrations make, without another grant', async () => {
+  it('has its privileges on tables of later migrations without another grant', async () => {
     await t.db.rows(`CREATE TABLE later (id int); CREATE FUNCTION later() RETURNS int LANGUAGE sql AS 'SELECT 1'`);
     await t.db.rows('REVOKE ALL ON FUNCTION later() FROM PUBLIC');
     await client.query('INSERT INTO later VALUES (1)');
@@ -122,7 +122,7 @@ describe("the application's database role", () => {
     expect(await refusalOf(client, 'DROP TABLE later')).toBe(PRIVILEGE);
   });
 
-  it('may be granted again at any time', async () => {
+  it('can be granted repeatedly', async () => {
     const { username } = new URL(asAppRole(t.db.url));
     for (let round = 0; round < 2; round += 1) expect(await grantAppRole(t.db.url, username)).toBe(false);
     expect(await refusalOf(client, 'DELETE FROM audit_log')).toBe(PRIVILEGE);
@@ -130,7 +130,7 @@ describe("the application's database role", () => {
   });
 });
 
-describe('granting the role, by an owner who is no superuser', () => {
+describe('granting the role as an owner without superuser rights', () => {
   const suffix = randomBytes(4).toString('hex');
   const [owner, app] = [`owner_${suffix}`, `app_${suffix}`];
   const as = (url: string, username: string) => Object.assign(new URL(url), { username, password: 'secret' }).href;
@@ -150,7 +150,7 @@ describe('granting the role, by an owner who is no superuser', () => {
     for (const role of [app, owner]) await onServer(`DROP ROLE ${role}`);
   });
 
-  it('serves an application that has this role', async () => {
+  it('serves an application with this role', async () => {
     expect(await grantAppRole(ownerUrl, app)).toBe(false);
     const t = await startTestApp({ DATABASE_URL: as(db.url, app), DATABASE_DIRECT_URL: ownerUrl }, db);
     try {
@@ -161,7 +161,7 @@ describe('granting the role, by an owner who is no superuser', () => {
     }
   });
 
-  it('refuses roles that could do more, and changes nothing', async () => {
+  it('refuses roles with more rights, and changes nothing', async () => {
     const granted = () =>
       db.rows(`SELECT relname, relacl::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' ORDER BY 1`);
     const before = await granted();
@@ -182,7 +182,7 @@ describe('granting the role, by an owner who is no superuser', () => {
     expect(await granted()).toEqual(before);
   });
 
-  it('creates a role that is missing where the owner may', async () => {
+  it('creates a missing role where the owner may', async () => {
     const made = `made_${suffix}`;
     expect(await grantAppRole(db.url, made)).toBe(true);
     expect(await db.rows('SELECT rolcanlogin, rolsuper FROM pg_roles WHERE rolname = $1', [made])).toEqual([

@@ -21,7 +21,7 @@ describe('migrations', () => {
     for (const db of databases) await db.drop();
   });
 
-  /** The project's migrations and one more. */
+  /** A copy of the project's migrations with one more. */
   function directoryWith(tag: string, content: string): string {
     const directory = mkdtempSync(path.join(tmpdir(), 'tenantry-drizzle-'));
     folders.push(directory);
@@ -40,7 +40,7 @@ describe('migrations', () => {
     return db;
   }
 
-  it('are applied once, all by one, when several start together on an empty database', async () => {
+  it('are all applied once by one of several concurrent processes on an empty database', async () => {
     const db = await newDatabase(createEmptyDatabase);
     const applied = await Promise.all(Array.from({ length: 5 }, async () => migrate(db.url)));
     expect(applied.filter((tags) => tags.length > 0)).toEqual([entries.map(({ tag }) => tag)]);
@@ -48,7 +48,7 @@ describe('migrations', () => {
     expect(row).toEqual({ count: entries.length });
   });
 
-  it('leave nothing half done when one fails, name it, and go on once it is mended', async () => {
+  it('leave no partial changes when one fails, name it, and continue after it is fixed', async () => {
     const db = await newDatabase(createTestDatabase);
     const directory = directoryWith('9999_breaks', 'CREATE TABLE half_done (id int);\n--> statement-breakpoint\nSELECT 1 / 0;');
     await expect(migrate(db.url, directory)).rejects.toThrow('Migration 9999_breaks failed: division by zero');
@@ -57,7 +57,7 @@ describe('migrations', () => {
     expect(await migrate(db.url, directory)).toEqual(['9999_breaks']);
   });
 
-  it('that need no transaction may run beside others that wait for their turn', async () => {
+  it('without a transaction run while other processes wait for their turn', async () => {
     const db = await newDatabase(createTestDatabase);
     const directory = directoryWith('9999_concurrently', '-- no-transaction\nCREATE INDEX CONCURRENTLY users_name_idx ON users (name);');
     const applied = await Promise.all(Array.from({ length: 3 }, async () => migrate(db.url, directory)));
@@ -65,7 +65,7 @@ describe('migrations', () => {
     expect(await db.rows(`SELECT indisvalid FROM pg_index WHERE indexrelid = 'users_name_idx'::regclass`)).toEqual([{ indisvalid: true }]);
   });
 
-  it('that have not run keep a process from being ready', async () => {
+  it('that are missing keep a process from being ready', async () => {
     const db = await newDatabase(createTestDatabase);
     const forget = 'UPDATE drizzle.__drizzle_migrations SET created_at = -created_at WHERE created_at = $1';
     const last = entries.at(-1)!.when;

@@ -34,7 +34,7 @@ describe('migrations', () => {
     for (const folder of temporary) rmSync(folder, { recursive: true, force: true });
   });
 
-  /** The project's migrations and one more. */
+  /** A copy of the project's migrations with one more. */
   function directoryWith(tag: string, content: string): string {
     const directory = mkdtempSync(path.join(tmpdir(), 'tenantry-drizzle-'));
     temporary.push(directory);
@@ -47,7 +47,7 @@ describe('migrations', () => {
     return directory;
   }
 
-  /** The project's migrations as far as this one. */
+  /** A copy of the project's migrations up to one. */
   function directoryUpTo(tag: string): string {
     const directory = mkdtempSync(path.join(tmpdir(), 'tenantry-drizzle-'));
     temporary.push(directory);
@@ -69,7 +69,7 @@ describe('migrations', () => {
     expect(await recorded()).toBe(tags.length);
   });
 
-  it('may run outside of a transaction, also while other replicas wait for their turn', async () => {
+  it('may run outside a transaction while other replicas wait for their turn', async () => {
     const directory = directoryWith(
       '9999_concurrently',
       '-- no-transaction\nCREATE INDEX CONCURRENTLY users_name_idx ON users (name);\n--> statement-breakpoint\nCREATE INDEX CONCURRENTLY users_image_idx ON users (image_url);',
@@ -82,7 +82,7 @@ describe('migrations', () => {
     expect(indexes).toEqual([{ indisvalid: true }, { indisvalid: true }]);
   });
 
-  it('give up behind a long lock instead of stopping all traffic, and succeed later', async () => {
+  it('give up behind a long lock instead of blocking traffic, and succeed later', async () => {
     await migrate(db.url);
     const directory = directoryWith('9999_adds', 'ALTER TABLE users ADD COLUMN extra text;');
     const holder = new pg.Client({ connectionString: db.url });
@@ -94,7 +94,7 @@ describe('migrations', () => {
     expect(await migrate(db.url, directory)).toEqual(['9999_adds']);
   });
 
-  it('say whose every link is that was mailed before', async () => {
+  it('assign every link that was mailed before to its user', async () => {
     await migrate(db.url, directoryUpTo('0009_ascii_emails'));
     const [user] = await db.rows<{ id: string }>(`INSERT INTO users (id, name) VALUES (gen_random_uuid(), '') RETURNING id`);
     const gone = '01980a3e-7c1d-7f6a-b1c2-3d4e5f607182';
@@ -120,7 +120,7 @@ describe('migrations', () => {
     expect(await db.rows('SELECT FROM verifications')).toHaveLength(3);
   });
 
-  it('keep the addresses that were stored before only ASCII letters folded', async () => {
+  it('keep the addresses that were stored before lower-casing was limited to ASCII', async () => {
     const older = directoryUpTo('0007_usage');
     await migrate(db.url, older);
     const emails = ['ada@example.com', 'jörg@bücher.test', 'ß@example.com'];
@@ -139,7 +139,7 @@ describe('migrations', () => {
     await expect(insert('Kate@example.com')).rejects.toThrow('users_email_ascii_lower_case');
   });
 
-  it('agree with drizzle-kit about what has run, and with the tables in the code', async () => {
+  it('agree with drizzle-kit about the applied migrations and the tables in the code', async () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'tenantry-drift-'));
     temporary.push(folder);
     cpSync('drizzle', path.join(folder, 'drizzle'), { recursive: true });

@@ -27,7 +27,7 @@ describe('the request pipeline', () => {
   });
   afterAll(() => t.close());
 
-  /** Sends exactly these bytes and answers what comes back until the server closes. */
+  /** Sends exactly these bytes, and returns everything that is received until the server closes. */
   async function raw(text: string): Promise<string> {
     const { hostname, port } = new URL(t.url);
     return new Promise((resolve, reject) => {
@@ -35,7 +35,7 @@ describe('the request pipeline', () => {
       let answer = '';
       socket.setTimeout(10_000, () => socket.destroy(new Error(`no end after: ${answer}`)));
       socket.on('data', (chunk: Buffer) => (answer += chunk.toString('latin1')));
-      // The server may reset the connection after an answer of 431.
+      // The server may reset the connection after a 431.
       socket.on('error', (error) => (answer === '' ? reject(error) : resolve(answer)));
       socket.on('close', () => resolve(answer));
     });
@@ -68,28 +68,31 @@ describe('the request pipeline', () => {
     expect(answer.body['requestId']).toBe(answer.headers['x-request-id']);
   };
 
-  describe('bodies', () => {
+  describe('request bodies', () => {
     it.each(['{', '{"name":}', "{'name':'x'}", '{"name":"x"}}', '\u0000', 'undefined', '{"name":"x",}'])(
-      'refuses malformed JSON: %j',
+      'with malformed JSON are rejected: %j',
       async (body) => {
         isProblem(await patch(body).expect(400), 400, 'malformed_body');
       },
     );
 
-    it.each(['null', '[]', '1', '"text"', 'true', '[{"name":"x"}]', '[[]]'])('refuses JSON that is no object: %s', async (body) => {
-      const answer = await patch(body).expect(400);
-      isProblem(answer, 400, 'invalid_request');
-      expect(answer.body.errors).toEqual([{ path: 'body', message: 'body must be an object' }]);
-    });
+    it.each(['null', '[]', '1', '"text"', 'true', '[{"name":"x"}]', '[[]]'])(
+      'with JSON that is not an object are rejected: %s',
+      async (body) => {
+        const answer = await patch(body).expect(400);
+        isProblem(answer, 400, 'invalid_request');
+        expect(answer.body.errors).toEqual([{ path: 'body', message: 'body must be an object' }]);
+      },
+    );
 
-    it('takes a body that is empty as an empty object', async () => {
+    it('that are empty count as empty objects', async () => {
       await t.http.patch('/v1/users/me').set(person.auth).expect(200);
       await t.http.patch('/v1/users/me').set(person.auth).set('content-type', 'application/json').send('').expect(200);
       const answer = await t.http.post('/v1/auth/sign-in/email').expect(400);
       expect(answer.body.errors.map(({ path }: { path: string }) => path)).toEqual(expect.arrayContaining(['body.email', 'body.password']));
     });
 
-    it('refuses a body over the limit, told or not told beforehand', async () => {
+    it('over the limit are rejected, with or without a content length', async () => {
       isProblem(await patch(JSON.stringify({ name: 'x'.repeat(2 * 1024 * 1024) })).expect(413), 413, 'body_too_large');
       const chunk = 'x'.repeat(64 * 1024);
       const chunked = await fetch(`${t.url}/v1/users/me`, {
@@ -107,7 +110,7 @@ describe('the request pipeline', () => {
       expect(chunked.status).toBe(413);
     });
 
-    it('refuses compressed bodies, and what only says it is compressed', async () => {
+    it('with a content encoding are rejected, also when it is false', async () => {
       const body = JSON.stringify({ name: 'Packed' });
       for (const [encoding, sent] of [
         ['gzip', gzipSync(body)],
@@ -120,13 +123,13 @@ describe('the request pipeline', () => {
     });
 
     it.each(['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'application/xml', 'application', 'x'])(
-      'refuses a body of type %s',
+      'of type %s are rejected',
       async (type) => {
         isProblem(await patch('{"name":"x"}', type).expect(415), 415, 'unsupported_media_type');
       },
     );
 
-    it('refuses a body that says no type, and a charset that is not UTF-8', async () => {
+    it('without a content type, or in another charset than UTF-8, are rejected', async () => {
       const answer = await rawRequest('PATCH /v1/users/me', { ...person.auth, 'Content-Length': '12' }, '{"name":"x"}');
       expect(statusOf(answer)).toBe(415);
       isProblem(await patch('{"name":"x"}', 'application/json; charset=latin1').expect(415), 415, 'unsupported_media_type');
@@ -134,44 +137,44 @@ describe('the request pipeline', () => {
       await patch('{"name":"x"}', 'application/json; charset=UTF-8').expect(200);
     });
 
-    it('refuses an unknown field and names it', async () => {
+    it('with an unknown field are rejected, and the field is named', async () => {
       const answer = await patch('{"name":"x","role":"admin","operator":true}').expect(400);
       isProblem(answer, 400, 'invalid_request');
       expect(answer.body.errors.map(({ path }: { path: string }) => path)).toEqual(['body.role', 'body.operator']);
     });
 
-    it.each(['__proto__', 'constructor', 'prototype', 'toString', 'hasOwnProperty'])('refuses a field named %s', async (name) => {
+    it.each(['__proto__', 'constructor', 'prototype', 'toString', 'hasOwnProperty'])('with a field named %s are rejected', async (name) => {
       const answer = await patch(`{"name":"x","${name}":{"operator":true}}`).expect(400);
       expect(answer.body.errors[0].path).toBe(`body.${name}`);
       const inQuery = await t.http.get(`/v1/sessions?${name}=1`).set(person.auth).expect(400);
       expect(inQuery.body.errors[0].path).toBe(`query.${name}`);
     });
 
-    it('takes the last of two fields with one name, as JSON.parse does', async () => {
+    it('with a repeated field use the last value, as JSON.parse does', async () => {
       expect((await patch('{"name":"first","name":"second"}').expect(200)).body.name).toBe('second');
     });
 
-    it('refuses deep nesting, also of a megabyte of brackets', async () => {
+    it('with deep nesting are rejected, also a megabyte of brackets', async () => {
       const deep = (levels: number) => `{"name":${'['.repeat(levels)}${']'.repeat(levels)}}`;
       isProblem(await patch(deep(100)).expect(400), 400, 'invalid_request');
       isProblem(await patch(deep(500_000)).expect(400), 400, 'invalid_request');
     });
 
-    it.each(['\\u0000', 'a\\u0000b', '\\ud800', '\\udc00', '\\udc00\\ud800'])('refuses text with %s', async (text) => {
+    it.each(['\\u0000', 'a\\u0000b', '\\ud800', '\\udc00', '\\udc00\\ud800'])('with text that contains %s are rejected', async (text) => {
       const answer = await patch(`{"name":"${text}"}`).expect(400);
       expect(answer.body.errors).toEqual([{ path: 'body.name', message: 'must not contain NUL characters or lone surrogates' }]);
       await patch(`{"${text}":"x"}`).expect(400);
     });
 
-    it('refuses bytes that are no UTF-8', async () => {
+    it('with invalid UTF-8 are rejected', async () => {
       const answer = await patch(Buffer.from([...Buffer.from('{"name":"'), 0xff, 0xfe, ...Buffer.from('"}')])).expect(400);
       isProblem(answer, 400, 'malformed_body');
       await patch(Buffer.from('\ufeff{"name":"With a byte order mark"}')).expect(200);
     });
   });
 
-  describe('addresses', () => {
-    it('answers 404 for a route and 405 for a method that does not exist, signed in or not', async () => {
+  describe('request paths', () => {
+    it('get 404 for an unknown route and 405 for an unknown method, with or without a session', async () => {
       for (const path of ['/', '/v1', '/v1/', '/v2/users', '/v1/users/me/nothing', '/nothing', '/v1/auth', '/v1/auth/get-session'])
         isProblem(await t.http.get(path).expect(404), 404, 'route_not_found');
       for (const path of ['/v1/auth/list-sessions', '/v1/auth/ok', '/v1/auth/token', '/v1/auth/../auth/get-session'])
@@ -181,7 +184,7 @@ describe('the request pipeline', () => {
       expect(statusOf(await rawRequest('TRACE /v1/users/me', person.auth))).toBe(405);
     });
 
-    it('answers HEAD as GET without a body', async () => {
+    it('answer HEAD like GET without a body', async () => {
       const answer = await t.http.head('/v1/users/me').set(person.auth).expect(200);
       expect(answer.text).toBeUndefined();
       await t.http.head('/v1/users/me').expect(401);
@@ -219,7 +222,7 @@ describe('the request pipeline', () => {
       '*',
     ];
 
-    it('answers 4xx or the right thing, never 5xx, for odd ids in every path', async () => {
+    it('with invalid ids never get 5xx', async () => {
       const failures: string[] = [];
       for (const { method, path } of operations.filter((operation) => operation.path.includes('{'))) {
         for (const id of oddIds) {
@@ -231,7 +234,7 @@ describe('the request pipeline', () => {
       expect(failures).toEqual([]);
     });
 
-    it('answers 400 for an id that is no UUID and names it', async () => {
+    it('with an id that is not a UUID get 400, and the parameter is named', async () => {
       for (const id of ['abc', '%20', '1', '00000000-0000-0000-0000-00000000000g']) {
         const answer = await t.http.get(`/v1/users/${id}`).set(person.auth).expect(400);
         expect(answer.body.errors).toEqual([{ path: 'params.userId', message: 'userId must be a UUID' }]);
@@ -241,7 +244,7 @@ describe('the request pipeline', () => {
       await t.http.get('/v1/users/%ff').set(person.auth).expect(404);
     });
 
-    it('does not fail for request targets that are no paths', async () => {
+    it('in unusual target forms get no 5xx', async () => {
       for (const target of [
         'http://other.example:99999/v1/auth/callback/google',
         'http://other.example/v1/auth/verify-email?token=x',
@@ -262,14 +265,14 @@ describe('the request pipeline', () => {
   });
 
   describe('headers', () => {
-    it('echoes a request id that is harmless', async () => {
+    it('return a safe request id unchanged', async () => {
       for (const id of ['abc', '01980a3e-7c1d-7f6a-b1c2-3d4e5f607182', 'Root=1-67891233-abcdef012345678912345678', 'x'.repeat(128)]) {
         const { headers } = await t.http.get('/health/live').set('x-request-id', id).expect(200);
         expect(headers['x-request-id']).toBe(id);
       }
     });
 
-    it('makes a request id where there is none or an unsafe one', async () => {
+    it('return a new request id instead of a missing or unsafe one', async () => {
       const seen = new Set<string>();
       for (const id of [undefined, '', 'x'.repeat(129), 'a b', '<script>', '{"a":1}', 'a"b', 'é', 'a,b']) {
         const request = t.http.get('/v1/nothing');
@@ -282,7 +285,7 @@ describe('the request pipeline', () => {
       expect(seen.size).toBe(9);
     });
 
-    it('sends the security headers, and none that tell what it runs on', async () => {
+    it('include the security headers, and none that reveals the platform', async () => {
       for (const path of ['/v1/users/me', '/health/live', '/v1/nothing']) {
         const { headers } = await t.http.get(path).set(person.auth);
         expect(headers).toMatchObject({
@@ -297,7 +300,7 @@ describe('the request pipeline', () => {
       }
     });
 
-    it('lets trusted origins read answers, and nobody else', async () => {
+    it('allow trusted origins only to read responses', async () => {
       const preflight = (origin: string) =>
         t.http
           .options('/v1/users/me')
@@ -320,13 +323,13 @@ describe('the request pipeline', () => {
       }
     });
 
-    it('survives headers that are too large', async () => {
+    it('that are too large are rejected without other effects', async () => {
       expect(statusOf(await rawRequest('GET /v1/users/me', { 'X-Big': 'x'.repeat(100_000) }))).toBe(431);
       expect(statusOf(await rawRequest(`GET /v1/users/me?${'x'.repeat(100_000)}`))).toBe(431);
       await t.http.get('/health/live').expect(200);
     });
 
-    it('refuses what is not HTTP, and goes on', async () => {
+    it('that are not HTTP are rejected without other effects', async () => {
       expect(statusOf(await raw('nonsense\r\n\r\n'))).toBe(400);
       expect(statusOf(await rawRequest('POST /v1/auth/sign-in/email', { 'Content-Length': '-1' }))).toBe(400);
       expect(statusOf(await rawRequest('POST /v1/auth/sign-in/email', { 'Content-Length': '5', 'Transfer-Encoding': 'chunked' }))).toBe(
@@ -336,8 +339,8 @@ describe('the request pipeline', () => {
     });
   });
 
-  describe('whatever is sent', () => {
-    /** Would delete or sign out the one who asks; what they do with bodies is tested by name elsewhere. */
+  describe('any request', () => {
+    /** These would delete or sign out the caller; other tests cover their bodies. */
     const fatal = new Set(['deleteMe', 'signOut', 'changePassword']);
     const asked = operations.filter(({ id }) => !fatal.has(id));
     const leaky = /node_modules|\bat .+:\d+:\d+|select |insert into|syntax error|pg_|postgres|drizzle/i;
@@ -395,7 +398,7 @@ describe('the request pipeline', () => {
     );
     const query = fc.array(parameter, { maxLength: 4 }).map((all) => all.map(([name, text]) => `${encodeLoosely(name)}=${text}`).join('&'));
 
-    it.each(asked)('never answers 5xx or tells of its insides: $id', async ({ method, path }) => {
+    it.each(asked)('never gets 5xx or reveals internals: $id', async ({ method, path }) => {
       await fc.assert(
         fc.asyncProperty(body, query, fc.uuid(), fc.boolean(), async (sent, search, id, byOperator) => {
           const answer = await fetch(`${t.url}${path.replaceAll(/\{\w+\}/g, id)}?${search}`, {

@@ -24,10 +24,10 @@ interface Plan {
   Plans?: Plan[];
 }
 
-/** Enough for the planner to mind: the plans are the same with 300,000, which take a minute to insert. */
+/** Enough rows for realistic plans; 300,000 rows give the same plans, but take a minute to insert. */
 const USERS = 40_000;
 
-describe('the plans of lists over many rows', () => {
+describe('the query plans on large tables', () => {
   let t: TestApp;
   let operator: SignedInPerson;
   let person: SignedInPerson;
@@ -55,17 +55,17 @@ describe('the plans of lists over many rows', () => {
   }, 180_000);
   afterAll(() => t.close());
 
-  /** The name of the work that a statement is made for; its requests carry it as their id. */
+  /** The name of the work that a statement belongs to; its requests use it as their request id. */
   const work = new AsyncLocalStorage<string>();
 
-  /** Returns the statements about this table that were made for this work alone, explained with their own values. */
+  /** Explains the statements on a table that this work sends, with their values. */
   async function plansOf(table: string, run: (name: string) => Promise<unknown>): Promise<{ text: string; nodes: Plan[] }[]> {
     const name = randomUUID();
     const sent: { text: string; values: unknown[] }[] = [];
     const query = pg.Client.prototype.query as unknown as (...all: unknown[]) => unknown;
     const spy = jest.spyOn(pg.Client.prototype, 'query').mockImplementation(function (this: pg.Client, ...all: unknown[]): unknown {
       const [statement, values] = all as [{ text: string; values?: unknown[] }, unknown[] | undefined];
-      // The inbox, the outbox and the jobs make statements of their own meanwhile.
+      // Workers and jobs send their own statements meanwhile.
       if (typeof statement === 'object' && work.getStore() === name)
         sent.push({ text: statement.text, values: values ?? statement.values ?? [] });
       return query.apply(this, all);
@@ -95,7 +95,7 @@ describe('the plans of lists over many rows', () => {
     for (const { text, nodes } of plans) {
       expect(text).not.toMatch(/\boffset\b/i);
       expect(nodes.map((node) => node['Node Type'])).not.toContain('Seq Scan');
-      // An index that is read from end to end is no better than the table.
+      // A full index scan is as expensive as a sequential scan.
       expect(nodes[0]!['Total Cost']).toBeLessThan(2000);
     }
   }
@@ -110,27 +110,27 @@ describe('the plans of lists over many rows', () => {
     'search=first77%20last77',
     'search=user77@example.net',
     'search=nobody-is-called-so',
-  ])('read users ?%s by an index', async (query) => {
+  ])('read users ?%s with an index', async (query) => {
     await expectIndexed(`/v1/users?${query}`, operator, 'users');
   });
 
-  it('read a later page of users by an index', async () => {
+  it('read a later page of users with an index', async () => {
     const { body } = await t.http.get('/v1/users?limit=100').set(operator.auth).expect(200);
     await expectIndexed(`/v1/users?limit=100&cursor=${body.nextCursor}`, operator, 'users');
   });
 
-  it('read sessions, first page and later ones, by an index', async () => {
+  it('read the first and later pages of sessions with an index', async () => {
     await expectIndexed('/v1/sessions?limit=50', person, 'sessions');
     const { body } = await t.http.get('/v1/sessions?limit=50').set(person.auth).expect(200);
     await expectIndexed(`/v1/sessions?limit=50&cursor=${body.nextCursor}`, person, 'sessions');
     await expectIndexed(`/v1/users/${person.id}/sessions`, operator, 'sessions');
   });
 
-  describe('of an inbox with as many events', () => {
+  describe('of a large inbox', () => {
     let inbox: WebhooksRepository;
     beforeAll(async () => {
       inbox = t.app.get(WebhooksRepository);
-      // Nearly all are done with; of what waits nothing is due until a test says so.
+      // Nearly all events are processed, and none is due until a test changes it.
       await t.db.rows(
         `INSERT INTO webhook_events (id, provider, message_id, type, body, status, received_at, next_attempt_at)
          SELECT gen_random_uuid(), 'clerk', 'msg_' || n, CASE WHEN n % 1000 = 0 THEN 'user.deleted' ELSE 'user.updated' END, 'x',
@@ -153,34 +153,34 @@ describe('the plans of lists over many rows', () => {
       'status=processed',
       'type=user.updated',
       'receivedFrom=2020-01-01&receivedBefore=2100-01-01',
-    ])('read its list ?%s by an index', async (query) => {
+    ])('read the list ?%s with an index', async (query) => {
       await expectIndexed(`/v1/webhook-events?${query}`, operator, 'webhook_events');
     });
 
     it.each<[string, string, (inbox: WebhooksRepository) => Promise<unknown>]>([
-      ['take what is due', 'webhook_events', () => inbox.claim(8, 1)],
-      ['count what waits or is dead', 'webhook_events', () => inbox.backlog()],
-      ['forget bodies', 'webhook_events', () => inbox.deleteBodies(new Date(0), 1000)],
-      ['find who claims an address', 'users', () => t.app.get(SyncedUsersRepository).contenders('user77@example.net')],
-      ['find who claims a slug', 'organizations', () => t.app.get(SyncedOrganizationsRepository).contenders('slug-77')],
-    ])('%s by an index', async (_what, table, run) => {
+      ['lease due events', 'webhook_events', () => inbox.claim(8, 1)],
+      ['count waiting and dead events', 'webhook_events', () => inbox.backlog()],
+      ['delete bodies', 'webhook_events', () => inbox.deleteBodies(new Date(0), 1000)],
+      ['find the claimants of an address', 'users', () => t.app.get(SyncedUsersRepository).contenders('user77@example.net')],
+      ['find the claimants of a slug', 'organizations', () => t.app.get(SyncedOrganizationsRepository).contenders('slug-77')],
+    ])('%s with an index', async (_what, table, run) => {
       expectByIndex(await plansOf(table, async () => run(inbox)));
     });
 
-    it('take what is due by an index, too, when everything waits', async () => {
+    it('lease due events with an index, also when all events wait', async () => {
       await t.db.rows(`UPDATE webhook_events SET status = 'pending', next_attempt_at = now() + interval '1 day'; ANALYZE webhook_events`);
       expectByIndex(await plansOf('webhook_events', async () => inbox.claim(8, 1)));
     });
   });
 
-  describe('of as much usage that providers are to be told of', () => {
+  describe('of many meter exports', () => {
     const [now, until] = [new Date(), new Date(Date.now() + 60_000)];
     let meters: MetersRepository;
     let db: Database;
     beforeAll(async () => {
       meters = t.app.get(MetersRepository);
       db = t.app.get(DATABASE);
-      // Polar is away, so all of it waits and some is due; of what was refused both have some.
+      // Polar is unavailable, so all its exports wait and some are due; both providers have refused some.
       await t.db.rows(
         `INSERT INTO meter_exports (provider, owner_id, event_id, provider_customer_id, occurred_at, "values", tokens_used, next_attempt_at, created_at)
          SELECT (CASE WHEN n % 10 = 1 THEN 'dodo' ELSE 'polar' END)::billing_provider, gen_random_uuid(), 'event-' || n, 'customer-' || n % 100, now(),
@@ -191,7 +191,7 @@ describe('the plans of lists over many rows', () => {
     }, 180_000);
 
     it.each(['limit=25', 'provider=dodo', 'provider=polar', 'state=pending', 'state=pending&provider=dodo'])(
-      'read its list ?%s, first page and later ones, by an index',
+      'read the first and later pages of the list ?%s with an index',
       async (query) => {
         await expectIndexed(`/v1/meter-exports?${query}`, operator, 'meter_exports');
         const { body } = await t.http.get(`/v1/meter-exports?${query}`).set(operator.auth).expect(200);
@@ -200,13 +200,13 @@ describe('the plans of lists over many rows', () => {
     );
 
     it.each<[string, () => Promise<unknown>]>([
-      ['take what is due', () => meters.claim('polar', { now, until, limit: 1000 })],
-      ['take what is due where hardly anything is', () => meters.claim('dodo', { now: new Date(0), until, limit: 1000 })],
-    ])('%s by an index', async (_what, run) => {
+      ['lease due exports', () => meters.claim('polar', { now, until, limit: 1000 })],
+      ['lease due exports when few are due', () => meters.claim('dodo', { now: new Date(0), until, limit: 1000 })],
+    ])('%s with an index', async (_what, run) => {
       expectByIndex(await plansOf('meter_exports', run));
     });
 
-    it('write down what became of a batch by an index', async () => {
+    it('record the results of a batch with an index', async () => {
       const batch = await meters.claim('polar', { now, until, limit: 1000 });
       expect(batch).toHaveLength(1000);
       for (const end of [() => meters.postpone(batch, until, 'away'), () => meters.refuse(batch, 'unknown'), () => meters.remove(batch)])
@@ -216,7 +216,7 @@ describe('the plans of lists over many rows', () => {
     });
   });
 
-  describe('of as many subscriptions', () => {
+  describe('of many subscriptions', () => {
     const payer = { provider: 'polar', providerCustomerId: 'customer-77' } as const;
     let entitlements: EntitlementsRepository;
     let customers: BillingCustomersRepository;
@@ -235,7 +235,7 @@ describe('the plans of lists over many rows', () => {
          SELECT gen_random_uuid(), 'polar', 'customer-' || substring(clerk_user_id FROM 6), 'user', id, ARRAY['user:' || clerk_user_id]
            FROM users WHERE clerk_user_id IS NOT NULL`,
       );
-      // Two of each; one in a hundred is nobody's, was granted, or is not simply active.
+      // Two of each kind; one in a hundred has no owner, was granted, or is not active.
       await t.db.rows(
         `INSERT INTO subscriptions (id, provider, provider_subscription_id, provider_customer_id, owner_kind, owner_id, owner_claims,
                                     product_id, status, check_at, created_at)
@@ -260,7 +260,7 @@ describe('the plans of lists over many rows', () => {
         `INSERT INTO subscription_periods (subscription_id, starts_at, ends_at)
          SELECT id, created_at - n * interval '1 month', created_at - (n - 1) * interval '1 month' FROM subscriptions, generate_series(0, 2) n`,
       );
-      // Some of them were local users once, whose rows went on as others.
+      // Some users are merged local users.
       await t.db.rows(
         `INSERT INTO user_merges (id, into_user_id, email, account_ids, session_ids, membership_ids)
          SELECT id, CASE WHEN clerk_user_id LIKE 'user_%777' THEN $1 ELSE gen_random_uuid() END, '', '{}', '{}', '{}'
@@ -285,36 +285,36 @@ describe('the plans of lists over many rows', () => {
       'owned=true',
       'owned=false',
       'owned=false&status=past_due&provider=polar',
-    ])('read their list ?%s by an index', async (query) => {
+    ])('read the list ?%s with an index', async (query) => {
       await expectIndexed(`/v1/subscriptions?${query}`, operator, 'subscriptions');
     });
 
-    it('read their list of one owner by an index', async () => {
+    it('read the list of one owner with an index', async () => {
       await expectIndexed(`/v1/subscriptions?ownerId=${ownerId}`, operator, 'subscriptions');
     });
 
-    it('read payments, first page and later ones, by an index', async () => {
+    it('read the first and later pages of payments with an index', async () => {
       await expectIndexed('/v1/subscription/payments?limit=2', person, 'payments');
       const { body } = await t.http.get('/v1/subscription/payments?limit=2').set(person.auth).expect(200);
       await expectIndexed(`/v1/subscription/payments?limit=2&cursor=${body.nextCursor}`, person, 'payments');
     });
 
     it.each<[string, string, () => Promise<unknown>]>([
-      ['read what an owner has', 'subscriptions', () => entitlements.listByOwner({ kind: 'user', id: ownerId })],
-      ['read what an owner has, with its periods', 'subscriptions', () => entitlements.listByOwners([ownerId], new Date())],
-      ['read which customers an owner is', 'billing_customers', () => customers.listByOwner({ kind: 'user', id: ownerId })],
-      ['read what a subscription was of', 'subscription_products', () => entitlements.listProducts(ownerId)],
-      ['find what an owner is charged for', 'subscriptions', () => charged.list(ownerId)],
-      ['find who claims a subscription', 'subscriptions', () => customers.listWithClaims(['user:user_77', 'any:user_77'], db)],
-      ['find who claims a payment', 'payments', () => customers.listWithClaims(['user:user_77', 'any:user_77'], db)],
-      ['find who claims to be a customer', 'billing_customers', () => customers.listWithClaims(['user:user_77', 'any:user_77'], db)],
+      ['read the subscriptions of an owner', 'subscriptions', () => entitlements.listByOwner({ kind: 'user', id: ownerId })],
+      ['read the subscriptions of an owner with their periods', 'subscriptions', () => entitlements.listByOwners([ownerId], new Date())],
+      ['read the customers of an owner', 'billing_customers', () => customers.listByOwner({ kind: 'user', id: ownerId })],
+      ['read the products of a subscription', 'subscription_products', () => entitlements.listProducts(ownerId)],
+      ['find the renewing subscriptions of an owner', 'subscriptions', () => charged.list(ownerId)],
+      ['find claimed subscriptions', 'subscriptions', () => customers.listWithClaims(['user:user_77', 'any:user_77'], db)],
+      ['find claimed payments', 'payments', () => customers.listWithClaims(['user:user_77', 'any:user_77'], db)],
+      ['find claimed customers', 'billing_customers', () => customers.listWithClaims(['user:user_77', 'any:user_77'], db)],
       ['read the subscriptions of a customer', 'subscriptions', () => customers.loadRecords(payer, db)],
       ['read the payments of a customer', 'payments', () => customers.loadRecords(payer, db)],
-      ['find the users whom claims mean', 'users', () => customers.findOwners(['user:user_77', `any:${ownerId}`], db)],
-      ['find the organizations whom claims mean', 'organizations', () => customers.findOwners(['any:org_77', `any:${ownerId}`], db)],
-      ['take those that are due', 'subscriptions', () => compared.claimDue({ now: new Date(), until: new Date(), limit: 10 })],
-      ['keep what a purged user had', 'subscriptions', () => customers.pinOwners([ownerId], db)],
-    ])('%s by an index', async (_what, table, run) => {
+      ['find claimed users', 'users', () => customers.findOwners(['user:user_77', `any:${ownerId}`], db)],
+      ['find claimed organizations', 'organizations', () => customers.findOwners(['any:org_77', `any:${ownerId}`], db)],
+      ['lease due renewal checks', 'subscriptions', () => compared.claimDue({ now: new Date(), until: new Date(), limit: 10 })],
+      ['keep the subscriptions of a purged user', 'subscriptions', () => customers.pinOwners([ownerId], db)],
+    ])('%s with an index', async (_what, table, run) => {
       expectByIndex(await plansOf(table, run));
     });
   });
@@ -325,7 +325,7 @@ describe('the plans of lists over many rows', () => {
       owner = await createTenant(t.db);
       const months = Array.from({ length: 12 }, (_, month) => `2025-${String(month + 1).padStart(2, '0')}-01`);
       await createPartitions(t.db, months);
-      // Others have as much together.
+      // Other owners have as much usage in total.
       await t.db.rows(
         `INSERT INTO usage (owner_id, owner_kind, event_id, occurred_at, model, actor_user_id, input_tokens, tokens_used, period_start)
          SELECT CASE WHEN n % 2 = 0 THEN $1 ELSE gen_random_uuid() END, 'organization', 'event-' || n, '2025-01-01Z'::timestamptz + n * interval '4 minutes',
@@ -365,7 +365,7 @@ describe('the plans of lists over many rows', () => {
       'from=2025-03-01&to=2025-04-01&groupBy=model&cost=true',
       'from=2025-03-01T05:00:00Z&to=2025-04-01T04:00:00Z&groupBy=day&timeZone=America/New_York',
       '',
-    ])('read the sums of hours alone, by an index, for ?%s', async (query) => {
+    ])('read only the rollups, with an index, for ?%s', async (query) => {
       const plans = await plansOfSums(query);
       expect(plans).toHaveLength(1);
       expect(readBy(plans, /./)).toEqual(new Set(['usage_rollups']));
@@ -375,18 +375,18 @@ describe('the plans of lists over many rows', () => {
     it.each([
       'from=2025-03-01T00:10:00Z&to=2025-03-31T23:50:00Z&groupBy=month',
       'from=2025-03-01T00:00:00Z&to=2025-04-01T00:00:00Z&timeZone=Asia/Kolkata',
-    ])('read events of the hours that are cut, by an index, for ?%s', async (query) => {
+    ])('also read the events of partial hours, with an index, for ?%s', async (query) => {
       const plans = await plansOfSums(query);
       expect(plans).toHaveLength(1);
       expect(readBy(plans, /./)).toEqual(new Set(['usage_rollups', 'usage_seals', 'usage_2025_03']));
       expect(readBy(plans, /Seq Scan/)).toEqual(new Set(['usage_seals']));
     });
 
-    it.each(['', '?from=2025-03-01&to=2025-04-01', '?limit=100', '?model=m3'])('read records %s by an index', async (query) => {
+    it.each(['', '?from=2025-03-01&to=2025-04-01', '?limit=100', '?model=m3'])('read records %s with an index', async (query) => {
       await expectIndexed(pathOf(query), owner.admin, 'usage');
     });
 
-    it('read a later page of records by an index', async () => {
+    it('read a later page of records with an index', async () => {
       const { body } = await t.http.get(pathOf('?limit=100')).set(owner.admin.auth).expect(200);
       await expectIndexed(pathOf(`?limit=100&cursor=${body.nextCursor}`), owner.admin, 'usage');
     });

@@ -8,7 +8,7 @@ import { addMember, createOrganization, verifyEmail } from '../../support/tenant
 const USERS = 100_000;
 const BIG = 50_000;
 const ORGANIZATIONS = 1_000;
-/** Tables that nothing may read from end to end. */
+/** Tables that no query may read with a sequential scan. */
 const BIG_TABLES = new Set(['users', 'organization_memberships', 'invitations', 'sessions', 'api_keys']);
 
 interface Statement {
@@ -40,7 +40,7 @@ describe('with a million memberships', () => {
 
   describe('the member list of the largest organization', () => {
     it.each(['sort=joined', 'sort=name', 'role=member', 'role=admin&sort=joined', 'role=member&sort=name'])(
-      'reads no more for page 400 than for page 1: %s',
+      'reads as much for page 400 as for page 1: %s',
       async (query) => {
         const path = `${big.path}/memberships?limit=25&${query}`;
         const [first] = await listStatements(path);
@@ -68,21 +68,21 @@ describe('with a million memberships', () => {
     );
 
     it.each(['search=first17+last23', 'search=first17&sort=name', 'search=user4242', 'search=first17&role=admin', 'search=nobody'])(
-      'reads no table from end to end: %s',
+      'needs no sequential scan: %s',
       async (query) => {
         const [statement] = await listStatements(`${big.path}/memberships?limit=25&${query}`);
         await explain(statement!);
       },
     );
 
-    it('knows whether there is an admin without looking at the members', async () => {
+    it('checks for an admin without reading the members', async () => {
       const memberships = t.app.get(MembershipsService);
       const [statement] = await statementsOf(() => memberships.ensureAdmin(big.id, t.app.get<Database>(DATABASE)), /^select .*"role" = /);
       expect(buffersOf(await explain(statement!))).toBeLessThan(20);
     });
   });
 
-  it.each(['/v1/organizations?limit=25', '/v1/invitations?limit=25'])('lists what is one’s own from an index: %s', async (path) => {
+  it.each(['/v1/organizations?limit=25', '/v1/invitations?limit=25'])('lists the caller’s own rows with an index: %s', async (path) => {
     const [first] = await listStatements(path);
     const { body } = await t.http.get(path).set(ada.auth).expect(200);
     expect(body.data).toHaveLength(25);
@@ -92,7 +92,7 @@ describe('with a million memberships', () => {
   });
 
   it.each(['', '&status=pending', '&status=accepted', '&status=revoked', '&status=expired'])(
-    'lists the invitations of an organization from an index: %s',
+    'lists the invitations of an organization with an index: %s',
     async (query) => {
       const path = `${big.path}/invitations?limit=25${query}`;
       const [first] = await listStatements(path);
@@ -113,7 +113,7 @@ describe('with a million memberships', () => {
     },
   );
 
-  it('guards a request by a few pages of indexes, also with the plan that is kept', async () => {
+  it('guards a request with a few index pages, also with a generic plan', async () => {
     const statements = await statementsOf(() => t.http.get(big.path).set(ada.auth).expect(200), /sessions|rate_limits/);
     const { body } = await t.http
       .post(`${big.path}/api-keys`)
@@ -135,7 +135,7 @@ describe('with a million memberships', () => {
     }
   });
 
-  it('finds whether two people share an organization from an index', async () => {
+  it('finds whether two users share an organization with an index', async () => {
     const [statement] = await statementsOf(
       () => t.http.get('/v1/users/00000001-0000-7000-8000-000000000042').set(ada.auth).expect(200),
       /"other"/,
@@ -143,7 +143,7 @@ describe('with a million memberships', () => {
     await explain(statement!);
   });
 
-  it('removes an organization or a person, tombstones and all, without reading all memberships', async () => {
+  it('deletes an organization or a user with tombstones without reading all memberships', async () => {
     for (const column of ['organization_id', 'user_id']) {
       await explain({
         text: `DELETE FROM organization_memberships WHERE ${column} = $1`,
@@ -153,15 +153,15 @@ describe('with a million memberships', () => {
     }
   });
 
-  /** The statements about lists that a request makes. */
+  /** The list statements of a request. */
   async function listStatements(path: string): Promise<Statement[]> {
     const statements = await statementsOf(() => t.http.get(path).set(ada.auth).expect(200), /^select .*\blimit \$/s);
     expect(statements).toHaveLength(1);
     return statements;
   }
 
-  /** What the application sends to the database while something happens. */
-  async function statementsOf(happening: () => PromiseLike<unknown>, matching: RegExp): Promise<Statement[]> {
+  /** The statements that the application sends during some work. */
+  async function statementsOf(work: () => PromiseLike<unknown>, matching: RegExp): Promise<Statement[]> {
     const seen: Statement[] = [];
     const client = t.app.get<Database>(DATABASE).$client;
     const query: (...parameters: unknown[]) => never = client.query.bind(client);
@@ -171,14 +171,14 @@ describe('with a million memberships', () => {
       return query(...parameters);
     };
     try {
-      await happening();
+      await work();
     } finally {
       client.query = query;
     }
     return seen.filter(({ text }) => matching.test(text));
   }
 
-  /** Runs a statement to see what it reads, and takes back what it writes. */
+  /** Explains a statement by running it, and rolls it back. */
   async function explain({ text, values }: Statement): Promise<PlanNode> {
     return inTransaction(async (client) => {
       const { rows } = await client.query<{ 'QUERY PLAN': [{ Plan: PlanNode }] }>(
@@ -189,7 +189,7 @@ describe('with a million memberships', () => {
     });
   }
 
-  /** As `explain`, with the plan that does not know the values: what a prepared statement may end up with. */
+  /** Like `explain` with a generic plan, which a prepared statement may use. */
   async function explainGeneric({ text, values }: Statement): Promise<PlanNode> {
     return inTransaction(async (client) => {
       await client.query('SET LOCAL plan_cache_mode = force_generic_plan');
@@ -224,7 +224,7 @@ describe('with a million memberships', () => {
     return plan;
   }
 
-  /** Straight into the tables: constraints and indexes come back when the rows are there. */
+  /** Inserts rows without constraints and indexes, and adds those afterwards. */
   async function fill(): Promise<void> {
     const tables = ['users', 'organization_memberships', 'invitations'];
     const indexes = await t.db.rows<{ name: string; definition: string }>(
@@ -291,7 +291,7 @@ function nodesOf(node: PlanNode): PlanNode[] {
   return [node, ...(node.Plans ?? []).flatMap(nodesOf)];
 }
 
-/** Pages of 8 KiB, in memory or not. */
+/** Pages of 8 KiB, cached or read. */
 function buffersOf(node: PlanNode): number {
   return node['Shared Hit Blocks'] + node['Shared Read Blocks'];
 }

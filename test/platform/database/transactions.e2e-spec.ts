@@ -21,15 +21,15 @@ describe('a transaction', () => {
 
   const ids = async () => (await test.rows<{ id: number }>('SELECT id FROM notes ORDER BY id')).map(({ id }) => id);
 
-  it('commits all of it, also what was sent together', async () => {
+  it('commits all statements, also concurrent ones', async () => {
     await db.transaction((tx) => Promise.all([1, 2, 3].map((id) => tx.execute(sql`INSERT INTO notes VALUES (${id})`))));
     expect(await ids()).toEqual([1, 2, 3]);
   });
 
-  it('leaves nothing of what went on beside a failure', async () => {
-    let beside: Promise<unknown> | undefined;
-    let goOn: (() => void) | undefined;
-    const isOver = new Promise<void>((resolve) => (goOn = resolve));
+  it('rolls back statements that run beside a failure', async () => {
+    let concurrent: Promise<unknown> | undefined;
+    let resume: (() => void) | undefined;
+    const isOver = new Promise<void>((resolve) => (resume = resolve));
     await expect(
       db.transaction(async (tx) => {
         const slow = async () => {
@@ -37,18 +37,18 @@ describe('a transaction', () => {
           await isOver;
           await tx.execute(sql`INSERT INTO notes VALUES (${4})`);
         };
-        beside = slow();
-        beside.catch(() => undefined);
+        concurrent = slow();
+        concurrent.catch(() => undefined);
         await tx.execute(sql`INSERT INTO notes VALUES (${5})`);
         throw new Error('broken off');
       }),
     ).rejects.toThrow('broken off');
-    goOn!();
-    await expect(beside).rejects.toMatchObject({ cause: { message: 'The transaction is over' } });
+    resume!();
+    await expect(concurrent).rejects.toMatchObject({ cause: { message: 'The transaction is over' } });
     expect(await ids()).toEqual([]);
   });
 
-  it('is no transaction any more when it is over', async () => {
+  it('rejects statements after its end', async () => {
     let late: (() => Promise<unknown>) | undefined;
     await db.transaction(async (tx) => {
       await tx.execute(sql`INSERT INTO notes VALUES (${6})`);
@@ -58,7 +58,7 @@ describe('a transaction', () => {
     expect(await ids()).toEqual([6]);
   });
 
-  it('has what comes again prepared once on its connection', async () => {
+  it('prepares a repeated statement once for its connection', async () => {
     const prepared = () =>
       db.transaction(async (tx) => {
         await tx.execute(sql`SELECT id FROM notes WHERE id = ${8}`);
@@ -71,7 +71,7 @@ describe('a transaction', () => {
     expect([await prepared(), await prepared()]).toEqual([1, 1]);
   });
 
-  it('says why it failed, not that its connection was given up for it', async () => {
+  it('reports the original error, not the loss of its connection', async () => {
     const failure = db.transaction(async (tx) => {
       await tx.execute(sql`SET LOCAL statement_timeout = 10`);
       await tx.execute(sql`SELECT pg_sleep(${10})`);
@@ -79,7 +79,7 @@ describe('a transaction', () => {
     await expect(failure).rejects.toMatchObject({ cause: { code: '57014' } });
   });
 
-  it('is refused whole when the database ends it', async () => {
+  it('fails completely when the database terminates it', async () => {
     await expect(
       db.transaction(async (tx) => {
         await tx.execute(sql`INSERT INTO notes VALUES (${10})`);
@@ -91,7 +91,7 @@ describe('a transaction', () => {
     expect(await ids()).toEqual([11]);
   });
 
-  it('whose prepared statement a migration made stale is told as an absent database, once for a connection', async () => {
+  it('with a prepared statement that a migration invalidated fails once for a connection, as an unavailable database', async () => {
     const single = createDatabase({ databaseUrl: test.url, databasePoolSize: 1 });
     try {
       await test.rows('CREATE TABLE kinds (id int, kind int); INSERT INTO kinds VALUES (1, 2)');
@@ -109,7 +109,7 @@ describe('a transaction', () => {
     }
   });
 
-  it('keeps its connections after a statement that PostgreSQL never runs', async () => {
+  it('keeps its connections after a statement that PostgreSQL never executes', async () => {
     const pool = new PipelinedPool({ connectionString: test.url }, 1);
     try {
       const send = async (name: string, text: string) => (pool as pg.Pool).query<{ pid: number }>({ name, text });

@@ -14,7 +14,7 @@ interface Answer {
   body: { code?: string; detail?: string; errors?: { path: string; message: string }[] };
 }
 
-/** What a stranger sends to make the server work, wherever it stands in a body. */
+/** Values that are expensive to process. */
 const GREEDY: Record<string, string> = {
   'a mebibyte of lists': `[${repeated('[],', MEBIBYTE - 100).slice(0, -1)}]`,
   'a mebibyte of objects': `[${repeated('{},', MEBIBYTE - 100).slice(0, -1)}]`,
@@ -34,7 +34,7 @@ function repeated(text: string, bytes: number): string {
   return text.repeat(Math.floor(bytes / text.length));
 }
 
-describe('a body that costs more than it weighs', () => {
+describe('a body that is expensive to process', () => {
   let t: TestApp;
   let operator: SignedInPerson;
   let organizationId: string;
@@ -65,28 +65,28 @@ describe('a body that costs more than it weighs', () => {
     expect({ what, isShort: text.length < SHORT, few: (body.errors ?? []).length <= 20 }).toEqual({ what, isShort: true, few: true });
   };
 
-  it.each(Object.keys(GREEDY))('is refused shortly on every route, as any of its fields: %s', async (name) => {
+  it.each(Object.keys(GREEDY))('gets a short refusal on every route and in every field: %s', async (name) => {
     const value = GREEDY[name]!;
     const isLong = value.length > 10_000;
-    // Whether it is counted does not depend on the route: the long ones go to some of the routes, and once to each.
+    // Counting values does not depend on the route, so the long values go to a sample of the routes.
     for (const { method, path, requestFields } of operations.filter((_, index) => !isLong || index % 6 === 0)) {
       const url = path.replace('{organizationId}', organizationId).replaceAll(/\{\w+\}/g, '01980a3e-7c1d-7f6a-b1c2-3d4e5f607182');
       const fields = isLong ? requestFields.slice(0, 1) : [...requestFields, 'unknown'];
       for (const field of fields) {
         const answer = await send(url, `{"${field}":${value}}`, { method, headers: operator.auth });
-        // Each event is answered on its own.
+        // Each event of a batch has its own result.
         if (field === 'events' && answer.status === 200) continue;
         expectShort(`${method} ${path} ${field}`, answer);
       }
     }
   });
 
-  it.each(Object.keys(GREEDY))('is refused shortly in place of a body: %s', async (name) => {
+  it.each(Object.keys(GREEDY))('gets a short refusal as a whole body: %s', async (name) => {
     for (const path of ['/v1/auth/sign-up/email', '/v1/auth/sign-in/email', '/v1/auth/sign-in/social', '/v1/auth/reset-password'])
       expectShort(path, await send(path, GREEDY[name]!));
   });
 
-  it.each([...Object.keys(GREEDY).slice(0, 6), 'a list of 1,900 lists'])('is refused before it is parsed: %s', async (name) => {
+  it.each([...Object.keys(GREEDY).slice(0, 6), 'a list of 1,900 lists'])('is rejected before it is parsed: %s', async (name) => {
     const { body } = await send('/v1/auth/sign-in/social', `{"provider":"google","idToken":${GREEDY[name]!}}`);
     expect(body.errors).toEqual([{ path: 'body', message: 'body must not have more than 2000 values' }]);
     const batch = await send('/v1/usage/batch', `{"events":[{"eventId":${GREEDY[name]!}}]}`, { headers: operator.auth });
@@ -96,27 +96,27 @@ describe('a body that costs more than it weighs', () => {
     );
   });
 
-  it('gets one error for a list where an object belongs', async () => {
+  it('gets one error for a list instead of an object', async () => {
     for (const idToken of [[], [{}], Array.from({ length: 300 }, () => ({ token: 1 })), [[{ token: 'x' }]]]) {
       const { status, body } = await send('/v1/auth/sign-in/social', JSON.stringify({ provider: 'google', idToken }));
       expect([status, body.errors]).toEqual([400, [{ path: 'body.idToken', message: 'idToken must be an object' }]]);
     }
   });
 
-  it('gets one error for a list of lists where a list of objects belongs', async () => {
+  it('gets one error for a list of lists instead of a list of objects', async () => {
     const prices = [Array.from({ length: 500 }, () => ({})), []];
     const { status, body } = await send('/v1/prices', JSON.stringify({ prices }), { method: 'PUT', headers: operator.auth });
     expect([status, body.errors]).toEqual([400, [{ path: 'body.prices', message: 'each value in prices must be an object' }]]);
   });
 
-  it('gets the first twenty errors, with what it made up cut short', async () => {
+  it('gets the first twenty errors, with long names shortened', async () => {
     const fields = Object.fromEntries(Array.from({ length: 50 }, (_, index) => [`${'made up '.repeat(100)}${index}`, 1]));
     const { status, body, text } = await send('/v1/auth/sign-in/email', JSON.stringify(fields));
     expect([status, body.errors!.length]).toEqual([400, 20]);
     expect(text.length).toBeLessThan(SHORT);
   });
 
-  it('is not a batch because its address mentions one', async () => {
+  it('does not count as a batch because its URL contains the word', async () => {
     const names = Array.from({ length: 30_000 }, (_, index) => `"k${index}":1`).join(',');
     for (const path of ['/v1/auth/sign-in/social?/usage/batch', '/v1/auth/sign-in/social?x=/v1/usage/batch', '/x/v1/usage/batch']) {
       const { status, body } = await send(path, `{"provider":"google",${names}}`);
@@ -139,7 +139,7 @@ describe('a body that costs more than it weighs', () => {
   });
 
   it.each(['/v1/auth/sign-in/social', '/v1/auth/sign-in/email', '/webhooks/clerk', '/v1/usage', '/v1/usage/batch'])(
-    'is refused when it is compressed: %s',
+    'is rejected when it is compressed: %s',
     async (path) => {
       const bomb = `{"provider":"google","idToken":${GREEDY['a mebibyte of objects']!}}`;
       for (const [encoding, packed] of [
@@ -163,7 +163,7 @@ describe('a body that costs more than it weighs', () => {
     },
   );
 
-  it('is refused in another encoding than UTF-8', async () => {
+  it('is rejected in another encoding than UTF-8', async () => {
     for (const charset of ['utf-16', 'utf-16le', 'utf-32', 'utf-7', 'latin1', '"utf-16"']) {
       const headers = { 'content-type': `application/json; charset=${charset}` };
       const { status } = await send('/v1/auth/sign-in/email', Buffer.from(GREEDY['a mebibyte of lists']!, 'utf16le'), { headers });
@@ -171,7 +171,7 @@ describe('a body that costs more than it weighs', () => {
     }
   });
 
-  it('leaves what routes need: 200 prices, and 1,000 events with all their fields', async () => {
+  it('may contain 200 prices, and 1,000 events with all fields', async () => {
     const person = await signUp(t);
     const price = (index: number) => ({
       model: `model-${index}`,
@@ -201,7 +201,7 @@ describe('a body that costs more than it weighs', () => {
     expect([status, text.match(/"inserted"/g)?.length]).toEqual([200, 1000]);
   });
 
-  it('is answered item by item in a batch, and still shortly', async () => {
+  it('gets a result for each item of a batch, and a short response', async () => {
     const worst = { ...Object.fromEntries(Array.from({ length: 35 }, (_, index) => [`unknown ${index} ${'x'.repeat(100)}`, 1])) };
     const named = { eventId: 'y'.repeat(9000), metadata: Object.fromEntries(Array.from({ length: 25 }, (_, index) => [`m${index}`, []])) };
     const events = Array.from({ length: 200 }, (_, index) =>

@@ -2,7 +2,7 @@ import pg from 'pg';
 import { startTestApp, type TestApp } from '../../support/app.js';
 import { signUp, type SignedInPerson } from '../../support/people.js';
 
-describe('more requests than a process takes at a time', () => {
+describe('more concurrent requests than a process accepts', () => {
   let t: TestApp;
   let person: SignedInPerson;
   beforeAll(async () => {
@@ -11,8 +11,8 @@ describe('more requests than a process takes at a time', () => {
   });
   afterAll(() => t.close());
 
-  it('are refused with 503 and Retry-After at once, health checks aside, and taken again afterwards', async () => {
-    // Whoever changes the profile waits for this lock, so three requests are at work until it is given back.
+  it('are refused with 503 and Retry-After at once, except health checks, and accepted again afterwards', async () => {
+    // Changes of the profile wait for this lock, so three requests are in progress until it is released.
     const holder = new pg.Client({ connectionString: t.db.url });
     await holder.connect();
     await holder.query('BEGIN');

@@ -3,14 +3,14 @@ import { startTestApp, type TestApp } from '../../support/app.js';
 import { signUpOperator } from '../../support/people.js';
 import { newId } from '../../../src/platform/crypto/ids.js';
 
-describe('the headers of answers', () => {
+describe('the cache headers', () => {
   let t: TestApp;
   beforeAll(async () => {
     t = await startTestApp();
   });
   afterAll(() => t.close());
 
-  it('forbid caches to keep any answer of any operation, failures included', async () => {
+  it('forbid caching of every response of every operation, errors included', async () => {
     const operations = await readOperations(t.url);
     expect(operations.length).toBeGreaterThan(50);
     const kept: string[] = [];
@@ -24,7 +24,7 @@ describe('the headers of answers', () => {
     expect(kept).toEqual([]);
   });
 
-  it('forbid it where no operation is reached, too', async () => {
+  it('also forbid it where no operation is reached', async () => {
     const answers = [
       await t.http.get('/v1/nowhere'),
       await t.http.get('/%ff'),
@@ -39,7 +39,7 @@ describe('the headers of answers', () => {
   });
 });
 
-describe('the headers for browsers', () => {
+describe('the security headers', () => {
   let t: TestApp;
   beforeAll(async () => {
     t = await startTestApp();
@@ -47,7 +47,7 @@ describe('the headers for browsers', () => {
   afterAll(() => t.close());
 
   it.each(['/v1/plans', '/v1/nowhere', '/health/live', '/openapi.json', '/docs', '/docs/swagger-ui.css', '/webhooks/clerk'])(
-    'stand on %s',
+    'are set on %s',
     async (path) => {
       const { headers } = await t.http.get(path);
       expect(headers).toMatchObject({
@@ -70,13 +70,13 @@ describe('API_DOCS=off', () => {
   afterAll(() => t.close());
 
   it.each(['/docs', '/docs/', '/docs/swagger-ui-init.js', '/docs/swagger-ui.css', '/docs-json', '/openapi.json', '/openapi.yaml'])(
-    'leaves nothing at %s',
+    'removes %s',
     async (path) => {
       expect((await t.http.get(path).expect(404)).body.code).toBe('route_not_found');
     },
   );
 
-  it('leaves the API as it is', async () => {
+  it('does not change the API', async () => {
     await t.http.get('/v1/plans').expect(200);
     await t.http.get('/health/ready').expect(200);
   });

@@ -8,7 +8,7 @@ const isCut = ({ statuses, isClosed }: RawConnection) => isClosed() && statuses(
 const openConnectionsOf = ({ app }: TestApp) =>
   new Promise<number>((resolve) => app.getHttpServer().getConnections((_error, count) => resolve(count)));
 
-describe('clients that send or read slowly', () => {
+describe('slow clients', () => {
   let t: TestApp;
   let person: SignedInPerson;
   let connections: RawConnection[];
@@ -37,7 +37,7 @@ describe('clients that send or read slowly', () => {
     await t.close();
   });
 
-  it('hold no place that others need: the oldest of too many bodies ends with 408', async () => {
+  it('do not block others: the oldest of too many bodies is ended with 408', async () => {
     await start({ MAX_CONCURRENT_REQUESTS: '20' });
     const slow = open(slowBody(), 80);
     await until(
@@ -48,17 +48,17 @@ describe('clients that send or read slowly', () => {
     const [first] = slow.filter(isCut);
     expect(first!.received()).toMatch(/\r\nconnection: close\r\n/i);
     expect(first!.received()).toContain('"code":"request_timeout"');
-    // The others may go on.
+    // The other connections may continue.
     expect(slow.filter(({ isClosed }) => isClosed()).length).toBeLessThanOrEqual(60 + 10);
   });
 
-  it('are told apart behind a proxy, and only the greedy one is cut', async () => {
+  it('are distinguished behind a proxy, and only the one with too many bodies is cut', async () => {
     await start({ TRUST_PROXY: '1' });
     const patient = open(slowBody({ 'x-forwarded-for': '203.0.113.7' }), 5);
-    const greedy = open(slowBody({ 'x-forwarded-for': '198.51.100.1, 203.0.113.8' }), 260);
+    const excessive = open(slowBody({ 'x-forwarded-for': '198.51.100.1, 203.0.113.8' }), 260);
     await until(
-      async () => greedy.filter(isCut).length === 60,
-      () => `${greedy.filter(isCut).length} were cut`,
+      async () => excessive.filter(isCut).length === 60,
+      () => `${excessive.filter(isCut).length} were cut`,
     );
     expect(patient.filter(({ isClosed }) => isClosed())).toEqual([]);
     const body = JSON.stringify({ email: person.email, password: PASSWORD });
@@ -67,15 +67,15 @@ describe('clients that send or read slowly', () => {
     await expectOthersServed();
   });
 
-  it('may announce so many bytes, and no more', async () => {
+  it('may announce a limited number of bytes', async () => {
     await start({ TRUST_PROXY: '1' });
     const large = { length: 1024 * 1024 };
-    const greedy = open(slowBody({ 'x-forwarded-for': '203.0.113.8' }, large), 70);
-    await until(async () => greedy.filter(isCut).length === 6);
+    const excessive = open(slowBody({ 'x-forwarded-for': '203.0.113.8' }, large), 70);
+    await until(async () => excessive.filter(isCut).length === 6);
     await expectOthersServed();
   });
 
-  it('are answered 408 when a body, or a head, does not arrive in time', async () => {
+  it('get 408 when a body or a head does not arrive in time', async () => {
     await start({ REQUEST_TIMEOUT_SECONDS: '1' });
     const [body, head, chunked, silent] = [
       open(slowBody())[0]!,
@@ -97,7 +97,7 @@ describe('clients that send or read slowly', () => {
     await expectOthersServed();
   });
 
-  it('hold no place while they do not read, and are cut when they never do', async () => {
+  it('do not block others while they do not read, and are cut in the end', async () => {
     await start({ MAX_CONCURRENT_REQUESTS: '3', REQUEST_TIMEOUT_SECONDS: '2' });
     const request = 'GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n';
     const readers = open(request.repeat(200), 3);
@@ -105,11 +105,11 @@ describe('clients that send or read slowly', () => {
     const served = async () => (await t.http.get('/v1/users/me').set(person.auth)).status === 200;
     await until(served);
     await expectOthersServed();
-    // A client that does not read never hears that it was cut.
+    // A client that does not read does not notice that it was cut.
     await until(async () => (await openConnectionsOf(t)) === 0);
   });
 
-  it('spend their allowance before the body is read, and only once', async () => {
+  it('use their rate limit before the body is read, and only once', async () => {
     t = await startTestApp({ RATE_LIMIT_AUTH: '3/3600' });
     const left = async () => {
       const { headers } = await t.http.post('/v1/auth/sign-in/email').send({ email: 'nobody@example.com', password: PASSWORD }).expect(401);
@@ -125,7 +125,7 @@ describe('clients that send or read slowly', () => {
     expect(refused!.received()).toMatch(/\r\nretry-after: \d+\r\n/i);
   });
 
-  it('learn at once that a body is too large, whatever of it they have sent', async () => {
+  it('get 413 at once, however much of a large body they have sent', async () => {
     await start({});
     for (const path of ['/v1/auth/sign-in/email', '/v1/usage/batch', '/webhooks/clerk']) {
       const [large] = open(slowBody({}, { path, length: 1024 * 1024 + 1 }));

@@ -34,7 +34,7 @@ describe('TRUSTED_ORIGINS=https://*.preview.example.com', () => {
         .options('/v1/users/me')
         .set({ origin, 'access-control-request-method': 'PATCH', 'access-control-request-headers': 'content-type' });
 
-    it('answers the preflight of one label below, and lets browsers keep the answer', async () => {
+    it('answers the preflight of a matching origin, and lets browsers cache it', async () => {
       const { headers } = await preflight(PREVIEW).expect(204);
       expect(headers).toMatchObject({
         'access-control-allow-origin': PREVIEW,
@@ -44,7 +44,7 @@ describe('TRUSTED_ORIGINS=https://*.preview.example.com', () => {
       });
     });
 
-    it('shows the name of a downloaded file to scripts', async () => {
+    it('exposes the name of a downloaded file to scripts', async () => {
       const { headers } = await t.http
         .get('/v1/users/me')
         .set({ ...person.auth, origin: PREVIEW })
@@ -61,17 +61,17 @@ describe('TRUSTED_ORIGINS=https://*.preview.example.com', () => {
     });
   });
 
-  describe('a change that a cookie signs in', () => {
+  describe('a change with a cookie', () => {
     const rename = (origin: string) => t.http.patch('/v1/users/me').set({ cookie: person.cookie, origin }).send({ name: 'Renamed' });
     const signIn = (origin: string) =>
       t.http.post('/v1/auth/sign-in/email').set({ cookie: person.cookie, origin }).send({ email: person.email, password: PASSWORD });
 
-    it('is taken from one label below, by our routes and by those of Better Auth', async () => {
+    it('is accepted from a matching origin, on our routes and those of Better Auth', async () => {
       await rename(PREVIEW).expect(200);
       await signIn(PREVIEW).expect(200);
     });
 
-    it.each(HOSTILE)('is refused from %s', async (origin) => {
+    it.each(HOSTILE)('is rejected from %s', async (origin) => {
       expect((await rename(origin).expect(403)).body.code).toBe('untrusted_origin');
       expect((await signIn(origin).expect(403)).body.code).toBe('untrusted_origin');
     });
@@ -81,7 +81,7 @@ describe('TRUSTED_ORIGINS=https://*.preview.example.com', () => {
     const social = (callbackURL: string) => t.http.post('/v1/auth/sign-in/social').send({ provider: 'google', callbackURL });
     const reset = (redirectTo: string) => t.http.post('/v1/auth/request-password-reset').send({ email: person.email, redirectTo });
 
-    it('may lead to one label below', async () => {
+    it('may lead to a matching origin', async () => {
       await social(`${PREVIEW}/welcome?a=b`).expect(200);
       await reset(`${PREVIEW}/choose`).expect(200);
     });
@@ -91,7 +91,7 @@ describe('TRUSTED_ORIGINS=https://*.preview.example.com', () => {
       expect((await reset(`${origin}/choose`).expect(403)).body.code).toBe('untrusted_redirect');
     });
 
-    it('may not borrow the trust of another address in the same request', async () => {
+    it('is rejected when only another URL of the request is trusted', async () => {
       const answer = await t.http
         .post('/v1/auth/sign-in/social')
         .set('origin', PREVIEW)

@@ -16,8 +16,8 @@ interface Line {
   res?: { status: number };
 }
 
-/** What no HTTP client would send, as a socket sends it. */
-describe('a request that is not readable', () => {
+/** Sends requests over a socket that no HTTP client would send. */
+describe('an unreadable request', () => {
   let db: TestDatabase;
   let server: Process;
   beforeAll(async () => {
@@ -52,26 +52,21 @@ describe('a request that is not readable', () => {
   };
 
   const UNREADABLE: [string, string, number, string][] = [
-    ['a target that is no URL', 'GET http://[::bad/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n', 400, 'malformed_request'],
-    [
-      'a target with a port that is none',
-      'GET http://host:99999/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n',
-      400,
-      'malformed_request',
-    ],
-    ['a target of another scheme', 'GET ftp://host/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n', 400, 'malformed_request'],
+    ['an invalid URL as target', 'GET http://[::bad/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n', 400, 'malformed_request'],
+    ['a target with an invalid port', 'GET http://host:99999/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n', 400, 'malformed_request'],
+    ['a target with another scheme', 'GET ftp://host/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n', 400, 'malformed_request'],
     ['a target without a slash', 'GET v1/plans HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n', 400, 'malformed_request'],
     ['a target with a fragment', 'GET //#@ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n', 400, 'malformed_request'],
     ['an unknown expectation', 'GET /v1/plans HTTP/1.1\r\nHost: x\r\nExpect: x\r\nConnection: close\r\n\r\n', 417, 'expectation_failed'],
-    ['no Host', 'GET /v1/plans HTTP/1.1\r\nConnection: close\r\n\r\n', 400, 'malformed_request'],
+    ['no Host header', 'GET /v1/plans HTTP/1.1\r\nConnection: close\r\n\r\n', 400, 'malformed_request'],
     ['headers that are too large', `GET / HTTP/1.1\r\nHost: x\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`, 431, 'headers_too_large'],
     ['a target that is too large', `GET /${'x'.repeat(20_000)} HTTP/1.1\r\nHost: x\r\n\r\n`, 431, 'headers_too_large'],
     ['too many headers', `GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${'a:b\r\n'.repeat(2500)}\r\n`, 431, 'headers_too_large'],
-    ['what is no HTTP', 'nonsense\r\n\r\n', 400, 'malformed_request'],
+    ['text that is not HTTP', 'nonsense\r\n\r\n', 400, 'malformed_request'],
     ['an unknown method', 'SMUGGLE / HTTP/1.1\r\nHost: x\r\n\r\n', 400, 'malformed_request'],
-    ['a length that is none', 'POST /v1/usage HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n', 400, 'malformed_request'],
+    ['an invalid length', 'POST /v1/usage HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n', 400, 'malformed_request'],
     [
-      'two lengths',
+      'a length and chunks',
       'POST /v1/usage HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n',
       400,
       'malformed_request',
@@ -80,7 +75,7 @@ describe('a request that is not readable', () => {
     ['CONNECT', 'CONNECT evil.example:443 HTTP/1.1\r\nHost: x\r\n\r\n', 400, 'malformed_request'],
   ];
 
-  it.each(UNREADABLE)('is answered as a problem and logged: %s', async (_what, text, status, code) => {
+  it.each(UNREADABLE)('gets a problem and a log entry: %s', async (_what, text, status, code) => {
     const answer = await send(text);
     expect(answer).toMatchObject({
       status,
@@ -97,18 +92,18 @@ describe('a request that is not readable', () => {
     expect(await lineOf(problem.requestId)).toMatchObject({ res: { status }, req: { address: '127.0.0.1' } });
   });
 
-  it('is answered when its body is broken off in the middle of a chunk', async () => {
+  it('gets a response when its chunked body is invalid', async () => {
     const head = ['POST /v1/auth/sign-in/email HTTP/1.1', 'Host: x', 'Content-Type: application/json', 'Transfer-Encoding: chunked'];
     const answer = await send(`${head.join('\r\n')}\r\n\r\nnonsense\r\n`);
     expect(answer).toMatchObject({ status: 400, headers: { 'content-type': 'application/problem+json; charset=utf-8' } });
     expect(JSON.parse(answer.body)).toMatchObject({ code: 'malformed_request', requestId: answer.headers['x-request-id'] });
   });
 
-  it('goes nowhere else: the server serves on', async () => {
+  it('does not affect later requests', async () => {
     expect((await request('GET /health/live')).status).toBe(200);
   });
 
-  it('is none in absolute form, whose path is served and logged without its host and secret', async () => {
+  it('is not a target in absolute form, which is served and logged without its host and secrets', async () => {
     expect(await request('GET http://localhost/v1/plans')).toMatchObject({ status: 200 });
     expect(await request('GET HTTPS://user:SECRET@other.example/v1/plans?x=1')).toMatchObject({ status: 200 });
     expect(await request('GET http://localhost')).toMatchObject({ status: 404 });
@@ -130,7 +125,7 @@ describe('a request that is not readable', () => {
     expect(server.output()).not.toContain('host.example');
   });
 
-  it('has always an id, our headers and no 5xx, whatever the target', async () => {
+  it('always gets a request id, our headers and no 5xx', async () => {
     const piece = fc.oneof(
       fc.constantFrom('/', '//', '?', '#', '%', '%00', '%ff', '..', '\\', '@', ':', '[', ']', 'http://', 'https://', 'v1', 'users', '*'),
       fc.string({ maxLength: 6 }),
@@ -149,7 +144,7 @@ describe('a request that is not readable', () => {
     );
   });
 
-  describe('with a method that its path does not take', () => {
+  describe('with a method that its path does not support', () => {
     it.each([
       ['PUT', '/v1/users/me', 'DELETE, GET, HEAD, OPTIONS, PATCH'],
       ['TRACE', '/v1/plans', 'GET, HEAD, OPTIONS'],
@@ -159,20 +154,20 @@ describe('a request that is not readable', () => {
       ['DELETE', '/openapi.json', 'GET, HEAD, OPTIONS'],
       ['POST', '/health/ready', 'GET, HEAD, OPTIONS'],
       ['PUT', '/v1/organizations/not-an-id/usage', 'GET, HEAD, OPTIONS, POST'],
-    ])('is 405 and names those it takes: %s %s', async (method, path, allow) => {
+    ])('gets 405 with the supported methods: %s %s', async (method, path, allow) => {
       const answer = await request(`${method} ${path}`);
       expect(answer).toMatchObject({ status: 405, headers: { allow } });
       expect(JSON.parse(answer.body)).toMatchObject({ code: 'method_not_allowed' });
     });
 
-    it('stays 404 where there is nothing at all, and for HEAD', async () => {
+    it('gets 404 for an unknown path and for HEAD', async () => {
       for (const line of ['PUT /v1/nothing', 'GET /v1/auth/list-sessions', 'HEAD /v1/auth/sign-in/email', 'POST /']) {
         const answer = await request(line);
         expect({ line, status: answer.status, allow: answer.headers['allow'] }).toEqual({ line, status: 404, allow: undefined });
       }
     });
 
-    it('is still answered where it is a preflight', async () => {
+    it('gets a response when it is a preflight', async () => {
       const preflight = ['Origin: http://localhost:3000', 'Access-Control-Request-Method: POST'];
       expect(await request('OPTIONS /v1/auth/sign-in/email', ...preflight)).toMatchObject({ status: 204 });
     });

@@ -14,7 +14,7 @@ const compareAfter = (change: (document: Document) => void) => {
 const changed = (...names: string[]) => ({ removed: [], added: [], changed: names });
 
 describe('the contract of openapi.json', () => {
-  it('is the committed one (when the API changes on purpose: npm run openapi:contract)', () => {
+  it('equals the committed one (after an intended change of the API: npm run openapi:contract)', () => {
     expect(differences(committed, contractOf(readDocument()))).toEqual(changed());
   });
 
@@ -61,7 +61,7 @@ describe('the contract of openapi.json', () => {
       changed('schemas/SessionResponse'),
     ],
     [
-      'a property whose name is a word of prose',
+      'a property with the name of a prose field',
       (d) => Object.assign(d.components.schemas.SessionResponse.properties, { title: { type: 'string' } }),
       changed('schemas/SessionResponse'),
     ],
@@ -71,7 +71,7 @@ describe('the contract of openapi.json', () => {
       (d) => Object.assign(d.components.schemas, { Other: { type: 'string' } }),
       { ...changed(), added: ['schemas/Other'] },
     ],
-  ])('notices %s', (_what, change, expected) => {
+  ])('detects %s', (_what, change, expected) => {
     expect(compareAfter(change)).toEqual(expected);
   });
 });

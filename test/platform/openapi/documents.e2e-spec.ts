@@ -45,14 +45,14 @@ const isNullable = ({ type, enum: values }: Schema) => (Array.isArray(type) && t
 const queries = operations.flatMap(({ operation, ...one }) =>
   (operation.parameters ?? []).filter((parameter) => parameter.in === 'query').map(({ name, schema }) => ({ ...one, name, schema })),
 );
-/** Fields that may be left out and are, by the document, never null. */
+/** Optional fields that are not nullable according to the document. */
 const fields = operations.flatMap(({ operation, ...one }) => {
   const { properties = {}, required = [] } = schemaOf(operation.requestBody?.content['application/json']?.schema ?? {});
   const names = Object.entries(properties).filter(([name, schema]) => !required.includes(name) && !isNullable(schema));
   return names.map(([name]) => ({ ...one, name }));
 });
 
-describe('the document and the behaviour', () => {
+describe('the document and the behavior', () => {
   const plans = new PlanFile({ free: { tokensPerPeriod: 1 }, pro: {}, business: {} });
   let t: TestApp;
   let operator: SignedInPerson;
@@ -107,7 +107,7 @@ describe('the document and the behaviour', () => {
     },
   );
 
-  it('agree on how a request of another site with a cookie is refused', async () => {
+  it('agree on the refusal of a cross-site request with a cookie', async () => {
     const posts = operations.filter(
       ({ path, method, operation }) => method === 'POST' && path.startsWith('/v1/auth/') && operation.requestBody !== undefined,
     );
@@ -130,7 +130,7 @@ describe('the document and the behaviour', () => {
     expect(JSON.stringify(document.components.securitySchemes)).not.toContain('JWT');
   });
 
-  it('agree on what a refusal for the quota tells', async () => {
+  it('agree on the fields of a quota refusal', async () => {
     const { body } = await t.http
       .post(`/v1/organizations/${organizationId}/usage`)
       .set(operator.auth)

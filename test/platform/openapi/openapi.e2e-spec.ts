@@ -37,7 +37,7 @@ function resolve<T extends object>(part: T | ReferenceObject): T {
 const responsesOf = ({ operation }: Operation) =>
   Object.entries(operation.responses).map(([status, response]): [string, ResponseObject] => [status, resolve(response!)]);
 
-/** Names of the operations for which a rule does not hold. */
+/** The names of the operations that break a rule. */
 const breaking = (holds: (operation: Operation) => boolean) => operations.filter((one) => !holds(one)).map(({ name }) => name);
 
 describe('the OpenAPI document', () => {
@@ -47,7 +47,7 @@ describe('the OpenAPI document', () => {
   });
   afterAll(() => t.close());
 
-  it('is served as it is checked in (if not: npm run openapi)', async () => {
+  it('is served as it is committed (if not: npm run openapi)', async () => {
     const { body } = await t.http.get('/openapi.json').expect(200);
     expect(body).toEqual(document);
   });
@@ -61,23 +61,23 @@ describe('the OpenAPI document', () => {
     for (const script of scripts) await t.http.get(new URL(script, `${t.url}/docs`).pathname).expect(200);
   });
 
-  it('holds more than thirty operations, each under an id of its own', () => {
+  it('contains more than thirty operations with unique ids', () => {
     const ids = operations.map(({ operation }) => operation.operationId);
     expect(ids.length).toBeGreaterThan(30);
     expect(new Set(ids).size).toBe(ids.length);
     expect(ids.filter((id) => !/^[a-z][A-Za-z]+$/.test(id ?? ''))).toEqual([]);
   });
 
-  it('gives every operation a summary, without a full stop', () => {
+  it('has a summary without a full stop for every operation', () => {
     expect(breaking(({ operation: { summary = '' } }) => summary.length > 8 && !summary.endsWith('.'))).toEqual([]);
   });
 
-  it('puts every operation under one tag that is described', () => {
+  it('has one described tag for every operation', () => {
     const described = document.tags?.filter(({ description }) => description).map(({ name }) => name);
     expect(breaking(({ operation: { tags = [] } }) => tags.length === 1 && described?.includes(tags[0]!) === true)).toEqual([]);
   });
 
-  it('says of every operation how to sign in, or that nobody has to', () => {
+  it('declares the credentials of every operation, or that it needs none', () => {
     const known = Object.keys(document.components?.securitySchemes ?? {});
     const schemes = (operation: OperationObject) => operation.security?.flatMap((one) => Object.keys(one));
     expect(breaking(({ operation }) => schemes(operation)?.every((scheme) => known.includes(scheme)) === true)).toEqual([]);
@@ -87,16 +87,16 @@ describe('the OpenAPI document', () => {
     ).toEqual([]);
   });
 
-  it('gives every body an example', () => {
+  it('has an example for every body', () => {
     const hasExample = (content: ResponseObject['content'] = {}) =>
       Object.values(content).every(({ example, examples }) => (example ?? Object.values(examples ?? {})[0]) !== undefined);
     expect(breaking(({ operation: { requestBody } }) => hasExample(requestBody && resolve(requestBody).content))).toEqual([]);
     expect(breaking((one) => responsesOf(one).every(([, { content }]) => hasExample(content)))).toEqual([]);
   });
 
-  it('describes what every operation answers when it goes well', () => {
+  it('describes every successful response', () => {
     const goesWell = (one: Operation) => responsesOf(one).filter(([status]) => /^[23]/.test(status));
-    // Only a browser whose sign-in failed is sent there.
+    // Browsers are only redirected there after a failed sign-in.
     expect(breaking((one) => goesWell(one).length > 0)).toEqual(['GET /v1/auth/error']);
     const isWhole = ([status, { content, headers }]: [string, ResponseObject]) =>
       status === '204' || (status === '302' ? headers?.['Location'] : Object.values(content ?? {})[0]?.schema) !== undefined;
@@ -131,7 +131,7 @@ describe('the OpenAPI document', () => {
     }
   });
 
-  it('declares the failures that follow from how a route is declared', () => {
+  it('declares the failures that follow from the declaration of a route', () => {
     const answers = ({ operation }: Operation, ...statuses: string[]) => statuses.every((status) => status in operation.responses);
     const isLimited = ({ path: address }: Operation) => address.startsWith('/v1/');
     const needsSignIn = ({ operation }: Operation) =>
@@ -142,7 +142,7 @@ describe('the OpenAPI document', () => {
     expect(breaking((one) => one.operation.requestBody === undefined || answers(one, '413', '415'))).toEqual([]);
   });
 
-  it('documents the headers that callers act on', () => {
+  it('documents the headers that callers need', () => {
     const carries = (one: Operation, status: RegExp, ...names: string[]) =>
       responsesOf(one).every(([answer, { headers = {} }]) => !status.test(answer) || names.every((name) => name in headers));
     expect(breaking((one) => carries(one, /./, 'X-Request-Id'))).toEqual([]);
@@ -166,7 +166,7 @@ describe('the OpenAPI document', () => {
     expect(ids.filter(({ schema }) => (schema as SchemaObject).format !== 'uuid')).toEqual([]);
   });
 
-  it('describes every schema and property, in the words of OpenAPI 3.1', () => {
+  it('describes every schema and property in terms of OpenAPI 3.1', () => {
     const mistakes: string[] = [];
     for (const [name, schema] of Object.entries(document.components?.schemas ?? {}) as [string, SchemaObject][]) {
       if (!schema.description) mistakes.push(`${name} is not described`);
@@ -246,7 +246,7 @@ describe('a TypeScript client generated from the document', () => {
   });
   afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-  it('type-checks where it is used', () => {
+  it('type-checks where it is used correctly', () => {
     expect(mistakes.get('right')).toEqual([]);
     expect(mistakes.get('anywhere')).toHaveLength(Object.keys(WRONG).length);
   });
@@ -256,20 +256,20 @@ describe('a TypeScript client generated from the document', () => {
   });
 });
 
-describe('the linter of the document', () => {
+describe('the OpenAPI linter', () => {
   const lint = (file: string) =>
     spawnSync(process.execPath, ['node_modules/@redocly/cli/bin/cli.js', 'lint', file, '--format=json'], {
       encoding: 'utf8',
       env: { ...process.env, REDOCLY_SUPPRESS_UPDATE_NOTICE: 'true' },
     });
 
-  it('finds nothing to say', () => {
+  it('reports nothing', () => {
     const { status, stdout } = lint('openapi.json');
     expect(JSON.parse(stdout)).toMatchObject({ totals: { errors: 0, warnings: 0, ignored: 0 } });
     expect(status).toBe(0);
   });
 
-  it('finds an example that its schema does not allow', () => {
+  it('reports an example that does not match its schema', () => {
     const broken = structuredClone(document);
     resolve(broken.paths['/v1/users/me']!.get!.responses['200']!).content!['application/json']!.example = { name: 7 };
     const directory = mkdtempSync(path.resolve('.lint-'));

@@ -8,7 +8,7 @@ const TRUSTED = 'https://app.example.com';
 const HIDING = ['\u200B\u2060', '\u2800', 'Ada\u202Eevil', 'Ada\r\nBcc: x', 'Ada\x1B[31m', 'ad\u200Dmin', 'Ada\u2028Bob', '\u3164'];
 const NEEDING = ['می\u200Cخواهم', '👩\u200D🚀 Crew', 'ක්\u200Dරි'];
 
-describe('names that people give', () => {
+describe('display names', () => {
   let clerk: ClerkApp;
   let providers: OAuthSimulator;
   let ada: SignedInPerson;
@@ -25,7 +25,7 @@ describe('names that people give', () => {
   });
 
   let counter = 0;
-  /** Every route by which somebody names something. */
+  /** A request for every route that sets a name. */
   const naming = (name: string) => {
     const { http } = clerk.t;
     const email = `named-${(counter += 1)}@example.com`;
@@ -41,7 +41,7 @@ describe('names that people give', () => {
     ];
   };
 
-  it.each(HIDING)('are refused with the name of the field when they hide something: %j', async (name) => {
+  it.each(HIDING)('are rejected with the name of the field when they contain invisible text: %j', async (name) => {
     for (const request of naming(name)) {
       const { status, body } = await request;
       expect([status, body.code, body.errors.map(({ path }: { path: string }) => path)]).toEqual([400, 'invalid_request', ['body.name']]);
@@ -94,7 +94,7 @@ describe('names that people give', () => {
   });
 
   it.each(['gpt-5 ', 'gpt-5\u200B', '\tgpt-5', 'gpt\u00A05', 'mode\u0300le'])(
-    'of models are refused when they look like another: %j',
+    'of models are rejected when they look like another: %j',
     async (model) => {
       const { http } = clerk.t;
       const event = { eventId: `event-${(counter += 1)}`, model, tokens: 1 };

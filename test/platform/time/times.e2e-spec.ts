@@ -28,7 +28,7 @@ const document = JSON.parse(readFileSync('openapi.json', 'utf8')) as {
   components: { schemas: Record<string, Schema> };
 };
 
-/** Paths of properties that are times, such as `prices.0.effectiveFrom`. */
+/** Paths of date-time properties, such as `prices.0.effectiveFrom`. */
 function timesIn({ $ref, format, properties, items }: Schema): string[] {
   if ($ref !== undefined) return timesIn(document.components.schemas[$ref.split('/').at(-1)!]!);
   if (items !== undefined) return timesIn(items).map((name) => (name === '' ? '0' : `0.${name}`));
@@ -61,7 +61,7 @@ const TIMES = [
   '9999-12-31T23:00:00Z',
 ];
 
-describe('times that come in', () => {
+describe('times in requests', () => {
   let t: TestApp;
   let operator: SignedInPerson;
   let organization: { id: string };
@@ -72,7 +72,7 @@ describe('times that come in', () => {
   });
   afterAll(() => t.close());
 
-  /** What each body needs besides the time, so that the time alone decides. */
+  /** A body that is valid except for the time under test. */
   const bodyOf = (target: Target): object => {
     const event = { eventId: newId(), model: 'm', tokens: 1 };
     const bodies: Record<string, object> = {
@@ -121,10 +121,10 @@ describe('times that come in', () => {
     );
   });
 
-  it.each(targets)('are refused, by name, where they are none: $id, $field', async (target) => {
+  it.each(targets)('are rejected by name when they are invalid: $id, $field', async (target) => {
     for (const value of [...NEVER_TIMES, ...(target.place === 'body' ? [0, true, [], {}] : [])]) {
       const { status, body } = await send(target, value);
-      // An item of a batch is refused in its place.
+      // An item of a batch has its own result.
       const { errors } = body.results?.[0] ?? body;
       expect([value, status, errors?.map(({ path }) => path)]).toEqual([
         value,
@@ -134,7 +134,7 @@ describe('times that come in', () => {
     }
   });
 
-  it.each(targets)('never fail at the edges: $id, $field', async (target) => {
+  it.each(targets)('never cause a 5xx at the limits: $id, $field', async (target) => {
     for (const value of TIMES) expect((await send(target, value)).status).toBeLessThan(500);
   });
 });
