@@ -9,7 +9,7 @@ import { WEBHOOK_KEY } from './support/seed.js';
 
 const ROUNDS = 3;
 const ROUND_MS = 5000;
-/** Other callers: so many reads a second. */
+/** Reads per second of other callers. */
 const RATE = 50;
 const METRICS_TOKEN = 'a token for the metrics';
 
@@ -17,12 +17,12 @@ interface Sample {
   p50: number;
   p99: number;
   notServed: number;
-  /** Delay of the event loop, measured every 10 ms, so 10 ms is none. */
+  /** Delay of the event loop; it is measured every 10 ms, so 10 ms means no delay. */
   loopP99: number;
   megabytes: number;
 }
 
-/** What other callers notice of an attack; calm and attacked rounds take turns. */
+/** The effect of an attack on other callers; calm and attacked rounds alternate. */
 export async function attacks(db: BenchDatabase): Promise<void> {
   heading('attacks', `signed-in reads of other callers, ${RATE} a second, without and with an attack in the same run`);
   for (const attack of ['slow', 'bombs', 'forged'] as const) {
@@ -47,7 +47,7 @@ export async function attacks(db: BenchDatabase): Promise<void> {
 
 async function underAttack(start: Starter, app: Program, attack: string): Promise<Sample> {
   const attacker = await start.variant('attacker', { url: app.url, attack });
-  // Until the bounds are reached.
+  // Wait until the limits are reached.
   await sleep(2000);
   const taken = await sample(app);
   attacker.child.send({ ask: 'answers' });
@@ -77,7 +77,7 @@ async function sample(app: Program): Promise<Sample> {
   };
 }
 
-/** How long an answer took; undefined for another status than 200. */
+/** The response time; undefined for a status other than 200. */
 function read(app: Program, agent: Agent, session: number): Promise<number | undefined> {
   const from = performance.now();
   return new Promise((resolve) => {
@@ -89,7 +89,7 @@ function read(app: Program, agent: Agent, session: number): Promise<number | und
   });
 }
 
-/** Reading them begins a new measurement of the event loop. They ask the database, so on a starved machine they may need a second try. */
+/** Reading the metrics starts a new measurement of the event loop. They query the database, so a starved machine may need a second try. */
 async function metrics(app: Program, tries = 5): Promise<{ lag: number; bytes: number }> {
   const answer = await fetch(`${app.url}/metrics`, { headers: { authorization: `Bearer ${METRICS_TOKEN}` } });
   const text = await answer.text();

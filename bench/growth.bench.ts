@@ -17,11 +17,11 @@ import { heading, note, table, verdict } from './support/report.js';
 const FEW = 100_000;
 const MANY = Number(process.env['ROWS'] ?? 2_000_000);
 const MONTHS = 12;
-/** One owner has a fifth of all; the others have as many each, however many rows there are. */
+/** One owner has a fifth of all rows; every other owner has this many, whatever the total. */
 const ROWS_OF_AN_OWNER_A_MONTH = 650;
 const BATCH = 1000;
 
-/** A year of usage, by so many rows. */
+/** A year of usage with a given number of rows. */
 class Year {
   readonly url: string;
   readonly client: pg.Client;
@@ -41,7 +41,7 @@ class Year {
     return `${this.rows.toLocaleString('en')} rows`;
   }
 
-  /** Indexes are made when the rows are there: it takes a third of the time. */
+  /** Indexes are created after the rows, which takes a third of the time. */
   async load(): Promise<void> {
     await this.client.query(`SET maintenance_work_mem = '512MB'; ALTER TABLE usage_event_ids DROP CONSTRAINT usage_event_ids_pkey`);
     for (let month = this.oldest; month <= this.current; month += 1) {
@@ -68,7 +68,7 @@ class Year {
     await this.client.query('VACUUM (ANALYZE) usage, usage_event_ids, usage_rollups');
   }
 
-  /** Batches as they come: new events of many owners, just now. */
+  /** Inserts batches of new events of many owners. */
   inserting(newEventId: () => string): Contender {
     return this.repeating(BATCH, async () => {
       const events = Array.from({ length: BATCH }, () => ({ ownerId: ownerId(1 + randomBelow(this.owners)), eventId: newEventId() }));
@@ -80,8 +80,8 @@ class Year {
     });
   }
 
-  /** Batches that come again: is each of these known? */
-  async recognizing(): Promise<Contender> {
+  /** Looks up batches of known events. */
+  async lookUpKnown(): Promise<Contender> {
     const share = Math.min(100, (100 * 100 * BATCH) / this.rows);
     const { rows } = await this.client.query<{ owner_id: string; event_id: string }>(
       `SELECT owner_id, event_id FROM usage_event_ids TABLESAMPLE BERNOULLI (${share}) ORDER BY random()`,
@@ -94,7 +94,7 @@ class Year {
     });
   }
 
-  /** A month of an owner of ordinary size, from the sums of hours. */
+  /** Sums a month of an average owner from the rollups. */
   get summing(): Contender {
     return this.repeating(1, async () => {
       const month = this.oldest + 1 + randomBelow(MONTHS - 2);
@@ -102,7 +102,7 @@ class Year {
     });
   }
 
-  /** Tokens of an owner in a month, and how long it took to say so. */
+  /** The tokens of an owner in a month, and the time of the query. */
   async total(source: keyof typeof TOTALS, owner: string, month: number): Promise<{ tokens: number; ms: number }> {
     const start = performance.now();
     const values = [owner, startOf(month).toISOString(), startOf(month + 1).toISOString()];
@@ -110,7 +110,7 @@ class Year {
     return { tokens: Number(rows[0]!.tokens), ms: performance.now() - start };
   }
 
-  /** Blocks of tables and indexes that were touched in this database until now. */
+  /** Blocks of tables and indexes that were accessed in this database so far. */
   async blocks(): Promise<number> {
     await this.client.query('SELECT pg_stat_force_next_flush()');
     const { rows } = await this.client.query<{ blocks: string }>(
@@ -133,7 +133,7 @@ class Year {
   }
 }
 
-/** What gets slower when usage has grown. */
+/** What becomes slower with more usage. */
 export async function growth(db: BenchDatabase): Promise<void> {
   heading('growth', `usage of a year: ${MANY.toLocaleString('en')} rows (ROWS) against ${FEW.toLocaleString('en')} on the same server`);
   await db.query('CREATE DATABASE few');
@@ -145,7 +145,7 @@ export async function growth(db: BenchDatabase): Promise<void> {
     await many.load();
     note(`loaded in ${seconds(start)} s`);
     await noteSizes(many);
-    await verifyBooks(many);
+    await verifyLedger(many);
 
     note('a month of an ordinary owner, summed from rollups:');
     const summed = await compete(db, [few.summing, many.summing]);
@@ -154,7 +154,7 @@ export async function growth(db: BenchDatabase): Promise<void> {
     await compareWithEvents(many);
 
     note(`known ids found, ${BATCH} at a time:`);
-    table(await compete(db, [await few.recognizing(), await many.recognizing()]));
+    table(await compete(db, [await few.lookUpKnown(), await many.lookUpKnown()]));
 
     note(`events written with their ids, ${BATCH} at a time; ids in order of time, as UUIDv7:`);
     const inserted = await compete(db, [few.inserting(newId), many.inserting(newId)]);
@@ -196,8 +196,8 @@ async function compareWithEvents(year: Year): Promise<void> {
   verdict({ what: 'tokens by which the two differ', measured: Math.abs(events.tokens - rollups.tokens), goal: { atMost: 0 } });
 }
 
-/** As `usage verify` does, for the biggest owner. */
-async function verifyBooks({ url, rows }: Year): Promise<void> {
+/** Like `usage verify`, for the biggest owner. */
+async function verifyLedger({ url, rows }: Year): Promise<void> {
   const db = createDatabase({ databaseUrl: url, databasePoolSize: 2 });
   const reconciliation = new UsageReconciliation(
     new ComparedUsageRepository(db),
@@ -224,7 +224,7 @@ async function dropMonth(year: Year): Promise<void> {
   const db = createDatabase({ databaseUrl: year.url, databasePoolSize: 2 });
   const repository = new PartitionedUsageRepository(db);
   try {
-    // What a connection reads of the catalogue at first is no part of it.
+    // Load the catalog into the connection's cache first.
     await repository.listMonths();
     const [before, start] = [await year.blocks(), performance.now()];
     await db.transaction(async (tx) => {
@@ -242,7 +242,7 @@ async function dropMonth(year: Year): Promise<void> {
   }
 }
 
-/** `$1` rows, of `$2` owners and the big one. Everybody works in 40 hours a month, the big one always. */
+/** Inserts `$1` rows of `$2` owners and the big one. Every owner is active in 40 hours of a month, the big one always. */
 function insertMonth(partition: string, from: string): string {
   return `
     INSERT INTO ${partition} (owner_id, occurred_at, event_id, owner_kind, actor_user_id, model, input_tokens, output_tokens, tokens_used, period_start)

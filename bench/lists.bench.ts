@@ -6,7 +6,7 @@ import { ORGANIZATION_ID } from './support/seed.js';
 
 const DEEP = 399;
 
-/** A page far down a list against its first one. */
+/** A late page of a list, compared with its first page. */
 export async function lists(db: BenchDatabase): Promise<void> {
   heading('lists', 'the members of one organization of 10,000, 25 a page: page 1 against page 400');
   await withPrograms(db, async ({ tenantry }) => {

@@ -1,14 +1,14 @@
-import { bearer, cannonade, CONNECTIONS, median } from './support/contest.js';
+import { bearer, sendLoad, CONNECTIONS, median } from './support/contest.js';
 import type { BenchDatabase } from './support/database.js';
 import { type Program, withPrograms } from './support/program.js';
 import { heading, note, verdict } from './support/report.js';
 
 const ROUNDS = 3;
 const ROUND_MS = 4000;
-/** Whoever waits longer has given up: an answer after that is no use. */
+/** Callers give up after this time, so a later response does not count. */
 const PATIENCE_SECONDS = 2;
 
-/** Three times the load it can carry, offered at a steady rate whatever comes back. */
+/** Three times the load that it can carry, at a steady rate. */
 export async function overload(db: BenchDatabase): Promise<void> {
   heading('overload', `signed-in reads offered at three times the measured peak; an answer counts within ${PATIENCE_SECONDS} s`);
   await withPrograms(db, async ({ tenantry }) => {
@@ -33,7 +33,7 @@ export async function overload(db: BenchDatabase): Promise<void> {
 }
 
 async function flood(app: Program, connections: number, rate?: number) {
-  const result = await cannonade(app.url, '/v1/users/me', {
+  const result = await sendLoad(app.url, '/v1/users/me', {
     milliseconds: ROUND_MS,
     headers: bearer,
     connections,

@@ -3,7 +3,7 @@ import type { BenchDatabase } from './support/database.js';
 import { withPrograms } from './support/program.js';
 import { heading, table, verdict } from './support/report.js';
 
-/** What the frame alone costs. */
+/** The cost of the framework and the checks without a handler. */
 export async function pipeline(db: BenchDatabase): Promise<void> {
   heading('pipeline', 'a route without a database: ids, headers, CORS, input checks, guard, validation, log; against node:http');
   await withPrograms(db, async ({ variant, tenantry }) => {
@@ -16,7 +16,7 @@ export async function pipeline(db: BenchDatabase): Promise<void> {
     ]);
     table(results);
     const whole = results[1]!;
-    // The load generator, not the server, is what limits node:http: CPU tells more, so the worse of the two counts.
+    // The load generator limits node:http, not the server, so CPU is a better measure: the worse of the two counts.
     const measured = Math.min(whole.rateRatio, 1 / whole.cpuRatio);
     verdict({ what: 'rate or CPU by node:http, the worse', measured, goal: { atLeast: 0.25 } });
   });

@@ -4,7 +4,7 @@ import { withPrograms } from './support/program.js';
 import { heading, table, verdict } from './support/report.js';
 import { bearerOf } from './support/seed.js';
 
-/** The request that matters most: a signed-in read. */
+/** The most frequent request: a read with a session. */
 export async function read(db: BenchDatabase): Promise<void> {
   heading('read', 'GET /v1/users/me, signed in, everything on, against the floor and the typical stack');
   const cookie = (session: number) => ({ cookie: `better-auth.session_token=${encodeURIComponent(bearerOf(session))}` });

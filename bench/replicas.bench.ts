@@ -8,7 +8,7 @@ const CONNECTIONS = 48;
 const ROUNDS = 5;
 const ROUND_MS = 3000;
 
-/** What it costs to be three: nothing is kept in one process that another needs. */
+/** The cost of three processes, which share no state in memory. */
 export async function replicas(db: BenchDatabase): Promise<void> {
   heading('replicas', `${RATE} signed-in reads a second over ${CONNECTIONS} connections, to one process and to three`);
   await withPrograms(db, async ({ tenantry }) => {
@@ -26,7 +26,7 @@ export async function replicas(db: BenchDatabase): Promise<void> {
   });
 }
 
-/** CPU microseconds for each request, over all processes. */
+/** CPU microseconds per request, over all processes. */
 async function cost(programs: Program[]): Promise<number> {
   const share = { milliseconds: ROUND_MS, headers: bearer, connections: CONNECTIONS / programs.length, rate: RATE / programs.length };
   const cpu = async () => (await Promise.all(programs.map((program) => program.usage()))).reduce((sum, usage) => sum + usage.cpu, 0);

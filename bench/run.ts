@@ -36,7 +36,7 @@ const BENCHES: Record<string, (db: BenchDatabase) => Promise<void>> = {
 };
 
 const given = process.argv.slice(2);
-/** `usage` stands for all that begin with `usage-`. */
+/** `usage` selects every name that starts with `usage-`. */
 const namesOf = (name: string) => Object.keys(BENCHES).filter((one) => one === name || one.startsWith(`${name}-`));
 const names = given.length > 0 ? given.flatMap(namesOf) : Object.keys(BENCHES);
 const unknown = given.filter((name) => namesOf(name).length === 0);

@@ -3,7 +3,7 @@ import type { BenchDatabase } from './support/database.js';
 import { withPrograms } from './support/program.js';
 import { heading, table, verdict } from './support/report.js';
 
-/** Finding session and user for a token, without HTTP around it. */
+/** Finds session and user of a token, without HTTP. */
 export async function session(db: BenchDatabase): Promise<void> {
   heading('session', 'the session check, against one hand-written query and against Better Auth');
   await withPrograms(db, async ({ operation }) => {

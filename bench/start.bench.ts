@@ -6,7 +6,7 @@ import { heading, note, verdict } from './support/report.js';
 const STARTS = 5;
 const UNDER_LOAD_MS = 15_000;
 
-/** How soon it serves, and how much memory it holds while it does. */
+/** The time until it serves, and its memory under load. */
 export async function start(db: BenchDatabase): Promise<void> {
   heading('start', 'from the start of the process to the first ready answer, database running and migrated; then memory under load');
   const seconds: number[] = [];

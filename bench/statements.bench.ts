@@ -3,7 +3,7 @@ import type { BenchDatabase } from './support/database.js';
 import { withPrograms } from './support/program.js';
 import { heading, note, table, verdict } from './support/report.js';
 
-/** Drizzle's prepared statements against the same ones by hand, and whether they stay prepared. */
+/** Drizzle's prepared statements, compared with hand-written ones, and whether they stay prepared. */
 export async function statements(db: BenchDatabase): Promise<void> {
   heading('statements', 'reading a user through a prepared Drizzle query, against raw pg with a name, both on our pool');
   await withPrograms(db, async ({ operation, tenantry }) => {

@@ -4,7 +4,7 @@ import { withPrograms } from './support/program.js';
 import { heading, table, verdict } from './support/report.js';
 import { ORGANIZATION_ID } from './support/seed.js';
 
-/** The same with a tenant: the role is read in the statement of the session. */
+/** A read in an organization: the role is read in the statement of the session. */
 export async function tenant(db: BenchDatabase): Promise<void> {
   heading('tenant', 'GET /v1/organizations/{organizationId}, for a member, against the floor');
   const path = `/v1/organizations/${ORGANIZATION_ID}`;
@@ -18,7 +18,7 @@ export async function tenant(db: BenchDatabase): Promise<void> {
   });
 }
 
-/** What an organization may use, against the plainest read of it: a module that asks pays the difference. */
+/** The entitlements of an organization, compared with its plainest read: the difference is the cost of asking. */
 export async function entitlements(db: BenchDatabase): Promise<void> {
   heading(
     'entitlements',

@@ -1,13 +1,13 @@
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { BenchDatabase } from './support/database.js';
-import { bearer, byItself, cannonade, compete, each, overHttp, type Result } from './support/contest.js';
+import { bearer, byItself, sendLoad, compete, each, overHttp, type Result } from './support/contest.js';
 import { type Program, type Starter, withPrograms } from './support/program.js';
 import { heading, note, table, verdict } from './support/report.js';
 import { ORGANIZATION_ID, TENANTS, tenantOf, userIdOf } from './support/seed.js';
 import { BATCH, eventOf } from './support/usage-events.js';
 
-/** Of the month that has many events; ROWS in the environment makes it smaller. */
+/** Rows of the month with many events; ROWS in the environment changes it. */
 const MANY = Number(process.env['ROWS'] ?? 10_000_000);
 const FEW = 100_000;
 const CAP = 30_000;
@@ -18,7 +18,7 @@ export const batch = () => JSON.stringify({ events: Array.from({ length: BATCH }
 const usageOf = (organizationId: string) => `/v1/organizations/${organizationId}/usage`;
 export const ownUsage = (session: number) => usageOf(tenantOf(session));
 
-/** Each answered when it is durable, for 1,000 owners. */
+/** Each event is answered when it is durable, for 1,000 owners. */
 export async function singles(db: BenchDatabase): Promise<void> {
   heading('usage-singles', 'POST /v1/organizations/{organizationId}/usage, one event each over 1,000 owners');
   await seedTenants(db);
@@ -35,12 +35,12 @@ export async function singles(db: BenchDatabase): Promise<void> {
   });
 }
 
-/** Checked, looked for, summed by the hour and counted by quotas. */
+/** Each batch is validated, deduplicated, rolled up by hour and counted against quotas. */
 export async function batches(db: BenchDatabase): Promise<void> {
   heading('usage-batches', `POST …/usage/batch, ${BATCH} events each over 1,000 owners; all figures are of events`);
   await seedTenants(db);
   await withPrograms(db, async (start) => {
-    // First of all: it makes the partitions.
+    // First, because it creates the partitions.
     const app = await tenantry(start, db);
     const ofBatches = (session: number) => `${ownUsage(session)}/batch`;
     const results = await compete(db, [
@@ -56,7 +56,7 @@ export async function batches(db: BenchDatabase): Promise<void> {
   });
 }
 
-/** All the traffic for one owner whose tokens are capped; then three processes to the cap itself. */
+/** All traffic for one owner with a cap; then three processes race to the cap. */
 export async function caps(db: BenchDatabase): Promise<void> {
   heading('usage-caps', 'one event each for one owner with a hard cap, against 1,000 owners');
   await seedTenants(db);
@@ -80,10 +80,10 @@ async function raceToTheCap(db: BenchDatabase, start: Starter): Promise<void> {
   const owner = tenantOf(TENANTS - 1);
   await db.query(`INSERT INTO subscriptions (id, provider, owner_kind, owner_id, owner_linked, tier, status, started_at, current_period_start)
     VALUES (gen_random_uuid(), 'manual', 'organization', '${owner}', true, 'pro', 'active', now(), now());
-    ${everybodyJoins(owner)}`);
+    ${addAllUsers(owner)}`);
   const programs = [await tenantry(start, db), await tenantry(start, db), await tenantry(start, db)];
   const floods = await Promise.all(
-    programs.map(({ url }) => cannonade(url, usageOf(owner), { milliseconds: RACE_MS, headers: bearer, body: one })),
+    programs.map(({ url }) => sendLoad(url, usageOf(owner), { milliseconds: RACE_MS, headers: bearer, body: one })),
   );
   const answered = (status: `${number}`) => floods.reduce((sum, { statusCodeStats }) => sum + (statusCodeStats?.[status]?.count ?? 0), 0);
   const [told] = await db.query<{ events: string; quota: string; rollups: string }>(
@@ -100,7 +100,7 @@ async function raceToTheCap(db: BenchDatabase, start: Starter): Promise<void> {
   verdict({ what: 'refused though the cap had room for any event', measured: Math.max(0, CAP - used - 100), goal: { atMost: 0 } });
 }
 
-/** What a month comes to, where it has many events and where it has few. */
+/** The total of a month with many events and of one with few. */
 export async function totals(db: BenchDatabase): Promise<void> {
   heading('usage-totals', `a month's total of ${MANY.toLocaleString('en')} events against one of ${FEW.toLocaleString('en')}`);
   await seedTenants(db);
@@ -155,7 +155,7 @@ const planOf = (tokensPerPeriod: number) => ({
     features: [],
   },
 });
-/** Everybody is capped, and only `pro` at what can be reached. */
+/** Every plan has a cap, but only the cap of `pro` can be reached. */
 const PLANS = { plans: { free: planOf(1e14), pro: planOf(CAP), business: planOf(1e14) }, aliases: {}, products: [] };
 
 export async function seedTenants(db: BenchDatabase): Promise<void> {
@@ -170,16 +170,16 @@ export async function seedTenants(db: BenchDatabase): Promise<void> {
     ON CONFLICT DO NOTHING`);
 }
 
-/** The last tenants are nobody's who sends usage to their own: these are for whom the others come together. */
-function everybodyJoins(organizationId: string): string {
+/** The last tenants receive no usage from their own user, so that all users can join them. */
+function addAllUsers(organizationId: string): string {
   return `INSERT INTO organization_memberships (id, organization_id, user_id, role)
     SELECT gen_random_uuid(), '${organizationId}', id, 'member' FROM users ON CONFLICT DO NOTHING;`;
 }
 
-/** What the ledger would have written of so many events since the month began, of two models and ten people. */
+/** The rows that the ledger would have written for so many events since the start of the month, with two models and ten users. */
 async function seedMonth(db: BenchDatabase, owner: string, count: number): Promise<void> {
   await db.query(`
-    ${everybodyJoins(owner)}
+    ${addAllUsers(owner)}
     UPDATE organizations SET created_at = date_trunc('month', now(), 'UTC') WHERE id = '${owner}';
     INSERT INTO usage (owner_id, occurred_at, event_id, owner_kind, actor_user_id, model, input_tokens, output_tokens, tokens_used, period_start)
     SELECT o.id, o.created_at + n * (now() - o.created_at) / ${count}, 'seeded-' || n, 'organization',

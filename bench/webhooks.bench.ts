@@ -13,8 +13,8 @@ const SECONDS = 30;
 const CONNECTIONS = 64;
 const DRAIN_WITHIN_MS = 120_000;
 
-/** What a customer's first minutes are made of, two people to an organization. */
-const STORY = [
+/** The events of a customer's first minutes, two users in an organization. */
+const FIRST_EVENTS = [
   'user.created',
   'organization.created',
   'organizationMembership.created',
@@ -30,7 +30,7 @@ interface Message {
   body: Buffer;
 }
 
-/** What a subscription's life is made of, each one a customer's of its own. */
+/** The events in the life of a subscription, each with its own customer. */
 const SUBSCRIPTION = [
   'customer.created',
   'subscription.created',
@@ -42,14 +42,14 @@ const SUBSCRIPTION = [
   'subscription.revoked',
 ];
 
-/** Who sends, and where to. */
+/** A sender, and its endpoint. */
 interface Sender {
   provider: 'clerk' | 'polar';
   secretName: string;
   messages: (prefix: string, count: number) => Message[];
 }
 
-/** A flood of signed deliveries at a steady rate, each answered when it is durable, and worked off at the same time. */
+/** Signed deliveries at a steady rate, each answered when it is durable, and processed at the same time. */
 export async function webhooks(db: BenchDatabase): Promise<void> {
   heading(
     'webhooks',
@@ -58,7 +58,7 @@ export async function webhooks(db: BenchDatabase): Promise<void> {
   await measure(db, { provider: 'clerk', secretName: 'CLERK_WEBHOOK_SIGNING_SECRET', messages });
 }
 
-/** The same, from a billing provider. */
+/** The same for a billing provider. */
 export async function billing(db: BenchDatabase): Promise<void> {
   heading('billing', `${RATE} signed deliveries of Polar a second for ${SECONDS} s over ${CONNECTIONS} connections, all of them processed`);
   await measure(db, { provider: 'polar', secretName: 'POLAR_WEBHOOK_SECRET', messages: billingMessages });
@@ -102,8 +102,8 @@ async function measure(db: BenchDatabase, sender: Sender): Promise<void> {
 function messages(prefix: string, count: number): Message[] {
   const now = Date.now();
   return Array.from({ length: count }, (_, index) => {
-    const story = Math.floor(index / STORY.length);
-    const type = STORY[index % STORY.length]!;
+    const story = Math.floor(index / FIRST_EVENTS.length);
+    const type = FIRST_EVENTS[index % FIRST_EVENTS.length]!;
     const names = {
       user: `user_${prefix}_${story}`,
       organization: `org_${prefix}_${story >> 1}`,
@@ -128,7 +128,7 @@ function billingMessages(prefix: string, count: number): Message[] {
   });
 }
 
-/** Sends each message at its time, whether those before it have been answered or not; times count from when it was due. */
+/** Sends each message at its time, whether or not earlier ones were answered; times count from the due time. */
 async function flood(program: Program, path: string, all: Message[]) {
   const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS });
   const times: number[] = [];

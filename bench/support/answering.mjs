@@ -1,7 +1,7 @@
 import pg from 'pg';
 
-// Loaded with --import before the program under measurement: it answers its parent and goes when that goes.
-// Plain JavaScript, so that the program does not carry Node's type stripper along, which it would not in production.
+// Loaded with --import into the program under measurement: it answers its parent, and exits with it. Plain JavaScript, because Node's type
+// stripper would not be in production either.
 
 /** Parse messages sent to PostgreSQL. */
 const parsed = { named: 0, unnamed: 0 };

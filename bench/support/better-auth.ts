@@ -53,7 +53,7 @@ const verification = typical.table('verification', {
   updatedAt: timestamp('updated_at').notNull(),
 });
 
-/** Better Auth as its documentation sets it up: its own tables, Drizzle over an ordinary pool, nothing of ours. */
+/** Better Auth as its documentation sets it up: its own tables, Drizzle with an ordinary pool, none of our code. */
 export function typicalAuth(databaseUrl: string) {
   const db = drizzle(new pg.Pool({ connectionString: databaseUrl }));
   const auth = betterAuth({

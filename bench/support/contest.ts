@@ -7,10 +7,10 @@ export const CONNECTIONS = 64;
 const ROUNDS = 5;
 const ROUND_MS = 3000;
 
-/** What one round came to. */
+/** The result of one round. */
 export interface Sample {
   perSecond: number;
-  /** CPU time of the measured process for each operation, in microseconds. */
+  /** CPU time of the measured process per operation, in microseconds. */
   cpu: number;
 }
 
@@ -21,17 +21,17 @@ export interface Contender {
 
 export interface Result extends Sample {
   name: string;
-  /** CPU time of PostgreSQL for each operation, in microseconds. */
+  /** CPU time of PostgreSQL per operation, in microseconds. */
   databaseCpu: number | undefined;
-  /** Median over the rounds of this one's rate by the first one's in the same round. */
+  /** Median over the rounds of the rate relative to the first contender's rate in the same round. */
   rateRatio: number;
-  /** The same for CPU: above 1 costs more than the first one. */
+  /** The same for CPU: above 1 costs more than the first contender. */
   cpuRatio: number;
 }
 
 /**
- * Lets all have their turn in every round, so that whatever else the machine does hits them alike, and
- * answers medians. The first contender is the baseline.
+ * Runs all contenders in every round, so that other load on the machine affects them equally, and returns medians. The first contender is
+ * the baseline.
  */
 export async function compete(db: BenchDatabase, contenders: Contender[]): Promise<Result[]> {
   for (const contender of contenders) await contender.run(ROUND_MS);
@@ -62,7 +62,7 @@ export async function compete(db: BenchDatabase, contenders: Contender[]): Promi
   });
 }
 
-/** A process that is driven over HTTP. */
+/** A process that is measured over HTTP. */
 export function overHttp(name: string, program: Program, path: Path, headers = bearer, body?: Body): Contender {
   return {
     name,
@@ -75,7 +75,7 @@ export function overHttp(name: string, program: Program, path: Path, headers = b
   };
 }
 
-/** Of an operation that does so many things at once, each of them. */
+/** Counts each of the `count` items of an operation. */
 export function each(count: number, { name, run }: Contender): Contender {
   return {
     name,
@@ -86,7 +86,7 @@ export function each(count: number, { name, run }: Contender): Contender {
   };
 }
 
-/** A process that repeats an operation of its own. */
+/** A process that repeats its own operation. */
 export function byItself(name: string, program: Program): Contender {
   return {
     name,
@@ -101,35 +101,35 @@ type Headers = (session: number) => Record<string, string>;
 
 export const bearer: Headers = (session) => ({ authorization: `Bearer ${bearerOf(session)}` });
 
-/** The same for all sessions, or one for each. */
+/** One path for all sessions, or one for each. */
 export type Path = string | ((session: number) => string);
 
-/** Makes what is posted, anew for each request. */
+/** Creates a new body for each request. */
 export type Body = () => string;
 
 interface Load {
   milliseconds: number;
   headers?: Headers;
-  /** A GET when left out. */
+  /** A GET without a body. */
   body?: Body;
   connections?: number;
-  /** Requests a second over all connections; as many as get answered when left out. */
+  /** Requests per second over all connections; without it, as many as possible. */
   rate?: number;
-  /** How long an answer may take; 10 when left out. */
+  /** The time-out of a response in seconds, by default 10. */
   patienceSeconds?: number;
 }
 
 const SESSIONS_EACH = 16;
 
-/** Sends the same request from many sessions. @throws {Error} when any is not answered, or with another status than 2xx */
+/** Sends the same request from many sessions. @throws {Error} when any request gets no response or one without a 2xx status */
 export async function load(url: string, path: Path, options: Load): Promise<{ answered: number; seconds: number }> {
-  const result = await cannonade(url, path, options);
+  const result = await sendLoad(url, path, options);
   const failed = result.non2xx + result.errors + result.timeouts;
   if (failed > 0) throw new Error(`${failed} requests to ${pathOf(path, 0)} failed: ${JSON.stringify(result.statusCodeStats)}`);
   return { answered: result['2xx'], seconds: result.duration };
 }
 
-export async function cannonade(
+export async function sendLoad(
   url: string,
   path: Path,
   { milliseconds, headers = () => ({}), body, connections = CONNECTIONS, rate, patienceSeconds = 10 }: Load,
@@ -151,10 +151,10 @@ export async function cannonade(
     timeout: patienceSeconds,
     ...(rate !== undefined && { overallRate: rate }),
     setupClient: (client) => {
-      // Each connection has sessions of its own, or all would queue for the same rows.
+      // Each connection has its own sessions, because common ones would wait for the same rows.
       const own = (connection += 1) * SESSIONS_EACH;
-      const anew = body && { setupRequest: (given: autocannon.Request) => ({ ...given, body: body() }) };
-      client.setRequests(Array.from({ length: SESSIONS_EACH }, (_, index) => ({ ...requestOf(own + index), ...anew })));
+      const perRequest = body && { setupRequest: (given: autocannon.Request) => ({ ...given, body: body() }) };
+      client.setRequests(Array.from({ length: SESSIONS_EACH }, (_, index) => ({ ...requestOf(own + index), ...perRequest })));
     },
   });
 }

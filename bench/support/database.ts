@@ -11,15 +11,15 @@ export interface BenchDatabase {
   /** Temporary; logs are written here. */
   directory: string;
   query<T = Record<string, unknown>>(text: string): Promise<T[]>;
-  /** CPU time of PostgreSQL's processes for our connections, in microseconds; undefined where there is no /proc. */
+  /** CPU time of the PostgreSQL processes of our connections, in microseconds; undefined without /proc. */
   cpu(): Promise<number | undefined>;
   stop(): Promise<void>;
 }
 
-/** A PostgreSQL of our own, as durable as in production, with enough rows that indexes have some depth. */
+/** A PostgreSQL server, as durable as in production, with enough rows for indexes of some depth. */
 export async function startDatabase(): Promise<BenchDatabase> {
   const directory = mkdtempSync(path.join(tmpdir(), 'tenantry-bench-'));
-  // Where root runs this, PostgreSQL has an account of its own; kept out, it would put its data elsewhere and leave it there.
+  // For root, PostgreSQL runs under its own account; without access it would put its data elsewhere and leave it there.
   chmodSync(directory, 0o711);
   const server = await startEmbeddedPostgres({
     directory: path.join(directory, 'postgres'),
@@ -30,7 +30,7 @@ export async function startDatabase(): Promise<BenchDatabase> {
     throw error;
   });
   const client = new pg.Client({ connectionString: server.url });
-  // A server that ends early fails the next query, which ends the run in order.
+  // A server that ends early fails the next query, which ends the run cleanly.
   client.on('error', () => undefined);
   const stop = async () => {
     await client.end().catch(() => undefined);
@@ -68,7 +68,7 @@ const OUR_ROWS = `
          now() - right(id::text, 12)::int * interval '1 second'
     FROM users;`;
 
-/** The same people in the tables that Better Auth's own generator makes. */
+/** The same users in the tables that Better Auth's generator creates. */
 const BETTER_AUTH_ROWS = `
   CREATE SCHEMA typical;
   CREATE TABLE typical."user" (id text PRIMARY KEY, name text NOT NULL, email text NOT NULL UNIQUE, email_verified boolean NOT NULL,
@@ -93,7 +93,7 @@ function cpuOf(pid: number): number {
     const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ');
     return (Number(fields[11]) + Number(fields[12])) * 10_000;
   } catch (error) {
-    // It ended since it was listed.
+    // The process ended after it was listed.
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 0;
     throw error;
   }

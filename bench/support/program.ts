@@ -45,7 +45,7 @@ export class Program {
   }
 }
 
-/** What a benchmark can start; all of it is stopped in the end. */
+/** Starts the programs of a benchmark, which are stopped at its end. */
 export interface Starter {
   variant(name: string, given?: Record<string, unknown>): Promise<Program>;
   /** An operation of `variants/operation.ts`, without a server. */
@@ -84,10 +84,7 @@ async function startVariant(name: string, db: BenchDatabase, given: Record<strin
   return new Program(child, `http://127.0.0.1:${port}`);
 }
 
-/**
- * Starts the real program, `dist/main.js`, in production: everything on, each request logged to a file,
- * limits out of the way.
- */
+/** Starts the real program, `dist/main.js`, in production: every feature on, a request log in a file, high limits. */
 async function startTenantry(db: BenchDatabase, { preload, environment }: TenantryOptions = {}): Promise<Program> {
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
@@ -119,7 +116,7 @@ function run(file: string, db: BenchDatabase, given: string[], preload: string[]
   const child = fork(file, given, {
     cwd: db.directory,
     env: { NODE_ENV: 'production', ...environment },
-    // As `npm start` runs it.
+    // The same options as `npm start`.
     execArgv: ['--no-warnings', '--max-semi-space-size=16', ...imports.flatMap((name) => ['--import', path.join(ROOT, name)])],
     stdio: ['ignore', log, log, 'ipc'],
   });

@@ -1,6 +1,6 @@
 import type { Result } from './contest.js';
 
-/** One goal and what was measured for it. */
+/** A goal and its measurement. */
 export interface Verdict {
   what: string;
   measured: number;

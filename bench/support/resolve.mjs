@@ -2,7 +2,7 @@ import { registerHooks } from 'node:module';
 
 const OWN = ['../', '../../test/'].map((folder) => new URL(folder, import.meta.url).href);
 
-/** Benchmarks and simulations name `../src/x.js`, for its types, and get `dist`, the build that ships; their own files run as they are. */
+/** Benchmarks and simulations import `../src/x.js` for its types, and this resolves it to `dist`, the build that ships. */
 registerHooks({
   resolve(specifier, context, next) {
     if (!specifier.startsWith('.') || !OWN.some((folder) => context.parentURL?.startsWith(folder))) return next(specifier, context);

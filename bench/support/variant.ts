@@ -1,4 +1,4 @@
-/** What a process under measurement tells of itself (answering.mjs). */
+/** The measurements that a process reports about itself (answering.mjs). */
 export interface Usage {
   /** CPU time since its start, all threads, in microseconds. */
   cpu: number;
@@ -8,7 +8,7 @@ export interface Usage {
   parsed: { named: number; unnamed: number };
 }
 
-/** What one bout of work of a process without a server came to. */
+/** The result of some work in a process without a server. */
 export interface Work {
   count: number;
   milliseconds: number;
@@ -19,17 +19,17 @@ export type Question = { ask: 'usage' } | { ask: 'work'; milliseconds: number };
 
 const CONCURRENCY = 64;
 
-/** Tells the parent that this process can be measured. */
+/** Reports to the parent that this process can be measured. */
 export function ready(port?: number): void {
   process.send?.({ port });
 }
 
-/** What this process was started with. */
+/** The arguments of this process. */
 export function given(): unknown {
   return JSON.parse(process.argv[2]!);
 }
 
-/** Offers an operation to be repeated as often as it goes, 64 at a time. */
+/** Offers an operation for repetition, 64 at a time. */
 export function offer(operation: (turn: number) => Promise<unknown>): void {
   let turn = 0;
   const work = async (milliseconds: number): Promise<Work> => {

@@ -3,13 +3,13 @@ import { connect } from 'node:net';
 import { brotliCompressSync } from 'node:zlib';
 
 /**
- * A process that attacks a server until it is stopped: `{ "url": …, "attack": "slow" | "bombs" | "forged" }`. It
- * stands alone, for the proofs start it as well.
+ * A process that attacks a server until it is stopped: `{ "url": …, "attack": "slow" | "bombs" | "forged" }`. It is a separate file,
+ * because the proofs start it too.
  */
 interface Given {
   url: string;
   attack: 'slow' | 'bombs' | 'forged';
-  /** Sends each slow body from an address of its own, 127.1.0.1 and following. */
+  /** Sends each slow body from its own address, starting with 127.1.0.1. */
   addresses?: boolean;
 }
 
@@ -22,7 +22,7 @@ const FORGED_A_SECOND = 100;
 
 const { url, attack, addresses = false } = JSON.parse(process.argv[2]!) as Given;
 const { hostname, port } = new URL(url);
-/** Answers by status; 0 for connections that were cut without one. */
+/** Responses by status; 0 counts connections that were cut without a response. */
 const answers: Record<number, number> = {};
 const count = (status: number) => (answers[status] = (answers[status] ?? 0) + 1);
 
@@ -59,7 +59,7 @@ function post(path: string, body: Buffer, headers: Record<string, string>): Prom
   });
 }
 
-/** 60 a minute: the compressed one, the same plain, and lists in lists. */
+/** 60 a minute: a compressed body, the same one uncompressed, and nested lists. */
 function throwBombs(): void {
   const items = `{"provider":"google","idToken":[${'{},'.repeat(349_000)}{}]}`;
   const json = { 'content-type': 'application/json' };
@@ -72,7 +72,7 @@ function throwBombs(): void {
   setInterval(() => void post('/v1/auth/sign-in/social', ...bombs[(next += 1) % bombs.length]!), BOMB_MS);
 }
 
-/** 100 MiB a second, with signatures that are none; fewer where they are not answered as fast. */
+/** Up to 100 MiB per second with invalid signatures, limited by the response time. */
 async function forge(): Promise<void> {
   const body = Buffer.alloc(MEBIBYTE, 'x');
   for (;;) {

@@ -10,7 +10,7 @@ const SESSION = `SELECT s.id, s.user_id, u.operator, u.suspended_at
 const USER = `SELECT id, clerk_user_id, email, email_verified, name, username, image_url, operator, suspended_at, created_at, updated_at
   FROM users WHERE id = $1 AND deleted_at IS NULL`;
 
-// The least that a signed-in read can be: no framework, no signature, no limit, no log, and `pg` as it comes.
+// The minimum of a read with a session: no framework, signature, limit or log, and plain `pg`.
 const { databaseUrl } = given() as { databaseUrl: string };
 const clients = Array.from({ length: 4 }, () => new pg.Client({ connectionString: databaseUrl, pipeline: true }));
 await Promise.all(clients.map((client) => client.connect()));

@@ -17,7 +17,7 @@ class PingController {
     return { status: 'ok', limit };
   }
 }
-// Decorators are applied as functions: Node strips types, and decorators are not types.
+// Decorators are applied as functions, because Node strips types, and decorators are not types.
 const ping = Object.getOwnPropertyDescriptor(PingController.prototype, 'ping')!;
 Reflect.defineMetadata('design:paramtypes', [PingQuery], PingController.prototype, 'ping');
 Query()(PingController.prototype, 'ping', 0);

@@ -11,7 +11,7 @@ const SESSION = `SELECT s.id, s.user_id, u.operator, u.suspended_at, m.role
 const ORGANIZATION = `SELECT id, name, slug, image_url, clerk_organization_id, created_at, updated_at
   FROM organizations WHERE id = $1 AND deleted_at IS NULL`;
 
-// The least that a tenant's read can be: no framework, no signature, no limit, no log, and `pg` as it comes.
+// The minimum of a read in a tenant: no framework, signature, limit or log, and plain `pg`.
 const { databaseUrl } = given() as { databaseUrl: string };
 const clients = Array.from({ length: 4 }, () => new pg.Client({ connectionString: databaseUrl, pipeline: true }));
 await Promise.all(clients.map((client) => client.connect()));

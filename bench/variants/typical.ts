@@ -21,7 +21,7 @@ interface SignedIn extends Request {
   userId?: string;
 }
 
-// Decorators are applied as functions: Node strips types, and decorators are not types.
+// Decorators are applied as functions, because Node strips types, and decorators are not types.
 const { db, auth } = typicalAuth((given() as { databaseUrl: string }).databaseUrl);
 
 class AuthGuard implements CanActivate {

@@ -2,7 +2,7 @@ import pg from 'pg';
 import { eventsOf, type GivenEvent, type Operation, type Result } from '../../src/usage/ledger/operations.js';
 import { UsageLedger } from '../../src/usage/ledger/usage-ledger.service.js';
 
-// Loaded before dist/main.js: the real program, its guard, checks and answers, with another ledger than ours.
+// Loaded before dist/main.js: the real program with another ledger.
 const pool = new pg.Pool({ connectionString: process.env['DATABASE_URL'], max: 16 });
 
 const INSERT = `INSERT INTO usage (owner_id, occurred_at, event_id, owner_kind, actor_user_id, model, input_tokens, output_tokens, tokens_used, period_start)
@@ -14,14 +14,14 @@ const COUNT = `INSERT INTO usage_quotas AS q (owner_id, period_start, period_end
 type Record = (owner: Operation['owner'], event: GivenEvent) => Promise<unknown>;
 
 const ledgers: { [name: string]: Record } = {
-  /** Keeps nothing. */
+  /** Stores nothing. */
   none: async () => undefined,
-  /** One insert and commit for each event, and nothing beside: no second look, no sum, no limit. */
+  /** One insert and commit for each event, without lookups, sums and limits. */
   insert: ({ id, kind }, { occurredAt, eventId, actorUserId, model, inputTokens, outputTokens, tokensUsed }) => {
     const values = [id, occurredAt, eventId, kind, actorUserId, model, inputTokens, outputTokens, tokensUsed];
     return pool.query({ name: 'insert', text: INSERT, values });
   },
-  /** A cap as one counter that each event counts up, in a commit of its own. */
+  /** A cap as one counter that each event increments in its own commit. */
   counter: ({ id, kind }, { tokensUsed }) => pool.query({ name: 'count', text: COUNT, values: [id, kind, tokensUsed] }),
 };
 

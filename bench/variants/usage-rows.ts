@@ -4,7 +4,7 @@ import { BATCH, eventOf } from '../support/usage-events.js';
 import { tenantOf } from '../support/seed.js';
 import { given, offer } from '../support/variant.js';
 
-// What a batch is at least: its rows in one statement. Nothing is checked, looked for or summed.
+// The minimum of a batch: its rows in one statement, without checks, lookups and sums.
 const { databaseUrl, tables } = given() as { databaseUrl: string; tables: 'events' | 'eventsAndIds' };
 const pool = new pg.Pool({ connectionString: databaseUrl, max: 10 });
 
@@ -17,7 +17,7 @@ const IDS = `WITH given AS (SELECT * FROM unnest($1::uuid[], $3::text[], $17::by
   ${USAGE}`;
 
 const insert = async (turn: number) => {
-  // Not of the last tenants, whose events must agree with their sums.
+  // Not for the last tenants, whose events must match their rollups.
   const owner = tenantOf(turn % 1000);
   const now = new Date().toISOString();
   const events = Array.from({ length: BATCH }, eventOf);

@@ -5,7 +5,7 @@ import pg from 'pg';
 import { WEBHOOK_KEY } from '../support/seed.js';
 import { given, ready } from '../support/variant.js';
 
-// The least that a durable receiver does: one signature, one insert, its commit, the answer.
+// The minimum of a durable receiver: one signature, one insert, its commit, the response.
 const { databaseUrl } = given() as { databaseUrl: string };
 const pool = new pg.Pool({ connectionString: databaseUrl, max: 10 });
 await pool.query('CREATE TABLE IF NOT EXISTS webhook_floor (message_id text PRIMARY KEY, body bytea NOT NULL)');

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Seeded } from '../simulators/seeded.js';
-import { wrongWith } from '../support/fuzz/checks.js';
+import { errorsIn } from '../support/fuzz/checks.js';
 import { FuzzDocument } from '../support/fuzz/document.js';
 import type { FuzzAnswer, FuzzRequest } from '../support/fuzz/requests.js';
 import { Values } from '../support/fuzz/values.js';
@@ -20,7 +20,7 @@ function problem(status: number, code: string, more: object = {}): Partial<FuzzA
 
 function wrong(answer: Partial<FuzzAnswer>, given: Partial<FuzzRequest> = {}): string[] {
   const request: FuzzRequest = { operation, role: 'signed out', method: operation.method, target: operation.path, headers: [], ...given };
-  return wrongWith(document, request, { status: 200, headers: HEADERS, body: Buffer.from('{"status":"ok"}'), ms: 1, ...answer });
+  return errorsIn(document, request, { status: 200, headers: HEADERS, body: Buffer.from('{"status":"ok"}'), ms: 1, ...answer });
 }
 
 describe('the fuzz checks', () => {

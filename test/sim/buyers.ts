@@ -9,12 +9,12 @@ const GRACE_MS = 7 * 86_400_000;
 
 const TIER_OF: Partial<Record<ProductName, Tier>> = { pro: 'pro', business: 'business', yearly: 'pro', trial: 'pro' };
 
-/** How often somebody does something in a day, where it is possible. */
+/** The probability of each action per day, where it is possible. */
 const HABITS = {
   buy: 0.25,
   buyMore: 0.005,
   cancel: 0.03,
-  takeBack: 0.15,
+  uncancel: 0.15,
   change: 0.05,
   stumble: 0.04,
   pay: 0.15,
@@ -23,41 +23,41 @@ const HABITS = {
   reinstate: 0.01,
   refund: 0.02,
   noise: 0.05,
-  waver: 0.05,
+  changeMind: 0.05,
 };
 type Habit = keyof typeof HABITS;
 
-/** What is done with something that was bought. */
-type Deed = Exclude<Habit, 'buy' | 'buyMore' | 'waver'>;
+/** An action on a purchase. */
+type Action = Exclude<Habit, 'buy' | 'buyMore' | 'changeMind'>;
 
-const WAVERING: Deed[] = ['cancel', 'takeBack', 'change', 'pause', 'resume'];
+const UNDECIDED: Action[] = ['cancel', 'uncancel', 'change', 'pause', 'resume'];
 
-/** What can be bought on purpose. */
+/** The products that can be bought. */
 const ON_SALE = ['pro', 'pro', 'business', 'yearly', 'trial'] as const satisfies ProductName[];
 
-/** One provider as its customers see it. */
+/** A provider from its customers' view. */
 export interface Shop {
   provider: 'polar' | 'dodo';
   buy(organizationId: string, product: ProductName, chance: Seeded): string;
-  /** Whether it is over for good, or nearly so. */
+  /** Whether it has ended, or nearly so. */
   isOver(id: string): boolean;
   cancel(id: string, when: 'now' | 'period end'): void;
-  /** Undoes a cancellation that has not come to pass. */
-  takeBack(id: string): void;
-  /** Brings back what is over, where the provider can. */
+  /** Undoes a cancellation that has not taken effect. */
+  uncancel(id: string): void;
+  /** Reinstates an ended subscription, where the provider can. */
   reinstate(id: string): void;
   change(id: string, product: ProductName, when: 'now' | 'period end'): void;
   setCard(id: string, card: 'works' | 'fails'): void;
-  /** Of what is owed. */
+  /** Pays the debt. */
   pay(id: string): void;
   pause(id: string): void;
   resume(id: string): void;
   refund(id: string): void;
   noise(id: string): void;
-  /** How it stands by the provider's own word, without the dates of its period. */
-  stands(id: string): { status: string; productId: string; cancels: boolean };
-  /** The product that it gives by the provider's own word, now; undefined if it gives nothing. */
-  gives(id: string, now: Date): string | undefined;
+  /** The provider's state, without period dates. */
+  stateOf(id: string): { status: string; productId: string; cancels: boolean };
+  /** The product that the provider grants now; undefined without access. */
+  grantedProduct(id: string, now: Date): string | undefined;
 }
 
 export function polarShop(polar: PolarAccount): Shop {
@@ -80,7 +80,7 @@ export function polarShop(polar: PolarAccount): Shop {
     cancel(id, when) {
       if (isIn(id, 'active', 'trialing', 'past_due') && !polar.subscription(id).cancel_at_period_end) polar.cancel(id, { when });
     },
-    takeBack(id) {
+    uncancel(id) {
       const { status, cancel_at_period_end: cancels } = polar.subscription(id);
       if (cancels && (status === 'active' || status === 'trialing')) polar.uncancel(id);
     },
@@ -88,7 +88,7 @@ export function polarShop(polar: PolarAccount): Shop {
       if (isIn(id, 'canceled')) polar.reinstate(id);
     },
     change(id, product, when) {
-      // Polar changes nothing of what is canceled.
+      // Polar changes nothing on a canceled subscription.
       if (isIn(id, 'active') && !polar.subscription(id).cancel_at_period_end) polar.changeProduct(id, POLAR_PRODUCTS[product], { when });
     },
     setCard: (id, card) => polar.setCard(polar.subscription(id).customer_id, card),
@@ -106,16 +106,16 @@ export function polarShop(polar: PolarAccount): Shop {
       if (order !== undefined) polar.refund(order.id, { amount: Math.ceil(order.refundable_amount / 2) });
     },
     noise: (id) => polar.makeNoise(id),
-    stands(id) {
+    stateOf(id) {
       const { status, product_id: productId, cancel_at_period_end: cancels } = polar.subscription(id);
       return { status, productId, cancels };
     },
-    gives(id, now) {
+    grantedProduct(id, now) {
       const { status, past_due_at: since, product_id: productId, ends_at: end } = polar.subscription(id);
-      // Polar ends only what is active when its period ends; who canceled has no more than the period all the same.
+      // Polar ends only active subscriptions with their period; a canceled one has access until then all the same.
       const hasEnded = end !== null && now >= new Date(end);
-      const isBorneWith = status === 'past_due' && now.getTime() < Date.parse(since!) + GRACE_MS && !hasEnded;
-      return status === 'active' || status === 'trialing' || isBorneWith ? productId : undefined;
+      const isInGrace = status === 'past_due' && now.getTime() < Date.parse(since!) + GRACE_MS && !hasEnded;
+      return status === 'active' || status === 'trialing' || isInGrace ? productId : undefined;
     },
   };
 }
@@ -135,10 +135,10 @@ export function dodoShop(dodo: DodoAccount): Shop {
     isOver: (id) => isIn(id, 'cancelled', 'failed', 'expired'),
     cancel(id, when) {
       const isCharged = isIn(id, 'active', 'past_due', 'on_hold') && !dodo.subscription(id).cancel_at_next_billing_date;
-      // What is not active has no next period to end before.
+      // An inactive subscription has no next period to end before.
       if (isCharged) dodo.cancel(id, { when: isIn(id, 'active') ? when : 'now' });
     },
-    takeBack(id) {
+    uncancel(id) {
       if (isIn(id, 'active') && dodo.subscription(id).cancel_at_next_billing_date) dodo.uncancel(id);
     },
     reinstate: () => undefined,
@@ -160,32 +160,32 @@ export function dodoShop(dodo: DodoAccount): Shop {
       if (payment?.status === 'succeeded') dodo.refund(payment.payment_id, { amount: Math.ceil(payment.total_amount / 2) });
     },
     noise: (id) => dodo.makeNoise(id),
-    stands(id) {
+    stateOf(id) {
       const { status, product_id: productId, cancel_at_next_billing_date: cancels } = dodo.subscription(id);
       return { status, productId, cancels };
     },
-    gives(id, now) {
+    grantedProduct(id, now) {
       const { status, past_due_ends_at: until, product_id: productId } = dodo.subscription(id);
       return status === 'active' || (status === 'past_due' && now < new Date(until!)) ? productId : undefined;
     },
   };
 }
 
-/** A subscription of an organization's. */
-export interface Bought {
+/** A subscription of an organization. */
+export interface Purchase {
   shop: Shop;
   id: string;
 }
 
-/** An organization that pays, or does not, as people do. */
+/** An organization that buys, changes and pays at random. */
 export class Buyer {
-  readonly bought: Bought[] = [];
-  /** How often something of theirs was changed, and perhaps back. */
+  readonly purchases: Purchase[] = [];
+  /** The number of changes, including those that were undone. */
   changes = 0;
 
-  private readonly deeds: Record<Deed, (one: Bought) => void> = {
+  private readonly actions: Record<Action, (one: Purchase) => void> = {
     cancel: ({ shop, id }) => shop.cancel(id, this.when()),
-    takeBack: ({ shop, id }) => shop.takeBack(id),
+    uncancel: ({ shop, id }) => shop.uncancel(id),
     change: ({ shop, id }) => shop.change(id, this.chance.pick(ON_SALE), this.when()),
     stumble: ({ shop, id }) => shop.setCard(id, 'fails'),
     pay: ({ shop, id }) => {
@@ -203,24 +203,24 @@ export class Buyer {
     readonly organizationId: string,
     private readonly shops: Shop[],
     private readonly chance: Seeded,
-    private readonly tell: (what: string) => void,
+    private readonly log: (what: string) => void,
   ) {}
 
-  /** What may happen in so many days. */
+  /** Acts at random for a number of days. */
   act(days: number): void {
-    const living = this.bought.filter(({ shop, id }) => !shop.isOver(id));
+    const living = this.purchases.filter(({ shop, id }) => !shop.isOver(id));
     const often = (habit: Habit) => this.chance.chance(1 - (1 - HABITS[habit]) ** days);
     if (living.length === 0 ? often('buy') : living.length === 1 && often('buyMore')) this.buy();
-    for (const one of this.bought) {
-      for (const habit of Object.keys(this.deeds) as Deed[]) if (often(habit)) this.do(habit, one);
-      // Some do not know what they want.
-      if (often('waver')) for (let count = 0; count < 3; count += 1) this.do(this.chance.pick(WAVERING), one);
+    for (const one of this.purchases) {
+      for (const habit of Object.keys(this.actions) as Action[]) if (often(habit)) this.do(habit, one);
+      // Some buyers change their mind several times.
+      if (often('changeMind')) for (let count = 0; count < 3; count += 1) this.do(this.chance.pick(UNDECIDED), one);
     }
   }
 
-  /** The best of what the providers say that it paid for. */
+  /** The best plan that the providers grant. */
   paidFor(now: Date): Tier {
-    const tiers = this.bought.map(({ shop, id }) => tierOfProduct(shop.gives(id, now)));
+    const tiers = this.purchases.map(({ shop, id }) => tierOfProduct(shop.grantedProduct(id, now)));
     return tiers.includes('business') ? 'business' : tiers.includes('pro') ? 'pro' : 'free';
   }
 
@@ -232,17 +232,17 @@ export class Buyer {
     const shop = this.chance.pick(this.shops);
     const product = this.chance.pick(ON_SALE);
     const id = shop.buy(this.organizationId, product, this.chance);
-    this.bought.push({ shop, id });
-    this.tell(`${this.organizationId} buys ${product} at ${shop.provider}: ${id}`);
+    this.purchases.push({ shop, id });
+    this.log(`${this.organizationId} buys ${product} at ${shop.provider}: ${id}`);
   }
 
-  private do(deed: Deed, one: Bought): void {
-    const before = JSON.stringify(one.shop.stands(one.id));
-    this.deeds[deed](one);
-    const after = JSON.stringify(one.shop.stands(one.id));
+  private do(deed: Action, one: Purchase): void {
+    const before = JSON.stringify(one.shop.stateOf(one.id));
+    this.actions[deed](one);
+    const after = JSON.stringify(one.shop.stateOf(one.id));
     if (after === before) return;
     this.changes += 1;
-    this.tell(`${deed} ${one.id}: ${after}`);
+    this.log(`${deed} ${one.id}: ${after}`);
   }
 }
 

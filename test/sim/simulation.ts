@@ -15,7 +15,7 @@ const BUYERS = 8;
 
 const PROVIDERS = ['Polar', 'Dodo'];
 
-/** How often a wire breaks, and for how long at most. */
+/** How often a connection breaks, and for how long at most. */
 const CLOSED = { perDay: 0.1, longest: 8 * HOUR };
 const AWAY = { perDay: 0.15, longest: 5 * DAY };
 
@@ -27,21 +27,21 @@ export interface SimulationOptions extends Pick<StageOptions, 'sabotage'> {
 export interface Summary {
   days: number;
   events: number;
-  /** Of these, those that no attempt brought. */
+  /** Messages that were never delivered. */
   lost: number;
   outages: number;
-  /** What the nightly comparison found and repaired. */
+  /** Differences that the nightly reconciliation found and repaired. */
   repaired: number;
-  looks: number;
-  /** Looks at somebody whose period was over, and nobody could say whether it was renewed. */
+  checks: number;
+  /** Checks of a buyer after the period, without a confirmed renewal. */
   unconfirmed: number;
 }
 
 /**
- * Months of two providers, of organizations that buy there, and of the application between them, over real HTTP in
- * both directions; wires break, messages get lost. Time passes only when all is done that was due before.
+ * Simulates months of two providers, buying organizations and the application between them, over real HTTP in both directions, with outages
+ * and lost messages. Time advances only when all due work is done.
  *
- * @throws {Violation} when somebody has not what they pay for, or what they do not pay for; with all that happened
+ * @throws {Violation} when a buyer lacks paid access or has unpaid access, with the log of the run
  */
 export async function simulate({ seed, months, sabotage }: SimulationOptions): Promise<Summary> {
   const clock = new VirtualClock();
@@ -65,16 +65,16 @@ class Simulation {
   private readonly outages: Outage[];
   private repaired = 0;
   private reconciledOn = 0;
-  /** Whether the last comparison came to its end: one after it begins anew. */
-  private isWhole = true;
+  /** Whether the last reconciliation was complete; then the next one starts at the beginning. */
+  private isComplete = true;
 
   constructor(
     private readonly stage: Stage,
     private readonly clock: VirtualClock,
     private readonly chance: Seeded,
   ) {
-    const [polar, dodo] = stage.wires.map((wire, index) => new Outage(`the API of ${PROVIDERS[index]}`, wire, AWAY));
-    this.outages = [new Outage('our door', stage.door, CLOSED), polar!, dodo!];
+    const [polar, dodo] = stage.outgoing.map((connection, index) => new Outage(`the API of ${PROVIDERS[index]}`, connection, AWAY));
+    this.outages = [new Outage('our endpoint', stage.incoming, CLOSED), polar!, dodo!];
     this.watch = new Watch(stage, (provider) => (provider === 'polar' ? polar! : dodo!).isOver);
   }
 
@@ -83,17 +83,17 @@ class Simulation {
     const shops = [polarShop(stage.polar), dodoShop(stage.dodo)];
     for (let count = 0; count < BUYERS; count += 1) {
       const id = await stage.newOrganization();
-      this.buyers.push(new Buyer(id, shops, chance, (what) => this.tell(what)));
+      this.buyers.push(new Buyer(id, shops, chance, (what) => this.log(what)));
     }
     const end = clock.now().getTime() + days * DAY;
     while (clock.now().getTime() < end) {
       const passed = chance.chance(0.5) ? chance.between(5 * MINUTE, HOUR) : chance.between(HOUR, 12 * HOUR);
       this.pass(passed);
-      for (const outage of this.outages) await outage.pass(clock.now(), passed / DAY, chance, (what) => this.tell(what));
+      for (const outage of this.outages) await outage.pass(clock.now(), passed / DAY, chance, (what) => this.log(what));
       for (const buyer of this.buyers) buyer.act(passed / DAY);
       await this.catchUp();
     }
-    await this.calmDown();
+    await this.finish();
     return this.summary(days);
   }
 
@@ -102,7 +102,7 @@ class Simulation {
     for (const account of this.stage.accounts) account.tick();
   }
 
-  /** All that is due by now at us: deliveries, jobs. Then everybody has to have what they pay for. */
+  /** Delivers and runs everything that is due, then checks every buyer. */
   private async catchUp(): Promise<void> {
     const { couriers, runJob } = this.stage;
     for (const courier of couriers) await courier.run(this.clock.now());
@@ -112,30 +112,30 @@ class Simulation {
     if (today > this.reconciledOn) {
       this.reconciledOn = today;
       await this.reconcile();
-      // Somebody reads the mail that says that the endpoint was switched off.
+      // The operator reads the mail about the disabled endpoint.
       for (const courier of couriers) courier.enable();
     }
-    await this.watch.look(this.buyers, this.clock.now());
+    await this.watch.check(this.buyers, this.clock.now());
   }
 
   private async reconcile(): Promise<void> {
     try {
       const found = await this.stage.runJob('reconcile_billing');
       this.repaired += found;
-      if (found > 0) this.tell(`the comparison finds ${found}`);
-      // One that goes on where another was cut off has not seen what changed since.
-      if (this.isWhole) this.watch.noteReconciled(this.clock.now());
-      this.isWhole = true;
+      if (found > 0) this.log(`the reconciliation finds ${found}`);
+      // A continued reconciliation has not seen changes to what an earlier run compared.
+      if (this.isComplete) this.watch.noteReconciled(this.clock.now());
+      this.isComplete = true;
     } catch (error) {
       if (this.outages.every(({ isOver }) => isOver)) throw error;
-      this.isWhole = false;
-      this.tell(`the comparison fails: ${String(error)}`);
+      this.isComplete = false;
+      this.log(`the reconciliation fails: ${String(error)}`);
     }
   }
 
-  /** Everything works again, and nobody does anything: after what is still under way, and a comparison, all is right. */
-  private async calmDown(): Promise<void> {
-    this.tell('nothing happens any more');
+  /** Ends all outages and purchases: after pending deliveries and a reconciliation, everything must be right. */
+  private async finish(): Promise<void> {
+    this.log('the last purchases and outages are over');
     for (const outage of this.outages) await outage.end(this.clock.now());
     for (let count = 0; count < 8; count += 1) {
       this.pass(12 * HOUR);
@@ -146,7 +146,7 @@ class Simulation {
     const left = await failedEvents(this.target());
     if (left.length > 0) throw new Violation(`Messages were given up: ${JSON.stringify(left)}`);
     const [row] = await this.stage.db.rows<{ kept: number }>('SELECT count(*)::int AS kept FROM webhook_events');
-    const sent = new Set(this.stage.couriers.flatMap(({ deliveries }) => deliveries.filter(wasTaken).map(({ messageId }) => messageId)));
+    const sent = new Set(this.stage.couriers.flatMap(({ deliveries }) => deliveries.filter(wasAccepted).map(({ messageId }) => messageId)));
     if (row!.kept !== sent.size) throw new Violation(`${row!.kept} messages were kept of ${sent.size} that came`);
   }
 
@@ -158,7 +158,7 @@ class Simulation {
     return { db: this.stage.db, urls: () => [this.stage.url] };
   }
 
-  private tell(what: string): void {
+  private log(what: string): void {
     this.story.push(`  ${this.clock.now().toISOString()} ${what}`);
   }
 
@@ -166,13 +166,13 @@ class Simulation {
     const events = this.stage.accounts.flatMap((account) => account.events).length;
     const lost = this.stage.couriers.flatMap((courier) => courier.undelivered()).length;
     const outages = this.outages.reduce((sum, { count }) => sum + count, 0);
-    return { days, events, lost, outages, repaired: this.repaired, looks: this.watch.looks, unconfirmed: this.watch.unconfirmed };
+    return { days, events, lost, outages, repaired: this.repaired, checks: this.watch.checks, unconfirmed: this.watch.unconfirmed };
   }
 }
 
-const wasTaken = ({ answer }: { answer: unknown }) => answer === 202 || answer === 'answer lost';
+const wasAccepted = ({ answer }: { answer: unknown }) => answer === 202 || answer === 'answer lost';
 
-/** A wire that breaks now and then. */
+/** A connection that breaks at times. */
 class Outage {
   count = 0;
   isOver = true;
@@ -180,29 +180,29 @@ class Outage {
 
   constructor(
     private readonly name: string,
-    private readonly wire: TcpProxy,
-    private readonly habit: typeof AWAY,
+    private readonly connection: TcpProxy,
+    private readonly frequency: typeof AWAY,
   ) {}
 
-  async pass(now: Date, days: number, chance: Seeded, tell: (what: string) => void): Promise<void> {
+  async pass(now: Date, days: number, chance: Seeded, log: (what: string) => void): Promise<void> {
     if (!this.isOver && now.getTime() >= this.until) {
       await this.end(now);
-      tell(`${this.name} works again`);
+      log(`${this.name} works again`);
       return;
     }
-    // Not again at once: what was waited for comes through first.
-    if (!this.isOver || now.getTime() < this.until + DAY || !chance.chance(this.habit.perDay * days)) return;
+    // Not again at once, so that waiting deliveries arrive first.
+    if (!this.isOver || now.getTime() < this.until + DAY || !chance.chance(this.frequency.perDay * days)) return;
     this.isOver = false;
     this.count += 1;
-    this.until = now.getTime() + chance.between(HOUR, this.habit.longest);
-    await this.wire.cut();
-    tell(`${this.name} is cut off`);
+    this.until = now.getTime() + chance.between(HOUR, this.frequency.longest);
+    await this.connection.cut();
+    log(`${this.name} is cut off`);
   }
 
   async end(now: Date): Promise<void> {
     if (this.isOver) return;
     this.isOver = true;
     this.until = now.getTime();
-    await this.wire.resume();
+    await this.connection.resume();
   }
 }

@@ -21,17 +21,17 @@ import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { insertOperator, openSessions } from '../support/sessions.js';
 import { startTcpProxy } from '../support/tcp-proxy.js';
 
-/** What befalls messages on their way; how many get lost is a provider's own. */
+/** The failures of messages; the loss rate is set for each provider. */
 const FAULTS = { duplicated: 0.1, delayed: 0.1, reordered: 0.2, answerLost: 0.05, unreachable: 0.1 };
 
 export interface StageOptions {
   clock: VirtualClock;
   chance: Seeded;
-  /** Takes something away that must be there; for the proof that it is missed. */
+  /** Removes something essential, to show that the simulation detects it. */
   sabotage?: (app: NestExpressApplication) => void;
 }
 
-/** The real application between two simulated providers, with wires that can be cut. */
+/** The real application between two simulated providers, over connections that can be cut. */
 export async function openStage({ clock, chance, sabotage }: StageOptions) {
   const polar = new PolarAccount({ clock, seed: chance.next(), exhausted: chance.pick(['unpaid', 'canceled']) });
   const dodo = new DodoAccount({
@@ -43,8 +43,8 @@ export async function openStage({ clock, chance, sabotage }: StageOptions) {
   });
   addProducts({ polar, dodo });
   const apis = [await startPolarApiSimulator({ account: polar }), await startDodoApiSimulator({ account: dodo })] as const;
-  const wires = await Promise.all(apis.map(({ url }) => startTcpProxy({ host: '127.0.0.1', port: Number(new URL(url).port) })));
-  const urls = wires.map(({ port }) => `http://127.0.0.1:${port}`);
+  const outgoing = await Promise.all(apis.map(({ url }) => startTcpProxy({ host: '127.0.0.1', port: Number(new URL(url).port) })));
+  const urls = outgoing.map(({ port }) => `http://127.0.0.1:${port}`);
   const db = await createTestDatabase();
   const config = loadConfig({
     ...testEnvironment(db.url),
@@ -58,12 +58,12 @@ export async function openStage({ clock, chance, sabotage }: StageOptions) {
   sabotage?.(app);
   useClock(app, clock);
   await app.listen(0, '127.0.0.1');
-  // Jobs run when it is their time here, not outside.
+  // The simulation runs jobs at their simulated time.
   app.get(SchedulerRegistry).deleteInterval('jobs');
   const { port } = app.getHttpServer().address() as AddressInfo;
-  const door = await startTcpProxy({ host: '127.0.0.1', port });
+  const incoming = await startTcpProxy({ host: '127.0.0.1', port });
   const courierOf = (provider: string): CourierOptions => ({
-    url: `http://127.0.0.1:${door.port}/webhooks/${provider}`,
+    url: `http://127.0.0.1:${incoming.port}/webhooks/${provider}`,
     secret: SECRET,
     seed: chance.next(),
     faults: { ...FAULTS, lost: chance.pick([0.02, 0.1, 0.4, 0.9]) },
@@ -78,10 +78,10 @@ export async function openStage({ clock, chance, sabotage }: StageOptions) {
     dodo,
     accounts: [polar, dodo],
     couriers,
-    /** From the providers to us. */
-    door,
-    /** From us to the providers. */
-    wires,
+    /** From the providers to the application. */
+    incoming,
+    /** From the application to the providers. */
+    outgoing,
     runJob: async (name: string) => jobs.get(name)!.run(new AbortController().signal),
     operator: await operatorOf(db),
     newOrganization: async () => {
@@ -91,7 +91,7 @@ export async function openStage({ clock, chance, sabotage }: StageOptions) {
     },
     close: async () => {
       await app.close();
-      for (const one of [door, ...wires, ...apis]) await one.close();
+      for (const one of [incoming, ...outgoing, ...apis]) await one.close();
       await db.drop();
     },
   };

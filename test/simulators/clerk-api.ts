@@ -1,6 +1,6 @@
 import { type Answer, answerOf, type Call, startSimulatedApi } from './simulated-api.js';
 
-/** An object as Clerk publishes it. Only these fields are looked at; the rest is passed on. */
+/** An object in Clerk's published format. Only these fields are read; the rest is passed on. */
 export interface ClerkObject {
   id: string;
   created_at: number;
@@ -17,18 +17,18 @@ export interface ClerkSession extends ClerkObject {
   status: string;
 }
 
-/** The shape and the codes are published: https://clerk.com/docs/guides/development/errors/backend-api */
+/** The format and the codes are published: https://clerk.com/docs/guides/development/errors/backend-api */
 const refusal = (status: number, code: string, message: string, headers?: Record<string, string>): Answer => ({
   status,
   body: { errors: [{ message, long_message: message, code }], clerk_trace_id: 'trace_simulated' },
   headers,
 });
 
-const missing = (id: string) => refusal(404, 'resource_not_found', `Nothing was found with id ${id}`);
+const notFound = (id: string) => refusal(404, 'resource_not_found', `Nothing was found with id ${id}`);
 
 /**
- * Clerk's Backend API as far as it is called, by its description (clerk/openapi-specs, bapi 2026-05-12), on a
- * real local server. The maps are Clerk's state: fill and change them as the test needs.
+ * The used part of Clerk's Backend API according to its description (clerk/openapi-specs, bapi 2026-05-12), on a local server. The maps are
+ * Clerk's state; tests change them directly.
  */
 export async function startClerkApiSimulator({ secretKey = 'sk_test_simulated', instanceId = 'ins_simulated' } = {}) {
   const users = new Map<string, ClerkObject>();
@@ -37,7 +37,7 @@ export async function startClerkApiSimulator({ secretKey = 'sk_test_simulated', 
   const sessions = new Map<string, ClerkSession>();
 
   const membershipsOf = (organizationId: string, query: URLSearchParams): Answer => {
-    if (!organizations.has(organizationId)) return missing(organizationId);
+    if (!organizations.has(organizationId)) return notFound(organizationId);
     const userIds = query.getAll('user_id');
     const all = [...memberships.values()].filter(
       ({ organization, public_user_data: member }) =>
@@ -48,22 +48,22 @@ export async function startClerkApiSimulator({ secretKey = 'sk_test_simulated', 
 
   const revoke = (id: string): Answer => {
     const session = sessions.get(id);
-    if (session === undefined) return missing(id);
+    if (session === undefined) return notFound(id);
     if (!['active', 'pending'].includes(session.status))
       return refusal(400, 'invalid_action_for_session', `Unable to revoke session ${id}`);
     sessions.set(id, { ...session, status: 'revoked', updated_at: Date.now() });
     return answerOf(sessions.get(id));
   };
 
-  const answer = ({ method, path: [version, noun, id = '', part], query }: Call): Answer => {
-    if (version !== 'v1') return missing(String(version));
+  const answer = ({ method, path: [version, collection, id = '', part], query }: Call): Answer => {
+    if (version !== 'v1') return notFound(String(version));
     const createdAfter = Number(query.get('created_at_after') ?? Number.NEGATIVE_INFINITY);
     const userIds = query.getAll('user_id');
     const organizationIds = query.getAll('organization_id');
     if (Math.max(userIds.length, organizationIds.length) > 100) return refusal(422, 'form_param_value_invalid', 'too many ids');
     const among = (ids: string[]) => (thing: ClerkObject) => ids.length === 0 || ids.includes(thing.id);
     const listedUsers = [...users.values()].filter((user) => user.created_at > createdAfter).filter(among(userIds));
-    switch (`${method} ${noun}${id === '' ? '' : '/…'}${part === undefined ? '' : `/${part}`}`) {
+    switch (`${method} ${collection}${id === '' ? '' : '/…'}${part === undefined ? '' : `/${part}`}`) {
       case 'GET instance':
         return answerOf({
           object: 'instance',
@@ -75,11 +75,11 @@ export async function startClerkApiSimulator({ secretKey = 'sk_test_simulated', 
       case 'GET users':
         return pageOf(listedUsers, query);
       case 'GET users/…':
-        // Clerk's ids all have a prefix: no user is called "count".
+        // All Clerk ids have a prefix, so no user has the id "count".
         if (id === 'count') return answerOf({ object: 'total_count', total_count: listedUsers.length });
-        return users.has(id) ? answerOf(users.get(id)) : missing(id);
+        return users.has(id) ? answerOf(users.get(id)) : notFound(id);
       case 'GET users/…/organization_memberships':
-        if (!users.has(id)) return missing(id);
+        if (!users.has(id)) return notFound(id);
         return paginated(
           [...memberships.values()].filter(({ public_user_data: member }) => member?.user_id === id),
           query,
@@ -87,15 +87,15 @@ export async function startClerkApiSimulator({ secretKey = 'sk_test_simulated', 
       case 'GET organizations':
         return paginated([...organizations.values()].filter(among(organizationIds)), query);
       case 'GET organizations/…':
-        return organizations.has(id) ? answerOf(organizations.get(id)) : missing(id);
+        return organizations.has(id) ? answerOf(organizations.get(id)) : notFound(id);
       case 'GET organizations/…/memberships':
         return membershipsOf(id, query);
       case 'GET sessions/…':
-        return sessions.has(id) ? answerOf(sessions.get(id)) : missing(id);
+        return sessions.has(id) ? answerOf(sessions.get(id)) : notFound(id);
       case 'POST sessions/…/revoke':
         return revoke(id);
       default:
-        return missing(String(noun));
+        return notFound(String(collection));
     }
   };
 
@@ -113,7 +113,7 @@ export async function startClerkApiSimulator({ secretKey = 'sk_test_simulated', 
 
 export type ClerkApiSimulator = Awaited<ReturnType<typeof startClerkApiSimulator>>;
 
-/** A page, or 422: `limit` is 1 to 500 and 10 by default, newest first unless told otherwise. */
+/** A page, or 422: `limit` is 1 to 500, by default 10, newest first by default. */
 function pageOf(all: ClerkObject[], query: URLSearchParams): Answer {
   const limit = Number(query.get('limit') ?? 10);
   const offset = Number(query.get('offset') ?? 0);

@@ -18,7 +18,7 @@ export async function makeClerkKey(id: string): Promise<ClerkKey> {
 
 const inSeconds = (seconds: number) => Math.floor(Date.now() / 1000) + seconds;
 
-/** A session token as Clerk makes it; a claim given as undefined is left out. */
+/** A session token as Clerk makes it; a claim with the value undefined is omitted. */
 export function clerkToken(key: ClerkKey, claims: JWTPayload & Record<string, unknown> = {}): Promise<string> {
   const all = {
     iss: CLERK_ISSUER,
@@ -35,7 +35,7 @@ export function clerkToken(key: ClerkKey, claims: JWTPayload & Record<string, un
   return new SignJWT(all).setProtectedHeader({ alg: 'RS256', kid: key.id, typ: 'JWT' }).sign(key.privateKey);
 }
 
-/** Serves a key set, and counts how often it is asked. */
+/** Serves a key set, and counts the requests. */
 export async function startKeyServer(keys: ClerkKey[]) {
   const state = { keys, fetches: 0, failure: undefined as { status: number; body: string } | undefined };
   const server = createServer((_request, response) => {

@@ -39,8 +39,8 @@ export interface DodoCheckoutGiven {
 }
 
 /**
- * An account at DodoPayments: what can be done with it, by the merchant, by customers, and by time (`tick`). What
- * it is asked must be possible: it checks little. Every action brings the account up to date first.
+ * A DodoPayments account with the actions of merchant, customers and time (`tick`). It hardly validates: the caller asks only for possible
+ * actions. Every action first runs the due changes.
  */
 export class DodoAccount extends DodoBilling {
   readonly checkouts = new Map<string, DodoCheckout>();
@@ -89,7 +89,7 @@ export class DodoAccount extends DodoBilling {
     return checkout;
   }
 
-  /** The customer pays; with `incomplete` the outcome is open, see `settleFirstPayment`. */
+  /** The customer pays; with `incomplete`, `settleFirstPayment` decides later. */
   completeCheckout(id: string, { firstPayment = 'paid' }: { firstPayment?: 'paid' | 'incomplete' } = {}): DodoSubscription {
     this.tick();
     const { customer_id: known, email, name, ...checkout } = this.checkouts.get(id)!;
@@ -101,7 +101,7 @@ export class DodoAccount extends DodoBilling {
     return this.subscription(subscriptionId);
   }
 
-  /** A whole checkout at once. */
+  /** Opens and completes a checkout. */
   subscribe({ firstPayment, ...checkout }: DodoCheckoutGiven & { firstPayment?: 'paid' | 'incomplete' }): DodoSubscription {
     return this.completeCheckout(this.openCheckout(checkout).session_id, { firstPayment });
   }
@@ -133,7 +133,7 @@ export class DodoAccount extends DodoBilling {
     this.change(id, { status: 'paused', paused_at: this.stampText() }, ['paused']);
   }
 
-  /** What is paid for goes on; otherwise a new period begins and is paid. */
+  /** Continues a paid period, or starts and charges a new one. */
   resume(id: string): void {
     this.tick();
     const { next_billing_date: next, payment_frequency_interval: interval } = this.subscription(id);
@@ -156,13 +156,13 @@ export class DodoAccount extends DodoBilling {
     if (difference > 0) this.pay(id, 'succeeded', { total_amount: difference });
   }
 
-  /** Takes back a change that waits for the next period. */
+  /** Cancels a change that is planned for the next period. */
   cancelPlannedChange(id: string): void {
     this.tick();
     this.change(id, { scheduled_change: null }, []);
   }
 
-  /** With a card that works, what is owed is paid at once. */
+  /** With a working card, the debt is paid at once. */
   updatePaymentMethod(id: string, card: Card = 'works'): void {
     this.tick();
     this.setCard(this.subscription(id).customer.customer_id, card);
@@ -176,7 +176,7 @@ export class DodoAccount extends DodoBilling {
     this.change(id, { metadata }, []);
   }
 
-  /** Something that has nothing to do with the state of a subscription. */
+  /** Sends an event that does not change a subscription. */
   makeNoise(subscriptionId: string, type = this.chance.pick(Object.keys(DODO_NOISE))): void {
     this.tick();
     const id = this.chance.id('x').slice(2);
@@ -184,7 +184,7 @@ export class DodoAccount extends DodoBilling {
     this.sendLoose(type, id, DODO_NOISE[type]!(around));
   }
 
-  /** Which comes first, the payment or what it pays for, is not said anywhere; a trial is paid for when it ends. */
+  /** The order of the payment and the activation is not documented. A trial is charged at its end. */
   private settleCheckout(checkoutId: string, id: string, firstPayment: 'paid' | 'incomplete'): string | null {
     const payment = { checkout_session_id: checkoutId };
     if (firstPayment === 'incomplete') return this.pay(id, 'processing', payment);
@@ -193,7 +193,7 @@ export class DodoAccount extends DodoBilling {
       return null;
     }
     const paid = this.chance.chance(0.5) ? this.pay(id, 'succeeded', payment) : undefined;
-    // Published: what is deducted is also told of as a renewal, the first time too.
+    // Documented: every charge also sends a renewal, including the first.
     this.change(id, { status: 'active' }, ['active', 'renewed']);
     return paid ?? this.pay(id, 'succeeded', payment);
   }

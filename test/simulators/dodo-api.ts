@@ -12,11 +12,11 @@ const refusal = (status: number, code: string, message: string, headers?: Record
   headers,
 });
 
-const missing = () => refusal(404, 'NOT_FOUND', 'Item not found');
+const notFound = () => refusal(404, 'NOT_FOUND', 'Item not found');
 
 /**
- * DodoPayments' API as far as it is called, by the types of its SDK (dodopayments 2.52.0), over an account: what
- * is changed here is told of there. The SDK sends no idempotency keys.
+ * The used part of the DodoPayments API on an account, by the types of its SDK (dodopayments 2.52.0); changes cause the account's events.
+ * The SDK sends no idempotency keys.
  */
 export async function startDodoApiSimulator({ account, apiKey = 'dodo_simulated' }: { account: DodoAccount; apiKey?: string }) {
   const ingest = dodoIngest(account, refusal);
@@ -26,7 +26,7 @@ export async function startDodoApiSimulator({ account, apiKey = 'dodo_simulated'
     const [, id, part] = call.path;
     if (id === undefined) return page([...account.subscriptions.values()].filter(isWanted(query)).map(listed(account)), query);
     const found = account.subscriptions.get(id);
-    if (found === undefined) return missing();
+    if (found === undefined) return notFound();
     if (part === 'change-plan' && method === 'POST') return changePlan(account, found, body as DodoPayments.SubscriptionChangePlanParams);
     if (part === 'change-plan') {
       account.cancelPlannedChange(id);
@@ -48,7 +48,7 @@ export async function startDodoApiSimulator({ account, apiKey = 'dodo_simulated'
         query,
       );
     }
-    if (!account.customers.has(id)) return missing();
+    if (!account.customers.has(id)) return notFound();
     if (part === 'customer-portal') {
       return answerOf({ link: `https://test.customer.dodopayments.com/simulated/${id}?return_url=${query.get('return_url') ?? ''}` });
     }
@@ -59,7 +59,7 @@ export async function startDodoApiSimulator({ account, apiKey = 'dodo_simulated'
   const checkouts = ({ method, path: [, id], body }: Call): Answer => {
     if (method === 'POST') return createCheckout(account, body as DodoPayments.CheckoutSessionCreateParams);
     const found = account.checkouts.get(id ?? '');
-    if (found === undefined) return missing();
+    if (found === undefined) return notFound();
     const payment = found.payment_id === null ? undefined : account.payment(found.payment_id);
     return answerOf({
       id: found.session_id,
@@ -72,10 +72,13 @@ export async function startDodoApiSimulator({ account, apiKey = 'dodo_simulated'
   };
 
   /** Payments and refunds. */
-  const money = (things: ReadonlyMap<string, DodoPayments.Payment | DodoPayments.Refund>, { path: [, id], query }: Call): Answer => {
+  const paymentsOrRefunds = (
+    things: ReadonlyMap<string, DodoPayments.Payment | DodoPayments.Refund>,
+    { path: [, id], query }: Call,
+  ): Answer => {
     if (id === undefined) return page([...things.values()].filter(isWanted(query)), query);
     const found = things.get(id);
-    return found === undefined ? missing() : answerOf(found);
+    return found === undefined ? notFound() : answerOf(found);
   };
 
   const answer = (call: Call): Answer => {
@@ -84,10 +87,10 @@ export async function startDodoApiSimulator({ account, apiKey = 'dodo_simulated'
     if (noun === 'subscriptions') return subscriptions(call);
     if (noun === 'customers') return customers(call);
     if (noun === 'checkouts') return checkouts(call);
-    if (noun === 'payments') return money(account.payments, call);
-    if (noun === 'refunds') return money(account.refunds, call);
-    if (noun === 'events' && what === 'ingest') return ingest.take(call.body);
-    return missing();
+    if (noun === 'payments') return paymentsOrRefunds(account.payments, call);
+    if (noun === 'refunds') return paymentsOrRefunds(account.refunds, call);
+    if (noun === 'events' && what === 'ingest') return ingest.ingest(call.body);
+    return notFound();
   };
 
   const api = await startSimulatedApi({
@@ -103,7 +106,7 @@ export async function startDodoApiSimulator({ account, apiKey = 'dodo_simulated'
 
 export type DodoApiSimulator = Awaited<ReturnType<typeof startDodoApiSimulator>>;
 
-/** The end of the grace comes with webhooks only. */
+/** The API omits the end of the grace period, which only webhooks contain. */
 function shown({ past_due_ends_at: _graceEnds, ...subscription }: DodoSubscription): DodoPayments.Subscription {
   return subscription;
 }
@@ -113,7 +116,7 @@ const listed = (account: DodoAccount) => (subscription: DodoSubscription) => {
   return { ...rest, discounts: rest.discounts ?? [], product_name: account.product(rest.product_id).name };
 };
 
-/** `paused` and `active` come alone; a field that is null is left as it is. */
+/** Changes to `paused` and `active` come alone; a null field is not changed. */
 function update(account: DodoAccount, found: DodoSubscription, params: DodoPayments.SubscriptionUpdateParams): Answer | undefined {
   const { subscription_id: id, status } = found;
   const changes = given(params);
@@ -139,7 +142,7 @@ function changePlan(account: DodoAccount, found: DodoSubscription, wanted: DodoP
   if (found.status !== 'active') {
     return refusal(422, 'INACTIVE_SUBSCRIPTION_PLAN_CHANGE_NOT_SUPPORTED', 'Changing plans is not supported for inactive subscriptions');
   }
-  if (!account.products.has(wanted.product_id)) return missing();
+  if (!account.products.has(wanted.product_id)) return notFound();
   const before = account.payments.size;
   account.changePlan(found.subscription_id, {
     productId: wanted.product_id,
@@ -152,11 +155,11 @@ function changePlan(account: DodoAccount, found: DodoSubscription, wanted: DodoP
 
 function createCheckout(account: DodoAccount, wanted: DodoPayments.CheckoutSessionCreateParams): Answer {
   const [item] = wanted.product_cart;
-  if (item === undefined || !account.products.has(item.product_id)) return missing();
+  if (item === undefined || !account.products.has(item.product_id)) return notFound();
   const { customer_id: customerId, ...named } = given(
     (wanted.customer ?? {}) as DodoPayments.AttachExistingCustomer & DodoPayments.NewCustomer,
   );
-  if (customerId !== undefined && !account.customers.has(customerId)) return missing();
+  if (customerId !== undefined && !account.customers.has(customerId)) return notFound();
   const checkout = account.openCheckout({
     productId: item.product_id,
     quantity: item.quantity,
@@ -169,7 +172,7 @@ function createCheckout(account: DodoAccount, wanted: DodoPayments.CheckoutSessi
   return answerOf({ session_id: checkout.session_id, checkout_url: url, client_secret: null, payment_id: null, publishable_key: null });
 }
 
-/** Without what is null. */
+/** Without null fields. */
 function given<T extends object>(fields: T): { [Field in keyof T]?: NonNullable<T[Field]> } {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value != null)) as { [Field in keyof T]?: NonNullable<T[Field]> };
 }
@@ -194,7 +197,7 @@ function isWanted(query: URLSearchParams) {
     (until === null || microsAt(one.created_at) <= microsAt(until));
 }
 
-/** Pages count from 0, newest first; a page past the last is empty, which is how a reader knows that it was the last. */
+/** Pages count from 0, newest first; an empty page marks the end of the list. */
 function page(all: { created_at: string }[], query: URLSearchParams): Answer {
   const [number, size] = [Number(query.get('page_number') ?? 0), Number(query.get('page_size') ?? 10)];
   if (!(number >= 0) || !(size >= 1 && size <= 100)) return refusal(422, 'INVALID_QUERY_PARAMS', 'Invalid page');

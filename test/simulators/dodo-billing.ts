@@ -8,22 +8,22 @@ const GRACE_DAYS = 7;
 const RETRY_DAYS = 2;
 
 export interface DodoOptions extends LedgerOptions {
-  /** What a renewal that cannot be paid leads to at once. */
+  /** The state after a renewal that cannot be paid. */
   unpaid?: 'past_due' | 'on_hold';
-  /** What the grace ends in. */
+  /** The state after the grace period. */
   exhausted?: 'on_hold' | 'cancelled';
 }
 
 /**
- * Renewals, dunning, refunds and disputes. Dodo's server is not public: where its documentation says nothing,
- * the simplest that fits is done (a period is only begun when it is paid; what was on hold begins a new one).
+ * Renewals, dunning, refunds and disputes. Dodo's server is not public; where its documentation is silent, this does the simplest thing
+ * that fits (a period starts only when it is paid, and a subscription on hold starts a new one).
  */
 export abstract class DodoBilling extends DodoLedger {
   private readonly unpaid: 'past_due' | 'on_hold';
   private readonly exhausted: 'on_hold' | 'cancelled';
-  /** When a subscription's failed payment is tried again, and how often it was. */
+  /** The next retry of a subscription's failed payment, and the number of retries. */
   private readonly retries = new Map<string, { at: Micros; count: number }>();
-  /** Renewals fall on this day of the month, where it exists. */
+  /** The day of the month on which renewals happen, where it exists. */
   private readonly anchors = new Map<string, number>();
 
   constructor({ unpaid = 'past_due', exhausted = 'on_hold', ...options }: DodoOptions) {
@@ -32,7 +32,7 @@ export abstract class DodoBilling extends DodoLedger {
     this.exhausted = exhausted;
   }
 
-  /** A refund of a payment, whole unless told otherwise. While it is pending there is no event of it. */
+  /** A refund of a payment, in full by default. A pending refund has no event. */
   refund(paymentId: string, given: { amount?: number; status?: 'pending' | 'succeeded' } = {}): DodoPayments.Refund {
     this.tick();
     const { status = 'succeeded', ...rest } = given;
@@ -61,12 +61,12 @@ export abstract class DodoBilling extends DodoLedger {
     this.tick();
     const id = this.chance.id('dp');
     this.keep(this.disputes, id, dodoDispute({ dispute_id: id, created_at: this.stampText() }, this.payment(paymentId)));
-    return this.tellOfDispute(id, 'opened');
+    return this.sendDispute(id, 'opened');
   }
 
   changeDispute(id: string, to: 'expired' | 'accepted' | 'cancelled' | 'challenged' | 'won' | 'lost'): void {
     this.tick();
-    this.tellOfDispute(id, to);
+    this.sendDispute(id, to);
   }
 
   protected *dues(): Iterable<Due> {
@@ -74,7 +74,7 @@ export abstract class DodoBilling extends DodoLedger {
     for (const [id, { at }] of this.retries) yield { at, run: () => this.retry(id) };
   }
 
-  /** A payment, whether it succeeds or not. */
+  /** A payment, successful or not. */
   protected pay(id: string, status: DodoPayments.IntentStatus, given: Partial<DodoPayments.Payment> = {}): string {
     const paymentId = this.chance.id('pay');
     const failed = status === 'failed' ? { error_code: 'INSUFFICIENT_FUNDS', error_message: 'Insufficient funds' } : {};
@@ -93,7 +93,7 @@ export abstract class DodoBilling extends DodoLedger {
     return { previous_billing_date: dodoTime(start), next_billing_date: dodoTime(end) };
   }
 
-  /** The customer pays what is owed, by hand or because the card works again. */
+  /** The customer pays the debt, by hand or because the card works again. */
   protected recover(id: string, retryAttempt = 0): void {
     const { status, next_billing_date: next, payment_frequency_interval: interval } = this.subscription(id);
     this.retries.delete(id);
@@ -103,7 +103,7 @@ export abstract class DodoBilling extends DodoLedger {
       : this.beginPeriod(id, this.stamp(), interval);
     this.pay(id, 'succeeded', { retry_attempt: retryAttempt });
     this.change(id, { status: 'active', past_due_ends_at: null, ...period }, ['active']);
-    this.tellOfDunning(id, 'recovered', status);
+    this.sendDunning(id, 'recovered', status);
   }
 
   protected stopRetries(id: string): void {
@@ -124,7 +124,7 @@ export abstract class DodoBilling extends DodoLedger {
     const { cancel_at_next_billing_date: cancels, customer } = this.subscription(id);
     if (cancels) this.change(id, { status: 'cancelled', cancelled_at: this.stampText() }, ['cancelled']);
     else if (this.cardOf(customer.customer_id) === 'works') this.renew(id);
-    else this.fall(id);
+    else this.failRenewal(id);
   }
 
   private renew(id: string): void {
@@ -143,13 +143,13 @@ export abstract class DodoBilling extends DodoLedger {
   }
 
   /** A renewal could not be paid. */
-  private fall(id: string): void {
+  private failRenewal(id: string): void {
     this.pay(id, 'failed');
     const now = this.stamp();
     const graceEnds = this.unpaid === 'past_due' ? dodoTime(now + GRACE_DAYS * MICROS_A_DAY) : null;
     this.retries.set(id, { at: now + RETRY_DAYS * MICROS_A_DAY, count: 1 });
     this.change(id, { status: this.unpaid, past_due_ends_at: graceEnds }, [this.unpaid]);
-    this.tellOfDunning(id, 'recovering', this.unpaid);
+    this.sendDunning(id, 'recovering', this.unpaid);
   }
 
   private retry(id: string): void {
@@ -172,8 +172,8 @@ export abstract class DodoBilling extends DodoLedger {
     this.change(id, { status: 'expired' }, ['expired']);
   }
 
-  /** There is no event of a dunning that leads to nothing. */
-  private tellOfDunning(id: string, status: 'recovering' | 'recovered', trigger: string): void {
+  /** A dunning that fails has no event. */
+  private sendDunning(id: string, status: 'recovering' | 'recovered', trigger: string): void {
     const { customer } = this.subscription(id);
     this.sendLoose(status === 'recovering' ? 'dunning.started' : 'dunning.recovered', id, {
       brand_id: DODO_BUSINESS_ID,
@@ -186,7 +186,7 @@ export abstract class DodoBilling extends DodoLedger {
     });
   }
 
-  private tellOfDispute(id: string, to: string): DodoPayments.GetDispute {
+  private sendDispute(id: string, to: string): DodoPayments.GetDispute {
     const dispute = { ...this.disputes.get(id)!, dispute_status: `dispute_${to}` as DodoPayments.DisputeStatus };
     this.keep(this.disputes, id, dispute);
     const { customer: _customer, brand_id: _brand, payment_provider: _provider, reason: _reason, ...item } = dispute;

@@ -8,9 +8,8 @@ const FIVE_MINUTES = 300_000;
 type Refusal = (status: number, code: string, message: string) => Answer;
 
 /**
- * `POST /events/ingest` by its published rules: at most 1000 events, none of them twice in a request, none older
- * than an hour; what came before is ignored. That a wrong event refuses them all is said of doubles only, and it is
- * never said which it is.
+ * `POST /events/ingest` by its published rules: at most 1000 events without repeated ids, none older than an hour; a known event is
+ * ignored. That one invalid event rejects the batch is documented for repeated ids only, and the response never names it.
  */
 export function dodoIngest(account: DodoAccount, refusal: Refusal) {
   const events = new Map<string, DodoPayments.EventInput>();
@@ -32,7 +31,7 @@ export function dodoIngest(account: DodoAccount, refusal: Refusal) {
     return undefined;
   };
 
-  const take = (body: unknown): Answer => {
+  const ingest = (body: unknown): Answer => {
     const batch = (body as DodoPayments.UsageEventIngestParams).events;
     if (batch.length < 1 || batch.length > 1000) return refusal(422, 'INVALID_REQUEST_BODY', 'From 1 to 1000 events are allowed');
     if (new Set(batch.map((event) => event.event_id)).size < batch.length) {
@@ -45,5 +44,5 @@ export function dodoIngest(account: DodoAccount, refusal: Refusal) {
     return answerOf({ ingested_count: fresh.length });
   };
 
-  return { events, take };
+  return { events, ingest };
 }

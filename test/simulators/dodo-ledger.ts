@@ -9,22 +9,22 @@ export interface DodoProduct {
   price: number;
   interval: DodoPayments.TimeInterval;
   trialDays: number;
-  /** How long a subscription lasts before it expires. */
+  /** The time until a subscription expires. */
   term: { count: number; interval: DodoPayments.TimeInterval };
 }
 
 export interface LedgerOptions extends AccountOptions {
-  /** Published is that data is the latest at each attempt; the schedule is that of a sender who stores what it was given. */
+  /** Documented: each attempt has the latest data. Svix, which delivers, stores the first body instead. */
   rendering?: 'latest' | 'stored';
 }
 
-/** A thing as it was from then on. */
+/** The state of an object from a time on. */
 interface Version {
   since: Micros;
   data: object;
 }
 
-/** What Dodo knows, and what it tells of each change: all events of one change have the same data. */
+/** Dodo's state, and the events about its changes; all events of one change have the same data. */
 export abstract class DodoLedger extends ProviderAccount {
   readonly products = new Map<string, DodoProduct>();
   readonly customers = new Map<string, DodoPayments.Customer>();
@@ -40,13 +40,13 @@ export abstract class DodoLedger extends ProviderAccount {
     this.rendering = rendering;
   }
 
-  subscription = (id: string) => known(this.subscriptions, id);
+  subscription = (id: string) => get(this.subscriptions, id);
 
-  payment = (id: string) => known(this.payments, id);
+  payment = (id: string) => get(this.payments, id);
 
-  product = (id: string) => known(this.products, id);
+  product = (id: string) => get(this.products, id);
 
-  customer = (id: string) => known(this.customers, id);
+  customer = (id: string) => get(this.customers, id);
 
   protected stampText = () => dodoTime(this.stamp());
 
@@ -69,7 +69,7 @@ export abstract class DodoLedger extends ProviderAccount {
     this.histories.set(id, history);
   }
 
-  /** Whatever embeds the customer shows the newest; there is no event of a customer. */
+  /** Embedded customers are always current; there is no customer event. */
   protected keepCustomer(customer: DodoPayments.Customer): void {
     this.customers.set(customer.customer_id, customer);
     const details = dodoCustomerDetails(customer);
@@ -78,13 +78,13 @@ export abstract class DodoLedger extends ProviderAccount {
     for (const [id, one] of this.payments) if (isTheirs(one)) this.keep(this.payments, id, { ...one, customer: details });
   }
 
-  /** The events of one change. They may share their time, or each have its own. */
+  /** Sends the events of one change, with one common time or several. */
   protected send(types: string[], id: string): void {
     const shared = this.chance.chance(0.5) ? this.stamp() : undefined;
     for (const type of types) this.sendOne(type, id, shared ?? this.stamp());
   }
 
-  /** Something that is sent once and kept nowhere. */
+  /** Sends an event about an object that is not stored. */
   protected sendLoose(type: string, objectId: string, data: object): void {
     const at = this.stamp();
     this.events.push({ messageId: this.messageId(), type, objectId, at: dateOf(at), body: bodyOf(type, data, at) });
@@ -110,7 +110,7 @@ export abstract class DodoLedger extends ProviderAccount {
 
 const bodyOf = (type: string, data: object, at: Micros) => JSON.stringify(dodoEvent(type, data, { at: dodoTime(at) }));
 
-function known<T>(things: ReadonlyMap<string, T>, id: string): T {
+function get<T>(things: ReadonlyMap<string, T>, id: string): T {
   const thing = things.get(id);
   if (thing === undefined) throw new Error(`There is no ${id}`);
   return thing;

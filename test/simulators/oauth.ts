@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 
 export interface ProviderPerson {
-  /** The provider's id of the person; GitHub's are numbers. */
+  /** The provider's id of the user; GitHub's ids are numbers. */
   id: string;
   email: string | null;
   emailVerified: boolean;
@@ -24,16 +24,13 @@ export const GOOGLE_ENVIRONMENT = { GOOGLE_CLIENT_ID: 'google-client', GOOGLE_CL
 export const GITHUB_ENVIRONMENT = { GITHUB_CLIENT_ID: 'github-client', GITHUB_CLIENT_SECRET: 'github-secret' };
 const SECRETS: Record<string, string> = { 'google-client': 'google-secret', 'github-client': 'github-secret' };
 
-/**
- * Google and GitHub as far as signing in needs them, on a real local server. What the process sends to
- * their hosts is led there at `fetch`, the edge of the process.
- */
+/** The part of Google and GitHub that signing in needs, on a local server. `fetch` redirects requests for their hosts to it. */
 export async function startOAuthSimulator() {
   const { publicKey, privateKey } = await generateKeyPair('RS256');
   const grants = new Map<string, Grant>();
   const people = new Map<string, ProviderPerson>();
   const tokens: string[] = [];
-  /** How a host misbehaves: away, or answering with a status. */
+  /** Hosts that fail: unreachable, or with a status. */
   const broken = new Map<string, 'away' | number>();
   const realFetch = globalThis.fetch;
 
@@ -134,7 +131,7 @@ export async function startOAuthSimulator() {
   globalThis.fetch = (input, init) => {
     const url = new URL(input instanceof Request ? input.url : input);
     if (!HOSTS.includes(url.hostname)) return realFetch(input, init);
-    // Port 1 of this machine: nobody listens there.
+    // Nothing listens on port 1.
     const target = broken.get(url.hostname) === 'away' ? 'http://127.0.0.1:1' : base;
     const headers = new Headers(init?.headers);
     headers.set('x-simulated-host', url.hostname);
@@ -143,10 +140,10 @@ export async function startOAuthSimulator() {
 
   return {
     broken,
-    /** Every token that was given out. */
+    /** Every token that was issued. */
     tokens,
     idTokenOf,
-    /** The person agrees on the provider's page; answers where the provider sends the browser. */
+    /** The user agrees on the provider's page; returns the URL to which the provider redirects the browser. */
     agree(authorizationUrl: string, person: ProviderPerson): string {
       const { searchParams } = new URL(authorizationUrl);
       const code = randomBytes(12).toString('hex');
@@ -155,7 +152,7 @@ export async function startOAuthSimulator() {
       const target = new URL(redirectUri);
       return `${target.pathname}?${new URLSearchParams({ code, state: searchParams.get('state')! }).toString()}`;
     },
-    /** The person does not agree. */
+    /** The user declines. */
     deny(authorizationUrl: string): string {
       const { searchParams } = new URL(authorizationUrl);
       const query = new URLSearchParams({ error: 'access_denied', error_description: 'No, thanks', state: searchParams.get('state')! });

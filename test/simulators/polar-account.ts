@@ -8,7 +8,7 @@ import { addInterval, type Interval, microsAt, polarTime } from './virtual-time.
 
 export interface ProductGiven {
   name?: string;
-  /** In cents, for a seat where it is sold by the seat. */
+  /** In cents, for one seat if the product is sold by seat. */
   amount?: number;
   interval?: Interval;
   trialDays?: number;
@@ -26,7 +26,7 @@ export interface PolarCustomerGiven {
 export interface CheckoutGiven {
   productId: string;
   customerId?: string;
-  /** A customer that is not there yet is made when the checkout succeeds. */
+  /** A new customer is created when the checkout succeeds. */
   externalCustomerId?: string;
   email?: string;
   metadata?: models.MetadataOutputType;
@@ -34,12 +34,12 @@ export interface CheckoutGiven {
   successUrl?: string;
 }
 
-/** How the first payment goes: with `incomplete` its outcome is open, see `settleFirstPayment`. */
+/** The outcome of the first payment; with `incomplete`, `settleFirstPayment` decides later. */
 export type FirstPayment = 'paid' | 'incomplete';
 
 /**
- * An account at Polar: what can be done with it, by the merchant, by customers, and by time (`tick`). What it is
- * asked must be possible: it checks little. Every action brings the account up to date first.
+ * A Polar account with the actions of merchant, customers and time (`tick`). It hardly validates: the caller asks only for possible
+ * actions. Every action first runs the due changes.
  */
 export class PolarAccount extends PolarBilling {
   createProduct({ name = 'Pro', amount = 1000, interval = 'month', trialDays, perSeat = false }: ProductGiven = {}): models.Product {
@@ -75,7 +75,7 @@ export class PolarAccount extends PolarBilling {
     this.sendCustomer(id, 'updated');
   }
 
-  /** Ends what the customer has; the external id stays. */
+  /** Ends the customer's subscriptions; the external id stays. */
   deleteCustomer(id: string, { anonymize = false } = {}): void {
     this.tick();
     const deletedAt = this.stampText();
@@ -90,7 +90,7 @@ export class PolarAccount extends PolarBilling {
 
   openCheckout({ productId, customerId, externalCustomerId, ...given }: CheckoutGiven): models.Checkout {
     this.tick();
-    const customer = this.livingCustomer(customerId, externalCustomerId);
+    const customer = this.liveCustomer(customerId, externalCustomerId);
     const checkout = polarCheckout(
       {
         id: this.chance.uuid(),
@@ -109,7 +109,7 @@ export class PolarAccount extends PolarBilling {
     return checkout;
   }
 
-  /** The customer pays: what follows is a subscription and its first order. */
+  /** The customer pays, which creates a subscription and its first order. */
   completeCheckout(id: string, { firstPayment = 'paid' }: { firstPayment?: FirstPayment } = {}): models.Subscription {
     this.tick();
     this.changeCheckout(id, { status: 'confirmed' });
@@ -120,7 +120,7 @@ export class PolarAccount extends PolarBilling {
     return this.subscription(subscriptionId);
   }
 
-  /** A whole checkout at once. */
+  /** Opens and completes a checkout. */
   subscribe({ firstPayment, ...checkout }: CheckoutGiven & { firstPayment?: FirstPayment }): models.Subscription {
     return this.completeCheckout(this.openCheckout(checkout).id, { firstPayment });
   }
@@ -148,7 +148,7 @@ export class PolarAccount extends PolarBilling {
     this.change(id, { cancel_at_period_end: false, ends_at: null, canceled_at: null, customer_cancellation_reason: null });
   }
 
-  /** Brings back what was revoked, by the merchant's hand. */
+  /** Reactivates a revoked subscription on behalf of the merchant. */
   reinstate(id: string): void {
     this.tick();
     const { current_period_end: end, recurring_interval: interval } = this.subscription(id);
@@ -196,13 +196,13 @@ export class PolarAccount extends PolarBilling {
     this.change(id, { metadata });
   }
 
-  /** The customer pays by hand what could not be collected. */
+  /** The customer pays the open order. */
   payPending(id: string): void {
     this.tick();
     for (const order of this.listOrders()) if (order.subscription_id === id && order.status === 'pending') this.collect(order.id);
   }
 
-  /** Something that has nothing to do with the state of a subscription. */
+  /** Sends an event that does not change a subscription. */
   makeNoise(subscriptionId: string, type = this.chance.pick(Object.keys(POLAR_NOISE))): void {
     this.tick();
     const around = { id: this.chance.uuid(), at: this.stampText(), subscription: this.subscription(subscriptionId) };
@@ -216,15 +216,15 @@ export class PolarAccount extends PolarBilling {
     this.send('checkout.updated', id, checkout);
   }
 
-  /** A known address wins over an unknown external id, which is then dropped (server/polar/checkout/service.py). */
+  /** A known address takes precedence over an unknown external id, which is then dropped (server/polar/checkout/service.py). */
   private customerOf({ customer_id: id, customer_email: email, external_customer_id: externalId }: models.Checkout): string {
     if (id !== null) return id;
     const namesake = [...this.customers.values()].find((one) => one.deleted_at === null && one.email === email);
-    const found = namesake ?? this.livingCustomer(undefined, externalId);
+    const found = namesake ?? this.liveCustomer(undefined, externalId);
     return found?.id ?? this.createCustomer({ externalId, ...(email !== null && { email }) }).id;
   }
 
-  private livingCustomer(id: string | undefined, externalId: string | null | undefined): models.CustomerIndividual | undefined {
+  private liveCustomer(id: string | undefined, externalId: string | null | undefined): models.CustomerIndividual | undefined {
     const living = [...this.customers.values()].filter((one) => one.deleted_at === null);
     return living.find((one) => one.id === id || (externalId != null && one.external_id === externalId));
   }

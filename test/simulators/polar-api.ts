@@ -1,15 +1,15 @@
 import type { models } from '@polar-sh/sdk/2026-10';
 import type { CheckoutGiven, PolarAccount } from './polar-account.js';
 import { polarIngest } from './polar-ingest.js';
-import { invalid, isUuid, missing, refusal } from './polar-refusals.js';
+import { invalid, isUuid, notFound, refusal } from './polar-refusals.js';
 import { type Answer, answerOf, type Call, startSimulatedApi } from './simulated-api.js';
 import { microsAt } from './virtual-time.js';
 
 type Sortable = Record<string, string | number | null | undefined>;
 
 /**
- * Polar's API as far as it is called (polarsource/polar, docs/openapi/2026-10.openapi.json), over an account:
- * what is changed here is told of there. Neither Polar nor its SDK knows idempotency keys.
+ * The used part of Polar's API on an account (polarsource/polar, docs/openapi/2026-10.openapi.json); changes cause the account's events.
+ * Neither Polar nor its SDK has idempotency keys.
  */
 export async function startPolarApiSimulator({
   account,
@@ -22,23 +22,23 @@ export async function startPolarApiSimulator({
 
   const subscription = (id: string, act?: (found: models.Subscription) => Answer | void): Answer => {
     if (!isUuid(id)) return invalid(['path', 'id'], 'Input should be a valid UUID', id);
-    if (!account.hasSubscription(id)) return missing();
+    if (!account.hasSubscription(id)) return notFound();
     return act?.(account.subscription(id)) ?? answerOf(account.subscription(id));
   };
 
   const subscriptions = ({ method, path: [, , id], query, body }: Call): Answer => {
     if (id === undefined && method === 'GET') return listSubscriptions(account.listSubscriptions(), query);
-    if (id === undefined) return missing();
+    if (id === undefined) return notFound();
     if (method === 'GET') return subscription(id);
     if (method === 'PATCH') return subscription(id, (found) => update(account, found, body as Changes));
     if (method === 'DELETE') return subscription(id, (found) => update(account, found, { revoke: true }));
-    return missing();
+    return notFound();
   };
 
-  const living = () => [...account.customers.values()].filter((one) => one.deleted_at === null);
+  const liveCustomers = () => [...account.customers.values()].filter((one) => one.deleted_at === null);
 
   const customer = (found: models.CustomerIndividual | undefined, { method, path, body }: Call): Answer => {
-    if (found === undefined) return missing();
+    if (found === undefined) return notFound();
     if (method === 'GET') return answerOf(path.at(-1) === 'state' ? account.customerState(found.id) : found);
     if (method === 'DELETE') account.deleteCustomer(found.id);
     if (method === 'DELETE') return { status: 204, body: undefined };
@@ -50,19 +50,19 @@ export async function startPolarApiSimulator({
     const [, , id, externalId] = call.path;
     if (id === 'external')
       return customer(
-        living().find((one) => one.external_id === externalId),
+        liveCustomers().find((one) => one.external_id === externalId),
         call,
       );
     if (id !== undefined && !isUuid(id)) return invalid(['path', 'id'], 'Input should be a valid UUID', id);
     if (id !== undefined)
       return customer(
-        living().find((one) => one.id === id),
+        liveCustomers().find((one) => one.id === id),
         call,
       );
-    if (call.method === 'POST') return createCustomer(account, living(), call.body as models.CustomerIndividualCreate);
+    if (call.method === 'POST') return createCustomer(account, liveCustomers(), call.body as models.CustomerIndividualCreate);
     const email = call.query.get('email');
     return page(
-      living().filter((one) => email === null || one.email === email),
+      liveCustomers().filter((one) => email === null || one.email === email),
       call.query,
       ['created_at', 'email', 'name'],
     );
@@ -71,19 +71,19 @@ export async function startPolarApiSimulator({
   const checkouts = ({ method, path: [, , id], body }: Call): Answer => {
     if (method === 'POST') return createCheckout(account, body as models.CheckoutCreate);
     const found = account.checkouts.get(id ?? '');
-    return found === undefined ? missing() : answerOf(found);
+    return found === undefined ? notFound() : answerOf(found);
   };
 
   const orders = ({ path: [, , id], query }: Call): Answer => {
     const all = account.listOrders();
     if (id === undefined) return page(all.filter(isAmong(query)), query, ['created_at', 'status', 'invoice_number', 'net_amount']);
     const found = all.find((one) => one.id === id);
-    return found === undefined ? missing() : answerOf(found);
+    return found === undefined ? notFound() : answerOf(found);
   };
 
   const openPortal = ({ body }: Call): Answer => {
     const { customer_id: id, external_customer_id: externalId, return_url: returnUrl = null } = body as Record<string, string | undefined>;
-    const owner = living().find((one) => (externalId === undefined ? one.id === id : one.external_id === externalId));
+    const owner = liveCustomers().find((one) => (externalId === undefined ? one.id === id : one.external_id === externalId));
     if (owner === undefined) {
       return invalid(
         ['body', externalId === undefined ? 'customer_id' : 'external_customer_id'],
@@ -97,14 +97,14 @@ export async function startPolarApiSimulator({
   const answer = (call: Call): Answer => {
     account.tick();
     const [version, noun, what] = call.path;
-    if (version !== 'v1') return missing();
+    if (version !== 'v1') return notFound();
     if (noun === 'subscriptions') return subscriptions(call);
     if (noun === 'customers') return customers(call);
     if (noun === 'checkouts') return checkouts(call);
     if (noun === 'orders') return orders(call);
     if (noun === 'customer-sessions') return openPortal(call);
-    if (noun === 'events' && what === 'ingest') return ingest.take(call.body);
-    return missing();
+    if (noun === 'events' && what === 'ingest') return ingest.ingest(call.body);
+    return notFound();
   };
 
   const api = await startSimulatedApi({
@@ -131,7 +131,7 @@ type Changes = Partial<
 > &
   Partial<models.SubscriptionPause & models.SubscriptionResume>;
 
-/** One kind of change at a time, as the published schemas have it. */
+/** One kind of change at a time, as in the published schemas. */
 function update(account: PolarAccount, found: models.Subscription, changes: Changes): Answer | void {
   const { id, status } = found;
   const isBillable = ['active', 'trialing', 'past_due'].includes(status);
@@ -166,12 +166,12 @@ function update(account: PolarAccount, found: models.Subscription, changes: Chan
   else if (changes.metadata !== undefined) account.updateMetadata(id, changes.metadata);
 }
 
-function createCustomer(account: PolarAccount, living: models.CustomerIndividual[], given: models.CustomerIndividualCreate): Answer {
+function createCustomer(account: PolarAccount, liveCustomers: models.CustomerIndividual[], given: models.CustomerIndividualCreate): Answer {
   const { email, external_id: externalId = null, name, metadata = {} } = given;
-  if (living.some((one) => one.email === email)) {
+  if (liveCustomers.some((one) => one.email === email)) {
     return invalid(['body', 'email'], 'A customer with this email address already exists.', email);
   }
-  if (externalId !== null && living.some((one) => one.external_id === externalId)) {
+  if (externalId !== null && liveCustomers.some((one) => one.external_id === externalId)) {
     return invalid(['body', 'external_id'], 'A customer with this external ID already exists.', externalId);
   }
   return answerOf(account.createCustomer({ email, externalId, metadata, ...(name != null && { name }) }), 201);
@@ -203,7 +203,7 @@ function listSubscriptions(all: models.Subscription[], query: URLSearchParams): 
   return page(all.filter(isAmong(query)).filter(isWanted).filter(isCanceling), query, sortable, '-started_at');
 }
 
-/** Each of these filters may be given several times. */
+/** Each of these filters may be repeated. */
 function isAmong(query: URLSearchParams) {
   const among = (name: string, value: string | null | undefined) => !query.has(name) || query.getAll(name).includes(value ?? '');
   return (one: models.Subscription | models.Order) =>
@@ -214,7 +214,7 @@ function isAmong(query: URLSearchParams) {
     among('subscription_id', 'subscription_id' in one ? one.subscription_id : undefined);
 }
 
-/** At most 100 a page; a page past the last is empty. */
+/** At most 100 objects in a page; a page after the last one is empty. */
 function page(all: object[], query: URLSearchParams, sortable: string[], usual = '-created_at'): Answer {
   const [number, limit] = [Number(query.get('page') ?? 1), Math.min(Number(query.get('limit') ?? 10), 100)];
   if (!(number > 0)) return invalid(['query', 'page'], 'Input should be greater than 0', query.get('page'));
@@ -237,7 +237,7 @@ function bySorting(criteria: string[]) {
   };
 }
 
-/** Times by what they mean, not by their letters: a fraction may be missing. Nothing comes last. */
+/** Compares times by value, because a fraction may be missing. Null comes last. */
 function compare(a: string | number | null | undefined, b: string | number | null | undefined): number {
   if (a == null || b == null) return Number(a == null) - Number(b == null);
   const [left, right] = [a, b].map((one) => (typeof one === 'string' && /^\d{4}-/.test(one) ? microsAt(one) : one)) as [string, string];

@@ -8,16 +8,16 @@ import { addInterval, dateOf, microsAt, type Micros, MICROS_A_DAY, polarTime } f
 const DUNNING_DAYS = [2, 5, 7, 7];
 
 export interface PolarOptions extends AccountOptions {
-  /** What a subscription is when nothing can be collected: published as `unpaid`; the server of August 2026 cancels. */
+  /** The state of a subscription when collection has failed: documented as `unpaid`; the server of August 2026 cancels. */
   exhausted?: 'unpaid' | 'canceled';
 }
 
-/** Periods, orders, dunning and refunds: what Polar does when time passes and money moves or does not. */
+/** Periods, orders, dunning and refunds: Polar's changes over time and after payments. */
 export abstract class PolarBilling extends PolarLedger {
   private readonly exhausted: 'unpaid' | 'canceled';
-  /** How often an order could not be collected. */
+  /** Failed attempts to collect an order. */
   private readonly failures = new Map<string, number>();
-  /** Renewals fall on this day of the month, where it exists. */
+  /** The day of the month on which renewals happen, where it exists. */
   private readonly anchors = new Map<string, number>();
 
   constructor({ exhausted = 'unpaid', ...options }: PolarOptions) {
@@ -25,13 +25,13 @@ export abstract class PolarBilling extends PolarLedger {
     this.exhausted = exhausted;
   }
 
-  /** A refund of an order, whole unless told otherwise. */
+  /** A refund of an order, in full by default. */
   refund(orderId: string, given: { amount?: number; status?: 'pending' | 'succeeded' } = {}): models.Refund {
     this.tick();
     const refund = polarRefund({ id: this.chance.uuid(), created_at: this.stampText(), ...given }, this.order(orderId));
     this.refunds.set(refund.id, refund);
     this.send('refund.created', refund.id, refund);
-    if (refund.status === 'succeeded') this.giveBack(orderId, refund.amount);
+    if (refund.status === 'succeeded') this.subtractRefund(orderId, refund.amount);
     return refund;
   }
 
@@ -41,9 +41,9 @@ export abstract class PolarBilling extends PolarLedger {
     const refund = { ...before, status, modified_at: this.stampText() };
     this.refunds.set(id, refund);
     this.send('refund.updated', id, refund);
-    if (status === 'succeeded' && before.status !== 'succeeded') this.giveBack(refund.order_id, refund.amount);
-    // A bank may take back what had succeeded.
-    else if (status !== 'succeeded' && before.status === 'succeeded') this.giveBack(refund.order_id, -refund.amount);
+    if (status === 'succeeded' && before.status !== 'succeeded') this.subtractRefund(refund.order_id, refund.amount);
+    // A bank may reverse a refund that had succeeded.
+    else if (status !== 'succeeded' && before.status === 'succeeded') this.subtractRefund(refund.order_id, -refund.amount);
   }
 
   protected override *dues(): Iterable<Due> {
@@ -123,7 +123,7 @@ export abstract class PolarBilling extends PolarLedger {
     this.sendOrder(orderId, 'paid');
   }
 
-  /** A new product at once; another interval begins a new period. */
+  /** A new product applies at once; another interval starts a new period. */
   protected switchProduct(id: string, productId: string): void {
     const before = this.subscription(id);
     const { recurring_interval: interval } = this.product(productId);
@@ -136,7 +136,7 @@ export abstract class PolarBilling extends PolarLedger {
     if (difference > 0) this.bill(id, 'subscription_update', difference);
   }
 
-  /** A change that waits for the next period. */
+  /** A change that is planned for the next period. */
   protected plan(id: string, { product_id = null, seats = null }: { product_id?: string | null; seats?: number | null }): void {
     const { current_period_end: appliesAt } = this.subscription(id);
     const born = { id: this.chance.uuid(), created_at: this.stampText(), modified_at: null };
@@ -170,7 +170,7 @@ export abstract class PolarBilling extends PolarLedger {
     else this.renew(id);
   }
 
-  /** The period rolls over whether or not it can be paid. */
+  /** The next period starts whether or not it can be paid. */
   private renew(id: string): void {
     const { status, pending_update: pending, seats, product_id: productId, current_period_end: end } = this.subscription(id);
     const next = { product_id: pending?.product_id ?? productId, seats: pending?.seats ?? seats ?? null };
@@ -194,7 +194,7 @@ export abstract class PolarBilling extends PolarLedger {
     return { current_period_start: polarTime(start), current_period_end: polarTime(addInterval(start, interval, 1)) };
   }
 
-  /** An order, and the attempt to collect it. */
+  /** Creates an order and tries to collect it. */
   private bill(id: string, reason: models.OrderBillingReason, amount = this.subscription(id).amount): void {
     this.charge(this.openOrder(id, reason, amount));
   }
@@ -223,7 +223,7 @@ export abstract class PolarBilling extends PolarLedger {
     this.voidOrders(id);
   }
 
-  private giveBack(orderId: string, amount: number): void {
+  private subtractRefund(orderId: string, amount: number): void {
     const { refunded_amount: refunded, net_amount: net } = this.order(orderId);
     const total = refunded + amount;
     const status = total === 0 ? 'paid' : total < net ? 'partially_refunded' : 'refunded';

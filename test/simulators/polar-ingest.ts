@@ -1,6 +1,6 @@
 import type { models } from '@polar-sh/sdk/2026-10';
 import type { PolarAccount } from './polar-account.js';
-import { invalidInAll, isUuid, type Wrong } from './polar-refusals.js';
+import { invalidAll, isUuid, type ValidationError } from './polar-refusals.js';
 import { type Answer, answerOf } from './simulated-api.js';
 import { microsAt, microsOf } from './virtual-time.js';
 
@@ -9,15 +9,15 @@ export type PolarUsage = Partial<models.EventCreateCustomer & models.EventCreate
 const SCHEMAS = { customer_id: 'EventCreateCustomer', external_customer_id: 'EventCreateExternalCustomer' } as const;
 
 /**
- * `POST /v1/events/ingest` (server/polar/event/{schemas,service}.py): one event that is wrong refuses them all, and
- * all that are wrong are told; one that is known is counted and left out.
+ * `POST /v1/events/ingest` (server/polar/event/{schemas,service}.py): one invalid event rejects the batch, and all invalid events are
+ * reported. A known event is counted as a duplicate.
  */
 export function polarIngest(account: PolarAccount) {
   const events: PolarUsage[] = [];
   const known = new Set<string>();
 
-  /** By the schemas of events, of which each is held against each: what it lacks of the other one is told, too. */
-  const misshapen = (event: PolarUsage, index: number): Wrong[] => {
+  /** The violations of both event schemas, because Polar reports each schema's errors. */
+  const schemaErrors = (event: PolarUsage, index: number): ValidationError[] => {
     const { name, timestamp, metadata } = event;
     const common: [string, string, unknown][] = [];
     if (typeof name !== 'string' || name.length > 128) common.push(['name', 'String should have at most 128 characters', name]);
@@ -26,17 +26,17 @@ export function polarIngest(account: PolarAccount) {
     else if (timestamp !== undefined && microsAt(timestamp) > microsOf(account.now()))
       common.push(['timestamp', 'Value error, Timestamp must be in the past.', timestamp]);
     if (!isMetadata(metadata)) common.push(['metadata', 'Input should be a valid string', metadata]);
-    const bySchema = (['customer_id', 'external_customer_id'] as const).map((key): Wrong[] => {
+    const bySchema = (['customer_id', 'external_customer_id'] as const).map((key): ValidationError[] => {
       const at = (field: string) => ['body', 'events', index, SCHEMAS[key], field];
-      const own: Wrong[] = event[key] === undefined ? [[at(key), 'Field required', null]] : [];
+      const own: ValidationError[] = event[key] === undefined ? [[at(key), 'Field required', null]] : [];
       if (key === 'customer_id' && event[key] !== undefined && !isUuid(event[key]))
         own.push([at(key), 'Input should be a valid UUID', event[key]]);
-      return [...own, ...common.map(([field, message, input]): Wrong => [at(field), message, input])];
+      return [...own, ...common.map(([field, message, input]): ValidationError => [at(field), message, input])];
     });
     return bySchema.some((wrong) => wrong.length === 0) ? [] : bySchema.flat();
   };
 
-  const unknown = ({ customer_id: id, organization_id: organizationId }: PolarUsage, index: number): Wrong[] => {
+  const unknown = ({ customer_id: id, organization_id: organizationId }: PolarUsage, index: number): ValidationError[] => {
     const at = (field: string) => ['body', 'events', index, field];
     if (organizationId != null)
       return [[at('organization_id'), 'Setting organization_id is disallowed when using an organization token.', organizationId]];
@@ -44,11 +44,11 @@ export function polarIngest(account: PolarAccount) {
     return id === undefined || customer?.deleted_at === null ? [] : [[at('customer_id'), 'Customer does not exist.', id]];
   };
 
-  const take = (body: unknown): Answer => {
+  const ingest = (body: unknown): Answer => {
     const batch = (body as { events: PolarUsage[] }).events;
-    for (const check of [misshapen, unknown]) {
+    for (const check of [schemaErrors, unknown]) {
       const wrong = batch.flatMap(check);
-      if (wrong.length > 0) return invalidInAll(wrong);
+      if (wrong.length > 0) return invalidAll(wrong);
     }
     const before = events.length;
     for (const event of batch) {
@@ -61,10 +61,10 @@ export function polarIngest(account: PolarAccount) {
     return answerOf({ inserted, duplicates: batch.length - inserted });
   };
 
-  return { events, take };
+  return { events, ingest };
 }
 
-/** Scalars, but for what Polar has schemas of its own for (server/polar/kit/metadata.py). */
+/** Scalars, except where Polar has own schemas (server/polar/kit/metadata.py). */
 function isMetadata(metadata: models.EventMetadataInput = {}): boolean {
   const { _llm: llm, _cost: _, ...own } = metadata;
   const pairs = Object.entries(own);

@@ -3,7 +3,7 @@ import { polarCustomerState, polarEvent, polarOrder, polarSubscription } from '.
 import { type Due, ProviderAccount } from './provider-account.js';
 import { dateOf, type Micros, polarTime } from './virtual-time.js';
 
-/** Without what is looked up whenever they are shown. */
+/** Without the objects that are added when a subscription is rendered. */
 export type SubscriptionFields = Omit<models.Subscription, 'customer' | 'product' | 'prices' | 'discount' | 'meters'>;
 export type OrderFields = Omit<models.Order, 'customer' | 'product' | 'subscription' | 'discount'>;
 
@@ -13,8 +13,8 @@ export const isActive = (status: models.SubscriptionStatus) => status === 'activ
 const isRevoked = (status: models.SubscriptionStatus) => status === 'canceled' || status === 'unpaid';
 
 /**
- * What Polar knows, and what it tells of each change. The sequences are those of its server
- * (polarsource/polar, server/polar/subscription/service.py, `_after_subscription_updated`).
+ * Polar's state, and the events about its changes, in the order of Polar's server (polarsource/polar, server/polar/subscription/service.py,
+ * `_after_subscription_updated`).
  */
 export abstract class PolarLedger extends ProviderAccount {
   readonly products = new Map<string, models.Product>();
@@ -23,19 +23,19 @@ export abstract class PolarLedger extends ProviderAccount {
   readonly refunds = new Map<string, models.Refund>();
   protected readonly subscriptions = new Map<string, SubscriptionFields>();
   protected readonly orders = new Map<string, OrderFields>();
-  /** Whose state changed and has not been told of yet. */
-  private readonly restless = new Map<string, { since: Micros; due: Micros }>();
+  /** Customers with a changed state that was not sent yet. */
+  private readonly pendingStates = new Map<string, { since: Micros; due: Micros }>();
 
   hasSubscription = (id: string) => this.subscriptions.has(id);
 
-  /** As the API shows it now. */
+  /** A subscription as the API returns it now. */
   subscription(id: string): models.Subscription {
     const fields = this.subscriptionFields(id);
     return polarSubscription({ ...fields, customer: this.customer(fields.customer_id), product: this.product(fields.product_id) });
   }
 
   order(id: string): models.Order {
-    const fields = known(this.orders, id);
+    const fields = get(this.orders, id);
     const { customer, product, subscription } = polarOrder({ id }, this.subscription(fields.subscription_id!));
     return { ...fields, customer, product, subscription, discount: null };
   }
@@ -48,9 +48,9 @@ export abstract class PolarLedger extends ProviderAccount {
     return [...this.orders.keys()].map((id) => this.order(id));
   }
 
-  product = (id: string) => known(this.products, id);
+  product = (id: string) => get(this.products, id);
 
-  customer = (id: string) => known(this.customers, id);
+  customer = (id: string) => get(this.customers, id);
 
   customerState(id: string): models.CustomerState {
     const own = [...this.subscriptions.values()].filter((one) => one.customer_id === id).map((one) => this.subscription(one.id));
@@ -58,14 +58,14 @@ export abstract class PolarLedger extends ProviderAccount {
   }
 
   protected dues(): Iterable<Due> {
-    return [...this.restless].map(([id, { due }]) => ({ at: due, run: () => this.sendState(id) }));
+    return [...this.pendingStates].map(([id, { due }]) => ({ at: due, run: () => this.sendState(id) }));
   }
 
-  protected subscriptionFields = (id: string) => known(this.subscriptions, id);
+  protected subscriptionFields = (id: string) => get(this.subscriptions, id);
 
   protected stampText = () => polarTime(this.stamp());
 
-  /** Rendered and stored when the event comes to be: every delivery carries the same. */
+  /** Renders and stores the event once; every delivery has the same body. */
   protected send(type: string, objectId: string, data: object): void {
     const at = this.stamp();
     const body = JSON.stringify(polarEvent(type, data, { at: polarTime(at) }));
@@ -78,22 +78,22 @@ export abstract class PolarLedger extends ProviderAccount {
     this.sendSubscription(id, 'created');
     if (isActive(status)) this.sendSubscription(id, 'active');
     this.sendSubscription(id, 'updated');
-    this.stir(fields.customer_id);
+    this.scheduleState(fields.customer_id);
   }
 
-  /** `first` is told of before anything else, with the new state. */
+  /** `first` is an event that is sent before the others, with the new state. */
   protected change(id: string, changes: Partial<SubscriptionFields>, { first }: { first?: string } = {}): void {
     const before = this.subscriptionFields(id);
     const after = { ...before, ...changes, modified_at: this.stampText() };
     this.subscriptions.set(id, after);
     if (first !== undefined) this.sendSubscription(id, first);
     this.sendSubscription(id, 'updated');
-    for (const what of becameOf(before, after)) this.sendSubscription(id, what);
-    this.stir(after.customer_id);
+    for (const what of eventsOfChange(before, after)) this.sendSubscription(id, what);
+    this.scheduleState(after.customer_id);
   }
 
   protected changeOrder(id: string, changes: Partial<OrderFields>): void {
-    this.orders.set(id, { ...known(this.orders, id), ...changes, modified_at: this.stampText() });
+    this.orders.set(id, { ...get(this.orders, id), ...changes, modified_at: this.stampText() });
   }
 
   protected sendOrder(id: string, what: string): void {
@@ -105,15 +105,15 @@ export abstract class PolarLedger extends ProviderAccount {
     this.sendState(id);
   }
 
-  /** The state is told of when nothing has changed for a second, after five seconds at the latest. */
-  protected stir(customerId: string): void {
+  /** The state is sent after a second without changes, or after five seconds. */
+  protected scheduleState(customerId: string): void {
     const now = this.stamp();
-    const since = this.restless.get(customerId)?.since ?? now;
-    this.restless.set(customerId, { since, due: Math.min(now + SECOND, since + 5 * SECOND) });
+    const since = this.pendingStates.get(customerId)?.since ?? now;
+    this.pendingStates.set(customerId, { since, due: Math.min(now + SECOND, since + 5 * SECOND) });
   }
 
   private sendState(customerId: string): void {
-    this.restless.delete(customerId);
+    this.pendingStates.delete(customerId);
     this.send('customer.state_changed', customerId, this.customerState(customerId));
   }
 
@@ -122,8 +122,8 @@ export abstract class PolarLedger extends ProviderAccount {
   }
 }
 
-/** What a change is told as, besides `updated`, in Polar's order. */
-function becameOf(before: SubscriptionFields, after: SubscriptionFields): string[] {
+/** The additional events of a change besides `updated`, in Polar's order. */
+function eventsOfChange(before: SubscriptionFields, after: SubscriptionFields): string[] {
   const wasCanceled = before.canceled_at !== null;
   const isCanceled = after.canceled_at !== null;
   const became = (status: models.SubscriptionStatus) => after.status === status && before.status !== status;
@@ -137,14 +137,14 @@ function becameOf(before: SubscriptionFields, after: SubscriptionFields): string
     [resumed, 'resumed'],
     [wasCanceled && !isCanceled && !reinstated, 'uncanceled'],
     [became('past_due'), 'past_due'],
-    // A second time when what was canceled ends; the published sequences leave it out.
+    // Sent again when a canceled subscription ends; the published sequences omit this.
     [isCanceled && (!wasCanceled || revoked), 'canceled'],
     [revoked, 'revoked'],
   ];
   return all.filter(([did]) => did).map(([, what]) => what);
 }
 
-function known<T>(things: ReadonlyMap<string, T>, id: string): T {
+function get<T>(things: ReadonlyMap<string, T>, id: string): T {
   const thing = things.get(id);
   if (thing === undefined) throw new Error(`There is no ${id}`);
   return thing;

@@ -1,20 +1,20 @@
 import type { Answer } from './simulated-api.js';
 
-/** How Polar's server refuses (server/polar/exception_handlers.py). */
+/** Error responses as Polar's server sends them (server/polar/exception_handlers.py). */
 export const refusal = (status: number, error: string, detail: unknown, headers?: Record<string, string>): Answer => ({
   status,
   body: { error, detail },
   headers,
 });
 
-export const missing = () => refusal(404, 'ResourceNotFound', 'Not found');
+export const notFound = () => refusal(404, 'ResourceNotFound', 'Not found');
 
-/** Where something is wrong in a request, what, and what was given. */
-export type Wrong = [loc: (string | number)[], msg: string, input: unknown];
+/** The position, the message and the value of an error in a request. */
+export type ValidationError = [loc: (string | number)[], msg: string, input: unknown];
 
-export const invalid = (...wrong: Wrong) => invalidInAll([wrong]);
+export const invalid = (...error: ValidationError) => invalidAll([error]);
 
-export const invalidInAll = (all: Wrong[]) =>
+export const invalidAll = (all: ValidationError[]) =>
   refusal(
     422,
     'RequestValidationError',

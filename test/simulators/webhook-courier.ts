@@ -6,38 +6,38 @@ const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 
-/** How often something goes wrong on the way, from 0 to 1, for each message or attempt. */
+/** The probability of each failure, from 0 to 1, for each message or attempt. */
 export interface CourierFaults {
   /** The message is never sent. */
   lost: number;
-  /** What was taken is sent again, some time later. */
+  /** An accepted message is sent again later. */
   duplicated: number;
-  /** The first attempt comes late, by minutes or hours. */
+  /** The first attempt is late by minutes or hours. */
   delayed: number;
-  /** The first attempt comes after those of its neighbours. */
+  /** The first attempt follows those of later messages. */
   reordered: number;
-  /** The receiver took the message; its answer did not arrive. */
+  /** The receiver accepts the message, but the response is lost. */
   answerLost: number;
   /** The attempt does not arrive. */
   unreachable: number;
 }
 
-/** What a provider does with its messages, in the account's own time. */
+/** A provider's delivery rules, in the account's time. */
 interface Rules {
   attempts: number;
   timeoutMs: number;
-  /** After so many attempts that failed. */
+  /** The wait after a number of failed attempts. */
   waitMs: (attempts: number, chance: Seeded) => number;
   longestDelayMs: number;
   /** Between an event and its first attempt. */
   firstMs: (chance: Seeded) => number;
-  /** For so long an earlier event that was never tried holds back the later ones. */
-  holdsBackMs?: number;
-  /** So many events in a row that failed for good end all deliveries. */
+  /** The time for which an earlier event without an attempt delays later ones. */
+  holdBackMs?: number;
+  /** Consecutive failed events after which the endpoint is disabled. */
   failuresAllowed?: number;
 }
 
-/** polarsource/polar, server/polar/webhook/tasks.py and service.py; dramatiq's jitter halves a wait at most. */
+/** polarsource/polar, server/polar/webhook/tasks.py and service.py; dramatiq's jitter at most halves a wait. */
 const POLAR: Rules = {
   attempts: 10,
   timeoutMs: 10 * SECOND,
@@ -47,13 +47,13 @@ const POLAR: Rules = {
   },
   longestDelayMs: 10 * MINUTE,
   firstMs: () => 0,
-  holdsBackMs: MINUTE,
+  holdBackMs: MINUTE,
   failuresAllowed: 10,
 };
 
 const SVIX_WAITS = [5 * SECOND, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 10 * HOUR];
 
-/** In no order; the schedule is Svix's. */
+/** Unordered, with Svix's schedule. */
 const DODO: Rules = {
   attempts: 8,
   timeoutMs: 15 * SECOND,
@@ -67,15 +67,15 @@ export interface CourierOptions {
   secret: string;
   seed?: number | string;
   faults?: Partial<CourierFaults>;
-  /** Instead of the provider's own patience, which is real time. */
+  /** Overrides the provider's time-out, which is real time. */
   timeoutMs?: number;
 }
 
-interface Parcel {
+interface Message {
   event: ProviderEvent;
-  /** Its place among all events. */
+  /** The index among all events. */
   index: number;
-  /** The fate of a message hangs on no other message. */
+  /** Random values of this message only. */
   chance: Seeded;
   dueAt: number;
   attempts: number;
@@ -87,21 +87,21 @@ export interface Delivery {
   messageId: string;
   type: string;
   at: Date;
-  /** What came of it: a status, or none. */
+  /** The status of the response, or the failure. */
   answer: number | 'unreachable' | 'no answer' | 'answer lost';
 }
 
 /**
- * Brings an account's events to a URL, signed, by the provider's rules. Its time is the account's: nothing is
- * waited for, retries of a day pass at once. Only the attempts' timestamps are real, as receivers check them.
+ * Delivers an account's signed events to a URL by the provider's rules. Time is the account's, so retries of a day take no real time. Only
+ * the timestamps of attempts are real, because receivers check them.
  */
 export class WebhookCourier {
-  /** Every attempt that was made. */
+  /** Every attempt. */
   readonly deliveries: Delivery[] = [];
-  /** Whether the provider gave the endpoint up. */
+  /** Whether the provider has disabled the endpoint. */
   disabled = false;
-  private readonly parcels: Parcel[] = [];
-  private waiting: Parcel[] = [];
+  private readonly messages: Message[] = [];
+  private waiting: Message[] = [];
   private collected = 0;
   private readonly faults: CourierFaults;
 
@@ -115,34 +115,35 @@ export class WebhookCourier {
     this.faults = { ...none, ...options.faults };
   }
 
-  /** Makes all attempts that are due until then; without a time, until nothing is left to be tried. */
+  /** Makes all attempts that are due until then; by default all that remain. */
   async run(until = new Date(8.64e15)): Promise<void> {
     for (let next = this.next(until); next !== undefined; next = this.next(until)) await this.attempt(next);
   }
 
-  /** Sends a message again, as somebody does by hand; a failure or a success does not matter any more. */
+  /** Sends a message again on request, whatever its state. */
   redeliver(messageId: string, at: Date): void {
     this.collect();
-    const parcel = this.parcels.find(({ event }) => event.messageId === messageId)!;
-    this.again(parcel, at.getTime());
+    const message = this.messages.find(({ event }) => event.messageId === messageId)!;
+    this.again(message, at.getTime());
   }
 
-  /** What was skipped meanwhile stays unsent. */
+  /** Messages that were skipped while disabled are not sent. */
   enable(): void {
     this.disabled = false;
   }
 
-  /** Which messages never got through. */
+  /** The messages that were never accepted. */
   undelivered(): string[] {
-    const taken = new Set(this.parcels.filter(({ state }) => state === 'taken').map(({ event }) => event.messageId));
+    const taken = new Set(this.messages.filter(({ state }) => state === 'taken').map(({ event }) => event.messageId));
     return this.account.events.map(({ messageId }) => messageId).filter((id) => !taken.has(id));
   }
 
-  private next(until: Date): Parcel | undefined {
+  private next(until: Date): Message | undefined {
     this.collect();
-    let first: Parcel | undefined;
-    for (const parcel of this.waiting) {
-      if (first === undefined || parcel.dueAt < first.dueAt || (parcel.dueAt === first.dueAt && parcel.index < first.index)) first = parcel;
+    let first: Message | undefined;
+    for (const message of this.waiting) {
+      if (first === undefined || message.dueAt < first.dueAt || (message.dueAt === first.dueAt && message.index < first.index))
+        first = message;
     }
     return first !== undefined && first.dueAt <= until.getTime() ? first : undefined;
   }
@@ -162,41 +163,41 @@ export class WebhookCourier {
     return chance.chance(this.faults.reordered) ? chance.between(SECOND, MINUTE) : 0;
   }
 
-  private add(parcel: Parcel): void {
-    this.parcels.push(parcel);
-    if (parcel.state === 'waits') this.waiting.push(parcel);
+  private add(message: Message): void {
+    this.messages.push(message);
+    if (message.state === 'waits') this.waiting.push(message);
   }
 
-  private again({ event, index, chance }: Parcel, dueAt: number): void {
+  private again({ event, index, chance }: Message, dueAt: number): void {
     this.add({ event, index, chance, dueAt, attempts: 0, state: 'waits', isDuplicate: true });
   }
 
-  private async attempt(parcel: Parcel): Promise<void> {
-    const earlier = this.untriedBefore(parcel);
+  private async attempt(message: Message): Promise<void> {
+    const earlier = this.untriedBefore(message);
     if (earlier > 0) {
-      parcel.dueAt += Math.min(earlier * 300, MINUTE);
+      message.dueAt += Math.min(earlier * 300, MINUTE);
       return;
     }
-    const { event, dueAt, chance } = parcel;
-    parcel.attempts += 1;
-    const answer = await this.send(parcel);
+    const { event, dueAt, chance } = message;
+    message.attempts += 1;
+    const answer = await this.send(message);
     this.deliveries.push({ messageId: event.messageId, type: event.type, at: new Date(dueAt), answer });
-    if (typeof answer === 'number' && answer >= 200 && answer < 300) this.finish(parcel, 'taken');
-    else if (parcel.attempts >= this.rules.attempts) this.finish(parcel, 'failed');
-    else parcel.dueAt += this.rules.waitMs(parcel.attempts, chance);
-    if (parcel.state === 'taken' && chance.chance(this.faults.duplicated)) this.again(parcel, dueAt + chance.between(SECOND, HOUR));
-    if (parcel.state === 'failed') this.giveUpIfHopeless();
+    if (typeof answer === 'number' && answer >= 200 && answer < 300) this.finish(message, 'taken');
+    else if (message.attempts >= this.rules.attempts) this.finish(message, 'failed');
+    else message.dueAt += this.rules.waitMs(message.attempts, chance);
+    if (message.state === 'taken' && chance.chance(this.faults.duplicated)) this.again(message, dueAt + chance.between(SECOND, HOUR));
+    if (message.state === 'failed') this.disableAfterFailures();
   }
 
-  /** How many events that are older, but not too old, nobody tried to deliver yet. */
-  private untriedBefore({ index, dueAt, isDuplicate }: Parcel): number {
-    const { holdsBackMs } = this.rules;
-    if (holdsBackMs === undefined || isDuplicate) return 0;
-    const isHolding = (one: Parcel) => !one.isDuplicate && one.attempts === 0 && one.event.at.getTime() >= dueAt - holdsBackMs;
-    return this.parcels.filter((one) => one.index < index && isHolding(one)).length;
+  /** The number of earlier recent events without an attempt. */
+  private untriedBefore({ index, dueAt, isDuplicate }: Message): number {
+    const { holdBackMs } = this.rules;
+    if (holdBackMs === undefined || isDuplicate) return 0;
+    const isHolding = (one: Message) => !one.isDuplicate && one.attempts === 0 && one.event.at.getTime() >= dueAt - holdBackMs;
+    return this.messages.filter((one) => one.index < index && isHolding(one)).length;
   }
 
-  private async send({ event, dueAt, chance }: Parcel): Promise<Delivery['answer']> {
+  private async send({ event, dueAt, chance }: Message): Promise<Delivery['answer']> {
     if (chance.chance(this.faults.unreachable)) return 'unreachable';
     const body = bodyAt(event, new Date(dueAt));
     const headers = { 'content-type': 'application/json', ...signedHeaders(body, { id: event.messageId, key: this.key }) };
@@ -206,29 +207,29 @@ export class WebhookCourier {
       await response.arrayBuffer();
       return chance.chance(this.faults.answerLost) ? 'answer lost' : response.status;
     } catch {
-      // Nobody listens, or not in time: for the provider it is a failed attempt like any other.
+      // Refused or timed out: a failed attempt for the provider.
       return 'no answer';
     }
   }
 
-  private finish(parcel: Parcel, state: 'taken' | 'failed'): void {
-    parcel.state = state;
-    this.waiting = this.waiting.filter((one) => one !== parcel);
+  private finish(message: Message, state: 'taken' | 'failed'): void {
+    message.state = state;
+    this.waiting = this.waiting.filter((one) => one !== message);
   }
 
-  private giveUpIfHopeless(): void {
+  private disableAfterFailures(): void {
     const { failuresAllowed } = this.rules;
     if (failuresAllowed === undefined) return;
-    const done = this.parcels.filter(({ state, isDuplicate }) => !isDuplicate && (state === 'taken' || state === 'failed'));
+    const done = this.messages.filter(({ state, isDuplicate }) => !isDuplicate && (state === 'taken' || state === 'failed'));
     const latest = done.toSorted((a, b) => b.index - a.index).slice(0, failuresAllowed);
     if (latest.length < failuresAllowed || latest.some(({ state }) => state === 'taken')) return;
     this.disabled = true;
-    for (const parcel of this.waiting) parcel.state = 'skipped';
+    for (const message of this.waiting) message.state = 'skipped';
     this.waiting = [];
   }
 }
 
-/** `signature` is the endpoint's: old ones are signed with the letters of the secret, new ones by the standard. */
+/** `signature` is the endpoint's: older endpoints sign with the secret as text, newer ones follow the standard. */
 export function polarCourier(
   account: { events: readonly ProviderEvent[] },
   { signature = 'legacy', ...options }: CourierOptions & { signature?: 'legacy' | 'standard' },

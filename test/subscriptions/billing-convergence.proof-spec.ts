@@ -60,8 +60,8 @@ describe('billing events', () => {
   });
 
   it('produce the same state when servers are killed continuously', async () => {
-    const reordered = await targets.startMortal();
-    const deliverAll = async (plans: BillingDeliveryPlan[]) => reordered.pour(plans.flatMap(({ deliveries }) => deliveries));
+    const reordered = await targets.startWithKills();
+    const deliverAll = async (plans: BillingDeliveryPlan[]) => reordered.deliverConcurrently(plans.flatMap(({ deliveries }) => deliveries));
     await expectBillingConvergence({ inOrder: proof.inOrder, reordered, deliverAll }, Math.ceil(RUNS / 3));
   });
 

@@ -4,7 +4,16 @@ import { BillingApp } from '../support/billing/billing-app.js';
 import { newMessageId } from '../support/clerk/clerk-events.js';
 import { dodoDispute, dodoEvent, dodoPayment, dodoRefund, dodoSubscription } from '../support/billing/dodo-events.js';
 import { DODO_NOISE } from '../support/billing/dodo-noise.js';
-import { brokenAt, endsOf, type Json, misfits, type Path, pathsOf, type Sample, samplesIn } from '../support/payload-samples.js';
+import {
+  brokenAt,
+  processingOf,
+  type Json,
+  wronglyProcessed,
+  type Path,
+  pathsOf,
+  type Sample,
+  samplesIn,
+} from '../support/payload-samples.js';
 import { polarCheckout } from '../support/billing/polar-checkouts.js';
 import {
   polarCustomer,
@@ -119,7 +128,7 @@ describe.each(Object.entries(PROVIDERS))(
 
     it('are accepted, even where they break their published schema', async () => {
       expect(new Set(samples.map(typeOf)).size).toBe(events);
-      const ends = await endsOf(billing.t, samples.map(message));
+      const ends = await processingOf(billing.t, samples.map(message));
       const wanted = samples.map((sample) => ({ status: hasEffect(typeOf(sample)) ? 'processed' : 'ignored', error: null }));
       expect(ends).toEqual(wanted.map((one) => expect.objectContaining(one)));
     });
@@ -138,9 +147,9 @@ describe.each(Object.entries(PROVIDERS))(
           pathsOf(sample[1]).filter((at) => (hasEffect(type) || at.length === 1) && isNew(at)),
         );
       });
-      const ends = await endsOf(billing.t, broken.map(message));
+      const ends = await processingOf(billing.t, broken.map(message));
       expect(ends.length).toBeGreaterThan(200);
-      expect(misfits(ends)).toEqual([]);
+      expect(wronglyProcessed(ends)).toEqual([]);
       // Only the type, the id, the customer and the status are required.
       const quarantined = new Set(ends.filter(({ status }) => status === 'quarantined').map((end) => end.name.replace(/^.* at /, '')));
       expect([...quarantined].toSorted()).toEqual(needed.toSorted());

@@ -1,4 +1,4 @@
-/** What the tests read of the OpenAPI document. */
+/** The part of the OpenAPI document that tests read. */
 export interface Operation {
   id: string;
   method: string;
@@ -6,15 +6,15 @@ export interface Operation {
   pathParameters: string[];
   queryParameters: string[];
   headerParameters: string[];
-  /** Names of the fields of its body. */
+  /** The names of the body's fields. */
   requestFields: string[];
-  /** Statuses that the document tells of. */
+  /** The documented statuses. */
   statuses: number[];
-  /** Scopes with which an API key may call it; undefined where no key may. */
+  /** The scopes that let an API key call it; undefined if no key may. */
   scopes: string[] | undefined;
-  /** Whether it needs no credential. */
+  /** Whether it needs no credentials. */
   isPublic: boolean;
-  /** Whether it cannot be called without a body. */
+  /** Whether its body is required. */
   needsBody: boolean;
 }
 
@@ -26,7 +26,7 @@ interface DocumentedOperation {
   security?: Record<string, string[]>[];
 }
 
-/** Every operation of the document that the application serves. */
+/** Reads the operations of the document from the application. */
 export async function readOperations(url: string): Promise<Operation[]> {
   const document = (await (await fetch(`${url}/openapi.json`)).json()) as {
     paths: Record<string, Record<string, DocumentedOperation>>;
@@ -70,7 +70,7 @@ export interface Call {
   body?: unknown;
 }
 
-/** One request, redirects not followed. */
+/** Sends one request, without following redirects. */
 export async function call(url: string, { method, path, headers = {}, query = {}, body }: Call): Promise<Answer> {
   const target = new URL(path, url);
   for (const [name, value] of Object.entries(query)) target.searchParams.set(name, value);
@@ -84,12 +84,12 @@ export async function call(url: string, { method, path, headers = {}, query = {}
   return { status: response.status, text: await response.text(), headers: response.headers };
 }
 
-/** The path of an operation with its parameters filled in. */
+/** The path of an operation with its parameters. */
 export function fill({ path }: Operation, parameters: Record<string, string>): string {
   return path.replaceAll(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(parameters[name] ?? `no-value-for-${name}`));
 }
 
-/** A problem without what differs between any two requests. */
+/** A problem without its request id. */
 export function withoutRequestId(text: string): string {
   return text.replace(/"requestId":"[^"]*"/, '"requestId":""');
 }

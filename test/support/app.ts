@@ -14,7 +14,7 @@ export interface TestApp {
   close(): Promise<void>;
 }
 
-/** What a test configures when it does not say otherwise: everything on, limits out of the way. */
+/** The default configuration of tests: every feature on, high limits. */
 export function testEnvironment(databaseUrl: string): Record<string, string> {
   return {
     NODE_ENV: 'test',
@@ -34,7 +34,7 @@ export function testEnvironment(databaseUrl: string): Record<string, string> {
   };
 }
 
-/** The real application on a port of its own, over a database of its own. */
+/** The real application on its own port with its own database. */
 export async function startTestApp(environment: Record<string, string> = {}, db?: TestDatabase): Promise<TestApp> {
   const database = db ?? (await createTestDatabase());
   const app = await createApp(loadConfig({ ...testEnvironment(database.url), ...environment }));

@@ -4,22 +4,22 @@ import pg from 'pg';
 export interface TestDatabase {
   url: string;
   pool: pg.Pool;
-  /** Rows of a query of the test's own. */
+  /** Runs a query of the test. */
   rows<T = Record<string, unknown>>(text: string, values?: unknown[]): Promise<T[]>;
   drop(): Promise<void>;
 }
 
-/** A database of its own, cloned from the migrated template in tens of milliseconds. */
+/** A new database, cloned from the migrated template in tens of milliseconds. */
 export async function createTestDatabase(): Promise<TestDatabase> {
   return createDatabaseFrom(process.env['TEST_TEMPLATE']!);
 }
 
-/** One that no migration has seen. */
+/** A database without migrations. */
 export async function createEmptyDatabase(): Promise<TestDatabase> {
   return createDatabaseFrom('template0');
 }
 
-/** The address of a test database for the role that the application has in production: it owns nothing. */
+/** The URL of a test database for the application's production role, which owns nothing. */
 export function asAppRole(databaseUrl: string): string {
   const url = new URL(databaseUrl);
   const { username, password } = new URL(process.env['TEST_APP_URL']!);
@@ -28,7 +28,7 @@ export function asAppRole(databaseUrl: string): string {
 
 async function createDatabaseFrom(template: string): Promise<TestDatabase> {
   const name = `tenantry_test_${randomBytes(6).toString('hex')}`;
-  // Cloning needs the template to itself; two test files may start together.
+  // Cloning needs exclusive access to the template, and two test files may start at the same time.
   for (let attempt = 1; ; attempt += 1) {
     try {
       await onServer(`CREATE DATABASE ${name} TEMPLATE ${template}`);

@@ -1,6 +1,6 @@
 import type { TestDatabase } from './database.js';
 
-/** Every value of every row of every table, as whoever steals the database reads it. */
+/** Every value of every row of every table, as in a database dump. */
 export async function dumpOf(db: TestDatabase): Promise<string> {
   const tables = await db.rows<{ name: string }>(
     `SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) AS name FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')`,

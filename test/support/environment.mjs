@@ -1,12 +1,12 @@
 import vm from 'node:vm';
 import { TestEnvironment } from 'jest-environment-node';
 
-/** Every context has its own, but Node makes its buffers of these. */
+/** Constructors that every context has separately, but of which Node creates its buffers. */
 const OF_NODE = new Set(['Buffer', 'ArrayBuffer', 'Uint8Array']);
 
 /**
- * Jest's environment for Node, with an ordinary global object. Jest's own is a proxy, which each mention of `Object`
- * in any module goes through: a seventh of what the tests take.
+ * Jest's environment for Node, with an ordinary global object. Jest's own global is a proxy, which every use of `Object` in any module
+ * passes: a seventh of the tests' time.
  */
 export default class OrdinaryEnvironment extends TestEnvironment {
   constructor(config, context) {
@@ -19,7 +19,7 @@ export default class OrdinaryEnvironment extends TestEnvironment {
     global.global = global;
     this.global = global;
     this.context = global;
-    // Both were made for the other global object.
+    // Both were created for the other global object.
     this.moduleMocker = new this.moduleMocker.constructor(global);
     this.fakeTimersModern = new this.fakeTimersModern.constructor({ config: config.projectConfig, global });
   }

@@ -5,15 +5,15 @@ import type { Person, Tenant } from './tenant-world.js';
 export interface Expectation {
   /** The status that each kind of caller gets. */
   access: Access;
-  /** Path parameters that name no row of a tenant. */
+  /** Path parameters that identify no row of a tenant. */
   path?: Record<string, string>;
   /** A valid body. */
   body?: (values: Values) => object;
-  /** Query parameters without which a call is invalid, or may be refused. */
+  /** Query parameters without which a call is invalid or may be refused. */
   query?: (values: Values) => Record<string, string>;
-  /** Values of body fields that can name something of another tenant. */
+  /** Values of body fields that may identify a row of another tenant. */
   foreign?: Record<string, ForeignValues>;
-  /** Body fields whose taken values may be told from free ones (`body.slug`), and why. */
+  /** Body fields whose response reveals whether a value is taken (`body.slug`), and why. */
   reveals?: Record<string, string>;
   /** The audit entry of an operation that changes something, or why it writes none. */
   audit?: AuditExpectation | { none: string };
@@ -25,8 +25,8 @@ export const CALLERS = ['signedOut', 'outsider', 'member', 'admin', 'keyWithoutS
 export type CallerName = (typeof CALLERS)[number];
 
 /**
- * Members and keys call in their own tenant. What belongs to one person (a session, an account) is the member's;
- * invitations by id are the outsider's.
+ * Members and keys call in their own tenant. Rows of one user (a session, an account) belong to the member; invitations by id belong to the
+ * outsider.
  */
 export type Access = Record<CallerName, number>;
 
@@ -34,16 +34,16 @@ export interface AuditExpectation {
   action: string;
   target: (values: Values, response: { id?: string }, callerId: string) => string | undefined;
   changes: unknown;
-  /** Null when the entry belongs to no organization; by default it belongs to the tenant of the request. */
+  /** Null for an entry without an organization; the default is the tenant of the request. */
   organization?: null | ((response: { id?: string }) => string);
-  /** The admin, or an operator where admins may not. */
+  /** The admin, or an operator for operations that admins may not call. */
   caller?: CallerName;
   prepare?: (scene: { t: TestApp; tenant: Tenant; operator: Person }) => Promise<unknown>;
-  /** Entries for what ends as a consequence. */
+  /** The number of entries for consequences of the operation. */
   consequences?: number;
 }
 
-/** What a request takes from the world it is sent into: `projectId` comes from a module's seed. */
+/** The values that a request may use; `projectId` comes from a module's seed. */
 export interface Values extends Record<string, string> {
   organizationId: string;
   slug: string;
@@ -58,7 +58,7 @@ export interface Values extends Record<string, string> {
 
 let count = 0;
 
-/** A name that nothing else has. */
+/** A unique name. */
 export function unique(label: string): string {
   count += 1;
   return `${label}-${process.pid}-${count}`;
@@ -76,7 +76,7 @@ export function everyone(status: number): Access {
   };
 }
 
-/** Every user who is signed in. */
+/** Every user with a session. */
 export function users(status: number): Access {
   return { ...everyone(status), signedOut: 401, keyWithoutScope: 403, keyWithScope: 403 };
 }
@@ -85,7 +85,7 @@ export function operators(status: number): Access {
   return { ...everyone(403), signedOut: 401, operator: status };
 }
 
-/** A user's own thing: to everyone else it does not exist. */
+/** A user's own row, which does not exist for others. */
 export function owner(caller: CallerName, status: number): Access {
   return { ...users(404), [caller]: status };
 }
@@ -93,7 +93,7 @@ export function owner(caller: CallerName, status: number): Access {
 interface AlsoAllowed {
   /** Keys with the scope. */
   keys?: boolean;
-  /** Operators who are no members: they may read. */
+  /** Operators without a membership, who may read. */
   operators?: boolean;
 }
 

@@ -5,10 +5,10 @@ import path from 'node:path';
 import pg from 'pg';
 
 const MEMORY = '/dev/shm';
-/** Several times what a whole run has used at once. */
+/** Several times the memory that a whole run has used. */
 const ENOUGH_BYTES = 4 * 2 ** 30;
 
-/** One server for the whole run, and one migrated template that every test file's database is cloned from. */
+/** Starts one server for the whole run, with one migrated template from which every test file's database is cloned. */
 export default async function setUp(): Promise<void> {
   // Jest maps `src` to `dist` in tests, but not here.
   const dist = path.resolve('dist/platform/database');
@@ -20,9 +20,9 @@ export default async function setUp(): Promise<void> {
   let serverUrl = process.env['DATABASE_URL'];
   if (serverUrl === undefined) {
     const directory = makeDirectory();
-    // Root's server has an account of its own; without access it would have to be copied elsewhere.
+    // For root, the server runs under its own account; without access it would have to be copied elsewhere.
     chmodSync(directory, 0o711);
-    // Durability is not under test here; the tests that kill the server start their own.
+    // Durability is not tested here; the tests that kill the server start their own.
     const settings = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off', 'max_connections=300'];
     const server = await startEmbeddedPostgres({ directory, password: 'test', settings });
     serverUrl = server.url;
@@ -52,7 +52,7 @@ async function run(connectionString: string, statement: string): Promise<void> {
   await client.end();
 }
 
-/** Named after this process; what runs left behind that were broken off goes. */
+/** A folder with this process's id in its name; folders of interrupted runs are removed. */
 function makeDirectory(): string {
   const folder = findFolder();
   for (const name of readdirSync(folder)) {
@@ -66,12 +66,12 @@ function isAlive(pid: number): boolean {
   try {
     return process.kill(pid, 0);
   } catch (error) {
-    // It is somebody else's.
+    // The process belongs to another user.
     return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
 
-/** In memory, where there is enough of it: making and dropping a database for each test file is mostly files. */
+/** In memory if there is enough, because creating and dropping databases is mostly file access. */
 function findFolder(): string {
   try {
     accessSync(MEMORY, constants.W_OK);

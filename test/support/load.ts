@@ -1,6 +1,6 @@
 import { until } from './until.js';
 
-/** One kind of request that a load sends over and over. */
+/** A request that a load sends repeatedly. */
 export interface LoadedRequest {
   url: string;
   method?: string;
@@ -9,18 +9,18 @@ export interface LoadedRequest {
 }
 
 export interface Load {
-  /** How many answers came with each status; what got none counts under `none`. */
+  /** The number of responses by status; `none` counts requests without a response. */
   statuses: Record<string, number>;
-  /** The longest wait for an answer, in milliseconds. */
+  /** The longest response time in milliseconds. */
   slowest: number;
-  /** Bodies of answers that were neither a success nor a 503, the first few. */
+  /** The first bodies of responses that were neither a success nor a 503. */
   surprises: string[];
-  /** 503 answers without `Retry-After`. */
+  /** 503 responses without `Retry-After`. */
   withoutRetryAfter: number;
   stop(): Promise<void>;
 }
 
-/** Sends requests from so many callers at once, each after the other, until it is stopped. */
+/** Sends requests from several callers, each one after the other, until it is stopped. */
 export function startLoad(requests: LoadedRequest[], { callers = 16, giveUpMs = 40_000 } = {}): Load {
   let running = true;
   const load: Load = { statuses: {}, slowest: 0, surprises: [], withoutRetryAfter: 0, stop: async () => undefined };
@@ -58,7 +58,7 @@ export function startLoad(requests: LoadedRequest[], { callers = 16, giveUpMs = 
   return load;
 }
 
-/** Waits until something holds, and fails when it does not in time. */
+/** Waits until a condition holds, and fails after a deadline. */
 export async function eventually(what: string, holds: () => Promise<boolean> | boolean, withinMs = 20_000): Promise<void> {
   await until(holds, () => what, withinMs);
 }

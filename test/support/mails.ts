@@ -5,11 +5,11 @@ export interface ReceivedMail {
   to: string;
   subject: string;
   text: string;
-  /** As they came, each in one line. */
+  /** As received, one per line. */
   headers: string[];
 }
 
-/** A real SMTP server that keeps what it is sent. Pass its `url` as `SMTP_URL`. */
+/** A real SMTP server that stores the mails it receives. Pass its `url` as `SMTP_URL`. */
 export async function startMailServer({ port: wanted = 0 } = {}): Promise<{
   url: string;
   mails: ReceivedMail[];
@@ -43,7 +43,7 @@ export async function startMailServer({ port: wanted = 0 } = {}): Promise<{
 
 function parse(raw: string): ReceivedMail {
   const [head = '', ...rest] = raw.split('\r\n\r\n');
-  // A long header goes on in lines that begin with white space.
+  // A long header continues on lines that start with white space.
   const headers = head.replaceAll(/\r\n[ \t]+/g, ' ').split('\r\n');
   const header = (name: string) => {
     const line = headers.find((one) => one.toLowerCase().startsWith(`${name.toLowerCase()}: `)) ?? '';
@@ -59,12 +59,12 @@ function unquote(text: string): string {
   return decodeBytes(text.replaceAll(/=\r\n/g, ''));
 }
 
-/** `=C3=BC` is one letter: bytes, and not characters. */
+/** Decodes bytes, because `=C3=BC` is one letter. */
 function decodeBytes(text: string): string {
   return text.replaceAll(/(?:=[\dA-F]{2})+/g, (bytes) => Buffer.from(bytes.replaceAll('=', ''), 'hex').toString());
 }
 
-/** RFC 2047, as in a subject that is not plain ASCII. */
+/** RFC 2047, for a subject that is not plain ASCII. */
 function decodeWords(text: string): string {
   return text
     .replaceAll(/\?= +=\?/g, '?==?')
@@ -73,7 +73,7 @@ function decodeWords(text: string): string {
     );
 }
 
-/** The first link of a mail. */
+/** The first link in a mail. */
 export function linkIn(mail: ReceivedMail): URL {
   return new URL(/https?:\/\/\S+/.exec(mail.text)![0]);
 }

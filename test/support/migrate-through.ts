@@ -4,7 +4,7 @@ import path from 'node:path';
 import { migrate } from '../../src/platform/database/migrations.js';
 import type { TestDatabase } from './database.js';
 
-/** Applies the migrations up to and including the one of this name, as an earlier version did. */
+/** Applies the migrations up to and including one, like an earlier version. */
 export async function migrateThrough(db: TestDatabase, name: string): Promise<void> {
   const directory = mkdtempSync(path.join(tmpdir(), 'tenantry-drizzle-'));
   cpSync('drizzle', directory, { recursive: true });

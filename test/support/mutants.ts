@@ -11,10 +11,10 @@ import { compileMutated } from './sources.js';
 const DIST = path.resolve('dist');
 const BUILD = readdirSync(DIST, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.js'));
 
-/** One change, or the build as it is. */
+/** One mutation, or the unchanged build. */
 export type Change = Mutation | 'unchanged';
 
-/** A process that runs builds with one thing changed in them. */
+/** A process that runs builds with one mutation. */
 export class MutantHost {
   private readonly directory = mkdtempSync(path.resolve('.mutants-'));
   private readonly child: ChildProcess = fork(new URL('./mutant-host.ts', import.meta.url), {
@@ -27,14 +27,14 @@ export class MutantHost {
     for (const name of ['node_modules', 'drizzle', 'plans.json']) symlinkSync(path.resolve(name), path.join(this.directory, name));
   }
 
-  /** Starts the build with this change, and returns where it listens. */
+  /** Starts the build with this mutation, and returns its URL. */
   async start(change: Change, environment: Record<string, string>): Promise<string> {
     this.count += 1;
     const dist = path.join(this.directory, `dist-${this.count}`);
     for (const file of BUILD) link(file, dist);
     if (change !== 'unchanged') {
       const { file, text } = compileMutated(change);
-      // The link leads to the build itself.
+      // Remove the link first, because writing through it would change the build itself.
       rmSync(path.join(dist, file));
       writeFileSync(path.join(dist, file), text);
     }
@@ -67,7 +67,7 @@ export class MutantHost {
   }
 }
 
-/** A copy of a database that nobody is connected to. */
+/** A copy of a database without connections. */
 export async function copyOf(original: TestDatabase): Promise<TestDatabase> {
   const name = `tenantry_test_${randomBytes(6).toString('hex')}`;
   const url = new URL(original.url);
@@ -86,7 +86,7 @@ export async function copyOf(original: TestDatabase): Promise<TestDatabase> {
   };
 }
 
-/** Linked, not copied: there are a hundred files for each mutant. */
+/** Links instead of copying, because each mutant has hundreds of files. */
 function link(name: string, dist: string): void {
   mkdirSync(path.dirname(path.join(dist, name)), { recursive: true });
   linkSync(path.join(DIST, name), path.join(dist, name));

@@ -5,7 +5,7 @@ import { collect, expectedFile } from './collect.js';
 import { type CallerName, CALLERS, type Expectation, unique, type Values } from './expectations.js';
 import type { Person, Tenant } from './tenant-world.js';
 
-/** What every module expects of its operations, by operationId. */
+/** The expectations of every module for its operations, by operationId. */
 export const OPERATIONS = await collectOperations();
 
 async function collectOperations(): Promise<ReadonlyMap<string, Expectation>> {
@@ -26,7 +26,7 @@ export function expectationOf(id: string): Expectation {
   return expectation;
 }
 
-/** Which operations of the document no module describes, and where to describe them. */
+/** The operations of the document that no module describes, and where to describe them. */
 export function undescribed(operations: Operation[]): string[] {
   return operations.filter(({ id }) => !OPERATIONS.has(id)).map(({ id }) => missing(id));
 }
@@ -53,7 +53,7 @@ export function queryOf(id: string, values: Values): Record<string, string> | un
   return expectationOf(id).query?.(values);
 }
 
-/** The values of a tenant: what a caller who knows everything about it could send. */
+/** The values of a tenant: everything that a well-informed caller could send. */
 export function valuesOf(tenant: Tenant, person: Person = tenant.member): Values {
   return {
     ...tenant.values,
@@ -69,7 +69,7 @@ export function valuesOf(tenant: Tenant, person: Person = tenant.member): Values
   };
 }
 
-/** Well-formed values that lead to nothing. */
+/** Well-formed values that match no row. */
 export function unknownValues({ values }: Tenant): Values {
   const word = unique('nobody');
   const ids = Object.keys(values).filter((name) => name.endsWith('Id'));
@@ -101,7 +101,7 @@ export function pathValues(
   );
 }
 
-/** Path parameters of an operation that name something of a tenant. */
+/** The path parameters that identify a row of a tenant. */
 export function tenantParameters({ id, pathParameters }: Operation): string[] {
   return pathParameters.filter((name) => expectationOf(id).path?.[name] === undefined);
 }

@@ -3,13 +3,13 @@ import path from 'node:path';
 import { type Message, deliverConcurrently, untilProcessed } from './clerk/clerk-deliveries.js';
 import type { TestDatabase } from './database.js';
 
-/** A folder with payloads of providers, one a file in a folder for each provider, for whoever has them. */
+/** An optional folder with real payloads, one file each in a folder for each provider. */
 export const SAMPLES = process.env['WEBHOOK_SAMPLES_DIR'];
 
 export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 export type Sample = [name: string, payload: Json];
 
-/** Those of a provider; none for whoever has none. */
+/** The samples of a provider, if there are any. */
 export function samplesIn(folder: string): Sample[] {
   if (SAMPLES === undefined) return [];
   const at = path.join(SAMPLES, folder);
@@ -18,14 +18,14 @@ export function samplesIn(folder: string): Sample[] {
 
 export type Path = (string | number)[];
 
-/** Where every field of a payload is, at any depth. */
+/** The paths of all fields of a payload, at any depth. */
 export function pathsOf(value: Json, at: Path = []): Path[] {
   if (typeof value !== 'object' || value === null) return [];
   const entries: [string | number, Json][] = Array.isArray(value) ? [...value.entries()] : Object.entries(value);
   return entries.flatMap(([name, child]) => [[...at, name], ...pathsOf(child, [...at, name])]);
 }
 
-/** The payload with one field changed; undefined takes it out. */
+/** The payload with one field changed, or removed if `to` is undefined. */
 export function changed(payload: Json, at: Path, to: Json | undefined): Json {
   const copy = structuredClone(payload);
   let parent = copy as Record<string | number, Json>;
@@ -36,7 +36,7 @@ export function changed(payload: Json, at: Path, to: Json | undefined): Json {
   return copy;
 }
 
-/** The payload once without each of these fields, and once with null there. */
+/** The payload without each of these fields, and with null in each. */
 export function brokenAt([name, payload]: Sample, paths: Path[]): Sample[] {
   return paths.flatMap((at) =>
     ([undefined, null] as const).map((to): Sample => [`${name} with ${JSON.stringify(to)} at ${at.join('.')}`, changed(payload, at, to)]),
@@ -50,8 +50,11 @@ export interface End {
   error: string | null;
 }
 
-/** Delivers them all, which must be taken; answers how each ended. */
-export async function endsOf({ db, url }: { db: TestDatabase; url: string }, messages: (Message & { name: string })[]): Promise<End[]> {
+/** Delivers all messages, which must be accepted, and returns how each was processed. */
+export async function processingOf(
+  { db, url }: { db: TestDatabase; url: string },
+  messages: (Message & { name: string })[],
+): Promise<End[]> {
   const target = { db, urls: () => [url] };
   await deliverConcurrently(target, messages);
   await untilProcessed(target);
@@ -66,10 +69,10 @@ export async function endsOf({ db, url }: { db: TestDatabase; url: string }, mes
   });
 }
 
-/** Those of which something came that must not: what is put aside says why, and nothing is tried twice. */
-export function misfits(ends: End[]): End[] {
+/** The messages that were processed wrongly: quarantined without a reason, or tried twice. */
+export function wronglyProcessed(ends: End[]): End[] {
   return ends.filter(({ status, attempts, error }) => {
-    const isPutAside = status === 'quarantined';
-    return !(isPutAside || ['processed', 'ignored'].includes(status)) || (error === null) === isPutAside || attempts > 1;
+    const isQuarantined = status === 'quarantined';
+    return !(isQuarantined || ['processed', 'ignored'].includes(status)) || (error === null) === isQuarantined || attempts > 1;
   });
 }

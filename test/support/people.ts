@@ -16,7 +16,7 @@ export interface SignedInPerson {
   auth: { authorization: string };
 }
 
-/** Signs a new person up over HTTP, as anybody would. */
+/** Signs a new user up over HTTP. */
 export async function signUp(
   { http }: Pick<TestApp, 'http'>,
   given: { email?: string; name?: string; password?: string } = {},
@@ -27,7 +27,7 @@ export async function signUp(
   return signedIn(answer, person);
 }
 
-/** Opens another session of a person. */
+/** Opens another session of a user. */
 export async function signIn(
   { http }: Pick<TestApp, 'http'>,
   person: { email: string; name: string },
@@ -36,7 +36,7 @@ export async function signIn(
   return signedIn(await http.post('/v1/auth/sign-in/email').send({ email: person.email, password }).expect(200), person);
 }
 
-/** Signs up an operator; the flag is set the way the command line does it. */
+/** Signs up an operator; the flag is set as on the command line. */
 export async function signUpOperator(app: Pick<TestApp, 'http' | 'db'>): Promise<SignedInPerson> {
   const person = await signUp(app);
   await app.db.rows('UPDATE users SET operator = true WHERE id = $1', [person.id]);

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { testEnvironment } from './app.js';
 import { until as untilSo } from './until.js';
 
-/** A third of what a start costs is compiling the same modules again. */
+/** The compile cache saves a third of the start time. */
 const COMPILE_CACHE = path.resolve('node_modules/.cache/tenantry-compile');
 
 export const QUICK_IMPORTS = new URL('./quick-imports.mjs', import.meta.url).href;
@@ -15,24 +15,24 @@ interface Ended {
   signal: NodeJS.Signals | null;
 }
 
-/** The program as it ships, in a process group of its own. */
+/** The built program in its own process group. */
 export interface Process {
   pid: number;
   url: string;
-  /** Everything it has printed so far. */
+  /** Everything that it has printed. */
   output(): string;
-  /** Its log as objects; prints that are no JSON are left out. */
+  /** Its log as objects, without lines that are not JSON. */
   log(): Record<string, unknown>[];
-  /** Sends a signal to it alone. */
+  /** Sends a signal to this process only. */
   kill(signal: NodeJS.Signals): void;
-  /** Sends a signal to it and what it started in its group, as the terminal does for Ctrl-C. */
+  /** Sends a signal to its process group, like Ctrl-C in a terminal. */
   killGroup(signal: NodeJS.Signals): void;
   ended: Promise<Ended>;
   hasEnded(): boolean;
 }
 
 interface Options {
-  /** The whole environment but for PATH and HOME. */
+  /** The complete environment except PATH and HOME. */
   env?: Record<string, string>;
   cwd?: string;
   /** Runs it as this user. */
@@ -42,12 +42,12 @@ interface Options {
 
 const started = new Set<{ process: Process; child: ChildProcess }>();
 
-/** What is still running when the test run breaks off must go too. */
+/** Kills what is still running when the test run is interrupted. */
 process.once('exit', () => {
   for (const one of started) if (!one.process.hasEnded()) one.process.killGroup('SIGKILL');
 });
 
-/** Ends exactly what was started here, however its test went: for `afterEach`. */
+/** Kills the processes that were started here; for `afterEach`. */
 export async function endProcesses(): Promise<void> {
   for (const { process: one } of started) {
     if (!one.hasEnded()) one.killGroup('SIGKILL');
@@ -98,14 +98,14 @@ export async function runCommand(args: string[], options: Options = {}): Promise
   return { code, output: command.output() };
 }
 
-/** A server process over a database of the test's, on a free port, not yet ready. */
+/** Starts a server on a free port, and does not wait until it is ready. */
 export async function startServer(databaseUrl: string, env: Record<string, string> = {}): Promise<Process> {
   return run('main.js', [], {
     env: { ...testEnvironment(databaseUrl), LOG_LEVEL: 'info', PORT: String(await freePort()), ...env },
   });
 }
 
-/** Waits until it is ready to serve; a process that ends instead fails the test with what it printed. */
+/** Waits until a process is ready; one that ends instead fails the test with its output. */
 export async function ready(one: Process): Promise<Process> {
   await until('the process is ready', async () => {
     if (one.hasEnded()) throw new Error(`The process ended: ${one.output()}`);
@@ -114,7 +114,7 @@ export async function ready(one: Process): Promise<Process> {
   return one;
 }
 
-/** The status of an answer; undefined when nobody answers. */
+/** The status of a response; undefined when nothing listens. */
 export async function statusOf(url: string): Promise<number | undefined> {
   try {
     const answer = await fetch(url, { headers: { connection: 'close' }, signal: AbortSignal.timeout(10_000) });
@@ -125,7 +125,7 @@ export async function statusOf(url: string): Promise<number | undefined> {
   }
 }
 
-/** Polls until the condition holds and answers what it gave. */
+/** Polls until the condition is truthy, and returns its value. */
 export async function until<T>(
   what: string,
   condition: () => T | Promise<T>,
@@ -145,14 +145,14 @@ export async function freePort(): Promise<number> {
   });
 }
 
-/** The processes whose command line mentions this folder. */
+/** The processes whose command line contains this folder. */
 export function processesIn(folder: string): number[] {
   if (existsSync('/proc/self/cmdline')) {
     return readdirSync('/proc').flatMap((name) => {
       try {
         return /^\d+$/.test(name) && readFileSync(`/proc/${name}/cmdline`, 'utf8').includes(folder) ? [Number(name)] : [];
       } catch {
-        // It has ended meanwhile.
+        // The process has ended meanwhile.
         return [];
       }
     });

@@ -1,11 +1,11 @@
 import { connect, type Socket } from 'node:net';
 
-/** A connection on which a test sends what it likes, and reads only when it likes. */
+/** A connection on which a test sends any text and reads when it wants. */
 export interface RawConnection {
   socket: Socket;
-  /** What came in so far. */
+  /** Everything received so far. */
   received(): string;
-  /** Statuses of the answers that came in so far. */
+  /** The statuses of the responses received so far. */
   statuses(): number[];
   /** Resolves when the other side has closed. */
   closed: Promise<void>;
@@ -18,7 +18,7 @@ export function openConnection(url: string, text: string, { localAddress }: { lo
   let received = '';
   let hasClosed = false;
   socket.on('data', (chunk: Buffer) => (received += chunk.toString('latin1')));
-  // Whoever is cut off may get a reset.
+  // A cut connection may be reset.
   socket.on('error', () => undefined);
   const closed = new Promise<void>((resolve) =>
     socket.once('close', () => {

@@ -9,11 +9,11 @@ export interface SeededTenant {
   member: Person;
 }
 
-/** What a module's rows of a tenant are for the shared checks. */
+/** The rows of a tenant that a module adds to the shared checks. */
 export interface SeededRows {
-  /** Values for path parameters, by their name. */
+  /** Values for path parameters, by name. */
   values: Record<string, string>;
-  /** What nobody outside may see. */
+  /** Values that no outsider may see. */
   secrets: string[];
 }
 

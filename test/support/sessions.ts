@@ -4,7 +4,7 @@ import { hashSessionToken, signSessionToken } from '../../src/access/credentials
 import { testEnvironment } from './app.js';
 import type { TestDatabase } from './database.js';
 
-/** Opens a session for each of these users; answers the header that each sends. Who does not exist gets none that is heeded. */
+/** Opens a session for each of these users, and returns their headers. Sessions of unknown users are not inserted. */
 export async function openSessions({ rows }: TestDatabase, userIds: string[]): Promise<(userId: string) => { authorization: string }> {
   const tokens = new Map(userIds.map((id) => [id, randomBytes(24).toString('base64url')]));
   const all = [...tokens].map(([user_id, raw]) => ({ id: v7(), user_id, token: hashSessionToken(raw) }));
@@ -17,7 +17,7 @@ export async function openSessions({ rows }: TestDatabase, userIds: string[]): P
   return (userId) => ({ authorization: `Bearer ${signSessionToken(tokens.get(userId)!, secret)}` });
 }
 
-/** An operator who is nobody else. */
+/** A new operator without other rows. */
 export async function insertOperator({ rows }: TestDatabase): Promise<string> {
   const id = v7();
   await rows(`INSERT INTO users (id, name, operator) VALUES ($1, 'An operator', true)`, [id]);

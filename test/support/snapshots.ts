@@ -1,6 +1,6 @@
 import type { TestDatabase } from './database.js';
 
-/** Columns that a mere read changes. */
+/** Columns that reads change. */
 const VOLATILE: Record<string, string[]> = {
   api_keys: ['last_used_at'],
   sessions: ['last_used_at', 'updated_at', 'expires_at'],
@@ -11,7 +11,7 @@ interface Column {
   column: string;
 }
 
-/** The rows of every table that name one of these ids, as one comparable text. Verifications are left out: anyone may ask for a mail. */
+/** The rows of every table that contain one of these ids, as text. Without verifications, because anyone may request a mail. */
 export async function rowsNaming(db: TestDatabase, ids: string[], { exceptUserId }: { exceptUserId?: string } = {}): Promise<string> {
   const columns = (await columnsOf(db)).filter(({ table }) => table !== 'verifications');
   const queries = [...Map.groupBy(columns, ({ table }) => table)].flatMap(([table, ofTable]) => {
@@ -26,7 +26,7 @@ export async function rowsNaming(db: TestDatabase, ids: string[], { exceptUserId
   return JSON.stringify(await db.rows(queries.join(' UNION ALL '), [ids, exceptUserId ?? null]));
 }
 
-/** Everything that requests can write, as one comparable text; what workers and the schedule write is left out. */
+/** Everything that requests can write, as text; without rows of workers and schedules. */
 export async function allRows(db: TestDatabase): Promise<string> {
   const tables = new Set((await columnsOf(db)).map(({ table }) => table));
   for (const table of ['rate_limits', 'job_runs', 'outbox', 'verifications']) tables.delete(table);
@@ -42,7 +42,7 @@ function selectRows(table: string, condition: string): string {
   return `SELECT '${table}', (SELECT json_agg(r ORDER BY r::text)::text FROM (SELECT to_jsonb(t)${dropped} AS r FROM ${table} t WHERE ${condition}) rows)`;
 }
 
-/** Partitions are read through their table. */
+/** Partitions are read through their parent table. */
 async function columnsOf(db: TestDatabase): Promise<Column[]> {
   return db.rows<Column>(
     `SELECT c.relname AS "table", a.attname AS "column"

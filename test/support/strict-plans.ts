@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Tier } from '../../src/plans/plans.js';
 
-/** The plan file as it ships, but for the plans whose access ends when their payment goes back. */
+/** The shipped plan file, with `onRefund: end` for these plans. */
 export function strictPlans(...tiers: Tier[]): { file: string; remove(): void } {
   const content = JSON.parse(readFileSync('plans.json', 'utf8')) as { plans: Record<Tier, object> };
   for (const tier of tiers) Object.assign(content.plans[tier], { onRefund: 'end' });

@@ -5,10 +5,10 @@ import type { Change, MutantHost } from './mutants.js';
 import { endProcesses, type Process, ready, startServer } from './processes.js';
 import { skipJob } from './tenant-world.js';
 
-/** While one run of histories is told. */
+/** The number of kills in one run of histories. */
 const KILLS = 4;
 
-/** What is started for a proof, databases and servers, and ends with it. */
+/** Starts databases and servers for a proof, and ends them with it. */
 export class Targets {
   private readonly databases: TestDatabase[] = [];
 
@@ -23,37 +23,37 @@ export class Targets {
   async newDatabase(): Promise<TestDatabase> {
     const db = await createTestDatabase();
     this.databases.push(db);
-    // What the schedule purges in between is not what is to be compared.
+    // Scheduled purges would change the rows to compare.
     for (const job of ['purge_users', 'purge_organizations']) await skipJob(db, job, 3600);
     return db;
   }
 
-  /** So many servers over one database. */
+  /** Starts servers on one database. */
   async start(count: number, environment = {}): Promise<Target> {
     const db = await this.newDatabase();
     const servers = await Promise.all(Array.from({ length: count }, async () => this.startServer(db, environment)));
     return { db, urls: () => servers.map(({ url }) => url) };
   }
 
-  /** Two servers, one of which is killed and replaced again and again while deliveries come in. */
-  async startMortal(): Promise<Target & { pour: (deliveries: Message[]) => Promise<void> }> {
+  /** Starts two servers, one of which is repeatedly killed and replaced during deliveries. */
+  async startWithKills(): Promise<Target & { deliverConcurrently: (deliveries: Message[]) => Promise<void> }> {
     const db = await this.newDatabase();
     const servers: Process[] = await Promise.all([this.startServer(db), this.startServer(db)]);
     const target: Target = { db, urls: () => servers.map(({ url }) => url), mayFail: true };
-    const pourAndKill = async (deliveries: Message[]) => {
+    const deliverAndKill = async (deliveries: Message[]) => {
       const part = Math.ceil(deliveries.length / KILLS);
       for (let first = 0; first < deliveries.length; first += part) {
         await deliverConcurrently(target, deliveries.slice(first, first + part));
-        // Effects are slower than deliveries: it is in the midst of them.
+        // Processing is slower than delivery, so the server is in the middle of it.
         servers.shift()!.kill('SIGKILL');
         servers.push(await this.startServer(db));
       }
       await untilProcessed(target);
     };
-    return { ...target, pour: pourAndKill };
+    return { ...target, deliverConcurrently: deliverAndKill };
   }
 
-  /** Does something with a build that has one thing changed in it. */
+  /** Runs some work against a build with one mutation. */
   async onMutant<T>(host: MutantHost, change: Change, db: TestDatabase, work: (target: Target) => Promise<T>): Promise<T> {
     const url = await host.start(change, { ...testEnvironment(db.url), ...this.environment });
     try {

@@ -3,16 +3,16 @@ import net from 'node:net';
 
 export interface TcpProxy {
   port: number;
-  /** Connections stay open and nothing comes through: a network that swallows everything. */
+  /** Connections stay open but transfer nothing. */
   pause(): void;
-  /** Breaks every connection and refuses new ones: a server that is gone. */
+  /** Closes every connection and refuses new ones. */
   cut(): Promise<void>;
-  /** Works again, after a pause or a cut. What a pause held back is delivered. */
+  /** Ends a pause or a cut. Data from a pause is delivered. */
   resume(): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Stands between the application and its database, so that a test can take the database away. */
+/** A proxy between the application and its database, to make the database unavailable. */
 export async function startTcpProxy(target: { host: string; port: number }): Promise<TcpProxy> {
   const sockets = new Set<net.Socket>();
   let paused = false;

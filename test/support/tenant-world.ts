@@ -23,9 +23,9 @@ const { AUTH_SECRET } = testEnvironment('postgres://none/none') as { AUTH_SECRET
 
 export interface Person extends SignedInPerson {
   sessionId: string;
-  /** A session besides the one of `auth`. */
+  /** Another session than the one of `auth`. */
   otherSessionId: string;
-  /** Two ways to sign in, so that one can be unlinked. */
+  /** Two sign-in methods, so that one can be unlinked. */
   accountId: string;
 }
 
@@ -36,40 +36,40 @@ export interface Key {
   auth: { 'x-api-key': string };
 }
 
-/** An organization with everything in it, and everybody who has, had or never had something to do with it. */
+/** An organization with rows in every table, and users in every relation to it. */
 export interface Tenant extends SeededRows {
   organization: { id: string; slug: string; name: string };
   isDeleted: boolean;
   admin: Person;
-  /** A second admin: the first one is not the last. */
+  /** A second admin, so that the first one is not the last. */
   coAdmin: Person;
   member: Person;
   /** A member whom tests remove. */
   spare: Person;
-  /** Was a member; the membership has ended, the session has not. */
+  /** A former member with a live session. */
   left: Person;
-  /** An admin who is suspended. */
+  /** A suspended admin. */
   suspended: Person;
-  /** An admin who was deleted, whose session and membership somebody forgot. */
+  /** A deleted admin whose session and membership were left behind. */
   deleted: Person;
-  /** Has a pending invitation and has proved the address. */
+  /** Has a pending invitation and a verified address. */
   invited: Person;
-  /** Has an invitation's address and never proved it. */
+  /** Has the address of an invitation, unverified. */
   squatter: Person;
   memberships: { admin: string; coAdmin: string; member: string; spare: string; left: string };
   invitations: { pending: string; squatted: string; lapsed: string; revoked: string };
-  /** As the mail of `pending` brought it. */
+  /** The token in the mail of `pending`. */
   invitationToken: string;
   squattedToken: string;
-  /** Of an invitation whose term is over and that no job has marked yet. */
+  /** The address of an overdue invitation that no job has marked. */
   lapsedEmail: string;
   keys: { full: Key; bare: Key; revoked: Key; expired: Key };
-  /** Bearer headers of the admin that no longer work. */
+  /** Headers of the admin that no longer work. */
   dead: { revoked: { authorization: string }; expired: { authorization: string }; ended: { authorization: string } };
   auditIds: string[];
 }
 
-/** Rows that are written together: a tenant in ten statements. */
+/** Collects rows to write them together: a tenant in ten statements. */
 class Rows {
   private readonly users: (typeof users.$inferInsert)[] = [];
   private readonly sessions: (typeof sessions.$inferInsert)[] = [];
@@ -128,7 +128,7 @@ class Rows {
     const token = randomBytes(24).toString('base64url');
     const id = newId();
     const expiresAt = new Date(Date.now() + HOUR);
-    // Invitation tokens are hashed the way session tokens are.
+    // Invitation tokens are hashed like session tokens.
     this.invitations.push({ id, organizationId, email, role: 'member', tokenHash: hashSessionToken(token), expiresAt, ...given });
     return { id, token };
   }
@@ -171,7 +171,7 @@ class Rows {
   }
 }
 
-/** Writes a tenant straight into the database: what tests need hundreds of must not cost a sign-up each. */
+/** Writes a tenant directly into the database, because hundreds of sign-ups would take too long. */
 export async function createTenant(db: TestDatabase, label = 'tenant', given: { deletedAt?: Date } = {}): Promise<Tenant> {
   const rows = new Rows();
   const organization = rows.organization(label, given);
@@ -247,7 +247,7 @@ function withSeeds(tenant: Omit<Tenant, keyof SeededRows>, seeded: SeededRows): 
       ...Object.values(organization),
       ...Object.values(memberIds),
       ...Object.values(invitationIds),
-      // Lists show the beginning of a key.
+      // Lists show the prefix of a key.
       ...Object.values(keys).flatMap(({ id, key }) => [id, key.slice(0, 15)]),
       ...[lapsedEmail, invitationToken, squattedToken, ...tenant.auditIds],
       ...seeded.secrets,
@@ -255,7 +255,7 @@ function withSeeds(tenant: Omit<Tenant, keyof SeededRows>, seeded: SeededRows): 
   };
 }
 
-/** Somebody who belongs to no organization. */
+/** A user without an organization. */
 export async function createPerson(db: TestDatabase, label = 'outsider', given: { operator?: boolean } = {}): Promise<Person> {
   const rows = new Rows();
   const person = rows.person(label, given);
@@ -263,7 +263,7 @@ export async function createPerson(db: TestDatabase, label = 'outsider', given: 
   return person;
 }
 
-/** Makes somebody a member of one more organization. */
+/** Adds a user to another organization. */
 export async function addMember(db: TestDatabase, { organization }: Tenant, person: Person): Promise<void> {
   const rows = new Rows();
   rows.membership(organization.id, person.id, 'member');
@@ -278,25 +278,25 @@ export async function createKey(db: TestDatabase, { organization, admin }: Tenan
   return key;
 }
 
-/** Keeps jobs from running: a run of each counts as alive for as long as the test lasts. */
+/** Keeps jobs from running: a run of each counts as alive during the test. */
 export async function holdJobs(db: TestDatabase, names: string[]): Promise<void> {
   const leasedUntil = new Date(Date.now() + 24 * HOUR);
   const held = names.map((job) => ({ id: newId(), job, tick: new Date(0), holder: newId(), leasedUntil }));
   await drizzle(db.pool).insert(jobRuns).values(held);
 }
 
-/** Lets the schedule believe that a daily job had its turn, today and tomorrow. */
+/** Records a daily job as done for today and tomorrow. */
 export async function skipDailyJob(db: TestDatabase, job: string): Promise<void> {
   await skipJob(db, job, 86_400);
 }
 
-/** Lets the schedule believe that a job had its turn, this time and the next. */
+/** Records a job as done for this tick and the next. */
 export async function skipJob(db: TestDatabase, job: string, everySeconds: number): Promise<void> {
   const turn = Math.floor(Date.now() / 1000 / everySeconds);
   const runs = [turn, turn + 1].map((one) => new Date(one * everySeconds * 1000));
   await drizzle(db.pool)
     .insert(jobRuns)
     .values(runs.map((tick) => ({ id: newId(), job, tick, holder: newId(), leasedUntil: new Date(), finishedAt: new Date() })))
-    // It has run already.
+    // The tick has already run.
     .onConflictDoNothing();
 }

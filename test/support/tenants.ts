@@ -6,7 +6,7 @@ import { until } from './until.js';
 
 export type Role = 'admin' | 'member';
 
-/** Makes an organization over HTTP; its maker is its admin. */
+/** Creates an organization over HTTP; the creator is its admin. */
 export async function createOrganization({ http }: TestApp, admin: SignedInPerson, body: object = {}) {
   const answer = await http
     .post('/v1/organizations')
@@ -17,7 +17,7 @@ export async function createOrganization({ http }: TestApp, admin: SignedInPerso
   return { ...organization, path: `/v1/organizations/${organization.id}` };
 }
 
-/** Makes a person a member without an invitation; answers the membership's id. */
+/** Adds a member without an invitation, and returns the membership's id. */
 export async function addMember({ db }: TestApp, organizationId: string, person: { id: string }, role: Role = 'member'): Promise<string> {
   const id = v7();
   await db.rows('INSERT INTO organization_memberships (id, organization_id, user_id, role) VALUES ($1, $2, $3, $4)', [
@@ -29,7 +29,7 @@ export async function addMember({ db }: TestApp, organizationId: string, person:
   return id;
 }
 
-/** People who never sign in; answers their ids in the order given. */
+/** Inserts users who never sign in, and returns their ids in order. */
 export async function insertUsers({ db }: TestApp, people: { name: string; email?: string }[]): Promise<string[]> {
   const rows = people.map((person) => ({ id: v7(), email: null, ...person }));
   await db.rows('INSERT INTO users (id, name, email) SELECT * FROM jsonb_to_recordset($1) AS r (id uuid, name text, email text)', [
@@ -42,7 +42,7 @@ export async function verifyEmail({ db }: TestApp, ...people: { id: string }[]):
   await db.rows('UPDATE users SET email_verified = true, email_verified_at = now() WHERE id = ANY ($1)', [people.map(({ id }) => id)]);
 }
 
-/** The membership of somebody who lives in an organization. */
+/** The live membership of a user in an organization. */
 export async function membershipOf({ db }: TestApp, organizationId: string, { id }: { id: string }) {
   const rows = await db.rows<{ id: string; role: Role }>(
     'SELECT id, role FROM organization_memberships WHERE organization_id = $1 AND user_id = $2 AND deleted_at IS NULL',
@@ -58,12 +58,12 @@ export async function auditOf({ db }: TestApp, organizationId: string, action?: 
   );
 }
 
-/** An answer as bytes, with the one thing taken out that must differ. */
+/** The bytes of a response, without the request id. */
 export function bytesOf({ status, text, body }: Response): string {
   return `${status} ${text.replaceAll((body as { requestId: string }).requestId, '')}`;
 }
 
-/** Every page of a list, with the pages' sizes checked. */
+/** Every page of a list; the page sizes are checked. */
 export async function allPages<T>({ http }: TestApp, { auth }: SignedInPerson, path: string, limit: number): Promise<T[]> {
   const all: T[] = [];
   for (let cursor: string | null = null; ;) {
@@ -76,7 +76,7 @@ export async function allPages<T>({ http }: TestApp, { auth }: SignedInPerson, p
   }
 }
 
-/** Runs a job now, waits for its end, and returns how many rows it dealt with. */
+/** Runs a job now, waits for its end, and returns its count. */
 export async function runJob(
   { http, db }: Pick<TestApp, 'http' | 'db'>,
   operator: Pick<SignedInPerson, 'auth'>,
@@ -84,7 +84,7 @@ export async function runJob(
 ): Promise<number> {
   const start = async (): Promise<string | undefined> => {
     const { status, body } = await http.post(`/v1/jobs/${job}/run`).set(operator.auth);
-    // 409: the schedule's own run is at work.
+    // 409: the scheduled run is in progress.
     if (status !== 202 && status !== 409) throw new Error(`Job ${job} could not be started: ${status}`);
     return (body as { lastRun?: { tick: string } }).lastRun?.tick;
   };

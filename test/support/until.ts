@@ -1,6 +1,6 @@
 import type { TestDatabase } from './database.js';
 
-/** Asks again until the answer is neither false nor undefined, and returns it; fails after a deadline, saying how it was instead. */
+/** Polls until the condition is truthy, and returns its value. Fails after a deadline with a description of the state. */
 export async function until<T>(
   condition: () => T | Promise<T>,
   describe: () => Promise<string> | string = () => 'it never was',
@@ -14,7 +14,7 @@ export async function until<T>(
   throw new Error(`Waited for ${deadlineMs} ms in vain: ${await describe()}`);
 }
 
-/** Waits until so many statements on this database wait for a lock that another one holds. */
+/** Waits until `wanted` statements on this database wait for a lock. */
 export async function untilLocked({ rows }: TestDatabase, wanted = 1): Promise<void> {
   const waiting = async () =>
     rows<{ query: string }>(

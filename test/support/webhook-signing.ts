@@ -1,25 +1,25 @@
 import { createHmac } from 'node:crypto';
 
-/** The key of Standard Webhooks: what stands behind `whsec_`, decoded. */
+/** The key of Standard Webhooks: the decoded part after `whsec_`. */
 export function standardKey(secret: string): Buffer {
   return Buffer.from(secret.replace(/^whsec_/, ''), 'base64');
 }
 
-/** Polar's first way: the secret's letters as they are, `whsec_` included. */
+/** Polar's first scheme: the secret as text, with `whsec_`. */
 export function legacyKey(secret: string): Buffer {
   return Buffer.from(secret);
 }
 
 export interface Attempt {
-  /** Of the message, the same in every attempt. */
+  /** The id of the message, the same in every attempt. */
   id: string;
-  /** Of the attempt, in seconds. */
+  /** The time of the attempt, in seconds. */
   timestamp?: number;
   key: Buffer;
   headers?: 'svix' | 'webhook';
 }
 
-/** The headers that prove where a body came from. */
+/** The signature headers of a body. */
 export function signedHeaders(
   body: string | Buffer,
   { id, timestamp = Math.floor(Date.now() / 1000), key, headers = 'webhook' }: Attempt,

@@ -79,8 +79,8 @@ describe('Clerk events', () => {
   });
 
   it('produce the same rows when servers are killed continuously', async () => {
-    const reordered = await targets.startMortal();
-    const deliverAll = async (plans: DeliveryPlan[]) => reordered.pour(plans.flatMap(({ deliveries }) => deliveries));
+    const reordered = await targets.startWithKills();
+    const deliverAll = async (plans: DeliveryPlan[]) => reordered.deliverConcurrently(plans.flatMap(({ deliveries }) => deliveries));
     await expectConvergence({ inOrder: proof.inOrder, reordered, deliverAll }, { runs: 30 });
   });
 

@@ -14,9 +14,9 @@ import {
 } from '../../support/clerk/clerk-events.js';
 import {
   brokenAt,
-  endsOf,
+  processingOf,
   type Json,
-  misfits,
+  wronglyProcessed,
   type Path,
   pathsOf,
   type Sample,
@@ -82,7 +82,7 @@ describe('Clerk payloads', () => {
   }
 
   it('are accepted, even where they break their published schema', async () => {
-    const ends = await endsOf(t, samples.map(message));
+    const ends = await processingOf(t, samples.map(message));
     expect(ends.filter(({ status, error }) => !['processed', 'ignored'].includes(status) || error !== null)).toEqual([]);
     expect(ends.filter(({ status }) => status === 'processed').length).toBeGreaterThanOrEqual(16);
     expect(ends.length).toBeGreaterThanOrEqual(46);
@@ -101,9 +101,9 @@ describe('Clerk payloads', () => {
       const paths = pathsOf(payload).filter((at) => (effects.has(type) || at.length === 1) && isNew(at));
       return brokenAt([name, payload], paths);
     });
-    const ends = await endsOf(t, broken.map(message));
+    const ends = await processingOf(t, broken.map(message));
     expect(ends.length).toBeGreaterThan(300);
-    expect(misfits(ends)).toEqual([]);
+    expect(wronglyProcessed(ends)).toEqual([]);
     const outcomes = new Map<string, number>();
     for (const { status } of ends) outcomes.set(status, (outcomes.get(status) ?? 0) + 1);
     expect([...outcomes.keys()].toSorted()).toEqual(['ignored', 'processed', 'quarantined']);

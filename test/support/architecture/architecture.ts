@@ -1,13 +1,13 @@
 import { globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
-/** A file of ours: its path below `src/`, and what is in it. */
+/** A source file: its path below `src/` and its text. */
 export interface Source {
   path: string;
   text: string;
 }
 
-/** Answers every place where it is broken, in words. */
+/** Returns a description of every violation. */
 export type Rule = (sources: Source[]) => string[];
 
 export function readSources(): Source[] {
@@ -16,7 +16,7 @@ export function readSources(): Source[] {
     .map((file) => ({ path: path.relative('src', file), text: readFileSync(file, 'utf8') }));
 }
 
-/** Folders that every module may import, and the folders that they may import themselves. */
+/** Folders that every module may import, and the folders that they may import. */
 const LEAVES: Record<string, string[]> = {
   platform: [],
   owners: ['platform'],
@@ -25,10 +25,10 @@ const LEAVES: Record<string, string[]> = {
   plans: ['platform', 'owners', 'access'],
 };
 
-/** What a module shows of itself. */
+/** The roles that other modules may import. */
 const PUBLIC_ROLES = ['module', 'service', 'table', 'dto', 'errors', 'port', 'decorators'];
 
-/** Packages that talk to something outside, or that we may want to replace: one folder each. */
+/** Packages that reach outside the process, or that we may replace: one folder each. */
 const SDK_HOMES: Record<string, string> = {
   '@polar-sh/sdk': 'providers/polar',
   'better-auth': 'auth',
@@ -41,7 +41,7 @@ const SDK_HOMES: Record<string, string> = {
 
 const SERVICE_LINES = 300;
 
-/** The files of ours that a file imports, types included, as paths below `src/`. */
+/** The source files that a file imports, types included, as paths below `src/`. */
 function importsOf({ path: file, text }: Source): string[] {
   return specifiersOf(text)
     .filter((specifier) => specifier.startsWith('.'))
@@ -52,7 +52,7 @@ function specifiersOf(text: string): string[] {
   return [...text.matchAll(/(?:\bfrom|\bimport)\s*\(?\s*'([^']+)'/g)].map(([, specifier]) => specifier!);
 }
 
-/** `users` of `users/users.service.ts`; empty for the files at the top, which put everything together. */
+/** `users` of `users/users.service.ts`; empty for the top-level files, which assemble the application. */
 function folderOf(file: string): string {
   return file.includes('/') ? file.split('/', 1)[0]! : '';
 }
@@ -61,7 +61,7 @@ function roleOf(file: string): string | undefined {
   return /\.([a-z]+)\.ts$/.exec(file)?.[1];
 }
 
-/** Imports that lead out of a file's own folder. */
+/** Imports from another folder. */
 function crossings(sources: Source[]): { from: string; to: string }[] {
   return sources.flatMap((source) =>
     importsOf(source)
@@ -70,7 +70,7 @@ function crossings(sources: Source[]): { from: string; to: string }[] {
   );
 }
 
-/** Every place where a pattern stands in files that must not have it. */
+/** Every match of a pattern in files that must not contain it. */
 function forbid(pattern: RegExp, mayHave: (file: string) => boolean): Rule {
   return (sources) =>
     sources
@@ -96,7 +96,7 @@ export const noImportCycles: Rule = (sources) => {
   return cycles;
 };
 
-/** The module's public roles, and plain-named files whose class its `exports` names. */
+/** Public are the module's public roles, and plain-named files whose class its `exports` lists. */
 export const privateFilesStayPrivate: Rule = (sources) => {
   const texts = new Map(sources.map(({ path: file, text }) => [file, text]));
   const isPublic = (file: string) => {
@@ -153,7 +153,7 @@ export const filesAreNamedAfterTheirFolder: Rule = (sources) =>
     .filter((file) => {
       const role = roleOf(file);
       const named = role !== undefined && ['controller', 'repository', 'dto', 'errors'].includes(role);
-      // platform/ has no module of its own: its few roles are named after what they are.
+      // platform/ is not a module: its few roles are named after what they do.
       if (!named || folderOf(file) === 'platform') return false;
       return ![path.basename(path.dirname(file)), folderOf(file)].some((folder) => path.basename(file).endsWith(`${folder}.${role}.ts`));
     });
@@ -164,7 +164,7 @@ export const keysetPagesOnly: Rule = forbid(/\.offset\(|\bOFFSET \$?\{?\d|\bdb\.
 
 export const tablesStandInTableFiles: Rule = forbid(/\bpgTable\(/, (file) => roleOf(file) === 'table');
 
-/** A type is gone at run time, and with it the validation. */
+/** A type import is erased at run time, and with it the validation. */
 export const controllersImportDtosAsValues: Rule = (sources) =>
   sources
     .filter(({ path: file }) => roleOf(file) === 'controller')

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type DodoPayments from 'dodopayments';
 import { addInterval, dodoTime, microsAt, microsOf } from '../../simulators/virtual-time.js';
 
-/** What Dodo puts around every payload. */
+/** The envelope of every Dodo event. */
 export interface DodoEvent {
   business_id: string;
   type: string;
@@ -10,7 +10,7 @@ export interface DodoEvent {
   data: object;
 }
 
-/** Webhooks carry the end of the grace; the API's answers do not. */
+/** Webhooks contain the end of the grace period, API responses do not. */
 export type DodoSubscription = DodoPayments.Subscription & { past_due_ends_at: string | null };
 
 export const DODO_BUSINESS_ID = 'bus_sampleSampleSample';
@@ -41,12 +41,12 @@ export function dodoCustomer(given: Partial<DodoPayments.Customer> = {}): DodoPa
   };
 }
 
-/** As it stands inside of everything else. */
+/** A customer as embedded in other objects. */
 export function dodoCustomerDetails({ customer_id, email, name, metadata = {}, phone_number = null } = dodoCustomer()) {
   return { customer_id, email, name, metadata, phone_number };
 }
 
-/** Active for a month from now unless told otherwise. */
+/** Active for a month from now by default. */
 export function dodoSubscription(given: Partial<DodoSubscription> = {}): DodoSubscription {
   const createdAt = given.created_at ?? now();
   const start = given.previous_billing_date ?? createdAt;
@@ -96,7 +96,7 @@ export function dodoSubscription(given: Partial<DodoSubscription> = {}): DodoSub
   };
 }
 
-/** Succeeded; the subscription, if given, tells whose it is and for what. */
+/** Succeeded; the subscription determines its owner and product. */
 export function dodoPayment(given: Partial<DodoPayments.Payment> = {}, subscription = dodoSubscription()): DodoPayments.Payment {
   const id = given.payment_id ?? newId('pay');
   const amount = given.total_amount ?? subscription.recurring_pre_tax_amount;
@@ -176,7 +176,7 @@ export function dodoDispute(given: Partial<DodoPayments.GetDispute> = {}, paymen
     payment_id: payment.payment_id,
     payment_provider: 'dodo',
     customer: payment.customer,
-    // A text, unlike the amount of a refund.
+    // A string, unlike the amount of a refund.
     amount: String(payment.total_amount),
     currency: payment.currency,
     is_resolved_by_rdr: null,

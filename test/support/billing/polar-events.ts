@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { models } from '@polar-sh/sdk/2026-10';
 import { addInterval, microsAt, microsOf, polarTime } from '../../simulators/virtual-time.js';
 
-/** What Polar puts around every payload. */
+/** The envelope of every Polar event. */
 export interface PolarEvent {
   type: string;
   timestamp: string;
@@ -59,7 +59,7 @@ export interface PriceGiven {
 }
 
 export function polarPrice({ id = randomUUID(), amount = 1000, perSeat = false, ...given }: PriceGiven = {}): models.ProductPrice {
-  // Not in the SDK's types any more, and sent.
+  // Still sent, but no longer in the SDK's types.
   const legacy = { type: 'recurring', recurring_interval: given.interval ?? 'month' };
   const price = {
     ...born(given.createdAt),
@@ -103,14 +103,14 @@ export function polarProduct(given: Partial<models.Product> = {}): models.Produc
   };
 }
 
-/** Active for a month from now unless told otherwise; the customer and the product give their ids. */
+/** Active for a month from now by default; the customer and the product determine their ids. */
 export function polarSubscription(given: Partial<models.Subscription> = {}): models.Subscription {
   const createdAt = given.created_at ?? now();
   const customer = given.customer ?? polarCustomer({ created_at: createdAt, ...(given.customer_id && { id: given.customer_id }) });
   const product = given.product ?? polarProduct({ created_at: createdAt, ...(given.product_id && { id: given.product_id }) });
   const start = given.current_period_start ?? createdAt;
   const [price] = product.prices;
-  // Deprecated and not in the SDK's types any more; sent all the same.
+  // Deprecated and no longer in the SDK's types, but still sent.
   const legacy = {
     price_id: price?.id,
     price,
@@ -167,7 +167,7 @@ const NOT_IN_ORDERS = [
   ...LEGACY_KEYS,
 ];
 
-/** A paid first order; the subscription, if given, tells whose it is and of what. */
+/** A paid first order; the subscription determines its owner and product. */
 export function polarOrder(given: Partial<models.Order> = {}, subscription = polarSubscription()): models.Order {
   const createdAt = given.created_at ?? now();
   const { customer, product, prices } = subscription;
@@ -226,7 +226,7 @@ export function polarOrder(given: Partial<models.Order> = {}, subscription = pol
     description: product.name,
     refundable_amount: amount - (given.refunded_amount ?? 0),
     refundable_tax_amount: 0,
-    // Not in the SDK's types any more, and sent.
+    // Still sent, but no longer in the SDK's types.
     ...{ product_price_id: prices[0]?.id ?? null },
     ...given,
   };
@@ -252,14 +252,14 @@ export function polarRefund(given: Partial<models.Refund> = {}, order = polarOrd
   };
 }
 
-/** The customer with what it may use right now. */
+/** The customer with the current subscriptions. */
 export function polarCustomerState(customer: models.Customer, subscriptions: models.Subscription[] = []): models.CustomerState {
   const active = subscriptions
     .filter(({ status }) => status === 'active' || status === 'trialing')
     .map(({ customer: _customer, product: _product, discount: _discount, prices: _prices, pending_update: _pending, ...rest }) => ({
       ...rest,
       seats: rest.seats ?? null,
-      // The SDK's type has the status of a benefit here; what comes is the subscription's.
+      // The SDK's type has a benefit's status here, but Polar sends the subscription's status.
       status: rest.status as never,
       meters: [],
     }));

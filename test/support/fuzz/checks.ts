@@ -2,21 +2,21 @@ import type { ValidateFunction } from 'ajv';
 import type { DocumentedAnswer, FuzzDocument } from './document.js';
 import type { FuzzAnswer, FuzzRequest } from './requests.js';
 
-/** Nothing here takes that long or is that large; a busy machine is no failure, though. */
+/** Generous limits: a busy machine is not a failure. */
 const LONGEST_MS = 10_000;
 const LARGEST_PROBLEM = 16_384;
 const LARGEST_ANSWER = 2 ** 21;
 
-/** What every address may answer, by the document's description. */
+/** Codes that every address may return, according to the document. */
 const ANYWHERE = new Set([
   ...['malformed_request', 'request_timeout', 'expectation_failed', 'headers_too_large'],
   ...['malformed_body', 'body_too_large', 'unsupported_media_type'],
 ]);
 
-/** What is wrong with an answer, in words; empty when nothing is. */
-export function wrongWith(document: FuzzDocument, request: FuzzRequest, answer: FuzzAnswer): string[] {
+/** The errors in a response; empty for a correct one. */
+export function errorsIn(document: FuzzDocument, request: FuzzRequest, answer: FuzzAnswer): string[] {
   const { status, headers, body, ms } = answer;
-  // What refuses unreadable headers cannot know that they were those of a HEAD, whose answer has no body.
+  // A refusal of unreadable headers cannot know that the request was a HEAD, whose response has no body.
   if (status === 0) return request.method === 'HEAD' ? [] : [`the connection broke: ${body.toString()}`];
   const wrong: string[] = [];
   if (status >= 500) wrong.push(`status ${status}`);
@@ -29,7 +29,7 @@ export function wrongWith(document: FuzzDocument, request: FuzzRequest, answer: 
   if (isPageForBrowser(request, answer)) return wrong;
   const documented = isOperation ? request.operation.answers.get(status) : undefined;
   if (status >= 400) wrong.push(...wrongProblem(shapeOf(document, documented, answer), answer));
-  // Another method, or a path parameter that makes another path, is another route or none.
+  // Another method, or a path parameter with a slash, reaches another route or none.
   if (isOperation && !isOtherRoute(answer)) wrong.push(...undocumented(documented, answer));
   return wrong;
 }
@@ -38,14 +38,14 @@ function isOtherRoute({ status, body }: FuzzAnswer): boolean {
   return (status === 404 && body.includes('"route_not_found"')) || (status === 405 && body.includes('"method_not_allowed"'));
 }
 
-/** Mailed links are opened in browsers, which get pages, for failures as well. */
+/** Browsers open links in mails and get pages, also for failures. */
 function isPageForBrowser({ operation, headers }: FuzzRequest, answer: FuzzAnswer): boolean {
   const isAsked = headers.some(([name, value]) => name === 'accept' && value.includes('text/html'));
   const hasPages = [...operation.answers.values()].some(({ contentTypes }) => contentTypes.includes('text/html'));
   return isAsked && hasPages && String(answer.headers['content-type']).startsWith('text/html');
 }
 
-/** Some problems say more than all do, and the document says so of the operation. */
+/** Some problems have more members, which the document declares for the operation. */
 function shapeOf(document: FuzzDocument, documented: DocumentedAnswer | undefined, { body }: FuzzAnswer): ValidateFunction {
   return (documented?.codes.has(codeOf(body)) ? documented.validate : undefined) ?? document.problem();
 }
@@ -63,7 +63,7 @@ function undocumented(documented: DocumentedAnswer | undefined, { status, header
   if (ANYWHERE.has(codeOf(body))) return [];
   if (documented === undefined) return [`undocumented status ${status} ${codeOf(body)}`];
   if (status >= 400) return documented.codes.has(codeOf(body)) ? [] : [`undocumented code ${status} ${codeOf(body)}`];
-  // Express puts a note for people into a redirect; where it leads to is in a header.
+  // Express adds a text for people to a redirect; only the header matters.
   if (status < 400 && status >= 300) return headers['location'] === undefined ? ['a redirect to nowhere'] : [];
   const type = String(headers['content-type'] ?? '').split(';', 1)[0]!;
   if (body.length === 0) return documented.contentTypes.length === 0 ? [] : ['no body where one is documented'];
@@ -92,7 +92,7 @@ function parsed(body: Buffer): object | undefined {
     const value: unknown = JSON.parse(body.toString());
     return typeof value === 'object' && value !== null ? value : undefined;
   } catch {
-    // The caller says what was expected instead.
+    // The caller reports the invalid body.
     return undefined;
   }
 }

@@ -1,7 +1,7 @@
 import addFormats from 'ajv-formats';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 
-/** A JSON schema of the document, as far as the generator reads it. */
+/** The part of JSON Schema that the generator reads. */
 export interface Schema {
   $ref?: string;
   type?: string | string[];
@@ -30,12 +30,12 @@ export interface Parameter {
   schema: Schema;
 }
 
-/** What an operation may answer with one status. */
+/** The documented response of an operation with one status. */
 export interface DocumentedAnswer {
   contentTypes: string[];
-  /** Undefined where it is no JSON. */
+  /** Undefined for a response that is not JSON. */
   validate?: ValidateFunction;
-  /** Of problems. */
+  /** The error codes of problems. */
   codes: Set<string>;
 }
 
@@ -70,13 +70,13 @@ interface RawDocument {
   components: { schemas: Record<string, Schema>; responses: Record<string, RawAnswer> };
 }
 
-/** The OpenAPI document as something to test against: what it does not mention must not come. */
+/** The OpenAPI document as a test oracle: undocumented responses are failures. */
 export class FuzzDocument {
   readonly operations: FuzzOperation[];
   private readonly ajv: Ajv2020;
 
   constructor(private readonly raw: RawDocument) {
-    // Problems of every operation share one validator; unknown keywords are OpenAPI's own.
+    // Problems of all operations share one validator; unknown keywords belong to OpenAPI.
     this.ajv = new Ajv2020({ strict: false, allErrors: true });
     (addFormats as unknown as (ajv: Ajv2020) => void)(this.ajv);
     this.ajv.addSchema({ $id: 'document', components: { schemas: closed(raw.components.schemas) } });
@@ -89,13 +89,13 @@ export class FuzzDocument {
     return new FuzzDocument((await (await fetch(`${url}/openapi.json`)).json()) as RawDocument);
   }
 
-  /** The schema that a reference names. */
+  /** The schema of a reference. */
   resolve(schema: Schema): Schema {
     const name = schema.$ref?.split('/').at(-1);
     return name === undefined ? schema : this.resolve(this.raw.components.schemas[name]!);
   }
 
-  /** How any problem looks, of an operation or not. */
+  /** The schema of every problem. */
   problem(): ValidateFunction {
     return this.validatorOf({ $ref: '#/components/schemas/ProblemResponse' })!;
   }
@@ -125,7 +125,7 @@ export class FuzzDocument {
   }
 }
 
-/** The same schemas, but nothing undocumented passes them. */
+/** The same schemas, without undocumented properties. */
 function closed<T>(node: T): T {
   if (Array.isArray(node)) return node.map(closed) as T;
   if (typeof node !== 'object' || node === null) return node;

@@ -36,7 +36,7 @@ const ODD_TYPES = [
   '',
 ];
 
-/** Makes requests for the operations of a document: valid, nearly valid and hostile ones. */
+/** Generates valid, nearly valid and hostile requests for the operations of a document. */
 export class FuzzRequests {
   private readonly values: Values;
 
@@ -68,7 +68,7 @@ export class FuzzRequests {
     const names = [...operation.path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name!);
     const known = pathValues({ ...operation, pathParameters: names }, ids);
     return operation.path.replaceAll(/\{(\w+)\}/g, (_, name: string) =>
-      // Nothing at all would be another route.
+      // An empty value would be another route.
       encoded((chance.chance(0.1) ? chance.pick([...HOSTILE_TEXTS, '%2e%2e', 'x'.repeat(3000)]) : known[name]!) || ' '),
     );
   }
@@ -104,7 +104,7 @@ export class FuzzRequests {
   private headers({ parameters }: FuzzOperation, body: Buffer | undefined): [string, string][] {
     const { chance } = this;
     const headers: [string, string][] = [];
-    // Without it Node announces a body in chunks, and sends none.
+    // Without a length, Node announces a chunked body and sends none.
     if (body === undefined && !chance.chance(0.05)) headers.push(['content-length', '0']);
     if (body !== undefined) {
       const type = chance.chance(0.04) ? chance.pick(ODD_TYPES) : 'application/json';
@@ -124,12 +124,12 @@ export class FuzzRequests {
 
 const agent = new Agent({ keepAlive: true, maxSockets: 4 });
 
-/** Sends it as it is; `fetch` would repair or refuse half of it. */
+/** Sends the request unchanged; `fetch` would repair or refuse half of them. */
 export async function sendFuzz(url: string, { method, target, headers, body }: FuzzRequest): Promise<FuzzAnswer> {
   const started = performance.now();
   return new Promise((resolve) => {
     const { hostname, port } = new URL(url);
-    // A connection that breaks is an outcome, too: it is looked at as status 0.
+    // A broken connection is an outcome too, with status 0.
     const broken = ({ message }: Error) => resolve({ status: 0, headers: {}, body: Buffer.from(message), ms: performance.now() - started });
     const outgoing = send(
       { agent, hostname, port, method, path: target, headers: ['host', 'localhost:3000', ...headers.flat()] },
@@ -156,7 +156,7 @@ export function endFuzz(): void {
   agent.destroy();
 }
 
-/** Percent-encoded; a lone surrogate as its three bytes, which no decoder takes. */
+/** Percent-encodes; a lone surrogate becomes its three bytes, which no decoder accepts. */
 function encoded(text: string): string {
   return text.isWellFormed() ? encodeURIComponent(text) : '%ED%A0%80';
 }

@@ -3,10 +3,10 @@ import type { FuzzDocument, Schema } from './document.js';
 
 const LONG = 20_000;
 const DAY_MS = 86_400_000;
-/** The same for a whole run: what a seed makes must not depend on the moment. */
+/** Constant for a run, because values must depend on the seed only. */
 const TODAY = Math.floor(Date.now() / DAY_MS) * DAY_MS;
 
-/** Texts that have broken software before. */
+/** Texts that often break software. */
 export const HOSTILE_TEXTS = [
   '',
   ' ',
@@ -67,7 +67,7 @@ export const HOSTILE_TEXTS = [
   'ä'.repeat(2000),
 ];
 
-/** Stands for a number that JSON.stringify cannot write. */
+/** Marks a number that JSON.stringify cannot write. */
 const RAW = '\u0001raw:';
 const RAW_NUMBERS = [
   '1e400',
@@ -80,7 +80,7 @@ const RAW_NUMBERS = [
   '0.1e1',
 ];
 
-/** Makes values for a schema: right ones, nearly right ones and wrong ones. The same seed makes the same. */
+/** Generates valid, nearly valid and invalid values for a schema, equal for equal seeds. */
 export class Values {
   constructor(
     private readonly chance: Seeded,
@@ -91,7 +91,7 @@ export class Values {
     return this.chance.chance(0.02) ? 'x'.repeat(LONG) : this.chance.pick(HOSTILE_TEXTS);
   }
 
-  /** Something that no schema asks for. */
+  /** A value that no schema expects. */
   wrong(depth = 0): unknown {
     const { chance } = this;
     const kinds: (() => unknown)[] = [
@@ -110,7 +110,7 @@ export class Values {
     return chance.pick(kinds)();
   }
 
-  /** What the schema asks for, with all sorts of optional properties. */
+  /** A valid value with a random choice of optional properties. */
   right(given: Schema, depth = 0): unknown {
     const schema = this.document.resolve(given);
     const { chance } = this;
@@ -139,7 +139,7 @@ export class Values {
     }
   }
 
-  /** A right value with something wrong at a few places. */
+  /** A valid value with a few errors. */
   nearly(value: unknown): unknown {
     const { chance } = this;
     if (chance.chance(0.2)) return this.wrong();

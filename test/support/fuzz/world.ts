@@ -18,7 +18,7 @@ export const FUZZ_ROLES = [
 ] as const;
 export type FuzzRole = (typeof FUZZ_ROLES)[number];
 
-/** A tenant with everything in it, and everybody who calls. What requests destroy, the next world has again. */
+/** A tenant with rows in every table, and a caller in every role. Each world is new, so requests may destroy anything. */
 export class FuzzWorld {
   private constructor(
     private readonly tenant: Tenant,
@@ -36,7 +36,7 @@ export class FuzzWorld {
     return new FuzzWorld(tenant, operator, { full: full.key, bare: bare.key });
   }
 
-  /** Ids that lead somewhere, mostly. */
+  /** Ids that mostly exist. */
   ids(chance: Seeded): Ids {
     const { tenant } = this;
     if (chance.chance(0.1)) return unknownValues(tenant);
@@ -51,7 +51,7 @@ export class FuzzWorld {
     return queryOf(operationId, ids) ?? {};
   }
 
-  /** How a role shows who it is: by its token mostly, by its cookie, and sometimes by nonsense. */
+  /** The credentials of a role: mostly a token, otherwise a cookie or an invalid value. */
   credentials(role: FuzzRole, chance: Seeded): [string, string][] {
     if (chance.chance(0.02))
       return [['authorization', chance.pick(['Bearer', 'Bearer a.b', 'Bearer a.b.c', 'Basic YTpi', 'Bearer \u00ff'])]];
