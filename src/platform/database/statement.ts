@@ -1,26 +1,41 @@
-import { fillPlaceholders, getTableColumns, type InferSelectModel, type QueryWithTypings, SQL, sql } from 'drizzle-orm';
+import { fillPlaceholders, getTableColumns, type InferSelectModel, type SQL, sql } from 'drizzle-orm';
 import { type PgColumn, PgDialect, type PgTable } from 'drizzle-orm/pg-core';
+import pg from 'pg';
+import type { Database, Queryable } from './database.js';
+import { connectionOf } from './transactions.js';
 
-/**
- * SQL whose text is made once: Drizzle's builder takes more time for a statement of many columns than everything
- * else that this process does about it.
- *
- * @param template with `sql.placeholder('name')` for whatever differs from one execution to the next
- * @returns takes the values by their names, and makes what `db.execute` takes
- */
-export function statement(template: SQL): (values: Record<string, unknown>) => SQL {
-  const made = new PgDialect().sqlToQuery(template);
-  return (values) => new RawSql({ ...made, params: fillPlaceholders(made.params, values) });
+export interface Statement {
+  text: string;
+  params: unknown[];
 }
 
-class RawSql extends SQL {
-  constructor(private readonly query: QueryWithTypings) {
-    super([]);
-  }
+/**
+ * Builds the text of a statement once. Drizzle takes longer to build a statement of many columns than this process
+ * takes for everything else about it.
+ *
+ * @param template with `sql.placeholder('name')` for every value
+ * @returns a function that takes the values by name
+ */
+export function statement(template: SQL): (values: Record<string, unknown>) => Statement {
+  const { sql: text, params } = new PgDialect().sqlToQuery(template);
+  return (values) => ({ text, params: fillPlaceholders(params, values) });
+}
 
-  override toQuery(): QueryWithTypings {
-    return this.query;
-  }
+/** Timestamps stay text, as the columns of Drizzle expect them. */
+const TYPES: pg.CustomTypesConfig = {
+  getTypeParser: (id, format) => (id === pg.types.builtins.TIMESTAMPTZ ? String : pg.types.getTypeParser(id, format)),
+};
+
+/**
+ * Sends a statement. In a transaction, the connection has it before this function returns: the transaction may end
+ * without waiting for the result, and COMMIT travels right behind.
+ */
+export async function sendStatement<Row extends pg.QueryResultRow>(
+  { text, params }: Statement,
+  db: Queryable,
+): Promise<pg.QueryResult<Row>> {
+  const connection = connectionOf(db) ?? (db as Database).$client;
+  return connection.query({ text, types: TYPES }, params) as Promise<pg.QueryResult<Row>>;
 }
 
 type Element = string | number | null;
@@ -70,7 +85,7 @@ export function columnsOf(table: PgTable, alias: string): SQL {
   );
 }
 
-/** What `db.execute` answers for `columnsOf`, as the table's own queries would. */
+/** Converts rows of `columnsOf` as the table's own queries would. */
 export function rowsOf<T extends PgTable>(table: T, rows: Record<string, unknown>[]): InferSelectModel<T>[] {
   const columns = Object.entries(getTableColumns(table));
   const read = (column: PgColumn, value: unknown) => (value === null ? null : column.mapFromDriverValue(value));

@@ -28,13 +28,24 @@ export async function transact<T>(
     throw failure;
   };
   try {
-    // Drizzle asks nothing else of it.
-    return await drizzle(new TransactionConnection(client, names) as unknown as pg.PoolClient)
-      .transaction((tx) => work(tx).catch(giveUpWhenAway), options)
+    const connection = new TransactionConnection(client, names);
+    // Drizzle calls nothing but `query`.
+    return await drizzle(connection as unknown as pg.PoolClient)
+      .transaction((tx) => {
+        connections.set(tx, connection);
+        return work(tx).catch(giveUpWhenAway);
+      }, options)
       .catch(giveUpWhenAway);
   } finally {
     client.release(isLost || client.getTransactionStatus() !== 'I');
   }
+}
+
+const connections = new WeakMap<object, TransactionConnection>();
+
+/** The connection of an open transaction. */
+export function connectionOf(tx: object): TransactionConnection | undefined {
+  return connections.get(tx);
 }
 
 /**

@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, asc, eq, isNotNull, isNull, type SQL, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
-import { arraysOf, type Columns, given, namesOf, NOW, statement } from '../../platform/database/statement.js';
+import { arraysOf, type Columns, given, namesOf, NOW, sendStatement, statement } from '../../platform/database/statement.js';
 import type { BillingProviderName } from '../../plans/plans.js';
 import { type MeterExport, meterExports as rows } from './meter-exports.table.js';
 
@@ -67,7 +67,7 @@ export class MetersRepository {
 
   /** One statement for any number; what is there already stays as it is. */
   async insert(all: NewExport[], now: Date, db: Queryable = this.db): Promise<void> {
-    await db.execute(INSERT({ ...arraysOf(NEW_EXPORT, all), now: now.toISOString() }));
+    await sendStatement(INSERT({ ...arraysOf(NEW_EXPORT, all), now: now.toISOString() }), db);
   }
 
   /** Takes what is due, the oldest first; the attempt counts even if the process does not survive it. */

@@ -113,7 +113,7 @@ export class UsageLedger {
       const decided = group.map((operation) => decisions.decide(operation));
       const changes = decisions.changes();
       const metered = meteredOf(changes.events, books.customers);
-      return { results: decided, isMetered: metered.length > 0, written: await this.send(changes, metered, books, tx) };
+      return { results: decided, isMetered: metered.length > 0, written: await this.sendWrites(changes, metered, books, tx) };
     });
     await written();
     if (isMetered) this.meters.wake();
@@ -165,12 +165,12 @@ export class UsageLedger {
   }
 
   /**
-   * Sends what is to be written, and lets COMMIT go with it: one wait less. Where a statement fails, PostgreSQL makes
-   * a ROLLBACK of that COMMIT.
+   * Sends the writes without waiting for them, so that COMMIT travels along. If a statement fails, PostgreSQL turns
+   * that COMMIT into a ROLLBACK.
    *
-   * @returns what must be awaited after the transaction, to learn whether all was written
+   * @returns a function that waits for the writes, and throws if one failed; call it after the transaction
    */
-  private async send(
+  private async sendWrites(
     changes: LedgerWrites,
     metered: MeteredEvent[],
     { now }: LedgerSnapshot,
@@ -190,8 +190,6 @@ export class UsageLedger {
       metered.length === 0 ? undefined : this.meters.enqueue(metered, tx),
     ]);
     written.catch(() => undefined);
-    // They are handed to the connection by promises of this turn, all of which are through by then.
-    await new Promise<void>((resolve) => process.nextTick(resolve));
     return () => written;
   }
 }

@@ -1,7 +1,17 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, desc, eq, inArray, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
-import { arraysOf, type Columns, columnsOf, given, namesOf, NOW, rowsOf, statement } from '../../platform/database/statement.js';
+import {
+  arraysOf,
+  type Columns,
+  columnsOf,
+  given,
+  namesOf,
+  NOW,
+  rowsOf,
+  sendStatement,
+  statement,
+} from '../../platform/database/statement.js';
 import { memberships } from '../../memberships/organization-memberships.table.js';
 import { organizations } from '../../organizations/organizations.table.js';
 import { users } from '../../users/users.table.js';
@@ -167,19 +177,20 @@ export class UsageRepository {
 
   /** Which of these people belong, or ever belonged, to these organizations. */
   async listMembers(pairs: MemberKey[]): Promise<MemberKey[]> {
-    const { rows } = await this.db.execute<{ organization_id: string; user_id: string }>(LIST_MEMBERS(arraysOf(MEMBER, pairs)));
+    const { rows } = await sendStatement<{ organization_id: string; user_id: string }>(LIST_MEMBERS(arraysOf(MEMBER, pairs)), this.db);
     return rows.map((row) => ({ organizationId: row.organization_id, userId: row.user_id }));
   }
 
   /** Makes those that are missing. */
   async insertQuotas(keys: QuotaKey[], db: Queryable = this.db): Promise<void> {
-    await db.execute(INSERT_QUOTAS(arraysOf(NEW_QUOTA, keys)));
+    await sendStatement(INSERT_QUOTAS(arraysOf(NEW_QUOTA, keys)), db);
   }
 
   /** Other quotas of the same owners that count something, of periods that overlap these. */
   async listOverlapping(keys: QuotaKey[]): Promise<Overlap[]> {
-    const { rows } = await this.db.execute<{ owner_id: string; new_start: string; period_start: string }>(
+    const { rows } = await sendStatement<{ owner_id: string; new_start: string; period_start: string }>(
       LIST_OVERLAPPING(arraysOf(NEW_QUOTA, keys)),
+      this.db,
     );
     return rows.map((row) => ({ ownerId: row.owner_id, to: new Date(row.new_start), from: new Date(row.period_start) }));
   }
@@ -212,29 +223,30 @@ export class UsageRepository {
 
   /** First in a transaction of the ledger. */
   async useKeys(db: Queryable): Promise<void> {
-    await db.execute(USE_KEYS({}));
+    await sendStatement(USE_KEYS({}), db);
   }
 
   /** Those that there are. */
   async lockQuotas(keys: QuotaKey[], db: Queryable): Promise<UsageQuota[]> {
-    const { rows } = await db.execute(LOCK_QUOTAS(arraysOf(QUOTA_KEY, keys)));
+    const { rows } = await sendStatement(LOCK_QUOTAS(arraysOf(QUOTA_KEY, keys)), db);
     return rowsOf(usageQuotas, rows);
   }
 
   async updateQuotas(quotas: UsageQuota[], at: Date, db: Queryable): Promise<void> {
-    await db.execute(UPDATE_QUOTAS({ ...arraysOf(CHANGED_QUOTA, quotas), now: at.toISOString() }));
+    await sendStatement(UPDATE_QUOTAS({ ...arraysOf(CHANGED_QUOTA, quotas), now: at.toISOString() }), db);
   }
 
   /** Ends what is past its time of quotas that are locked. */
   async expireHolds(keys: QuotaKey[], at: Date, db: Queryable): Promise<Pick<UsageHold, 'ownerId' | 'periodStart' | 'tokens'>[]> {
-    const { rows } = await db.execute<{ owner_id: string; period_start: string; tokens: string }>(
+    const { rows } = await sendStatement<{ owner_id: string; period_start: string; tokens: string }>(
       EXPIRE_HOLDS({ ...arraysOf(QUOTA_KEY, keys), now: at.toISOString() }),
+      db,
     );
     return rows.map((row) => ({ ownerId: row.owner_id, periodStart: new Date(row.period_start), tokens: Number(row.tokens) }));
   }
 
   async listHolds(keys: HoldKey[], db: Queryable): Promise<UsageHold[]> {
-    const { rows } = await db.execute(LIST_HOLDS(arraysOf(HOLD_KEY, keys)));
+    const { rows } = await sendStatement(LIST_HOLDS(arraysOf(HOLD_KEY, keys)), db);
     return rowsOf(usageHolds, rows);
   }
 
@@ -244,32 +256,33 @@ export class UsageRepository {
   }
 
   async insertHolds(holds: UsageHold[], at: Date, db: Queryable): Promise<void> {
-    await db.execute(INSERT_HOLDS({ ...arraysOf(NEW_HOLD, holds), now: at.toISOString() }));
+    await sendStatement(INSERT_HOLDS({ ...arraysOf(NEW_HOLD, holds), now: at.toISOString() }), db);
   }
 
   async endHolds(holds: EndedHold[], at: Date, db: Queryable): Promise<void> {
-    await db.execute(END_HOLDS({ ...arraysOf(ENDED_HOLD, holds), now: at.toISOString() }));
+    await sendStatement(END_HOLDS({ ...arraysOf(ENDED_HOLD, holds), now: at.toISOString() }), db);
   }
 
   /** Those that were recorded before, with what they said. */
   async listEventIds(keys: EventIdKey[], db: Queryable): Promise<(EventIdKey & { fingerprint: Buffer })[]> {
-    const { rows } = await db.execute<{ owner_id: string; event_id: string; fingerprint: Buffer }>(
+    const { rows } = await sendStatement<{ owner_id: string; event_id: string; fingerprint: Buffer }>(
       LIST_EVENT_IDS(arraysOf(EVENT_ID, keys)),
+      db,
     );
     return rows.map((row) => ({ ownerId: row.owner_id, eventId: row.event_id, fingerprint: row.fingerprint }));
   }
 
   /** Fails on its key for one that came by way of another period's lock since it was looked for. */
   async insertEventIds(events: NewUsage[], at: Date, db: Queryable): Promise<void> {
-    await db.execute(INSERT_EVENT_IDS({ ...arraysOf(NEW_EVENT_ID, events), now: at.toISOString() }));
+    await sendStatement(INSERT_EVENT_IDS({ ...arraysOf(NEW_EVENT_ID, events), now: at.toISOString() }), db);
   }
 
   async insertUsage(events: NewUsage[], at: Date, db: Queryable): Promise<void> {
-    await db.execute(INSERT_USAGE({ ...arraysOf(NEW_USAGE, events), now: at.toISOString() }));
+    await sendStatement(INSERT_USAGE({ ...arraysOf(NEW_USAGE, events), now: at.toISOString() }), db);
   }
 
   async addToRollups(rollups: Rollup[], at: Date, db: Queryable): Promise<void> {
-    await db.execute(ADD_TO_ROLLUPS({ ...arraysOf(COUNTED, rollups), now: at.toISOString() }));
+    await sendStatement(ADD_TO_ROLLUPS({ ...arraysOf(COUNTED, rollups), now: at.toISOString() }), db);
   }
 
   /** Answers those that were new. */

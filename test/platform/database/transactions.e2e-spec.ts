@@ -2,6 +2,7 @@ import { sql } from 'drizzle-orm';
 import type pg from 'pg';
 import { createDatabase, type Database } from '../../../src/platform/database/database.js';
 import { isDatabaseUnavailable } from '../../../src/platform/database/database-errors.js';
+import { sendStatement, statement } from '../../../src/platform/database/statement.js';
 import { PipelinedPool } from '../../../src/platform/database/pipelined-pool.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 
@@ -24,6 +25,16 @@ describe('a transaction', () => {
   it('commits all statements, also concurrent ones', async () => {
     await db.transaction((tx) => Promise.all([1, 2, 3].map((id) => tx.execute(sql`INSERT INTO notes VALUES (${id})`))));
     expect(await ids()).toEqual([1, 2, 3]);
+  });
+
+  it('commits statements that were sent without waiting for their results', async () => {
+    const insert = statement(sql`INSERT INTO notes VALUES (${sql.placeholder('id')}::int)`);
+    let sent: Promise<unknown>[] = [];
+    await db.transaction(async (tx) => {
+      sent = [6, 7].map((id) => sendStatement(insert({ id }), tx));
+    });
+    await Promise.all(sent);
+    expect(await ids()).toEqual([6, 7]);
   });
 
   it('rolls back statements that run beside a failure', async () => {
