@@ -8,7 +8,6 @@ const TOKENS = ['accessToken', 'refreshToken', 'idToken'] as const;
 
 export type AccountTokens = Pick<Account, 'id' | (typeof TOKENS)[number]>;
 
-/** Ways to sign in, and the one-time proofs that go with them. */
 @Injectable()
 export class AccountsRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
@@ -17,7 +16,6 @@ export class AccountsRepository {
     return db.select().from(accounts).where(eq(accounts.userId, userId)).orderBy(asc(accounts.createdAt), asc(accounts.id));
   }
 
-  /** Reads a user's accounts and keeps others from changing them until the transaction ends. */
   async lockOfUser(userId: string, db: Queryable): Promise<Account[]> {
     return db.select().from(accounts).where(eq(accounts.userId, userId)).for('update');
   }
@@ -48,10 +46,10 @@ export class AccountsRepository {
     return owners.map(({ userId }) => userId);
   }
 
-  /** Better Auth finds a password by its user's id alone, so of several that came together the oldest is the one. */
-  async settlePasswords(userIds: string[], db: Queryable): Promise<void> {
+  /** A user may get several passwords by a merge. Better Auth finds one by `providerAccountId`, so the oldest gets the user's id. */
+  async markOldestPasswords(userIds: string[], db: Queryable): Promise<void> {
     const passwords = and(eq(accounts.provider, 'credential'), inArray(accounts.userId, userIds));
-    // Two steps: what one loses another may get.
+    // In two steps, because the unique id that one loses may go to another.
     await db
       .update(accounts)
       .set({ providerAccountId: sql`${accounts.id}` })
@@ -64,9 +62,9 @@ export class AccountsRepository {
       .where(sql`${accounts.id} IN (${oldest})`);
   }
 
-  /** Returns the identifiers of what was deleted. */
+  /** Returns the identifiers of the deleted rows. */
   async deleteVerificationsOfUsers(userIds: string[], db: Queryable): Promise<string[]> {
-    // In one order, so that two who cancel at once wait for each other instead of a deadlock.
+    // Locked in one order, so that parallel cancellations wait instead of deadlocking.
     const locked = await db
       .select({ id: verifications.id })
       .from(verifications)
@@ -94,7 +92,7 @@ export class AccountsRepository {
     return found?.value;
   }
 
-  /** Keeps others from deleting it until the transaction ends; returns false if it is gone. */
+  /** Locks a live verification against deletion. Returns false if there is none. */
   async lockVerification(identifier: string, db: Queryable): Promise<boolean> {
     const [locked] = await db.select({ id: verifications.id }).from(verifications).where(live(identifier)).for('share');
     return locked !== undefined;
@@ -112,8 +110,8 @@ export class AccountsRepository {
     return rowCount ?? 0;
   }
 
-  /** Locks some accounts with a token that is not encrypted under this key. */
-  async lockNotUnderKey(keyId: string, limit: number, db: Queryable): Promise<AccountTokens[]> {
+  /** Locks some accounts with a token that is encrypted under another key than this. */
+  async lockUnderOlderKeys(keyId: string, limit: number, db: Queryable): Promise<AccountTokens[]> {
     const stale = TOKENS.map((token) => and(isNotNull(accounts[token]), not(sql`starts_with(${accounts[token]}, ${`${keyId}.`})`)));
     return (
       db
@@ -121,7 +119,7 @@ export class AccountsRepository {
         .from(accounts)
         .where(or(...stale))
         .limit(limit)
-        // Waits for whoever is writing a row: one that was left out would be lost with the key.
+        // Waits for locked rows: a skipped one could not be decrypted once its key is removed.
         .for('update')
     );
   }

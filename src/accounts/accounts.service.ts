@@ -12,16 +12,16 @@ import { ProviderTokens } from './provider-tokens.service.js';
 import { SecurityMails } from './security-mails.service.js';
 import { SystemClock } from '../platform/time/clock.service.js';
 
-/** What a link in a mail stands for. */
+/** The stored side of a link in a mail. */
 export interface StoredVerification {
-  /** Its kind and the hash of its token. */
+  /** The kind of link and the hash of its token. */
   identifier: string;
   userId: string;
   value: string;
   lifetimeSeconds: number;
 }
 
-/** The ways a person can sign in. Better Auth makes them; here they are listed, unlinked and kept secret. */
+/** The ways to sign in, and the verifications of links in mails. Better Auth creates the accounts. */
 @Injectable()
 export class AccountsService implements OnModuleInit {
   constructor(
@@ -49,7 +49,7 @@ export class AccountsService implements OnModuleInit {
 
   /**
    * @throws {AccountNotFound}
-   * @throws {LastAccount} when nothing would be left to sign in with, also when two are unlinked at once
+   * @throws {LastAccount} when no way to sign in would be left, also when two are unlinked at once
    */
   async unlink(userId: string, accountId: string, actor: Actor): Promise<void> {
     await this.db.transaction(async (tx) => {
@@ -68,32 +68,32 @@ export class AccountsService implements OnModuleInit {
     await this.repository.insert({ id: newId(), userId, provider: 'credential', providerAccountId: userId, passwordHash }, db);
   }
 
-  /** Takes away every way to sign in, pending resets included. */
+  /** Removes every way to sign in, pending resets included. */
   async removeAll(userIds: string[], db: Queryable): Promise<void> {
     if (userIds.length === 0) return;
     await this.repository.deleteVerificationsOfUsers(userIds, db);
     await this.repository.deleteOfUsers(userIds, db);
   }
 
-  /** Gives ways to sign in to somebody else, who is the same person; answers which. */
+  /** Moves accounts to the user that the old one is merged into. Returns their ids. */
   async move(which: { ofUser: string } | { ids: string[] }, toUserId: string, db: Queryable): Promise<string[]> {
     const owners = 'ids' in which ? await this.repository.ownersOf(which.ids, db) : [which.ofUser];
     const moved = await this.repository.move(which, toUserId, db);
-    await this.repository.settlePasswords([...owners, toUserId], db);
+    await this.repository.markOldestPasswords([...owners, toUserId], db);
     return moved;
   }
 
   /**
-   * Makes every link worthless that was mailed to a user: resets, verifications, changes of email. Comes first in
-   * a transaction, before sessions, accounts and the user are locked.
+   * Cancels every link that was mailed to a user: resets, verifications, changes of email. Call it first in a
+   * transaction, before sessions, accounts and the user are locked.
    *
-   * @returns the identifiers of the links that were still good
+   * @returns the identifiers of the cancelled links
    */
   async cancelVerifications(userId: string, db: Queryable): Promise<Set<string>> {
     return new Set(await this.repository.deleteVerificationsOfUsers([userId], db));
   }
 
-  /** As `cancelVerifications`, for the identifiers with this prefix only. */
+  /** Cancels only the links whose identifier has this prefix. */
   async cancelVerificationsOfKind(userId: string, prefix: string, db: Queryable): Promise<void> {
     await this.repository.deleteVerificationsOfKind(userId, prefix, db);
   }
@@ -107,17 +107,17 @@ export class AccountsService implements OnModuleInit {
     return this.repository.findVerification(identifier);
   }
 
-  /** Whether a verification is still good; if so it stays until the transaction is over. */
+  /** Returns whether a verification is still valid, and keeps it so until the transaction ends. */
   async lockVerification(identifier: string, db: Queryable): Promise<boolean> {
     return this.repository.lockVerification(identifier, db);
   }
 
-  /** Encrypts all provider tokens under the newest key, so that older keys can be dropped; answers how many accounts. */
+  /** Encrypts all provider tokens under the newest key, so that older keys can be removed. Returns the number of accounts. */
   async renewEncryption(): Promise<number> {
     return renewInBatches(
       this.db,
-      (limit, tx) => this.repository.lockNotUnderKey(this.providerTokens.keyId, limit, tx),
-      (account, tx) => this.repository.updateTokens(this.providerTokens.renew(account), tx),
+      (limit, tx) => this.repository.lockUnderOlderKeys(this.providerTokens.keyId, limit, tx),
+      (account, tx) => this.repository.updateTokens(this.providerTokens.reencrypt(account), tx),
     );
   }
 }

@@ -12,9 +12,9 @@ export const accounts = pgTable(
       .references(() => users.id, { onDelete: 'cascade' }),
     /** `credential`, `google` or `github`. */
     provider: text('provider').notNull(),
-    /** The provider's id of the person; for a password our user id. */
+    /** The provider's id of the user; for a password, our user id. */
     providerAccountId: text('provider_account_id').notNull(),
-    // The three tokens are ciphertexts (platform/crypto/keyring.service.ts): never use them in a WHERE.
+    // The three tokens are encrypted (platform/crypto/keyring.service.ts): never compare them.
     accessToken: text('access_token'),
     refreshToken: text('refresh_token'),
     idToken: text('id_token'),

@@ -6,21 +6,21 @@ const TOKENS = ['accessToken', 'refreshToken', 'idToken'] as const;
 
 type WithTokens = Partial<Record<(typeof TOKENS)[number], unknown>>;
 
-/** Seals and opens the provider tokens of an account; null and absent ones stay as they are. */
+/** Encrypts and decrypts the provider tokens of an account. Null and missing tokens stay as they are. */
 @Injectable()
 export class ProviderTokens {
   constructor(private readonly keyring: Keyring) {}
 
-  seal<T extends object>(account: T): T {
+  encrypt<T extends object>(account: T): T {
     return this.map(account, (token) => this.keyring.encrypt(token, CONTEXT));
   }
 
-  open<T extends object>(account: T): T {
+  decrypt<T extends object>(account: T): T {
     return this.map(account, (token) => this.keyring.decrypt(token, CONTEXT));
   }
 
-  /** The same tokens under the newest key. */
-  renew<T extends object>(account: T): T {
+  /** Encrypts the tokens under the newest key. */
+  reencrypt<T extends object>(account: T): T {
     return this.map(account, (token) => this.keyring.renew(token, CONTEXT));
   }
 

@@ -9,30 +9,30 @@ type Notice = Omit<Parameters<MailService['send']>[0], 'to' | 'sender'>;
 const PROVIDERS: Record<string, string> = { credential: 'a password', google: 'Google', github: 'GitHub' };
 
 /**
- * Notices that a way into an account changed. They must reach the owner whatever else is sent: no bound that a
- * stranger can use up may hold them back (docs/decisions/0051).
+ * Notifies users of changes to how they sign in. These mails have limits of their own, so that a stranger cannot
+ * suppress them (docs/decisions/0051).
  */
 @Injectable()
 export class SecurityMails {
   constructor(private readonly mail: MailService) {}
 
   async sendPasswordChanged(userId: string, db: Queryable): Promise<void> {
-    const text = 'the password of your account was changed, and all other sessions ended.';
+    const text = 'The password of your account was changed, and all other sessions have ended.';
     await this.notify(userId, { kind: 'password_changed', subject: 'Your password was changed', text }, db);
   }
 
   async sendMethodLinked(userId: string, provider: string, db: Queryable): Promise<void> {
-    const text = `your account can now be used by signing in with ${PROVIDERS[provider] ?? provider}.`;
+    const text = `You can now sign in to your account with ${PROVIDERS[provider] ?? provider}.`;
     await this.notify(userId, { kind: 'sign_in_method_added', subject: 'A new way to sign in was added', text }, db);
   }
 
   async sendMethodRemoved(userId: string, provider: string, db: Queryable): Promise<void> {
-    const text = `your account can no longer be used by signing in with ${PROVIDERS[provider] ?? provider}.`;
+    const text = `You can no longer sign in to your account with ${PROVIDERS[provider] ?? provider}.`;
     await this.notify(userId, { kind: 'sign_in_method_removed', subject: 'A way to sign in was removed', text }, db);
   }
 
   async sendEmailChanged(oldEmail: string, db: Queryable): Promise<void> {
-    const text = 'your account now uses another email address.';
+    const text = 'The email address of your account was changed.';
     await this.send(oldEmail, { kind: 'email_changed', subject: 'Your email address was changed', text }, db);
   }
 
@@ -42,6 +42,6 @@ export class SecurityMails {
   }
 
   private async send(to: string, { text, ...notice }: Notice, db: Queryable): Promise<void> {
-    await this.mail.send({ ...notice, to, text: `Hello,\n\n${text} If that was not you, tell us at once.\n` }, db);
+    await this.mail.send({ ...notice, to, text: `Hello,\n\n${text} If this was not you, contact us at once.\n` }, db);
   }
 }

@@ -2,7 +2,7 @@ import { index, pgTable, text, uuid } from 'drizzle-orm/pg-core';
 import { time, timestamps } from '../platform/database/columns.js';
 import { users } from '../users/users.table.js';
 
-/** One-time tokens of Better Auth (password reset, OAuth state) and of our links in mails. */
+/** One-time tokens: password resets and OAuth states of Better Auth, and our links in mails. */
 export const verifications = pgTable(
   'verifications',
   {
@@ -10,7 +10,7 @@ export const verifications = pgTable(
     /** Hashed. */
     identifier: text('identifier').notNull(),
     value: text('value').notNull(),
-    /** Whose account it acts on; null for the OAuth state of somebody who is not signed in. */
+    /** Null for an OAuth state without a signed-in user. */
     userId: uuid('user_id').references(() => users.id, { onDelete: 'cascade' }),
     expiresAt: time('expires_at').notNull(),
     ...timestamps(),

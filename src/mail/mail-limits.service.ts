@@ -8,16 +8,16 @@ import type { RateLimit } from '../platform/config/value-types.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { type Mail, MAIL_KINDS } from './mail.js';
 
-/** For one address, all senders and all pages together. One network may ask for a tenth of it. */
+/** For one address, across all senders and pages. One network gets a tenth of it. */
 const ADDRESS_FACTOR = 10;
-/** For all tagged addresses of a mailbox (`ada+anything@…`) together: anybody can make up as many as they want. */
+/** For all tagged addresses of a mailbox (`ada+anything@…`) together, because anyone can invent them. */
 const TAGGED_FACTOR = 4;
-/** Notices have an allowance of their own, so that nobody can suppress one by exhausting another. */
+/** Notices have limits of their own, so that nobody can suppress one by exhausting another. */
 const NOTICE_FACTOR = 4;
 
 type Counted = Omit<Mail, 'subject' | 'text'>;
 
-/** Bounds mails by recipient, and by the user and the organization that cause them (docs/mail.md). */
+/** Limits mails by recipient, and by the user and organization that cause them (docs/mail.md). */
 @Injectable()
 export class MailLimits {
   constructor(
@@ -29,11 +29,11 @@ export class MailLimits {
   /**
    * Counts a mail, in the transaction of its cause if there is one.
    *
-   * @returns undefined, or how many seconds to wait when a bound is reached
+   * @returns undefined, or the seconds to wait when a limit is reached
    */
   async count(mail: Counted, db?: Queryable): Promise<number | undefined> {
     if (db === undefined) return this.db.transaction((tx) => this.count(mail, tx));
-    for (const bucket of this.boundsOf(mail)) {
+    for (const bucket of this.bucketsOf(mail)) {
       const wait = await this.limiter.consumeIn(db, bucket);
       if (wait !== undefined) return wait;
     }
@@ -41,32 +41,32 @@ export class MailLimits {
   }
 
   /**
-   * Always in this order, in which transactions take the locks of the rows. Each kind has bounds of its own, and so
-   * has each sender and each page: nobody uses up what somebody else needs.
+   * Returns the buckets in a fixed order, because transactions lock their rows in it. Each kind, sender and page has
+   * buckets of its own, so that nobody can exhaust the limit of another.
    */
-  private boundsOf(mail: Counted): Bucket[] {
+  private bucketsOf(mail: Counted): Bucket[] {
     const { kind, to, isKnown = false, page = '', sender = {} } = mail;
     const { mailRateLimit: recipient, mailSenderRateLimit: bySender } = this.config;
     const address = hashEmail(to);
     const mailbox = mailboxOf(to);
     const everybody = { key: `mail:${kind}:everybody:${address}`, policy: times(recipient, ADDRESS_FACTOR) };
     const tagged = { key: `mail:${kind}:tagged:${hashEmail(mailbox)}`, policy: times(recipient, TAGGED_FACTOR) };
-    const bounds: Bucket[] = [];
-    if (MAIL_KINDS[kind] === 'notice') bounds.push({ key: `mail:${kind}:to:${address}`, policy: times(recipient, NOTICE_FACTOR) });
+    const buckets: Bucket[] = [];
+    if (MAIL_KINDS[kind] === 'notice') buckets.push({ key: `mail:${kind}:to:${address}`, policy: times(recipient, NOTICE_FACTOR) });
     else if (kind === 'invitation') {
-      bounds.push({ key: `mail:${kind}:by:${sender.userId}:to:${address}`, policy: recipient });
-      bounds.push({ key: `mail:${kind}:of:${sender.organizationId}:to:${address}`, policy: recipient });
-      bounds.push(mailbox === to ? everybody : tagged);
+      buckets.push({ key: `mail:${kind}:by:${sender.userId}:to:${address}`, policy: recipient });
+      buckets.push({ key: `mail:${kind}:of:${sender.organizationId}:to:${address}`, policy: recipient });
+      buckets.push(mailbox === to ? everybody : tagged);
     } else {
-      bounds.push({
+      buckets.push({
         key: `mail:${kind}:${isKnown ? 'known' : (sender.userId ?? 'anybody')}:${address}:${digestOf(page)}`,
         policy: recipient,
       });
-      if (!isKnown) bounds.push(mailbox === to ? everybody : tagged);
+      if (!isKnown) buckets.push(mailbox === to ? everybody : tagged);
     }
-    if (sender.userId !== undefined) bounds.push({ key: `mail:by:${sender.userId}`, policy: bySender });
-    if (sender.organizationId !== undefined) bounds.push({ key: `mail:of:${sender.organizationId}`, policy: bySender });
-    return bounds;
+    if (sender.userId !== undefined) buckets.push({ key: `mail:by:${sender.userId}`, policy: bySender });
+    if (sender.organizationId !== undefined) buckets.push({ key: `mail:of:${sender.organizationId}`, policy: bySender });
+    return buckets;
   }
 }
 
@@ -74,12 +74,12 @@ function times({ limit, windowSeconds }: RateLimit, factor: number): RateLimit {
   return { limit: limit * factor, windowSeconds };
 }
 
-/** Addresses of pages may be long, and keys stand in the database. */
+/** URLs may be long, and keys are stored. */
 function digestOf(page: string): string {
   return hash('sha256', page, 'base64url').slice(0, 12);
 }
 
-/** `ada@example.com` of `ada+invoices@example.com`. */
+/** Returns `ada@example.com` for `ada+invoices@example.com`. */
 function mailboxOf(email: string): string {
   return email.replace(/\+[^@]*(?=@)/, '');
 }

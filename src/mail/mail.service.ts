@@ -14,7 +14,7 @@ type Content = Pick<Mail, 'to' | 'subject' | 'text'>;
 const KIND = 'mail';
 const TIMEOUT_MS = 20_000;
 
-/** Counts mail, and sends it through the outbox: a mail server that is unavailable delays it and loses nothing. */
+/** Sends mail through the outbox, so that an unavailable mail server delays it and loses none. */
 @Injectable()
 export class MailService implements OnModuleInit {
   private readonly logger = new Logger(MailService.name);
@@ -29,7 +29,7 @@ export class MailService implements OnModuleInit {
   ) {
     this.counter = new Counter({
       name: 'tenantry_mails_total',
-      help: 'Mails by kind: queued, refused (the caller is told), or dropped because a limit was reached',
+      help: 'Mails by kind and outcome: queued, refused with an error, or dropped because a limit was reached',
       labelNames: ['kind', 'outcome'],
       registers: [metrics.registry],
     });
@@ -47,9 +47,9 @@ export class MailService implements OnModuleInit {
   }
 
   /**
-   * Pass the transaction of the cause: no mail leaves, and none is counted, for what was rolled back.
+   * Pass the transaction of the cause, so that a rollback neither sends nor counts the mail.
    *
-   * @throws {RateLimited} for a kind whose sender may learn that a limit was reached; others are dropped
+   * @throws {RateLimited} for a kind that tells the sender about its limits; other kinds are dropped
    */
   async send(mail: Mail, db?: Queryable): Promise<void> {
     const { kind, to, subject, text } = mail;
@@ -61,11 +61,11 @@ export class MailService implements OnModuleInit {
     }
     if (MAIL_KINDS[kind] === 'refused') throw this.refuse(kind, wait);
     this.counter.inc({ kind, outcome: 'dropped' });
-    this.logger.warn({ kind, retryAfterSeconds: wait }, 'A mail was dropped: its limit is reached');
+    this.logger.warn({ kind, retryAfterSeconds: wait }, 'A mail was dropped because its limit is reached');
   }
 
   /**
-   * Counts a mail that is written later, in the transaction of its cause.
+   * Counts a mail now that is sent later.
    *
    * @throws {RateLimited}
    */
@@ -77,17 +77,17 @@ export class MailService implements OnModuleInit {
   private refuse(kind: MailKind, waitSeconds: number): RateLimited {
     this.counter.inc({ kind, outcome: 'refused' });
     return new RateLimited({
-      detail: 'Too many mails to this address, or by you or this organization. Wait for the time in Retry-After.',
+      detail: 'Too many mails to this address, or from you or this organization. Wait for the number of seconds in Retry-After.',
       headers: { 'retry-after': String(waitSeconds) },
     });
   }
 
   private async deliver(mail: Content, id: string): Promise<void> {
     if (this.transport !== undefined) {
-      // One message id for all attempts: mail clients fold a repetition away.
+      // One message id for all attempts, so that mail clients recognise a repetition.
       const { to, subject, text } = mail;
       await this.transport.sendMail({
-        // As an object: as text it would be read as a list of recipients.
+        // An object, because text is parsed as a list of recipients.
         to: { name: '', address: to },
         subject,
         text,
@@ -97,6 +97,6 @@ export class MailService implements OnModuleInit {
       return;
     }
     if (this.config.isProduction) throw new Error('SMTP_URL is not set');
-    this.logger.log(`SMTP_URL is not set, so this mail is only shown here.\nTo: ${mail.to}\nSubject: ${mail.subject}\n\n${mail.text}`);
+    this.logger.log(`SMTP_URL is not set, so this mail is only logged.\nTo: ${mail.to}\nSubject: ${mail.subject}\n\n${mail.text}`);
   }
 }

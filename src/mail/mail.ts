@@ -1,6 +1,6 @@
 /**
- * What happens to a mail that passes a bound. `refused`: the caller gets a 429. `dropped`: the one who
- * asked must not learn whether there is such a recipient. `notice`: dropped too, by a bound of its own.
+ * What happens to a mail over its limit. `refused`: the caller gets a 429. `dropped`: without an error, because the
+ * caller must not learn whether the recipient exists. `notice`: dropped by a limit of its own.
  */
 export const MAIL_KINDS = {
   invitation: 'refused',
@@ -21,12 +21,12 @@ export interface Mail {
   to: string;
   subject: string;
   text: string;
-  /** Asked for by a device or network of the recipient: strangers cannot use up its allowance. */
+  /** Requested from a known device or network of the recipient, which has a limit of its own. */
   isKnown?: boolean;
-  /** Where its link leads. Each page has its own allowance: a stranger who names another page does not use up this one. */
+  /** The page that the link leads to. Each page has its own limit. */
   page?: string;
-  /** Counted already, by `MailService.reserve`. */
+  /** Already counted, by `MailService.reserve`. */
   isReserved?: boolean;
-  /** Who causes a mail to somebody else. */
+  /** The cause of a mail to somebody else. */
   sender?: { userId?: string; organizationId?: string };
 }

@@ -3,11 +3,11 @@ import { and, desc, eq, gt, inArray, isNotNull, isNull, lt, ne, sql, type SQL } 
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { type Session, sessions } from './sessions.table.js';
 
-/** How long the row of an ended Clerk session stays to refuse its tokens: longer than Clerk lets a session live. */
+/** The row of an ended Clerk session refuses its tokens. It is kept longer than the longest session at Clerk. */
 const KEEP_ENDED = sql`interval '400 days'`;
 
-/** What an end has ended, ours and Clerk's. */
-export interface Ended {
+/** Sessions that have just ended: the number of all, and the ids of those at Clerk. */
+export interface EndedSessions {
   count: number;
   clerkSessionIds: string[];
 }
@@ -46,7 +46,6 @@ export class SessionsRepository {
     return session;
   }
 
-  /** As `findLive`, and keeps others from ending it until the transaction does. */
   async lockLive(userId: string, sessionId: string, db: Queryable): Promise<Session | undefined> {
     const [session] = await db
       .select()
@@ -68,7 +67,7 @@ export class SessionsRepository {
     await db.insert(sessions).values(session).onConflictDoNothing({ target: sessions.clerkSessionId });
   }
 
-  /** Also one that nobody has seen: its row refuses its tokens from now on. */
+  /** Also inserts an unknown session, so that its row refuses the tokens. */
   async endClerkSession(session: typeof sessions.$inferInsert, db: Queryable): Promise<void> {
     const ended = { endedAt: sql`now()`, expiresAt: sql`now() + ${KEEP_ENDED}` };
     await db
@@ -77,15 +76,15 @@ export class SessionsRepository {
       .onConflictDoUpdate({ target: sessions.clerkSessionId, set: ended, setWhere: isNull(sessions.endedAt) });
   }
 
-  async end(userId: string, sessionId: string, db: Queryable = this.db): Promise<Ended> {
+  async end(userId: string, sessionId: string, db: Queryable = this.db): Promise<EndedSessions> {
     return this.endWhere(and(eq(sessions.userId, userId), eq(sessions.id, sessionId)), db);
   }
 
-  async endOfUsers(userIds: string[], { except }: { except?: string } = {}, db: Queryable = this.db): Promise<Ended> {
+  async endOfUsers(userIds: string[], { except }: { except?: string } = {}, db: Queryable = this.db): Promise<EndedSessions> {
     return this.endWhere(and(inArray(sessions.userId, userIds), except === undefined ? undefined : ne(sessions.id, except)), db);
   }
 
-  /** Only ours: a Clerk session is its Clerk user's. */
+  /** Moves only our own sessions: a Clerk session belongs to its Clerk user. */
   async move(which: { ofUser: string } | { ids: string[] }, toUserId: string, db: Queryable): Promise<string[]> {
     const moved = await db
       .update(sessions)
@@ -96,7 +95,7 @@ export class SessionsRepository {
   }
 
   async deleteExpired(limit: number, db: Queryable = this.db): Promise<number> {
-    // The row is read again under its lock: a session that was prolonged meanwhile stays.
+    // Each row is checked again under its lock, so a session that was extended meanwhile stays.
     const expired = db
       .select({ id: sessions.id })
       .from(sessions)
@@ -108,7 +107,7 @@ export class SessionsRepository {
     return rowCount ?? 0;
   }
 
-  private async endWhere(which: SQL | undefined, db: Queryable): Promise<Ended> {
+  private async endWhere(which: SQL | undefined, db: Queryable): Promise<EndedSessions> {
     const own = await db.delete(sessions).where(and(which, isNull(sessions.clerkSessionId)));
     const clerk = await db
       .update(sessions)

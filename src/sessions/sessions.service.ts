@@ -9,18 +9,18 @@ import { DATABASE, type Database, type Queryable } from '../platform/database/da
 import { JobsService } from '../jobs/jobs.service.js';
 import { OutboxService } from '../outbox/outbox.service.js';
 import { SessionNotFound } from './sessions.errors.js';
-import { type Ended, SessionsRepository } from './sessions.repository.js';
+import { type EndedSessions, SessionsRepository } from './sessions.repository.js';
 import type { Session } from './sessions.table.js';
 import { SystemClock } from '../platform/time/clock.service.js';
 
-/** Kind of the outbox entries that end a session at Clerk; their payload is a `ClerkSessionEnd`. */
+/** The outbox kind for ending a session at Clerk, with a `ClerkSessionEnd` as payload. */
 export const CLERK_SESSION_REVOKE = 'clerk.session.revoke';
 
 export interface ClerkSessionEnd {
   clerkSessionId: string;
 }
 
-/** A session as the provider that opened it tells it. */
+/** A session as Clerk describes it. */
 export interface ClerkSessionSnapshot {
   clerkSessionId: string;
   userId: string;
@@ -31,7 +31,7 @@ export interface ClerkSessionSnapshot {
   userAgent?: string;
 }
 
-/** Where a person is signed in. A session that ends is refused at the next request on every process: nothing caches it. */
+/** Sessions are never cached, so an ended one is refused at its next request on every replica. */
 @Injectable()
 export class SessionsService implements OnModuleInit {
   constructor(
@@ -54,7 +54,7 @@ export class SessionsService implements OnModuleInit {
     });
   }
 
-  /** Whether the cookie of this session may have the name that versions before 0.2 set. */
+  /** Whether the cookie of a session may have the name from versions before 0.2. */
   async hasLegacyCookie(tokenHash: string): Promise<boolean> {
     return this.repository.hasLegacyCookie(tokenHash);
   }
@@ -73,12 +73,12 @@ export class SessionsService implements OnModuleInit {
     return session;
   }
 
-  /** @throws {SessionNotFound} for one that is not this user's, or has ended */
+  /** @throws {SessionNotFound} also for a session that has ended or belongs to another user */
   async revoke(userId: string, sessionId: string, actor: Actor): Promise<void> {
     await this.db.transaction(async (tx) => {
       const ended = await this.repository.end(userId, sessionId, tx);
       if (ended.count === 0) throw new SessionNotFound();
-      await this.tellClerk(ended, tx);
+      await this.enqueueClerkEnds(ended, tx);
       await this.audit.record({ actor, action: 'session.revoked', target: { type: 'session', id: sessionId } }, tx);
     });
   }
@@ -87,17 +87,16 @@ export class SessionsService implements OnModuleInit {
     return (await this.repository.findLive(userId, sessionId)) !== undefined;
   }
 
-  /** The live session of a hashed token. */
   async findByToken(tokenHash: string): Promise<Pick<Session, 'id' | 'userId'> | undefined> {
     return this.repository.findLiveByToken(tokenHash);
   }
 
-  /** Whether a session is live; if so it stays until the transaction is over. */
+  /** Returns whether a session is live, and keeps it so until the transaction ends. */
   async lockLiveSession(userId: string, sessionId: string, db: Queryable): Promise<boolean> {
     return (await this.repository.lockLive(userId, sessionId, db)) !== undefined;
   }
 
-  /** Ends all sessions of a user, but for one where that is asked; answers how many. */
+  /** Ends all sessions of a user, and returns how many. */
   async revokeAll(userId: string, { except }: { except?: string }, actor: Actor): Promise<number> {
     return this.db.transaction(async (tx) => {
       const revoked = await this.endAll([userId], { except }, tx);
@@ -107,32 +106,32 @@ export class SessionsService implements OnModuleInit {
   }
 
   /**
-   * As `revokeAll`, in the transaction of what makes it necessary.
+   * Like `revokeAll`, in the transaction of the cause and without an audit entry.
    *
-   * @param options.clerkKnows whether Clerk itself told that its users are gone
+   * @param options.endedAtClerk true when Clerk has already ended its own sessions
    */
-  async endAll(userIds: string[], options: { except?: string; clerkKnows?: boolean }, db: Queryable): Promise<number> {
+  async endAll(userIds: string[], options: { except?: string; endedAtClerk?: boolean }, db: Queryable): Promise<number> {
     if (userIds.length === 0) return 0;
     const ended = await this.repository.endOfUsers(userIds, options, db);
-    if (options.clerkKnows !== true) await this.tellClerk(ended, db);
+    if (options.endedAtClerk !== true) await this.enqueueClerkEnds(ended, db);
     return ended.count;
   }
 
-  /** Gives our own sessions to somebody else, who is the same person; answers which. */
+  /** Moves our own sessions to the user that the old one is merged into. Returns their ids. */
   async move(which: { ofUser: string } | { ids: string[] }, toUserId: string, db: Queryable): Promise<string[]> {
     return this.repository.move(which, toUserId, db);
   }
 
   /**
-   * Writes down what the provider says of a session of its own. One that has ended stays so, and its row refuses
-   * its tokens; also when its end is the first we hear of it.
+   * Applies a session of Clerk. An ended session stays ended, and its row refuses the tokens, also when the session was
+   * unknown before.
    */
   async apply({ isEnded, expiresAt, ...session }: ClerkSessionSnapshot, db: Queryable): Promise<void> {
     const row = { id: newId(), ...session, expiresAt: expiresAt ?? this.idleEnd() };
     await (isEnded ? this.repository.endClerkSession(row, db) : this.repository.insertClerkSession(row, db));
   }
 
-  /** Writes down a Clerk session when its token is first seen. */
+  /** Inserts a Clerk session when its token is first used. */
   async mirrorClerkSession(
     userId: string,
     clerkSessionId: string,
@@ -142,8 +141,8 @@ export class SessionsService implements OnModuleInit {
     await this.repository.insertClerkSession({ id: newId(), userId, clerkSessionId, expiresAt: this.idleEnd(), ...device }, db);
   }
 
-  /** Here they have ended already; over there they would go on making tokens. */
-  private async tellClerk({ clerkSessionIds }: Ended, db: Queryable): Promise<void> {
+  /** Without this, a session that ended here could still get tokens at Clerk. */
+  private async enqueueClerkEnds({ clerkSessionIds }: EndedSessions, db: Queryable): Promise<void> {
     if (this.config.clerkApi === undefined) return;
     for (const clerkSessionId of clerkSessionIds)
       await this.outbox.enqueue(CLERK_SESSION_REVOKE, { clerkSessionId } satisfies ClerkSessionEnd, db);

@@ -3,8 +3,8 @@ import { time, timestamps } from '../platform/database/columns.js';
 import { users } from '../users/users.table.js';
 
 /**
- * A signed-in device. Ours are deleted when they end; one that Clerk issued stays with `ended_at`,
- * because only the row refuses the tokens that Clerk's keys still vouch for.
+ * A signed-in device. Our own sessions are deleted when they end. A Clerk session stays with `ended_at`, because only
+ * the row refuses tokens that Clerk has signed and that have not expired.
  */
 export const sessions = pgTable(
   'sessions',
@@ -13,12 +13,12 @@ export const sessions = pgTable(
     userId: uuid('user_id')
       .notNull()
       .references(() => users.id, { onDelete: 'cascade' }),
-    /** SHA-256 of the token in base64url; absent for a Clerk session. */
+    /** SHA-256 in base64url; null for a Clerk session. */
     tokenHash: text('token').unique('sessions_token_key'),
     clerkSessionId: text('clerk_session_id').unique('sessions_clerk_session_id_key'),
-    /** Whether use prolongs it; not so when the person did not ask to be remembered. */
+    /** Whether use extends the session: false when the user chose not to be remembered. */
     sliding: boolean('sliding').notNull().default(true),
-    /** Whether a version before 0.2 set its cookie, under the legacy name. Those leave the column out: hence the default. */
+    /** Whether a version before 0.2 set the cookie, under its legacy name. Such a version omits the column, hence the default. */
     legacyCookie: boolean('legacy_cookie').notNull().default(true),
     expiresAt: time('expires_at').notNull(),
     ipAddress: text('ip_address'),

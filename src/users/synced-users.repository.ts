@@ -6,7 +6,7 @@ import { DATABASE, type Database, type Queryable } from '../platform/database/da
 import { type UserMerge, userMerges } from './user-merges.table.js';
 import { type User, users } from './users.table.js';
 
-/** Statements about users whom a provider owns. Those that write take the transaction: none stands alone. */
+/** Statements about users that Clerk manages. Writes always take the transaction. */
 @Injectable()
 export class SyncedUsersRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
@@ -16,8 +16,8 @@ export class SyncedUsersRepository {
     return user;
   }
 
-  /** A user, tombstones included, and whether what comes with this key would be news of them. */
-  async look(clerkUserId: string, key: EventVersion, db: Queryable): Promise<{ user: User; isNewer: boolean } | undefined> {
+  /** Finds a user, tombstones included, and whether an event with this version is newer. */
+  async findWithOrder(clerkUserId: string, key: EventVersion, db: Queryable): Promise<{ user: User; isNewer: boolean } | undefined> {
     const [seen] = await db
       .select({ user: users, isNewer: sql<boolean>`${mayWrite(key, users)}` })
       .from(users)
@@ -30,7 +30,7 @@ export class SyncedUsersRepository {
     return db.select().from(users).where(inArray(users.clerkUserId, clerkUserIds));
   }
 
-  /** Ids of the living, in their own order, of whom Clerk has had time to know. */
+  /** Lists live users by Clerk id, without those of the last minute, which Clerk may not know yet. */
   async listClerkIds({ after, limit }: { after: string; limit: number }, db: Queryable = this.db): Promise<string[]> {
     const rows = await db
       .select({ id: users.clerkUserId })
@@ -55,17 +55,13 @@ export class SyncedUsersRepository {
     return user;
   }
 
-  /** Undefined when there is such a user already. */
+  /** Returns undefined when the user already exists. */
   async insert(user: typeof users.$inferInsert, db: Queryable): Promise<User | undefined> {
     const [inserted] = await db.insert(users).values(user).onConflictDoNothing({ target: users.clerkUserId }).returning();
     return inserted;
   }
 
-  /**
-   * Undefined when something newer has written the row, it is dead, or it is not what it should be.
-   *
-   * @param unless what of it must not have changed since it was read
-   */
+  /** Returns undefined when a newer event has written the row, the user is deleted, or the email is not the given one. */
   async updateIfNewer(
     id: string,
     changes: Partial<typeof users.$inferInsert>,
@@ -95,7 +91,7 @@ export class SyncedUsersRepository {
     return updated!;
   }
 
-  /** False when an event has written the row since it was read. */
+  /** Returns false when an event has written the row since it was read. */
   async updateIfSame(user: User, changes: Partial<typeof users.$inferInsert>, db: Queryable): Promise<boolean> {
     const { rowCount } = await db
       .update(users)
@@ -108,8 +104,8 @@ export class SyncedUsersRepository {
     await db.delete(users).where(eq(users.id, id));
   }
 
-  /** Who has an address or says that it is theirs, the one first whose word counts most. */
-  async contenders(email: string, db: Queryable = this.db): Promise<User[]> {
+  /** Lists the users who have or claim an address, the strongest claim first. */
+  async listClaimants(email: string, db: Queryable = this.db): Promise<User[]> {
     return db
       .select()
       .from(users)
@@ -117,7 +113,7 @@ export class SyncedUsersRepository {
       .orderBy(sql`${users.clerkEmailVerified} DESC, ${newestFirst(users)}`);
   }
 
-  /** A merge over an address that an event newer than this one decided, and whether an operator had shut out whom it moved. */
+  /** Locks a merge over an address that a newer event decided, with the suspension of the merged user. */
   async lockLaterMerge(
     email: string,
     key: EventVersion,

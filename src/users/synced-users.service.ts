@@ -15,7 +15,7 @@ import { UserMerges } from './user-merges.service.js';
 import type { User, users } from './users.table.js';
 import { Clock } from '../platform/time/clock.service.js';
 
-/** A user as the provider that owns them tells it. */
+/** A user as Clerk describes it. */
 export interface UserSnapshot {
   clerkUserId: string;
   name: string;
@@ -25,22 +25,22 @@ export interface UserSnapshot {
   email: string | null;
   emailVerified: boolean;
   banned: boolean;
-  /** At the provider. */
+  /** At Clerk. */
   createdAt: Date | null;
 }
 
-/** What others tell of a user in passing. */
+/** The part of a user that is embedded in other events. */
 export type EmbeddedUser = Pick<UserSnapshot, 'clerkUserId' | 'name' | 'imageUrl'>;
 
 const NEVER = '-infinity';
 
-/** What a snapshot writes. */
-type Snapshot = Pick<User, 'name' | 'username' | 'imageUrl' | 'banned' | 'clerkEmail' | 'clerkEmailVerified'> & {
+/** The columns that a snapshot writes. */
+type SnapshotFields = Pick<User, 'name' | 'username' | 'imageUrl' | 'banned' | 'clerkEmail' | 'clerkEmailVerified'> & {
   clerkUserId: string;
   createdAt?: Date;
 };
 
-interface Written {
+interface UserChange {
   before?: User;
   after: User;
 }
@@ -49,7 +49,7 @@ type NewUser = Omit<typeof users.$inferInsert, 'id' | 'clerkUserId'> & { clerkUs
 
 const WITHOUT_EMAIL = { email: null, emailVerified: false, emailVerifiedAt: null };
 
-const NOBODY = {
+const EMPTY_PROFILE = {
   ...WITHOUT_EMAIL,
   name: '',
   username: null,
@@ -60,9 +60,8 @@ const NOBODY = {
 };
 
 /**
- * Users whom a provider owns. Whatever order its events come in, and however often, the rows end the same: they
- * follow the newest event, the dead stay dead, and whose an address is follows from what all rows claim
- * (docs/decisions/0013).
+ * Users that Clerk manages. The rows end the same in whatever order and number events arrive: they follow the newest
+ * event, deleted users stay deleted, and the claims of all rows decide who has an address (docs/decisions/0013).
  */
 @Injectable()
 export class SyncedUsersService {
@@ -76,66 +75,66 @@ export class SyncedUsersService {
     private readonly purgedIds: PurgedIds,
   ) {}
 
-  /** The id of a user, who is made if there is none; undefined for one who was purged. */
+  /** Returns the id of a user, created if necessary, or undefined for a purged user. */
   async findOrCreateStubId(clerkUserId: string, db: Queryable): Promise<string | undefined> {
     const known = await this.repository.findByClerkId(clerkUserId, db);
     return known?.id ?? (await this.lockOrCreate(clerkUserId, db))?.id;
   }
 
-  /** The row of a user, who is made if there is none, locked, tombstones included; undefined for one who was purged. */
+  /** Locks a user, created if necessary, tombstones included. Returns undefined for a purged user. */
   async lockOrCreate(clerkUserId: string, db: Queryable): Promise<User | undefined> {
     return (await this.lockOrInsert({ clerkUserId, name: '' }, db))?.user;
   }
 
-  /** As `hold`, for a user of whom somebody else's event tells something. */
+  /** Like `lockOrCreate`, for a user that is embedded in another event. */
   async findOrCreateStub({ clerkUserId, name, imageUrl }: EmbeddedUser, key: EventVersion, db: Queryable): Promise<User | undefined> {
     const row = await this.lockOrInsert({ clerkUserId, name, imageUrl, ...keyColumns(key) }, db);
     if (row === undefined || row.isNew || row.user.eventAt !== NEVER) return row?.user;
     return (await this.repository.updateIfNewer(row.user.id, { name, imageUrl }, key, db)) ?? row.user;
   }
 
-  /** Writes down what the provider says of a user, unless something newer is known. */
+  /** Writes a snapshot, unless a newer event was applied. */
   async apply(snapshot: UserSnapshot, key: EventVersion, actor: Actor, db: Queryable): Promise<void> {
     const fields = { ...fieldsOf(snapshot), ...(snapshot.createdAt && { createdAt: snapshot.createdAt }) };
-    const { user: known, isNewer } = (await this.repository.look(snapshot.clerkUserId, key, db)) ?? {};
+    const { user: known, isNewer } = (await this.repository.findWithOrder(snapshot.clerkUserId, key, db)) ?? {};
     const written =
-      known !== undefined && isNewer === true && hasSettled(known, fields)
-        ? await this.writeSettled(known, fields, key, db)
+      known !== undefined && isNewer === true && keepsEmail(known, fields)
+        ? await this.writeSameEmail(known, fields, key, db)
         : await this.write(known, fields, key, actor, db);
     if (written === undefined) return;
     await this.recordChange(written, actor, db);
-    const isShutOut = written.after.banned && written.before?.banned !== true;
-    if (isShutOut) await this.memberships.endInvitationsOf(written.after.id, actor, db);
+    const isNewlyBanned = written.after.banned && written.before?.banned !== true;
+    if (isNewlyBanned) await this.memberships.endInvitationsOf(written.after.id, actor, db);
   }
 
-  /** Deletes for good, as the provider did; also one who was never seen, so that nothing brings them to life. */
+  /** Deletes for good. Also creates the tombstone of an unknown user, so that a late event cannot create them. */
   async applyDeletion(clerkUserId: string, actor: Actor, db: Queryable): Promise<void> {
     const known = await this.repository.findByClerkId(clerkUserId, db);
     if (known?.deletedAt != null) return;
     await lockNames('email', [known?.clerkEmail], db);
-    // In the order in which resets and changes of password take their locks, the user last.
-    if (known !== undefined) await this.merges.endWaysIn(known.id, db);
-    const row = await this.lockOrInsert({ clerkUserId, ...NOBODY, deletedAt: this.clock.now() }, db);
+    // The same lock order as password resets and changes: the user last.
+    if (known !== undefined) await this.merges.endSignIns(known.id, db);
+    const row = await this.lockOrInsert({ clerkUserId, ...EMPTY_PROFILE, deletedAt: this.clock.now() }, db);
     if (row === undefined || (!row.isNew && row.user.deletedAt !== null)) return;
     const { user, isNew } = row;
     if (!isNew) {
-      await this.holdClaimOf(user, [known?.clerkEmail], db);
-      // One may have been opened before the row was locked.
-      await this.merges.endWaysIn(user.id, db);
+      await this.lockClaimOf(user, [known?.clerkEmail], db);
+      // A session may have been opened before the row was locked.
+      await this.merges.endSignIns(user.id, db);
       await this.memberships.endAllOfDeletedUser(user.id, actor, db);
       await this.subscriptions.cancelFor({ id: user.id, clerkId: clerkUserId }, { cancel: true }, db);
-      await this.repository.update(user.id, { ...NOBODY, deletedAt: this.clock.now() }, db);
-      if (user.clerkEmail !== null) await this.settle(user.clerkEmail, db);
+      await this.repository.update(user.id, { ...EMPTY_PROFILE, deletedAt: this.clock.now() }, db);
+      if (user.clerkEmail !== null) await this.resolveEmailOwner(user.clerkEmail, db);
     }
     await this.audit.record({ actor, action: 'user.deleted', target: { type: 'user', id: user.id }, before: profileOf(user) }, db);
   }
 
-  /** Those who are known of these, tombstones included. */
+  /** Tombstones included. */
   async findAll(clerkUserIds: string[], db?: Queryable): Promise<User[]> {
     return this.repository.findAllByClerkId(clerkUserIds, db);
   }
 
-  /** Clerk's ids of the living, a page at a time; those of the last minute are left out. */
+  /** Lists Clerk's ids of live users by page, without those of the last minute. */
   async listClerkIds(page: { after: string; limit: number }): Promise<string[]> {
     return this.repository.listClerkIds(page);
   }
@@ -144,23 +143,23 @@ export class SyncedUsersService {
     return this.repository.countLiving();
   }
 
-  /** Which fields of a living row are not what the provider says, or would be another's turn. */
+  /** Returns the fields in which a live row differs from Clerk. */
   async differences(row: User, snapshot: UserSnapshot): Promise<string[]> {
-    const told = fieldsOf(snapshot);
-    const fields = (Object.keys(told) as (keyof typeof told)[]).filter((field) => row[field] !== told[field]);
+    const expected = fieldsOf(snapshot);
+    const fields = (Object.keys(expected) as (keyof typeof expected)[]).filter((field) => row[field] !== expected[field]);
     return (await this.hasWrongEmail(row)) ? [...fields, 'email'] : fields;
   }
 
-  /** Whether the address in effect is not the one that follows from what all claim. */
+  /** Whether the user lacks an address that the claims give to them, or has one that they do not. */
   private async hasWrongEmail({ id, email, emailVerified, clerkEmail, clerkEmailVerified }: User): Promise<boolean> {
     if (email === clerkEmail && emailVerified === clerkEmailVerified) return false;
     if (clerkEmail === null || (email !== null && email !== clerkEmail)) return true;
-    const { winner } = decide(clerkEmail, await this.repository.contenders(clerkEmail));
+    const { winner } = pickEmailOwner(clerkEmail, await this.repository.listClaimants(clerkEmail));
     return winner?.id === id;
   }
 
-  /** @throws {ConcurrencyConflict} Then the row is locked, and its names must not be asked for after it. */
-  private async writeSettled(before: User, fields: Snapshot, key: EventVersion, db: Queryable): Promise<Written> {
+  /** @throws {ConcurrencyConflict} because the email must be locked before the row, so the transaction starts again */
+  private async writeSameEmail(before: User, fields: SnapshotFields, key: EventVersion, db: Queryable): Promise<UserChange> {
     const after = await this.repository.updateIfNewer(before.id, fields, key, db, { email: fields.clerkEmail });
     if (after === undefined) throw new ConcurrencyConflict();
     return { before, after };
@@ -168,40 +167,40 @@ export class SyncedUsersService {
 
   private async write(
     known: User | undefined,
-    fields: Snapshot,
+    fields: SnapshotFields,
     key: EventVersion,
     actor: Actor,
     db: Queryable,
-  ): Promise<Written | undefined> {
+  ): Promise<UserChange | undefined> {
     const { clerkEmail: email, clerkEmailVerified: emailVerified } = fields;
     await lockNames('email', [known?.clerkEmail, email], db);
     const row = await this.lockOrInsert({ ...fields, ...keyColumns(key) }, db, known === undefined);
     if (row === undefined) return undefined;
-    await this.holdClaimOf(row.user, [known?.clerkEmail, email], db);
+    await this.lockClaimOf(row.user, [known?.clerkEmail, email], db);
     const before = row.isNew ? undefined : row.user;
-    // An address that is theirs no longer goes at once, for whoever else claims it.
+    // A lost address is released at once, for other users who claim it.
     const lost = before?.email === email ? {} : WITHOUT_EMAIL;
     const after = row.isNew ? row.user : await this.repository.updateIfNewer(row.user.id, { ...fields, ...lost }, key, db);
-    // Old news proves an address as well: whose it was then is told by it, if not whose it is.
-    if (email !== null) await this.settle(email, db, emailVerified ? { user: after ?? row.user, key, actor } : undefined);
-    if (before?.clerkEmail != null && before.clerkEmail !== email) await this.settle(before.clerkEmail, db);
+    // An outdated event still proves who had the address at its time.
+    if (email !== null) await this.resolveEmailOwner(email, db, emailVerified ? { user: after ?? row.user, key, actor } : undefined);
+    if (before?.clerkEmail != null && before.clerkEmail !== email) await this.resolveEmailOwner(before.clerkEmail, db);
     return after && { before, after };
   }
 
   /**
-   * Gives an address to whoever of those who claim it has it: of several the newest word counts.
+   * Gives an address to the user with the strongest claim; of several equal ones, the newest.
    *
-   * @param proof that somebody has, or had, proved it
+   * @param proof that a user has, or had, proved the address
    */
-  private async settle(email: string, db: Queryable, proof?: { user: User; key: EventVersion; actor: Actor }): Promise<void> {
-    let contenders = await this.repository.contenders(email, db);
-    const local = contenders.find((one) => one.clerkUserId === null);
+  private async resolveEmailOwner(email: string, db: Queryable, proof?: { user: User; key: EventVersion; actor: Actor }): Promise<void> {
+    let claimants = await this.repository.listClaimants(email, db);
+    const local = claimants.find((one) => one.clerkUserId === null);
     if (proof !== undefined && (await this.merges.releaseAddress({ email, local, ...proof }, db)))
-      contenders = await this.repository.contenders(email, db);
-    const { loser, winner } = decide(email, contenders);
+      claimants = await this.repository.listClaimants(email, db);
+    const { loser, winner } = pickEmailOwner(email, claimants);
     if (loser !== undefined && !(await this.repository.updateIfSame(loser, WITHOUT_EMAIL, db))) {
-      // Its own word was renewed meanwhile, which needs no hold of a name that stays.
-      await this.settle(email, db);
+      // The loser's claim was renewed meanwhile, which does not need the lock on an unchanged name.
+      await this.resolveEmailOwner(email, db);
       return;
     }
     if (winner === undefined) return;
@@ -209,8 +208,8 @@ export class SyncedUsersService {
     await this.repository.update(winner.id, { email, emailVerified: winner.clerkEmailVerified, emailVerifiedAt }, db);
   }
 
-  /** Another event of theirs may have been faster, and claimed something else. */
-  private async holdClaimOf({ clerkEmail }: User, held: (string | null | undefined)[], db: Queryable): Promise<void> {
+  /** Another event of the same user may have changed the claim before the row was locked. */
+  private async lockClaimOf({ clerkEmail }: User, held: (string | null | undefined)[], db: Queryable): Promise<void> {
     if (!held.includes(clerkEmail)) await lockNames('email', [clerkEmail], db);
   }
 
@@ -219,14 +218,14 @@ export class SyncedUsersService {
     if (known !== undefined) return { user: known, isNew: false };
     const inserted = await this.insert(user, db);
     if (inserted !== undefined) return { user: inserted, isNew: true };
-    // Another event of theirs came first, or a purge did.
+    // Another event of this user came first, or a purge did.
     const other = await this.repository.lockByClerkId(user.clerkUserId, db);
     return other && { user: other, isNew: false };
   }
 
-  /** Undefined for one who is there, or was purged. */
+  /** Returns undefined for a user that exists or was purged. */
   private async insert(user: NewUser, db: Queryable): Promise<User | undefined> {
-    // Asked after the insert, which waits for a purge that is under way and must not outlive it; they travel together.
+    // Checked after the insert, which waits for a running purge. Both statements are sent together.
     const [inserted, isPurged] = await Promise.all([
       this.repository.insert({ id: newId(), ...user }, db),
       this.purgedIds.has('clerk', 'user', user.clerkUserId, db),
@@ -239,9 +238,9 @@ export class SyncedUsersService {
     return inserted;
   }
 
-  private async recordChange({ before, after }: Written, actor: Actor, db: Queryable): Promise<void> {
+  private async recordChange({ before, after }: UserChange, actor: Actor, db: Queryable): Promise<void> {
     const change = { before: before && profileOf(before), after: profileOf(after) };
-    // Clerk tells of every sign-in and of metadata, too.
+    // Clerk also sends an event for every sign-in and for metadata.
     if (isDeepStrictEqual(change.before, change.after)) return;
     const action = before === undefined ? 'user.created' : 'user.updated';
     await this.audit.record({ actor, action, target: { type: 'user', id: after.id }, ...change }, db);
@@ -252,8 +251,8 @@ function fieldsOf({ clerkUserId, name, username, imageUrl, banned, email, emailV
   return { clerkUserId, name, username, imageUrl, banned, clerkEmail: email, clerkEmailVerified: emailVerified };
 }
 
-/** Mostly the address stays, and nobody else is concerned. */
-function hasSettled({ email, clerkEmail, clerkEmailVerified, deletedAt }: User, fields: Snapshot): boolean {
+/** The usual case: the address does not change, so no other user is affected. */
+function keepsEmail({ email, clerkEmail, clerkEmailVerified, deletedAt }: User, fields: SnapshotFields): boolean {
   return (
     deletedAt === null &&
     email === fields.clerkEmail &&
@@ -262,14 +261,14 @@ function hasSettled({ email, clerkEmail, clerkEmailVerified, deletedAt }: User, 
   );
 }
 
-/** Who has an address and must lose it, and who must get it; nobody where all is as it should be. */
-function decide(email: string, contenders: User[]): { loser?: User; winner?: User } {
-  const holder = contenders.find((one) => one.email === email);
-  // What is local and proved, or claimed without proof, stays; what can be merged or taken is gone by now.
+/** Returns who must lose and who must get an address, where it is not already with the right user. */
+function pickEmailOwner(email: string, claimants: User[]): { loser?: User; winner?: User } {
+  const holder = claimants.find((one) => one.email === email);
+  // A local holder stays here: one that can be merged or lose the address has been handled before.
   if (holder?.clerkUserId === null) return {};
-  const winner = contenders.find((one) => one.clerkEmail === email);
-  const isRight = winner?.email === email && winner.emailVerified === winner.clerkEmailVerified;
-  return { loser: holder?.id === winner?.id ? undefined : holder, winner: isRight ? undefined : winner };
+  const winner = claimants.find((one) => one.clerkEmail === email);
+  const isDone = winner?.email === email && winner.emailVerified === winner.clerkEmailVerified;
+  return { loser: holder?.id === winner?.id ? undefined : holder, winner: isDone ? undefined : winner };
 }
 
 function profileOf({ name, username, imageUrl, clerkEmail: email, clerkEmailVerified: emailVerified, banned }: User): object {

@@ -7,8 +7,8 @@ import { MembershipsService } from '../memberships/memberships.service.js';
 import { UsersRepository } from './users.repository.js';
 
 /**
- * An account that never proved its address has lost it, or itself, to the address's owner. Ends what that account
- * made for others: API keys, invitations, and memberships of people whom it let in (docs/decisions/0040).
+ * Ends the access that an account set up before its address was verified, once the owner of the address takes over:
+ * API keys, invitations, and memberships of the people it invited (docs/decisions/0040).
  */
 @Injectable()
 export class Takeovers {
@@ -19,18 +19,18 @@ export class Takeovers {
     private readonly mail: MailService,
   ) {}
 
-  /** As `endMadeBy`, for the account of somebody who proves its address now; nothing for one that was proved before. */
-  async endMadeByUnproved(userId: string, actor: Actor, db: Queryable): Promise<void> {
+  /** For an account that is about to be verified. Does nothing for a verified one. */
+  async endGrantsOfUnverified(userId: string, actor: Actor, db: Queryable): Promise<void> {
     const user = await this.repository.lock(userId, db);
     if (user === undefined || user.emailVerified || user.email === null) return;
-    await this.endMadeBy(userId, user.email, actor, db);
+    await this.endGrantsAndNotify(userId, user.email, actor, db);
   }
 
-  /** Ends what an account made for others, and counts it. The caller holds the lock of the account's row. */
-  async endAllMadeBy(userId: string, actor: Actor, db: Queryable): Promise<{ keys: number; invitations: number; members: number }> {
+  /** The caller has locked the account's row. */
+  async endGrants(userId: string, actor: Actor, db: Queryable): Promise<{ keys: number; invitations: number; members: number }> {
     const organizationIds = await this.repository.listOrganizationIds(userId, db);
     await this.memberships.lockOrganizations(organizationIds, db);
-    const people = await this.repository.listLetInBy(userId, organizationIds, db);
+    const people = await this.repository.listInvitedBy(userId, organizationIds, db);
     const keys = await this.apiKeys.revokeMadeBy(people, actor, db);
     const invitations = await this.memberships.endInvitationsSentBy(people, actor, db);
     const others = people.filter((one) => one.userId !== userId);
@@ -39,12 +39,12 @@ export class Takeovers {
   }
 
   /**
-   * The caller holds the lock of the account's row, and has found its address to be unproved.
+   * The caller has locked the account's row, and its address is unverified.
    *
-   * @param email whose owner is told what ended
+   * @param email the address that is notified
    */
-  async endMadeBy(userId: string, email: string, actor: Actor, db: Queryable): Promise<void> {
-    const { keys, invitations, members } = await this.endAllMadeBy(userId, actor, db);
+  async endGrantsAndNotify(userId: string, email: string, actor: Actor, db: Queryable): Promise<void> {
+    const { keys, invitations, members } = await this.endGrants(userId, actor, db);
     if (keys + invitations + members === 0) return;
     await this.mail.send(
       {
@@ -52,7 +52,7 @@ export class Takeovers {
         to: email,
         subject: 'Access from before you confirmed your address has ended',
         text:
-          `Hello,\n\nan account used this email address before anybody had confirmed it. You have confirmed it now, so what that account set up for others has ended:\n\n` +
+          `Hello,\n\nAn account used this email address before it was confirmed. You have confirmed it now, so the access that the account gave to others has ended:\n\n` +
           `- API keys: ${keys}\n- open invitations: ${invitations}\n- memberships of other people: ${members}\n\n` +
           `If that account was yours, create new API keys and invite those people again. If it was not, delete the organizations that you do not know.\n`,
       },

@@ -12,8 +12,8 @@ import type { UserMerge } from './user-merges.table.js';
 import type { User } from './users.table.js';
 import { Clock } from '../platform/time/clock.service.js';
 
-/** That a Clerk user has, or had, proved an address. */
-export interface Proof {
+/** An event that proves the address of a Clerk user. */
+export interface AddressProof {
   email: string;
   user: User;
   key: EventVersion;
@@ -21,9 +21,9 @@ export interface Proof {
 }
 
 /**
- * One person, two rows: a local user and a Clerk user who have proved the same address. What is the local
- * user's (ways to sign in, sessions, memberships) goes over to the Clerk user, whose row goes on; the other is
- * a tombstone. Of two Clerk users who ever proved it, whoever did so first has it, however late we hear.
+ * Merges a local user and a Clerk user who proved the same address. Sign-in methods, sessions and memberships move to
+ * the Clerk user, and the local user becomes a tombstone. Of two Clerk users, the first to prove the address counts,
+ * however late its event arrives.
  */
 @Injectable()
 export class UserMerges {
@@ -40,41 +40,41 @@ export class UserMerges {
   ) {}
 
   /**
-   * The local user who has an address that a Clerk user has proved gives way: the same person's row merges, a
-   * squatter's loses it. Answers whether the address is free of them now.
+   * Takes an address that a Clerk user has proved from a local user: a verified user is merged, an unverified one loses
+   * the address. Returns whether that happened.
    */
-  async releaseAddress(proof: Proof & { local: User | undefined }, db: Queryable): Promise<boolean> {
+  async releaseAddress(proof: AddressProof & { local: User | undefined }, db: Queryable): Promise<boolean> {
     const { local, user, email, key } = proof;
     if (local === undefined) {
       const later = await this.repository.lockLaterMerge(email, key, db);
-      if (later !== undefined) await this.moveOn(later, proof, db);
+      if (later !== undefined) await this.redirectMerge(later, proof, db);
       return false;
     }
-    const { emailVerified: isProved, emailVerifiedAt, createdAt } = local;
-    // Nobody becomes an operator, or stops being one, by what a provider says.
-    if (local.operator || (user.operator && isProved)) {
+    const { emailVerified: isVerified, emailVerifiedAt, createdAt } = local;
+    // A provider must not make or remove an operator.
+    if (local.operator || (user.operator && isVerified)) {
       this.logger.warn(
         { userId: user.id, localUserId: local.id },
-        'A Clerk user and an operator have proved the same address; they stay two',
+        'A Clerk user and an operator proved the same address, so they are not merged',
       );
       return false;
     }
     const isCurrent = user.deletedAt === null && user.clerkEmail === email;
-    // Old news says nothing of somebody who came, or proved the address, only later.
-    const wasThereThen = ((isProved ? emailVerifiedAt : undefined) ?? createdAt) <= new Date(key.at);
+    // An outdated event does not affect a user who was created or verified after it.
+    const wasThereThen = ((isVerified ? emailVerifiedAt : undefined) ?? createdAt) <= new Date(key.at);
     if (!isCurrent && !wasThereThen) return false;
-    await (isProved ? this.merge(local, proof, db) : this.evict(local, proof, db));
+    await (isVerified ? this.merge(local, proof, db) : this.takeAddress(local, proof, db));
     return true;
   }
 
-  /** In the order in which resets and changes of password take their locks. It is Clerk who says that they are gone. */
-  async endWaysIn(userId: string, db: Queryable): Promise<void> {
+  /** In the lock order of password resets and changes. Clerk has ended its own sessions already. */
+  async endSignIns(userId: string, db: Queryable): Promise<void> {
     await this.accounts.cancelVerifications(userId, db);
-    await this.sessions.endAll([userId], { clerkKnows: true }, db);
+    await this.sessions.endAll([userId], { endedAtClerk: true }, db);
     await this.accounts.removeAll([userId], db);
   }
 
-  private async merge(local: User, proof: Proof, db: Queryable): Promise<void> {
+  private async merge(local: User, proof: AddressProof, db: Queryable): Promise<void> {
     const { user, email, key } = proof;
     await this.accounts.cancelVerifications(local.id, db);
     const sessionIds = await this.sessions.move({ ofUser: local.id }, user.id, db);
@@ -85,11 +85,15 @@ export class UserMerges {
       { id: local.id, intoUserId: user.id, email, ...keyColumns(key), accountIds, sessionIds, membershipIds },
       db,
     );
-    await this.receive(local, proof, db);
+    await this.finishMerge(local, proof, db);
   }
 
-  /** The same merge, but into whoever had the address before. */
-  private async moveOn({ merge, suspendedAt }: { merge: UserMerge; suspendedAt: Date | null }, proof: Proof, db: Queryable): Promise<void> {
+  /** Repeats a merge into the user who had the address earlier. */
+  private async redirectMerge(
+    { merge, suspendedAt }: { merge: UserMerge; suspendedAt: Date | null },
+    proof: AddressProof,
+    db: Queryable,
+  ): Promise<void> {
     const { user, key } = proof;
     if (user.operator) return;
     await this.repository.updateMerge(merge.id, user.id, key, db);
@@ -97,32 +101,30 @@ export class UserMerges {
     await this.sessions.move({ ids: merge.sessionIds }, user.id, db);
     await this.accounts.move({ ids: merge.accountIds }, user.id, db);
     await this.memberships.move({ ids: merge.membershipIds }, user.id, db);
-    await this.receive({ id: merge.id, suspendedAt }, proof, db);
+    await this.finishMerge({ id: merge.id, suspendedAt }, proof, db);
   }
 
-  /** What follows for whoever has got what was a local user's. */
-  private async receive(local: Pick<User, 'id' | 'suspendedAt'>, { user, email, actor }: Proof, db: Queryable): Promise<void> {
-    // Whom an operator has shut out stays out.
+  private async finishMerge(local: Pick<User, 'id' | 'suspendedAt'>, { user, email, actor }: AddressProof, db: Queryable): Promise<void> {
+    // A suspension survives the merge.
     if (local.suspendedAt !== null && user.suspendedAt === null) {
       await this.repository.update(user.id, { suspendedAt: local.suspendedAt }, db);
       await this.memberships.endInvitationsOf(user.id, actor, db);
     }
-    if (user.deletedAt !== null) await this.bury(user.id, actor, db);
+    if (user.deletedAt !== null) await this.endAllOfDeletedUser(user.id, actor, db);
     await this.audit.record(
       { actor, action: 'user.merged', target: { type: 'user', id: user.id }, after: { mergedUserId: local.id, email } },
       db,
     );
   }
 
-  /** Never proved, never theirs. */
-  private async evict(local: User, { email, actor }: Proof, db: Queryable): Promise<void> {
-    await this.endWaysIn(local.id, db);
+  private async takeAddress(local: User, { email, actor }: AddressProof, db: Queryable): Promise<void> {
+    await this.endSignIns(local.id, db);
     await this.repository.update(local.id, { email: null }, db);
-    await this.takeovers.endMadeBy(local.id, email, actor, db);
+    await this.takeovers.endGrantsAndNotify(local.id, email, actor, db);
   }
 
-  private async bury(userId: string, actor: Actor, db: Queryable): Promise<void> {
-    await this.endWaysIn(userId, db);
+  private async endAllOfDeletedUser(userId: string, actor: Actor, db: Queryable): Promise<void> {
+    await this.endSignIns(userId, db);
     await this.memberships.endAllOfDeletedUser(userId, actor, db);
   }
 }

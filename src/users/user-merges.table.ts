@@ -1,16 +1,16 @@
 import { index, pgTable, text, uuid } from 'drizzle-orm/pg-core';
 import { createdAt, eventKey } from '../platform/database/columns.js';
 
-/** A local user who turned out to be the same person as a Clerk user, and what went over to that one. */
+/** A local user who was merged into a Clerk user, and the rows that moved. */
 export const userMerges = pgTable(
   'user_merges',
   {
-    /** The local user, a tombstone now. No foreign key: what was theirs is found through it when the row is long gone. */
+    /** The local user. No foreign key, because the merge must outlive the purge of the user. */
     id: uuid('id').primaryKey(),
     intoUserId: uuid('into_user_id').notNull(),
-    /** The address that both had proved; empty once the local user was purged. */
+    /** The address that both proved; empty after the local user was purged. */
     email: text('email').notNull(),
-    /** The event that proved it for the Clerk user: of several, the oldest decides whose the local user's things are. */
+    /** The event that proved the address for the Clerk user. Of several, the oldest decides. */
     ...eventKey(),
     accountIds: uuid('account_ids').array().notNull(),
     sessionIds: uuid('session_ids').array().notNull(),

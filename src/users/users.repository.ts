@@ -13,7 +13,7 @@ export interface UserFilters {
   clerkUserId?: string;
   createdFrom?: Date;
   createdBefore?: Date;
-  /** Words, or beginnings of words, of name, username and email. */
+  /** Beginnings of words in name, username or email. */
   search?: string;
 }
 
@@ -39,7 +39,7 @@ export class UsersRepository {
     return user;
   }
 
-  /** Reads a living user and keeps others from changing them until the transaction ends. */
+  /** Locks a live user. */
   async lock(id: string, db: Queryable): Promise<User | undefined> {
     const [user] = await db
       .select()
@@ -49,7 +49,6 @@ export class UsersRepository {
     return user;
   }
 
-  /** Whether two people are members of one living organization. */
   async shareOrganization(oneId: string, otherId: string, db: Queryable = this.db): Promise<boolean> {
     const other = alias(memberships, 'other');
     const [shared] = await db
@@ -62,7 +61,7 @@ export class UsersRepository {
     return shared !== undefined;
   }
 
-  /** Tombstones included: a dead Clerk id must be recognised. */
+  /** Tombstones included. */
   async findByClerkId(clerkUserId: string, db: Queryable = this.db): Promise<User | undefined> {
     const [user] = await db.select().from(users).where(eq(users.clerkUserId, clerkUserId));
     return user;
@@ -97,7 +96,7 @@ export class UsersRepository {
     return inserted!;
   }
 
-  /** False for one who is there already. */
+  /** Returns false when the user already exists. */
   async insertClerkUser(user: { id: string; clerkUserId: string }, db: Queryable = this.db): Promise<boolean> {
     const { rowCount } = await db
       .insert(users)
@@ -109,15 +108,15 @@ export class UsersRepository {
   async update(id: string, changes: Partial<typeof users.$inferInsert>, db: Queryable = this.db): Promise<User | undefined> {
     const [user] = await db
       .update(users)
-      // Drizzle refuses to set nothing, which is what an empty change asks for.
+      // Drizzle refuses an empty update.
       .set({ updatedAt: sql`now()`, ...changes })
       .where(and(eq(users.id, id), isNull(users.deletedAt)))
       .returning();
     return user;
   }
 
-  /** Takes an address from rows that never proved it; answers whose they are. */
-  async releaseUnprovedEmail(email: string, exceptId: string, db: Queryable): Promise<string[]> {
+  /** Takes an address from users who never verified it, and returns their ids. */
+  async releaseUnverifiedEmail(email: string, exceptId: string, db: Queryable): Promise<string[]> {
     const released = await db
       .update(users)
       .set({ email: null })
@@ -126,14 +125,14 @@ export class UsersRepository {
     return released.map(({ id }) => id);
   }
 
-  /** Every organization that somebody belongs to, or did. */
+  /** Former memberships included. */
   async listOrganizationIds(userId: string, db: Queryable): Promise<string[]> {
     const rows = await db.selectDistinct({ id: memberships.organizationId }).from(memberships).where(eq(memberships.userId, userId));
     return rows.map(({ id }) => id);
   }
 
-  /** A user, the people who accepted their invitations, the people who accepted theirs, and so on, by organization. */
-  async listLetInBy(userId: string, organizationIds: string[], db: Queryable): Promise<{ organizationId: string; userId: string }[]> {
+  /** Lists, by organization, a user, the people who accepted their invitations, the people these invited, and so on. */
+  async listInvitedBy(userId: string, organizationIds: string[], db: Queryable): Promise<{ organizationId: string; userId: string }[]> {
     const { rows } = await db.execute<{ organization_id: string; user_id: string }>(sql`
       WITH RECURSIVE people (organization_id, user_id) AS (
         SELECT organization_id, ${userId}::uuid FROM unnest(${sql.param(organizationIds)}::uuid[]) AS own (organization_id)
@@ -150,8 +149,7 @@ export class UsersRepository {
     return this.update(id, { deletedAt, email: null, emailVerified: false, emailVerifiedAt: null }, db);
   }
 
-  /** Takes some tombstones to remove for good. */
-  async lockDead(deletedBefore: Date, limit: number, db: Queryable): Promise<Pick<User, 'id' | 'clerkUserId'>[]> {
+  async lockPurgeable(deletedBefore: Date, limit: number, db: Queryable): Promise<Pick<User, 'id' | 'clerkUserId'>[]> {
     return db
       .select({ id: users.id, clerkUserId: users.clerkUserId })
       .from(users)
@@ -162,7 +160,7 @@ export class UsersRepository {
   }
 
   async remove(ids: string[], db: Queryable): Promise<void> {
-    // That two were one person is still to be known, but not by which address.
+    // The merge is kept, but not the address.
     await db.update(userMerges).set({ email: '' }).where(inArray(userMerges.id, ids));
     await db.delete(users).where(inArray(users.id, ids));
   }

@@ -57,7 +57,7 @@ export class UsersService implements OnModuleInit {
 
   /** @throws {UserNotFound} */
   async get(userId: string): Promise<User> {
-    return found(await this.find(userId));
+    return requireUser(await this.find(userId));
   }
 
   async find(userId: string): Promise<User | undefined> {
@@ -65,7 +65,7 @@ export class UsersService implements OnModuleInit {
   }
 
   /**
-   * A user as somebody else may see them: oneself, people of the same organizations, operators.
+   * Users can see themselves and the members of their organizations; operators see everyone.
    *
    * @throws {UserNotFound} also for a user that the caller may not see
    */
@@ -92,36 +92,36 @@ export class UsersService implements OnModuleInit {
       const before = await this.lock(userId, tx);
       if (before.clerkUserId !== null) throw new ManagedByClerk();
       if (Object.values(changes).every((value) => value === undefined)) return before;
-      const after = found(await this.repository.update(userId, changes, tx));
+      const after = requireUser(await this.repository.update(userId, changes, tx));
       await this.record('user.updated', userId, actor, { before: profileOf(before), after: profileOf(after) }, tx);
       return after;
     });
   }
 
   /**
-   * Gives a user an address that was just proved to be theirs.
+   * Gives a user an address that they have just proved to be theirs.
    *
-   * @throws {EmailTaken} when another user has proved it
+   * @throws {EmailTaken} when another user has verified it
    */
   async changeEmail(userId: string, email: string, actor: Actor, db: Queryable): Promise<User> {
-    // Locks are taken in one order: users before organizations.
+    // Users are always locked before organizations.
     await this.lock(userId, db);
-    await this.takeUnprovedEmail(email, userId, actor, db);
+    await this.takeUnverifiedEmail(email, userId, actor, db);
     try {
-      return found(await this.repository.update(userId, { email, emailVerified: true, emailVerifiedAt: this.clock.now() }, db));
+      return requireUser(await this.repository.update(userId, { email, emailVerified: true, emailVerifiedAt: this.clock.now() }, db));
     } catch (error) {
       if (isUniqueViolation(error, 'users_email_key')) throw new EmailTaken();
       throw error;
     }
   }
 
-  /** Marks the address of a user as proved, if it is still this one. */
-  async proveEmail(userId: string, email: string, db: Queryable): Promise<'proved' | 'proved before' | 'another email'> {
+  /** Marks the email of a user as verified, if it is still this one. */
+  async verifyEmail(userId: string, email: string, db: Queryable): Promise<'verified' | 'already_verified' | 'other_email'> {
     const user = await this.repository.lock(userId, db);
-    if (user?.email !== email) return 'another email';
-    if (user.emailVerified) return 'proved before';
+    if (user?.email !== email) return 'other_email';
+    if (user.emailVerified) return 'already_verified';
     await this.repository.update(userId, { emailVerified: true, emailVerifiedAt: this.clock.now() }, db);
-    return 'proved';
+    return 'verified';
   }
 
   /** Idempotent. @throws {UserNotFound} @throws {CannotSuspendSelf} */
@@ -148,18 +148,18 @@ export class UsersService implements OnModuleInit {
   async setOperator(userId: string, operator: boolean): Promise<User> {
     return this.db.transaction(async (tx) => {
       const before = await this.lock(userId, tx);
-      const after = found(await this.repository.update(userId, { operator }, tx));
+      const after = requireUser(await this.repository.update(userId, { operator }, tx));
       await this.record('user.operator_changed', userId, SYSTEM, { before: { operator: before.operator }, after: { operator } }, tx);
       return after;
     });
   }
 
   /**
-   * Deletes softly: every way in fails at once and the email is free again; the purge removes the row later.
+   * Deletes softly: all access ends at once and the email is free again. The purge removes the row later.
    *
    * @throws {ManagedByClerk}
-   * @throws {LastAdmin} while an organization would be left without an admin
-   * @throws {SubscriptionActive} unless what goes on charging is to be canceled, too
+   * @throws {LastAdmin} when an organization would have no admin left
+   * @throws {SubscriptionActive} unless paid subscriptions are canceled as well
    */
   async delete(userId: string, { cancelSubscription }: { cancelSubscription: boolean }, actor: Actor): Promise<void> {
     await this.db.transaction(async (tx) => {
@@ -167,9 +167,9 @@ export class UsersService implements OnModuleInit {
       await this.accounts.cancelVerifications(userId, tx);
       await this.sessions.endAll([userId], {}, tx);
       await this.accounts.removeAll([userId], tx);
-      // Whoever joins an organization waits for this lock, or is seen under it.
+      // Joining an organization takes the same lock, so no membership is missed.
       const before = await this.repository.lock(userId, tx);
-      // Another request of theirs was faster.
+      // Another request deleted the user first.
       if (before === undefined) return;
       if (before.clerkUserId !== null) throw new ManagedByClerk();
       await this.subscriptions.cancelFor({ id: userId, clerkId: null }, { cancel: cancelSubscription }, tx);
@@ -180,31 +180,31 @@ export class UsersService implements OnModuleInit {
   }
 
   /**
-   * Deletes a user who never proved the address, on the word of whoever owns it. Nobody is asked: subscriptions
-   * are canceled, and where an organization loses its last admin, the oldest member becomes one.
+   * Deletes a user who never verified the address, at the request of its owner. Subscriptions are canceled, and the
+   * oldest member becomes admin of an organization without one.
    *
-   * @returns the organizations they belonged to; undefined for a user who has proved the address, or has another one
+   * @returns the user's organizations, or undefined for a user who verified the address or has another one
    */
-  async deleteUnproved(userId: string, email: string, actor: Actor, db: Queryable): Promise<{ organizationIds: string[] } | undefined> {
+  async deleteUnverified(userId: string, email: string, actor: Actor, db: Queryable): Promise<{ organizationIds: string[] } | undefined> {
     await this.accounts.cancelVerifications(userId, db);
     await this.sessions.endAll([userId], {}, db);
     await this.accounts.removeAll([userId], db);
     const before = await this.repository.lock(userId, db);
     if (before === undefined || before.emailVerified || before.email !== email || before.clerkUserId !== null) return undefined;
     await this.subscriptions.cancelFor({ id: userId, clerkId: null }, { cancel: true }, db);
-    await this.takeovers.endAllMadeBy(userId, actor, db);
+    await this.takeovers.endGrants(userId, actor, db);
     const organizationIds = await this.memberships.endAllOfDeletedUser(userId, actor, db);
     await this.repository.markDeleted(userId, this.clock.now(), db);
     await this.record('user.sign_up_rejected', userId, actor, {}, db);
     return { organizationIds };
   }
 
-  /** Makes the row of a Clerk user met by its token; undefined for one that is dead. */
+  /** Returns a Clerk user, created if necessary, or undefined for a deleted user. */
   async findOrCreateClerkStub(clerkUserId: string, db: Queryable): Promise<User | undefined> {
     const isNew = await this.repository.insertClerkUser({ id: newId(), clerkUserId }, db);
     const user = await this.repository.findByClerkId(clerkUserId, db);
     if (user === undefined || user.deletedAt !== null) return undefined;
-    // Asked only now: the insert waits for a purge that is under way, and must not outlive it.
+    // Checked after the insert, which waits for a running purge.
     if (await this.purgedIds.has('clerk', 'user', clerkUserId, db)) {
       await this.repository.remove([user.id], db);
       return undefined;
@@ -213,19 +213,19 @@ export class UsersService implements OnModuleInit {
     return user;
   }
 
-  /** Nobody sits on another's address: who proves it takes it from whoever never did, and ends their ways in. */
-  private async takeUnprovedEmail(email: string, forUserId: string, actor: Actor, db: Queryable): Promise<void> {
-    const squatters = await this.repository.releaseUnprovedEmail(email, forUserId, db);
-    await this.accounts.removeAll(squatters, db);
-    await this.sessions.endAll(squatters, {}, db);
-    for (const squatter of squatters) await this.takeovers.endMadeBy(squatter, email, actor, db);
+  /** Takes an address from users who never verified it, and ends their access. */
+  private async takeUnverifiedEmail(email: string, forUserId: string, actor: Actor, db: Queryable): Promise<void> {
+    const holders = await this.repository.releaseUnverifiedEmail(email, forUserId, db);
+    await this.accounts.removeAll(holders, db);
+    await this.sessions.endAll(holders, {}, db);
+    for (const holder of holders) await this.takeovers.endGrantsAndNotify(holder, email, actor, db);
   }
 
   private async setSuspended(userId: string, suspended: boolean, actor: Actor): Promise<User> {
     return this.db.transaction(async (tx) => {
       const before = await this.lock(userId, tx);
       if ((before.suspendedAt !== null) === suspended) return before;
-      const after = found(await this.repository.update(userId, { suspendedAt: suspended ? this.clock.now() : null }, tx));
+      const after = requireUser(await this.repository.update(userId, { suspendedAt: suspended ? this.clock.now() : null }, tx));
       const change = { before: { suspendedAt: before.suspendedAt }, after: { suspendedAt: after.suspendedAt } };
       await this.record(suspended ? 'user.suspended' : 'user.unsuspended', userId, actor, change, tx);
       if (suspended) await this.memberships.endInvitationsOf(userId, actor, tx);
@@ -234,7 +234,7 @@ export class UsersService implements OnModuleInit {
   }
 
   private async lock(userId: string, db: Queryable): Promise<User> {
-    return found(await this.repository.lock(userId, db));
+    return requireUser(await this.repository.lock(userId, db));
   }
 
   private async record(
@@ -247,12 +247,12 @@ export class UsersService implements OnModuleInit {
     await this.audit.record({ actor, action, target: { type: 'user', id }, ...change }, db);
   }
 
-  /** Removes tombstones for good; what must never return, and what others did with them, stays. */
+  /** Removes tombstones for good, and keeps what is needed to refuse replayed events. */
   private async purge(signal: AbortSignal): Promise<number> {
     const before = daysBefore(this.clock.now(), this.config.purgeAfterDays);
     const purgeSome = (limit: number) =>
       this.db.transaction(async (tx) => {
-        const dead = await this.repository.lockDead(before, limit, tx);
+        const dead = await this.repository.lockPurgeable(before, limit, tx);
         if (dead.length === 0) return 0;
         const userIds = dead.map(({ id }) => id);
         await this.memberships.rememberPurged({ userIds }, tx);
@@ -275,7 +275,7 @@ function profileOf({ name, username, imageUrl }: User): object {
   return { name, username, imageUrl };
 }
 
-function found(user: User | undefined): User {
+function requireUser(user: User | undefined): User {
   if (user === undefined) throw new UserNotFound();
   return user;
 }

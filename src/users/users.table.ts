@@ -2,24 +2,23 @@ import { sql } from 'drizzle-orm';
 import { boolean, check, index, pgTable, text, uuid } from 'drizzle-orm/pg-core';
 import { eventKey, time, timestamps } from '../platform/database/columns.js';
 
-/** One person. */
 export const users = pgTable(
   'users',
   {
     id: uuid('id').primaryKey(),
-    /** Unique over all rows, tombstones included: a replayed event must find the dead. */
+    /** Unique over all rows, so that a replayed event finds the tombstone. */
     clerkUserId: text('clerk_user_id').unique('users_clerk_user_id_key'),
-    /** As `normaliseEmail` writes it. A Clerk user may have none; a deleted user has none, so that a new sign-up can take it. */
+    /** Normalised. Null for some Clerk users, and for deleted users, so that a new sign-up can use the address. */
     email: text('email').unique('users_email_key'),
     emailVerified: boolean('email_verified').notNull().default(false),
     emailVerifiedAt: time('email_verified_at'),
     name: text('name').notNull(),
     username: text('username'),
     imageUrl: text('image_url'),
-    /** What Clerk says the address is. Of several who claim one, only one has it as `email`. */
+    /** The address at Clerk. Several users may claim one, but only one has it as `email`. */
     clerkEmail: text('clerk_email'),
     clerkEmailVerified: boolean('clerk_email_verified').notNull().default(false),
-    /** At Clerk; our own word is `suspended_at`. */
+    /** Banned at Clerk. Our own suspension is `suspended_at`. */
     banned: boolean('banned').notNull().default(false),
     operator: boolean('operator').notNull().default(false),
     suspendedAt: time('suspended_at'),
@@ -41,15 +40,15 @@ export const users = pgTable(
   ],
 );
 
-/** What a text search looks in: the words of the name, the address and its parts. */
+/** Searched are the words of the name, username and email, and the parts of the email. */
 function userSearchText(table: { name: unknown; email: unknown; username: unknown }) {
   return sql`to_tsvector('simple', ${table.name} || ' ' || coalesce(${table.username}, '') || ' ' || coalesce(${table.email}, '') || ' ' || translate(coalesce(${table.email}, ''), '@.+-_', '     '))`;
 }
 
-/** Every word must begin a word of the text; what is not a letter or digit separates words. */
+/** Every word of the search must begin a word of the text. */
 export function userSearch(search: string) {
   const words = search.match(/[\p{L}\p{N}]+/gu) ?? [];
-  // Nothing to look for finds nothing, rather than everything.
+  // An empty search finds nothing rather than everything.
   return words.length === 0
     ? sql`false`
     : sql`${userSearchText(users)} @@ to_tsquery('simple', ${words.map((word) => `${word}:*`).join(' & ')})`;

@@ -35,7 +35,7 @@ export const unreachable: UnreachablePredicate[] = [
   },
   { within: 'AccountsRepository.delete', search: 'eq(accounts.userId, userId)', because: 'the account was found among the user’s own' },
   {
-    within: 'AccountsRepository.settlePasswords',
+    within: 'AccountsRepository.markOldestPasswords',
     search: 'inArray(accounts.userId, userIds)',
     because: 'only a provider’s word that two are one leads there',
   },

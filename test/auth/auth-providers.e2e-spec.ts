@@ -406,7 +406,7 @@ describe('signing in with Google and GitHub', () => {
         const [account] = await accountsOf(body.id);
         const opened = after.app
           .get(ProviderTokens, { strict: false })
-          .open({ accessToken: account!.access_token, refreshToken: account!.refresh_token, idToken: account!.id_token });
+          .decrypt({ accessToken: account!.access_token, refreshToken: account!.refresh_token, idToken: account!.id_token });
         expect(Object.values(opened).sort()).toEqual([...given].sort());
         const { url, cookie } = await begin('google');
         const answer = await after.http.get(providers.agree(url, person)).set('cookie', cookie).expect(302);

@@ -45,7 +45,7 @@ describe('the Better Auth adapter', () => {
       providerTokens: new ProviderTokens(new Keyring(config)),
       audit: new AuditService(new AuditRepository(over), new Cursors(config)),
       // Tests over HTTP cover what a take-over ends.
-      takeovers: { endMadeByUnproved: async () => undefined },
+      takeovers: { endGrantsOfUnverified: async () => undefined },
       accounts: { cancelVerifications: async (userId, tx) => new Set(await cancelled.deleteVerificationsOfUsers([userId], tx)) },
       securityMails: { sendPasswordChanged: async () => undefined, sendMethodLinked: async () => undefined },
       verifications: { request: async () => undefined },

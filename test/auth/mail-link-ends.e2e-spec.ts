@@ -171,7 +171,7 @@ describe('a change of a sign-in method', () => {
       const person = await newcomer();
       await changePassword(person);
       const { text } = await mail.next(person.email, /^Your password was changed$/);
-      expect(text).toContain('If that was not you, tell us at once.');
+      expect(text).toContain('If this was not you, contact us at once.');
       expect(text).not.toContain(person.name);
     });
 

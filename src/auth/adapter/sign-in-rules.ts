@@ -17,7 +17,7 @@ import type { Clock } from '../../platform/time/clock.service.js';
 export interface AdapterServices {
   providerTokens: ProviderTokens;
   audit: AuditService;
-  takeovers: Pick<Takeovers, 'endMadeByUnproved'>;
+  takeovers: Pick<Takeovers, 'endGrantsOfUnverified'>;
   accounts: Pick<AccountsService, 'cancelVerifications'>;
   securityMails: Pick<SecurityMails, 'sendPasswordChanged' | 'sendMethodLinked'>;
   verifications: Pick<EmailVerifications, 'request'>;
@@ -102,7 +102,7 @@ export class SignInRules {
     const context = signInContext.getStore();
     // A provider that signs a user in proves the address, which ends what an unproved account set up.
     if (context !== undefined && !(await isLinking(context.path)))
-      await this.services.takeovers.endMadeByUnproved(userId, actorOf(userId, context), this.tx);
+      await this.services.takeovers.endGrantsOfUnverified(userId, actorOf(userId, context), this.tx);
     if (context?.newUser?.id !== userId)
       await translateFailures(() => this.services.securityMails.sendMethodLinked(userId, provider, this.tx));
   }
@@ -128,7 +128,7 @@ export class SignInRules {
     if (context.newUser?.id !== userId) await translateFailures(() => this.services.securityMails.sendPasswordChanged(userId, this.tx));
     context.signInMethod = { field: 'password', value: passwordHash };
     if (context.path !== '/reset-password') return;
-    await this.services.takeovers.endMadeByUnproved(userId, actorOf(userId, context), this.tx);
+    await this.services.takeovers.endGrantsOfUnverified(userId, actorOf(userId, context), this.tx);
     await this.proveAddress(userId);
   }
 

@@ -101,12 +101,12 @@ class RawTokens {
 function storedRow(model: string, data: Row, providerTokens: ProviderTokens): Row {
   if (model === 'session' && typeof data['token'] === 'string') return { ...data, token: hashSessionToken(data['token']) };
   if (model === 'verification') return { ...data, userId: userOfVerification(data['value']) };
-  return model === 'account' ? providerTokens.seal(data) : data;
+  return model === 'account' ? providerTokens.encrypt(data) : data;
 }
 
 function loadedRow(model: string, row: Row | null, tokens: RawTokens, providerTokens: ProviderTokens): Row | null {
   if (row === null || (model === 'user' && row['deletedAt'] != null)) return null;
-  const loaded = model === 'account' ? providerTokens.open(row) : { ...row };
+  const loaded = model === 'account' ? providerTokens.decrypt(row) : { ...row };
   const token = model === 'session' ? tokens.get(row['token']) : undefined;
   if (token !== undefined) loaded['token'] = token;
   const user = row['user'] as Row | null | undefined;

@@ -111,7 +111,7 @@ export class EmailVerifications implements OnModuleInit {
     if (link === undefined) throw new InvalidToken();
     const actor = { kind: 'system' as const, id: null, ...visitor.request.origin };
     await this.db.transaction(async (tx) => {
-      const outcome = await this.users.deleteUnproved(link.userId, link.email, actor, tx);
+      const outcome = await this.users.deleteUnverified(link.userId, link.email, actor, tx);
       if (outcome === undefined) throw new EmailAlreadyVerified();
       await this.organizations.deleteDeserted(outcome.organizationIds, actor, tx);
     });
@@ -122,9 +122,9 @@ export class EmailVerifications implements OnModuleInit {
     await this.db.transaction(async (tx) => {
       // The link is not used up, but it may have been cancelled.
       if (link.identifier !== null && !(await this.accounts.lockVerification(link.identifier, tx))) throw new InvalidToken();
-      const outcome = await this.users.proveEmail(link.userId, link.email, tx);
-      if (outcome === 'another email') throw new InvalidToken();
-      if (outcome === 'proved before') return;
+      const outcome = await this.users.verifyEmail(link.userId, link.email, tx);
+      if (outcome === 'other_email') throw new InvalidToken();
+      if (outcome === 'already_verified') return;
       const actor = { kind: 'user' as const, id: link.userId, ...request.origin };
       await this.audit.record({ actor, action: 'user.email_verified', target: { type: 'user', id: link.userId } }, tx);
     });
