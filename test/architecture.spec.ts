@@ -93,7 +93,6 @@ const BROKEN: Record<RuleName, architecture.Source[][]> = {
 
 /** Places that still break a rule. Ratchets: a number only falls, and goes with the last place. */
 const STILL_BROKEN: Partial<Record<RuleName | 'foldersExplainThemselves', number>> = {
-  functionsAreShort: 2,
   foldersAreSmall: 1,
   exportedNamesExistOnce: 8,
   commentsArePlainEnglish: 600,

@@ -21,7 +21,7 @@ export const id = z.string().min(1).max(MAX_ID_LENGTH).refine(isStorable);
 export const type = z.string().min(1).max(200).refine(isStorable);
 
 /** Null where it is unknown; cut where it is endless. */
-export const text = (max = MAX_TEXT_LENGTH) =>
+export const shortText = (max = MAX_TEXT_LENGTH) =>
   z
     .string()
     .transform((value) => value.toWellFormed().replaceAll('\0', '').trim().slice(0, max).toWellFormed())

@@ -1,41 +1,41 @@
 import type { Values, VariableGroup } from './variable.js';
-import { DODO, PLANS, POLAR } from './variables/billing.js';
-import { MAIL, RATE_LIMITS, REQUESTS, RETENTION } from './variables/limits.js';
-import { SERVER } from './variables/server.js';
-import { CLERK, SESSIONS, SOCIAL_SIGN_IN } from './variables/sign-in.js';
-import { DATABASE, SECRETS } from './variables/storage.js';
+import { DODO_VARIABLES, PLANS_VARIABLES, POLAR_VARIABLES } from './variables/billing.js';
+import { MAIL_VARIABLES, RATE_LIMITS_VARIABLES, REQUESTS_VARIABLES, RETENTION_VARIABLES } from './variables/limits.js';
+import { SERVER_VARIABLES } from './variables/server.js';
+import { CLERK_VARIABLES, SESSIONS_VARIABLES, SOCIAL_SIGN_IN_VARIABLES } from './variables/sign-in.js';
+import { DATABASE_VARIABLES, SECRETS_VARIABLES } from './variables/storage.js';
 
 /** In the order of the documentation. */
 export const VARIABLE_GROUPS: VariableGroup[] = [
-  { title: 'Server', variables: SERVER },
-  { title: 'Database', page: 'database-roles.md', variables: DATABASE },
-  { title: 'Secrets', page: 'security.md', variables: SECRETS },
-  { title: 'Mail', page: 'mail.md', variables: MAIL },
-  { title: 'Sign-in with Google and GitHub', variables: SOCIAL_SIGN_IN },
-  { title: 'Sessions', variables: SESSIONS },
-  { title: 'Clerk', variables: CLERK },
-  { title: 'Polar', page: 'billing.md', variables: POLAR },
-  { title: 'Dodo Payments', page: 'billing.md', variables: DODO },
-  { title: 'Plans', page: 'plans.md', variables: PLANS },
-  { title: 'Rate limits', variables: RATE_LIMITS },
-  { title: 'Requests', page: 'requests.md', variables: REQUESTS },
-  { title: 'Retention', variables: RETENTION },
+  { title: 'Server', variables: SERVER_VARIABLES },
+  { title: 'Database', page: 'database-roles.md', variables: DATABASE_VARIABLES },
+  { title: 'Secrets', page: 'security.md', variables: SECRETS_VARIABLES },
+  { title: 'Mail', page: 'mail.md', variables: MAIL_VARIABLES },
+  { title: 'Sign-in with Google and GitHub', variables: SOCIAL_SIGN_IN_VARIABLES },
+  { title: 'Sessions', variables: SESSIONS_VARIABLES },
+  { title: 'Clerk', variables: CLERK_VARIABLES },
+  { title: 'Polar', page: 'billing.md', variables: POLAR_VARIABLES },
+  { title: 'Dodo Payments', page: 'billing.md', variables: DODO_VARIABLES },
+  { title: 'Plans', page: 'plans.md', variables: PLANS_VARIABLES },
+  { title: 'Rate limits', variables: RATE_LIMITS_VARIABLES },
+  { title: 'Requests', page: 'requests.md', variables: REQUESTS_VARIABLES },
+  { title: 'Retention', variables: RETENTION_VARIABLES },
 ];
 
 export const VARIABLES = {
-  ...SERVER,
-  ...DATABASE,
-  ...SECRETS,
-  ...MAIL,
-  ...SOCIAL_SIGN_IN,
-  ...SESSIONS,
-  ...CLERK,
-  ...POLAR,
-  ...DODO,
-  ...PLANS,
-  ...RATE_LIMITS,
-  ...REQUESTS,
-  ...RETENTION,
+  ...SERVER_VARIABLES,
+  ...DATABASE_VARIABLES,
+  ...SECRETS_VARIABLES,
+  ...MAIL_VARIABLES,
+  ...SOCIAL_SIGN_IN_VARIABLES,
+  ...SESSIONS_VARIABLES,
+  ...CLERK_VARIABLES,
+  ...POLAR_VARIABLES,
+  ...DODO_VARIABLES,
+  ...PLANS_VARIABLES,
+  ...RATE_LIMITS_VARIABLES,
+  ...REQUESTS_VARIABLES,
+  ...RETENTION_VARIABLES,
 };
 
 /** The value of every variable, before anything is derived from them. */

@@ -4,7 +4,7 @@ import { normaliseEmail } from '../../platform/text/emails.js';
 import { LAST_MOMENT } from '../../platform/time/moments.js';
 import { INVITATION_STATUSES } from '../../invitations/invitations.table.js';
 import type { Role } from '../../memberships/organization-memberships.table.js';
-import { id, isStorable, MAX_TEXT_LENGTH, orNull, text, type } from '../fields.schema.js';
+import { id, isStorable, MAX_TEXT_LENGTH, orNull, shortText, type } from '../fields.schema.js';
 
 /* Clerk's objects, as far as we use them. */
 
@@ -32,7 +32,7 @@ export const clerkEnvelope = z.object({
   type,
   timestamp: moment,
   instance_id: orNull(z.string()),
-  event_attributes: orNull(z.object({ http_request: orNull(z.object({ client_ip: text(), user_agent: text() })) })),
+  event_attributes: orNull(z.object({ http_request: orNull(z.object({ client_ip: shortText(), user_agent: shortText() })) })),
   data: z.unknown().optional(),
 });
 
@@ -43,7 +43,7 @@ export const userObject = z.object({
   username: displayName,
   first_name: displayName,
   last_name: displayName,
-  image_url: text(MAX_URL_LENGTH),
+  image_url: shortText(MAX_URL_LENGTH),
   banned: z.boolean().catch(false),
   created_at: moment,
   updated_at: moment,
@@ -58,17 +58,17 @@ const emailObject = z.object({
 export const organizationObject = z.object({
   id,
   name: displayName,
-  slug: text(),
-  image_url: text(MAX_URL_LENGTH),
+  slug: shortText(),
+  image_url: shortText(MAX_URL_LENGTH),
   created_at: moment,
   updated_at: moment,
 });
 
 export const membershipObject = z.object({
   id,
-  role: text(),
+  role: shortText(),
   organization: organizationObject,
-  public_user_data: z.object({ user_id: id, first_name: displayName, last_name: displayName, image_url: text(MAX_URL_LENGTH) }),
+  public_user_data: z.object({ user_id: id, first_name: displayName, last_name: displayName, image_url: shortText(MAX_URL_LENGTH) }),
   created_at: moment,
   updated_at: moment,
 });
@@ -77,7 +77,7 @@ export const invitationObject = z.object({
   id,
   email_address: email,
   organization_id: id,
-  role: text(),
+  role: shortText(),
   status: orNull(z.enum(INVITATION_STATUSES)),
   inviter_id: orNull(id),
   user_id: orNull(id),
@@ -90,7 +90,7 @@ export const sessionObject = z.object({
   id,
   user_id: id,
   status: orNull(z.string()),
-  latest_activity: orNull(z.object({ ip_address: text() })),
+  latest_activity: orNull(z.object({ ip_address: shortText() })),
   expire_at: moment,
   created_at: moment,
 });

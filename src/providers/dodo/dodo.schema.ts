@@ -8,7 +8,7 @@ import {
 } from '../../subscriptions/sync/billing-provider.port.js';
 import type { PaymentStatus } from '../../subscriptions/payments/payments.table.js';
 import type { SubscriptionStatus } from '../../subscriptions/subscriptions.table.js';
-import { count, currency, id, metadata, moment, orNull, preciseMoment, parseObject, text, type, integer } from '../fields.schema.js';
+import { count, currency, id, metadata, moment, orNull, preciseMoment, parseObject, shortText, type, integer } from '../fields.schema.js';
 import { DAY_MS } from '../../platform/time/durations.js';
 
 /* Dodo's objects, the same in webhooks and in the API (https://docs.dodopayments.com/api-reference), as far as we use them. */
@@ -83,7 +83,7 @@ const subscriptionObject = z.object({
 
 const paymentObject = z.object({
   payment_id: id,
-  status: text(),
+  status: shortText(),
   customer: customerObject,
   subscription_id: orNull(id),
   subscription_ids: orNull(z.array(id)),
@@ -96,7 +96,7 @@ const paymentObject = z.object({
 const refundObject = z.object({
   refund_id: id,
   payment_id: orNull(id),
-  status: text(),
+  status: shortText(),
   customer: customerObject,
   amount: orNull(integer),
   currency,
@@ -114,7 +114,7 @@ const digits = orNull(
 const disputeObject = z.object({
   dispute_id: id,
   payment_id: orNull(id),
-  dispute_status: text(),
+  dispute_status: shortText(),
   customer: customerObject,
   amount: digits,
   currency,

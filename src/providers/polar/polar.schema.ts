@@ -8,7 +8,7 @@ import {
 } from '../../subscriptions/sync/billing-provider.port.js';
 import type { PaymentStatus } from '../../subscriptions/payments/payments.table.js';
 import type { SubscriptionStatus } from '../../subscriptions/subscriptions.table.js';
-import { count, currency, id, metadata, moment, orNull, preciseMoment, parseObject, text, type, integer } from '../fields.schema.js';
+import { count, currency, id, metadata, moment, orNull, preciseMoment, parseObject, shortText, type, integer } from '../fields.schema.js';
 
 /* Polar's objects, the same in webhooks and in the API (https://polar.sh/docs/api-reference), as far as we use them. */
 
@@ -80,7 +80,7 @@ const subscriptionObject = z.object({
 const orderObject = z.object({
   id,
   created_at: moment,
-  status: text(),
+  status: shortText(),
   total_amount: orNull(integer),
   currency,
   subscription_id: orNull(id),
@@ -92,7 +92,7 @@ const orderObject = z.object({
 const refundObject = z.object({
   id,
   created_at: moment,
-  status: text(),
+  status: shortText(),
   amount: orNull(integer),
   currency,
   order_id: orNull(id),

@@ -9,7 +9,7 @@ const PLANS_FILE = path.resolve(import.meta.dirname, '../../../../plans.json');
 
 const meterEvent = z.string().trim().max(128, 'must be at most 128 characters');
 
-export const POLAR = {
+export const POLAR_VARIABLES = {
   polarWebhookKeys: {
     name: 'POLAR_WEBHOOK_SECRET',
     type: polarSecrets,
@@ -39,7 +39,7 @@ export const POLAR = {
   },
 } as const satisfies Variables;
 
-export const DODO = {
+export const DODO_VARIABLES = {
   dodoWebhookKeys: {
     name: 'DODO_PAYMENTS_WEBHOOK_KEY',
     type: webhookSecrets,
@@ -70,7 +70,7 @@ export const DODO = {
   },
 } as const satisfies Variables;
 
-export const PLANS = {
+export const PLANS_VARIABLES = {
   plansFile: {
     name: 'PLANS_FILE',
     type: z.string().transform((file) => path.resolve(file)),

@@ -1,7 +1,7 @@
 import { amount, rateLimit, smtpUrl, text, wholeNumber } from '../value-types.js';
 import type { Variables } from '../variable.js';
 
-export const MAIL = {
+export const MAIL_VARIABLES = {
   smtpUrl: {
     name: 'SMTP_URL',
     type: smtpUrl,
@@ -11,7 +11,7 @@ export const MAIL = {
   mailFrom: { name: 'MAIL_FROM', type: text, default: 'Tenantry <no-reply@localhost>', description: 'The sender of all mails.' },
 } as const satisfies Variables;
 
-export const RATE_LIMITS = {
+export const RATE_LIMITS_VARIABLES = {
   apiRateLimit: {
     name: 'RATE_LIMIT_API',
     type: rateLimit,
@@ -50,7 +50,7 @@ export const RATE_LIMITS = {
   },
 } as const satisfies Variables;
 
-export const REQUESTS = {
+export const REQUESTS_VARIABLES = {
   bodyLimitBytes: {
     name: 'BODY_LIMIT_BYTES',
     type: wholeNumber('bytes', 1024),
@@ -71,7 +71,7 @@ export const REQUESTS = {
   },
 } as const satisfies Variables;
 
-export const RETENTION = {
+export const RETENTION_VARIABLES = {
   purgeAfterDays: {
     name: 'PURGE_AFTER_DAYS',
     type: amount('days', 0),

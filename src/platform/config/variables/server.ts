@@ -2,7 +2,7 @@ import { secretText } from '../secret-types.js';
 import { amount, choice, onOrOff, origin, port, text, trustedOrigins, trustedProxies, wholeNumber } from '../value-types.js';
 import type { Variables } from '../variable.js';
 
-export const SERVER = {
+export const SERVER_VARIABLES = {
   environment: {
     name: 'NODE_ENV',
     type: choice('development', 'test', 'production'),

@@ -2,7 +2,7 @@ import { clerkSecretKey, publicKey, webhookSecrets } from '../secret-types.js';
 import { authorizedParties, baseUrl, httpUrl, text, wholeNumber } from '../value-types.js';
 import type { Variables } from '../variable.js';
 
-export const SOCIAL_SIGN_IN = {
+export const SOCIAL_SIGN_IN_VARIABLES = {
   googleClientId: {
     name: 'GOOGLE_CLIENT_ID',
     type: text,
@@ -31,7 +31,7 @@ export const SOCIAL_SIGN_IN = {
   },
 } as const satisfies Variables;
 
-export const SESSIONS = {
+export const SESSIONS_VARIABLES = {
   sessionIdleSeconds: {
     name: 'SESSION_IDLE_SECONDS',
     type: wholeNumber('seconds', 1),
@@ -52,7 +52,7 @@ export const SESSIONS = {
   },
 } as const satisfies Variables;
 
-export const CLERK = {
+export const CLERK_VARIABLES = {
   clerkIssuer: {
     name: 'CLERK_ISSUER',
     type: baseUrl,

@@ -2,7 +2,7 @@ import { encryptionKeys, secretText } from '../secret-types.js';
 import { postgresUrl, wholeNumber } from '../value-types.js';
 import type { Variables } from '../variable.js';
 
-export const DATABASE = {
+export const DATABASE_VARIABLES = {
   databaseUrl: {
     name: 'DATABASE_URL',
     type: postgresUrl,
@@ -27,7 +27,7 @@ export const DATABASE = {
   },
 } as const satisfies Variables;
 
-export const SECRETS = {
+export const SECRETS_VARIABLES = {
   authSecret: {
     name: 'AUTH_SECRET',
     type: secretText(32, ' (openssl rand -base64 32)'),
