@@ -8,13 +8,13 @@ import { type Role, ROLES } from '../memberships/organization-memberships.table.
 import type { InvitationWithOrganization } from './invitations.repository.js';
 import { type Invitation, INVITATION_STATUSES, type InvitationStatus } from './invitations.table.js';
 
-@ApiSchema({ description: 'Whom to invite, and as what.' })
+@ApiSchema({ description: 'The person to invite, and their role.' })
 export class CreateInvitationRequest {
   /** Who is invited; any address that can sign up. @example "grace@example.com" */
   @IsEmailAddress()
   email!: string;
 
-  /** What they may do. */
+  /** The role. */
   @ApiProperty({ enum: ROLES, example: 'member' })
   @IsIn(ROLES)
   role!: Role;
@@ -44,7 +44,7 @@ export class AcceptInvitationRequest {
 }
 
 export class ListInvitationsQuery extends ListQuery {
-  /** What became of it. */
+  /** The status. */
   @ApiProperty({ enum: INVITATION_STATUSES, required: false, description: 'Only those with this status.', example: 'pending' })
   @IsOptional()
   @IsIn(INVITATION_STATUSES)
@@ -63,11 +63,11 @@ export class InvitationResponse {
   /** Who is invited. @example "grace@example.com" */
   email!: string;
 
-  /** What they may do. */
+  /** The role. */
   @ApiProperty({ enum: ROLES, example: 'member' })
   role!: Role;
 
-  /** What became of it. */
+  /** The status. */
   @ApiProperty({ enum: INVITATION_STATUSES, example: 'pending' })
   status!: InvitationStatus;
 
@@ -91,7 +91,7 @@ export class InvitingOrganizationResponse {
   @ApiProperty({ format: 'uuid' })
   id!: string;
 
-  /** What it is called. @example "Acme Inc." */
+  /** The name of the organization. @example "Acme Inc." */
   name!: string;
 
   /** Its address among the living. @example "acme" */
@@ -114,11 +114,11 @@ export class OwnInvitationResponse {
   /** Where it leads. */
   organization!: InvitingOrganizationResponse;
 
-  /** What they may do. */
+  /** The role. */
   @ApiProperty({ enum: ROLES, example: 'member' })
   role!: Role;
 
-  /** What became of it. */
+  /** The status. */
   @ApiProperty({ enum: INVITATION_STATUSES, example: 'pending' })
   status!: InvitationStatus;
 

@@ -6,7 +6,7 @@ import { IsEmailAddress } from '../../platform/text/emails.js';
 import { AuthUserResponse } from '../auth.dto.js';
 import { IsPassword, PASSWORD_LENGTH } from './is-password.js';
 
-@ApiSchema({ description: 'The account whose password is reset.' })
+@ApiSchema({ description: 'The account to reset the password of.' })
 export class PasswordResetMailRequest {
   /** The email address of the account. International addresses are not supported. @example "ada@example.com" */
   @IsEmailAddress()
