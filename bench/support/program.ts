@@ -112,7 +112,7 @@ async function startTenantry(db: BenchDatabase, { preload, environment }: Tenant
 function run(file: string, db: BenchDatabase, given: string[], preload: string[] = [], environment: Record<string, string> = {}) {
   const log = openSync(path.join(db.directory, 'output.log'), 'a');
   const ownFiles = file.endsWith('.ts') || preload.length > 0;
-  const imports = [...(ownFiles ? ['bench/support/resolve.mjs'] : []), 'bench/support/answering.mjs', ...preload];
+  const imports = [...(ownFiles ? ['bench/support/resolve.mjs'] : []), 'bench/support/measured-process.mjs', ...preload];
   const child = fork(file, given, {
     cwd: db.directory,
     env: { NODE_ENV: 'production', ...environment },

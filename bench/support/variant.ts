@@ -1,4 +1,4 @@
-/** The measurements that a process reports about itself (answering.mjs). */
+/** The measurements that a process reports about itself (measured-process.mjs). */
 export interface Usage {
   /** CPU time since its start, all threads, in microseconds. */
   cpu: number;

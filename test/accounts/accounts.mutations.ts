@@ -21,12 +21,12 @@ export const unreachable: UnreachablePredicate[] = [
   {
     within: 'AccountsRepository.deleteVerificationsOfUsers',
     search: 'inArray(verifications.userId, userIds)',
-    because: 'links are in no answer; test/auth/mail-link-ends.e2e-spec.ts shows that those of others stay',
+    because: 'links are in no answer; test/auth/link-invalidation.e2e-spec.ts shows that those of others stay',
   },
   {
     within: 'AccountsRepository.deleteVerificationsOfKind',
     search: 'eq(verifications.userId, userId)',
-    because: 'links are in no answer; test/auth/mail-link-ends.e2e-spec.ts shows that those of others stay',
+    because: 'links are in no answer; test/auth/link-invalidation.e2e-spec.ts shows that those of others stay',
   },
   {
     within: 'AccountsRepository.lockOfUser',

@@ -1,7 +1,7 @@
 import type { DodoAccount } from '../simulators/dodo-account.js';
 import type { PolarAccount } from '../simulators/polar-account.js';
 import type { Seeded } from '../simulators/seeded.js';
-import { DODO_PRODUCTS, POLAR_PRODUCTS, type ProductName } from '../support/billing/billing-catalogue.js';
+import { DODO_PRODUCTS, POLAR_PRODUCTS, type ProductName } from '../support/billing/billing-products.js';
 
 type Tier = 'free' | 'pro' | 'business';
 

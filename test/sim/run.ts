@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util';
 import setUp from '../support/global-setup.js';
 import tearDown from '../support/global-teardown.js';
 import { simulate } from './simulation.js';
-import { Violation } from './watch.js';
+import { Violation } from './access-checker.js';
 
 const { values } = parseArgs({
   options: {

@@ -5,7 +5,7 @@ import { failedEvents, untilProcessed } from '../support/clerk/clerk-deliveries.
 import type { TcpProxy } from '../support/tcp-proxy.js';
 import { Buyer, dodoShop, polarShop } from './buyers.js';
 import { openStage, type Stage, type StageOptions } from './stage.js';
-import { Violation, Watch } from './watch.js';
+import { Violation, Watch } from './access-checker.js';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;

@@ -1,5 +1,5 @@
 import { jest } from '@jest/globals';
-import { BILLING_PRODUCTS } from '../support/billing/billing-catalogue.js';
+import { BILLING_PRODUCTS } from '../support/billing/billing-products.js';
 import {
   type BillingProof,
   type BillingDeliveryPlan,
@@ -12,12 +12,12 @@ import {
   outcomesOf,
   deliverInOrder,
 } from '../support/billing/billing-convergence.js';
-import { worldOf, SCENARIOS } from '../support/billing/billing-stories.js';
-import { billingMismatches, expectedBillingRows } from '../support/billing/billing-truth.js';
+import { worldOf, SCENARIOS } from '../support/billing/billing-scenarios.js';
+import { billingMismatches, expectedBillingRows } from '../support/billing/billing-expected-rows.js';
 import { rendered } from '../support/providers-world.js';
 import { deliverInTurn, deliverConcurrently } from '../support/clerk/clerk-deliveries.js';
 import { CLERK_WEBHOOK_SECRET } from '../support/clerk/clerk-events.js';
-import { ordersOfFive, someOrdersOfFive } from '../support/clerk/clerk-stories.js';
+import { ordersOfFive, someOrdersOfFive } from '../support/clerk/clerk-scenarios.js';
 import { differences, interleave, withPrefix } from '../support/convergence.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { type Change, MutantHost } from '../support/mutants.js';

@@ -5,7 +5,7 @@ import { PolarAccount } from '../simulators/polar-account.js';
 import type { PolarOptions } from '../simulators/polar-billing.js';
 import { bodyAt, type ProviderEvent } from '../simulators/provider-event.js';
 import { VirtualClock } from '../simulators/virtual-time.js';
-import { addProducts } from './billing/billing-catalogue.js';
+import { addProducts } from './billing/billing-products.js';
 import { localId } from './clerk/clerk-histories.js';
 
 const HOUR = 3_600_000;

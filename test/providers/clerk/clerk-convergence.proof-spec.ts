@@ -11,8 +11,8 @@ import {
 import { deliverInTurn, deliverConcurrently, untilProcessed, type Target } from '../../support/clerk/clerk-deliveries.js';
 import { CLERK_WEBHOOK_SECRET } from '../../support/clerk/clerk-events.js';
 import { readRows, type Rows, withoutTombstones, writeInitialRows } from '../../support/clerk/clerk-rows.js';
-import { ordersOfFive, someOrdersOfFive, SCENARIOS, historyOf } from '../../support/clerk/clerk-stories.js';
-import { mismatches, expectedRowsOf } from '../../support/clerk/clerk-truth.js';
+import { ordersOfFive, someOrdersOfFive, SCENARIOS, historyOf } from '../../support/clerk/clerk-scenarios.js';
+import { mismatches, expectedRowsOf } from '../../support/clerk/clerk-expected-rows.js';
 import { differences, newPrefix, withPrefix } from '../../support/convergence.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { type Change, MutantHost } from '../../support/mutants.js';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import type { ClerkEvent } from '../../support/clerk/clerk-events.js';
 import { choicesArbitrary, type History, shuffled, historyFrom } from '../../support/clerk/clerk-histories.js';
-import { expectedRowsOf } from '../../support/clerk/clerk-truth.js';
+import { expectedRowsOf } from '../../support/clerk/clerk-expected-rows.js';
 
 const SAMPLE = { seed: 4, numRuns: 500 };
 

@@ -8,7 +8,7 @@ import { deliverInTurn, untilProcessed } from '../../support/clerk/clerk-deliver
 import { CLERK_WEBHOOK_SECRET, membershipData, organizationData, userData } from '../../support/clerk/clerk-events.js';
 import { choicesArbitrary, type History, historyFrom } from '../../support/clerk/clerk-histories.js';
 import { readRows, writeInitialRows } from '../../support/clerk/clerk-rows.js';
-import { mismatches, expectedRowsOf } from '../../support/clerk/clerk-truth.js';
+import { mismatches, expectedRowsOf } from '../../support/clerk/clerk-expected-rows.js';
 import { newPrefix } from '../../support/convergence.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { endProcesses, runCommand } from '../../support/processes.js';

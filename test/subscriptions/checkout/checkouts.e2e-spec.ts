@@ -5,7 +5,7 @@ import { type DodoApiSimulator, startDodoApiSimulator } from '../../simulators/d
 import { PolarAccount } from '../../simulators/polar-account.js';
 import { type PolarApiSimulator, startPolarApiSimulator } from '../../simulators/polar-api.js';
 import { VirtualClock } from '../../simulators/virtual-time.js';
-import { dodoCourier, polarCourier, type WebhookCourier } from '../../simulators/webhook-courier.js';
+import { dodoCourier, polarCourier, type WebhookCourier } from '../../simulators/webhook-sender.js';
 import { startTestApp, type TestApp } from '../../support/app.js';
 import { dodoEnvironment, polarEnvironment } from '../../support/billing/billing-clients.js';
 import { untilProcessed } from '../../support/clerk/clerk-deliveries.js';

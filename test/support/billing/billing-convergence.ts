@@ -3,7 +3,7 @@ import { startBillingApis } from './billing-apis.js';
 import { type Effective, readEffective } from './billing-effective.js';
 import { type Choices, choicesArbitrary, worldFrom, shuffled, withoutLost } from './billing-histories.js';
 import { type BillingRows, readBillingRows, writeOwners } from './billing-rows.js';
-import { billingMismatches, expectedBillingRows } from './billing-truth.js';
+import { billingMismatches, expectedBillingRows } from './billing-expected-rows.js';
 import { type ProvidersWorld, type Delivery, rendered } from '../providers-world.js';
 import { deliverInTurn, failedEvents, deliverConcurrently, untilProcessed, type Target } from '../clerk/clerk-deliveries.js';
 import { differences, expectHistories, interleave } from '../convergence.js';

@@ -1,7 +1,7 @@
 import type { models } from '@polar-sh/sdk/2026-10';
 import fc from 'fast-check';
 import { current } from '../../simulators/clerk-instance.js';
-import { DODO_PRODUCTS, POLAR_PRODUCTS, type ProductName } from './billing-catalogue.js';
+import { DODO_PRODUCTS, POLAR_PRODUCTS, type ProductName } from './billing-products.js';
 import { type BillingEvent, ProvidersWorld, type OwnerName, OWNERS } from '../providers-world.js';
 import type { DodoSubscription } from './dodo-events.js';
 

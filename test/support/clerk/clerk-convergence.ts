@@ -3,7 +3,7 @@ import { deliverInTurn, failedEvents, deliverConcurrently, untilProcessed, type 
 import { type Choices, choicesArbitrary, type History, type HistoryOptions, shuffled, historyFrom } from './clerk-histories.js';
 import { readRows, type Rows, writeInitialRows } from './clerk-rows.js';
 import { differences, expectHistories, interleave, newPrefix } from '../convergence.js';
-import { mismatches, hasOrderDependentLocals, expectedRowsOf } from './clerk-truth.js';
+import { mismatches, hasOrderDependentLocals, expectedRowsOf } from './clerk-expected-rows.js';
 
 /** A history, and the order in which its events are delivered. */
 export interface DeliveryPlan {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { v7 } from 'uuid';
 import type { TestDatabase } from '../database.js';
-import { ledgerMismatches } from './usage-books.js';
+import { ledgerMismatches } from './ledger-checks.js';
 
 /** The hard caps of the plans in `usage-ledger.proof-spec.ts`. */
 export const FREE_CAP = 100;

@@ -6,9 +6,9 @@ import { monthAt } from '../../../src/usage/quotas/usage-period.js';
 import { asAppRole, createEmptyDatabase, type TestDatabase } from '../../support/database.js';
 import { migrateThrough } from '../../support/migrate-through.js';
 import { startUsageApp, type UsageApp } from '../../support/usage/usage-app.js';
-import { ledgerMismatches } from '../../support/usage/usage-books.js';
+import { ledgerMismatches } from '../../support/usage/ledger-checks.js';
 import { createPartitions } from '../../support/usage/usage-rows.js';
-import { insertLedgerUsage } from '../../support/usage/written-usage.js';
+import { insertLedgerUsage } from '../../support/usage/ledger-rows.js';
 
 const NOW = '2026-11-20T12:00:00.000Z';
 const HOUR_MS = 3_600_000;

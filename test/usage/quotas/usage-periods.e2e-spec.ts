@@ -4,7 +4,7 @@ import { UsageReconciliation } from '../../../src/usage/reconciliation/usage-rec
 import { BillingApp, type PolarSubscription, PRODUCT } from '../../support/billing/billing-app.js';
 import { dodoCustomerDetails, dodoSubscription } from '../../support/billing/dodo-events.js';
 import { polarSubscription } from '../../support/billing/polar-events.js';
-import { ledgerMismatches } from '../../support/usage/usage-books.js';
+import { ledgerMismatches } from '../../support/usage/ledger-checks.js';
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;

@@ -2,7 +2,7 @@ import { v7 } from 'uuid';
 import { testEnvironment } from '../../support/app.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { endProcesses, runCommand } from '../../support/processes.js';
-import { insertLedgerUsage } from '../../support/usage/written-usage.js';
+import { insertLedgerUsage } from '../../support/usage/ledger-rows.js';
 
 describe('the command usage verify', () => {
   let db: TestDatabase;

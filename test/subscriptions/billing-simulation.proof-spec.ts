@@ -4,7 +4,7 @@ import { RenewalChecks } from '../../src/subscriptions/reconciliation/renewal-ch
 import { SyncedSubscriptionsRepository } from '../../src/subscriptions/sync/synced-subscriptions.repository.js';
 import { WebhooksRepository } from '../../src/webhooks/webhooks.repository.js';
 import { simulate } from '../sim/simulation.js';
-import { Violation } from '../sim/watch.js';
+import { Violation } from '../sim/access-checker.js';
 
 // A generous limit: a busy machine is not a failure.
 jest.setTimeout(600_000);

@@ -6,7 +6,7 @@ import DodoPayments from 'dodopayments';
 import { DodoAccount } from '../simulators/dodo-account.js';
 import { PolarAccount } from '../simulators/polar-account.js';
 import { VirtualClock } from '../simulators/virtual-time.js';
-import { type CourierFaults, dodoCourier, polarCourier, type WebhookCourier } from '../simulators/webhook-courier.js';
+import { type CourierFaults, dodoCourier, polarCourier, type WebhookCourier } from '../simulators/webhook-sender.js';
 
 const SECRET = `whsec_${Buffer.from('couriers sign what they bring').toString('base64')}`;
 const START = Date.UTC(2026, 0, 1);

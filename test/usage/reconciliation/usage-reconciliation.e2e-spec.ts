@@ -2,7 +2,7 @@ import { v7 } from 'uuid';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { until } from '../../support/until.js';
 import { startUsageApp, type UsageApp } from '../../support/usage/usage-app.js';
-import { insertLedgerUsage } from '../../support/usage/written-usage.js';
+import { insertLedgerUsage } from '../../support/usage/ledger-rows.js';
 
 const ACME = '0190a000-0000-7000-8000-000000000001';
 const ADA = '0190a000-0000-7000-8000-000000000002';

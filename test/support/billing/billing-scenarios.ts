@@ -1,4 +1,4 @@
-import { DODO_PRODUCTS, POLAR_PRODUCTS } from './billing-catalogue.js';
+import { DODO_PRODUCTS, POLAR_PRODUCTS } from './billing-products.js';
 import { ProvidersWorld, type WorldOptions } from '../providers-world.js';
 
 /** A difficult history, reduced to five of its events. */
