@@ -21,7 +21,7 @@ export class Violation extends Error {}
  * Checks that every payer has the paid access, and nobody else. The access must be right when the last event about a subscription was
  * delivered or a reconciliation ran since; before that, it may differ for a limited time.
  */
-export class Watch {
+export class AccessChecker {
   checks = 0;
   /** Checks of buyers whose provider was unavailable. */
   unconfirmed = 0;
@@ -41,7 +41,7 @@ export class Watch {
 
   /** @throws {Violation} */
   async check(buyers: Buyer[], now: Date): Promise<void> {
-    const undelivered = new Set(this.stage.couriers.flatMap((courier) => courier.undelivered()));
+    const undelivered = new Set(this.stage.senders.flatMap((sender) => sender.undelivered()));
     for (const buyer of buyers) if (buyer.purchases.length > 0) await this.checkBuyer(buyer, now, undelivered);
   }
 

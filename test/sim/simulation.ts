@@ -5,7 +5,7 @@ import { failedEvents, untilProcessed } from '../support/clerk/clerk-deliveries.
 import type { TcpProxy } from '../support/tcp-proxy.js';
 import { Buyer, dodoShop, polarShop } from './buyers.js';
 import { openStage, type Stage, type StageOptions } from './stage.js';
-import { Violation, Watch } from './access-checker.js';
+import { Violation, AccessChecker } from './access-checker.js';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -60,7 +60,7 @@ export async function simulate({ seed, months, sabotage }: SimulationOptions): P
 
 class Simulation {
   readonly story: string[] = [];
-  private readonly watch: Watch;
+  private readonly checker: AccessChecker;
   private readonly buyers: Buyer[] = [];
   private readonly outages: Outage[];
   private repaired = 0;
@@ -75,7 +75,7 @@ class Simulation {
   ) {
     const [polar, dodo] = stage.outgoing.map((connection, index) => new Outage(`the API of ${PROVIDERS[index]}`, connection, AWAY));
     this.outages = [new Outage('our endpoint', stage.incoming, CLOSED), polar!, dodo!];
-    this.watch = new Watch(stage, (provider) => (provider === 'polar' ? polar! : dodo!).isOver);
+    this.checker = new AccessChecker(stage, (provider) => (provider === 'polar' ? polar! : dodo!).isOver);
   }
 
   async run(days: number): Promise<Summary> {
@@ -104,8 +104,8 @@ class Simulation {
 
   /** Delivers and runs everything that is due, then checks every buyer. */
   private async catchUp(): Promise<void> {
-    const { couriers, runJob } = this.stage;
-    for (const courier of couriers) await courier.run(this.clock.now());
+    const { senders, runJob } = this.stage;
+    for (const sender of senders) await sender.run(this.clock.now());
     await this.settle();
     await runJob('confirm_subscriptions');
     const today = Math.floor(this.clock.now().getTime() / DAY);
@@ -113,9 +113,9 @@ class Simulation {
       this.reconciledOn = today;
       await this.reconcile();
       // The operator reads the mail about the disabled endpoint.
-      for (const courier of couriers) courier.enable();
+      for (const sender of senders) sender.enable();
     }
-    await this.watch.check(this.buyers, this.clock.now());
+    await this.checker.check(this.buyers, this.clock.now());
   }
 
   private async reconcile(): Promise<void> {
@@ -124,7 +124,7 @@ class Simulation {
       this.repaired += found;
       if (found > 0) this.log(`the reconciliation finds ${found}`);
       // A continued reconciliation has not seen changes to what an earlier run compared.
-      if (this.isComplete) this.watch.noteReconciled(this.clock.now());
+      if (this.isComplete) this.checker.noteReconciled(this.clock.now());
       this.isComplete = true;
     } catch (error) {
       if (this.outages.every(({ isOver }) => isOver)) throw error;
@@ -146,7 +146,7 @@ class Simulation {
     const left = await failedEvents(this.target());
     if (left.length > 0) throw new Violation(`Messages were given up: ${JSON.stringify(left)}`);
     const [row] = await this.stage.db.rows<{ kept: number }>('SELECT count(*)::int AS kept FROM webhook_events');
-    const sent = new Set(this.stage.couriers.flatMap(({ deliveries }) => deliveries.filter(wasAccepted).map(({ messageId }) => messageId)));
+    const sent = new Set(this.stage.senders.flatMap(({ deliveries }) => deliveries.filter(wasAccepted).map(({ messageId }) => messageId)));
     if (row!.kept !== sent.size) throw new Violation(`${row!.kept} messages were kept of ${sent.size} that came`);
   }
 
@@ -164,9 +164,9 @@ class Simulation {
 
   private summary(days: number): Summary {
     const events = this.stage.accounts.flatMap((account) => account.events).length;
-    const lost = this.stage.couriers.flatMap((courier) => courier.undelivered()).length;
+    const lost = this.stage.senders.flatMap((sender) => sender.undelivered()).length;
     const outages = this.outages.reduce((sum, { count }) => sum + count, 0);
-    return { days, events, lost, outages, repaired: this.repaired, checks: this.watch.checks, unconfirmed: this.watch.unconfirmed };
+    return { days, events, lost, outages, repaired: this.repaired, checks: this.checker.checks, unconfirmed: this.checker.unconfirmed };
   }
 }
 

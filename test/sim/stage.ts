@@ -11,7 +11,7 @@ import { PolarAccount } from '../simulators/polar-account.js';
 import { startPolarApiSimulator } from '../simulators/polar-api.js';
 import type { Seeded } from '../simulators/seeded.js';
 import type { VirtualClock } from '../simulators/virtual-time.js';
-import { type CourierOptions, dodoCourier, polarCourier } from '../simulators/webhook-sender.js';
+import { type SenderOptions, dodoSender, polarSender } from '../simulators/webhook-sender.js';
 import { testEnvironment } from '../support/app.js';
 import { BILLING_PRODUCTS, addProducts } from '../support/billing/billing-products.js';
 import { dodoEnvironment, polarEnvironment } from '../support/billing/billing-clients.js';
@@ -62,13 +62,13 @@ export async function openStage({ clock, chance, sabotage }: StageOptions) {
   app.get(SchedulerRegistry).deleteInterval('jobs');
   const { port } = app.getHttpServer().address() as AddressInfo;
   const incoming = await startTcpProxy({ host: '127.0.0.1', port });
-  const courierOf = (provider: string): CourierOptions => ({
+  const senderOptions = (provider: string): SenderOptions => ({
     url: `http://127.0.0.1:${incoming.port}/webhooks/${provider}`,
     secret: SECRET,
     seed: chance.next(),
     faults: { ...FAULTS, lost: chance.pick([0.02, 0.1, 0.4, 0.9]) },
   });
-  const couriers = [polarCourier(polar, courierOf('polar')), dodoCourier(dodo, courierOf('dodo'))];
+  const senders = [polarSender(polar, senderOptions('polar')), dodoSender(dodo, senderOptions('dodo'))];
   const jobs = new Map((await app.get(JobsService).list()).map(({ job }) => [job.name, job]));
   return {
     app,
@@ -77,7 +77,7 @@ export async function openStage({ clock, chance, sabotage }: StageOptions) {
     polar,
     dodo,
     accounts: [polar, dodo],
-    couriers,
+    senders,
     /** From the providers to the application. */
     incoming,
     /** From the application to the providers. */

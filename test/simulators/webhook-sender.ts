@@ -7,7 +7,7 @@ const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 
 /** The probability of each failure, from 0 to 1, for each message or attempt. */
-export interface CourierFaults {
+export interface SenderFaults {
   /** The message is never sent. */
   lost: number;
   /** An accepted message is sent again later. */
@@ -17,7 +17,7 @@ export interface CourierFaults {
   /** The first attempt follows those of later messages. */
   reordered: number;
   /** The receiver accepts the message, but the response is lost. */
-  answerLost: number;
+  responseLost: number;
   /** The attempt does not arrive. */
   unreachable: number;
 }
@@ -62,11 +62,11 @@ const DODO: Rules = {
   firstMs: (chance) => chance.between(0, 2 * SECOND),
 };
 
-export interface CourierOptions {
+export interface SenderOptions {
   url: string;
   secret: string;
   seed?: number | string;
-  faults?: Partial<CourierFaults>;
+  faults?: Partial<SenderFaults>;
   /** Overrides the provider's time-out, which is real time. */
   timeoutMs?: number;
 }
@@ -95,7 +95,7 @@ export interface Delivery {
  * Delivers an account's signed events to a URL by the provider's rules. Time is the account's, so retries of a day take no real time. Only
  * the timestamps of attempts are real, because receivers check them.
  */
-export class WebhookCourier {
+export class WebhookSender {
   /** Every attempt. */
   readonly deliveries: Delivery[] = [];
   /** Whether the provider has disabled the endpoint. */
@@ -103,15 +103,15 @@ export class WebhookCourier {
   private readonly messages: Message[] = [];
   private waiting: Message[] = [];
   private collected = 0;
-  private readonly faults: CourierFaults;
+  private readonly faults: SenderFaults;
 
   constructor(
     private readonly account: { events: readonly ProviderEvent[] },
     private readonly rules: Rules,
     private readonly key: Buffer,
-    private readonly options: CourierOptions,
+    private readonly options: SenderOptions,
   ) {
-    const none = { lost: 0, duplicated: 0, delayed: 0, reordered: 0, answerLost: 0, unreachable: 0 };
+    const none = { lost: 0, duplicated: 0, delayed: 0, reordered: 0, responseLost: 0, unreachable: 0 };
     this.faults = { ...none, ...options.faults };
   }
 
@@ -205,7 +205,7 @@ export class WebhookCourier {
     try {
       const response = await fetch(this.options.url, { method: 'POST', headers, body, redirect: 'manual', signal });
       await response.arrayBuffer();
-      return chance.chance(this.faults.answerLost) ? 'answer lost' : response.status;
+      return chance.chance(this.faults.responseLost) ? 'answer lost' : response.status;
     } catch {
       // Refused or timed out: a failed attempt for the provider.
       return 'no answer';
@@ -230,13 +230,13 @@ export class WebhookCourier {
 }
 
 /** `signature` is the endpoint's: older endpoints sign with the secret as text, newer ones follow the standard. */
-export function polarCourier(
+export function polarSender(
   account: { events: readonly ProviderEvent[] },
-  { signature = 'legacy', ...options }: CourierOptions & { signature?: 'legacy' | 'standard' },
-): WebhookCourier {
-  return new WebhookCourier(account, POLAR, signature === 'legacy' ? legacyKey(options.secret) : standardKey(options.secret), options);
+  { signature = 'legacy', ...options }: SenderOptions & { signature?: 'legacy' | 'standard' },
+): WebhookSender {
+  return new WebhookSender(account, POLAR, signature === 'legacy' ? legacyKey(options.secret) : standardKey(options.secret), options);
 }
 
-export function dodoCourier(account: { events: readonly ProviderEvent[] }, options: CourierOptions): WebhookCourier {
-  return new WebhookCourier(account, DODO, standardKey(options.secret), options);
+export function dodoSender(account: { events: readonly ProviderEvent[] }, options: SenderOptions): WebhookSender {
+  return new WebhookSender(account, DODO, standardKey(options.secret), options);
 }

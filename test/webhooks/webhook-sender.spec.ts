@@ -6,9 +6,9 @@ import DodoPayments from 'dodopayments';
 import { DodoAccount } from '../simulators/dodo-account.js';
 import { PolarAccount } from '../simulators/polar-account.js';
 import { VirtualClock } from '../simulators/virtual-time.js';
-import { type CourierFaults, dodoCourier, polarCourier, type WebhookCourier } from '../simulators/webhook-sender.js';
+import { type SenderFaults, dodoSender, polarSender, type WebhookSender } from '../simulators/webhook-sender.js';
 
-const SECRET = `whsec_${Buffer.from('couriers sign what they bring').toString('base64')}`;
+const SECRET = `whsec_${Buffer.from('senders sign what they deliver').toString('base64')}`;
 const START = Date.UTC(2026, 0, 1);
 
 interface Received {
@@ -64,26 +64,26 @@ describe('a simulated webhook sender', () => {
     return { clock, account, productId, id };
   }
 
-  const gaps = ({ deliveries }: WebhookCourier, messageId: string) => {
+  const gaps = ({ deliveries }: WebhookSender, messageId: string) => {
     const times = deliveries.filter((one) => one.messageId === messageId).map(({ at }) => at.getTime());
     return times.slice(1).map((at, index) => at - times[index]!);
   };
 
   it.each(['legacy', 'standard'] as const)('signs for Polar with the %s key, as Polar’s SDK verifies', async (signature) => {
     const { account } = polarHistory(1);
-    const courier = polarCourier(account, { url: receiver.url, secret: SECRET, signature });
-    await courier.run();
+    const sender = polarSender(account, { url: receiver.url, secret: SECRET, signature });
+    await sender.run();
     expect(receiver.received.map(({ id }) => id)).toEqual(account.events.map(({ messageId }) => messageId));
     for (const { body, headers } of receiver.received) {
       expect(await webhooks.validateEvent(body, headers, SECRET)).toEqual(JSON.parse(body));
     }
-    expect(courier.undelivered()).toEqual([]);
+    expect(sender.undelivered()).toEqual([]);
   });
 
   it('signs for Dodo, as Dodo’s SDK verifies, and delivers in random order', async () => {
     const { account, productId } = dodoHistory();
     for (let count = 0; count < 5; count += 1) account.subscribe({ productId });
-    await dodoCourier(account, { url: receiver.url, secret: SECRET }).run();
+    await dodoSender(account, { url: receiver.url, secret: SECRET }).run();
     const dodo = new DodoPayments({ bearerToken: 'none' });
     for (const { body, headers } of receiver.received)
       expect(dodo.webhooks.unwrap(body, { headers, key: SECRET })).toEqual(JSON.parse(body));
@@ -97,9 +97,9 @@ describe('a simulated webhook sender', () => {
     const { account } = polarHistory(1);
     const messageId = account.events[0]!.messageId;
     receiver.control.status = ({ id }) => (id === messageId ? 500 : 202);
-    const courier = polarCourier(account, { url: receiver.url, secret: SECRET });
-    await courier.run();
-    const waits = gaps(courier, messageId);
+    const sender = polarSender(account, { url: receiver.url, secret: SECRET });
+    await sender.run();
+    const waits = gaps(sender, messageId);
     expect(waits).toHaveLength(9);
     for (const [index, wait] of waits.entries()) {
       const most = 2000 * 2 ** (index + 1);
@@ -107,17 +107,17 @@ describe('a simulated webhook sender', () => {
       expect(wait).toBeLessThanOrEqual(most);
     }
     expect(new Set(receiver.received.filter(({ id }) => id === messageId).map(({ body }) => body)).size).toBe(1);
-    expect(courier.undelivered()).toEqual([messageId]);
+    expect(sender.undelivered()).toEqual([messageId]);
   });
 
   it('makes eight attempts for Dodo over more than a day', async () => {
     const { account } = dodoHistory();
     receiver.control.status = () => 500;
-    const courier = dodoCourier(account, { url: receiver.url, secret: SECRET });
-    await courier.run();
+    const sender = dodoSender(account, { url: receiver.url, secret: SECRET });
+    await sender.run();
     const [minute, hour] = [60_000, 3_600_000];
     const schedule = [5000, 5 * minute, 30 * minute, 2 * hour, 5 * hour, 10 * hour, 10 * hour];
-    for (const { messageId } of account.events) expect(gaps(courier, messageId)).toEqual(schedule);
+    for (const { messageId } of account.events) expect(gaps(sender, messageId)).toEqual(schedule);
   });
 
   it('sends the current state at each attempt, where the provider renders late', async () => {
@@ -125,12 +125,12 @@ describe('a simulated webhook sender', () => {
       const { clock, account, id } = dodoHistory(rendering);
       const { messageId } = account.events.find(({ type }) => type === 'subscription.active')!;
       receiver.control.status = (call) => (call.id === messageId ? 500 : 202);
-      const courier = dodoCourier(account, { url: receiver.url, secret: SECRET });
+      const sender = dodoSender(account, { url: receiver.url, secret: SECRET });
       clock.advance({ minutes: 1 });
-      await courier.run(clock.now());
+      await sender.run(clock.now());
       account.cancel(id, { when: 'now' });
       clock.advance({ hours: 1 });
-      await courier.run(clock.now());
+      await sender.run(clock.now());
       const bodies = receiver.received.splice(0).filter((call) => call.id === messageId);
       return bodies.map(({ body }) => (JSON.parse(body) as { data: { status: string } }).data.status);
     };
@@ -140,10 +140,10 @@ describe('a simulated webhook sender', () => {
 
   it('keeps Polar’s first attempts in order for at most a minute', async () => {
     const { account } = polarHistory(8);
-    const orderWith = async (faults: Partial<CourierFaults>) => {
-      const courier = polarCourier(account, { url: receiver.url, secret: SECRET, faults });
-      await courier.run();
-      return courier.deliveries.map(({ messageId }) => messageId);
+    const orderWith = async (faults: Partial<SenderFaults>) => {
+      const sender = polarSender(account, { url: receiver.url, secret: SECRET, faults });
+      await sender.run();
+      return sender.deliveries.map(({ messageId }) => messageId);
     };
     const sent = account.events.map(({ messageId }) => messageId);
     expect(await orderWith({ reordered: 0.5 })).toEqual(sent);
@@ -155,19 +155,19 @@ describe('a simulated webhook sender', () => {
   it('is disabled by Polar after ten failed events', async () => {
     const { account } = polarHistory(3);
     receiver.control.status = () => 503;
-    const courier = polarCourier(account, { url: receiver.url, secret: SECRET });
-    await courier.run();
-    expect(courier.disabled).toBe(true);
-    expect(courier.undelivered()).toHaveLength(account.events.length);
-    const before = courier.deliveries.length;
+    const sender = polarSender(account, { url: receiver.url, secret: SECRET });
+    await sender.run();
+    expect(sender.disabled).toBe(true);
+    expect(sender.undelivered()).toHaveLength(account.events.length);
+    const before = sender.deliveries.length;
     receiver.control.status = () => 202;
-    await courier.run();
-    expect(courier.deliveries).toHaveLength(before);
-    courier.enable();
-    courier.redeliver(account.events[0]!.messageId, account.now());
+    await sender.run();
+    expect(sender.deliveries).toHaveLength(before);
+    sender.enable();
+    sender.redeliver(account.events[0]!.messageId, account.now());
     account.createProduct();
-    await courier.run();
-    expect(courier.deliveries.slice(before).map(({ messageId }) => messageId)).toEqual([
+    await sender.run();
+    expect(sender.deliveries.slice(before).map(({ messageId }) => messageId)).toEqual([
       account.events[0]!.messageId,
       account.events.at(-1)!.messageId,
     ]);
@@ -178,14 +178,14 @@ describe('a simulated webhook sender', () => {
     const faults = { lost: 0.1, duplicated: 0.2, delayed: 0.1, reordered: 0.2, answerLost: 0.1, unreachable: 0.1 };
     const runWith = async (seed: number) => {
       receiver.received.length = 0;
-      const courier = polarCourier(account, { url: receiver.url, secret: SECRET, seed, faults });
-      await courier.run();
-      return { courier, ids: receiver.received.map(({ id }) => id) };
+      const sender = polarSender(account, { url: receiver.url, secret: SECRET, seed, faults });
+      await sender.run();
+      return { sender, ids: receiver.received.map(({ id }) => id) };
     };
     const first = await runWith(1);
     expect((await runWith(1)).ids).toEqual(first.ids);
     expect((await runWith(2)).ids).not.toEqual(first.ids);
-    const lost = first.courier.undelivered();
+    const lost = first.sender.undelivered();
     expect(lost.length).toBeGreaterThan(0);
     expect(new Set(first.ids).size).toBe(account.events.length - lost.length);
     expect(first.ids.length).toBeGreaterThan(new Set(first.ids).size);
@@ -194,9 +194,9 @@ describe('a simulated webhook sender', () => {
   it('retries after a time-out', async () => {
     const { account } = dodoHistory();
     await receiver.close();
-    const courier = dodoCourier(account, { url: receiver.url, secret: SECRET, timeoutMs: 500 });
-    await courier.run(new Date(START + 60_000));
-    expect(new Set(courier.deliveries.map(({ answer }) => answer))).toEqual(new Set(['no answer']));
+    const sender = dodoSender(account, { url: receiver.url, secret: SECRET, timeoutMs: 500 });
+    await sender.run(new Date(START + 60_000));
+    expect(new Set(sender.deliveries.map(({ answer }) => answer))).toEqual(new Set(['no answer']));
     receiver = await startReceiver();
   });
 });

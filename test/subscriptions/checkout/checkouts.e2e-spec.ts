@@ -5,7 +5,7 @@ import { type DodoApiSimulator, startDodoApiSimulator } from '../../simulators/d
 import { PolarAccount } from '../../simulators/polar-account.js';
 import { type PolarApiSimulator, startPolarApiSimulator } from '../../simulators/polar-api.js';
 import { VirtualClock } from '../../simulators/virtual-time.js';
-import { dodoCourier, polarCourier, type WebhookCourier } from '../../simulators/webhook-sender.js';
+import { dodoSender, polarSender, type WebhookSender } from '../../simulators/webhook-sender.js';
 import { startTestApp, type TestApp } from '../../support/app.js';
 import { dodoEnvironment, polarEnvironment } from '../../support/billing/billing-clients.js';
 import { untilProcessed } from '../../support/clerk/clerk-deliveries.js';
@@ -22,8 +22,8 @@ const SECRET = `whsec_${Buffer.alloc(24, 7).toString('base64')}`;
 describe('checkout and portal', () => {
   let t: TestApp;
   let clock: VirtualClock;
-  let polar: { account: PolarAccount; api: PolarApiSimulator; courier: WebhookCourier };
-  let dodo: { account: DodoAccount; api: DodoApiSimulator; courier: WebhookCourier };
+  let polar: { account: PolarAccount; api: PolarApiSimulator; sender: WebhookSender };
+  let dodo: { account: DodoAccount; api: DodoApiSimulator; sender: WebhookSender };
   let pro: string;
   let business: string;
   let team: string;
@@ -53,9 +53,9 @@ describe('checkout and portal', () => {
     polar = {
       account: polarAccount,
       api: polarApi,
-      courier: polarCourier(polarAccount, { ...options, url: `${t.url}/webhooks/polar` }),
+      sender: polarSender(polarAccount, { ...options, url: `${t.url}/webhooks/polar` }),
     };
-    dodo = { account: dodoAccount, api: dodoApi, courier: dodoCourier(dodoAccount, { ...options, url: `${t.url}/webhooks/dodo` }) };
+    dodo = { account: dodoAccount, api: dodoApi, sender: dodoSender(dodoAccount, { ...options, url: `${t.url}/webhooks/dodo` }) };
     [ada, bob] = await Promise.all([signUp(t), signUp(t)]);
   });
   afterAll(async () => {
@@ -68,7 +68,7 @@ describe('checkout and portal', () => {
 
   /** Delivers all pending events, and waits until they are processed. */
   async function deliverAll(): Promise<void> {
-    await Promise.all([polar.courier.run(), dodo.courier.run()]);
+    await Promise.all([polar.sender.run(), dodo.sender.run()]);
     await untilProcessed({ db: t.db, urls: () => [t.url] });
   }
 
