@@ -86,12 +86,12 @@ async function raceToTheCap(db: BenchDatabase, start: Starter): Promise<void> {
     programs.map(({ url }) => sendLoad(url, usageOf(owner), { milliseconds: RACE_MS, headers: bearer, body: one })),
   );
   const answered = (status: `${number}`) => floods.reduce((sum, { statusCodeStats }) => sum + (statusCodeStats?.[status]?.count ?? 0), 0);
-  const [told] = await db.query<{ events: string; quota: string; rollups: string }>(
+  const [stored] = await db.query<{ events: string; quota: string; rollups: string }>(
     `SELECT (SELECT sum(tokens_used) FROM usage WHERE owner_id = '${owner}') AS events, (SELECT sum(used) FROM usage_quotas WHERE owner_id = '${owner}') AS quota,
             (SELECT sum(tokens_used) FROM usage_rollups WHERE owner_id = '${owner}') AS rollups`,
   );
-  const used = Number(told!.events);
-  const apart = Math.max(Math.abs(used - Number(told!.quota)), Math.abs(used - Number(told!.rollups)));
+  const used = Number(stored!.events);
+  const apart = Math.max(Math.abs(used - Number(stored!.quota)), Math.abs(used - Number(stored!.rollups)));
   note(
     `three processes to a cap of ${CAP.toLocaleString('en')}: ${answered('201')} recorded, ${answered('402')} refused, ${CAP - used} left`,
   );

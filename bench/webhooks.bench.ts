@@ -78,7 +78,7 @@ async function measure(db: BenchDatabase, sender: Sender): Promise<void> {
     await drained(db);
     const start = performance.now();
     const before = await app.usage();
-    const told = await flood(app, `/webhooks/${provider}`, sender.messages('flood', RATE * SECONDS));
+    const result = await flood(app, `/webhooks/${provider}`, sender.messages('flood', RATE * SECONDS));
     const ended = performance.now();
     await drained(db);
     const [drain, all] = [(performance.now() - ended) / 1000, (performance.now() - start) / 1000];
@@ -88,12 +88,12 @@ async function measure(db: BenchDatabase, sender: Sender): Promise<void> {
               count(*) FILTER (WHERE attempts > 1)::int AS failed FROM webhook_events WHERE provider = '${provider}'`,
     )) as [{ lost: number; failed: number }];
     const count = RATE * SECONDS;
-    note(`answers: p50 ${told.p50.toFixed(1)} ms, p99 ${told.p99.toFixed(1)} ms, longest ${told.longest.toFixed(0)} ms`);
+    note(`answers: p50 ${result.p50.toFixed(1)} ms, p99 ${result.p99.toFixed(1)} ms, longest ${result.longest.toFixed(0)} ms`);
     note(`the floor (signature, one insert, no effect): p50 ${least.p50.toFixed(1)} ms, p99 ${least.p99.toFixed(1)} ms`);
     note(`effects: ${(count / all).toFixed(0)}/s from the first delivery to the last effect; ${failed} took more than one attempt`);
     note(`CPU: ${((cpu - before.cpu) / count).toFixed(0)} us an event, receipt and effect`);
-    verdict({ what: 'p99 of the durable answer', measured: told.p99, goal: { atMost: 50 }, unit: ' ms' });
-    verdict({ what: 'deliveries not answered 202', measured: told.refused, goal: { atMost: 0 } });
+    verdict({ what: 'p99 of the durable answer', measured: result.p99, goal: { atMost: 50 }, unit: ' ms' });
+    verdict({ what: 'deliveries not answered 202', measured: result.refused, goal: { atMost: 0 } });
     verdict({ what: 'events lost or not processed', measured: lost, goal: { atMost: 0 } });
     verdict({ what: 'drained after the end', measured: drain, goal: { atMost: 10 }, unit: ' s' });
   });
@@ -102,12 +102,12 @@ async function measure(db: BenchDatabase, sender: Sender): Promise<void> {
 function messages(prefix: string, count: number): Message[] {
   const now = Date.now();
   return Array.from({ length: count }, (_, index) => {
-    const story = Math.floor(index / FIRST_EVENTS.length);
+    const customer = Math.floor(index / FIRST_EVENTS.length);
     const type = FIRST_EVENTS[index % FIRST_EVENTS.length]!;
     const names = {
-      user: `user_${prefix}_${story}`,
-      organization: `org_${prefix}_${story >> 1}`,
-      email: `${prefix}-${story}@example.com`,
+      user: `user_${prefix}_${customer}`,
+      organization: `org_${prefix}_${customer >> 1}`,
+      email: `${prefix}-${customer}@example.com`,
       product: '',
       subscription: '',
     };
@@ -119,10 +119,16 @@ function messages(prefix: string, count: number): Message[] {
 function billingMessages(prefix: string, count: number): Message[] {
   const now = Date.now();
   return Array.from({ length: count }, (_, index) => {
-    const story = Math.floor(index / SUBSCRIPTION.length);
+    const customer = Math.floor(index / SUBSCRIPTION.length);
     const type = SUBSCRIPTION[index % SUBSCRIPTION.length]!;
-    const organization = `org_${prefix}_${story}`;
-    const names = { user: '', organization, email: `${prefix}-${story}@example.com`, product: 'p', subscription: `sub_${prefix}_${story}` };
+    const organization = `org_${prefix}_${customer}`;
+    const names = {
+      user: '',
+      organization,
+      email: `${prefix}-${customer}@example.com`,
+      product: 'p',
+      subscription: `sub_${prefix}_${customer}`,
+    };
     const event = { type, timestamp: new Date(now + index).toISOString(), data: POLAR_EXAMPLES[type]!(names, now + index) };
     return { id: `msg_${prefix}_${index}`, body: Buffer.from(JSON.stringify(event)) };
   });

@@ -109,29 +109,29 @@ describe('the guard', () => {
 
   describe('refused callers', () => {
     it('include an expired session', async () => {
-      const gone = await signUp(t);
-      await t.db.rows(`UPDATE sessions SET expires_at = now() - interval '1 ms' WHERE user_id = $1`, [gone.id]);
-      expect((await me(gone.auth).expect(401)).body.code).toBe('invalid_credentials');
-      await me({ cookie: gone.cookie }).expect(401);
+      const formerUser = await signUp(t);
+      await t.db.rows(`UPDATE sessions SET expires_at = now() - interval '1 ms' WHERE user_id = $1`, [formerUser.id]);
+      expect((await me(formerUser.auth).expect(401)).body.code).toBe('invalid_credentials');
+      await me({ cookie: formerUser.cookie }).expect(401);
     });
 
     it('include an ended session, whether deleted or marked', async () => {
-      const gone = await signUp(t);
-      const marked = await signIn(t, gone);
+      const formerUser = await signUp(t);
+      const marked = await signIn(t, formerUser);
       await t.db.rows(
         `UPDATE sessions SET ended_at = now() WHERE id = (SELECT id FROM sessions WHERE user_id = $1 ORDER BY created_at DESC LIMIT 1)`,
-        [gone.id],
+        [formerUser.id],
       );
       await me(marked.auth).expect(401);
-      await me(gone.auth).expect(200);
-      await t.db.rows('DELETE FROM sessions WHERE user_id = $1', [gone.id]);
-      await me(gone.auth).expect(401);
+      await me(formerUser.auth).expect(200);
+      await t.db.rows('DELETE FROM sessions WHERE user_id = $1', [formerUser.id]);
+      await me(formerUser.auth).expect(401);
     });
 
     it('include a deleted user with a remaining session', async () => {
-      const gone = await signUp(t);
-      await t.db.rows('UPDATE users SET deleted_at = now(), email = NULL WHERE id = $1', [gone.id]);
-      expect((await me(gone.auth).expect(401)).body.code).toBe('invalid_credentials');
+      const formerUser = await signUp(t);
+      await t.db.rows('UPDATE users SET deleted_at = now(), email = NULL WHERE id = $1', [formerUser.id]);
+      expect((await me(formerUser.auth).expect(401)).body.code).toBe('invalid_credentials');
     });
 
     it('include a suspended user, with 403 on every route', async () => {

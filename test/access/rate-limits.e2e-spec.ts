@@ -148,15 +148,15 @@ describe('rate limits', () => {
     });
 
     it('count invalid credentials by address in one row', async () => {
-      const gone = await signUp(t);
-      await t.db.rows('DELETE FROM sessions WHERE user_id = $1', [gone.id]);
+      const formerUser = await signUp(t);
+      await t.db.rows('DELETE FROM sessions WHERE user_id = $1', [formerUser.id]);
       await t.db.rows('DELETE FROM rate_limits');
       const madeUp = [
         { authorization: 'Bearer made.up' },
         { authorization: 'Bearer a.b.c' },
         { authorization: 'Basic abc' },
         { 'x-api-key': 'tk_made_up' },
-        gone.auth,
+        formerUser.auth,
       ];
       for (const headers of madeUp) await me(headers).expect(401);
       for (const headers of [...madeUp, { authorization: `Bearer ${Math.random()}.x` }]) await me(headers).expect(429);

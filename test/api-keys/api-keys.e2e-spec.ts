@@ -98,11 +98,11 @@ describe('API keys', () => {
     const neighbour = await createTenant(t.db);
     const { key } = await make({ scopes: declaredScopes() });
     const theirs = await t.http.get(`/v1/organizations/${neighbour.organization.id}/memberships`).set('x-api-key', key).expect(404);
-    const nobodys = await t.http
+    const unknown = await t.http
       .get('/v1/organizations/0198a000-0000-7000-8000-000000000000/memberships')
       .set('x-api-key', key)
       .expect(404);
-    expect({ ...theirs.body, requestId: '' }).toEqual({ ...nobodys.body, requestId: '' });
+    expect({ ...theirs.body, requestId: '' }).toEqual({ ...unknown.body, requestId: '' });
     await t.http.get(`${base}/memberships`).set('x-api-key', key).expect(200);
     await t.http
       .get(`${base.toUpperCase().replace('/V1/ORGANIZATIONS', '/v1/organizations')}/memberships`)

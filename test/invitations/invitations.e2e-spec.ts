@@ -225,9 +225,9 @@ describe('invitations', () => {
       const token = await tokenFor(carl.email);
       for (const person of [outsider, ada]) {
         const theirs = [await accept(person, invitation.id), await decline(person, invitation.id), await acceptToken(person, token)];
-        const nobodys = [await accept(person, v7()), await decline(person, v7()), await acceptToken(person, 'x'.repeat(32))];
+        const unknown = [await accept(person, v7()), await decline(person, v7()), await acceptToken(person, 'x'.repeat(32))];
         expect(theirs.map(outcome)).toEqual(Array(3).fill('404 invitation_not_found'));
-        expect(theirs.map(bytesOf)).toEqual(nobodys.map(bytesOf));
+        expect(theirs.map(bytesOf)).toEqual(unknown.map(bytesOf));
       }
       expect(await membershipOf(t, organization.id, outsider)).toBeUndefined();
       const signedOut = [

@@ -124,12 +124,12 @@ describe('jobs on two replicas', () => {
   /** Adds a job that runs until it is ended or stopped, by default without a due tick. */
   async function addSlowJob({ everySeconds = YEAR, on = replicas } = {}) {
     const name = `slow_${randomUUID().slice(0, 8)}`;
-    const begun: AbortSignal[] = [];
+    const startedRuns: AbortSignal[] = [];
     const ends: ((count: number) => void)[] = [];
     const job: Job = {
       ...{ name, description: 'Waits', everySeconds },
       run: async (signal) => {
-        begun.push(signal);
+        startedRuns.push(signal);
         return new Promise<number>((resolve) => {
           ends.push(resolve);
           signal.addEventListener('abort', () => resolve(0));
@@ -140,7 +140,7 @@ describe('jobs on two replicas', () => {
     for (const replica of on) jobsOf(replica).register(job);
     const ours = async () =>
       (await runsOf(db, name)).filter(({ attempts, finished, count }) => attempts > 1 || !finished || count !== null);
-    return { name, begun, end: (count: number) => ends.shift()!(count), runs: ours };
+    return { name, startedRuns, end: (count: number) => ends.shift()!(count), runs: ours };
   }
 
   const start = async (name: string, replica = replicas[0]!) => replica.http.post(`/v1/jobs/${name}/run`).set(operator.auth);
@@ -157,13 +157,13 @@ describe('jobs on two replicas', () => {
     const answers = await asking;
     const outcomes = answers.map(({ status, body }) => `${status} ${body.code}`).toSorted();
     expect(outcomes).toEqual(['202 undefined', ...Array<string>(7).fill('409 job_already_running')]);
-    await until(() => job.begun.length === 1);
+    await until(() => job.startedRuns.length === 1);
     expect((await start(job.name, replicas[1])).status).toBe(409);
     job.end(3);
     await until(async () => (await job.runs()).every(({ finished }) => finished));
     expect(await job.runs()).toMatchObject([{ count: 3, attempts: 1, error: null }]);
     expect((await start(job.name, replicas[1])).status).toBe(202);
-    await until(() => job.begun.length === 2);
+    await until(() => job.startedRuns.length === 2);
     job.end(4);
   });
 
@@ -196,7 +196,7 @@ describe('jobs on two replicas', () => {
     const isOlderThanTwoLeases = `SELECT 1 FROM job_runs WHERE job = $1 AND finished_at IS NULL AND now() > started_at + interval '2.5 seconds'`;
     await until(async () => (await db.rows(isOlderThanTwoLeases, [job.name])).length === 1);
     expect(await job.runs()).toMatchObject([{ attempts: 1, finished: false, holder: jobsOf(replicas[0]!).lease.holder }]);
-    expect(job.begun.map(({ aborted }) => aborted)).toEqual([false]);
+    expect(job.startedRuns.map(({ aborted }) => aborted)).toEqual([false]);
     job.end(1);
     await until(async () => (await job.runs()).every(({ finished }) => finished));
   });
@@ -206,15 +206,15 @@ describe('jobs on two replicas', () => {
     for (const replica of replicas) jobsOf(replica).lease.leaseSeconds = 1;
     const job = await addSlowJob();
     expect((await start(job.name)).status).toBe(202);
-    await until(() => job.begun.length === 1);
+    await until(() => job.startedRuns.length === 1);
     // Another replica takes the lease.
     const other = randomUUID();
     await db.rows(
       `UPDATE job_runs SET holder = $2, attempts = 2, leased_until = now() + interval '1 hour' WHERE job = $1 AND finished_at IS NULL`,
       [job.name, other],
     );
-    await until(() => logged.mock.calls.some(([, words]) => words === `Job ${job.name} done: 0`));
-    expect(job.begun[0]!.aborted).toBe(true);
+    await until(() => logged.mock.calls.some(([, message]) => message === `Job ${job.name} done: 0`));
+    expect(job.startedRuns[0]!.aborted).toBe(true);
     expect(await job.runs()).toEqual([{ holder: other, attempts: 2, finished: false, count: null, error: null }]);
   });
 
@@ -224,7 +224,7 @@ describe('jobs on two replicas', () => {
       `INSERT INTO job_runs (id, job, tick, holder, leased_until) VALUES (gen_random_uuid(), $1, now(), gen_random_uuid(), now() - interval '1 second')`,
       [job.name],
     );
-    await until(() => job.begun.length === 1);
+    await until(() => job.startedRuns.length === 1);
     const [run] = await job.runs();
     expect(run).toMatchObject({ attempts: 2, finished: false });
     expect(replicas.map((replica) => jobsOf(replica).lease.holder)).toContain(run!.holder);

@@ -65,8 +65,8 @@ describe('memberships', () => {
       const { list } = await organizationWithBob();
       await t.http.get(list).expect(401);
       const theirs = await t.http.get(list).set(outsider.auth).expect(404);
-      const nobodys = await t.http.get(`/v1/organizations/${v7()}/memberships`).set(outsider.auth).expect(404);
-      expect(bytesOf(theirs)).toBe(bytesOf(nobodys));
+      const unknown = await t.http.get(`/v1/organizations/${v7()}/memberships`).set(outsider.auth).expect(404);
+      expect(bytesOf(theirs)).toBe(bytesOf(unknown));
     });
 
     it.each([
@@ -552,9 +552,9 @@ describe('memberships', () => {
         expect(answer.status).toBe(200);
       }
       const theirs = await read(outsider, one);
-      const nobodys = await read(outsider, { id: v7() });
+      const unknown = await read(outsider, { id: v7() });
       expect([theirs.status, theirs.body.code]).toEqual([404, 'user_not_found']);
-      expect(bytesOf(theirs)).toBe(bytesOf(nobodys));
+      expect(bytesOf(theirs)).toBe(bytesOf(unknown));
       await t.http.delete(`${first.path}/memberships/${twos}`).set(two.auth).expect(204);
       for (const answer of [await read(one, two), await read(two, one)]) expect(answer.status).toBe(404);
 

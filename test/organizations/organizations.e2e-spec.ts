@@ -210,9 +210,9 @@ describe('organizations', () => {
         ];
       };
       const theirs = await Promise.all(routes(id).map((request) => request.set(outsider.auth)));
-      const nobodys = await Promise.all(routes(v7()).map((request) => request.set(outsider.auth)));
+      const unknown = await Promise.all(routes(v7()).map((request) => request.set(outsider.auth)));
       expect(theirs.map(({ status, body }) => `${status} ${body.code}`)).toEqual(Array(10).fill('404 organization_not_found'));
-      expect(theirs.map(bytesOf)).toEqual(nobodys.map(bytesOf));
+      expect(theirs.map(bytesOf)).toEqual(unknown.map(bytesOf));
     });
 
     it.each(['abc', '123', 'by-slug', '01980a3e-7c1d-7f6a-b1c2-3d4e5f60718', '%F0%9F%9A%80'])('rejects %s as an id', async (id) => {
@@ -232,8 +232,8 @@ describe('organizations', () => {
     it('returns an outsider the same bytes as for an unknown slug', async () => {
       const { slug } = await createOrganization(t, ada);
       const theirs = await t.http.get(`/v1/organizations/by-slug/${slug}`).set(outsider.auth).expect(404);
-      const nobodys = await t.http.get('/v1/organizations/by-slug/no-such-slug').set(outsider.auth).expect(404);
-      expect(bytesOf(theirs)).toBe(bytesOf(nobodys));
+      const unknown = await t.http.get('/v1/organizations/by-slug/no-such-slug').set(outsider.auth).expect(404);
+      expect(bytesOf(theirs)).toBe(bytesOf(unknown));
     });
 
     it.each(['a.b', '..%2F..%2Fetc', 'a%2Fb', '%F0%9F%9A%80', 'x'.repeat(49), '%25', "'%20OR%20true--", '-'])(

@@ -88,9 +88,9 @@ export class AccessChecker {
     const state = JSON.stringify([buyer.changes, ...buyer.purchases.map(({ shop, id }) => shop.stateOf(id))]);
     const previous = this.states.get(buyer);
     if (previous?.state === state) return previous;
-    const word = { state, since: now.getTime() };
-    this.states.set(buyer, word);
-    return word;
+    const current = { state, since: now.getTime() };
+    this.states.set(buyer, current);
+    return current;
   }
 
   /** The latest messages about the purchases of a buyer. */

@@ -208,9 +208,9 @@ export class Buyer {
 
   /** Acts at random for a number of days. */
   act(days: number): void {
-    const living = this.purchases.filter(({ shop, id }) => !shop.isOver(id));
+    const live = this.purchases.filter(({ shop, id }) => !shop.isOver(id));
     const often = (habit: Habit) => this.chance.chance(1 - (1 - HABITS[habit]) ** days);
-    if (living.length === 0 ? often('buy') : living.length === 1 && often('buyMore')) this.buy();
+    if (live.length === 0 ? often('buy') : live.length === 1 && often('buyMore')) this.buy();
     for (const one of this.purchases) {
       for (const habit of Object.keys(this.actions) as Action[]) if (often(habit)) this.do(habit, one);
       // Some buyers change their mind several times.

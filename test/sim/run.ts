@@ -19,9 +19,9 @@ try {
   for (let seed = from; seed < from + seeds; seed += 1) {
     const startedAt = performance.now();
     try {
-      const told = await simulate({ seed, months });
-      const words = Object.entries(told).map(([what, count]) => `${count} ${what}`);
-      console.log(`seed ${seed}: ${words.join(', ')}; holds (${Math.round((performance.now() - startedAt) / 1000)} s)`);
+      const summary = await simulate({ seed, months });
+      const counts = Object.entries(summary).map(([what, count]) => `${count} ${what}`);
+      console.log(`seed ${seed}: ${counts.join(', ')}; holds (${Math.round((performance.now() - startedAt) / 1000)} s)`);
     } catch (error) {
       if (!(error instanceof Violation)) throw error;
       failed.push(seed);

@@ -52,14 +52,14 @@ export async function simulate({ seed, months, sabotage }: SimulationOptions): P
     return await simulation.run(months * 30);
   } catch (error) {
     if (!(error instanceof Violation)) throw error;
-    throw new Violation(`${error.message}\n${simulation.story.join('\n')}`);
+    throw new Violation(`${error.message}\n${simulation.lines.join('\n')}`);
   } finally {
     await stage.close();
   }
 }
 
 class Simulation {
-  readonly story: string[] = [];
+  readonly lines: string[] = [];
   private readonly checker: AccessChecker;
   private readonly buyers: Buyer[] = [];
   private readonly outages: Outage[];
@@ -159,7 +159,7 @@ class Simulation {
   }
 
   private log(what: string): void {
-    this.story.push(`  ${this.clock.now().toISOString()} ${what}`);
+    this.lines.push(`  ${this.clock.now().toISOString()} ${what}`);
   }
 
   private summary(days: number): Summary {

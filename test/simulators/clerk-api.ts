@@ -61,7 +61,7 @@ export async function startClerkApiSimulator({ secretKey = 'sk_test_simulated', 
     const userIds = query.getAll('user_id');
     const organizationIds = query.getAll('organization_id');
     if (Math.max(userIds.length, organizationIds.length) > 100) return refusal(422, 'form_param_value_invalid', 'too many ids');
-    const among = (ids: string[]) => (thing: ClerkObject) => ids.length === 0 || ids.includes(thing.id);
+    const among = (ids: string[]) => (object: ClerkObject) => ids.length === 0 || ids.includes(object.id);
     const listedUsers = [...users.values()].filter((user) => user.created_at > createdAfter).filter(among(userIds));
     switch (`${method} ${collection}${id === '' ? '' : '/…'}${part === undefined ? '' : `/${part}`}`) {
       case 'GET instance':

@@ -73,11 +73,11 @@ export async function startDodoApiSimulator({ account, apiKey = 'dodo_simulated'
 
   /** Payments and refunds. */
   const paymentsOrRefunds = (
-    things: ReadonlyMap<string, DodoPayments.Payment | DodoPayments.Refund>,
+    map: ReadonlyMap<string, DodoPayments.Payment | DodoPayments.Refund>,
     { path: [, id], query }: Call,
   ): Answer => {
-    if (id === undefined) return page([...things.values()].filter(isWanted(query)), query);
-    const found = things.get(id);
+    if (id === undefined) return page([...map.values()].filter(isWanted(query)), query);
+    const found = map.get(id);
     return found === undefined ? notFound() : answerOf(found);
   };
 
@@ -138,26 +138,26 @@ function update(account: DodoAccount, found: DodoSubscription, params: DodoPayme
   return undefined;
 }
 
-function changePlan(account: DodoAccount, found: DodoSubscription, wanted: DodoPayments.SubscriptionChangePlanParams): Answer {
+function changePlan(account: DodoAccount, found: DodoSubscription, requested: DodoPayments.SubscriptionChangePlanParams): Answer {
   if (found.status !== 'active') {
     return refusal(422, 'INACTIVE_SUBSCRIPTION_PLAN_CHANGE_NOT_SUPPORTED', 'Changing plans is not supported for inactive subscriptions');
   }
-  if (!account.products.has(wanted.product_id)) return notFound();
+  if (!account.products.has(requested.product_id)) return notFound();
   const before = account.payments.size;
   account.changePlan(found.subscription_id, {
-    productId: wanted.product_id,
-    quantity: wanted.quantity,
-    when: wanted.effective_at === 'next_billing_date' ? 'period end' : 'now',
+    productId: requested.product_id,
+    quantity: requested.quantity,
+    when: requested.effective_at === 'next_billing_date' ? 'period end' : 'now',
   });
   const paid = account.payments.size > before ? [...account.payments.keys()].at(-1) : null;
   return answerOf({ payment_id: paid, payment_link: null, client_secret: null, expires_on: null });
 }
 
-function createCheckout(account: DodoAccount, wanted: DodoPayments.CheckoutSessionCreateParams): Answer {
-  const [item] = wanted.product_cart;
+function createCheckout(account: DodoAccount, requested: DodoPayments.CheckoutSessionCreateParams): Answer {
+  const [item] = requested.product_cart;
   if (item === undefined || !account.products.has(item.product_id)) return notFound();
   const { customer_id: customerId, ...named } = given(
-    (wanted.customer ?? {}) as DodoPayments.AttachExistingCustomer & DodoPayments.NewCustomer,
+    (requested.customer ?? {}) as DodoPayments.AttachExistingCustomer & DodoPayments.NewCustomer,
   );
   if (customerId !== undefined && !account.customers.has(customerId)) return notFound();
   const checkout = account.openCheckout({
@@ -165,8 +165,8 @@ function createCheckout(account: DodoAccount, wanted: DodoPayments.CheckoutSessi
     quantity: item.quantity,
     customerId,
     ...named,
-    metadata: wanted.metadata ?? {},
-    returnUrl: wanted.return_url ?? undefined,
+    metadata: requested.metadata ?? {},
+    returnUrl: requested.return_url ?? undefined,
   });
   const url = `https://test.checkout.dodopayments.com/session/${checkout.session_id}`;
   return answerOf({ session_id: checkout.session_id, checkout_url: url, client_secret: null, payment_id: null, publishable_key: null });

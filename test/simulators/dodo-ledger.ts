@@ -50,10 +50,10 @@ export abstract class DodoLedger extends ProviderAccount {
 
   protected stampText = () => dodoTime(this.stamp());
 
-  protected change(id: string, changes: Partial<DodoSubscription>, tells: string[]): void {
+  protected change(id: string, changes: Partial<DodoSubscription>, types: string[]): void {
     this.keep(this.subscriptions, id, { ...this.subscription(id), ...changes });
     this.send(
-      ['updated', ...tells].map((what) => `subscription.${what}`),
+      ['updated', ...types].map((what) => `subscription.${what}`),
       id,
     );
   }
@@ -62,10 +62,10 @@ export abstract class DodoLedger extends ProviderAccount {
     this.keep(this.payments, id, { ...this.payment(id), ...changes, updated_at: this.stampText() });
   }
 
-  protected keep<T extends object>(things: Map<string, T>, id: string, thing: T): void {
-    things.set(id, thing);
+  protected keep<T extends object>(map: Map<string, T>, id: string, object: T): void {
+    map.set(id, object);
     const history = this.histories.get(id) ?? [];
-    history.push({ since: this.stamp(), data: thing });
+    history.push({ since: this.stamp(), data: object });
     this.histories.set(id, history);
   }
 
@@ -110,8 +110,8 @@ export abstract class DodoLedger extends ProviderAccount {
 
 const bodyOf = (type: string, data: object, at: Micros) => JSON.stringify(dodoEvent(type, data, { at: dodoTime(at) }));
 
-function get<T>(things: ReadonlyMap<string, T>, id: string): T {
-  const thing = things.get(id);
-  if (thing === undefined) throw new Error(`There is no ${id}`);
-  return thing;
+function get<T>(map: ReadonlyMap<string, T>, id: string): T {
+  const object = map.get(id);
+  if (object === undefined) throw new Error(`There is no ${id}`);
+  return object;
 }

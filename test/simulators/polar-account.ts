@@ -136,11 +136,11 @@ export class PolarAccount extends PolarBilling {
   cancel(id: string, { when = 'period end', reason = null }: Cancellation = {}): void {
     this.tick();
     const now = this.stampText();
-    const asked = { canceled_at: now, pause_at_period_end: false, resumes_at: null, customer_cancellation_reason: reason };
+    const cancellation = { canceled_at: now, pause_at_period_end: false, resumes_at: null, customer_cancellation_reason: reason };
     if (when === 'now') {
-      this.change(id, { ...asked, status: 'canceled', ends_at: now, ended_at: now });
+      this.change(id, { ...cancellation, status: 'canceled', ends_at: now, ended_at: now });
       this.voidOrders(id);
-    } else this.change(id, { ...asked, cancel_at_period_end: true, ends_at: this.subscription(id).current_period_end });
+    } else this.change(id, { ...cancellation, cancel_at_period_end: true, ends_at: this.subscription(id).current_period_end });
   }
 
   uncancel(id: string): void {

@@ -144,8 +144,8 @@ function eventsOfChange(before: SubscriptionFields, after: SubscriptionFields): 
   return all.filter(([did]) => did).map(([, what]) => what);
 }
 
-function get<T>(things: ReadonlyMap<string, T>, id: string): T {
-  const thing = things.get(id);
-  if (thing === undefined) throw new Error(`There is no ${id}`);
-  return thing;
+function get<T>(map: ReadonlyMap<string, T>, id: string): T {
+  const object = map.get(id);
+  if (object === undefined) throw new Error(`There is no ${id}`);
+  return object;
 }

@@ -10,7 +10,7 @@ export interface ReceivedMail {
 }
 
 /** A real SMTP server that stores the mails it receives. Pass its `url` as `SMTP_URL`. */
-export async function startMailServer({ port: wanted = 0 } = {}): Promise<{
+export async function startMailServer({ port: requestedPort = 0 } = {}): Promise<{
   url: string;
   mails: ReceivedMail[];
   next(to: string, subject?: RegExp): Promise<ReceivedMail>;
@@ -29,7 +29,7 @@ export async function startMailServer({ port: wanted = 0 } = {}): Promise<{
       });
     },
   });
-  await new Promise<void>((resolve) => server.listen(wanted, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(requestedPort, '127.0.0.1', resolve));
   const { port } = server.server.address() as { port: number };
   const next = async (to: string, subject = /./): Promise<ReceivedMail> => {
     const isIt = (mail: ReceivedMail) => mail.to === to && subject.test(mail.subject);

@@ -436,8 +436,8 @@ describe('webhook events for operators', () => {
         await clerk.t.db.rows(`UPDATE webhook_events SET next_attempt_at = now() - interval '70 seconds' WHERE message_id = $1`, [message]);
         await runJob(clerk.t, operator, 'watch_webhooks');
         expect(errors).toHaveBeenCalledTimes(1);
-        const [details, words] = errors.mock.calls[0]!;
-        expect(words).toMatch(/^Webhook events wait: the oldest has been due for 7\d seconds$/);
+        const [details, logged] = errors.mock.calls[0]!;
+        expect(logged).toMatch(/^Webhook events wait: the oldest has been due for 7\d seconds$/);
         expect(details).toEqual({ lagSeconds: expect.any(Number), pending: 1 });
         const { text } = await clerk.t.http.get('/metrics').expect(200);
         expect(text).toMatch(/tenantry_webhook_events_pending\{provider="clerk",type="user.created"\} 1\n/);

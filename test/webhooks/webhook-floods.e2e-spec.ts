@@ -4,7 +4,7 @@ import { openConnection, type RawConnection, slowBody } from '../support/raw-htt
 import { until } from '../support/until.js';
 
 const FORGED_SECRET = `whsec_${Buffer.from('a secret that somebody guessed').toString('base64')}`;
-const STRANGER = '203.0.113.7';
+const UNKNOWN_ADDRESS = '203.0.113.7';
 const PROVIDER = '198.51.100.9';
 
 describe('a flood of unsigned deliveries', () => {
@@ -41,10 +41,10 @@ describe('a flood of unsigned deliveries', () => {
   };
 
   it('is rejected before the bodies are read, with the time of the next attempt', async () => {
-    await flood(STRANGER);
+    await flood(UNKNOWN_ADDRESS);
     // One request in five seconds is read.
     const answer = await until(async () => {
-      const one = await deliver(STRANGER, FORGED_SECRET);
+      const one = await deliver(UNKNOWN_ADDRESS, FORGED_SECRET);
       return one.status === 429 ? one : undefined;
     });
     expect(await answer.json()).toMatchObject({ status: 429, code: 'rate_limited' });
@@ -52,7 +52,10 @@ describe('a flood of unsigned deliveries', () => {
     expect(answer.headers.get('ratelimit-policy')).toBe('"webhook-failures";q=20;w=60');
     // Send one byte of a body. If this request is the one in five seconds, the next one is rejected unread.
     await until(async () => {
-      const unread = openConnection(t.url, slowBody({ 'x-forwarded-for': STRANGER }, { path: '/webhooks/clerk', length: 1024 * 1024 }));
+      const unread = openConnection(
+        t.url,
+        slowBody({ 'x-forwarded-for': UNKNOWN_ADDRESS }, { path: '/webhooks/clerk', length: 1024 * 1024 }),
+      );
       connections.push(unread);
       await Promise.race([unread.closed, new Promise((resolve) => setTimeout(resolve, 1000))]);
       return unread.statuses()[0] === 429;
@@ -60,10 +63,10 @@ describe('a flood of unsigned deliveries', () => {
   });
 
   it('is counted by address, also at unknown endpoints, and does not affect other routes', async () => {
-    expect(await statusesOf(20, () => deliver(STRANGER, FORGED_SECRET, '/webhooks/nobody'))).toEqual([404]);
-    await until(async () => (await deliver(STRANGER)).status === 429);
+    expect(await statusesOf(20, () => deliver(UNKNOWN_ADDRESS, FORGED_SECRET, '/webhooks/nobody'))).toEqual([404]);
+    await until(async () => (await deliver(UNKNOWN_ADDRESS)).status === 429);
     expect((await deliver(PROVIDER)).status).toBe(202);
-    expect((await fetch(`${t.url}/v1/plans`, { headers: { 'x-forwarded-for': STRANGER } })).status).toBe(200);
+    expect((await fetch(`${t.url}/v1/plans`, { headers: { 'x-forwarded-for': UNKNOWN_ADDRESS } })).status).toBe(200);
   });
 
   it('does not block the address of a provider, through which an attacker may send requests', async () => {

@@ -97,11 +97,11 @@ describe('migrations', () => {
   it('assign every link that was mailed before to its user', async () => {
     await migrate(db.url, directoryUpTo('0009_ascii_emails'));
     const [user] = await db.rows<{ id: string }>(`INSERT INTO users (id, name) VALUES (gen_random_uuid(), '') RETURNING id`);
-    const gone = '01980a3e-7c1d-7f6a-b1c2-3d4e5f607182';
+    const deletedUser = '01980a3e-7c1d-7f6a-b1c2-3d4e5f607182';
     const values: Record<string, string> = {
       reset: user!.id,
-      'reset of the gone': gone,
-      'change-email:x': JSON.stringify({ userId: user!.id, sessionId: gone, newEmail: 'new@example.com' }),
+      'reset of the gone': deletedUser,
+      'change-email:x': JSON.stringify({ userId: user!.id, sessionId: deletedUser, newEmail: 'new@example.com' }),
       'state of linking': JSON.stringify({ callbackURL: '/', link: { userId: user!.id, email: 'a@example.com' } }),
       'state of signing in': JSON.stringify({ callbackURL: '/' }),
       'something else': 'no id {"userId"',

@@ -323,8 +323,8 @@ describe('the Clerk client', () => {
     });
 
     it('fails at once on a wrong key, without showing the key', async () => {
-      const { api: stranger } = clientOf({ CLERK_SECRET_KEY: 'sk_test_wrong', CLERK_API_URL: clerk.url });
-      const failure: unknown = await stranger.findUser('user_1').catch((error: unknown) => error);
+      const { api: withWrongKey } = clientOf({ CLERK_SECRET_KEY: 'sk_test_wrong', CLERK_API_URL: clerk.url });
+      const failure: unknown = await withWrongKey.findUser('user_1').catch((error: unknown) => error);
       expect(String(failure)).toContain('401, clerk_key_invalid');
       expect(JSON.stringify(failure, Object.getOwnPropertyNames(failure))).not.toContain('sk_test_wrong');
       expect(clerk.calls).toHaveLength(1);

@@ -170,8 +170,8 @@ describe('a Clerk user and a local one with the same address', () => {
     it('are both deleted when the Clerk user was already deleted', async () => {
       const local = await newLocal();
       const organization = await createOrganization(clerk.t, local);
-      const heir = await signUp(clerk.t, { name: 'Heir' });
-      await addMember(clerk.t, organization.id, heir);
+      const successor = await signUp(clerk.t, { name: 'Heir' });
+      await addMember(clerk.t, organization.id, successor);
       const id = newClerkId('user');
       const created = clerk.event('user.created', claimOf(id, local));
       await clerk.emit('user.deleted', deletedData('user', id));

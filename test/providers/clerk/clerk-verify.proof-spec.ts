@@ -121,28 +121,28 @@ describe('after any history with lost events', () => {
       expect((await differences()).left.length).toBeGreaterThan(histories.length / 2);
       expect(await differences({ fix: true, force: true })).toEqual({ seed, left: [] });
       expect(await differences()).toEqual({ seed, left: [] });
-      await expectTruth(histories, seed);
+      await expectClerkState(histories, seed);
       // The lost events arrive late and change nothing.
       await deliverInTurn(target, histories);
       await untilProcessed(target);
-      await expectTruth(histories, seed);
+      await expectClerkState(histories, seed);
       expect(await differences()).toEqual({ seed, left: [] });
     } finally {
       await t.close();
     }
   });
 
-  async function expectTruth(histories: History[], seed: number): Promise<void> {
+  async function expectClerkState(histories: History[], seed: number): Promise<void> {
     const rows = await readRows(db, histories);
     const wrong = histories.flatMap((history) => {
-      const truth = expectedRowsOf(history);
-      if (truth === undefined) return [];
+      const expected = expectedRowsOf(history);
+      if (expected === undefined) return [];
       const found = rows.get(history.prefix)!;
       // Invitations and sessions are not compared, and a deleted object that was never known needs no tombstone.
       for (const kind of ['users', 'organizations', 'memberships'] as const)
-        for (const [id, wanted] of Object.entries(truth[kind]))
-          if ((wanted as { dead?: boolean }).dead === true && found[kind][id] === undefined) delete truth[kind][id];
-      return mismatches(found, { ...truth, invitations: {}, sessions: {}, locals: {} });
+        for (const [id, wanted] of Object.entries(expected[kind]))
+          if ((wanted as { dead?: boolean }).dead === true && found[kind][id] === undefined) delete expected[kind][id];
+      return mismatches(found, { ...expected, invitations: {}, sessions: {}, locals: {} });
     });
     expect({ seed, wrong }).toEqual({ seed, wrong: [] });
   }

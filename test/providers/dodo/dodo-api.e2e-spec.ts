@@ -42,9 +42,9 @@ describe('the DodoPayments client', () => {
       const { subscription_id: id, customer } = subscribe({ quantity: 3, metadata: { organizationId: ORGANIZATION.id } });
       clock.advance({ days: 1, seconds: 1 });
       account.cancel(id);
-      const truth = await api.findSubscription(id);
+      const subscription = await api.findSubscription(id);
       const { next_billing_date: end } = account.subscription(id);
-      expect(truth).toMatchObject({
+      expect(subscription).toMatchObject({
         id,
         snapshot: {
           providerSubscriptionId: id,
@@ -57,7 +57,7 @@ describe('the DodoPayments client', () => {
         },
         version: { at: account.now().toISOString(), modifiedAt: '-infinity', rank: 2, messageId: 'reconciliation' },
       });
-      expect(truth!.omittedFields).toBeUndefined();
+      expect(subscription!.omittedFields).toBeUndefined();
     });
 
     it('returns undefined for a subscription that Dodo does not know', async () => {

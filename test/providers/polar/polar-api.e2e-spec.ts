@@ -46,8 +46,8 @@ describe('the Polar client', () => {
       clock.advance({ days: 1 });
       account.cancel(id);
       const { modified_at: modifiedAt, current_period_end: end, customer_id: customerId } = account.subscription(id);
-      const truth = await api.findSubscription(id);
-      expect(truth).toMatchObject({
+      const subscription = await api.findSubscription(id);
+      expect(subscription).toMatchObject({
         id,
         snapshot: {
           providerSubscriptionId: id,
@@ -59,9 +59,9 @@ describe('the Polar client', () => {
         },
         version: { rank: 2, messageId: 'reconciliation' },
       });
-      expect(truth!.snapshot!.endsAt).toEqual(new Date(Math.floor(Date.parse(end))));
-      expect(Date.parse(truth!.version.at)).toBe(Date.parse(modifiedAt!));
-      expect(truth!.version.modifiedAt).toBe(truth!.version.at);
+      expect(subscription!.snapshot!.endsAt).toEqual(new Date(Math.floor(Date.parse(end))));
+      expect(Date.parse(subscription!.version.at)).toBe(Date.parse(modifiedAt!));
+      expect(subscription!.version.modifiedAt).toBe(subscription!.version.at);
     });
 
     it('uses the creation time of a subscription that was never changed', async () => {

@@ -85,7 +85,7 @@ export async function expectRepair(target: Target, environment: Record<string, s
       const wrong = billingMismatches(rows.get(world.mark)!, { subscriptions: withoutGuesses(subscriptions), periods });
       return [index, wrong.length === 0 ? undefined : describeFailure(world, deliveries, wrong)] as const;
     });
-    return new Map(failed.flatMap(([index, story]) => (story === undefined ? [] : [[index, story] as const])));
+    return new Map(failed.flatMap(([index, failure]) => (failure === undefined ? [] : [[index, failure] as const])));
   };
   await expectHistories(choicesArbitrary(), failuresOf, runs);
 }

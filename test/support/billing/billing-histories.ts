@@ -124,15 +124,15 @@ class StepPlayer {
 
   private buyAtPolar({ choice, subject }: Step): void {
     const { polar } = this.world;
-    const living = [...polar.customers.values()].filter((one) => one.deleted_at === null);
+    const live = [...polar.customers.values()].filter((one) => one.deleted_at === null);
     const owner = this.ownerOf(choice + subject);
     const hintKind = choice % 4;
-    const customer = choice > 6 ? living[subject] : undefined;
+    const customer = choice > 6 ? live[subject] : undefined;
     const { id: customerId } =
       customer ??
       polar.createCustomer({
         // An external id cannot be changed once it is set.
-        externalId: hintKind === 1 && !living.some((one) => one.external_id === this.world.idOf(owner)) ? this.world.idOf(owner) : null,
+        externalId: hintKind === 1 && !live.some((one) => one.external_id === this.world.idOf(owner)) ? this.world.idOf(owner) : null,
         metadata: hintKind === 2 ? this.world.metadataOf(owner) : {},
       });
     const product = PRODUCTS[choice % PRODUCTS.length]!;

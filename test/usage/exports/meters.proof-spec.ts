@@ -85,11 +85,11 @@ describe('usage exports by processes that are killed', () => {
     const survivor = await ready(await start('polar'));
     await killAt('taken', 'dodo', start());
     await hurry();
-    const heir = await start();
+    const successor = await start();
     await until('all is told', async () => (await left('polar')) + (await left('dodo')) === 0);
     for (const provider of ['polar', 'dodo'] as const)
       expect([world.eventsAt(provider), world.tokensAt(provider)]).toEqual([EVENTS, tokensOf(events[provider])]);
-    for (const one of [survivor, await ready(heir)]) {
+    for (const one of [survivor, await ready(successor)]) {
       one.kill('SIGTERM');
       expect(await one.ended).toEqual({ code: 0, signal: null });
     }

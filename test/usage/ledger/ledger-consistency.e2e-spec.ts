@@ -19,13 +19,13 @@ describe('the tables of the ledger', () => {
   });
 
   const verify = async (fix = false) => {
-    const told: string[] = [];
+    const found: string[] = [];
     await apps[0]!.app.get(UsageReconciliation).reconcile({
       fix,
       onDifference: ({ kind, resource, id, details, isRepaired }) =>
-        told.push(`${kind} ${resource} ${id}: ${details.join(', ')}${isRepaired ? ' (repaired)' : ''}`),
+        found.push(`${kind} ${resource} ${id}: ${details.join(', ')}${isRepaired ? ' (repaired)' : ''}`),
     });
-    return told;
+    return found;
   };
 
   /** Records batches, duplicates, late events and holds with every outcome on two processes, until it should stop. */

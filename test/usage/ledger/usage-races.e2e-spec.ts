@@ -30,7 +30,7 @@ describe('concurrent usage on several instances', () => {
   let instances: TestApp[];
   let ada: SignedInPerson;
   let operator: SignedInPerson;
-  const told: Parameters<AlertListener>[0][] = [];
+  const received: Parameters<AlertListener>[0][] = [];
 
   beforeAll(async () => {
     db = await createTestDatabase();
@@ -38,7 +38,7 @@ describe('concurrent usage on several instances', () => {
     for (let count = 0; count < 3; count += 1) instances.push(await startTestApp({ PLANS_FILE: plans.path }, db));
     for (const { app } of instances)
       app.get(UsageAlerts).listen('test', async (alert) => {
-        told.push(alert);
+        received.push(alert);
         return Promise.resolve();
       });
     [ada, operator] = await Promise.all([signUp(instances[0]!), signUpOperator(instances[0]!)]);
@@ -126,7 +126,7 @@ describe('concurrent usage on several instances', () => {
       async () => (await waiting()).length === 0,
       async () => JSON.stringify(await waiting()),
     );
-    const thresholds = told.filter(({ ownerId }) => ownerId === id).map(({ threshold }) => threshold);
+    const thresholds = received.filter(({ ownerId }) => ownerId === id).map(({ threshold }) => threshold);
     expect(thresholds.sort((a, b) => a - b)).toEqual([50, 80, 100]);
   });
 

@@ -405,8 +405,9 @@ describe('usage reports', () => {
             const person = await createPerson(t.db);
             const given = events.map(({ at, model, classes, plain, overrun }) => {
               const [inputTokens, outputTokens, cachedInputTokens, reasoningTokens] = classes ?? [];
-              const told = classes === null ? { tokensUsed: plain } : { inputTokens, outputTokens, cachedInputTokens, reasoningTokens };
-              return { occurredAt: iso(start + at), model, overrun, ...told };
+              const tokenFields =
+                classes === null ? { tokensUsed: plain } : { inputTokens, outputTokens, cachedInputTokens, reasoningTokens };
+              return { occurredAt: iso(start + at), model, overrun, ...tokenFields };
             });
             if (given.length > 0) await useOwn(person, ...given);
             for (const [one, other, timeZone, groupBy] of questions) {
