@@ -24,9 +24,22 @@ const insert = async (turn: number) => {
   const same = (value: unknown) => events.map(() => value);
   const sums = events.map(({ inputTokens, outputTokens }) => inputTokens + outputTokens);
   const values = [
-    ...[same(owner), same(now), events.map(({ eventId }) => eventId), same('organization'), same(owner)],
-    ...[events.map(({ model }) => model), events.map(({ inputTokens }) => inputTokens), events.map(({ outputTokens }) => outputTokens)],
-    ...[same(0), same(0), sums, same(0), same(now), same(null), same(null), same(now)],
+    same(owner),
+    same(now),
+    events.map(({ eventId }) => eventId),
+    same('organization'),
+    same(owner),
+    events.map(({ model }) => model),
+    events.map(({ inputTokens }) => inputTokens),
+    events.map(({ outputTokens }) => outputTokens),
+    same(0),
+    same(0),
+    sums,
+    same(0),
+    same(now),
+    same(null),
+    same(null),
+    same(now),
   ];
   if (tables === 'events') return pool.query({ name: 'usage', text: USAGE, values });
   return pool.query({ name: 'ids', text: IDS, values: [...values, same(`\\x${randomUUID().replaceAll('-', '')}`)] });

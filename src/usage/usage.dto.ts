@@ -61,7 +61,9 @@ export class RecordUsageRequest {
 
   /** Data of yours, to find the event again. Send numbers that a 64-bit float does not hold exactly, such as long ids, as text. */
   @ApiProperty({
-    ...{ type: 'object', maxProperties: MOST_METADATA, example: { conversation: '7f3a' } },
+    type: 'object',
+    maxProperties: MOST_METADATA,
+    example: { conversation: '7f3a' },
     additionalProperties: { oneOf: [{ type: 'string', maxLength: MOST_METADATA_CHARACTERS }, { type: 'number' }, { type: 'boolean' }] },
     required: false as never,
   })

@@ -272,7 +272,11 @@ describe('the audit log', () => {
     await t.http.delete(me).set(outsider.auth).expect(204);
     const written = await t.db.rows<Entry>('SELECT * FROM audit_log WHERE actor_id = $1 ORDER BY id', [outsider.id]);
     expect(written.map(({ action }) => action)).toEqual([
-      ...['user.updated', 'account.unlinked', 'invitation.accepted', 'membership.role_changed', 'user.deleted'],
+      'user.updated',
+      'account.unlinked',
+      'invitation.accepted',
+      'membership.role_changed',
+      'user.deleted',
     ]);
 
     await t.db.rows(`UPDATE users SET deleted_at = now() - interval '31 days' WHERE id = $1`, [outsider.id]);

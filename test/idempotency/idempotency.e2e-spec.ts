@@ -157,7 +157,8 @@ describe('idempotency keys', () => {
     const repository = t.app.get(IdempotencyRepository);
     const [service, key] = [t.app.get(IdempotencyService), randomUUID()];
     const call = {
-      ...{ identity: { principal: 'user:somebody', method: 'POST', route: '/v1/things', key }, requestHash: 'a request' },
+      identity: { principal: 'user:somebody', method: 'POST', route: '/v1/things', key },
+      requestHash: 'a request',
       markReplayed: () => undefined,
     };
     const tryLock = repository.tryLock.bind(repository);

@@ -127,7 +127,9 @@ describe('jobs on two replicas', () => {
     const startedRuns: AbortSignal[] = [];
     const ends: ((count: number) => void)[] = [];
     const job: Job = {
-      ...{ name, description: 'Waits', everySeconds },
+      name,
+      description: 'Waits',
+      everySeconds,
       run: async (signal) => {
         startedRuns.push(signal);
         return new Promise<number>((resolve) => {
@@ -172,7 +174,9 @@ describe('jobs on two replicas', () => {
     const [first, second] = replicas as [TestApp, TestApp];
     const ran: TestApp[] = [];
     const job = (name: string, replica: TestApp): Job => ({
-      ...{ name, description: 'Counts its runs', everySeconds: YEAR },
+      name,
+      description: 'Counts its runs',
+      everySeconds: YEAR,
       run: async () => {
         if (name === 'shared') ran.push(replica);
         return Promise.resolve(1);

@@ -41,7 +41,7 @@ describe('prices', () => {
     const insert = async (model: string, from: string, micros: number) =>
       t.db.rows(
         `INSERT INTO prices (model, token_class, effective_from, micros_per_million, currency) VALUES ($1, 'input', $2, $3, 'USD')`,
-        [...[model, from, micros]],
+        [model, from, micros],
       );
     await insert('a', '0001-01-01T00:00:00Z', 1);
     await insert('a', '0099-01-01T00:00:00Z', 2);

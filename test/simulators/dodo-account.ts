@@ -49,7 +49,11 @@ export class DodoAccount extends DodoBilling {
     this.tick();
     const term = { count: 10, interval: 'Year' as const };
     const product: DodoProduct = {
-      ...{ name: 'Pro', price: 1000, interval: 'Month', trialDays: 0, term },
+      name: 'Pro',
+      price: 1000,
+      interval: 'Month',
+      trialDays: 0,
+      term,
       ...given,
       product_id: this.chance.id('pdt'),
     };

@@ -157,7 +157,12 @@ export class PolarAccount extends PolarBilling {
       status: 'active',
       ...(hasEnded && { current_period_start: end, current_period_end: polarTime(addInterval(microsAt(end), interval, 1)) }),
       cancel_at_period_end: false,
-      ...{ canceled_at: null, ends_at: null, ended_at: null, past_due_at: null, paused_at: null, resumes_at: null },
+      canceled_at: null,
+      ends_at: null,
+      ended_at: null,
+      past_due_at: null,
+      paused_at: null,
+      resumes_at: null,
       customer_cancellation_reason: null,
       pending_update: null,
     });

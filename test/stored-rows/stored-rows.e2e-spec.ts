@@ -68,7 +68,10 @@ describe('rows of version 0.1', () => {
         BILLING_PRODUCTS: 'polar:stored-pro=pro,dodo:stored-pro=pro',
         RATE_LIMIT_SIGN_IN: '3/300',
         // The rows grow older every day.
-        ...{ PURGE_AFTER_DAYS: AGES, AUDIT_RETENTION_DAYS: AGES, USAGE_RETENTION_DAYS: AGES, WEBHOOK_BODY_DAYS: AGES },
+        PURGE_AFTER_DAYS: AGES,
+        AUDIT_RETENTION_DAYS: AGES,
+        USAGE_RETENTION_DAYS: AGES,
+        WEBHOOK_BODY_DAYS: AGES,
       },
       db,
     );

@@ -38,17 +38,25 @@ describe('invalid billing events', () => {
 
   describe('a date', () => {
     const DATES = [
-      ...[
-        '',
-        'soon',
-        '2026-13-01T00:00:00Z',
-        '2026-02-30T00:00:00Z',
-        '0000-01-01T00:00:00Z',
-        '-000001-01-01T00:00:00Z',
-        '1969-12-31T23:59:59Z',
-      ],
-      ...['10000-01-01T00:00:00Z', '275760-09-13T00:00:00Z', '+275760-09-13T00:00:00.000Z', '2026-03-01', '2026-03-01T00:00:00'],
-      ...[0, -1, 1_767_225_600, Number.MAX_SAFE_INTEGER, true, [], {}],
+      '',
+      'soon',
+      '2026-13-01T00:00:00Z',
+      '2026-02-30T00:00:00Z',
+      '0000-01-01T00:00:00Z',
+      '-000001-01-01T00:00:00Z',
+      '1969-12-31T23:59:59Z',
+      '10000-01-01T00:00:00Z',
+      '275760-09-13T00:00:00Z',
+      '+275760-09-13T00:00:00.000Z',
+      '2026-03-01',
+      '2026-03-01T00:00:00',
+      0,
+      -1,
+      1_767_225_600,
+      Number.MAX_SAFE_INTEGER,
+      true,
+      [],
+      {},
     ];
     const POLAR_DATES = ['current_period_start', 'current_period_end', 'trial_end', 'ends_at', 'canceled_at', 'started_at', 'ended_at'];
     const DODO_DATES = ['previous_billing_date', 'next_billing_date', 'expires_at', 'cancelled_at', 'past_due_ends_at', 'created_at'];

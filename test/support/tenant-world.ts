@@ -249,7 +249,10 @@ function withSeeds(tenant: Omit<Tenant, keyof SeededRows>, seeded: SeededRows): 
       ...Object.values(invitationIds),
       // Lists show the prefix of a key.
       ...Object.values(keys).flatMap(({ id, key }) => [id, key.slice(0, 15)]),
-      ...[lapsedEmail, invitationToken, squattedToken, ...tenant.auditIds],
+      lapsedEmail,
+      invitationToken,
+      squattedToken,
+      ...tenant.auditIds,
       ...seeded.secrets,
     ],
   };

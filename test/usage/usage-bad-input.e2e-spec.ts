@@ -52,9 +52,28 @@ describe('invalid usage', () => {
   const pathsOf = ({ errors = [] }: { errors?: { path: string }[] }) => [...new Set(errors.map(({ path }) => path.split('.')[1]))];
 
   const INVALID_VALUES = [
-    ...['null', 'true', '""', '"x"', '"\\u0000"', '"\\ud800"', '-1', '0.5', '1e400', '-1e400', '9007199254740992', '9223372036854775808'],
-    ...['[]', '[[]]', '{}', '{"__proto__":{"a":1}}', '{"constructor":{"prototype":{}}}', '{"toString":1}', '{"\\ud800":1}'],
-    ...[`"${'x'.repeat(10_000)}"`, `${'['.repeat(40)}${']'.repeat(40)}`, `${'{"a":'.repeat(40)}1${'}'.repeat(40)}`],
+    'null',
+    'true',
+    '""',
+    '"x"',
+    '"\\u0000"',
+    '"\\ud800"',
+    '-1',
+    '0.5',
+    '1e400',
+    '-1e400',
+    '9007199254740992',
+    '9223372036854775808',
+    '[]',
+    '[[]]',
+    '{}',
+    '{"__proto__":{"a":1}}',
+    '{"constructor":{"prototype":{}}}',
+    '{"toString":1}',
+    '{"\\ud800":1}',
+    `"${'x'.repeat(10_000)}"`,
+    `${'['.repeat(40)}${']'.repeat(40)}`,
+    `${'{"a":'.repeat(40)}1${'}'.repeat(40)}`,
   ];
   /** The values that are valid for a field. */
   const VALID_VALUES = new Map([
@@ -212,7 +231,10 @@ describe('invalid usage', () => {
         [MOST, 1, 0, MOST].map((tokens) => event({ tokens })),
       );
       expect(body.results!.map(({ outcome, reason }) => reason ?? outcome)).toEqual([
-        ...['inserted', 'count_too_large', 'inserted', 'count_too_large'],
+        'inserted',
+        'count_too_large',
+        'inserted',
+        'count_too_large',
       ]);
       expect(body.quota).toMatchObject({ used: MOST });
       expect((await send(id, { tokens: 1 })).status).toBe(400);

@@ -209,7 +209,9 @@ describe('recording usage', () => {
     const fields = { model: 'gpt-5-mini', inputTokens: 10, outputTokens: 5, metadata: { b: 'é"', a: 1.5 } };
     // As revision 88311cb wrote it, with a fingerprint without a user.
     await t.db.rows('INSERT INTO usage_event_ids (owner_id, event_id, fingerprint) VALUES ($1, $2, $3)', [
-      ...[organization.id, 'old', Buffer.from('218bc8250a62ee72fb39905078514302', 'hex')],
+      organization.id,
+      'old',
+      Buffer.from('218bc8250a62ee72fb39905078514302', 'hex'),
     ]);
     const retries: [object, Record<string, string>, string][] = [
       [fields, ada.auth, 'duplicate'],

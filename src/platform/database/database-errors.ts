@@ -106,11 +106,24 @@ const CONCURRENCY_CODES = new Set(['40P01', '40001']);
 
 // Each by itself: the classes hold permanent failures too, such as 53400 (a configured limit) and 57P04 (database dropped).
 const UNAVAILABLE_CODES = new Set([
-  ...['08000', '08001', '08003', '08004', '08006', '08007'],
-  ...['53000', '53100', '53200', '53300'],
-  ...['57P01', '57P02', '57P03', '57P05'],
+  '08000',
+  '08001',
+  '08003',
+  '08004',
+  '08006',
+  '08007',
+  '53000',
+  '53100',
+  '53200',
+  '53300',
+  '57P01',
+  '57P02',
+  '57P03',
+  '57P05',
   // read-only standby, statement time-out, lock time-out
-  ...['25006', '57014', '55P03'],
+  '25006',
+  '57014',
+  '55P03',
 ]);
 
 // `pg` has no codes for these.

@@ -22,8 +22,18 @@ const named = (noun: string, ...verbs: string[]) => verbs.map((verb) => `${noun}
 /** Each tells the whole subscription: what it is called decides nothing, and may not even agree with what it holds. */
 const SUBSCRIPTION = named(
   'subscription',
-  ...['active', 'renewed', 'on_hold', 'past_due', 'paused', 'unpaused', 'cancelled', 'failed', 'expired'],
-  ...['plan_changed', 'updated', 'update_payment_method'],
+  'active',
+  'renewed',
+  'on_hold',
+  'past_due',
+  'paused',
+  'unpaused',
+  'cancelled',
+  'failed',
+  'expired',
+  'plan_changed',
+  'updated',
+  'update_payment_method',
 );
 const PAYMENT = named('payment', 'succeeded', 'failed', 'processing', 'cancelled');
 const REFUND = named('refund', 'succeeded', 'failed');

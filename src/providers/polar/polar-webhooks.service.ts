@@ -22,7 +22,17 @@ const named = (noun: string, ...verbs: string[]) => verbs.map((verb) => `${noun}
 /** Each tells the whole subscription as it was then: what it is called decides nothing. */
 const SUBSCRIPTION = named(
   'subscription',
-  ...['created', 'active', 'updated', 'cycled', 'canceled', 'uncanceled', 'past_due', 'revoked', 'paused', 'resumed', 'migrated'],
+  'created',
+  'active',
+  'updated',
+  'cycled',
+  'canceled',
+  'uncanceled',
+  'past_due',
+  'revoked',
+  'paused',
+  'resumed',
+  'migrated',
 );
 const CUSTOMER = named('customer', 'created', 'updated', 'deleted');
 const ORDER = named('order', 'created', 'paid', 'updated', 'refunded');

@@ -25,11 +25,21 @@ const fingerprintOf = (given: unknown) => {
 describe('an event', () => {
   it('is read as it is meant', () => {
     expect(read({ ...EVENT, cachedInputTokens: 3, reasoningTokens: 2 })).toMatchObject({
-      ...{ eventId: 'e', model: 'gpt-5-mini', inputTokens: 10, outputTokens: 5, cachedInputTokens: 3, reasoningTokens: 2 },
-      ...{ tokensUsed: 20, content: expect.any(String) },
+      eventId: 'e',
+      model: 'gpt-5-mini',
+      inputTokens: 10,
+      outputTokens: 5,
+      cachedInputTokens: 3,
+      reasoningTokens: 2,
+      tokensUsed: 20,
+      content: expect.any(String),
     });
     const { occurredAt, userId, tokensUsed } = read({
-      ...{ eventId: 'e', model: 'm', tokens: 7, userId: PERSON.toUpperCase(), occurredAt: '2026-03-01T01:00:00+01:00' },
+      eventId: 'e',
+      model: 'm',
+      tokens: 7,
+      userId: PERSON.toUpperCase(),
+      occurredAt: '2026-03-01T01:00:00+01:00',
     });
     expect({ occurredAt, userId, tokensUsed }).toEqual({ occurredAt: new Date('2026-03-01T00:00:00Z'), userId: PERSON, tokensUsed: 7 });
     expect(read({ eventId: 'e', model: 'm', inputTokens: 0 }).tokensUsed).toBe(0);
@@ -116,16 +126,14 @@ describe('an event', () => {
       more: 1,
     });
     expect(errors.map((error) => error.split(':', 1)[0]).sort()).toEqual([
-      ...[
-        'body.eventId',
-        'body.inputTokens',
-        'body.metadata',
-        'body.model',
-        'body.more',
-        'body.occurredAt',
-        'body.outputTokens',
-        'body.userId',
-      ],
+      'body.eventId',
+      'body.inputTokens',
+      'body.metadata',
+      'body.model',
+      'body.more',
+      'body.occurredAt',
+      'body.outputTokens',
+      'body.userId',
     ]);
   });
 
@@ -198,11 +206,23 @@ describe('the fingerprint of an event', () => {
   it('is another one for anything else', () => {
     const others = [
       EVENT,
-      ...[{ model: 'gpt-5' }, { inputTokens: 11 }, { inputTokens: 5, outputTokens: 10 }, { cachedInputTokens: 1 }, { userId: PERSON }],
-      ...[{ occurredAt: '2026-03-01T00:00:00Z' }, { occurredAt: '2026-03-01T00:00:00.001Z' }],
-      ...[{ metadata: { a: 1 } }, { metadata: { a: '1' } }, { metadata: { a: true } }, { metadata: { a: 'true' } }, { metadata: { b: 1 } }],
+      { model: 'gpt-5' },
+      { inputTokens: 11 },
+      { inputTokens: 5, outputTokens: 10 },
+      { cachedInputTokens: 1 },
+      { userId: PERSON },
+      { occurredAt: '2026-03-01T00:00:00Z' },
+      { occurredAt: '2026-03-01T00:00:00.001Z' },
+      { metadata: { a: 1 } },
+      { metadata: { a: '1' } },
+      { metadata: { a: true } },
+      { metadata: { a: 'true' } },
+      { metadata: { b: 1 } },
       // Not made one, nor taken apart.
-      ...[{ metadata: { a: 'é' } }, { metadata: { a: 'e\u0301' } }, { metadata: { a: 1, b: 2 } }, { metadata: { b: 1, a: 2 } }],
+      { metadata: { a: 'é' } },
+      { metadata: { a: 'e\u0301' } },
+      { metadata: { a: 1, b: 2 } },
+      { metadata: { b: 1, a: 2 } },
     ].map((fields) => fingerprintOf({ ...EVENT, ...fields }));
     others.push(fingerprintOf({ eventId: 'e', model: 'gpt-5-mini', tokens: 15 }));
     expect(new Set(others).size).toBe(others.length);

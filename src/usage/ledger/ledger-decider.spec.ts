@@ -130,10 +130,15 @@ function eventOf(given: object, now = BEGIN): GivenEvent {
 const owner = { kind: 'organization' as const, id: OWNER };
 const record = (...events: object[]): Operation => ({ kind: 'record', owner, events: events.map((one) => eventOf(one)) });
 const hold = (id: string, tokens: number, ttlMs = MINUTE_MS): Operation => ({
-  ...{ kind: 'hold', owner, hold: { id, tokens, model: null, actorUserId: null, ttlMs, needsMembershipCheck: false } },
+  kind: 'hold',
+  owner,
+  hold: { id, tokens, model: null, actorUserId: null, ttlMs, needsMembershipCheck: false },
 });
 const settle = (world: World, id: string, event: object): Operation => ({
-  ...{ kind: 'settle', owner, hold: { ...world.holds.get(`${OWNER} ${id}`)! }, event: eventOf(event, world.now) },
+  kind: 'settle',
+  owner,
+  hold: { ...world.holds.get(`${OWNER} ${id}`)! },
+  event: eventOf(event, world.now),
 });
 const release = (world: World, id: string): Operation => ({ kind: 'release', owner, hold: { ...world.holds.get(`${OWNER} ${id}`)! } });
 const outcomesOf = ({ events }: Result) => events.map(({ outcome, reason }) => reason ?? outcome);
@@ -225,11 +230,16 @@ describe('decisions', () => {
     it('settle it once: the same again is a duplicate, and another event is refused', () => {
       world.commit([settle(world, 'h', { tokens: 20 })]);
       const results = world.commit([
-        ...[settle(world, 'h', { tokens: 20 }), settle(world, 'h', { tokens: 21 }), settle(world, 'h', { eventId: 'f', tokens: 20 })],
+        settle(world, 'h', { tokens: 20 }),
+        settle(world, 'h', { tokens: 21 }),
+        settle(world, 'h', { eventId: 'f', tokens: 20 }),
         release(world, 'h'),
       ]);
       expect(results.map(({ refused, events }) => refused ?? events[0]!.outcome)).toEqual([
-        ...['duplicate', 'conflict', 'hold_settled', 'hold_settled'],
+        'duplicate',
+        'conflict',
+        'hold_settled',
+        'hold_settled',
       ]);
       expect(stateOf()).toEqual({ used: 20, overrun: 0, held: 0, status: 'settled' });
     });

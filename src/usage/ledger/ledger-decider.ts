@@ -91,14 +91,23 @@ export class LedgerDecider {
   changes(): LedgerWrites {
     const alerts = [...this.accounts.values()].flatMap(({ account, row: { ownerId, ownerKind, periodStart } }) =>
       account.takeAlerts().map((threshold) => ({
-        ...{ ownerId, ownerKind, periodStart, threshold, createdAt: this.books.now },
-        ...{ used: account.counted.used, limit: account.limit! },
+        ownerId,
+        ownerKind,
+        periodStart,
+        threshold,
+        createdAt: this.books.now,
+        used: account.counted.used,
+        limit: account.limit!,
       })),
     );
     const quotas = [...this.accounts.values()].filter(isChanged).map(({ account, row }) => ({ ...row, ...account.state }));
     return {
-      ...{ events: this.events, rollups: rollUp(this.events), quotas, alerts },
-      ...{ newHolds: this.newHolds, endedHolds: [...this.endedHolds.values()] },
+      events: this.events,
+      rollups: rollUp(this.events),
+      quotas,
+      alerts,
+      newHolds: this.newHolds,
+      endedHolds: [...this.endedHolds.values()],
     };
   }
 
@@ -168,8 +177,13 @@ export class LedgerDecider {
     account.hold(asked.tokens);
     const hold: UsageHold = {
       ...asked,
-      ...{ ownerId: owner.id, periodStart: row.periodStart, status: 'live', eventId: null },
-      ...{ expiresAt: new Date(now.getTime() + ttlMs), createdAt: now, updatedAt: now },
+      ownerId: owner.id,
+      periodStart: row.periodStart,
+      status: 'live',
+      eventId: null,
+      expiresAt: new Date(now.getTime() + ttlMs),
+      createdAt: now,
+      updatedAt: now,
     };
     this.newHolds.push(hold);
     this.holds.set(keyOf(owner.id, hold.id), hold);
@@ -240,9 +254,22 @@ export class LedgerDecider {
     const { inputTokens, outputTokens, cachedInputTokens, reasoningTokens, tokensUsed } = event;
     this.known.set(keyOf(row.ownerId, eventId), fingerprint);
     this.events.push({
-      ...{ ownerId: row.ownerId, ownerKind: row.ownerKind, periodStart: row.periodStart, eventId, fingerprint },
-      ...{ occurredAt, actorUserId, model, metadata, overrun, holdId },
-      ...{ inputTokens, outputTokens, cachedInputTokens, reasoningTokens, tokensUsed },
+      ownerId: row.ownerId,
+      ownerKind: row.ownerKind,
+      periodStart: row.periodStart,
+      eventId,
+      fingerprint,
+      occurredAt,
+      actorUserId,
+      model,
+      metadata,
+      overrun,
+      holdId,
+      inputTokens,
+      outputTokens,
+      cachedInputTokens,
+      reasoningTokens,
+      tokensUsed,
     });
   }
 

@@ -55,7 +55,9 @@ type Known = Pick<LedgerSnapshot, 'oldest' | 'customers' | 'members'>;
 @Injectable()
 export class UsageLedger {
   private readonly groups = new Batcher<Operation, Result>((group) => this.commit(group), {
-    ...{ group: GROUP, maxPending: MOST_WAITING, secondBatchThreshold: SECOND_BATCH_THRESHOLD },
+    group: GROUP,
+    maxPending: MOST_WAITING,
+    secondBatchThreshold: SECOND_BATCH_THRESHOLD,
     isShared: isDatabaseUnavailable,
   });
 
@@ -234,8 +236,17 @@ function meteredOf(events: NewUsage[], customers: Map<string, MeteredOwner>): Me
     const { ownerId, eventId, occurredAt, model, inputTokens, outputTokens, cachedInputTokens, reasoningTokens, tokensUsed } = event;
     return [
       {
-        ...{ provider, providerCustomerId, ownerId, eventId, occurredAt, model },
-        ...{ inputTokens, outputTokens, cachedInputTokens, reasoningTokens, tokensUsed },
+        provider,
+        providerCustomerId,
+        ownerId,
+        eventId,
+        occurredAt,
+        model,
+        inputTokens,
+        outputTokens,
+        cachedInputTokens,
+        reasoningTokens,
+        tokensUsed,
       },
     ];
   });

@@ -36,7 +36,11 @@ describe('the usage months of a subscription', () => {
   it('of a year are twelve, the last of which ends with it', () => {
     const starts = boundaries(timelineOf([period('2026-01-31', '2027-01-31')]), at('2026-01-31'), 13);
     expect([starts[1], starts[2], starts[11], starts[12], starts[13]]).toEqual([
-      ...['2026-02-28', '2026-03-31', '2026-12-31', '2027-01-31', '2027-02-28'],
+      '2026-02-28',
+      '2026-03-31',
+      '2026-12-31',
+      '2027-01-31',
+      '2027-02-28',
     ]);
   });
 

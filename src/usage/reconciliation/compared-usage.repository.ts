@@ -113,8 +113,10 @@ export class ComparedUsageRepository {
            WHERE owner_id = ${ownerId} AND ${within(sql`occurred_at`, range)} GROUP BY period_start`,
     );
     return rows.map((row) => ({
-      ...{ periodStart: new Date(row.period_start), events: Number(row.events) },
-      ...{ used: Number(row.used), overrun: Number(row.overrun) },
+      periodStart: new Date(row.period_start),
+      events: Number(row.events),
+      used: Number(row.used),
+      overrun: Number(row.overrun),
     }));
   }
 

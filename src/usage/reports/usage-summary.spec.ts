@@ -1,7 +1,13 @@
 import { groupsOfKeys, type UsageTotal } from './usage-summary.js';
 
 const totalOf = (tokensUsed: number): UsageTotal => ({
-  ...{ events: 1, inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, reasoningTokens: 0, tokensUsed, overrun: 0 },
+  events: 1,
+  inputTokens: 0,
+  outputTokens: 0,
+  cachedInputTokens: 0,
+  reasoningTokens: 0,
+  tokensUsed,
+  overrun: 0,
 });
 const keysOf = (groups: [string | null, number][]) =>
   groupsOfKeys(new Map(groups.map(([key, tokens]) => [key, totalOf(tokens)]))).map(({ key }) => key);

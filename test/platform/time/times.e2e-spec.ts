@@ -42,15 +42,32 @@ const targets: Target[] = Object.entries(document.paths).flatMap(([path, methods
       .filter(({ schema }) => schema.format === 'date-time')
       .map(({ name, in: place }) => ({ id, method: method.toUpperCase(), path, field: name, place })),
     ...timesIn(requestBody?.content['application/json']?.schema ?? {}).map((field) => ({
-      ...{ id, method: method.toUpperCase(), path, field, place: 'body' },
+      id,
+      method: method.toUpperCase(),
+      path,
+      field,
+      place: 'body',
     })),
   ]),
 );
 
 const NEVER_TIMES = [
-  ...['0000-01-01T00:00:00Z', '0001-01-01T00:00:00Z', '0050-01-01T00:00:00Z', '0099-12-31T23:59:59Z', '1969-12-31T23:59:59Z'],
-  ...['10000-01-01T00:00:00Z', '+275760-09-13T00:00:00Z', '-271821-04-20T00:00:00Z', '9999-12-31T23:59:59-14:00'],
-  ...['2026-02-30T00:00:00Z', '2026-01-01T00:00:00', '2026-01-01T24:00:00Z', '1', 'infinity', 'now', ''],
+  '0000-01-01T00:00:00Z',
+  '0001-01-01T00:00:00Z',
+  '0050-01-01T00:00:00Z',
+  '0099-12-31T23:59:59Z',
+  '1969-12-31T23:59:59Z',
+  '10000-01-01T00:00:00Z',
+  '+275760-09-13T00:00:00Z',
+  '-271821-04-20T00:00:00Z',
+  '9999-12-31T23:59:59-14:00',
+  '2026-02-30T00:00:00Z',
+  '2026-01-01T00:00:00',
+  '2026-01-01T24:00:00Z',
+  '1',
+  'infinity',
+  'now',
+  '',
 ];
 const TIMES = [
   '1970-01-01T00:00:00Z',
@@ -115,8 +132,18 @@ describe('times in requests', () => {
     expect(targets.length).toBeGreaterThan(20);
     expect(new Set(targets.map(({ field }) => field))).toEqual(
       new Set([
-        ...['createdFrom', 'createdBefore', 'receivedFrom', 'receivedBefore', 'from', 'to', 'at'],
-        ...['expiresAt', 'endsAt', 'prices.0.effectiveFrom', 'occurredAt', 'events.0.occurredAt'],
+        'createdFrom',
+        'createdBefore',
+        'receivedFrom',
+        'receivedBefore',
+        'from',
+        'to',
+        'at',
+        'expiresAt',
+        'endsAt',
+        'prices.0.effectiveFrom',
+        'occurredAt',
+        'events.0.occurredAt',
       ]),
     );
   });

@@ -173,6 +173,8 @@ export function polarOrder(given: Partial<models.Order> = {}, subscription = pol
   const { customer, product, prices } = subscription;
   const amount = given.subtotal_amount ?? subscription.amount;
   const status = given.status ?? 'paid';
+  // No longer in the SDK's types.
+  const stillSent = { product_price_id: prices[0]?.id ?? null };
   return {
     id: randomUUID(),
     ...born(createdAt),
@@ -226,8 +228,7 @@ export function polarOrder(given: Partial<models.Order> = {}, subscription = pol
     description: product.name,
     refundable_amount: amount - (given.refunded_amount ?? 0),
     refundable_tax_amount: 0,
-    // Still sent, but no longer in the SDK's types.
-    ...{ product_price_id: prices[0]?.id ?? null },
+    ...stillSent,
     ...given,
   };
 }

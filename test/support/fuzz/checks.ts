@@ -9,8 +9,13 @@ const LARGEST_ANSWER = 2 ** 21;
 
 /** Codes that every address may return, according to the document. */
 const ANYWHERE = new Set([
-  ...['malformed_request', 'request_timeout', 'expectation_failed', 'headers_too_large'],
-  ...['malformed_body', 'body_too_large', 'unsupported_media_type'],
+  'malformed_request',
+  'request_timeout',
+  'expectation_failed',
+  'headers_too_large',
+  'malformed_body',
+  'body_too_large',
+  'unsupported_media_type',
 ]);
 
 /** The errors in a response; empty for a correct one. */

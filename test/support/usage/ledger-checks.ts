@@ -5,8 +5,13 @@ import type { PlanLimits } from '../../../src/plans/plans.js';
 import type { TestDatabase } from '../database.js';
 
 const UNLIMITED: PlanLimits = {
-  ...{ tokensPerPeriod: null, tokenLimit: 'hard', requestsPerMinute: null, tokensPerMinute: null },
-  ...{ seats: null, perSeat: false, features: [] },
+  tokensPerPeriod: null,
+  tokenLimit: 'hard',
+  requestsPerMinute: null,
+  tokensPerMinute: null,
+  seats: null,
+  perSeat: false,
+  features: [],
 };
 
 /** A plan file with these limits and no others. */

@@ -23,14 +23,17 @@ export async function insertLedgerUsage(db: TestDatabase, events: UsageEventRow[
   const rows = events.map((event) => {
     const { inputTokens = 0, outputTokens = 0, cachedInputTokens = 0, reasoningTokens = 0, overrun = 0 } = event;
     return {
-      ...{ owner_id: event.ownerId, owner_kind: event.ownerKind ?? 'organization', event_id: event.eventId ?? v7() },
-      ...{
-        occurred_at: event.occurredAt,
-        period_start: event.periodStart,
-        model: event.model ?? 'gpt-5',
-        actor_user_id: event.actorUserId,
-      },
-      ...{ input_tokens: inputTokens, output_tokens: outputTokens, cached_input_tokens: cachedInputTokens, overrun },
+      owner_id: event.ownerId,
+      owner_kind: event.ownerKind ?? 'organization',
+      event_id: event.eventId ?? v7(),
+      occurred_at: event.occurredAt,
+      period_start: event.periodStart,
+      model: event.model ?? 'gpt-5',
+      actor_user_id: event.actorUserId,
+      input_tokens: inputTokens,
+      output_tokens: outputTokens,
+      cached_input_tokens: cachedInputTokens,
+      overrun,
       reasoning_tokens: reasoningTokens,
       tokens_used: event.tokensUsed ?? inputTokens + outputTokens + cachedInputTokens + reasoningTokens,
     };

@@ -40,7 +40,10 @@ describe('the tables of the ledger', () => {
     let turn = 0;
     for (; turn < 5 || !isOver(); turn += 1) {
       const event = (eventId: string, days = 0) => ({
-        ...{ eventId, model: `model-${turn % 3}`, inputTokens: turn, outputTokens: 1 },
+        eventId,
+        model: `model-${turn % 3}`,
+        inputTokens: turn,
+        outputTokens: 1,
         occurredAt: new Date(Date.UTC(2026, 9, 20 - days, turn % 24)).toISOString(),
       });
       await post('/batch', {

@@ -24,24 +24,30 @@ interface Bought {
 /** Subscriptions with usage months from the subscription's start before the upgrade, and from the provider's period after it. */
 const SUBSCRIPTIONS: Record<string, Bought> = {
   'started with a trial': {
-    ...{ startedAt: '2026-10-31T09:00:00Z', trialEnd: '2026-11-14T09:00:00Z' },
-    ...{ period: ['2026-11-14T09:00:00Z', '2026-12-14T09:00:00Z'], month: ['2026-11-14T09:00:00Z', '2026-12-14T09:00:00Z'] },
+    startedAt: '2026-10-31T09:00:00Z',
+    trialEnd: '2026-11-14T09:00:00Z',
+    period: ['2026-11-14T09:00:00Z', '2026-12-14T09:00:00Z'],
+    month: ['2026-11-14T09:00:00Z', '2026-12-14T09:00:00Z'],
   },
   'yearly after a change': {
     startedAt: '2026-01-05T10:30:00Z',
-    ...{ period: ['2026-08-25T07:15:30Z', '2027-08-25T07:15:30Z'], month: ['2026-10-25T07:15:30Z', '2026-11-25T07:15:30Z'] },
+    period: ['2026-08-25T07:15:30Z', '2027-08-25T07:15:30Z'],
+    month: ['2026-10-25T07:15:30Z', '2026-11-25T07:15:30Z'],
   },
   'yearly after a change some days ago': {
     startedAt: '2026-08-01T10:30:00Z',
-    ...{ period: ['2026-11-18T00:00:00Z', '2027-11-18T00:00:00Z'], month: ['2026-11-18T00:00:00Z', '2026-12-18T00:00:00Z'] },
+    period: ['2026-11-18T00:00:00Z', '2027-11-18T00:00:00Z'],
+    month: ['2026-11-18T00:00:00Z', '2026-12-18T00:00:00Z'],
   },
   weekly: {
     startedAt: '2026-11-02T00:00:00Z',
-    ...{ period: ['2026-11-16T00:00:00Z', '2026-11-23T00:00:00Z'], month: ['2026-11-16T00:00:00Z', '2026-11-23T00:00:00Z'] },
+    period: ['2026-11-16T00:00:00Z', '2026-11-23T00:00:00Z'],
+    month: ['2026-11-16T00:00:00Z', '2026-11-23T00:00:00Z'],
   },
   'monthly without a change': {
     startedAt: '2026-05-31T10:30:00Z',
-    ...{ period: ['2026-10-31T10:30:00Z', '2026-11-30T10:30:00Z'], month: ['2026-10-31T10:30:00Z', '2026-11-30T10:30:00Z'] },
+    period: ['2026-10-31T10:30:00Z', '2026-11-30T10:30:00Z'],
+    month: ['2026-10-31T10:30:00Z', '2026-11-30T10:30:00Z'],
   },
 };
 
@@ -164,7 +170,9 @@ async function writeAsBefore(db: TestDatabase, ownerId: string, bought: Bought, 
   await insertLedgerUsage(
     db,
     events.map(({ time, tokens }) => ({
-      ...{ ownerId, occurredAt: new Date(time).toISOString(), tokensUsed: tokens },
+      ownerId,
+      occurredAt: new Date(time).toISOString(),
+      tokensUsed: tokens,
       periodStart: periodOf(new Date(time)).start.toISOString(),
     })),
   );

@@ -59,8 +59,12 @@ describe('usage periods', () => {
   /** A subscription of a tenant at Polar with these dates, in days from now. */
   const subscriptionOf = (tenant: Tenant, [start, end]: [number, number], more: Partial<PolarSubscription> = {}) =>
     polarSubscription({
-      ...{ product_id: PRODUCT.pro, metadata: { organizationId: tenant.id } },
-      ...{ started_at: inDays(start), current_period_start: inDays(start), current_period_end: inDays(end), ...more },
+      product_id: PRODUCT.pro,
+      metadata: { organizationId: tenant.id },
+      started_at: inDays(start),
+      current_period_start: inDays(start),
+      current_period_end: inDays(end),
+      ...more,
     });
   /** The same subscription in another period. */
   const withPeriod = (subscription: PolarSubscription, [start, end]: [number, number]): PolarSubscription => ({

@@ -236,8 +236,11 @@ describe('usage reconciliation', () => {
   it('finds no false difference, and repairs correctly, during concurrent writes and repairs', async () => {
     const owners = [ACME, ADA];
     const event = (turn: number) => ({
-      ...{ ownerId: owners[turn % 2]!, occurredAt: `2026-10-05T${10 + (turn % 3)}:30:00Z`, periodStart: PERIOD },
-      ...{ inputTokens: turn, overrun: turn % 5 },
+      ownerId: owners[turn % 2]!,
+      occurredAt: `2026-10-05T${10 + (turn % 3)}:30:00Z`,
+      periodStart: PERIOD,
+      inputTokens: turn,
+      overrun: turn % 5,
     });
     const written = Array.from({ length: 4 }, async (_, lane) => {
       for (let turn = lane; turn < 200; turn += 4) await insertLedgerUsage(db, [event(turn), event(turn + 1)]);
