@@ -1,5 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { startTestApp, type TestApp, testEnvironment } from '../support/app.js';
-import { type Operation, readOperations } from '../support/api.js';
+import { type OpenApiDocument, type Operation, operationsOf } from '../support/api.js';
 import { type Crawl, crawl, createWorld, type Narrowed, type World } from '../support/crawl.js';
 import { createTestDatabase, onServer, type TestDatabase } from '../support/database.js';
 import { type Change, copyOf, MutantHost } from '../support/mutants.js';
@@ -8,7 +9,7 @@ import { MUTATIONS } from '../support/tenancy-mutations.js';
 
 const PROVIDER = { GOOGLE_CLIENT_ID: 'id', GOOGLE_CLIENT_SECRET: 'secret' };
 
-let operations: Operation[];
+const operations = operationsOf(JSON.parse(readFileSync('openapi.json', 'utf8')) as OpenApiDocument);
 
 describe('tenant isolation', () => {
   let t: TestApp;
@@ -16,7 +17,6 @@ describe('tenant isolation', () => {
 
   beforeAll(async () => {
     t = await startTestApp(PROVIDER);
-    operations = await readOperations(t.url);
     whole = await crawl({ url: t.url, db: t.db, operations }, await createWorld(t.db));
   }, 120_000);
   afterAll(() => t.close());

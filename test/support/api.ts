@@ -18,6 +18,11 @@ export interface Operation {
   needsBody: boolean;
 }
 
+export interface OpenApiDocument {
+  paths: Record<string, Record<string, DocumentedOperation>>;
+  components: { schemas: Record<string, { properties?: object }> };
+}
+
 interface DocumentedOperation {
   operationId: string;
   parameters?: { in: string; name: string }[];
@@ -28,10 +33,10 @@ interface DocumentedOperation {
 
 /** Reads the operations of the document from the application. */
 export async function readOperations(url: string): Promise<Operation[]> {
-  const document = (await (await fetch(`${url}/openapi.json`)).json()) as {
-    paths: Record<string, Record<string, DocumentedOperation>>;
-    components: { schemas: Record<string, { properties?: object }> };
-  };
+  return operationsOf((await (await fetch(`${url}/openapi.json`)).json()) as OpenApiDocument);
+}
+
+export function operationsOf(document: OpenApiDocument): Operation[] {
   const fieldsOf = (body: DocumentedOperation['requestBody']) => {
     const name = body?.content['application/json']?.schema.$ref?.split('/').at(-1);
     return name === undefined ? [] : Object.keys(document.components.schemas[name]?.properties ?? {});

@@ -49,7 +49,8 @@ export function compileMutated(mutation: Mutation): { file: string; text: string
   const { options } = ts.convertCompilerOptionsFromJson({ ...config.compilerOptions, sourceMap: false }, '.');
   const { outputText } = ts.transpileModule(`${text.slice(0, start)}${mutation.replace}${text.slice(end)}`, {
     fileName: path.resolve(file),
-    compilerOptions: options,
+    // Alone, a file does not show that its package is one of ES modules.
+    compilerOptions: { ...options, module: ts.ModuleKind.ESNext },
   });
   return { file: path.relative('src', file).replace(/\.ts$/, '.js'), text: outputText };
 }
