@@ -1,7 +1,7 @@
 export const OWNER_KINDS = ['user', 'organization'] as const;
 export type OwnerKind = (typeof OWNER_KINDS)[number];
 
-/** Whom something belongs to that is paid for, or metered. */
+/** The user or organization that a subscription or usage belongs to. */
 export interface Owner {
   kind: OwnerKind;
   id: string;

@@ -15,24 +15,17 @@ const Fields = class {
   }
 } as new (settings: Settings) => Settings;
 
-/** Every setting of the process: one field per variable, and the derived ones. Nest injects it by its class. */
 export class Config extends Fields {}
 
 export type PlanSettings = Pick<Config, 'plansFile' | 'billingProducts'>;
 
-/** Every mistake in the environment, one line each. */
 export class ConfigError extends Error {
   constructor(readonly mistakes: string[]) {
     super(`The configuration is wrong:\n${mistakes.map((mistake) => `  - ${mistake}`).join('\n')}`);
   }
 }
 
-/**
- * Reads and checks the environment.
- *
- * @param checkPlans returns the mistakes in the plans, so that all mistakes are reported together
- * @throws {ConfigError}
- */
+/** @param checkPlans returns the mistakes in the plans, to report all mistakes together @throws {ConfigError} */
 export function loadConfig(environment: Environment, checkPlans: (plans: PlanSettings) => string[] = () => []): Config {
   const given = dropEmptyValues(environment);
   const parsed = Object.entries<Variable>(VARIABLES).map(([key, variable]) => ({ key, ...parse(variable, given) }));

@@ -21,7 +21,6 @@ export interface ClerkApiConfig {
 
 export interface BillingApiConfig {
   token: string;
-  /** The origin of the API. */
   url: string;
 }
 

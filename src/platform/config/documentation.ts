@@ -20,7 +20,6 @@ function exampleOf({ name, description, required, secret, example, default: fall
   return `# ${description.replaceAll('`', '')}\n${isToBeFilledIn ? '' : '# '}${name}=${example ?? fallback ?? ''}`;
 }
 
-/** The content of docs/configuration.md. */
 export function configurationPage(): string {
   return `${[PAGE_HEAD, ...VARIABLE_GROUPS.map(sectionOf)].join('\n\n')}\n`;
 }

@@ -8,7 +8,6 @@ export const DATA_DIRECTORY = path.resolve('.data');
 /** What example events buy on a development machine. */
 export const EXAMPLE_PRODUCTS = { polar: 'example_pro', dodo: 'example_business' };
 
-/** What a development machine needs and nobody has set: made once, kept under `.data/`. */
 export interface LocalSecrets {
   AUTH_SECRET: string;
   ENCRYPTION_KEYS: string;
@@ -24,7 +23,7 @@ export function localSecrets(): LocalSecrets {
   if (!existsSync(file)) {
     const made = writeBeside(file, newSecrets());
     try {
-      // Unlike a rename it never replaces: of two first starts at once both take the same secrets.
+      // A link never replaces a file: of two first starts at once, both read the same secrets.
       linkSync(made, file);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;

@@ -1,8 +1,4 @@
-/**
- * Normalizes an entry of `TRUSTED_ORIGINS`: an origin, or `https://*.example.com` for every host one label below.
- *
- * @returns undefined for anything else, such as a wildcard directly above a top-level domain
- */
+/** Normalizes an origin or `https://*.example.com` (one label). Undefined for anything else, such as `https://*.com`. */
 export function originPattern(text: string): string | undefined {
   const isWildcard = text.includes('*');
   if (isWildcard && !/^https:\/\/\*\.[^*]+$/i.test(text)) return undefined;

@@ -9,7 +9,6 @@ export interface RateLimit {
 
 export const text = z.string();
 
-/** Separated by commas. */
 export const list = z.string().transform((entries) =>
   entries
     .split(',')

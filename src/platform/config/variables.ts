@@ -38,5 +38,4 @@ export const VARIABLES = {
   ...RETENTION_VARIABLES,
 };
 
-/** The value of every variable, before anything is derived from them. */
 export type VariableValues = Values<typeof VARIABLES>;

@@ -7,7 +7,7 @@ export function newId(): string {
 
 const UUID = /^[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}$/i;
 
-/** Guards run before pipes: one that reads an id must look at its form itself. */
+/** For guards, which run before pipes. */
 export function isId(text: unknown): text is string {
   return typeof text === 'string' && UUID.test(text);
 }

@@ -6,13 +6,11 @@ const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 
 /**
- * Encrypts what is stored and must be read again (AES-256-GCM). A ciphertext is `<key id>.<base64url>`;
- * the key id is authenticated with it, and so is `context`, so that a ciphertext moved to another
- * column does not open there.
+ * Encrypts stored values with AES-256-GCM, as `<key id>.<base64url>`. `context` is authenticated too: a ciphertext
+ * moved to another column cannot be decrypted.
  */
 @Injectable()
 export class Keyring {
-  // Key objects: made of bytes anew at each use, they cost more than the encryption.
   private readonly newest: { id: string; key: KeyObject };
   private readonly keys: Map<string, KeyObject>;
 
@@ -26,20 +24,16 @@ export class Keyring {
     return `${this.newest.id}.${this.seal(Buffer.from(text), context).toString('base64url')}`;
   }
 
-  /** As `encrypt`, for bytes: `<key id>.` and then bytes. */
   encryptBytes(bytes: Buffer, context: string): Buffer {
     return Buffer.concat([Buffer.from(`${this.newest.id}.`), this.seal(bytes, context)]);
   }
 
-  /**
-   * @throws {Error} when the key is gone from ENCRYPTION_KEYS, or the ciphertext was changed or moved
-   */
+  /** @throws {Error} when the key left ENCRYPTION_KEYS, or the ciphertext was changed or moved */
   decrypt(ciphertext: string, context: string): string {
     const id = ciphertext.slice(0, Math.max(0, ciphertext.indexOf('.')));
     return this.open(id, Buffer.from(ciphertext.slice(id.length + 1), 'base64url'), context).toString();
   }
 
-  /** @throws {Error} as `decrypt` */
   decryptBytes(ciphertext: Buffer, context: string): Buffer {
     const id = ciphertext.subarray(0, Math.max(0, ciphertext.indexOf('.'))).toString();
     return this.open(id, ciphertext.subarray(id.length + 1), context);

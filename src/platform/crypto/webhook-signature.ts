@@ -11,7 +11,6 @@ function digestOf(id: string, timestamp: string, body: Buffer, key: SigningKey):
   return createHmac('sha256', key).update(`${id}.${timestamp}.`).update(body).digest();
 }
 
-/** The headers of a message that goes out now. */
 export function signedHeaders(id: string, body: Buffer, key: SigningKey, now: Date): Record<string, string> {
   const timestamp = String(Math.floor(now.getTime() / 1000));
   const signature = `v1,${digestOf(id, timestamp, body, key).toString('base64')}`;
@@ -19,11 +18,9 @@ export function signedHeaders(id: string, body: Buffer, key: SigningKey, now: Da
 }
 
 /**
- * Reads which message this is, and checks that its sender knows one of the keys. Over bytes, where the published
- * libraries read the body as text first and parse it afterwards: what is signed but no JSON must get through.
- *
- * @param keys those of a rotation, too; any of several signatures by any of them will do
- * @returns the message's id; undefined for what is forged, changed, or more than five minutes from `now`
+ * Verifies bytes, where the published libraries read text: a signed body that is not JSON must get through.
+ * @param keys also those of a rotation
+ * @returns the message id; undefined for a message that is forged, changed, or more than five minutes from `now`
  */
 export function verifiedMessageId(headers: IncomingHttpHeaders, body: Buffer, keys: SigningKey[], now: Date): string | undefined {
   const [id, timestamp, signature] = ['id', 'timestamp', 'signature'].map((name) => header(headers, name));

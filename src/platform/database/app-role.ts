@@ -1,6 +1,5 @@
 import pg from 'pg';
 
-/** What is wrong with the role that was named: for whoever runs the command. */
 export class AppRoleRefused extends Error {}
 
 /** A role that could do any of this could give itself the rest. */
@@ -26,12 +25,10 @@ const OWN_FUNCTIONS = `
    WHERE pronamespace = 'public'::regnamespace AND pg_has_role(proowner, 'USAGE')`;
 
 /**
- * Gives a role what the application needs, and nothing else: rows, but neither tables nor the audit log's past.
- * Default privileges cover the tables and functions of later migrations, so it need not run again after each.
- *
- * @param connectionString of the role that runs the migrations and owns the tables
+ * Grants a role what the application needs, including default privileges on the tables of later migrations.
+ * @param connectionString of the role that owns the tables
  * @returns whether the role was created
- * @throws {AppRoleRefused} when the role can do more than it may; nothing is changed then
+ * @throws {AppRoleRefused} when the role can do more than it may; nothing is changed
  */
 export async function grantAppRole(connectionString: string, role: string): Promise<boolean> {
   if (!/^(?!pg_|public$|none$)[a-z_][a-z0-9_-]{0,62}$/.test(role))

@@ -6,7 +6,6 @@ export const time = (name: string) => timestamp(name, { withTimezone: true, prec
 
 export const createdAt = () => time('created_at').notNull().defaultNow();
 
-/** What every table that changes has. */
 export const timestamps = () => ({
   createdAt: createdAt(),
   updatedAt: time('updated_at')
@@ -20,7 +19,7 @@ export const preciseTime = (name: string) => timestamp(name, { withTimezone: tru
 
 export const bytes = customType<{ data: Buffer }>({ dataType: () => 'bytea' });
 
-/** What a row that follows a provider has: the key of the event that last wrote it, older than any before the first. */
+/** The version of the event that last wrote a row which follows a provider. */
 export const eventKey = () => ({
   eventAt: preciseTime('event_at')
     .notNull()
@@ -32,5 +31,5 @@ export const eventKey = () => ({
   eventId: text('event_id').notNull().default(''),
 });
 
-/** Whether a row is a minute old: one that has just come may not be everywhere yet where it came from. */
+/** Excludes rows that a provider may not show everywhere yet. */
 export const isAMinuteOld = ({ createdAt: column }: { createdAt: PgColumn }) => sql`${column} < now() - interval '1 minute'`;

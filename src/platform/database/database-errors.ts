@@ -17,7 +17,7 @@ interface DatabaseError {
   routine?: string;
 }
 
-/** By its shape, not its class: errors of Node's own modules are of another realm where a test runner makes one. */
+/** By shape, not by class: a test runner gives errors of Node modules another realm. */
 interface Failure extends Omit<DatabaseError, 'code'> {
   code?: unknown;
   severity?: string;
@@ -31,28 +31,24 @@ function isNetworkError({ code, syscall }: Failure): boolean {
   return code === 'ENOENT' ? syscall === 'connect' : NETWORK_ERRORS.has(code as string);
 }
 
-/** Whether a unique index or constraint of this name refused the write. */
 export function isUniqueViolation(error: unknown, constraint: string): boolean {
   const failure = databaseErrorOf(error);
   return failure?.code === '23505' && failure.constraint === constraint;
 }
 
-/** Whether a partitioned table has no place for the row: its partition is not made yet, or was dropped. */
 export function isMissingPartition(error: unknown): boolean {
   const failure = databaseErrorOf(error);
   // The code is also that of check constraints, which tell their name.
   return failure?.code === '23514' && failure.constraint === undefined;
 }
 
-/** Whether the database gave up one of several transactions in each other's way; nothing of it is left. */
 export function isDeadlock(error: unknown): boolean {
   return CONCURRENCY_CODES.has(databaseErrorOf(error)?.code ?? '');
 }
 
-/** What a transaction had read is no longer so. Begun again it sees what another one has written. */
+/** A row changed since the transaction read it. A new transaction sees the change. */
 export class ConcurrencyConflict extends Error {}
 
-/** Whether a transaction only got in another one's way: begun again it sees what that one has written. */
 export function isRetryable(error: unknown): boolean {
   if (error instanceof ConcurrencyConflict) return true;
   const code = databaseErrorOf(error)?.code;
@@ -70,8 +66,7 @@ export function isStaleStatement(error: unknown): boolean {
 }
 
 /**
- * Whether the database is unavailable (as opposed to having refused a statement): no connection, shutting down,
- * starting up, too many clients, failed over to a read-only standby, a stale statement, or a time-out of ours.
+ * Whether the database cannot be reached or used, as opposed to having refused a statement.
  * Codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
  */
 export function isDatabaseUnavailable(error: unknown): boolean {

@@ -4,7 +4,6 @@ import { PipelinedPool } from './pipelined-pool.js';
 import { StatementNames } from './statement-names.js';
 import { transact } from './transactions.js';
 
-/** Injection token of the shared Drizzle instance. */
 export const DATABASE = Symbol('DATABASE');
 
 export type Database = NodePgDatabase & { $client: PipelinedPool };

@@ -11,7 +11,7 @@ const MIGRATIONS_DIRECTORY = path.resolve(path.dirname(fileURLToPath(import.meta
 /** Written as a file's first line when it must not run in a transaction (`CREATE INDEX CONCURRENTLY`). */
 const NO_TRANSACTION = '-- no-transaction';
 
-/** Any constant will do; all replicas of this program must use the same one. */
+/** The same constant in every replica. */
 const LOCK_ID = 7_363_211_908;
 
 interface Migration {
@@ -23,16 +23,11 @@ interface Migration {
   inTransaction: boolean;
 }
 
-/** A query function: a pool's, a client's or a transaction's. */
 type Query = (text: string, values?: unknown[]) => Promise<{ rows: Record<string, unknown>[] }>;
 
 /**
- * Applies what is pending of drizzle-kit's files, each once, however many replicas start together:
- * all of them wait for one advisory lock and look again when it is theirs.
- *
- * Drizzle's own `migrate()` takes no lock (drizzle-orm#874). The bookkeeping is drizzle-kit's table, so
- * that its commands agree with ours about what has run.
- *
+ * Applies pending migrations, each once over all replicas, under an advisory lock. Drizzle's own `migrate()` takes no
+ * lock (drizzle-orm#874).
  * @param connectionString must reach PostgreSQL itself: a transaction pooler would lose the lock
  * @returns the tags that this call applied
  */
@@ -54,10 +49,7 @@ export async function migrate(connectionString: string, directory = MIGRATIONS_D
   }
 }
 
-/**
- * Asks again and again: a session that waits inside `pg_advisory_lock` has a snapshot open, and whoever
- * holds the lock and runs CREATE INDEX CONCURRENTLY would wait for it to end: a deadlock.
- */
+/** Polls: a session that waits in `pg_advisory_lock` holds a snapshot, on which CREATE INDEX CONCURRENTLY would wait. */
 async function lock(client: pg.Client): Promise<void> {
   for (;;) {
     const { rows } = await client.query<{ locked: boolean }>('SELECT pg_try_advisory_lock($1) AS locked', [LOCK_ID]);
@@ -66,7 +58,6 @@ async function lock(client: pg.Client): Promise<void> {
   }
 }
 
-/** What this build needs and the database has not seen. */
 export async function pendingMigrations(query: Query, directory = MIGRATIONS_DIRECTORY): Promise<Migration[]> {
   const { rows } = await query(`SELECT to_regclass('drizzle.__drizzle_migrations') IS NOT NULL AS known`);
   const applied = rows[0]?.['known'] === true ? (await query('SELECT created_at FROM drizzle.__drizzle_migrations')).rows : [];

@@ -15,15 +15,11 @@ interface Slot {
 const ANSWER_WITHIN_MS = 5000;
 
 /**
- * A pool whose prepared (named) statements share a few pipelined connections: they are sent without
- * waiting for the answer before, which triples what one process can ask (docs/decisions/0002).
- *
- * Only named statements travel this way, and they are short by rule: a slow one would hold up those
- * behind it. Everything else, transactions above all, takes a connection of its own as in any pool.
+ * Prepared (named) statements share a few pipelined connections, which triples what one process can ask
+ * (docs/decisions/0002). They are short by rule: a slow one delays those behind it. Everything else has its own connection.
  */
 export class PipelinedPool extends pg.Pool {
   private readonly slots: (Slot | undefined)[];
-  /** Takes what is sent in this turn of the event loop. */
   private current?: Slot;
   private room = 0;
 
@@ -33,8 +29,7 @@ export class PipelinedPool extends pg.Pool {
   ) {
     super(config);
     this.slots = Array.from({ length: lanes });
-    // A connection that breaks while idle is dropped by the pool, one that breaks in a transaction fails its
-    // statements; without a listener either would end the process.
+    // Without a listener, a broken connection would end the process. The pool and the statements deal with it.
     this.on('error', () => undefined);
     this.on('connect', (client) => client.on('error', () => undefined));
   }
@@ -74,10 +69,7 @@ export class PipelinedPool extends pg.Pool {
     }
   }
 
-  /**
-   * What is sent in one turn goes together, so that it shares one system call each way: those are what a
-   * short statement costs most. Only so many, or the other connections would idle.
-   */
+  /** Statements of one turn share a system call each way, which is their main cost; up to a bound, so that no connection idles. */
   private slotOfTurn(): Slot {
     if (this.current === undefined) setImmediate(() => (this.current = undefined));
     if (this.current === undefined || this.current.dead || this.room === 0) {

@@ -5,7 +5,6 @@ const ATTEMPTS = 5;
 const LONGEST_FIRST_PAUSE_MS = 5;
 
 interface RetryOptions {
-  /** How often the transaction runs at most. */
   attempts?: number;
   isRetryable?: (error: unknown) => boolean;
   /** Prepares the next attempt, for example creates what the last one did not find. */
@@ -13,9 +12,7 @@ interface RetryOptions {
 }
 
 /**
- * Runs a transaction again when it only lost a race against another one. The pauses grow and are random, so that two
- * transactions that met do not meet again.
- *
+ * Runs a transaction again when it lost a race, after growing, random pauses.
  * @param run begins a new transaction each time
  * @throws the last error, when no attempt succeeded
  */

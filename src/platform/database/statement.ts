@@ -10,11 +10,8 @@ export interface Statement {
 }
 
 /**
- * Builds the text of a statement once. Drizzle takes longer to build a statement of many columns than this process
- * takes for everything else about it.
- *
+ * Builds the text of a statement once: for many columns, Drizzle takes longer to build it than everything else takes.
  * @param template with `sql.placeholder('name')` for every value
- * @returns a function that takes the values by name
  */
 export function statement(template: SQL): (values: Record<string, unknown>) => Statement {
   const { sql: text, params } = new PgDialect().sqlToQuery(template);
@@ -26,10 +23,7 @@ const TYPES: pg.CustomTypesConfig = {
   getTypeParser: (id, format) => (id === pg.types.builtins.TIMESTAMPTZ ? String : pg.types.getTypeParser(id, format)),
 };
 
-/**
- * Sends a statement. In a transaction, the connection has it before this function returns: the transaction may end
- * without waiting for the result, and COMMIT travels right behind.
- */
+/** In a transaction, the statement is sent before this function returns, so COMMIT can follow without waiting. */
 export async function sendStatement<Row extends pg.QueryResultRow>(
   { text, params }: Statement,
   db: Queryable,
@@ -40,16 +34,16 @@ export async function sendStatement<Row extends pg.QueryResultRow>(
 
 type Element = string | number | null;
 
-/** A column of rows: its type, and what of a row stands in it. */
+/** For each column, its type and how to read its value from a row. */
 export type Columns<Row> = Record<string, [type: string, read: (row: Row) => Element]>;
 
-/** Rows as a table of a statement whose text is the same however many there are: one array a column. */
+/** Rows as a table in a statement of constant text: one array parameter for each column. */
 export function given<Row>(columns: Columns<Row>): SQL {
   const arrays = Object.entries(columns).map(([name, [type]]) => sql`${sql.placeholder(name)}::${sql.raw(type)}[]`);
   return sql`(SELECT * FROM unnest(${sql.join(arrays, sql`, `)}) AS rows (${namesOf(columns)})) AS given`;
 }
 
-/** The names of `given`, in its order; a name that SQL has a use for is told to be one. */
+/** The column names of `given`, in its order and quoted. */
 export function namesOf(columns: object): SQL {
   return sql.join(
     Object.keys(columns).map((name) => sql.identifier(name)),
@@ -57,10 +51,8 @@ export function namesOf(columns: object): SQL {
   );
 }
 
-/** The moment that the values tell as `now`. */
 export const NOW = sql`${sql.placeholder('now')}::timestamptz`;
 
-/** The values of `given`. */
 export function arraysOf<Row>(columns: Columns<Row>, rows: readonly Row[]): Record<string, string> {
   return Object.fromEntries(Object.entries(columns).map(([name, [, read]]) => [name, arrayOf(rows, read)]));
 }
@@ -76,7 +68,7 @@ function elementOf(value: Element): string {
   return `"${/["\\]/.test(value) ? value.replace(/["\\]/g, '\\$&') : value}"`;
 }
 
-/** All columns by their names: a prepared `SELECT *` breaks with the first column that a migration adds. */
+/** All columns by name: a prepared `SELECT *` breaks when a migration adds a column. */
 export function columnsOf(table: PgTable, alias: string): SQL {
   return sql.raw(
     Object.values(getTableColumns(table))

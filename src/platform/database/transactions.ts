@@ -4,10 +4,7 @@ import { isDatabaseUnavailable } from './database-errors.js';
 import { corkWrites, type PipelinedPool } from './pipelined-pool.js';
 import type { StatementNames } from './statement-names.js';
 
-/**
- * Drizzle's own keeps the connection for ever when BEGIN fails, and gives one back as good whose ROLLBACK
- * failed: a few of those, and the pool is empty.
- */
+/** Drizzle's own leaks the connection when BEGIN fails, and returns one to the pool whose ROLLBACK failed. */
 export async function transact<T>(
   pool: PipelinedPool,
   names: StatementNames,
@@ -43,15 +40,11 @@ export async function transact<T>(
 
 const connections = new WeakMap<object, TransactionConnection>();
 
-/** The connection of an open transaction. */
 export function connectionOf(tx: object): TransactionConnection | undefined {
   return connections.get(tx);
 }
 
-/**
- * A connection for one transaction. BEGIN travels with the first statements, what is sent in one turn of the
- * event loop shares a system call, and statements that come again are prepared (docs/decisions/0038).
- */
+/** BEGIN travels with the first statements, and repeated statements are prepared (docs/decisions/0038). */
 class TransactionConnection {
   private begun: Promise<unknown> = Promise.resolve();
   private isOver = false;

@@ -3,7 +3,7 @@ import { HttpAdapterHost } from '@nestjs/core';
 import type { Express, NextFunction, Request, Response } from 'express';
 import { MethodNotAllowed } from '../problems/problems.errors.js';
 
-/** Answers 405 with `Allow` where a path is known and its method is not. */
+/** Responds 405 with `Allow` where a path is known and its method is not. */
 @Injectable()
 export class AllowedMethods implements OnModuleInit {
   constructor(private readonly host: HttpAdapterHost) {}

@@ -18,7 +18,6 @@ interface Exchange {
   bytes: number;
 }
 
-/** Exchanges whose body has not arrived, oldest first. */
 class Waiting {
   readonly exchanges = new Set<Exchange>();
   bytes = 0;
@@ -32,7 +31,6 @@ class Waiting {
     if (this.exchanges.delete(exchange)) this.bytes -= exchange.bytes;
   }
 
-  /** Returns the oldest one where there are more than the bounds allow. */
   tooMany(count: number, bytes: number): Exchange | undefined {
     return this.exchanges.size > count || (this.bytes > bytes && this.exchanges.size > 1)
       ? this.exchanges.values().next().value
@@ -41,9 +39,8 @@ class Waiting {
 }
 
 /**
- * Bounds requests whose body has not arrived, in total and for each client. Where there are too many, the oldest
- * one ends with 408: a body usually arrives in milliseconds, so the oldest is the slowest, and newcomers get through.
- * Clients are told apart by the address that TRUST_PROXY lets us believe, never by connection.
+ * Bounds requests whose body has not arrived, in total and for each client address. Above a bound, the oldest one ends
+ * with 408: a body usually arrives in milliseconds, so the oldest is the slowest, and newcomers get through.
  */
 export class Arrivals {
   private readonly all = new Waiting();

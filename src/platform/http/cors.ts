@@ -11,7 +11,6 @@ const EXPOSED_HEADERS = [
   'Content-Disposition',
 ];
 
-/** CORS for browsers on one of the trusted origins, with credentials. */
 export function corsFor(trustedOrigins: readonly string[]): CorsOptions {
   return {
     // An empty list refuses the origin and still responds to the preflight.

@@ -12,9 +12,8 @@ const IDLE_MS = 5000;
 const IDLE_BEHIND_PROXY_MS = 65_000;
 
 interface ServerOptions {
-  /** A request must arrive whole within this time. */
   requestTimeoutMs: number;
-  /** Then the connections of all clients come from one address. */
+  /** All connections come from the proxy. */
   isBehindProxy: boolean;
 }
 

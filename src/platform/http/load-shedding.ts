@@ -12,16 +12,14 @@ interface Work {
 }
 
 interface Bounds {
-  /** Requests at a time. */
   limit: number;
   /** A client that does not read for so long is cut off. */
   readTimeoutMs: number;
 }
 
 /**
- * Refuses requests while `limit` others are at work, health checks aside: a process that takes more than it can
- * carry finishes nothing in time. A request is at work from the moment its body has arrived until it is answered,
- * so neither a slow sender nor a slow reader holds a place.
+ * Refuses requests while `limit` others are at work. Work lasts from the complete body to the complete response, so
+ * neither a slow sender nor a slow reader takes a place.
  */
 export class LoadShedding {
   private readonly working = new Set<Work>();
@@ -31,7 +29,6 @@ export class LoadShedding {
 
   constructor(private readonly bounds: Bounds) {}
 
-  /** Before the body is read, to spend nothing on what will be refused. */
   readonly refuse = (request: Request, response: Response, next: NextFunction): void => {
     if (this.hasRoom() || request.path.startsWith('/health/')) return next();
     sendProblem(
@@ -41,7 +38,6 @@ export class LoadShedding {
     );
   };
 
-  /** After the body is read. */
   readonly begin = (request: Request, response: Response, next: NextFunction): void => {
     this.refuse(request, response, () => {
       const work: Work = { response };
@@ -54,7 +50,6 @@ export class LoadShedding {
     });
   };
 
-  /** Sweeps from now on; the returned function ends it. */
   start(): () => void {
     const timer = setInterval(() => this.sweep(performance.now()), SWEEP_MS).unref();
     return () => clearInterval(timer);

@@ -8,10 +8,7 @@ const MAX_LENGTH = 100;
 /** Ranges of IPv6 whose last 32 bits are an IPv4 address: mapped, NAT64 (RFC 6052) and stateless translation (RFC 6145). */
 const EMBEDS_IPV4 = new Set(['ipv4Mapped', 'rfc6052', 'rfc6145']);
 
-/**
- * Returns one spelling for each host: without port, brackets and zone, IPv6 in its shortest form, and the IPv4
- * address where IPv6 only carries one. Returns undefined for text that is no address.
- */
+/** Returns one spelling for each host: no port, no zone, shortest IPv6, and IPv4 where IPv6 only carries it. */
 export function normalizeAddress(text: string | undefined): string | undefined {
   if (text === undefined || text.length > MAX_LENGTH) return undefined;
   const host = withoutPort(text.trim());
@@ -21,7 +18,6 @@ export function normalizeAddress(text: string | undefined): string | undefined {
   return EMBEDS_IPV4.has(address.range()) ? ipv4In(address, 6) : address.toString();
 }
 
-/** Returns the normalized address of the client, as far as TRUST_PROXY lets us believe it. */
 export function clientAddressOf({ ip }: Pick<Request, 'ip'>): string | undefined {
   return normalizeAddress(ip);
 }
@@ -33,10 +29,7 @@ export function trustProxies(express: Express, trusted: boolean | number | strin
   express.set('trust proxy', (address: string, hop: number) => isTrusted(normalizeAddress(address) ?? address, hop));
 }
 
-/**
- * Returns the block of addresses that one subscriber has: an IPv4 address, or the /64 of an IPv6 address.
- * A 6to4 address counts as the IPv4 address that it is made from, which has 65,536 blocks of its own.
- */
+/** Returns the block one subscriber has: an IPv4 address (also for 6to4, which has 65,536 blocks), or an IPv6 /64. */
 export function addressBlockOf(address: string | undefined): string {
   if (address === undefined) return 'unknown';
   const parsed = parseIPv6(address);
@@ -57,7 +50,6 @@ function parseIPv6(text: string): ipaddr.IPv6 | undefined {
   return ipaddr.IPv6.parse(new URL(`http://[${host}]`).hostname.slice(1, -1));
 }
 
-/** Reads the IPv4 address that stands in two of the eight parts. */
 function ipv4In({ parts }: ipaddr.IPv6, from: number): string {
   return parts
     .slice(from, from + 2)

@@ -11,7 +11,7 @@ interface WithRequestId extends IncomingMessage {
   requestId?: string;
 }
 
-/** Takes the caller's `X-Request-Id` where it is harmless in a log, makes one where not, and sends it back. */
+/** Accepts the caller's `X-Request-Id` if it is harmless in a log, or makes one. */
 export function requestId(request: Request, response: Response, next: NextFunction): void {
   const given = request.headers['x-request-id'];
   const id = typeof given === 'string' && SAFE_REQUEST_ID.test(given) ? given : randomUUID();
@@ -24,7 +24,6 @@ export function requestIdOf(request: IncomingMessage): string {
   return (request as WithRequestId).requestId ?? '';
 }
 
-/** Of the request that the running code works for, if it does. */
 export function currentRequestId(): string | undefined {
   return current.getStore();
 }

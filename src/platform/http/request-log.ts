@@ -21,10 +21,7 @@ function decoded(path: string): string {
   return path.replaceAll(/%([\da-f]{2})/gi, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)));
 }
 
-/**
- * One line a request, without its query, headers or body. Written here rather than by
- * pino-http, which makes a logger of its own for every request.
- */
+/** One line for each request, without query, headers or body. pino-http would make a logger for every request. */
 export function requestLog(logger: Logger) {
   return (request: Request, response: Response, next: NextFunction): void => {
     const start = performance.now();

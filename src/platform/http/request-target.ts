@@ -10,10 +10,7 @@ const NOT_IN_A_TARGET = /[#\s]/;
 
 const unreadable = new WeakSet<IncomingMessage>();
 
-/**
- * Turns a target in absolute form into the path that the rest of the server expects (RFC 9112, 3.2.2). A target
- * that is no URL would make Express fail before any middleware runs, so it is remembered and refused later.
- */
+/** Turns a target in absolute form into a path (RFC 9112, 3.2.2). Express would throw for one that is no URL. */
 export function normalizeTarget(request: IncomingMessage): void {
   const { url = '' } = request;
   const isPath = url.startsWith('/') || url === '*';
@@ -25,7 +22,6 @@ export function normalizeTarget(request: IncomingMessage): void {
   request.url = isReadable ? (rest.startsWith('/') ? rest : `/${rest}`) : '/';
 }
 
-/** Refuses what Node lets through or answers with an empty body. */
 export function requireReadable(request: Request, _response: Response, next: NextFunction): void {
   const { headers, httpVersion, rawHeaders } = request;
   if (unreadable.has(request)) throw new MalformedRequest({ detail: 'The request target is not a path and not a URL.' });

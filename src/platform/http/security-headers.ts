@@ -41,7 +41,6 @@ export const DOCS_HEADERS: Headers = {
   'cross-origin-resource-policy': 'same-origin',
 };
 
-// One list for each: made here, not for every request.
 const API_ENTRIES = Object.entries(API_HEADERS);
 const DOCS_ENTRIES = Object.entries(DOCS_HEADERS);
 

@@ -9,7 +9,7 @@ import { normalizeAddress } from './network-addresses.js';
 import { type Problem, problemBody } from '../problems/problem.js';
 import { API_HEADERS } from './security-headers.js';
 
-/** Answers what Node's parser refuses, as any other failure: a problem with a request id and our headers, and a line in the log. */
+/** Responds to bytes that Node's parser refuses with a problem, and logs it. */
 export function answerUnreadable(server: Server, arrivals: Arrivals, logger: Logger): void {
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     // Nothing was sent: a browser that connected ahead of need, or a port scan.

@@ -1,10 +1,7 @@
 import { DrizzleQueryError } from 'drizzle-orm';
 import { pino } from 'pino';
 
-/**
- * An error as the log shows it: with its statement, and without what people wrote. Drizzle puts a
- * statement's parameters into its message, PostgreSQL whole rows into `detail` and `where`.
- */
+/** Omits what people wrote: Drizzle puts parameters into its message, PostgreSQL whole rows into `detail` and `where`. */
 export function describeError(given: Error & { raw?: Error }): object {
   // pino-http hands over what it has serialized already, with the error itself beside it.
   const error = given.raw ?? given;
@@ -22,7 +19,6 @@ function causesOf(error: unknown): unknown[] {
   return causes;
 }
 
-/** Where it happened, without the message on top. */
 function framesOf({ stack }: Error): string {
   return (stack ?? '')
     .split('\n')

@@ -3,7 +3,6 @@ import { LoggerModule } from 'nestjs-pino';
 import { describeError } from './error-description.js';
 import { Logs } from './logs.service.js';
 
-/** Nest's logger, and the lines of requests (setup-app.ts). */
 @Global()
 @Module({
   imports: [

@@ -22,12 +22,10 @@ const SECRETS = [
 /** Lines leave together, by bytes or after milliseconds: a write each would cost more than the line. A regular end writes the rest. */
 const BUFFERED = { sync: false, minLength: 8192, periodicFlush: 200 };
 
-/** Structured logs, both kinds to one place. */
 @Injectable()
 export class Logs {
-  /** What the application has to tell; within a request with its id. */
   readonly application: Logger;
-  /** One line a request. Its few fields are known, so it goes without the search for secrets. */
+  /** One line for each request, of known fields, so secrets are not searched for. */
   readonly requests: Logger;
 
   constructor(config: Config) {

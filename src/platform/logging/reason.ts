@@ -1,7 +1,4 @@
-/**
- * What went wrong, in one line to keep: Drizzle's own message is the statement with its parameters, which
- * hold addresses and secrets; the error behind it says what PostgreSQL said.
- */
+/** One line for an error. Drizzle's message holds the statement's parameters, so the error behind it is used. */
 export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return error.cause instanceof Error ? reasonOf(error.cause) : error.message;

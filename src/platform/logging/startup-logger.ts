@@ -4,7 +4,6 @@ import type { Logger } from 'nestjs-pino';
 /** Parts of Nest that log each module and route they load. */
 const QUIET_CONTEXTS: unknown[] = ['NestFactory', 'InstanceLoader', 'RoutesResolver', 'RouterExplorer', 'NestApplication'];
 
-/** The application's logger, without Nest's own lines about modules and routes. */
 export class StartupLogger implements LoggerService {
   readonly error: Logger['error'];
   readonly warn: Logger['warn'];

@@ -16,13 +16,10 @@ const DESCRIPTION = `Users, ways to sign in, sessions, organizations, API keys, 
 - Ids are UUIDs, times are ISO 8601 in UTC, unknown fields are refused.`;
 
 export interface DocumentedAccess extends AccessRules {
-  /** Every scope of API keys. */
   scopes: () => string[];
-  /** The name of the session cookie without https. */
   sessionCookie: string;
 }
 
-/** Builds the document from the application's own routes. */
 export function createDocument(app: INestApplication, access: DocumentedAccess): OpenAPIObject {
   const builder = new DocumentBuilder()
     .setOpenAPIVersion('3.1.0')
@@ -63,10 +60,7 @@ export function createDocument(app: INestApplication, access: DocumentedAccess):
   return document;
 }
 
-/**
- * Serves `/openapi.json`, and Swagger UI at `/docs`. The document is built and written once: @nestjs/swagger would
- * write its 800 kB for each request, and the route is public.
- */
+/** The document is written once: @nestjs/swagger would write its 800 kB for each request, and the route is public. */
 export function serveDocument(app: INestApplication, access: DocumentedAccess): void {
   let document: OpenAPIObject | undefined;
   let json: Buffer | undefined;

@@ -1,17 +1,12 @@
 import type { INestApplicationContext, Type } from '@nestjs/common';
 import { MetadataScanner, ModulesContainer } from '@nestjs/core';
 
-/** A handler and its controller class. */
 export interface Route {
   handler: object;
   controller: object;
 }
 
-/**
- * Finds every handler by its name, which is its operationId.
- *
- * @throws {Error} when two handlers have the same name
- */
+/** Every handler by its name, which is its operationId. @throws {Error} when two have the same name */
 export function routesOf(app: INestApplicationContext): Map<string, Route> {
   const routes = new Map<string, Route>();
   const scanner = new MetadataScanner();
@@ -27,7 +22,6 @@ export function routesOf(app: INestApplicationContext): Map<string, Route> {
   return routes;
 }
 
-/** Every controller, in the order of the modules. */
 export function controllersOf(app: INestApplicationContext): Type[] {
   const modules = [...app.get(ModulesContainer).values()];
   return modules.flatMap(({ controllers }) => [...controllers.values()].map(({ metatype }) => metatype as Type));

@@ -3,7 +3,6 @@ import { Injectable } from '@nestjs/common';
 import { Config } from '../config/config.js';
 import { InvalidCursor } from '../problems/problems.errors.js';
 
-/** A page of a list: what every list answers. */
 export interface Page<T> {
   data: T[];
   nextCursor: string | null;
@@ -12,10 +11,7 @@ export interface Page<T> {
 /** Where a page ends: the values of the columns that the list is sorted by. */
 export type Position = (string | number)[];
 
-/**
- * Makes and reads cursors. A cursor is signed together with the list it was made for (its name and its
- * filters), so that one of another list, another filter or of somebody's own making is refused.
- */
+/** A cursor is signed with the name and filters of its list: a cursor of another list, or a made-up one, is refused. */
 @Injectable()
 export class Cursors {
   private readonly key: Buffer;
@@ -35,17 +31,12 @@ export class Cursors {
     return JSON.parse(Buffer.from(body, 'base64url').toString()) as Position;
   }
 
-  /** As `read`, for lists sorted by time of creation and id. */
   readTimeAndId(cursor: string | undefined, list: unknown): { createdAt: string; id: string } | undefined {
     const position = this.read(cursor, list);
     return position && { createdAt: String(position[0]), id: String(position[1]) };
   }
 
-  /**
-   * Cuts a page from rows that were read one beyond the limit.
-   *
-   * @param list everything that makes this list another one: its name, owner and filters
-   */
+  /** @param rows read one beyond the limit @param list identifies the list: its name, owner and filters */
   page<T>(rows: T[], { limit, list, position }: { limit: number; list: unknown; position: (row: T) => Position }): Page<T> {
     const data = rows.slice(0, limit);
     const last = data.at(-1);
@@ -63,7 +54,6 @@ export class Cursors {
   }
 }
 
-/** Filters are the same ones in whatever order the query names them. */
 function inOrder(_: string, value: unknown): unknown {
   const isPlain = typeof value === 'object' && value !== null && !Array.isArray(value);
   return isPlain ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))) : value;

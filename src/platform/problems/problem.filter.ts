@@ -14,7 +14,7 @@ import { Problem, problemBody } from './problem.js';
 import { requestIdOf } from '../http/request-id.js';
 import { pathOf } from '../http/request-log.js';
 
-/** Turns everything that is thrown into one problem. What we did not foresee is logged whole and told without detail. */
+/** Turns every error into one problem. An unexpected one is logged and gets no detail. */
 @Catch()
 export class ProblemFilter implements ExceptionFilter {
   private readonly logger = new Logger(ProblemFilter.name);
@@ -38,7 +38,7 @@ export class ProblemFilter implements ExceptionFilter {
   }
 }
 
-/** Answers a problem where no filter stands. */
+/** For code outside of Nest, where no filter runs. */
 export function sendProblem(request: Request, response: Response, problem: Problem): void {
   if (problem.status === 401) response.setHeader('www-authenticate', 'Bearer');
   for (const [name, value] of Object.entries(problem.headers)) if (value !== undefined) response.setHeader(name, value);

@@ -6,7 +6,6 @@ export const MAX_ERRORS = 20;
 const MAX_PATH = 200;
 const MAX_MESSAGE = 500;
 
-/** One thing that is wrong with a request, and where. */
 export interface InvalidField {
   /** `body.name`, `query.limit`, `params.userId`. */
   path: string;
@@ -22,7 +21,6 @@ interface ProblemDetails {
   extensions?: Record<string, unknown>;
 }
 
-/** A failure that the caller is told about, as RFC 9457 `application/problem+json`. */
 export class Problem extends Error {
   declare readonly status: number;
   declare readonly code: string;
@@ -38,7 +36,6 @@ export class Problem extends Error {
   }
 }
 
-/** A class of problem as the document describes it. */
 export interface ProblemClass {
   new (details?: ProblemDetails): Problem;
   readonly status: number;
@@ -47,10 +44,8 @@ export interface ProblemClass {
 }
 
 /**
- * Makes the base of one failure: `class UserNotFound extends problem(404, 'user_not_found', '…') {}`.
- *
- * @param code permanent and public: callers branch on it
- * @param detail a sentence the caller can act on
+ * The base class of one failure: `class UserNotFound extends problem(404, 'user_not_found', '…') {}`.
+ * @param code permanent and public @param detail a sentence the caller can act on
  */
 export function problem(status: number, code: string, detail: string): ProblemClass {
   return class extends Problem {
@@ -66,7 +61,6 @@ export function problem(status: number, code: string, detail: string): ProblemCl
   };
 }
 
-/** What the caller reads (RFC 9457). */
 export function problemBody({ status, code, message, errors, extensions }: Problem, requestId: string) {
   return {
     type: `https://tenantry.dev/problems/${code}`,
@@ -80,7 +74,6 @@ export function problemBody({ status, code, message, errors, extensions }: Probl
   };
 }
 
-/** The first mistakes, with texts of bounded length. */
 export function bounded(errors: InvalidField[], max = MAX_ERRORS): InvalidField[] {
   return errors.slice(0, max).map(({ path, message }) => ({ path: shortened(path, MAX_PATH), message: shortened(message, MAX_MESSAGE) }));
 }

@@ -3,7 +3,7 @@ import type { ProblemClass } from './problem.js';
 
 const DECLARED = Symbol('problems');
 
-/** Says how a handler can fail, beside what its access, limits and body imply; the document tells callers. */
+/** Documents the failures of a handler that do not follow from its access, limits and body. */
 export function Problems(...problems: ProblemClass[]): MethodDecorator {
   return (_target, _key, descriptor) => {
     const handler = descriptor.value as object;
@@ -17,7 +17,7 @@ export function problemsOf(handler: object): ProblemClass[] {
 
 const RESPONSES = new Map<ProblemClass, Type>();
 
-/** Says that a class describes the answer of one problem, which has members of its own. */
+/** Documents the response of a problem with members of its own. */
 export const DescribesProblem =
   (problem: ProblemClass): ClassDecorator =>
   (response) =>

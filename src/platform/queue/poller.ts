@@ -1,18 +1,11 @@
-/**
- * Works a queue in the database: again at once while there is work, after a pause when there was none,
- * and right away when it is woken.
- */
+/** Works off a queue: again at once while there is work, otherwise after a pause or when woken. */
 export class Poller {
   private readonly stopping = new AbortController();
   private running?: Promise<void>;
   private woken = false;
   private wakeSleeper?: () => void;
 
-  /**
-   * @param work does one round; answers whether there may be more
-   * @param options.pauseMs how long to sleep when there was nothing
-   * @param options.onError told of a failed round; the next one comes after the pause
-   */
+  /** @param work does one round and returns whether there may be more @param options.onError gets the error of a failed round */
   constructor(
     private readonly work: (signal: AbortSignal) => Promise<boolean>,
     private readonly options: { pauseMs: number; onError: (error: unknown) => void },
@@ -27,7 +20,6 @@ export class Poller {
     this.wakeSleeper?.();
   }
 
-  /** Waits for the round at work. */
   async stop(): Promise<void> {
     this.stopping.abort();
     this.wake();

@@ -3,11 +3,8 @@ import type { Database, Queryable } from '../database/database.js';
 const BATCH = 1000;
 
 /**
- * Removes rows in small transactions until none is left or it is told to stop: one big DELETE would hold
- * its locks, and its dead rows, for minutes.
- *
- * @param remove removes at most so many rows and answers how many it did
- * @returns how many rows went in all
+ * Removes rows in small transactions: one big DELETE would hold its locks for minutes. Stops at the signal.
+ * @param remove removes at most `limit` rows and returns their number
  */
 export async function sweepInBatches(signal: AbortSignal, remove: (limit: number) => Promise<number>, batch = BATCH): Promise<number> {
   let total = 0;
@@ -21,7 +18,6 @@ export async function sweepInBatches(signal: AbortSignal, remove: (limit: number
 
 const RENEWAL_BATCH = 100;
 
-/** Encrypts rows anew, some in each transaction, until none is left; answers how many. */
 export async function renewInBatches<T>(
   db: Database,
   lockStale: (limit: number, tx: Queryable) => Promise<T[]>,

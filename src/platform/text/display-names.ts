@@ -14,7 +14,6 @@ const JOINING =
 /** Characters of HIDDEN in the places where scripts and emoji need them. */
 const NEEDED = new RegExp(
   [
-    // The flags of England, Scotland and Wales.
     String.raw`(?<=\u{1F3F4})[\u{E0020}-\u{E007E}]{1,8}\u{E007F}`,
     // Joined emoji, such as families and professions.
     String.raw`(?<=[\p{Extended_Pictographic}\p{Emoji_Modifier}]\uFE0F?|\u{E007F})\u200D(?=\p{Extended_Pictographic})`,
@@ -31,12 +30,10 @@ const NEEDED = new RegExp(
 /** Shows something by itself; U+2800 is a braille pattern without dots. */
 const VISIBLE = /[[\p{L}\p{N}\p{P}\p{S}]--[\p{Default_Ignorable_Code_Point}\u2800]]/v;
 
-/** The form in which names are stored: trimmed, and composed (NFC). */
 export function normaliseName(text: string): string {
   return text.normalize('NFC').trim();
 }
 
-/** Whether a text has characters that nobody sees, where no script or emoji needs them. */
 export function hasHiddenCharacters(text: string): boolean {
   return HIDDEN.test(text.replaceAll(NEEDED, ''));
 }
@@ -76,7 +73,6 @@ function withoutHidden(text: string): string {
   }).join('');
 }
 
-/** A name that a person gives: normalised, and refused where it hides or shows nothing. */
 export const IsDisplayName = (max: number): PropertyDecorator =>
   applyDecorators(
     Transform(({ value }: { value: unknown }) => (typeof value === 'string' ? normaliseName(value) : value)),
@@ -98,7 +94,6 @@ export function isIdentifierText(text: string): boolean {
 export const IDENTIFIER_TEXT =
   'must be in composed form (NFC), without white space at its ends and without control or invisible characters';
 
-/** An identifier that clients choose; see `isIdentifierText`. */
 export const IsIdentifierText = (): PropertyDecorator =>
   ValidateBy({
     name: 'isIdentifierText',

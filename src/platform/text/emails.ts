@@ -9,10 +9,7 @@ export const MAX_EMAIL_LENGTH = 254;
 const LOCAL_PART = /^(?=.{1,64}$)[a-z0-9_'+-]+(?:\.[a-z0-9_'+-]+)*(?<!')$/;
 const DOMAIN = /^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$/;
 
-/**
- * The form in which addresses are stored and compared: ASCII white space around them goes and ASCII letters
- * become lower case. Unicode's rules would fold two mailboxes into one (docs/decisions/0028).
- */
+/** Trims, and lower-cases ASCII letters only: Unicode's rules would fold two mailboxes into one (docs/decisions/0028). */
 export function normaliseEmail(text: string): string {
   return text.replaceAll(/^[\t\n\r ]+|[\t\n\r ]+$/g, '').replaceAll(/[A-Z]/g, (letter) => letter.toLowerCase());
 }
@@ -23,10 +20,8 @@ export function isEmail(address: string): boolean {
   return address.length <= MAX_EMAIL_LENGTH && LOCAL_PART.test(address.slice(0, at)) && DOMAIN.test(address.slice(at + 1));
 }
 
-/** For `@Transform()`: what is not text is left for the validators to refuse. */
 export const normalisedEmail = ({ value }: { value: unknown }) => (typeof value === 'string' ? normaliseEmail(value) : value);
 
-/** An address of a local account or an invitation: normalised, and refused where it is none. */
 export const IsEmailAddress = (): PropertyDecorator =>
   applyDecorators(
     Transform(normalisedEmail),

@@ -18,10 +18,7 @@ const REPLACEMENTS: [RegExp, string][] = [
   [/\p{Z}+/gu, ' '],
 ];
 
-/**
- * Quotes text that a user wrote, such as a name, for a mail to somebody else: one line, bounded, without invisible
- * characters and without anything that mail clients turn into a link. Returns undefined if nothing visible is left.
- */
+/** Quotes user text in a mail to another person: one line, bounded, nothing invisible and no link. Undefined if nothing is left. */
 export function quoteUserText(text: string): string | undefined {
   const plain = REPLACEMENTS.reduce((rest, [pattern, replacement]) => rest.replace(pattern, replacement), text.normalize('NFKC')).trim();
   if (plain === '') return undefined;

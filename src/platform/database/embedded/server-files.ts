@@ -105,10 +105,7 @@ export function initialise(data: string, bin: string, password: string, account:
   });
 }
 
-/**
- * Creates a folder under another name and renames it when it is complete, so that a crash leaves no half folder
- * behind. When two processes do this at once, the folder of the first one stays.
- */
+/** Creates a folder under another name and renames it when complete. Of two processes, the first one wins. */
 function createWhole(folder: string, make: (part: string) => void): void {
   const prefix = `${path.basename(folder)}.part-`;
   for (const name of readdirSync(path.dirname(folder)))

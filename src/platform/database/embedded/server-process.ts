@@ -3,7 +3,6 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import pg from 'pg';
 
-/** The name of the superuser, and of the database. */
 export const USER = 'tenantry';
 
 export function urlOf(port: number, password: string): string {
@@ -30,7 +29,6 @@ export function isServerOf(data: string, pid: number): boolean {
       : execFileSync('ps', ['-ww', '-o', 'args=', '-p', String(pid)], { encoding: 'utf8' });
     return commandLine.includes(`-D ${data} `);
   } catch {
-    // It has ended.
     return false;
   }
 }

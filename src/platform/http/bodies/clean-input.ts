@@ -7,16 +7,12 @@ import { type InvalidField, MAX_ERRORS } from '../../problems/problem.js';
 const MAX_DEPTH = 32;
 /** Of a whole batch, whose events are checked one by one later; deeper, the code that walks over it would overflow. */
 const MAX_BATCH_DEPTH = 100;
-/** Of names in an object and of items in a list. */
 const MAX_ENTRIES = 1000;
 /** The longest text that a route takes is an ID token of 8,000 characters. */
 const MAX_TEXT = 10_000;
 const MAX_NAME = 1000;
 
-/**
- * Refuses text that PostgreSQL cannot store (NUL) or UTF-8 cannot carry (lone surrogates), and texts, lists,
- * objects and nesting that no route needs, in body, query and path. Validators see only what is bounded.
- */
+/** Refuses text that PostgreSQL or UTF-8 cannot hold, and texts, lists and nesting beyond what any route needs. */
 export function refuseUncleanInput(request: Request, _response: Response, next: NextFunction): void {
   // Lone surrogates in a path are no UTF-8, which Express refuses.
   if (request.path.includes('%00')) throw new RouteNotFound();
@@ -37,7 +33,6 @@ function isDeeperThan(levels: number, value: unknown): boolean {
   return levels === 0 || Object.values(value).some((child) => isDeeperThan(levels - 1, child));
 }
 
-/** The same for one item of a batch. */
 export function uncleanFields(value: unknown, path: string): InvalidField[] {
   const errors: InvalidField[] = [];
   inspect(value, path, 0, errors);

@@ -4,15 +4,10 @@ const LONG_NUMBER = /[:,[\s]-?(?:[\d.]{16}|[\d.]+[eE][+-]?\d{3})/;
 const MAX_NUMBER = 1000;
 const TEXT_OR_NUMBER = /"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*/gs;
 
-/** Stands in a parsed body for a number that changed when it was parsed. It has a NUL, so no text that we take is equal to it. */
+/** Replaces a number that changed when it was parsed. It has a NUL, so no accepted text equals it. */
 export const INEXACT_NUMBER = '\0inexact number';
 
-/**
- * Parses JSON, with a mark for each number that a double does not hold as it is written: 12345678901234567890, 1e400,
- * 0.1234567890123456789.
- *
- * @throws {SyntaxError} for what is not JSON. It goes first: outside of JSON the search for texts is quadratic.
- */
+/** Parses JSON and marks each number that a double cannot hold exactly, such as 12345678901234567890 or 1e400. @throws {SyntaxError} */
 export function parseWithExactNumbers(json: string): unknown {
   const value: unknown = JSON.parse(json);
   if (!LONG_NUMBER.test(json)) return value;
@@ -22,7 +17,6 @@ export function parseWithExactNumbers(json: string): unknown {
   return marked === json ? value : JSON.parse(marked);
 }
 
-/** Whether a double that is read from this text is written the same again, but for zeros and the exponent's form. */
 function isExact(written: string): boolean {
   if (written.length > MAX_NUMBER) return false;
   const number = Number(written);

@@ -38,7 +38,7 @@ export function requireJson(request: Request, _response: Response, next: NextFun
   next();
 }
 
-/** Refuses a body by its announced length. body-parser would answer only after all of it was sent. */
+/** Refuses a body by its announced length; body-parser would wait until all of it was sent. */
 export function limitBody(bytes: number) {
   return ({ headers }: Request, _response: Response, next: NextFunction): void => {
     if (Number(headers['content-length'] ?? 0) > bytes) throw new BodyTooLarge();
@@ -46,10 +46,7 @@ export function limitBody(bytes: number) {
   };
 }
 
-/**
- * Parses a JSON body that was read as bytes. How many values it has is checked before: a mebibyte of `[],[],…`
- * takes a quarter of a second to parse and much longer to validate.
- */
+/** Values are counted before parsing: a mebibyte of `[],[],…` takes a quarter of a second to parse. */
 export function parseJson(request: Request, _response: Response, next: NextFunction): void {
   const body: unknown = request.body;
   if (Buffer.isBuffer(body) && isForm(request)) request.body = parseForm(body);
@@ -64,7 +61,6 @@ export function parseJson(request: Request, _response: Response, next: NextFunct
 
 /** Counts values, an empty list or object twice, and stops above `max`. Whether it is JSON, the parser decides. */
 export function countValues(body: Buffer, max: number): number {
-  // A value needs at least one byte.
   if (body.length <= max) return 0;
   let count = 1;
   let inText = false;

@@ -41,7 +41,6 @@ export class RequestValidationPipe extends ValidationPipe {
   }
 }
 
-/** By class: the fields that are validated as an object or as a list of objects. */
 const nestedFields = new WeakMap<object, Map<string, 'object' | 'list'>>();
 
 function nestedFieldsOf({ constructor }: object): Map<string, 'object' | 'list'> {
@@ -77,7 +76,7 @@ function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null;
 }
 
-/** Every body and query is an object. Names that all objects know are unknown fields too, which class-validator overlooks. */
+/** Names that every object has are unknown fields too; class-validator overlooks them. */
 function requireOwnFields(value: unknown, place: string): void {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw new InvalidRequest({ errors: [{ path: place, message: `${place} must be an object` }] });
@@ -87,14 +86,13 @@ function requireOwnFields(value: unknown, place: string): void {
   if (errors.length > 0) throw new InvalidRequest({ errors });
 }
 
-/** Each parameter of a query is one value: Express makes a list of one that is given again. */
+/** Express makes a list of a parameter that is given twice. */
 function refuseRepeated(query: unknown, place: string): void {
   const repeated = Object.entries(query as object).filter(([, value]) => Array.isArray(value));
   const errors = repeated.map(([name]) => ({ path: `${place}.${name}`, message: `${name} was given more than once` }));
   if (errors.length > 0) throw new InvalidRequest({ errors });
 }
 
-/** Carries what class-validator found to where the place in the request is known. */
 class InvalidFields extends Error {
   constructor(readonly errors: ValidationError[]) {
     super('invalid fields');
