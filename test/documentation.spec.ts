@@ -58,7 +58,7 @@ describe('the docs', () => {
 
   it('name only files and scripts that are there', () => {
     const { scripts } = JSON.parse(readFileSync('package.json', 'utf8')) as { scripts: Record<string, string> };
-    const fileNames = new Set(globSync('{.,{src,test,bench}/**}/*.{ts,mjs}').map((file) => path.basename(file)));
+    const fileNames = new Set(globSync('{.,{src,test,bench,examples}/**}/*.{ts,mjs}').map((file) => path.basename(file)));
     const wrong = documents.flatMap((at) => {
       const content = readFileSync(at, 'utf8');
       const files = [...content.matchAll(/`((?:src|test|drizzle|bench|\.ci)\/[\w./-]+\.\w+|[\w-]+(?:\.\w+)?\.(?:ts|mjs))`/g)]
