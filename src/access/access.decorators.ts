@@ -28,7 +28,6 @@ export type Access = 'public' | 'signed-in' | 'operator' | readonly Role[];
 /** `api` and `usage` count calls by caller, `auth` by address, `mail` by address and the email in the body. */
 export type Limit = 'api' | 'usage' | 'auth' | 'mail';
 
-/** Everyone, signed in or not. */
 export const Public = (): MethodDecorator => SetMetadata(ACCESS, 'public' satisfies Access);
 
 /** Every signed-in user, for their own data. */

@@ -37,7 +37,6 @@ const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 type SessionCredential = Extract<Credential, { kind: 'session' }>;
 
-/** What the decorators of a route declare. */
 interface RouteAccess {
   access: Access | undefined;
   scopes: readonly string[] | undefined;
@@ -52,7 +51,6 @@ interface AccessRequest extends RouteAccess {
   organizationId?: string;
 }
 
-/** Authenticates, rate limits and authorizes every request. */
 @Injectable()
 export class AccessGuard implements CanActivate {
   private readonly cookieNames: SessionCookieNames;

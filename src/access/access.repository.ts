@@ -6,7 +6,6 @@ import { DATABASE, type Database } from '../platform/database/database.js';
 import type { Role } from '../memberships/organization-memberships.table.js';
 import type { ClerkIdentity } from './credentials/clerk-tokens.service.js';
 
-/** A live session and its user. */
 export interface SessionAccess {
   sessionId: string;
   userId: string;
@@ -14,14 +13,12 @@ export interface SessionAccess {
   suspended: boolean;
   /** Whether the cookie of this session may have the legacy name. Absent for a Clerk session, which has no cookie. */
   legacyCookie?: boolean;
-  /** Set when this request extended the session. */
   extendedTo: Date | null;
   /** The role in the requested organization: null without a membership, absent when no organization was requested. */
   role?: Role | null;
   organizationExists?: boolean;
 }
 
-/** The organization and scopes of a live API key. */
 export interface ApiKeyAccess {
   apiKeyId: string;
   organizationId: string;

@@ -6,7 +6,6 @@ import { RateLimited } from './access.errors.js';
 import { sessionCookieNames } from './credentials/session-cookies.js';
 import { declaredScopes } from './scopes.js';
 
-/** Reads the access decorators for the OpenAPI document. */
 export const documentedAccess: DocumentedAccess = {
   sessionCookie: sessionCookieNames('http://localhost').current,
   scopes: declaredScopes,

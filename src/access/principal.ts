@@ -5,7 +5,6 @@ import { clientAddressOf } from '../platform/http/network-addresses.js';
 import { requestIdOf } from '../platform/http/request-id.js';
 import type { Role } from '../memberships/organization-memberships.table.js';
 
-/** The cause of a change, for the audit log. */
 export interface Actor {
   kind: ActorKind;
   /** Null for the system. */
@@ -21,7 +20,6 @@ export function originOf(request: Request): Pick<Actor, 'requestId' | 'ipAddress
 /** The actor of jobs, commands and provider events. */
 export const SYSTEM: Actor = { kind: 'system', id: null, requestId: null, ipAddress: null };
 
-/** A signed-in user. */
 export interface UserPrincipal {
   userId: string;
   sessionId: string;

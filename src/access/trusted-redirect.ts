@@ -6,11 +6,7 @@ import type { Config } from '../platform/config/config.js';
 import { isTrustedOrigin } from '../platform/config/trusted-origins.js';
 import { UntrustedRedirect } from './access.errors.js';
 
-/**
- * Resolves a path on this host, or a URL of a trusted origin, to a full URL.
- *
- * @throws {UntrustedRedirect}
- */
+/** Resolves a path on this host, or a URL of a trusted origin, to a full URL. @throws {UntrustedRedirect} */
 export function trustedRedirect(
   { publicUrl, trustedOrigins }: Pick<Config, 'publicUrl' | 'trustedOrigins'>,
   target: string | undefined,

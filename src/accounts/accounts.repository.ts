@@ -62,7 +62,6 @@ export class AccountsRepository {
       .where(sql`${accounts.id} IN (${oldest})`);
   }
 
-  /** Returns the identifiers of the deleted rows. */
   async deleteVerificationsOfUsers(userIds: string[], db: Queryable): Promise<string[]> {
     // Locked in one order, so that parallel cancellations wait instead of deadlocking.
     const locked = await db

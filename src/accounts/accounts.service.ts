@@ -12,9 +12,7 @@ import { ProviderTokens } from './provider-tokens.service.js';
 import { SecurityMails } from './security-mails.service.js';
 import { SystemClock } from '../platform/time/clock.service.js';
 
-/** The stored side of a link in a mail. */
 export interface StoredVerification {
-  /** The kind of link and the hash of its token. */
   identifier: string;
   userId: string;
   value: string;
@@ -47,10 +45,7 @@ export class AccountsService implements OnModuleInit {
     return this.repository.listOfUser(userId);
   }
 
-  /**
-   * @throws {AccountNotFound}
-   * @throws {LastAccount} when no way to sign in would be left, also when two are unlinked at once
-   */
+  /** @throws {AccountNotFound} @throws {LastAccount} when no way to sign in would be left, also when two are unlinked at once */
   async unlink(userId: string, accountId: string, actor: Actor): Promise<void> {
     await this.db.transaction(async (tx) => {
       const all = await this.repository.lockOfUser(userId, tx);
@@ -68,7 +63,6 @@ export class AccountsService implements OnModuleInit {
     await this.repository.insert({ id: newId(), userId, provider: 'credential', providerAccountId: userId, passwordHash }, db);
   }
 
-  /** Removes every way to sign in, pending resets included. */
   async removeAll(userIds: string[], db: Queryable): Promise<void> {
     if (userIds.length === 0) return;
     await this.repository.deleteVerificationsOfUsers(userIds, db);
@@ -86,14 +80,11 @@ export class AccountsService implements OnModuleInit {
   /**
    * Cancels every link that was mailed to a user: resets, verifications, changes of email. Call it first in a
    * transaction, before sessions, accounts and the user are locked.
-   *
-   * @returns the identifiers of the cancelled links
    */
   async cancelVerifications(userId: string, db: Queryable): Promise<Set<string>> {
     return new Set(await this.repository.deleteVerificationsOfUsers([userId], db));
   }
 
-  /** Cancels only the links whose identifier has this prefix. */
   async cancelVerificationsOfKind(userId: string, prefix: string, db: Queryable): Promise<void> {
     await this.repository.deleteVerificationsOfKind(userId, prefix, db);
   }

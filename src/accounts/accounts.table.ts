@@ -10,7 +10,6 @@ export const accounts = pgTable(
     userId: uuid('user_id')
       .notNull()
       .references(() => users.id, { onDelete: 'cascade' }),
-    /** `credential`, `google` or `github`. */
     provider: text('provider').notNull(),
     /** The provider's id of the user; for a password, our user id. */
     providerAccountId: text('provider_account_id').notNull(),

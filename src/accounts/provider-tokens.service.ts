@@ -19,7 +19,6 @@ export class ProviderTokens {
     return this.map(account, (token) => this.keyring.decrypt(token, CONTEXT));
   }
 
-  /** Encrypts the tokens under the newest key. */
   reencrypt<T extends object>(account: T): T {
     return this.map(account, (token) => this.keyring.renew(token, CONTEXT));
   }

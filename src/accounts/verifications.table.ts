@@ -10,7 +10,6 @@ export const verifications = pgTable(
     /** Hashed. */
     identifier: text('identifier').notNull(),
     value: text('value').notNull(),
-    /** Null for an OAuth state without a signed-in user. */
     userId: uuid('user_id').references(() => users.id, { onDelete: 'cascade' }),
     expiresAt: time('expires_at').notNull(),
     ...timestamps(),

@@ -5,10 +5,8 @@ import { DATABASE, type Database } from '../platform/database/database.js';
 import { sessions } from '../sessions/sessions.table.js';
 import { users } from '../users/users.table.js';
 
-/** How a user signs in. */
 export interface SignInHistory {
   passwordHash: string | null;
-  /** Addresses of open sessions. */
   addresses: string[];
 }
 

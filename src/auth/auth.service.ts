@@ -27,7 +27,6 @@ interface ResetRequest extends PasswordResetMailRequest {
   isKnown?: boolean;
 }
 
-/** Our rules around the requests that Better Auth answers. */
 @Injectable()
 export class AuthService implements OnModuleInit {
   constructor(
@@ -45,27 +44,20 @@ export class AuthService implements OnModuleInit {
     this.outbox.handle(RESET_REQUESTED, (payload) => this.sendPasswordReset(payload as ResetRequest));
   }
 
-  /** @throws {Problem} */
   async forward(request: AuthRequest, body?: object): Promise<AuthAnswer> {
     return this.betterAuth.send(request, body);
   }
 
-  /**
-   * Forwards a change to the caller's ways to sign in.
-   *
-   * @throws {ManagedByClerk} for a user who signs in with Clerk
-   */
+  /** Forwards a change to the caller's ways to sign in. @throws {ManagedByClerk} for a user who signs in with Clerk */
   async forwardForCaller(caller: UserPrincipal, request: AuthRequest, body: object): Promise<AuthAnswer> {
     await this.requireLocalUser(caller);
     return this.betterAuth.send(request, body);
   }
 
-  /** @throws {RateLimited} after too many wrong passwords */
   async signInWithPassword(request: AuthRequest, body: SignInRequest): Promise<AuthAnswer> {
     return this.attempts.run({ email: body.email }, request, () => this.betterAuth.send(request, body));
   }
 
-  /** @throws {WeakPassword} */
   async signUp(request: AuthRequest, body: SignUpRequest): Promise<AuthAnswer> {
     await this.passwordRules.require(body.password, body.email);
     return this.betterAuth.send(request, body);
@@ -79,7 +71,6 @@ export class AuthService implements OnModuleInit {
     return this.betterAuth.send(request, body);
   }
 
-  /** @throws {ManagedByClerk} @throws {WeakPassword} @throws {RateLimited} after too many wrong passwords */
   async changePassword(caller: UserPrincipal, request: AuthRequest, body: ChangePasswordRequest): Promise<AuthAnswer> {
     const { email } = await this.requireLocalUser(caller);
     await this.passwordRules.require(body.newPassword, email);
@@ -100,13 +91,11 @@ export class AuthService implements OnModuleInit {
     await this.outbox.enqueue(RESET_REQUESTED, { email, redirectTo, isKnown } satisfies ResetRequest);
   }
 
-  /** Looks the user up later, like `requestPasswordReset`. */
   async requestVerification({ email, ...body }: VerificationMailRequest, { session }: LinkVisitor): Promise<void> {
     const callbackURL = trustedRedirect(this.config, body.callbackURL);
     await this.verifications.request({ email, callbackURL, sessionId: session?.id });
   }
 
-  /** Signs a demo user in. Returns the bearer token, or undefined when that is refused. */
   async signIn(email: string, password: string): Promise<string | undefined> {
     return this.betterAuth.signIn(email, password);
   }

@@ -6,7 +6,6 @@ import { UsersService } from '../users/users.service.js';
 import type { User } from '../users/users.table.js';
 import { Passwords } from './passwords/passwords.service.js';
 
-/** The users of the demo. */
 @Injectable()
 export class DemoAccounts {
   constructor(
@@ -17,7 +16,6 @@ export class DemoAccounts {
     @Inject(DATABASE) private readonly db: Database,
   ) {}
 
-  /** Sets a password, and removes all sessions and other ways to sign in. */
   async replacePassword(userId: string, password: string): Promise<void> {
     const passwordHash = await this.passwords.hash(password);
     await this.db.transaction(async (tx) => {
@@ -27,7 +25,6 @@ export class DemoAccounts {
     });
   }
 
-  /** Creates a user with a password and a verified email. */
   async createUser({ password, ...person }: { email: string; name: string; password: string }): Promise<User> {
     const passwordHash = await this.passwords.hash(password);
     return this.db.transaction(async (tx) => {

@@ -26,11 +26,7 @@ export class MailLimits {
     @Inject(DATABASE) private readonly db: Database,
   ) {}
 
-  /**
-   * Counts a mail, in the transaction of its cause if there is one.
-   *
-   * @returns undefined, or the seconds to wait when a limit is reached
-   */
+  /** Counts a mail, in the transaction of its cause if there is one. @returns undefined, or the seconds to wait when a limit is reached */
   async count(mail: Counted, db?: Queryable): Promise<number | undefined> {
     if (db === undefined) return this.db.transaction((tx) => this.count(mail, tx));
     for (const bucket of this.bucketsOf(mail)) {

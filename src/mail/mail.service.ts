@@ -48,7 +48,6 @@ export class MailService implements OnModuleInit {
 
   /**
    * Pass the transaction of the cause, so that a rollback neither sends nor counts the mail.
-   *
    * @throws {RateLimited} for a kind that tells the sender about its limits; other kinds are dropped
    */
   async send(mail: Mail, db?: Queryable): Promise<void> {
@@ -64,11 +63,7 @@ export class MailService implements OnModuleInit {
     this.logger.warn({ kind, retryAfterSeconds: wait }, 'A mail was dropped because its limit is reached');
   }
 
-  /**
-   * Counts a mail now that is sent later.
-   *
-   * @throws {RateLimited}
-   */
+  /** Counts a mail now that is sent later. @throws {RateLimited} */
   async reserve(mail: Pick<Mail, 'kind' | 'to' | 'sender'>, db: Queryable): Promise<void> {
     const wait = await this.limits.count(mail, db);
     if (wait !== undefined) throw this.refuse(mail.kind, wait);

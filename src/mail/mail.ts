@@ -25,8 +25,6 @@ export interface Mail {
   isKnown?: boolean;
   /** The page that the link leads to. Each page has its own limit. */
   page?: string;
-  /** Already counted, by `MailService.reserve`. */
   isReserved?: boolean;
-  /** The cause of a mail to somebody else. */
   sender?: { userId?: string; organizationId?: string };
 }

@@ -20,7 +20,6 @@ export interface ClerkSessionEnd {
   clerkSessionId: string;
 }
 
-/** A session as Clerk describes it. */
 export interface ClerkSessionSnapshot {
   clerkSessionId: string;
   userId: string;
@@ -66,7 +65,6 @@ export class SessionsService implements OnModuleInit {
     return this.cursors.page(rows, { limit, list, position: ({ createdAt, id }) => [createdAt.toISOString(), id] });
   }
 
-  /** @throws {SessionNotFound} */
   async get(userId: string, sessionId: string): Promise<Session> {
     const session = await this.repository.findLive(userId, sessionId);
     if (session === undefined) throw new SessionNotFound();
@@ -96,7 +94,6 @@ export class SessionsService implements OnModuleInit {
     return (await this.repository.lockLive(userId, sessionId, db)) !== undefined;
   }
 
-  /** Ends all sessions of a user, and returns how many. */
   async revokeAll(userId: string, { except }: { except?: string }, actor: Actor): Promise<number> {
     return this.db.transaction(async (tx) => {
       const revoked = await this.endAll([userId], { except }, tx);
@@ -107,7 +104,6 @@ export class SessionsService implements OnModuleInit {
 
   /**
    * Like `revokeAll`, in the transaction of the cause and without an audit entry.
-   *
    * @param options.endedAtClerk true when Clerk has already ended its own sessions
    */
   async endAll(userIds: string[], options: { except?: string; endedAtClerk?: boolean }, db: Queryable): Promise<number> {
@@ -122,16 +118,12 @@ export class SessionsService implements OnModuleInit {
     return this.repository.move(which, toUserId, db);
   }
 
-  /**
-   * Applies a session of Clerk. An ended session stays ended, and its row refuses the tokens, also when the session was
-   * unknown before.
-   */
+  /** Applies a session of Clerk. An ended session stays ended, and its row refuses the tokens, also when the session was unknown before. */
   async apply({ isEnded, expiresAt, ...session }: ClerkSessionSnapshot, db: Queryable): Promise<void> {
     const row = { id: newId(), ...session, expiresAt: expiresAt ?? this.idleEnd() };
     await (isEnded ? this.repository.endClerkSession(row, db) : this.repository.insertClerkSession(row, db));
   }
 
-  /** Inserts a Clerk session when its token is first used. */
   async mirrorClerkSession(
     userId: string,
     clerkSessionId: string,

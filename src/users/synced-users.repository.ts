@@ -6,7 +6,6 @@ import { DATABASE, type Database, type Queryable } from '../platform/database/da
 import { type UserMerge, userMerges } from './user-merges.table.js';
 import { type User, users } from './users.table.js';
 
-/** Statements about users that Clerk manages. Writes always take the transaction. */
 @Injectable()
 export class SyncedUsersRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}

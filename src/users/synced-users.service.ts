@@ -15,26 +15,21 @@ import { UserMerges } from './user-merges.service.js';
 import type { User, users } from './users.table.js';
 import { Clock } from '../platform/time/clock.service.js';
 
-/** A user as Clerk describes it. */
 export interface UserSnapshot {
   clerkUserId: string;
   name: string;
   username: string | null;
   imageUrl: string | null;
-  /** As `normaliseEmail` writes it. */
   email: string | null;
   emailVerified: boolean;
   banned: boolean;
-  /** At Clerk. */
   createdAt: Date | null;
 }
 
-/** The part of a user that is embedded in other events. */
 export type EmbeddedUser = Pick<UserSnapshot, 'clerkUserId' | 'name' | 'imageUrl'>;
 
 const NEVER = '-infinity';
 
-/** The columns that a snapshot writes. */
 type SnapshotFields = Pick<User, 'name' | 'username' | 'imageUrl' | 'banned' | 'clerkEmail' | 'clerkEmailVerified'> & {
   clerkUserId: string;
   createdAt?: Date;
@@ -93,7 +88,6 @@ export class SyncedUsersService {
     return (await this.repository.updateIfNewer(row.user.id, { name, imageUrl }, key, db)) ?? row.user;
   }
 
-  /** Writes a snapshot, unless a newer event was applied. */
   async apply(snapshot: UserSnapshot, key: EventVersion, actor: Actor, db: Queryable): Promise<void> {
     const fields = { ...fieldsOf(snapshot), ...(snapshot.createdAt && { createdAt: snapshot.createdAt }) };
     const { user: known, isNewer } = (await this.repository.findWithOrder(snapshot.clerkUserId, key, db)) ?? {};
@@ -143,7 +137,6 @@ export class SyncedUsersService {
     return this.repository.countLiving();
   }
 
-  /** Returns the fields in which a live row differs from Clerk. */
   async differences(row: User, snapshot: UserSnapshot): Promise<string[]> {
     const expected = fieldsOf(snapshot);
     const fields = (Object.keys(expected) as (keyof typeof expected)[]).filter((field) => row[field] !== expected[field]);
@@ -189,7 +182,6 @@ export class SyncedUsersService {
 
   /**
    * Gives an address to the user with the strongest claim; of several equal ones, the newest.
-   *
    * @param proof that a user has, or had, proved the address
    */
   private async resolveEmailOwner(email: string, db: Queryable, proof?: { user: User; key: EventVersion; actor: Actor }): Promise<void> {

@@ -26,7 +26,6 @@ export class Takeovers {
     await this.endGrantsAndNotify(userId, user.email, actor, db);
   }
 
-  /** The caller has locked the account's row. */
   async endGrants(userId: string, actor: Actor, db: Queryable): Promise<{ keys: number; invitations: number; members: number }> {
     const organizationIds = await this.repository.listOrganizationIds(userId, db);
     await this.memberships.lockOrganizations(organizationIds, db);
@@ -38,11 +37,7 @@ export class Takeovers {
     return { keys, invitations, members };
   }
 
-  /**
-   * The caller has locked the account's row, and its address is unverified.
-   *
-   * @param email the address that is notified
-   */
+  /** The caller has locked the account's row, and its address is unverified. @param email the address that is notified */
   async endGrantsAndNotify(userId: string, email: string, actor: Actor, db: Queryable): Promise<void> {
     const { keys, invitations, members } = await this.endGrants(userId, actor, db);
     if (keys + invitations + members === 0) return;

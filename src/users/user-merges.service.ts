@@ -12,7 +12,6 @@ import type { UserMerge } from './user-merges.table.js';
 import type { User } from './users.table.js';
 import { Clock } from '../platform/time/clock.service.js';
 
-/** An event that proves the address of a Clerk user. */
 export interface AddressProof {
   email: string;
   user: User;

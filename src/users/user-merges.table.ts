@@ -1,7 +1,6 @@
 import { index, pgTable, text, uuid } from 'drizzle-orm/pg-core';
 import { createdAt, eventKey } from '../platform/database/columns.js';
 
-/** A local user who was merged into a Clerk user, and the rows that moved. */
 export const userMerges = pgTable(
   'user_merges',
   {

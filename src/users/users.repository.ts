@@ -13,7 +13,6 @@ export interface UserFilters {
   clerkUserId?: string;
   createdFrom?: Date;
   createdBefore?: Date;
-  /** Beginnings of words in name, username or email. */
   search?: string;
 }
 
@@ -39,7 +38,6 @@ export class UsersRepository {
     return user;
   }
 
-  /** Locks a live user. */
   async lock(id: string, db: Queryable): Promise<User | undefined> {
     const [user] = await db
       .select()
@@ -108,14 +106,12 @@ export class UsersRepository {
   async update(id: string, changes: Partial<typeof users.$inferInsert>, db: Queryable = this.db): Promise<User | undefined> {
     const [user] = await db
       .update(users)
-      // Drizzle refuses an empty update.
       .set({ updatedAt: sql`now()`, ...changes })
       .where(and(eq(users.id, id), isNull(users.deletedAt)))
       .returning();
     return user;
   }
 
-  /** Takes an address from users who never verified it, and returns their ids. */
   async releaseUnverifiedEmail(email: string, exceptId: string, db: Queryable): Promise<string[]> {
     const released = await db
       .update(users)

@@ -49,13 +49,12 @@ export class UsersService implements OnModuleInit {
   onModuleInit(): void {
     this.jobs.register({
       name: 'purge_users',
-      description: 'Removes users whose deletion is older than the retention time',
+      description: 'Removes deleted users after the retention time',
       everySeconds: 3600,
       run: (signal) => this.purge(signal),
     });
   }
 
-  /** @throws {UserNotFound} */
   async get(userId: string): Promise<User> {
     return requireUser(await this.find(userId));
   }
@@ -66,7 +65,6 @@ export class UsersService implements OnModuleInit {
 
   /**
    * Users can see themselves and the members of their organizations; operators see everyone.
-   *
    * @throws {UserNotFound} also for a user that the caller may not see
    */
   async getVisible(userId: string, caller: Pick<UserPrincipal, 'userId' | 'operator'>): Promise<User> {
@@ -86,7 +84,6 @@ export class UsersService implements OnModuleInit {
     return this.cursors.page(rows, { limit, list, position: ({ createdAt, id }) => [createdAt.toISOString(), id] });
   }
 
-  /** @throws {ManagedByClerk} */
   async changeProfile(userId: string, changes: ProfileChanges, actor: Actor): Promise<User> {
     return this.db.transaction(async (tx) => {
       const before = await this.lock(userId, tx);
@@ -98,13 +95,8 @@ export class UsersService implements OnModuleInit {
     });
   }
 
-  /**
-   * Gives a user an address that they have just proved to be theirs.
-   *
-   * @throws {EmailTaken} when another user has verified it
-   */
+  /** Gives a user an address that they have just proved to be theirs. @throws {EmailTaken} when another user has verified it */
   async changeEmail(userId: string, email: string, actor: Actor, db: Queryable): Promise<User> {
-    // Users are always locked before organizations.
     await this.lock(userId, db);
     await this.takeUnverifiedEmail(email, userId, actor, db);
     try {
@@ -115,7 +107,6 @@ export class UsersService implements OnModuleInit {
     }
   }
 
-  /** Marks the email of a user as verified, if it is still this one. */
   async verifyEmail(userId: string, email: string, db: Queryable): Promise<'verified' | 'already_verified' | 'other_email'> {
     const user = await this.repository.lock(userId, db);
     if (user?.email !== email) return 'other_email';
@@ -124,18 +115,15 @@ export class UsersService implements OnModuleInit {
     return 'verified';
   }
 
-  /** Idempotent. @throws {UserNotFound} @throws {CannotSuspendSelf} */
   async suspend(userId: string, actor: Actor): Promise<User> {
     if (userId === actor.id) throw new CannotSuspendSelf();
     return this.setSuspended(userId, true, actor);
   }
 
-  /** Idempotent. @throws {UserNotFound} */
   async unsuspend(userId: string, actor: Actor): Promise<User> {
     return this.setSuspended(userId, false, actor);
   }
 
-  /** @throws {EmailTaken} */
   async createVerified(person: { email: string; name: string }, db: Queryable): Promise<User> {
     try {
       return await this.repository.insert({ id: newId(), ...person, emailVerified: true, emailVerifiedAt: this.clock.now() }, db);
@@ -156,8 +144,6 @@ export class UsersService implements OnModuleInit {
 
   /**
    * Deletes softly: all access ends at once and the email is free again. The purge removes the row later.
-   *
-   * @throws {ManagedByClerk}
    * @throws {LastAdmin} when an organization would have no admin left
    * @throws {SubscriptionActive} unless paid subscriptions are canceled as well
    */
@@ -182,7 +168,6 @@ export class UsersService implements OnModuleInit {
   /**
    * Deletes a user who never verified the address, at the request of its owner. Subscriptions are canceled, and the
    * oldest member becomes admin of an organization without one.
-   *
    * @returns the user's organizations, or undefined for a user who verified the address or has another one
    */
   async deleteUnverified(userId: string, email: string, actor: Actor, db: Queryable): Promise<{ organizationIds: string[] } | undefined> {
@@ -247,7 +232,7 @@ export class UsersService implements OnModuleInit {
     await this.audit.record({ actor, action, target: { type: 'user', id }, ...change }, db);
   }
 
-  /** Removes tombstones for good, and keeps what is needed to refuse replayed events. */
+  /** Removes tombstones for good, and keeps the ids that refuse replayed events. */
   private async purge(signal: AbortSignal): Promise<number> {
     const before = daysBefore(this.clock.now(), this.config.purgeAfterDays);
     const purgeSome = (limit: number) =>

@@ -12,7 +12,6 @@ export function createApiKey(isProduction: boolean): { key: string; prefix: stri
   return { key, prefix: `${start}${secret.slice(0, SHOWN_LENGTH)}`, hash: hashApiKey(key) };
 }
 
-/** The database stores only this hash. */
 export function hashApiKey(key: string): string {
   return createHash('sha256').update(key).digest('base64url');
 }

@@ -9,17 +9,14 @@ import { SystemClock } from '../../platform/time/clock.service.js';
 
 const CLOCK_TOLERANCE_SECONDS = 5;
 
-/** The user and session that a Clerk session token identifies. */
 export interface ClerkIdentity {
   clerkUserId: string;
   clerkSessionId: string;
 }
 
 /**
- * Verifies Clerk session tokens offline, with `CLERK_JWT_KEY` or with a key set that is fetched once and cached.
- * Uses jose because Clerk's own `verifyToken` does not check the issuer.
- *
- * Claims: https://clerk.com/docs/guides/sessions/session-tokens
+ * Verifies Clerk session tokens (https://clerk.com/docs/guides/sessions/session-tokens) offline. Uses jose, because
+ * Clerk's own `verifyToken` does not check the issuer.
  */
 @Injectable()
 export class ClerkTokens {

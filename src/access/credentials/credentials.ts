@@ -3,7 +3,6 @@ import type { Request } from 'express';
 import { AmbiguousCredentials, InvalidCredentials } from '../access.errors.js';
 import type { SessionCookieNames } from './session-cookies.js';
 
-/** The proof of identity that a request carries. */
 export type Credential =
   | { kind: 'session'; token: string; fromCookie: boolean; hasLegacyName?: boolean }
   | { kind: 'clerk'; token: string }
@@ -12,7 +11,6 @@ export type Credential =
 
 /**
  * A header takes precedence over a cookie. A malformed header is refused and never falls back to the cookie.
- *
  * @throws {AmbiguousCredentials} when both headers are sent
  * @throws {InvalidCredentials} when a header is malformed
  */

@@ -1,6 +1,5 @@
 import { parseCookie, stringifySetCookie } from 'cookie';
 
-/** The prefixes of Better Auth's cookie names. */
 export interface CookiePrefixes {
   current: string;
   /** Set by versions before 0.2 over https. Such a cookie is read for sessions of that time and never set. */
@@ -32,7 +31,6 @@ export function setCookieLine(name: string, value: string, options: { maxAge: nu
   return stringifySetCookie({ name, value, ...options, path: '/', httpOnly: true, sameSite: 'lax' });
 }
 
-/** Builds the `Set-Cookie` line that removes a cookie with a legacy name. */
 export function expiredCookieLine(name: string): string {
   return setCookieLine(name, '', { maxAge: 0, secure: true });
 }

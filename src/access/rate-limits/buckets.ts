@@ -19,7 +19,6 @@ export interface LimitSubject {
   fallbackKey: string;
 }
 
-/** The state of a limit after a call was counted. */
 export interface LimitResult extends BucketState {
   name: string;
   policy: RateLimit;
@@ -34,7 +33,6 @@ export function remainingCalls({ policy: { limit, windowSeconds }, allowed, seco
   return Math.max(0, Math.floor(((windowSeconds - used) * limit) / windowSeconds + 1e-6));
 }
 
-/** Returns the whole seconds until a refused caller may call again. */
 export function secondsUntilRetry(result: Counted): number {
   return Math.max(1, Math.ceil(waitSeconds(result)));
 }

@@ -27,7 +27,6 @@ export class FailedDeliveries {
 
   constructor(private readonly clock: Clock) {}
 
-  /** Returns how long the address stays refused, or 0. */
   secondsToWait(client: string): number {
     const now = this.clock.now().getTime();
     const window = this.windows.get(client);

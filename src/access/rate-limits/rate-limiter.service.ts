@@ -23,7 +23,6 @@ export class RateLimiter {
     };
   }
 
-  /** Counts a call against one of the configured limits. */
   async consumeCall(limit: Limit, subject: LimitSubject): Promise<LimitResult> {
     const policy = this.policies[limit];
     return { name: limit, policy, ...(await this.repository.consumeCall(limit, policy, subject)) };
@@ -31,7 +30,6 @@ export class RateLimiter {
 
   /**
    * Consumes from a bucket in the transaction of the limited action; a rollback refunds it.
-   *
    * @returns undefined, or the seconds to wait when the bucket is empty
    */
   async consumeIn(db: Queryable, bucket: Bucket): Promise<number | undefined> {
@@ -39,11 +37,7 @@ export class RateLimiter {
     return state.allowed ? undefined : secondsUntilRetry({ ...state, policy: bucket.policy });
   }
 
-  /**
-   * Consumes from all of these buckets, or from none.
-   *
-   * @returns undefined, or the seconds to wait for the first empty bucket
-   */
+  /** Consumes from all of these buckets, or from none. @returns undefined, or the seconds to wait for the first empty bucket */
   async consumeAll(buckets: readonly Bucket[]): Promise<number | undefined> {
     for (const [index, bucket] of buckets.entries()) {
       const state = await this.repository.consume(bucket);
@@ -54,7 +48,6 @@ export class RateLimiter {
     return undefined;
   }
 
-  /** Undoes `consumeAll`. */
   async refund(buckets: readonly Bucket[]): Promise<void> {
     for (const bucket of buckets) await this.repository.refund(bucket);
   }

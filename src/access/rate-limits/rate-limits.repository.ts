@@ -39,7 +39,7 @@ const REFUND = `UPDATE rate_limits SET whole_at = whole_at - $2 * interval '1 mi
 export class RateLimitsRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
-  /** Consumes one call from the bucket of a subject, which the statement looks up itself to save a round trip. */
+  /** Looks the subject up in the same statement, to save a round trip. */
   async consumeCall(limit: string, policy: RateLimit, subject: LimitSubject): Promise<BucketState> {
     const { tokenHash = null, clerkUserId = null, apiKeyHash = null, fallbackKey } = subject;
     const values = [limit, tokenHash, clerkUserId, fallbackKey, intervalOf(policy), policy.windowSeconds, apiKeyHash];
@@ -51,7 +51,6 @@ export class RateLimitsRepository {
     return (await this.run('access_spend_key', CONSUME, values)) ?? refusedByNewRow(policy);
   }
 
-  /** Consumes in a transaction: a rollback refunds the call. */
   async consumeIn(db: Queryable, { key, policy }: Bucket): Promise<BucketState> {
     const numbers = { microseconds: intervalOf(policy), seconds: policy.windowSeconds };
     const { rows } = await db.execute<BucketState & Record<string, unknown>>(

@@ -32,8 +32,7 @@ export async function countBeforeBody(limiter: RateLimiter, request: Request): P
 }
 
 /**
- * Tells the caller what is left, in the headers of draft-ietf-httpapi-ratelimit-headers-10.
- *
+ * Reports the remaining calls, in the headers of draft-ietf-httpapi-ratelimit-headers-10.
  * @throws {RateLimited} with `Retry-After` in seconds when a limit is reached
  */
 export function reportLimits(results: LimitResult[], response: Response): void {

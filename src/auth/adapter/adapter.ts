@@ -9,7 +9,7 @@ import { translateFailures, withTranslatedFailures } from './database-failures.j
 import { type Operations, withStoredRows } from './stored-rows.js';
 import { type AdapterServices, SignInRules, withSignInRules } from './sign-in-rules.js';
 
-/** Better Auth's Drizzle adapter with our rules for stored rows, transactions and failures (see README.md). */
+/** Better Auth's Drizzle adapter with our rules for stored rows, transactions and failures (see auth/README.md). */
 export function createAdapter(db: Database, services: AdapterServices) {
   return (options: BetterAuthOptions): DBAdapter => {
     const rowsOf = (connection: Queryable): { library: DBAdapter; rows: Operations } => {

@@ -3,10 +3,8 @@ import type { AuditService } from '../../audit/audit.service.js';
 import type { Queryable } from '../../platform/database/database.js';
 import { isLinking, type SignInContext, signInContext } from '../better-auth/sign-in-context.js';
 
-/** A write of Better Auth that may be audited. */
 export type Written = 'session' | 'account' | 'password' | 'ended-session';
 
-/** Audits the write that a route exists for, in its transaction. Other writes of the same request are not audited. */
 export async function recordWrite(audit: AuditService, written: Written, userId: string, db: Queryable): Promise<void> {
   const context = signInContext.getStore();
   const action = context && (await actionOf(written, context.path));

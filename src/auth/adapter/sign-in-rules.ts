@@ -24,7 +24,6 @@ export interface AdapterServices {
   clock: Clock;
 }
 
-/** Applies the rules around the writes of one transaction. */
 export function withSignInRules(rows: Operations, rules: SignInRules): Operations {
   return {
     ...rows,
@@ -66,15 +65,7 @@ export function withSignInRules(rows: Operations, rules: SignInRules): Operation
   };
 }
 
-/**
- * What else must happen in the transaction of a write:
- *
- * - a new password, or the loss of a sign-in method, cancels the links in mails and ends the user's sessions;
- * - a session is refused when the password or account that it was opened with changed meanwhile;
- * - the request is audited, and the user is notified of a changed password or a new sign-in method.
- *
- * Links are cancelled first, before sessions, accounts and the user are locked: the same order as everywhere.
- */
+/** Applies the rules for writes (auth/README.md) in one transaction. Links are cancelled first, to keep one lock order. */
 export class SignInRules {
   constructor(
     private readonly rows: Operations,
@@ -132,19 +123,17 @@ export class SignInRules {
     await this.proveAddress(userId);
   }
 
-  /** Cancels all links in mails to a user, and returns their identifiers. */
   async cancelLinks(userId: unknown): Promise<Set<string>> {
     if (!isId(userId)) return new Set();
     return translateFailures(() => this.services.accounts.cancelVerifications(userId, this.tx));
   }
 
   async beforeDeleteMany(model: string, where: Where[]): Promise<void> {
-    // A changed password ends the sessions before it is written.
+    // Better Auth ends the sessions before it writes a changed password.
     const isPasswordChange = model === 'session' && signInContext.getStore()?.path === '/change-password';
     if (model === 'account' || isPasswordChange) await this.cancelLinks(userIdIn(where));
   }
 
-  /** Uses one of a user's reset links, and cancels the others. */
   async consumeResetLink(where: Where[]): Promise<Row | null> {
     const link = await this.rows.findOne({ model: 'verification', where });
     if (link === null) return null;

@@ -81,7 +81,6 @@ class RawTokens {
     return this.byHash.get(String(hash));
   }
 
-  /** Replaces the session tokens of a query by their hashes. */
   hashIn<T extends OpenQuery>(query: T): T {
     if (query.model !== 'session' || query.where === undefined) return query;
     const where = query.where.map((condition) => {

@@ -1,10 +1,8 @@
 import type { Response } from 'express';
 
-/** A successful response of Better Auth, to be sent as it is. */
 export interface AuthAnswer {
   status: number;
   headers: Record<string, string>;
-  /** `Set-Cookie` lines. */
   cookies: string[];
   body: string;
 }

@@ -67,11 +67,7 @@ export class BetterAuthClient implements OnApplicationShutdown {
     await this.db.$client.end();
   }
 
-  /**
-   * Sends a request with a validated body.
-   *
-   * @throws {Problem} for every response of 400 and above, with the cookies of that response
-   */
+  /** Sends a request with a validated body. @throws {Problem} for every response of 400 and above, with the cookies of that response */
   async send(request: AuthRequest, body?: object): Promise<AuthAnswer> {
     const { response, passwordHash } = await this.sendWithRetries(request, body);
     const cookies = response.headers.getSetCookie();
@@ -93,13 +89,11 @@ export class BetterAuthClient implements OnApplicationShutdown {
     }
   }
 
-  /** Mails a reset link if there is such a user. */
   async sendPasswordReset(email: string, redirectTo: string | undefined, isKnown: boolean | undefined): Promise<void> {
     const context = { path: '/request-password-reset', requestId: null, ipAddress: null, isKnown };
     await signInContext.run(context, () => this.betterAuth.api.requestPasswordReset({ body: { email, redirectTo } }));
   }
 
-  /** Returns the user of a reset token that is still valid. */
   async findResetUserId(token: string): Promise<string | undefined> {
     const { internalAdapter } = await this.betterAuth.$context;
     return (await internalAdapter.findVerificationValue(`reset-password:${token}`))?.value;

@@ -7,7 +7,6 @@ const PLAIN = /^[A-Za-z0-9_-]{1,200}$/;
 /**
  * Returns the path of the matched route below `/v1/auth`, for Better Auth. Better Auth parses the URL again, and the
  * path that was sent could then lead elsewhere (`..\`, `%2e%2e/`). So parameters must be plain words.
- *
  * @throws {InvalidRequest} naming the parameter
  */
 export function forwardedPath({ route, params }: Pick<Request, 'route' | 'params'>, basePath: string): string {

@@ -19,7 +19,6 @@ export const MODELS = {
       sliding: { type: 'boolean', ...hidden },
       legacyCookie: { type: 'boolean', ...hidden },
     },
-    // The guard extends sessions.
     disableSessionRefresh: true,
   },
   account: {

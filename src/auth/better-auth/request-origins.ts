@@ -1,9 +1,6 @@
 import { isTrustedOrigin } from '../../platform/config/trusted-origins.js';
 
-/**
- * Returns exact origins only, because Better Auth's `*` also matches several labels: the configured ones, and those in
- * this request (its page, its redirects) that `isTrustedOrigin` accepts.
- */
+/** Returns exact origins, because Better Auth's `*` also matches several labels: configured ones, and trusted ones of this request. */
 export function trustedOriginsOf(trusted: readonly string[]): string[] | ((request?: Request) => Promise<string[]>) {
   const exact = trusted.filter((origin) => !origin.includes('*'));
   if (exact.length === trusted.length) return exact;

@@ -3,7 +3,6 @@ import { getOAuthState } from 'better-auth/api';
 
 /** State of one call of Better Auth, for hooks and adapter operations that it does not pass it to. */
 export interface SignInContext {
-  /** The route below `/v1/auth`. */
   path: string;
   requestId: string | null;
   ipAddress: string | null;
@@ -11,11 +10,8 @@ export interface SignInContext {
   signInMethod?: { field: 'password' | 'id'; value: string };
   /** Whether a reset was requested from a known device or network of the account's owner. */
   isKnown?: boolean;
-  /** The page that the link in the verification mail leads to. */
   callbackURL?: string;
-  /** The user that this request created. */
   newUser?: { id: string; email: string; emailVerified: boolean };
-  /** The last failure of the database. */
   failure?: Error;
 }
 

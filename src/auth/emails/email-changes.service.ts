@@ -26,7 +26,6 @@ const PREFIX = 'change-email:';
 
 interface EmailChange {
   userId: string;
-  /** The requesting session, which stays signed in. */
   sessionId: string;
   newEmail: string;
   callbackURL?: string;
@@ -62,10 +61,6 @@ export class EmailChanges implements OnModuleInit {
   /**
    * Mails a link to the new address. The outbox checks later whether the address is free, so that the response does not
    * reveal who has an account.
-   *
-   * @throws {WrongPassword} for a user with a password
-   * @throws {RateLimited} after too many wrong passwords or mails
-   * @throws {ManagedByClerk}
    */
   async request(caller: UserPrincipal, { newEmail, currentPassword, ...body }: ChangeEmailRequest, request: AuthRequest): Promise<void> {
     const callbackURL = trustedRedirect(this.config, body.callbackURL);
@@ -89,12 +84,7 @@ export class EmailChanges implements OnModuleInit {
     });
   }
 
-  /**
-   * Opens a link. It acts in the session that requested it. Other visitors get a page to confirm.
-   *
-   * @throws {InvalidToken}
-   * @throws {EmailTaken} when another user has proved the address meanwhile
-   */
+  /** Opens a link. It acts in the session that requested it. Other visitors get a page to confirm. */
   async open(token: string, visitor: LinkVisitor): Promise<LinkAnswer> {
     const change = await this.find(token);
     const isRequester = this.visitors.isRequester(visitor, change);
@@ -105,10 +95,6 @@ export class EmailChanges implements OnModuleInit {
   /**
    * Uses a link: changes the email and ends all other sessions. The link works only as long as the session that
    * requested it, so that a reset or a new password also cancels the links of an intruder.
-   *
-   * @throws {InvalidToken}
-   * @throws {LinkProofRequired}
-   * @throws {WrongPassword}
    * @throws {EmailTaken} when another user has proved the address meanwhile
    */
   async confirm({ token, password }: { token: string; password?: string }, visitor: LinkVisitor): Promise<LinkAnswer> {

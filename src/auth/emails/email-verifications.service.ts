@@ -21,7 +21,6 @@ const PREFIX = 'verify-email:';
 export interface VerificationRequest {
   email: string;
   callbackURL?: string;
-  /** The requesting session, if the request has one. */
   sessionId?: string;
 }
 
@@ -61,12 +60,7 @@ export class EmailVerifications implements OnModuleInit {
     await this.outbox.enqueue(REQUESTED, request, db);
   }
 
-  /**
-   * Opens a link. It acts in the session that requested it. Other visitors get a page to confirm.
-   *
-   * @throws {InvalidToken} unless a `callbackURL` can show it
-   * @throws {UntrustedRedirect}
-   */
+  /** Opens a link. It acts in the session that requested it. Other visitors get a page to confirm. */
   async open({ token, callbackURL }: LinkRequest, visitor: LinkVisitor): Promise<LinkAnswer> {
     const continueTo = trustedRedirect(this.config, callbackURL);
     const link = await this.find(token);
@@ -83,13 +77,7 @@ export class EmailVerifications implements OnModuleInit {
     return confirmed(LINK_PAGES.verification, continueTo);
   }
 
-  /**
-   * Confirms a link, in the session that requested it or with the password. Confirming again changes nothing.
-   *
-   * @throws {InvalidToken}
-   * @throws {LinkProofRequired}
-   * @throws {WrongPassword}
-   */
+  /** Confirms a link, in the session that requested it or with the password. Confirming again changes nothing. */
   async confirm({ token, callbackURL, password }: LinkRequest, visitor: LinkVisitor): Promise<LinkAnswer> {
     const continueTo = trustedRedirect(this.config, callbackURL);
     const link = await this.find(token);
@@ -99,13 +87,7 @@ export class EmailVerifications implements OnModuleInit {
     return confirmed(LINK_PAGES.verification, continueTo);
   }
 
-  /**
-   * Deletes an account that somebody else created with the recipient's address, and its organizations that have no
-   * other member.
-   *
-   * @throws {InvalidToken}
-   * @throws {EmailAlreadyVerified}
-   */
+  /** Deletes an account that somebody else created with the recipient's address, and its organizations without other members. */
   async reject({ token }: Pick<LinkRequest, 'token'>, visitor: LinkVisitor): Promise<LinkAnswer> {
     const link = await this.find(token);
     if (link === undefined) throw new InvalidToken();

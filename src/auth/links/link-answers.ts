@@ -2,9 +2,7 @@ import type { Request, Response } from 'express';
 import { type LinkPage, PAGE_HEADERS, renderPage } from './link-page.js';
 import { AUTH_BASE_PATH } from './mail-link.js';
 
-/** The texts of the page of one kind of link. */
 export interface LinkCopy {
-  /** The path of the route that confirms. */
   action: string;
   title: string;
   text: string;
@@ -44,7 +42,6 @@ export const LINK_PAGES = {
   },
 } as const satisfies Record<string, LinkCopy>;
 
-/** The response of a route that a link in a mail leads to. */
 export type LinkAnswer =
   { kind: 'done'; copy: LinkCopy; continueTo?: string } | { kind: 'page'; page: LinkPage } | { kind: 'redirect'; to: string };
 

@@ -5,7 +5,6 @@ import { ProblemFilter } from '../../platform/problems/problem.filter.js';
 import { confirmationPage, LINK_PAGES, type LinkCopy, prefersHtml, sendPage } from './link-answers.js';
 import type { LinkPage } from './link-page.js';
 
-/** Failures after which the same link can be tried again. */
 const RETRYABLE = new Set(['wrong_password', 'link_proof_required', 'rate_limited', 'service_unavailable']);
 
 /** Shows problems as a page to browsers, and as JSON to other clients. */

@@ -40,9 +40,7 @@ export interface LinkPage {
   text: string;
   error?: string;
   form?: Form;
-  /** A second form below the first. */
   alternative?: { text: string; form: Form };
-  /** The page to which the browser is redirected. */
   continueTo?: string;
 }
 

@@ -15,7 +15,6 @@ import type { LinkOwner } from './mail-link.js';
 import { PasswordAttempts } from '../passwords/password-attempts.service.js';
 import { Passwords } from '../passwords/passwords.service.js';
 
-/** The request that follows a link in a mail, or submits its page. */
 export interface LinkVisitor {
   session?: { id: string; userId: string };
   /** Whether opening the link may act: true for a GET, but not for the HEAD of a scanner or the prefetch of a browser. */
@@ -48,12 +47,7 @@ export class LinkVisitors {
     return session !== undefined && session.id === sessionId && session.userId === userId;
   }
 
-  /**
-   * @throws {LinkProofRequired} without the requesting session and without a password
-   * @throws {WrongPassword}
-   * @throws {RateLimited} after too many wrong passwords
-   * @throws {UserSuspended}
-   */
+  /** @throws {LinkProofRequired} without the requesting session and without a password */
   async authorize(visitor: LinkVisitor, link: LinkOwner, password: string | undefined): Promise<void> {
     const user = await this.users.find(link.userId);
     if (user === undefined) throw new InvalidToken();

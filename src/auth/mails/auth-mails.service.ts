@@ -42,11 +42,7 @@ export class AuthMails {
     });
   }
 
-  /**
-   * Counts the mail when it is requested.
-   *
-   * @throws {RateLimited}
-   */
+  /** Counts the mail when it is requested. @throws {RateLimited} */
   async reserveEmailChange(email: string, userId: string, db: Queryable): Promise<void> {
     await this.mail.reserve({ kind: 'email_change', to: email, sender: { userId } }, db);
   }
@@ -65,7 +61,6 @@ export class AuthMails {
   }
 }
 
-/** Returns the page that a link finally leads to. */
 function pageOf(url: string): string | undefined {
   return new URL(url).searchParams.get('callbackURL') ?? undefined;
 }

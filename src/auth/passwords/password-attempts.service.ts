@@ -37,12 +37,11 @@ export class PasswordAttempts {
 
   /**
    * Runs a password check. Only a wrong password counts, for which the check throws `WrongCredentials` or `WrongPassword`.
-   *
    * @throws {RateLimited} before the check, after too many wrong passwords
    */
   async run<T>(target: Target, request: AuthRequest, check: () => Promise<T>): Promise<T> {
     const buckets = await this.bucketsOf(target, request);
-    // Counted before the check, so that parallel guesses get no more tries than sequential ones.
+    // Counted before the check, so that parallel guesses get as many tries as sequential ones.
     const wait = await this.limiter.consumeAll(buckets);
     if (wait !== undefined)
       throw new RateLimited({

@@ -24,7 +24,6 @@ export class PasswordRules {
     this.productNames = ['Tenantry', sender];
   }
 
-  /** @throws {WeakPassword} */
   async require(password: string, email: string | null): Promise<void> {
     const plain = fold(password);
     const [local = ''] = email?.split('@', 1) ?? [];

@@ -23,7 +23,6 @@ interface Hash {
   tag: Buffer;
 }
 
-/** Hashes passwords with argon2id, outside the event loop and a few at a time. */
 @Injectable()
 export class Passwords {
   private readonly queue = pLimit(CONCURRENCY);
