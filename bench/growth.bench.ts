@@ -133,7 +133,7 @@ class Year {
   }
 }
 
-/** What becomes slower with more usage. */
+/** The operations that may slow down as usage grows. */
 export async function growth(db: BenchDatabase): Promise<void> {
   heading('growth', `usage of a year: ${MANY.toLocaleString('en')} rows (ROWS) against ${FEW.toLocaleString('en')} on the same server`);
   await db.query('CREATE DATABASE few');

@@ -13,8 +13,8 @@ import { testEnvironment } from './support/app.js';
 import * as architecture from './support/architecture/architecture.js';
 import * as readability from './support/architecture/readability.js';
 
-const { readSources, ...structure } = architecture;
-const { commentShare, foldersExplainThemselves, ...reading } = readability;
+const { readSources, readTests, ...structure } = architecture;
+const { commentShare, foldersExplainThemselves, titlesArePlainEnglish, ...reading } = readability;
 const rules = { ...structure, ...reading };
 
 type RuleName = keyof typeof rules;
@@ -121,6 +121,28 @@ describe('the sources', () => {
   }
 });
 
+describe('the tests', () => {
+  const tests = readTests();
+
+  // Ratchets: the numbers only fall.
+  it('have comments in plain English', () => {
+    expect(tests.length).toBeGreaterThan(250);
+    expect(readability.commentsArePlainEnglish(tests).slice(0)).toEqual([]);
+  });
+
+  it('have titles in plain English', () => {
+    expect(titlesArePlainEnglish(tests).slice(0)).toEqual([]);
+  });
+
+  it('would be caught with a title that must be decoded', () => {
+    for (const call of ["describe('Whoever asks'", "it('whoever asks'", "it.each([1])('%i, whoever asks'", 'it(`${a}, whoever asks`'])
+      expect(titlesArePlainEnglish([file('a.spec.ts', `${call}, () => {});`)])).toEqual([
+        expect.stringMatching(/^a\.spec\.ts:1: "whoever"$/i),
+      ]);
+    expect(titlesArePlainEnglish([file('a.spec.ts', "it('asks for it', () => whoever('whoever'));")])).toEqual([]);
+  });
+});
+
 describe('the comments', () => {
   it('are at most a twelfth of the lines', () => {
     expect(commentShare([file('a/a.ts', '/** One. */\nconst a = 1;\n// Two.\nconst b = 2;')])).toBe(0.5);
@@ -204,7 +226,7 @@ describe('the tables', () => {
     tables = modules.flatMap((exported) => Object.values(exported)).filter((value): value is PgTable => is(value, PgTable));
   });
 
-  /** Whether an index, a unique constraint or the primary key begins with one of the columns that say whose a row is. */
+  /** Whether no index, unique constraint or primary key starts with an owner column of the table. */
   const lacksOwnerIndex = (table: PgTable): boolean => {
     const { columns, indexes, uniqueConstraints, primaryKeys } = getTableConfig(table);
     const owners = columns.map(({ name }) => name).filter((name) => name === 'organization_id' || name === 'owner_id');
@@ -234,7 +256,7 @@ describe('the tables', () => {
     );
   });
 
-  it('have an index that begins with whose a row is', () => {
+  it('have an index that starts with the owner of a row', () => {
     expect(tables.filter(lacksOwnerIndex).map((table) => getTableName(table))).toEqual([]);
   });
 
@@ -262,7 +284,7 @@ describe('the migrations', () => {
       (tag) => !/^\d{4}_[a-z][a-z0-9_]+$/.test(tag) || heroes.some((hero) => /^\d{4}_[a-z]+_/.test(tag) && tag.endsWith(`_${hero}`)),
     );
 
-  it('say in their names what they do', () => {
+  it('have descriptive names', () => {
     const journal = JSON.parse(readFileSync('drizzle/meta/_journal.json', 'utf8')) as { entries: { tag: string }[] };
     const tags = journal.entries.map(({ tag }) => tag);
     expect(badlyNamed(tags)).toEqual([]);

@@ -17,7 +17,7 @@ const IDS = `WITH given AS (SELECT * FROM unnest($1::uuid[], $3::text[], $17::by
   ${USAGE}`;
 
 const insert = async (turn: number) => {
-  // Not for the last tenants, whose events must match their rollups.
+  // Not for the last tenants, because their events must match their rollups.
   const owner = tenantOf(turn % 1000);
   const now = new Date().toISOString();
   const events = Array.from({ length: BATCH }, eventOf);

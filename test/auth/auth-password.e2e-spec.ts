@@ -146,7 +146,7 @@ describe('signing in with a password', () => {
       await signIn(t, person, 'crème brûlée'.normalize('NFC'));
     });
 
-    it('answers an unknown email like a wrong password, with the same amount of hashing', async () => {
+    it('responds to an unknown email like to a wrong password, with the same amount of hashing', async () => {
       const person = await signUp(t);
       const work = countHashes(t);
       const attempt = (email: string) => t.http.post('/v1/auth/sign-in/email').send({ email, password: 'not the password' }).expect(401);
@@ -161,7 +161,7 @@ describe('signing in with a password', () => {
       expect([spentOnWrong, spentOnUnknown]).toEqual([1, 1]);
     });
 
-    it('answers a user without a password in the same way, with the same amount of hashing', async () => {
+    it('responds to a user without a password in the same way, with the same amount of hashing', async () => {
       const person = await signUp(t);
       await t.db.rows(`UPDATE accounts SET provider = 'google', password = NULL WHERE user_id = $1`, [person.id]);
       const work = countHashes(t);

@@ -53,7 +53,7 @@ describe('the fuzz checks', () => {
     expect(wrong(answer)).not.toEqual([]);
   });
 
-  it('accept in a problem what the document declares for its operation, and no more', () => {
+  it('accept in a problem exactly the members that the document declares for its operation', () => {
     const { value } = (raw.components as unknown as { examples: Record<string, { value: { quota: object } }> }).examples['quota_exceeded']!;
     const refused = (more: object) =>
       wrong(problem(402, 'quota_exceeded', { ...value, ...more }), { operation: quota, method: quota.method });

@@ -128,7 +128,7 @@ describe('inviters', () => {
     expect(outcome(resend)).toBe('403 email_not_verified');
   });
 
-  it('are told about taken seats, counting members and open invitations, before anyone is invited', async () => {
+  it('get an error when all seats are taken, counting members and open invitations, before anyone is invited', async () => {
     const ada = await verifiedPerson();
     const organization = await createOrganization(clerk.t, ada);
     const emails = Array.from({ length: 8 }, (_, n) => `seat-${n}-${organization.id}@example.com`);

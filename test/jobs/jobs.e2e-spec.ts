@@ -63,7 +63,7 @@ describe('jobs', () => {
     expect(await t.db.rows(`SELECT FROM verifications WHERE identifier LIKE 'test-%'`)).toHaveLength(7);
   });
 
-  it('purge users whose deletion is old enough', async () => {
+  it('purge users after the retention time', async () => {
     const [old, recent] = [await signUp(t), await signUp(t)];
     for (const { auth } of [old, recent]) await t.http.delete('/v1/users/me').set(auth).expect(204);
     await t.db.rows(`UPDATE users SET deleted_at = now() - interval '31 days' WHERE id = $1`, [old.id]);

@@ -198,7 +198,7 @@ describe('mail limits', () => {
     });
   });
 
-  it('still sends a notice to a recipient whose other mails are used up', async () => {
+  it('still sends a notice to a recipient with no other mails left', async () => {
     await withApp({ RATE_LIMIT_MAIL: '1/3600' }, async (t) => {
       const person = await admin(t);
       const mallory = await admin(t);

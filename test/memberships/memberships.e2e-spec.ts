@@ -441,7 +441,7 @@ describe('memberships', () => {
       expect(outcomes['409 last_admin']).toBeGreaterThan(0);
     }, 120_000);
 
-    it('remains in each of several organizations whose two admins delete their accounts concurrently', async () => {
+    it('remains in each of several organizations when both admins delete their accounts concurrently', async () => {
       for (let round = 0; round < 5; round += 1) {
         const [one, two] = [await signUp(t), await signUp(t)];
         const ids: string[] = [];

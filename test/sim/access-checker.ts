@@ -23,7 +23,7 @@ export class Violation extends Error {}
  */
 export class AccessChecker {
   checks = 0;
-  /** Checks of buyers whose provider was unavailable. */
+  /** Checks of buyers with an unavailable provider. */
   unconfirmed = 0;
   private readonly states = new Map<Buyer, ProviderState>();
   private reconciledAt = 0;

@@ -101,7 +101,7 @@ export async function startDodoApiSimulator({ account, apiKey = 'dodo_simulated'
     tooMany: (seconds) => refusal(429, 'TOO_MANY_REQUESTS', 'Too many requests', { 'retry-after': String(seconds) }),
     failure: (status) => refusal(status, 'SIMULATED_FAILURE', 'Simulated failure'),
   });
-  return { ...api, account, apiKey, /** What was ingested, by its id. */ usage: ingest.events };
+  return { ...api, account, apiKey, /** Ingested events by id. */ usage: ingest.events };
 }
 
 export type DodoApiSimulator = Awaited<ReturnType<typeof startDodoApiSimulator>>;

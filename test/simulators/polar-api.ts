@@ -121,7 +121,7 @@ export async function startPolarApiSimulator({
     tooMany: (seconds) => refusal(429, 'TooManyRequests', 'Too many requests', { 'retry-after': String(seconds) }),
     failure: (status) => refusal(status, 'SimulatedFailure', 'Simulated failure'),
   });
-  return { ...api, account, accessToken, /** What was ingested. */ usage: ingest.events };
+  return { ...api, account, accessToken, /** Ingested events. */ usage: ingest.events };
 }
 
 export type PolarApiSimulator = Awaited<ReturnType<typeof startPolarApiSimulator>>;

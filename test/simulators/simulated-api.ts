@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 
-/** What goes wrong with the next call: no response, a cut connection, a response that is lost after the effect, or an error response. */
+/** The failure of the next call: no response, a cut connection, a response that is lost after the effect, or an error response. */
 export type Fault = 'hang' | 'cut' | 'lost' | { status: number; retryAfter?: number; body?: string; contentType?: string };
 
 export interface Answer {

@@ -65,20 +65,23 @@ describe('billing edge cases', () => {
   it.each([
     ['before', ['customer.created', 'subscription.revoked']],
     ['after', ['subscription.revoked', 'customer.created']],
-  ])('a customer whose deletion only a subscription event contains is deleted, %s the customer’s own event', async (_when, types) => {
-    const person = await signUp(t);
-    const customer = polarCustomer({ external_id: person.id });
-    const gone = { ...customer, deleted_at: '2026-01-02T00:00:00Z' };
-    for (const type of types) {
-      const data = type === 'customer.created' ? customer : polarSubscription({ customer: gone, status: 'canceled' });
-      await sendAndProcess(
-        'polar',
-        polarEvent(type, data, { at: type === 'customer.created' ? '2026-01-01T00:00:00Z' : '2026-01-02T00:00:01Z' }),
-      );
-    }
-    const { body } = await t.http.post('/v1/subscription/portal').set(person.auth).send({}).expect(409);
-    expect(body.code).toBe('no_billing_customer');
-  });
+  ])(
+    'a customer is deleted by a subscription event that embeds the deleted customer, %s the customer’s own event',
+    async (_when, types) => {
+      const person = await signUp(t);
+      const customer = polarCustomer({ external_id: person.id });
+      const gone = { ...customer, deleted_at: '2026-01-02T00:00:00Z' };
+      for (const type of types) {
+        const data = type === 'customer.created' ? customer : polarSubscription({ customer: gone, status: 'canceled' });
+        await sendAndProcess(
+          'polar',
+          polarEvent(type, data, { at: type === 'customer.created' ? '2026-01-01T00:00:00Z' : '2026-01-02T00:00:01Z' }),
+        );
+      }
+      const { body } = await t.http.post('/v1/subscription/portal').set(person.auth).send({}).expect(409);
+      expect(body.code).toBe('no_billing_customer');
+    },
+  );
 
   it('a refund and a dispute belong to the subscription of their payment', async () => {
     const { id, path } = await createOrganization(t, ada);

@@ -13,7 +13,7 @@ export interface Expectation {
   query?: (values: Values) => Record<string, string>;
   /** Values of body fields that may identify a row of another tenant. */
   foreign?: Record<string, ForeignValues>;
-  /** Body fields whose response reveals whether a value is taken (`body.slug`), and why. */
+  /** Body fields (`body.slug`) for which the response reveals that a value is taken, and why. */
   reveals?: Record<string, string>;
   /** The audit entry of an operation that changes something, or why it writes none. */
   audit?: AuditExpectation | { none: string };

@@ -42,7 +42,7 @@ interface Options {
 
 const started = new Set<{ process: Process; child: ChildProcess }>();
 
-/** Kills what is still running when the test run is interrupted. */
+/** Kills every process that is still running when the test run is interrupted. */
 process.once('exit', () => {
   for (const one of started) if (!one.process.hasEnded()) one.process.killGroup('SIGKILL');
 });
@@ -145,7 +145,7 @@ export async function freePort(): Promise<number> {
   });
 }
 
-/** The processes whose command line contains this folder. */
+/** The processes that have this folder in their command line. */
 export function processesIn(folder: string): number[] {
   if (existsSync('/proc/self/cmdline')) {
     return readdirSync('/proc').flatMap((name) => {

@@ -44,13 +44,13 @@ export interface Tenant extends SeededRows {
   /** A second admin, so that the first one is not the last. */
   coAdmin: Person;
   member: Person;
-  /** A member whom tests remove. */
+  /** A member for tests that remove one. */
   spare: Person;
   /** A former member with a live session. */
   left: Person;
   /** A suspended admin. */
   suspended: Person;
-  /** A deleted admin whose session and membership were left behind. */
+  /** A deleted admin with a session and a membership that were left behind. */
   deleted: Person;
   /** Has a pending invitation and a verified address. */
   invited: Person;

@@ -89,7 +89,7 @@ describe('an event that was answered with 202', () => {
     expect(await entriesOf(messageId)).toHaveLength(1);
   });
 
-  it('counts every attempt whose process died, and becomes dead after too many', async () => {
+  it('counts every attempt that ended with its process, and becomes dead after too many', async () => {
     const { messageId, body } = newUser();
     for (let attempt = 1; attempt <= 2; attempt += 1) {
       const held = await holdEffects();

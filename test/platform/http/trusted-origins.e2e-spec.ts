@@ -34,7 +34,7 @@ describe('TRUSTED_ORIGINS=https://*.preview.example.com', () => {
         .options('/v1/users/me')
         .set({ origin, 'access-control-request-method': 'PATCH', 'access-control-request-headers': 'content-type' });
 
-    it('answers the preflight of a matching origin, and lets browsers cache it', async () => {
+    it('allows the preflight of a matching origin, and lets browsers cache it', async () => {
       const { headers } = await preflight(PREVIEW).expect(204);
       expect(headers).toMatchObject({
         'access-control-allow-origin': PREVIEW,

@@ -313,7 +313,7 @@ describe('reconciliation with Clerk', () => {
     expect(await reconcile({ fix: true })).toEqual([]);
   });
 
-  it('merges a local user and a Clerk user whose event was lost', async () => {
+  it('merges a local user and a Clerk user after the event of the Clerk user was lost', async () => {
     await createOnBothSides();
     const [local] = await db.rows<{ id: string }>(
       `INSERT INTO users (id, name, email, email_verified, email_verified_at)

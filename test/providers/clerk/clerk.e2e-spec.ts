@@ -166,7 +166,7 @@ describe('signing in with Clerk', () => {
       expect(await userOf(purged.sub)).toBeUndefined();
     });
 
-    it('a user whom a concurrent purge removes', async () => {
+    it('a user during a concurrent purge', async () => {
       const { sub } = ids();
       await t.db.rows(`INSERT INTO users (id, clerk_user_id, name, deleted_at) VALUES (gen_random_uuid(), $1, '', now())`, [sub]);
       const purge = await t.db.pool.connect();

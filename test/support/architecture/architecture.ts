@@ -16,6 +16,11 @@ export function readSources(): Source[] {
     .map((file) => ({ path: path.relative('src', file), text: readFileSync(file, 'utf8') }));
 }
 
+/** The files of the tests and benchmarks, with paths below the root. */
+export function readTests(): Source[] {
+  return globSync(['{test,bench}/**/*.{ts,mjs}', 'src/**/*.spec.ts']).map((file) => ({ path: file, text: readFileSync(file, 'utf8') }));
+}
+
 /** Folders that every module may import, and the folders that they may import. */
 const LEAVES: Record<string, string[]> = {
   platform: [],
@@ -96,7 +101,7 @@ export const noImportCycles: Rule = (sources) => {
   return cycles;
 };
 
-/** Public are the module's public roles, and plain-named files whose class its `exports` lists. */
+/** Public are the module's public roles, and plain-named files with a class in the module's `exports`. */
 export const privateFilesStayPrivate: Rule = (sources) => {
   const texts = new Map(sources.map(({ path: file, text }) => [file, text]));
   const isPublic = (file: string) => {
@@ -153,7 +158,7 @@ export const filesAreNamedAfterTheirFolder: Rule = (sources) =>
     .filter((file) => {
       const role = roleOf(file);
       const named = role !== undefined && ['controller', 'repository', 'dto', 'errors'].includes(role);
-      // platform/ is not a module: its few roles are named after what they do.
+      // platform/ is not a module: its few roles are named after their job.
       if (!named || folderOf(file) === 'platform') return false;
       return ![path.basename(path.dirname(file)), folderOf(file)].some((folder) => path.basename(file).endsWith(`${folder}.${role}.ts`));
     });

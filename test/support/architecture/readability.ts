@@ -75,6 +75,11 @@ export const commentsArePlainEnglish: Rule = (sources) =>
     return comments.flatMap(({ line, text }) => dialectIn(text).map((phrase) => `${source.path}:${line}: "${phrase}"`));
   });
 
+export const titlesArePlainEnglish: Rule = (sources) =>
+  sources.flatMap((source) =>
+    titlesOf(source).flatMap(({ line, text }) => dialectIn(text).map((phrase) => `${source.path}:${line}: "${phrase}"`)),
+  );
+
 /** @param readmes the READMEs below `src/`, by folder, with their text */
 export function foldersExplainThemselves(sources: Source[], readmes: ReadonlyMap<string, string>): string[] {
   const folders = new Set(sources.map(({ path: file }) => path.dirname(path.dirname(file))).filter((folder) => folder !== '.'));
@@ -91,13 +96,13 @@ export function commentShare(sources: Source[]): number {
   return sum(all.map(({ lines }) => lines)) / sum(sources.map(({ text }) => linesOf(text).length));
 }
 
-interface Comment {
+interface Prose {
   /** From 1. */
   line: number;
   text: string;
 }
 
-function commentsOf(source: Source): { comments: Comment[]; lines: number } {
+function commentsOf(source: Source): { comments: Prose[]; lines: number } {
   const file = parse(source);
   const ranges = new Map<number, ts.CommentRange>();
   const visit = (node: ts.Node): void => {
@@ -110,6 +115,22 @@ function commentsOf(source: Source): { comments: Comment[]; lines: number } {
   for (const { pos, end } of ranges.values()) for (let line = lineAt(file, pos); line <= lineAt(file, end); line += 1) lines.add(line);
   const comments = [...ranges.values()].map(({ pos, end }) => ({ line: lineAt(file, pos) + 1, text: source.text.slice(pos, end) }));
   return { comments, lines: lines.size };
+}
+
+/** The titles of `describe`, `it` and their `each`. */
+function titlesOf(source: Source): Prose[] {
+  const file = parse(source);
+  const titles: Prose[] = [];
+  const visit = (node: ts.Node): void => {
+    if (ts.isCallExpression(node) && /^(describe|it)\b/.test(node.expression.getText(file))) {
+      const [title] = node.arguments;
+      if (title !== undefined && (ts.isStringLiteralLike(title) || ts.isTemplateExpression(title)))
+        titles.push({ line: lineAt(file, title.getStart(file)) + 1, text: title.getText(file) });
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(file);
+  return titles;
 }
 
 function exportsOf(source: Source): string[] {

@@ -13,7 +13,7 @@ interface Scenario {
   createEvents(clerk: ClerkInstance, names: Values): void;
 }
 
-/** For objects whose creation event is not delivered. */
+/** For objects without a creation event. */
 const known = { isReported: false };
 
 export const SCENARIOS: Record<string, Scenario> = {

@@ -21,7 +21,7 @@ const ANYWHERE = new Set([
 /** The errors in a response; empty for a correct one. */
 export function errorsIn(document: FuzzDocument, request: FuzzRequest, answer: FuzzAnswer): string[] {
   const { status, headers, body, ms } = answer;
-  // A refusal of unreadable headers cannot know that the request was a HEAD, whose response has no body.
+  // A refusal of unreadable headers cannot know that the request was a HEAD, which gets no body.
   if (status === 0) return request.method === 'HEAD' ? [] : [`the connection broke: ${body.toString()}`];
   const wrong: string[] = [];
   if (status >= 500) wrong.push(`status ${status}`);

@@ -13,7 +13,7 @@ const EVENT_IDS = [...'abcdef'];
 const SETTLING_IDS = [...'abuvwxyz'];
 /** Ages before now: this hour, another hour, other periods and months, too old, and in the future. */
 const AGES_MS = [0, 0, 2 * HOUR_MS, 20 * 24 * HOUR_MS, 50 * 24 * HOUR_MS, 500 * 24 * HOUR_MS, -4 * 60_000, -10 * 60_000];
-/** Attempts of a request whose server was killed. */
+/** Attempts of a request after its server was killed. */
 const TRIES = 40;
 
 interface GivenEvent {

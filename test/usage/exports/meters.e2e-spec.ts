@@ -193,7 +193,7 @@ describe('usage exports', () => {
   });
 
   it.each<MeterProvider>(['polar', 'dodo'])(
-    'of a customer whom %s does not know are listed as refused, and sent after a retry when the customer is known',
+    'of a customer unknown to %s are listed as refused, and sent after a retry when the customer is known',
     async (provider) => {
       const before = world.tokensAt(provider);
       const known = world.events(provider, world.newCustomer(provider), 50);

@@ -18,7 +18,7 @@ interface Plan {
 const OWNERS = 2000;
 const NOW = new Date('2026-11-22T08:00:00Z');
 
-/** The sweeps and the verification read only what they need, however large the tables are. */
+/** The sweeps and the reconciliation read only the rows that they need, however large the tables are. */
 describe('the query plans of usage maintenance on large tables', () => {
   let db: TestDatabase;
   let client: pg.PoolClient;

@@ -161,7 +161,7 @@ describe('usage reports', () => {
         ['01', person.id, 10],
         ['01', person.id, 1],
       ]);
-      // The range starts or ends within an hour, whose events are included too.
+      // The range starts or ends within an hour, and the events of that hour are included too.
       for (const from of ['2026-01-01', '2026-01-01T10:15:00Z'])
         expect((await summaryOf(person, { from, to: '2026-01-04' })).total).toMatchObject({ events: 4, inputTokens: 11 });
       const path = `/v1/organizations/${tenant.organization.id}/usage`;
