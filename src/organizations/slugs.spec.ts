@@ -46,11 +46,11 @@ describe('normaliseSlug', () => {
     expect(normaliseSlug(`${'a'.repeat(47)} b`)).toBe('a'.repeat(47));
   });
 
-  it('takes two characters as the least', () => {
+  it('accepts two characters as the shortest slug', () => {
     expect(normaliseSlug('ab')).toBe('ab');
   });
 
-  it('makes of any text nothing or what the database takes, and what it made stays as it is', () => {
+  it('returns undefined or a slug that the database accepts, and does not change its own output', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string({ unit: 'binary' }), fc.string({ unit: 'grapheme' }), fc.string({ maxLength: 120 })), (text) => {
         const slug = normaliseSlug(text);

@@ -97,7 +97,7 @@ describe('plans', () => {
     expect(mistakesOf(withFree({ tokensPerPeriod: 0, seats: 0 }))).toEqual([]);
   });
 
-  it('are not read from a file that is wrong', () => {
+  it('are not read from an invalid file', () => {
     expect(() => serviceOf({})).toThrow(ConfigError);
   });
 });
@@ -159,12 +159,12 @@ describe('the check of the plans', () => {
     ['stripe:p2=pro', 'BILLING_PRODUCTS stripe:p2=pro: provider must be one of polar, dodo'],
     ['polar:p2=gold', 'BILLING_PRODUCTS polar:p2=gold: there is no plan gold'],
     ['polar:p1=free', 'BILLING_PRODUCTS polar:p1=free: polar:p1 is already of the plan starter (file products[0])'],
-  ])('names what is wrong with %s in BILLING_PRODUCTS', (text, mistake) => {
+  ])('names the mistake in BILLING_PRODUCTS: %s', (text, mistake) => {
     const content = { plans: PLANS, aliases: { starter: 'pro' }, products: [product('polar', 'p1', 'starter')] };
     expect(mistakesOf(content, [text, 'polar:p1=starter', 'polar:p1=pro'])).toEqual([mistake]);
   });
 
-  it('names a file that is not there, that is a folder, and that is not JSON', () => {
+  it('reports a file that is missing, is a folder, or is not JSON', () => {
     expect(planMistakes({ plansFile: path.join(directory, 'none'), billingProducts: ['nonsense'] })).toEqual([
       expect.stringMatching(/none cannot be read: ENOENT/),
     ]);
@@ -172,7 +172,7 @@ describe('the check of the plans', () => {
     expect(mistakesOf('{ "plans": {}, }')).toEqual([expect.stringMatching(/^file is not JSON: /)]);
   });
 
-  it('names every mistake at once, and makes none of another', () => {
+  it('reports every mistake at once, each one once', () => {
     const { limits } = PLANS.free;
     const content = {
       plans: { free: { name: 'Free', limits: { ...limits, seats: -1, seat: 1 } }, business: PLANS.business },

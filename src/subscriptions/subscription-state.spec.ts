@@ -152,17 +152,17 @@ describe('the state of a subscription', () => {
     });
   });
 
-  describe('that nobody confirms', () => {
+  describe('without a confirmation', () => {
     const reasonsAt = (row: StateRow, ...moments: Date[]) => moments.map((now) => stateAt(row, now).reason);
 
-    it('goes on after its period for a bounded time', () => {
+    it('continues after its period for a bounded time', () => {
       const bound = later(DATE, UNCONFIRMED);
       const row = rowOf({ currentPeriodEnd: DATE });
       expect(reasonsAt(row, later(DATE, SLACK_MS), later(bound, -1), bound)).toEqual(['unconfirmed', 'unconfirmed', 'lapsed']);
       expect(stateAt(row, later(DATE, SLACK_MS)).until).toEqual(bound);
     });
 
-    it('is active for a day once its provider said so, and then unconfirmed as long as ever', () => {
+    it('is active for a day after a confirmation, and then unconfirmed for the usual time', () => {
       const confirmedAt = later(DATE, 2 * HOUR);
       const row = rowOf({ currentPeriodEnd: DATE, confirmedAt });
       const [day, bound] = [later(confirmedAt, DAY), later(confirmedAt, UNCONFIRMED)];
@@ -179,16 +179,16 @@ describe('the state of a subscription', () => {
     it.each([
       ['before', -HOUR],
       ['at', 0],
-    ])('is no longer confirmed by what was said %s the end of its period', (_when, offset) => {
+    ])('is no longer confirmed by a confirmation from %s the end of its period', (_when, offset) => {
       const row = rowOf({ currentPeriodEnd: DATE, confirmedAt: later(DATE, offset) });
       expect(reasonsAt(row, later(DATE, SLACK_MS), later(DATE, UNCONFIRMED))).toEqual(['unconfirmed', 'lapsed']);
     });
 
-    it('is confirmed by what was said a millisecond after the end of its period', () => {
+    it('is confirmed by a confirmation from a millisecond after the end of its period', () => {
       expect(reasonsAt(rowOf({ currentPeriodEnd: DATE, confirmedAt: later(DATE, 1) }), later(DATE, SLACK_MS))).toEqual(['active']);
     });
 
-    it.each(LIVING)('and has no date is unconfirmed until the very moment that bounds it, if %s', (status) => {
+    it.each(LIVING)('without a date is unconfirmed until exactly the bound, if %s', (status) => {
       const row = rowOf({ status, eventAt: DATE.toISOString() });
       expect(reasonsAt(row, later(DATE, UNCONFIRMED - 1), later(DATE, UNCONFIRMED))).toEqual(['unconfirmed', 'lapsed']);
     });
@@ -208,13 +208,13 @@ describe('the state of a subscription', () => {
       }
     });
 
-    it('is not saved from a known end by its provider’s word', () => {
+    it('ends at a known end, even when its provider confirms it', () => {
       const row = rowOf({ endsAt: DATE, confirmedAt: later(DATE, SLACK_MS) });
       expect(reasonsAt(row, later(DATE, SLACK_MS))).toEqual(['lapsed']);
     });
   });
 
-  describe('is asked about at its provider', () => {
+  describe('is checked at its provider', () => {
     const lines: [what: string, row: Partial<StateRow>, first: Date | null][] = [
       ['after its period', { currentPeriodEnd: DATE }, DATE],
       ['after its end', { endsAt: DATE, currentPeriodEnd: LATER }, DATE],
@@ -238,7 +238,7 @@ describe('the state of a subscription', () => {
     });
   });
 
-  describe('whatever the row', () => {
+  describe('for any row', () => {
     const NOW = DATE.getTime();
     /** Near the moment of the look, near its slack, and anywhere within months. */
     const offset = fc.oneof(
@@ -300,7 +300,7 @@ describe('the state of a subscription', () => {
       );
     });
 
-    it('a renewal that was lost locks nobody out before the bound', () => {
+    it('a lost renewal locks nobody out before the bound', () => {
       expectAlways(
         fc.property(of('active'), tier, moment, fc.nat({ max: UNCONFIRMED - 1 }), (one, plan, end, since) =>
           grants({ ...one, currentPeriodEnd: end, cancelAtPeriodEnd: false, endsAt: null }, later(end, since), plan),
@@ -318,7 +318,7 @@ describe('the state of a subscription', () => {
       );
     });
 
-    it('its provider is asked before it changes by itself, give or take the minutes in which events come', () => {
+    it('the provider is asked before the state changes by itself, within the minutes in which events arrive', () => {
       const kindOf = (one: StateRow, now: Date) => {
         const state = stateAt(one, now);
         return state.grants ? state.reason === 'unconfirmed' : 'refused';
@@ -337,7 +337,7 @@ describe('the state of a subscription', () => {
   });
 });
 
-describe('the best of several', () => {
+describe('the best of several states', () => {
   interface Row {
     id: string;
     provider: StateRow['provider'];
@@ -376,11 +376,11 @@ describe('the best of several', () => {
     expect(pickEffective([worse, better])).toBe(better);
   });
 
-  it('is none of none', () => {
+  it('is undefined without subscriptions', () => {
     expect(pickEffective([])).toBeUndefined();
   });
 
-  it('is the same in whatever order they come', () => {
+  it('does not depend on their order', () => {
     const some = fc.record({
       tier: fc.constantFrom(...TIERS, undefined),
       grants: fc.boolean(),

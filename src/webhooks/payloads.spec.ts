@@ -3,11 +3,11 @@ import { MalformedPayload } from './webhook-provider.port.js';
 
 const read = (text: string) => parsePayload(Buffer.from(text));
 
-/** So many arrays in each other. */
+/** An array nested this deep. */
 const nested = (depth: number) => `${'['.repeat(depth)}${']'.repeat(depth)}`;
 
 describe('readPayload', () => {
-  it('reads JSON of any kind, with what is odd in its texts', () => {
+  it('reads JSON of any kind, including NUL characters and lone surrogates', () => {
     expect(read('{"a":[1,null,{"b":"ü\\u0000\\ud800"}]}')).toEqual({ a: [1, null, { b: 'ü\0\ud800' }] });
     expect(['null', '7', '"x"', '[]', ' {} '].map(read)).toEqual([null, 7, 'x', [], {}]);
   });
@@ -25,17 +25,17 @@ describe('readPayload', () => {
     expect(() => parsePayload(body)).toThrow(new MalformedPayload('The body is no JSON in UTF-8'));
   });
 
-  it('never quotes what it cannot read', () => {
+  it('never quotes the body it cannot parse', () => {
     expect(() => read('{"otp_code":"424242"')).toThrow(/^((?!424242).)*$/s);
   });
 
-  it('reads 64 levels and no more', () => {
+  it('reads 64 levels of nesting and refuses 65', () => {
     expect(() => read(nested(64))).not.toThrow();
     expect(() => read(nested(65))).toThrow(new MalformedPayload('The body is nested deeper than 64 levels'));
     expect(() => read(nested(400_000))).toThrow(MalformedPayload);
   });
 
-  it('does not take __proto__ for a name, wherever it stands', () => {
+  it('refuses the key __proto__ at any depth', () => {
     for (const text of ['{"__proto__":{"admin":true}}', '{"data":[{"a":{"__proto__":1}}]}', '{"\\u005f_proto__":null}']) {
       expect(() => read(text)).toThrow(new MalformedPayload('The body has a name that no provider sends: __proto__'));
     }
@@ -43,8 +43,8 @@ describe('readPayload', () => {
   });
 });
 
-describe('masked', () => {
-  it('hides what could sign somebody in, at any depth, and nothing else', () => {
+describe('maskSecrets', () => {
+  it('masks every field that could sign somebody in, at any depth, and nothing else', () => {
     const payload = {
       type: 'organizationInvitation.created',
       data: {
@@ -75,7 +75,7 @@ describe('masked', () => {
     });
   });
 
-  it('leaves payloads that are no objects as they are', () => {
+  it('leaves payloads that are not objects unchanged', () => {
     expect([null, 7, 'token', ['a', 1]].map(maskSecrets)).toEqual([null, 7, 'token', ['a', 1]]);
   });
 });

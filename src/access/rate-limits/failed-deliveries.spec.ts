@@ -9,7 +9,7 @@ class SettableClock extends Clock {
   }
 }
 
-describe('an address whose deliveries fail', () => {
+describe('an address that sends failing deliveries', () => {
   const clock = new SettableClock();
   let deliveries: FailedDeliveries;
   beforeEach(() => {
@@ -17,26 +17,26 @@ describe('an address whose deliveries fail', () => {
     for (let failure = 0; failure < MAX_FAILURES; failure += 1) deliveries.recordFailure('client');
   });
 
-  it('waits for a window', () => {
+  it('must wait for one window', () => {
     expect(deliveries.secondsToWait('client')).toBe(WINDOW_SECONDS);
     clock.ms += WINDOW_SECONDS * 1000;
     expect(deliveries.secondsToWait('client')).toBe(0);
   });
 
-  it('has one delivery in five seconds read meanwhile, and is trusted once one is good', () => {
+  it('gets one probe every five seconds, and is trusted again after one valid delivery', () => {
     expect(deliveries.takeProbe('client')).toBe(false);
     clock.ms += 4999;
     expect(deliveries.takeProbe('client')).toBe(false);
     clock.ms += 1;
     expect([deliveries.takeProbe('client'), deliveries.takeProbe('client')]).toEqual([true, false]);
-    // A bad one brings no further one.
+    // A failed probe does not grant another one.
     deliveries.recordFailure('client');
     expect(deliveries.takeProbe('client')).toBe(false);
     deliveries.recordSuccess('client');
     expect(deliveries.secondsToWait('client')).toBe(0);
   });
 
-  it('waits no longer for deliveries that were on their way, and stops nobody else', () => {
+  it('does not wait longer because of deliveries in flight, and other addresses do not wait', () => {
     clock.ms += 500;
     deliveries.recordFailure('client');
     expect([deliveries.secondsToWait('client'), deliveries.secondsToWait('other')]).toEqual([WINDOW_SECONDS, 0]);
@@ -44,7 +44,7 @@ describe('an address whose deliveries fail', () => {
     expect(deliveries.secondsToWait('client')).toBe(0);
   });
 
-  it('begins anew in each window', () => {
+  it('gets a new allowance in each window', () => {
     for (let window = 0; window < 5; window += 1) {
       for (let failure = 1; failure < MAX_FAILURES; failure += 1) deliveries.recordFailure('other');
       clock.ms += WINDOW_SECONDS * 1000;
@@ -52,7 +52,7 @@ describe('an address whose deliveries fail', () => {
     expect(deliveries.secondsToWait('other')).toBe(0);
   });
 
-  it('is never refused within a day of a good one', () => {
+  it('is not refused for a day after a valid delivery', () => {
     deliveries.recordSuccess('client');
     for (let failure = 0; failure < 1000; failure += 1) deliveries.recordFailure('client');
     expect(deliveries.secondsToWait('client')).toBe(0);
@@ -61,7 +61,7 @@ describe('an address whose deliveries fail', () => {
     expect(deliveries.secondsToWait('client')).toBe(WINDOW_SECONDS);
   });
 
-  it('is forgotten when 10,000 others were heard of later', () => {
+  it('is forgotten after 10,000 other addresses', () => {
     for (let other = 0; other < 10_001; other += 1) {
       deliveries.recordFailure(`other ${other}`);
       deliveries.recordSuccess(`provider ${other}`);

@@ -8,31 +8,31 @@ describe('Passwords', () => {
     expect(hash).toMatch(/^\$argon2id\$v=19\$m=19456,t=2,p=1\$[\w+/]{22}\$[\w+/]{43}$/);
   });
 
-  it('knows the password it was made from, and no other', async () => {
+  it('verifies the password it was made from, and no other', async () => {
     const hash = await passwords.hash('correct horse');
     expect(await passwords.verify(hash, 'correct horse')).toBe(true);
     for (const wrong of ['Correct horse', 'correct horse ', '', 'correct hors']) expect(await passwords.verify(hash, wrong)).toBe(false);
   });
 
-  it('salts: one password never makes one hash', async () => {
+  it('hashes one password differently each time', async () => {
     const [one, two] = await Promise.all([passwords.hash('same'), passwords.hash('same')]);
     expect(one).not.toBe(two);
   });
 
-  it('takes a password however it is composed', async () => {
+  it('accepts a password in any Unicode composition', async () => {
     const hash = await passwords.hash('Ångström ﬁx'.normalize('NFD'));
     expect(await passwords.verify(hash, 'Ångström ﬁx'.normalize('NFC'))).toBe(true);
     expect(await passwords.verify(hash, 'Ångström fix')).toBe(true);
   });
 
-  it('takes hashes with other parameters, so that ours can be raised', async () => {
+  it('verifies hashes with other parameters, so that ours can be raised', async () => {
     // A vector of the reference implementation (phc-winner-argon2, test.c).
     const foreign = '$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4';
     expect(await passwords.verify(foreign, 'password')).toBe(true);
     expect(await passwords.verify(foreign, 'passwore')).toBe(false);
   });
 
-  it('throws over a stored hash that is none, and never says yes', async () => {
+  it('throws for an invalid stored hash, and never accepts a password for it', async () => {
     for (const broken of [
       '',
       'plain text',
@@ -43,7 +43,7 @@ describe('Passwords', () => {
       await expect(passwords.verify(broken, 'password')).rejects.toThrow('argon2id');
   });
 
-  it('does as much for a wrong password as for the hash of a new one', async () => {
+  it('does as much work for a wrong password as for a new hash', async () => {
     const hash = await passwords.hash('x');
     const parameters = (phc: string) => phc.split('$').slice(1, 4);
     expect(parameters(await passwords.hash('y'))).toEqual(parameters(hash));

@@ -16,7 +16,7 @@ const UNAUTHENTIC = /unable to authenticate data/;
 describe('Keyring', () => {
   const keyring = keyringOf('new', 'old');
 
-  it('gives back every text', () => {
+  it('decrypts every text that it encrypted', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'grapheme' }), fc.string(), (text, context) => {
         expect(keyring.decrypt(keyring.encrypt(text, context), context)).toBe(text);
@@ -24,14 +24,14 @@ describe('Keyring', () => {
     );
   });
 
-  it('writes the newest key’s id in front, and never the same twice', () => {
+  it('starts with the id of the newest key, and never encrypts a text the same way twice', () => {
     const [one, two] = [keyring.encrypt('text', 'c'), keyring.encrypt('text', 'c')];
     expect(one).toMatch(/^new\.[\w-]+$/);
     expect(one).not.toBe(two);
     expect(keyring.newestKeyId).toBe('new');
   });
 
-  it('reads what older keys wrote, and renews it under the newest', () => {
+  it('decrypts with older keys, and re-encrypts with the newest', () => {
     const old = keyringOf('old').encrypt('text', 'c');
     expect(keyring.decrypt(old, 'c')).toBe('text');
     const renewed = keyring.renew(old, 'c');
@@ -39,7 +39,7 @@ describe('Keyring', () => {
     expect(keyringOf('new').decrypt(renewed, 'c')).toBe('text');
   });
 
-  it('says which key is missing', () => {
+  it('names the missing key', () => {
     const old = keyringOf('old').encrypt('text', 'c');
     expect(() => keyringOf('new').decrypt(old, 'c')).toThrow('ENCRYPTION_KEYS has no key "old"');
   });
@@ -48,7 +48,7 @@ describe('Keyring', () => {
     expect(() => keyring.decrypt(keyring.encrypt('text', 'one'), 'two')).toThrow(UNAUTHENTIC);
   });
 
-  it('refuses a ciphertext of another key under this one’s name', () => {
+  it('refuses a ciphertext that carries the id of another key', () => {
     const [, sealed] = keyringOf('old').encrypt('text', 'c').split('.');
     expect(() => keyring.decrypt(`new.${sealed}`, 'c')).toThrow(UNAUTHENTIC);
   });
@@ -64,7 +64,7 @@ describe('Keyring', () => {
       expect(() => keyring.decrypt(`new.${sealed.subarray(0, length).toString('base64url')}`, 'c')).toThrow();
   });
 
-  it('refuses what is no ciphertext', () => {
+  it('refuses text that is not a ciphertext', () => {
     for (const text of ['', '.', 'new', 'new.', 'plain text', 'new.%%%']) expect(() => keyring.decrypt(text, 'c')).toThrow();
   });
 });

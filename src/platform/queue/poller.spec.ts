@@ -27,7 +27,7 @@ function rounds(pauseMs = FOR_EVER_MS) {
 }
 
 describe('a poller', () => {
-  it('goes on at once while there is work, and pauses when there is none', async () => {
+  it('continues at once while there is work, and pauses when there is none', async () => {
     const { poller, count, end, next, settle } = rounds();
     poller.start();
     expect(count()).toBe(1);
@@ -45,7 +45,7 @@ describe('a poller', () => {
     expect(count()).toBe(3);
   });
 
-  it('looks again after the pause', async () => {
+  it('polls again after the pause', async () => {
     const { poller, count, end, next } = rounds(1);
     poller.start();
     const second = next();
@@ -56,7 +56,7 @@ describe('a poller', () => {
     await poller.stop();
   });
 
-  it('does not miss a wake-up that comes while a round is at work', async () => {
+  it('does not miss a wake-up that arrives during a round', async () => {
     const { poller, count, end, next } = rounds();
     poller.start();
     poller.wake();
@@ -68,7 +68,7 @@ describe('a poller', () => {
     await poller.stop();
   });
 
-  it('tells of a round that failed and pauses before the next', async () => {
+  it('reports a failed round and pauses before the next', async () => {
     const { poller, errors, count, end, next, settle } = rounds();
     poller.start();
     end(new Error('away'));
@@ -82,7 +82,7 @@ describe('a poller', () => {
     await poller.stop();
   });
 
-  it('waits at its stop for the round at work, and begins no other', async () => {
+  it('waits for the running round when it stops, and starts no other', async () => {
     const { poller, count, end, settle } = rounds();
     poller.start();
     poller.start();

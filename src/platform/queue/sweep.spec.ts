@@ -27,7 +27,7 @@ describe('a sweep in batches', () => {
     expect(asked).toEqual(Array<number>(batches).fill(10));
   });
 
-  it('ends after the batch at work when it is told to stop, and says what it did', async () => {
+  it('stops after the current batch when it is aborted, and returns the number of rows removed', async () => {
     const stop = new AbortController();
     const { remove, asked } = table(100);
     const removed = await sweepInBatches(
@@ -42,7 +42,7 @@ describe('a sweep in batches', () => {
     expect(await sweepInBatches(stop.signal, remove, 10)).toBe(0);
   });
 
-  it('lets a failure through', async () => {
+  it('rethrows a failure', async () => {
     await expect(sweepInBatches(running(), () => Promise.reject(new Error('away')))).rejects.toThrow('away');
   });
 });

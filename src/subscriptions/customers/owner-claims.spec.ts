@@ -14,8 +14,8 @@ const ACME: Owner = { kind: 'organization', id: 'acme' };
 const ADA: Owner = { kind: 'user', id: 'ada' };
 const BOB: Owner = { kind: 'user', id: 'bob' };
 
-describe('what a provider’s object says of its owner', () => {
-  it('counts in this order: the organization it was bought for, the user, the customer’s id with us, the customer’s metadata', () => {
+describe('the owner claims of a provider’s object', () => {
+  it('are sorted: the organization it was bought for, the user, the customer’s external id, the customer’s metadata', () => {
     expect(
       claimsFromHints({
         customerMetadata: { userId: 'u2', organizationId: 'o2' },
@@ -25,7 +25,7 @@ describe('what a provider’s object says of its owner', () => {
     ).toEqual(['organization:o1', 'user:u1', 'any:e1', 'organization:o2', 'user:u2']);
   });
 
-  it('is said once', () => {
+  it('are listed once', () => {
     const metadata = { organizationId: 'o1' };
     expect(claimsFromHints({ metadata, externalId: 'e1', customerMetadata: metadata })).toEqual(['organization:o1', 'any:e1']);
   });
@@ -39,19 +39,19 @@ describe('what a provider’s object says of its owner', () => {
     ['a list', { metadata: { organizationId: ['o1'], userId: { id: 'u1' } } }],
     ['an endless id', { metadata: { organizationId: 'o'.repeat(256) }, externalId: 'e'.repeat(10_000) }],
     ['what the database cannot hold', { metadata: { organizationId: 'o\0', userId: '\uD800' } }],
-  ])('is nobody where it says %s', (_what, ownerHints) => {
+  ])('are empty for %s', (_what, ownerHints) => {
     expect(claimsFromHints(ownerHints)).toEqual([]);
   });
 
-  it('names an id with colons in it whole', () => {
+  it('keep an id with colons whole', () => {
     expect(idOfClaim(claimsFromHints({ externalId: 'a:b' })[0]!)).toBe('a:b');
   });
 
-  it('is answered to by kind, and where the kind is not said', () => {
+  it('are resolved by kind, or without one where the claim has none', () => {
     expect(claimsMatching({ kind: 'user', ids: ['ours', 'clerks'] })).toEqual(['user:ours', 'any:ours', 'user:clerks', 'any:clerks']);
   });
 
-  it('is the first that anybody answers to', () => {
+  it('resolve to the first claim that matches an owner', () => {
     const known: OwnersByClaim = new Map([
       ['user:u1', ADA],
       ['any:e1', ACME],
@@ -85,7 +85,7 @@ const paymentOf = (id: string, given: Partial<Paid> = {}): Paid => ({
   ...given,
 });
 
-describe('whose the things of a customer are', () => {
+describe('the owner of a customer’s records', () => {
   const known: OwnersByClaim = new Map([
     ['organization:acme', ACME],
     ['user:ada', ADA],
@@ -101,7 +101,7 @@ describe('whose the things of a customer are', () => {
     return Object.fromEntries(owners);
   }
 
-  it('is who each names itself', () => {
+  it('is the owner that each record claims', () => {
     const books = {
       customer: customerOf({ ownerClaims: ['user:ada'] }),
       subscriptions: [subscriptionOf('s1', { ownerClaims: ['organization:acme'] })],
@@ -110,7 +110,7 @@ describe('whose the things of a customer are', () => {
     expect(ownersOf(books)).toEqual({ customer: 'ada', s1: 'acme', p1: 'bob' });
   });
 
-  it('is the customer’s, where a subscription and a payment name nobody who is known', () => {
+  it('is the customer’s, where a subscription or payment claims no known owner', () => {
     const books = {
       customer: customerOf({ ownerClaims: ['user:ada'] }),
       subscriptions: [subscriptionOf('s1', { ownerClaims: ['organization:gone'] })],
@@ -134,7 +134,7 @@ describe('whose the things of a customer are', () => {
     expect(ownersOf(books)).toEqual({ customer: 'ada', s1: 'acme', p1: 'acme', r1: 'acme', p2: 'bob', r2: 'bob', r3: 'ada' });
   });
 
-  it('is the subscription’s for a refund that names both a subscription and a payment of somebody else', () => {
+  it('is the subscription’s for a refund that names a subscription and a payment with another owner', () => {
     const books = {
       subscriptions: [subscriptionOf('s1', { ownerClaims: ['organization:acme'] })],
       payments: [
@@ -145,7 +145,7 @@ describe('whose the things of a customer are', () => {
     expect(ownersOf(books)).toEqual({ s1: 'acme', p1: 'bob', r1: 'acme' });
   });
 
-  it('stays what somebody said for good, whatever is told', () => {
+  it('stays the linked owner, whatever the records claim', () => {
     const linked = { ownerLinked: true, ...ownedBy(BOB) };
     const books = {
       customer: customerOf({ ...linked, ownerClaims: ['user:ada'] }),
@@ -155,31 +155,31 @@ describe('whose the things of a customer are', () => {
     expect(ownersOf(books)).toEqual({ customer: 'bob', s1: 'bob', s2: 'bob', p1: 'bob' });
   });
 
-  it('is nobody’s once nobody is named any more, and nobody is named by the customer', () => {
+  it('is removed when neither the record nor its customer claims an owner any more', () => {
     const books = { customer: customerOf(ownedBy(ADA)), subscriptions: [subscriptionOf('s1', ownedBy(ADA))] };
     expect(ownersOf(books)).toEqual({ customer: undefined, s1: undefined });
   });
 
-  it('needs no customer', () => {
+  it('is found without a customer', () => {
     expect(ownersOf({ subscriptions: [subscriptionOf('s1', { ownerClaims: ['user:ada'] })], payments: [paymentOf('p1')] })).toEqual({
       s1: 'ada',
       p1: undefined,
     });
   });
 
-  it('changes nothing that is right', () => {
+  it('does not change when it is right', () => {
     const customer = customerOf({ ...ownedBy(ADA), ownerClaims: ['user:ada'] });
     expect(resolveOwnerChanges({ customer, subscriptions: [subscriptionOf('s1', ownedBy(ADA))], payments: [] }, known)).toEqual([]);
   });
 
-  it('changes the kind, too, of one who goes by the same id', () => {
+  it('changes its kind when another kind of owner has the same id', () => {
     const subscriptions = [subscriptionOf('s1', { ownerKind: 'organization', ownerId: 'ada', ownerClaims: ['user:ada'] })];
     expect(resolveOwnerChanges({ customer: undefined, subscriptions, payments: [] }, known)).toEqual([
       { table: 'subscription', id: 's1', owner: ADA },
     ]);
   });
 
-  describe('is the same in whatever order', () => {
+  describe('does not depend on the order in which', () => {
     const claims = fc.subarray(['organization:acme', 'user:ada', 'user:bob', 'any:nobody'], { maxLength: 3 });
     const owner = fc.constantFrom(nobody, ownedBy(ACME), ownedBy(ADA));
     const linked = fc.tuple(owner, fc.boolean()).map(([is, isLinked]) => ({ ...is, ownerLinked: isLinked && is.ownerId !== null }));
@@ -216,7 +216,7 @@ describe('whose the things of a customer are', () => {
       ),
     );
 
-    it('the rows come', () => {
+    it('the rows are inserted', () => {
       fc.assert(
         fc.property(shuffled, ([one, other]) => {
           expect(ownersOf(other)).toEqual(ownersOf(one));
@@ -225,7 +225,7 @@ describe('whose the things of a customer are', () => {
       );
     });
 
-    it('the owners appear and the claims are settled', () => {
+    it('the owners appear and the claims are resolved', () => {
       fc.assert(
         fc.property(books, fc.shuffledSubarray([...known.keys()], { minLength: known.size }), (one, appearing) => {
           const settled = structuredClone(one);

@@ -15,7 +15,7 @@ const errorsOf = (given: unknown) => {
   const answer = readEvent(given, 'body');
   return 'errors' in answer ? answer.errors.map(({ path, message }) => `${path}: ${message}`) : [];
 };
-/** As it comes over the wire. */
+/** As the event arrives in a request. */
 const parsed = (text: string) => JSON.parse(text) as unknown;
 const fingerprintOf = (given: unknown) => {
   const { content, userId } = read(given);
@@ -23,7 +23,7 @@ const fingerprintOf = (given: unknown) => {
 };
 
 describe('an event', () => {
-  it('is read as it is meant', () => {
+  it('is parsed into its fields', () => {
     expect(read({ ...EVENT, cachedInputTokens: 3, reasoningTokens: 2 })).toMatchObject({
       eventId: 'e',
       model: 'gpt-5-mini',
@@ -110,11 +110,11 @@ describe('an event', () => {
       { ...EVENT, ownerId: 'x', overrun: 1 },
       ['body.ownerId: property ownerId should not exist', 'body.overrun: property overrun should not exist'],
     ],
-  ])('with %s is refused, and what is wrong is named', (_, given, errors) => {
+  ])('with %s is refused, and the error names each mistake', (_, given, errors) => {
     expect(errorsOf(given)).toEqual(errors);
   });
 
-  it('names everything that is wrong at once', () => {
+  it('reports every mistake at once', () => {
     const errors = errorsOf({
       eventId: '',
       model: 3,
@@ -150,7 +150,7 @@ describe('an event', () => {
     ]);
   });
 
-  it('takes no name for what it means to JavaScript', () => {
+  it('refuses __proto__, and keeps the metadata keys constructor and toString as data', () => {
     expect(errorsOf(parsed('{"eventId":"e","model":"m","tokens":1,"__proto__":{"a":1}}'))).toEqual([expect.stringMatching(/__proto__/)]);
     expect(errorsOf(parsed('{"eventId":"e","model":"m","tokens":1,"metadata":{"__proto__":1}}'))).toEqual([
       'body.metadata.__proto__: property __proto__ should not exist',
@@ -160,7 +160,7 @@ describe('an event', () => {
     expect(Object.getPrototypeOf(metadata)).toBe(Object.prototype);
   });
 
-  it('never throws, whatever it is given', () => {
+  it('never throws, whatever the body is', () => {
     const field = fc.oneof(fc.jsonValue(), fc.anything({ withBigInt: true, withDate: true, withMap: true, withNullPrototype: true }));
     const names = fc.constantFrom(
       'eventId',
@@ -186,7 +186,7 @@ describe('an event', () => {
 describe('the fingerprint of an event', () => {
   const expectSame = (...texts: string[]) => expect(new Set(texts.map((text) => fingerprintOf(parsed(text)))).size).toBe(1);
 
-  it('is the same however it is written', () => {
+  it('is the same for every spelling of the same event', () => {
     expectSame(
       '{"eventId":"e","model":"m","inputTokens":1000,"outputTokens":0}',
       '{"outputTokens":-0,"inputTokens":1e3,"model":"m","eventId":"e"}',
@@ -203,7 +203,7 @@ describe('the fingerprint of an event', () => {
     );
   });
 
-  it('is another one for anything else', () => {
+  it('differs for any other content', () => {
     const others = [
       EVENT,
       { model: 'gpt-5' },

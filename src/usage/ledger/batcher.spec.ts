@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { ServiceUnavailable } from '../../platform/problems/problems.errors.js';
 import { Batcher } from './batcher.js';
 
-/** Work that waits until it is told to go on, group by group. */
+/** A batch function that waits for `goOn()`, batch by batch. */
 class Bench {
   readonly groups: number[][] = [];
   private readonly underWay: (() => void)[] = [];
@@ -15,7 +15,7 @@ class Bench {
 
   constructor(private readonly answer: (items: number[]) => number[] = (items) => items.map((item) => item * 10)) {}
 
-  /** Lets the group that is under way end, and waits until the next one begins. */
+  /** Ends the running batch and waits until the next one starts. */
   async goOn(): Promise<void> {
     this.underWay.shift()!();
     await turn();
@@ -28,8 +28,8 @@ const always = { group: 100, maxPending: 1000, secondBatchThreshold: 1000, isSha
 
 class Bad extends Error {}
 
-describe('groups', () => {
-  it('do together what came while other work was under way, in its order, and answer each its own', async () => {
+describe('the batcher', () => {
+  it('batches the items that were added while it was busy, in order, and returns each its own result', async () => {
     const bench = new Bench();
     const groups = new Batcher(bench.work, always);
     const first = groups.add(1);
@@ -44,7 +44,7 @@ describe('groups', () => {
     expect(await others).toEqual([20, 30, 40]);
   });
 
-  it('take no more weight than a group may have, but one heavier item alone', async () => {
+  it('keeps a batch within its weight limit, and runs a heavier item alone', async () => {
     const bench = new Bench();
     const groups = new Batcher(bench.work, { ...always, group: 10 });
     const all = [4, 6, 1, 50, 10, 1].map(async (weight) => groups.add(weight, weight));
@@ -55,7 +55,7 @@ describe('groups', () => {
     expect(await Promise.all(all)).toEqual([40, 60, 10, 500, 100, 10]);
   });
 
-  it('are done two at a time while much waits', async () => {
+  it('runs two batches at a time while many items wait', async () => {
     const bench = new Bench();
     const groups = new Batcher(bench.work, { ...always, group: 10, secondBatchThreshold: 8 });
     const all = [groups.add(1)];
@@ -72,7 +72,7 @@ describe('groups', () => {
     expect(await Promise.all(all)).toEqual([10, 70, 20, 100]);
   });
 
-  it('refuse what comes while too much waits, and take it again afterwards', async () => {
+  it('refuses items while too many are pending, and accepts them again afterwards', async () => {
     const bench = new Bench();
     const groups = new Batcher(bench.work, { ...always, maxPending: 5 });
     const taken = [groups.add(1, 3)];
@@ -86,7 +86,7 @@ describe('groups', () => {
     expect(await Promise.all(taken)).toEqual([10, 20, 30, 50]);
   });
 
-  it('let nobody suffer from what one item cannot bear', async () => {
+  it('rejects only the item that makes a batch fail', async () => {
     const tried: number[][] = [];
     const groups = new Batcher<number, number>(async (items) => {
       tried.push(items);
@@ -102,7 +102,7 @@ describe('groups', () => {
     expect(tried).toEqual([[1, 2, 3], [1, 2], [1], [2], [3]]);
   });
 
-  it('fail together for what is everybody’s, and work again when it is over', async () => {
+  it('rejects the whole batch after a shared failure, and recovers when it is over', async () => {
     let isAway = true;
     let tries = 0;
     const groups = new Batcher<number, number>(
@@ -121,7 +121,7 @@ describe('groups', () => {
     expect(await groups.add(4)).toBe(4);
   });
 
-  it('do not try a thousand times when a failure has become everybody’s meanwhile', async () => {
+  it('does not retry a thousand items when a shared failure starts meanwhile', async () => {
     class Away extends Error {}
     let tries = 0;
     const groups = new Batcher<number, number>(
@@ -137,7 +137,7 @@ describe('groups', () => {
     expect(tries).toBe(3);
   });
 
-  it('answer everybody once and rightly, whatever comes when and fails', async () => {
+  it('settles every item exactly once with its own result, whatever the order and the failures', async () => {
     const item = fc.record({ isBad: fc.boolean(), weight: fc.integer({ min: 1, max: 12 }), turnsBefore: fc.integer({ min: 0, max: 3 }) });
     await fc.assert(
       fc.asyncProperty(fc.array(item, { maxLength: 40 }), async (items) => {

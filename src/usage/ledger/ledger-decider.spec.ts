@@ -22,7 +22,7 @@ const LIMITS = { tokensPerPeriod: 100 as number | null, tokenLimit: 'hard', requ
 
 type Limits = Partial<Entitlement['plan']['limits']>;
 
-/** The tables, and what the ledger does around its decisions. */
+/** The tables in memory, and the steps that the ledger does around its decisions. */
 class World {
   now = BEGIN;
   readonly events: NewUsage[] = [];
@@ -34,7 +34,7 @@ class World {
 
   constructor(private readonly limits: Limits = {}) {}
 
-  /** What was bought now, or the free plan again. */
+  /** Puts the owner on a plan that was bought, or back on the free plan. */
   changePlan(ownerId: string, isBought: boolean, limits: Limits = this.limits): void {
     this.putPlan(ownerId, isBought ? [{ start: this.now, end: new Date('9999-12-31') }] : undefined, limits);
   }
@@ -56,7 +56,7 @@ class World {
     return new MeteredOwner({ kind: 'organization', id: ownerId }, this.plans.get(ownerId)!, CREATED);
   }
 
-  /** Decides about them together; throws where the sums are wrong afterwards. */
+  /** Decides about the operations as one group; throws when a sum is wrong afterwards. */
   commit(group: Operation[]): Result[] {
     const { now } = this;
     const customers = new Map(group.map(({ owner: { id } }) => [id, this.customerOf(id)]));
@@ -90,7 +90,7 @@ class World {
     return results;
   }
 
-  /** Where the sums are not those of what they sum. */
+  /** The sums that differ from the sum of their rows. */
   private mistakes(): string[] {
     const wrong = [...this.quotas.values()].flatMap((row) => {
       const events = this.events.filter((event) => isOf(row, event));
@@ -143,13 +143,13 @@ const settle = (world: World, id: string, event: object): Operation => ({
 const release = (world: World, id: string): Operation => ({ kind: 'release', owner, hold: { ...world.holds.get(`${OWNER} ${id}`)! } });
 const outcomesOf = ({ events }: Result) => events.map(({ outcome, reason }) => reason ?? outcome);
 
-describe('decisions', () => {
+describe('the ledger decider', () => {
   let world: World;
   beforeEach(() => {
     world = new World();
   });
 
-  it('know within a group what was decided before in it', () => {
+  it('sees the earlier decisions of the same group', () => {
     const results = world.commit([
       record({ eventId: 'a', tokens: 10 }, { eventId: 'a', tokens: 10 }, { eventId: 'a', tokens: 11 }),
       record({ eventId: 'a', tokens: 10 }),
@@ -166,14 +166,14 @@ describe('decisions', () => {
     expect(results[3]!.refused).toBe('quota_exceeded');
   });
 
-  it('take an event that was refused when there is room again', () => {
+  it('accepts an event that was refused before when there is room again', () => {
     world.commit([hold('h', 60)]);
     expect(outcomesOf(world.commit([record({ eventId: 'a', tokens: 41 })])[0]!)).toEqual(['quota_exceeded']);
     world.commit([release(world, 'h')]);
     expect(outcomesOf(world.commit([record({ eventId: 'a', tokens: 41 })])[0]!)).toEqual(['inserted']);
   });
 
-  it('sum up a batch by user: two users in one hour and model share no rollup', () => {
+  it('keeps the users of a batch apart: two users in one hour and model share no rollup', () => {
     const [ada, bob] = USERS;
     world.commit([
       record({ eventId: 'a', tokens: 1, userId: ada }, { eventId: 'b', tokens: 10, userId: bob }, { eventId: 'c', tokens: 20 }),
@@ -184,7 +184,7 @@ describe('decisions', () => {
     expect([tokensOf(ada), tokensOf(bob), tokensOf(null)]).toEqual([3, 10, 20]);
   });
 
-  it('take the oldest and the latest event that may be recorded, and none a millisecond beyond', () => {
+  it('accepts the oldest and the latest event that may be recorded, and none a millisecond beyond', () => {
     const at = (offsetMs: number) => ({ occurredAt: new Date(BEGIN.getTime() + offsetMs).toISOString(), tokens: 1 });
     const [result] = world.commit([
       record(
@@ -197,7 +197,7 @@ describe('decisions', () => {
     expect(outcomesOf(result!)).toEqual(['too_old', 'inserted', 'inserted', 'in_the_future']);
   });
 
-  describe('about a hold', () => {
+  describe('for a hold', () => {
     beforeEach(() => {
       world.commit([hold('h', 60)]);
     });
@@ -207,7 +207,7 @@ describe('decisions', () => {
       return { used: row!.used, overrun: row!.overrun, held: row!.held, status: world.holds.get(`${OWNER} h`)!.status };
     };
 
-    it('answer the same one again, also after it has ended, and refuse another one of its id', () => {
+    it('returns the same hold when it is repeated, also after it has ended, and refuses another hold with its id', () => {
       const [again, other] = world.commit([hold('h', 60), hold('h', 61)]);
       expect([again!.hold!.status, again!.quota.held, other!.refused]).toEqual(['live', 60, 'hold_conflict']);
       world.commit([release(world, 'h')]);
@@ -227,7 +227,7 @@ describe('decisions', () => {
       expect(stateOf()).toEqual({ ...wanted, held: 0, status: 'settled' });
     });
 
-    it('settle it once: the same again is a duplicate, and another event is refused', () => {
+    it('settles it once: a repeated settle is a duplicate, and another event is refused', () => {
       world.commit([settle(world, 'h', { tokens: 20 })]);
       const results = world.commit([
         settle(world, 'h', { tokens: 20 }),
@@ -244,7 +244,7 @@ describe('decisions', () => {
       expect(stateOf()).toEqual({ used: 20, overrun: 0, held: 0, status: 'settled' });
     });
 
-    it('settle and release one that was removed before it could be locked, as what it was', () => {
+    it('settles or releases a hold that was removed before it was locked, according to its last status', () => {
       world.commit([release(world, 'h')]);
       const late = [release(world, 'h'), settle(world, 'h', { tokens: 20 })];
       world.holds.clear();
@@ -253,7 +253,7 @@ describe('decisions', () => {
       expect([outcomesOf(settled), settled.quota.used, settled.quota.overrun, settled.quota.held]).toEqual([['inserted'], 20, 20, 0]);
     });
 
-    it('settle one that was released or is past its time, as overrun', () => {
+    it('counts the settle of a released or expired hold as overrun', () => {
       world.commit([release(world, 'h'), release(world, 'h')]);
       world.commit([settle(world, 'h', { tokens: 20 })]);
       expect(stateOf()).toEqual({ used: 20, overrun: 20, held: 0, status: 'settled' });
@@ -263,7 +263,7 @@ describe('decisions', () => {
       expect(result!.quota).toMatchObject({ used: 50, overrun: 50, held: 0, remaining: 50 });
     });
 
-    it('count what it held again at its very end, whoever comes first', () => {
+    it('frees its tokens exactly when it expires', () => {
       world.now = new Date(world.now.getTime() + MINUTE_MS - 1);
       expect(outcomesOf(world.commit([record({ tokens: 41 })])[0]!)).toEqual(['quota_exceeded']);
       world.now = new Date(world.now.getTime() + 1);
@@ -271,12 +271,12 @@ describe('decisions', () => {
       expect(stateOf()).toEqual({ used: 41, overrun: 0, held: 0, status: 'expired' });
     });
 
-    it('say that it is past its time, also of another period', () => {
+    it('reports it as expired, also in another period', () => {
       world.now = new Date(world.now.getTime() + 60 * DAY_MS);
       expect(world.commit([hold('h', 60)])[0]!.hold!.status).toBe('expired');
     });
 
-    it('say that one of an earlier period is live until the moment it expires, and expired from then on', () => {
+    it('reports a hold of an earlier period as live until the moment it expires, and as expired from then on', () => {
       const ofNow = world.customerOf(OWNER).periodAt(world.now);
       const madeAt = ofNow.end.getTime() - 1000;
       world.now = new Date(madeAt);
@@ -287,7 +287,7 @@ describe('decisions', () => {
       expect(world.commit([hold('i', 10)])[0]!.hold!.status).toBe('expired');
     });
 
-    it('give back what it held of its own period, and count the event where it happened', () => {
+    it('frees the tokens in the hold’s own period, and counts the event in the period where it happened', () => {
       const previous = world.now;
       world.now = new Date(previous.getTime() + 20 * DAY_MS);
       world.commit([hold('i', 50, DAY_MS)]);
@@ -296,20 +296,20 @@ describe('decisions', () => {
       expect(stateOf()).toMatchObject({ used: 50, overrun: 50, held: 0 });
     });
 
-    it('let both a hold and its end be in one group with others', () => {
+    it('accepts a hold and its end in one group with others', () => {
       const results = world.commit([settle(world, 'h', { tokens: 10 }), hold('i', 90), hold('j', 1), release(world, 'h')]);
       expect(results.map(({ refused }) => refused)).toEqual([undefined, undefined, 'quota_exceeded', 'hold_settled']);
     });
   });
 
-  it('never refuse a settle that can be counted at all', () => {
+  it('refuses no settle that can be counted at all', () => {
     world.changePlan(OWNER, false, { tokensPerPeriod: null });
     world.commit([hold('h', MOST_TOKENS)]);
     expect(outcomesOf(world.commit([settle(world, 'h', { tokens: MOST_TOKENS })])[0]!)).toEqual(['inserted']);
     expect(outcomesOf(world.commit([record({ eventId: 'f', tokens: 1 })])[0]!)).toEqual(['count_too_large']);
   });
 
-  describe('with an allowance of tokens a minute', () => {
+  describe('with a limit of tokens per minute', () => {
     const owedAfter = (tokens: number) => {
       world.changePlan(OWNER, false, { tokensPerPeriod: null, tokensPerMinute: 100 });
       world.commit([hold('h', 60)]);
@@ -317,22 +317,22 @@ describe('decisions', () => {
       return [...world.quotas.values()].map(({ tokensOwed }) => tokensOwed);
     };
 
-    it.each([0, 20, 60])('take nothing more from the minute when a hold of 60 is settled with %d', (tokens) => {
+    it.each([0, 20, 60])('takes nothing more from the minute when a hold of 60 is settled with %d', (tokens) => {
       expect(owedAfter(tokens)).toEqual([60]);
     });
 
-    it('take from the minute only what a settle uses beyond its hold', () => {
+    it('takes from the minute only what a settle uses beyond its hold', () => {
       expect(owedAfter(75)).toEqual([75]);
     });
   });
 
-  describe('by the rule of periods', () => {
+  describe('across periods', () => {
     const periodOf = (at: string) => {
       const { start, end } = world.customerOf(OWNER).periodAt(new Date(at));
       return [start.toISOString(), end.toISOString()];
     };
 
-    it('count in the periods of the free plan before, and in those of the subscription from its beginning on', () => {
+    it('counts in the periods of the free plan before the subscription starts, and in the subscription’s periods from then on', () => {
       expect(periodOf('2026-06-15T12:00:00Z')).toEqual(['2026-05-31T10:00:00.000Z', '2026-06-30T10:00:00.000Z']);
       world.commit([record({ eventId: 'a', tokens: 90 })]);
       world.changePlan(OWNER, true);
@@ -348,7 +348,7 @@ describe('decisions', () => {
       expect(outcomesOf(result!)).toEqual(['inserted', 'inserted', 'quota_exceeded']);
     });
 
-    it('count what a period has used that was cut short in the next one too, and what is on hold there', () => {
+    it('carries the used and held tokens of a period that was cut short into the next one', () => {
       world.switchInterval(OWNER, 30);
       world.commit([record({ eventId: 'a', tokens: 50 }), hold('h', 20)]);
       world.now = new Date(world.now.getTime() + MINUTE_MS / 2);
@@ -367,7 +367,7 @@ describe('decisions', () => {
       expect(world.commit([hold('i', 20)])[0]!.quota).toMatchObject({ used: 80, held: 20, remaining: 0 });
     });
 
-    it('give nobody more than the limit in a day, however often they switch and whatever they date back', () => {
+    it('grants no more than the limit in a day, however often the owner switches plans and backdates events', () => {
       const tokens = fc.integer({ min: 0, max: 60 });
       const step = fc.oneof(
         fc.record({ kind: fc.constant('switch' as const), days: fc.constantFrom(7, 30, 31, 365) }),
@@ -398,7 +398,7 @@ describe('decisions', () => {
       );
     });
 
-    it('know a hold of an earlier plan, and give back what it held', () => {
+    it('finds a hold of an earlier plan, and frees its tokens', () => {
       world.commit([hold('h', 100)]);
       world.now = new Date(world.now.getTime() + 1000);
       world.changePlan(OWNER, true);
@@ -408,7 +408,7 @@ describe('decisions', () => {
       expect(outcomesOf(world.commit([record({ eventId: 'f', tokens: 100 })])[0]!)).toEqual(['inserted']);
     });
 
-    it('let an event from a clock ahead count in the period to come', () => {
+    it('counts an event from a clock that is ahead in the next period', () => {
       world.now = new Date('2026-06-30T09:58:00Z');
       const [result] = world.commit([record({ tokens: 100, occurredAt: '2026-06-30T10:02:00Z' }, { eventId: 'f', tokens: 100 })]);
       expect(outcomesOf(result!)).toEqual(['inserted', 'inserted']);
@@ -416,10 +416,10 @@ describe('decisions', () => {
     });
   });
 
-  it('come to the same in groups as one by one, and every sum is right after each', () => {
+  it('decides the same in groups as one by one, and every sum is right after each', () => {
     const id = fc.constantFrom('a', 'b', 'c', 'd', 'e');
     const tokens = fc.constantFrom(0, 1, 10, 40, 60, 100, 150);
-    // Some of last month and of the month before, some of the period to come.
+    // Some in the last two months, some in the next period.
     const ageMs = fc.constantFrom(0, 0, 0, 1000, DAY_MS, 20 * DAY_MS, 50 * DAY_MS, 200 * DAY_MS, -4 * MINUTE_MS, -10 * MINUTE_MS);
     const userId = fc.constantFrom(undefined, undefined, ...USERS);
     const event = fc.record({ id, tokens, ageMs, userId });

@@ -14,7 +14,7 @@ const accountOf = (limits: Partial<AccountLimits>, state: Partial<AccountState> 
 
 describe('an account', () => {
   describe('with a hard cap', () => {
-    it('lets in what fits beside what is used and on hold, to the token', () => {
+    it('accepts up to the limit, to the token, counting used and held tokens', () => {
       const account = accountOf({ tokensPerPeriod: 100 }, { used: 50, held: 30 });
       expect(account.remaining).toBe(20);
       expect([account.exceeds(20), account.exceeds(21)]).toEqual([false, true]);
@@ -25,14 +25,14 @@ describe('an account', () => {
       expect([account.remaining, account.exceeds(1)]).toEqual([0, true]);
     });
 
-    it('has nothing left, not less, when more was settled than there was', () => {
+    it('has 0 remaining, not less, when more was settled than the limit', () => {
       const account = accountOf({ tokensPerPeriod: 100 }, { used: 90 });
       expect(account.settle(30, 0)).toBe(30);
       expect(account.state).toMatchObject({ used: 120, overrun: 30 });
       expect([account.remaining, account.exceeds(1), account.exceeds(0)]).toEqual([0, true, false]);
     });
 
-    it('counts as overrun only what no hold had reserved', () => {
+    it('counts as overrun only the tokens that no hold had reserved', () => {
       const account = accountOf({ tokensPerPeriod: 100 });
       expect([account.settle(10, 30), account.settle(30, 30), account.settle(31, 30)]).toEqual([0, 0, 1]);
       expect(account.state).toMatchObject({ used: 71, overrun: 1 });
@@ -52,7 +52,7 @@ describe('an account', () => {
     const limits = fc.oneof(fc.integer({ min: 1, max: 100_000 }), fc.integer({ min: 1, max: MOST_TOKENS }));
     const isReached = (used: number, limit: number, threshold: number) => BigInt(used) * 100n >= BigInt(limit) * BigInt(threshold);
 
-    it('tell each threshold once, as soon as it is reached and no token earlier', () => {
+    it('fire once per threshold, as soon as it is reached and no token earlier', () => {
       fc.assert(
         fc.property(limits, fc.array(fc.double({ min: 0, max: 0.7, noNaN: true }), { maxLength: 8 }), (limit, parts) => {
           const account = accountOf({ tokensPerPeriod: limit, tokenLimit: 'soft' });
@@ -68,7 +68,7 @@ describe('an account', () => {
       );
     });
 
-    it('tell a threshold at the very token that reaches it', () => {
+    it('fire at the very token that reaches the threshold', () => {
       fc.assert(
         fc.property(limits, fc.constantFrom(...ALERT_THRESHOLDS), (limit, threshold) => {
           const first = Number((BigInt(limit) * BigInt(threshold) + 99n) / 100n);
@@ -79,7 +79,7 @@ describe('an account', () => {
       );
     });
 
-    it('are none where nothing is used, or nothing is limited', () => {
+    it('do not fire when nothing is used or nothing is limited', () => {
       expect(accountOf({ tokensPerPeriod: 0 }).takeAlerts()).toEqual([]);
       expect(accountOf({ tokensPerPeriod: null }, { used: MOST_TOKENS }).takeAlerts()).toEqual([]);
       expect(accountOf({ tokensPerPeriod: 0 }, { used: 1, overrun: 1 }).takeAlerts()).toEqual([50, 80, 100]);
@@ -143,7 +143,7 @@ describe('an account', () => {
       expect(account.spendTokens(1)).toBeGreaterThan(0);
     });
 
-    it('answers how long to wait: then it passes, and no earlier than it must', () => {
+    it('returns the shortest wait after which the request is accepted', () => {
       fc.assert(
         fc.property(perMinute, fc.double({ min: 0, max: 1, noNaN: true }), (limit, part) => {
           const account = accountOf({ tokensPerMinute: limit });
@@ -159,7 +159,7 @@ describe('an account', () => {
       );
     });
 
-    it('lets through more than a minute’s when nothing else was used, and the minutes after pay for it', () => {
+    it('accepts more than one minute of tokens when none were used, and the following minutes pay for it', () => {
       const account = accountOf({ tokensPerMinute: 60 });
       expect(account.spendTokens(150)).toBe(0);
       expect(account.spendTokens(1)).toBeGreaterThan(0);
@@ -170,7 +170,7 @@ describe('an account', () => {
       expect(accountOf({ tokensPerMinute: 60 }, { ...state }, NOW + 150_000).spendTokens(150)).toBe(0);
     });
 
-    it('charges what was used already, and what needs nothing passes all the same', () => {
+    it('lets charged tokens delay later requests, but never a request for none', () => {
       const account = accountOf({ tokensPerMinute: 60 });
       account.chargeTokens(120);
       account.chargeTokens(-30);
@@ -191,7 +191,7 @@ describe('an account', () => {
       expect(accountOf(limits, ahead.state, NOW).spendRequest()).toBeGreaterThan(0);
     });
 
-    it('leaves everything as it was where it refuses', () => {
+    it('changes nothing when it refuses', () => {
       const account = accountOf({ tokensPerMinute: 10 });
       account.spendTokens(10);
       const before = { ...account.state };
@@ -199,7 +199,7 @@ describe('an account', () => {
       expect(account.state).toEqual(before);
     });
 
-    it('has none where the plan has none', () => {
+    it('has no minute limit when the plan has none', () => {
       const account = accountOf({});
       expect([account.spendTokens(MOST_TOKENS), account.spendTokens(MOST_TOKENS), account.spendRequest()]).toEqual([0, 0, 0]);
       account.chargeTokens(5);

@@ -44,20 +44,20 @@ describe('the usage months of a subscription', () => {
     ]);
   });
 
-  it('begin anew with each period, also in the middle of a month', () => {
+  it('start again with each period, also in the middle of a month', () => {
     const timeline = timelineOf([period('2026-04-10', '2026-05-10'), period('2026-04-20T12:00:00Z', '2027-04-20T12:00:00Z')]);
     expect(timeline.monthAt(at('2026-04-20T11:59:59.999Z'))).toEqual({ ...period('2026-04-10', '2026-04-20T12:00:00Z'), isCut: true });
     expect(timeline.monthAt(at('2026-04-20T12:00:00Z'))).toEqual(period('2026-04-20T12:00:00Z', '2026-05-20T12:00:00Z'));
   });
 
-  it('go on at the old end while a renewal is unconfirmed, and keep that start when it is known', () => {
+  it('continue at the old end while a renewal is unconfirmed, and keep that start once the renewal is known', () => {
     const april = period('2026-04-10', '2026-05-10');
     const unconfirmed = timelineOf([april]).monthAt(at('2026-05-12'));
     const known = timelineOf([april, period('2026-05-10', '2026-06-10')]).monthAt(at('2026-05-12'));
     expect([unconfirmed, known]).toEqual([period('2026-05-10', '2026-06-10'), period('2026-05-10', '2026-06-10')]);
   });
 
-  it('do not go on where the subscription is known to end', () => {
+  it('stop where the subscription is known to end', () => {
     const billed = period('2026-04-10', '2026-05-10');
     expect(timelineOf([billed], true).monthAt(at('2026-05-10T00:30:00Z'))).toEqual(billed);
   });

@@ -52,7 +52,7 @@ describe('numbers in JSON', () => {
     '1e-324',
   ])('mark %s', (number) => expect(parsed(number)).toBe(INEXACT_NUMBER));
 
-  it('leave every document alone that JavaScript wrote', () => {
+  it('are unchanged in every document that JavaScript wrote', () => {
     fc.assert(
       fc.property(fc.jsonValue({ maxDepth: 4 }), (value) => {
         for (const json of [JSON.stringify(value), JSON.stringify(value, undefined, 2)])
@@ -61,7 +61,7 @@ describe('numbers in JSON', () => {
     );
   });
 
-  it('leave texts and names alone, whatever stands in them', () => {
+  it('are not changed inside strings and keys', () => {
     const json =
       '{"12345678901234567890": "12345678901234567890", "a\\"": "b\\\\", "c": ": 12345678901234567890,", "d": ["\\u0022 ,1e999 "]}';
     expect(parseWithExactNumbers(json)).toEqual(JSON.parse(json));
@@ -70,7 +70,7 @@ describe('numbers in JSON', () => {
     );
   });
 
-  it('leave what is no JSON for the parser to refuse', () => {
+  it('are left to the parser in invalid JSON', () => {
     for (const json of [
       '{"a": 1e}',
       '{"a": 1.2.3444444444444444}',
@@ -81,7 +81,7 @@ describe('numbers in JSON', () => {
       expect(() => parseWithExactNumbers(json)).toThrow(SyntaxError);
   });
 
-  it('takes no longer for a malicious document than for another of its size', () => {
+  it('take no longer in a malicious document than in another of its size', () => {
     const size = 300_000;
     // Each would take minutes if its time grew with the square of its size.
     expect(() => parseWithExactNumbers(`{"a":12345678901234567 ${String.raw`\"`.repeat(size)}`)).toThrow(SyntaxError);

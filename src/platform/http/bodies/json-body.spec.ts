@@ -9,7 +9,7 @@ function valuesIn(value: unknown): number {
 }
 
 describe('the number of values in a JSON body', () => {
-  it('is exact, whatever stands in texts and names', () => {
+  it('is exact for any strings and keys', () => {
     fc.assert(
       fc.property(fc.jsonValue({ maxDepth: 6, stringUnit: 'binary' }), (value) => {
         for (const text of [JSON.stringify(value), JSON.stringify(value, undefined, 3)]) {
@@ -20,12 +20,12 @@ describe('the number of values in a JSON body', () => {
     );
   });
 
-  it('counts no comma, bracket or quote inside a text', () => {
+  it('ignores commas, brackets and quotes inside strings', () => {
     expect(countValues(Buffer.from(JSON.stringify({ a: ',,,[[[{{{"\\",\\' })), 5)).toBe(2);
     expect(countValues(Buffer.from(JSON.stringify({ ',[{': 1, '\\"': [2, 3] })), 9)).toBe(5);
   });
 
-  it('stops above the bound, also in what is no JSON', () => {
+  it('is counted up to the bound only, also in invalid JSON', () => {
     expect(countValues(Buffer.from('['.repeat(1_000_000)), 10)).toBe(11);
     expect(countValues(Buffer.from(`"${'['.repeat(1000)}`), 10)).toBe(1);
   });
