@@ -5,7 +5,7 @@ import path from 'node:path';
 /** Where a development machine keeps its database, secrets and demo credentials. */
 export const DATA_DIRECTORY = path.resolve('.data');
 
-/** What example events buy on a development machine. */
+/** The products of example events on a development machine. */
 export const EXAMPLE_PRODUCTS = { polar: 'example_pro', dodo: 'example_business' };
 
 export interface LocalSecrets {
@@ -33,7 +33,7 @@ export function localSecrets(): LocalSecrets {
   }
   const kept = JSON.parse(readFileSync(file, 'utf8')) as Partial<LocalSecrets>;
   const secrets = { ...newSecrets(), ...kept };
-  // Written by a version that knew fewer of them.
+  // An older version wrote fewer of them.
   if (Object.keys(kept).length < Object.keys(secrets).length) writePrivateFile(file, secrets);
   return secrets;
 }
@@ -53,7 +53,7 @@ function webhookSecret(): string {
   return `whsec_${randomBytes(24).toString('base64')}`;
 }
 
-/** Writes JSON that only the user who runs the process can read, whole or not at all. */
+/** Writes JSON that only the user of this process can read, completely or not at all. */
 export function writePrivateFile(file: string, content: unknown): void {
   renameSync(writeBeside(file, content), file);
 }

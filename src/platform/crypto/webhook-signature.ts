@@ -3,7 +3,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 
 const TOLERANCE_SECONDS = 300;
 
-/** As bytes, or as the object that is made of them, which is cheaper when it is used again. */
+/** Bytes, or a key object, which is cheaper when it is used again. */
 type SigningKey = KeyObject | Buffer;
 
 /** HMAC-SHA256 over `id.timestamp.body`, as Standard Webhooks has it (github.com/standard-webhooks, spec/standard-webhooks.md). */
@@ -35,7 +35,7 @@ export function verifiedMessageId(headers: IncomingHttpHeaders, body: Buffer, ke
   return isSigned ? id : undefined;
 }
 
-/** Svix, which Clerk sends with, has names of its own. */
+/** Clerk sends with Svix, which uses its own header names. */
 function header(headers: IncomingHttpHeaders, name: string): string | undefined {
   const value = headers[`svix-${name}`] ?? headers[`webhook-${name}`];
   return typeof value === 'string' ? value : undefined;

@@ -2,7 +2,7 @@ import pg from 'pg';
 
 export class AppRoleRefused extends Error {}
 
-/** A role that could do any of this could give itself the rest. */
+/** With any of these privileges a role could give itself all others. */
 const TOO_MUCH = `
   SELECT what
     FROM pg_roles r, pg_class t, LATERAL (VALUES
@@ -16,7 +16,7 @@ const TOO_MUCH = `
     ) AS checks (what, holds)
    WHERE holds AND r.rolname = $1 AND t.oid = 'public.audit_log'::regclass`;
 
-/** Not those of extensions, which managed services put into the same schema. */
+/** Without those of extensions, which managed services put into the same schema. */
 const OWN_TABLES = `
   SELECT oid::regclass::text AS name FROM pg_class
    WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND pg_has_role(relowner, 'USAGE')`;

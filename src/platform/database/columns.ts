@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { customType, type PgColumn, smallint, text, timestamp } from 'drizzle-orm/pg-core';
 
-/** A moment, to the millisecond: a cursor made from a JS Date must meet the row exactly. */
+/** To the millisecond: a cursor made from a JS Date must match the row exactly. */
 export const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 });
 
 export const createdAt = () => time('created_at').notNull().defaultNow();
@@ -14,7 +14,7 @@ export const timestamps = () => ({
     .$onUpdateFn(() => sql`now()`),
 });
 
-/** A provider's moment, to the microsecond, as text: a JS Date would drop what tells two events apart. */
+/** The time of a provider's event, to the microsecond and as text: as JS Dates, two events could be equal. */
 export const preciseTime = (name: string) => timestamp(name, { withTimezone: true, precision: 6, mode: 'string' });
 
 export const bytes = customType<{ data: Buffer }>({ dataType: () => 'bytea' });

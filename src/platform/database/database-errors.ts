@@ -38,7 +38,7 @@ export function isUniqueViolation(error: unknown, constraint: string): boolean {
 
 export function isMissingPartition(error: unknown): boolean {
   const failure = databaseErrorOf(error);
-  // The code is also that of check constraints, which tell their name.
+  // Check constraints have the same code, and a name.
   return failure?.code === '23514' && failure.constraint === undefined;
 }
 

@@ -8,7 +8,7 @@ export const DATABASE = Symbol('DATABASE');
 
 export type Database = NodePgDatabase & { $client: PipelinedPool };
 
-/** What a repository's methods take last: the shared instance or an open transaction. */
+/** The shared instance or an open transaction. The last parameter of repository methods. */
 export type Queryable = Pick<NodePgDatabase, 'select' | 'selectDistinct' | 'insert' | 'update' | 'delete' | 'execute' | '$with' | 'with'>;
 
 const STATEMENT_TIMEOUT_MS = 10_000;
@@ -18,16 +18,16 @@ export function createDatabase(config: Pick<Config, 'databaseUrl' | 'databasePoo
   const pool = new PipelinedPool({
     connectionString: config.databaseUrl,
     max: config.databasePoolSize,
-    // Unset, a full pool would wait for ever; so would a server that accepts and never answers.
+    // Otherwise a full pool, or a server that accepts and never responds, would block forever.
     connectionTimeoutMillis: 5000,
     idleTimeoutMillis: 30_000,
     statement_timeout: STATEMENT_TIMEOUT_MS,
-    // The server's own time-out does not help when the network swallows its answer.
+    // The time-out of the server does not help when the network loses its response.
     query_timeout: STATEMENT_TIMEOUT_MS + 2000,
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
     application_name: 'tenantry',
-    // Of connections that are taken for a transaction; the pool's own statements wait for each other as ever.
+    // For the connections of transactions. Other statements of the pool still wait for each other.
     pipeline: true,
   });
   const db = drizzle(pool);

@@ -8,7 +8,7 @@ import pg from 'pg';
 /** Two directories up from `dist/database/` and from `src/database/` alike. */
 const MIGRATIONS_DIRECTORY = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../../drizzle');
 
-/** Written as a file's first line when it must not run in a transaction (`CREATE INDEX CONCURRENTLY`). */
+/** The first line of a file that must not run in a transaction (`CREATE INDEX CONCURRENTLY`). */
 const NO_TRANSACTION = '-- no-transaction';
 
 /** The same constant in every replica. */
@@ -29,7 +29,7 @@ type Query = (text: string, values?: unknown[]) => Promise<{ rows: Record<string
  * Applies pending migrations, each once over all replicas, under an advisory lock. Drizzle's own `migrate()` takes no
  * lock (drizzle-orm#874).
  * @param connectionString must reach PostgreSQL itself: a transaction pooler would lose the lock
- * @returns the tags that this call applied
+ * @returns the tags of the migrations that this call applied
  */
 export async function migrate(connectionString: string, directory = MIGRATIONS_DIRECTORY): Promise<string[]> {
   const client = new pg.Client({ connectionString, application_name: 'tenantry-migrate', connectionTimeoutMillis: 10_000 });

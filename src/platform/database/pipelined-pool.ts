@@ -1,7 +1,7 @@
 import pg from 'pg';
 import { isStaleStatement } from './database-errors.js';
 
-/** How many statements of one turn take the same connection. */
+/** The number of statements of one turn that share a connection. */
 const TOGETHER = 8;
 
 interface Slot {
@@ -11,7 +11,7 @@ interface Slot {
   dead: boolean;
 }
 
-/** A shared connection that is silent for so long is given up, with everything on it. */
+/** A shared connection that is silent for this long is closed, and its statements fail. */
 const ANSWER_WITHIN_MS = 5000;
 
 /**
@@ -57,11 +57,11 @@ export class PipelinedPool extends pg.Pool {
       return await slot.client.query(statement, values);
     } catch (error) {
       const { severity } = error as { severity?: string };
-      // Nothing has run then, and every later use on that connection would fail the same way.
+      // Nothing has run, and every later use on that connection would fail in the same way.
       const isStale = isStaleStatement(error);
       // After a FATAL the socket is still open for a moment and would fail whatever is sent next.
       if (severity === undefined || severity === 'FATAL' || isStale) this.retire(slot);
-      // Every lane may be stale, and each try retires one: the last finds a fresh one.
+      // All connections may be stale, and each retry retires one, so the last retry gets a new one.
       if (isStale && retries > 0) return await this.send(statement, values, retries - 1);
       throw error;
     } finally {
@@ -106,14 +106,14 @@ export class PipelinedPool extends pg.Pool {
     slot.dead = true;
     const index = this.slots.indexOf(slot);
     if (index !== -1) this.slots[index] = undefined;
-    // What it still carries is answered or rejected first.
+    // Its statements in flight finish or fail first.
     slot.client.end().catch(() => undefined);
   }
 }
 
 const held = new WeakSet<object>();
 
-/** Keeps what a connection writes until this turn of the event loop ends. */
+/** Buffers the writes of a connection until this turn of the event loop ends. */
 export function corkWrites(client: pg.ClientBase): void {
   const { stream } = (client as pg.Client).connection;
   if (held.has(stream)) return;

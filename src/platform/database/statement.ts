@@ -57,7 +57,7 @@ export function arraysOf<Row>(columns: Columns<Row>, rows: readonly Row[]): Reco
   return Object.fromEntries(Object.entries(columns).map(([name, [, read]]) => [name, arrayOf(rows, read)]));
 }
 
-/** As PostgreSQL reads it: `pg` would make the same, in several times the time. */
+/** In the text form of PostgreSQL. `pg` would make the same, several times slower. */
 function arrayOf<Row>(rows: readonly Row[], read: (row: Row) => Element): string {
   return `{${rows.map((row) => elementOf(read(row))).join(',')}}`;
 }

@@ -14,12 +14,12 @@ export async function transact<T>(
   let isLost = false;
   let reason: unknown;
   const giveUpWhenAway = (failure: unknown): never => {
-    // That ROLLBACK found no connection says nothing.
+    // The failure of the ROLLBACK is only a consequence.
     if (isLost) throw reason;
     if (isDatabaseUnavailable(failure)) {
       isLost = true;
       reason = failure;
-      // ROLLBACK would wait for a server that does not answer; losing the connection does the same.
+      // ROLLBACK would wait for a server that does not respond. Closing the connection has the same effect.
       client.end().catch(() => undefined);
     }
     throw failure;
@@ -57,7 +57,7 @@ class TransactionConnection {
   async query(config: pg.QueryConfig, values: unknown[] | undefined): Promise<unknown> {
     const { text } = config;
     const ends = text === 'commit' || text === 'rollback';
-    // Something that went on beside what failed would be no part of any transaction.
+    // A statement after a failure would run outside of the transaction.
     if (this.isOver && text !== 'rollback') throw new Error('The transaction is over');
     this.isOver ||= ends;
     corkWrites(this.client);

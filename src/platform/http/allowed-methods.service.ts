@@ -8,7 +8,7 @@ import { MethodNotAllowed } from '../problems/problems.errors.js';
 export class AllowedMethods implements OnModuleInit {
   constructor(private readonly host: HttpAdapterHost) {}
 
-  /** Nest has added its routes by now, and adds its answer of 404 after this. */
+  /** Nest has added its routes by now, and adds its 404 handler later. */
   onModuleInit(): void {
     const express = this.host.httpAdapter.getInstance<Express>();
     for (const [path, methods] of methodsByPath(express)) {

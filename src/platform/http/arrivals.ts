@@ -71,7 +71,7 @@ export class Arrivals {
     next();
   };
 
-  /** Answers the failure of a connection on the request that it is reading. Returns false where there is none. */
+  /** Reports the failure of a connection as the response to its current request. Returns false if it has none. */
   fail(socket: Duplex, problem: Problem): boolean {
     const exchange = this.latest.get(socket);
     if (exchange === undefined || (exchange.request.complete && exchange.response.closed)) return false;

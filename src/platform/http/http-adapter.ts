@@ -37,7 +37,7 @@ export class HttpAdapter extends ExpressAdapter {
         requestTimeout: requestTimeoutMs,
         keepAliveTimeout: isBehindProxy ? IDLE_BEHIND_PROXY_MS : IDLE_MS,
         connectionsCheckingInterval: 1000,
-        // Node answers a missing Host and an unknown Expect by itself, without a body.
+        // Node would respond to a missing Host and an unknown Expect itself, without a body.
         requireHostHeader: false,
       },
       serve,

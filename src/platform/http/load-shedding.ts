@@ -7,7 +7,7 @@ const SWEEP_UNDER_LOAD_MS = 50;
 
 interface Work {
   response: Response;
-  /** Since when a part of the answer waits for the client to read. */
+  /** Since when the response waits for the client to read. */
   waitingSince?: number;
 }
 
@@ -23,7 +23,7 @@ interface Bounds {
  */
 export class LoadShedding {
   private readonly working = new Set<Work>();
-  /** Answered, and not yet read by the client; oldest first. */
+  /** Responses that the client has not read yet, oldest first. */
   private readonly unread = new Set<Work>();
   private lastSweep = 0;
 
@@ -34,7 +34,7 @@ export class LoadShedding {
     sendProblem(
       request,
       response,
-      new ServiceUnavailable({ detail: 'Too many requests are at work here. Try again shortly.', headers: { 'retry-after': '1' } }),
+      new ServiceUnavailable({ detail: 'The server is busy. Try again shortly.', headers: { 'retry-after': '1' } }),
     );
   };
 

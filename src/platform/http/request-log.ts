@@ -17,7 +17,7 @@ export function pathOf({ originalUrl }: Pick<Request, 'originalUrl'>): string {
 }
 
 function decoded(path: string): string {
-  // Byte by byte: decodeURIComponent refuses what is not UTF-8.
+  // Byte by byte, because decodeURIComponent refuses bytes that are not UTF-8.
   return path.replaceAll(/%([\da-f]{2})/gi, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)));
 }
 
@@ -26,7 +26,7 @@ export function requestLog(logger: Logger) {
   return (request: Request, response: Response, next: NextFunction): void => {
     const start = performance.now();
     const path = pathOf(request);
-    // Read now: the socket forgets it when it closes.
+    // Read now, because the socket forgets it when it closes.
     const address = clientAddressOf(request);
     if (!QUIET.has(path)) {
       response.once('close', () => {

@@ -2,7 +2,7 @@ import type { NextFunction, Request, Response } from 'express';
 
 type Headers = Readonly<Record<string, string>>;
 
-/** What helmet sets by default; the test of this file compares the two. */
+/** The defaults of helmet. The test of this file compares them. */
 const COMMON: Headers = {
   'cross-origin-opener-policy': 'same-origin',
   'origin-agent-cluster': '?1',

@@ -12,7 +12,7 @@ import { API_HEADERS } from './security-headers.js';
 /** Responds to bytes that Node's parser refuses with a problem, and logs it. */
 export function answerUnreadable(server: Server, arrivals: Arrivals, logger: Logger): void {
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-    // Nothing was sent: a browser that connected ahead of need, or a port scan.
+    // Nothing was sent: a browser that connected in advance, or a port scan.
     const isSilent = socket instanceof Socket && socket.bytesRead === 0;
     if (!socket.writable || isSilent || error.code === 'ECONNRESET') socket.destroy();
     else if (!arrivals.fail(socket, problemOf(error.code))) refuse(socket, problemOf(error.code), logger, error.code);
@@ -44,6 +44,6 @@ function refuse(socket: Duplex, problem: Problem, logger: Logger, reason: string
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
   const head = [`HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}`, ...lines];
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy());
-  // What was sent may hold a secret, so nothing of it is logged.
+  // The request may contain a secret, so none of it is logged.
   logger.info({ reqId, req: { address }, res: { status: problem.status }, reason }, `unreadable request ${problem.status} ${reason}`);
 }

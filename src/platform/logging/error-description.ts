@@ -3,7 +3,7 @@ import { pino } from 'pino';
 
 /** Omits what people wrote: Drizzle puts parameters into its message, PostgreSQL whole rows into `detail` and `where`. */
 export function describeError(given: Error & { raw?: Error }): object {
-  // pino-http hands over what it has serialized already, with the error itself beside it.
+  // pino-http passes its own serialized error, with the original error in it.
   const error = given.raw ?? given;
   const failedQuery = causesOf(error).find((cause) => cause instanceof DrizzleQueryError);
   const { type, message, stack, ...more } = pino.stdSerializers.err(failedQuery?.cause ?? error);

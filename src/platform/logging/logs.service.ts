@@ -5,7 +5,7 @@ import { Config } from '../config/config.js';
 import { describeError } from './error-description.js';
 import { currentRequestId } from '../http/request-id.js';
 
-/** Names under which a secret could come along; none of them is ever written out. */
+/** Fields with these names are redacted. */
 const SECRETS = [
   'authorization',
   'cookie',
@@ -19,7 +19,7 @@ const SECRETS = [
   'idToken',
 ];
 
-/** Lines leave together, by bytes or after milliseconds: a write each would cost more than the line. A regular end writes the rest. */
+/** Lines are written together, by bytes or after milliseconds: a write for each costs more than the line. A regular exit writes the rest. */
 const BUFFERED = { sync: false, minLength: 8192, periodicFlush: 200 };
 
 @Injectable()

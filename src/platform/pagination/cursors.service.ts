@@ -24,7 +24,7 @@ export class Cursors {
   read(cursor: string | undefined, list: unknown): Position | undefined {
     if (cursor === undefined) return undefined;
     const body = cursor.slice(0, Math.max(0, cursor.indexOf('.')));
-    // The whole text, not what it decodes to: base64 has several spellings of the same bytes.
+    // The text itself is compared, because base64 has several spellings of the same bytes.
     const given = Buffer.from(cursor);
     const wanted = Buffer.from(this.seal(body, list));
     if (given.length !== wanted.length || !timingSafeEqual(given, wanted)) throw new InvalidCursor();

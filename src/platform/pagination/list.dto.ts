@@ -3,7 +3,7 @@ import { Transform } from 'class-transformer';
 import { IsInt, IsOptional, IsString, Max, MaxLength, Min } from 'class-validator';
 import { integerOf } from '../http/bodies/transforms.js';
 
-/** What every list takes. */
+/** The query parameters of every list. */
 export class ListQuery {
   /** How many at most. @example 25 */
   @ApiProperty({ type: 'integer', required: false })

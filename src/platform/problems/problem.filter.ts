@@ -26,7 +26,7 @@ export class ProblemFilter implements ExceptionFilter {
     if (problem.status >= 500)
       this.logger.error({ err: error, requestId: requestIdOf(request) }, `${request.method} ${pathOf(request)}: ${problem.code}`);
     if (response.headersSent) {
-      // Half an answer is out already: breaking it off is the only honest end.
+      // Part of the response was sent, so only closing the connection shows that it is incomplete.
       response.destroy();
       return;
     }
@@ -50,10 +50,10 @@ export function sendProblem(request: Request, response: Response, problem: Probl
 
 function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
-  // First of all, and Nest wraps what body-parser and Express throw: a caller who hangs up is no database that is away.
+  // First, and from Nest's wrapper: a caller that hangs up must not look like an unavailable database.
   const fault = fromBodyParser(error instanceof HttpException ? error.cause : error);
   if (fault !== undefined) return fault;
-  // After a deadlock nothing is left behind: the same request works a moment later.
+  // After a deadlock nothing is stored, so the same request works a moment later.
   if (isDatabaseUnavailable(error) || isDeadlock(error) || error instanceof ConcurrencyConflict)
     return new ServiceUnavailable({ headers: { 'retry-after': '1' } });
   return fromNest(error) ?? new InternalError();
@@ -70,7 +70,7 @@ function fromBodyParser(error: unknown): Problem | undefined {
       headers: { 'accept-encoding': 'identity' },
     });
   if (type?.startsWith('entity.') === true || type?.startsWith('request.') === true) return new MalformedBody();
-  // `%ff` in a path, and whatever else Express calls the client's fault.
+  // `%ff` in a path, and every other error that Express blames on the client.
   if (error instanceof URIError) return new RouteNotFound();
   if (status !== undefined && status >= 400 && status < 500) return new InvalidRequest({ detail: 'The request is not valid.' });
   return undefined;

@@ -1,8 +1,8 @@
 import { type OutgoingHttpHeaders, STATUS_CODES } from 'node:http';
 
-/** A caller mends the first mistakes and sends again; more would only make the answer to a large mistake large. */
+/** A caller fixes the first mistakes and sends again. More would only make the response large. */
 export const MAX_ERRORS = 20;
-/** A path repeats names that the caller made up. */
+/** A path contains names that the caller chose. */
 const MAX_PATH = 200;
 const MAX_MESSAGE = 500;
 
@@ -13,11 +13,11 @@ export interface InvalidField {
 }
 
 interface ProblemDetails {
-  /** Instead of the class's own sentence. */
+  /** Replaces the sentence of the class. */
   detail?: string;
   errors?: InvalidField[];
   headers?: OutgoingHttpHeaders;
-  /** Members of its own that this kind of problem has (RFC 9457, 3.2). */
+  /** Extension members of this kind of problem (RFC 9457, 3.2). */
   extensions?: Record<string, unknown>;
 }
 

@@ -3,7 +3,7 @@ import { ApiProperty } from '@nestjs/swagger';
 import { Transform } from 'class-transformer';
 import { ValidateBy } from 'class-validator';
 
-/** What hides or moves text: controls, line separators, bidi controls, invisible, private and unpaired characters. */
+/** Characters that hide or move text: controls, line separators, bidi controls, invisible, private and unpaired characters. */
 const HIDDEN = /[\p{Cc}\p{Zl}\p{Zp}\p{Co}\p{Cs}\p{Noncharacter_Code_Point}\p{Default_Ignorable_Code_Point}\p{Bidi_Control}\uFFF9-\uFFFB]/v;
 
 /** Letters and marks of scripts whose spelling needs the zero-width joiner or non-joiner after them. */
@@ -48,7 +48,7 @@ export function nameProblem(text: string, max: number): string | undefined {
 /** A name from a provider, which is cleaned and never refused; empty where nothing of it can be seen. */
 export function cleanDisplayName(text: string, max: number): string {
   let name = text.slice(0, 8 * max);
-  // Cutting and composing can leave a joiner without what it joined: again until nothing changes.
+  // Cutting and composing can leave a joiner that joins nothing, so repeat until nothing changes.
   for (let before; before !== name;) {
     before = name;
     name = normaliseName(
@@ -86,7 +86,7 @@ export const IsDisplayName = (max: number): PropertyDecorator =>
     ApiProperty({ minLength: 1, maxLength: max }),
   );
 
-/** Whether a text can identify something for machines, such as a model: what differs must look different. */
+/** Whether a text can identify something for machines, such as a model: different identifiers must look different. */
 export function isIdentifierText(text: string): boolean {
   return text === normaliseName(text) && !HIDDEN.test(text) && !/[^\S ]/.test(text) && VISIBLE.test(text);
 }

@@ -1,7 +1,7 @@
 /** Names in our mails are at most this long, in characters. */
 const MAX_CHARACTERS = 64;
 
-/** Removed or replaced in this order; what a mail client makes a link of must not hide behind another spelling. */
+/** Applied in this order: text that a mail client turns into a link must not hide behind another spelling. */
 const REPLACEMENTS: [RegExp, string][] = [
   // Characters that show nothing: zero width, bidi controls, fillers, private use, unassigned.
   [/[\p{Default_Ignorable_Code_Point}\p{Cf}\p{Co}\p{Cn}]/gu, ''],

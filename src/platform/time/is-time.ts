@@ -16,7 +16,7 @@ export const IsTime = ({ zoneIn }: { zoneIn?: string } = {}): PropertyDecorator 
   applyDecorators(
     Transform(({ value, obj }: { value: unknown; obj: Record<string, unknown> }) => {
       const zone = zoneIn === undefined ? undefined : obj[zoneIn];
-      // What is no time zone is refused by its own property.
+      // The property with the time zone refuses an invalid one.
       const timeZone = typeof zone === 'string' && isTimeZone(zone) ? zone : 'UTC';
       return typeof value === 'string' ? (readTime(value, timeZone) ?? value) : value;
     }),

@@ -5,7 +5,7 @@ import { isBatch } from './json-body.js';
 import { type InvalidField, MAX_ERRORS } from '../../problems/problem.js';
 
 const MAX_DEPTH = 32;
-/** Of a whole batch, whose events are checked one by one later; deeper, the code that walks over it would overflow. */
+/** For a whole batch, because its events are checked later. Code that walks deeper objects would overflow the stack. */
 const MAX_BATCH_DEPTH = 100;
 const MAX_ENTRIES = 1000;
 /** The longest text that a route takes is an ID token of 8,000 characters. */
@@ -22,7 +22,7 @@ export function refuseUncleanInput(request: Request, _response: Response, next: 
     if (isDeeperThan(MAX_BATCH_DEPTH, body))
       errors.push({ path: 'body', message: `must not be nested deeper than ${MAX_BATCH_DEPTH} levels` });
   } else if (!Buffer.isBuffer(body)) inspect(body, 'body', 0, errors);
-  // Express parses it anew at each look.
+  // Express parses it again at each access.
   if (request.url.includes('?')) inspect(request.query, 'query', 0, errors);
   if (errors.length > 0) throw new InvalidRequest({ errors });
   next();

@@ -12,7 +12,7 @@ const MAX_BATCH_VALUES = 40_000;
 
 const [QUOTE, COMMA, OPEN_LIST, BACKSLASH, OPEN_OBJECT] = Buffer.from('",[\\{');
 
-/** Webhooks are read as bytes, because the bytes are what is signed. */
+/** Webhooks are read as bytes, because their signatures cover bytes. */
 export function isForWebhooks({ url = '' }: Pick<IncomingMessage, 'url'>): boolean {
   return /^\/webhooks\//i.test(url);
 }
@@ -76,7 +76,7 @@ export function countValues(body: Buffer, max: number): number {
 }
 
 function parse(body: Buffer): unknown {
-  // Decoding would replace what is not UTF-8 without a word.
+  // Decoding would silently replace bytes that are not UTF-8.
   if (!isUtf8(body)) throw new MalformedBody({ detail: 'The body is not valid UTF-8.' });
   try {
     return parseWithExactNumbers(body.toString('utf8').replace(/^\uFEFF/, ''));
