@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { check, index, pgEnum, pgTable, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
-import { eventKey, time, timestamps } from '../platform/database/columns.js';
+import { eventVersion, time, timestamps } from '../platform/database/columns.js';
 import { membershipRole } from '../memberships/organization-memberships.table.js';
 import { organizations } from '../organizations/organizations.table.js';
 
@@ -31,7 +31,7 @@ export const invitations = pgTable(
     invitedBy: uuid('invited_by'),
     /** Who accepted or declined; what they are answered again when they ask again. */
     answeredBy: uuid('answered_by'),
-    ...eventKey(),
+    ...eventVersion(),
     ...timestamps(),
   },
   (table) => [

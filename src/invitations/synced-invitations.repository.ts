@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, eq, isNull, or, sql, type SQL } from 'drizzle-orm';
-import { type EventVersion, isNewer, keyColumns } from '../sync/event-version.js';
+import { type EventVersion, isNewer, versionColumns } from '../sync/event-version.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { type Invitation, invitations } from './invitations.table.js';
 
@@ -35,7 +35,7 @@ export class SyncedInvitationsRepository {
   ): Promise<Invitation | undefined> {
     const [updated] = await db
       .update(invitations)
-      .set({ ...changes, ...keyColumns(key) })
+      .set({ ...changes, ...versionColumns(key) })
       .where(and(eq(invitations.id, id), isNewer(key, invitations)))
       .returning();
     return updated;

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { Actor } from '../access/principal.js';
 import { AuditService } from '../audit/audit.service.js';
-import { type EventVersion, keyColumns } from '../sync/event-version.js';
+import { type EventVersion, versionColumns } from '../sync/event-version.js';
 import { newId } from '../platform/crypto/ids.js';
 import { lockNames } from '../platform/database/locks.js';
 import { PurgedIds } from '../sync/purged-ids.service.js';
@@ -51,7 +51,7 @@ export class SyncedInvitationsService {
     await this.repository.revokePending({ olderThan: snapshot }, db);
     const after =
       before === undefined
-        ? await this.repository.insert({ id: newId(), ...snapshot, status, ...keyColumns(key) }, db)
+        ? await this.repository.insert({ id: newId(), ...snapshot, status, ...versionColumns(key) }, db)
         : await this.repository.updateIfNewer(before.id, { ...snapshot, status }, key, db);
     if (before !== undefined) await this.repository.learnPeople(before.id, snapshot, db);
     if (after === undefined || after.status === before?.status) return;

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { index, pgEnum, pgTable, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
-import { eventKey, time, timestamps } from '../platform/database/columns.js';
+import { eventVersion, time, timestamps } from '../platform/database/columns.js';
 import { organizations } from '../organizations/organizations.table.js';
 import { users } from '../users/users.table.js';
 
@@ -27,7 +27,7 @@ export const memberships = pgTable(
     /** Always `users.name`, kept so by triggers: sorted here, a page by name costs what a page by time does. */
     userName: text('user_name').notNull().default(''),
     deletedAt: time('deleted_at'),
-    ...eventKey(),
+    ...eventVersion(),
     ...timestamps(),
   },
   (table) => [

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, eq, gt, inArray, isNull, or, sql } from 'drizzle-orm';
-import { type EventVersion, keyColumns, mayWrite } from '../sync/event-version.js';
+import { type EventVersion, versionColumns, mayWrite } from '../sync/event-version.js';
 import { isAMinuteOld } from '../platform/database/columns.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { users } from '../users/users.table.js';
@@ -76,7 +76,7 @@ export class SyncedMembershipsRepository {
   ): Promise<Membership | undefined> {
     const [updated] = await db
       .update(memberships)
-      .set({ ...changes, ...keyColumns(key) })
+      .set({ ...changes, ...versionColumns(key) })
       .where(and(eq(memberships.id, id), mayWrite(key, memberships)))
       .returning();
     return updated;

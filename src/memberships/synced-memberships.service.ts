@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { Injectable } from '@nestjs/common';
 import type { Actor } from '../access/principal.js';
 import { AuditService } from '../audit/audit.service.js';
-import { type EventVersion, keyColumns } from '../sync/event-version.js';
+import { type EventVersion, versionColumns } from '../sync/event-version.js';
 import { newId } from '../platform/crypto/ids.js';
 import { PurgedIds } from '../sync/purged-ids.service.js';
 import type { Queryable } from '../platform/database/database.js';
@@ -56,7 +56,7 @@ export class SyncedMembershipsService {
     );
     const after =
       before === undefined
-        ? await this.repository.insert({ id: newId(), ...fields, ...keyColumns(key), deletedAt: isOver ? this.clock.now() : null }, db)
+        ? await this.repository.insert({ id: newId(), ...fields, ...versionColumns(key), deletedAt: isOver ? this.clock.now() : null }, db)
         : ((await this.repository.updateIfNewer(before.id, { role, clerkRole, createdAt }, key, db)) ?? before);
     const deletedAt = after.deletedAt ?? (isOver ? this.clock.now() : null);
     await this.recordChange(before, { ...after, deletedAt }, actor, db);

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { check, index, pgTable, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
-import { eventKey, time, timestamps } from '../platform/database/columns.js';
+import { eventVersion, time, timestamps } from '../platform/database/columns.js';
 
 /** A tenant. */
 export const organizations = pgTable(
@@ -16,7 +16,7 @@ export const organizations = pgTable(
     clerkSlug: text('clerk_slug'),
     imageUrl: text('image_url'),
     deletedAt: time('deleted_at'),
-    ...eventKey(),
+    ...eventVersion(),
     ...timestamps(),
   },
   (table) => [

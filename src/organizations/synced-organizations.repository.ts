@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, eq, gt, inArray, isNotNull, isNull, or, sql } from 'drizzle-orm';
-import { type EventVersion, isSame, keyColumns, keyOfRow, mayWrite, newestFirst } from '../sync/event-version.js';
+import { type EventVersion, isSame, versionColumns, versionOfRow, mayWrite, newestFirst } from '../sync/event-version.js';
 import { isAMinuteOld } from '../platform/database/columns.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { type Organization, organizations } from './organizations.table.js';
@@ -87,7 +87,7 @@ export class SyncedOrganizationsRepository {
   ): Promise<Organization | undefined> {
     const [updated] = await db
       .update(organizations)
-      .set({ ...changes, ...keyColumns(key) })
+      .set({ ...changes, ...versionColumns(key) })
       .where(
         and(
           eq(organizations.id, id),
@@ -111,7 +111,7 @@ export class SyncedOrganizationsRepository {
     const { rowCount } = await db
       .update(organizations)
       .set(changes)
-      .where(and(eq(organizations.id, organization.id), isSame(keyOfRow(organization), organizations)));
+      .where(and(eq(organizations.id, organization.id), isSame(versionOfRow(organization), organizations)));
     return rowCount === 1;
   }
 

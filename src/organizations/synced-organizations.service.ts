@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { Injectable } from '@nestjs/common';
 import type { Actor } from '../access/principal.js';
 import { AuditService } from '../audit/audit.service.js';
-import { type EventVersion, keyColumns } from '../sync/event-version.js';
+import { type EventVersion, versionColumns } from '../sync/event-version.js';
 import { newId } from '../platform/crypto/ids.js';
 import { lockNames } from '../platform/database/locks.js';
 import { PurgedIds } from '../sync/purged-ids.service.js';
@@ -123,7 +123,7 @@ export class SyncedOrganizationsService {
       return { before: known, after };
     }
     await lockNames('slug', [known?.clerkSlug, slug], db);
-    const row = await this.lockOrInsert({ clerkOrganizationId, ...fields, ...keyColumns(key) }, known === undefined, db);
+    const row = await this.lockOrInsert({ clerkOrganizationId, ...fields, ...versionColumns(key) }, known === undefined, db);
     if (row === undefined) return undefined;
     await this.holdClaimOf(row.organization, [known?.clerkSlug, slug], db);
     const before = row.isNew ? undefined : row.organization;

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { bigint, boolean, check, index, integer, pgEnum, pgTable, text, unique, uuid } from 'drizzle-orm/pg-core';
-import { eventKey, time, timestamps } from '../platform/database/columns.js';
+import { eventVersion, time, timestamps } from '../platform/database/columns.js';
 import { TIERS } from '../plans/plans.js';
 import { billingProvider, ownerKind } from './customers/billing-customers.table.js';
 
@@ -57,7 +57,7 @@ export const subscriptions = pgTable(
     confirmedAt: time('confirmed_at'),
     /** When the provider was told to end it, because its owner is gone. */
     endRequestedAt: time('end_requested_at'),
-    ...eventKey(),
+    ...eventVersion(),
     ...timestamps(),
   },
   (table) => [

@@ -19,14 +19,14 @@ export interface EventVersion {
 export const EventRank = { embedded: 0, create: 1, update: 2, delete: 3 } as const;
 export type EventRank = (typeof EventRank)[keyof typeof EventRank];
 
-interface KeyColumns {
+interface VersionColumns {
   eventAt: PgColumn;
   eventModifiedAt: PgColumn;
   eventRank: PgColumn;
   eventId: PgColumn;
 }
 
-export function keyOfRow(row: { eventAt: string; eventModifiedAt: string; eventRank: number; eventId: string }): EventVersion {
+export function versionOfRow(row: { eventAt: string; eventModifiedAt: string; eventRank: number; eventId: string }): EventVersion {
   return { at: row.eventAt, modifiedAt: row.eventModifiedAt, rank: row.eventRank as EventRank, messageId: row.eventId };
 }
 
@@ -35,23 +35,23 @@ export function embedded(modifiedAt: string, messageId: string): EventVersion {
   return { at: '-infinity', modifiedAt, rank: EventRank.embedded, messageId };
 }
 
-export function keyColumns({ at, modifiedAt, rank, messageId }: EventVersion) {
+export function versionColumns({ at, modifiedAt, rank, messageId }: EventVersion) {
   return { eventAt: at, eventModifiedAt: modifiedAt, eventRank: rank, eventId: messageId };
 }
 
-export function isNewer({ at, modifiedAt, rank, messageId }: EventVersion, row: KeyColumns): SQL {
+export function isNewer({ at, modifiedAt, rank, messageId }: EventVersion, row: VersionColumns): SQL {
   return sql`(${at}::timestamptz, ${modifiedAt}::timestamptz, ${rank}::smallint, ${messageId}) > (${row.eventAt}, ${row.eventModifiedAt}, ${row.eventRank}, ${row.eventId})`;
 }
 
-export function isSame({ at, modifiedAt, rank, messageId }: EventVersion, row: KeyColumns): SQL {
+export function isSame({ at, modifiedAt, rank, messageId }: EventVersion, row: VersionColumns): SQL {
   return sql`(${row.eventAt}, ${row.eventModifiedAt}, ${row.eventRank}, ${row.eventId}) = (${at}::timestamptz, ${modifiedAt}::timestamptz, ${rank}::smallint, ${messageId})`;
 }
 
 /** Whether a write with this version may happen: it is newer, or a repair of an unchanged row. */
-export function mayWrite(key: EventVersion, row: KeyColumns): SQL {
-  return key.isRepair === true ? isSame(key, row) : isNewer(key, row);
+export function mayWrite(version: EventVersion, row: VersionColumns): SQL {
+  return version.isRepair === true ? isSame(version, row) : isNewer(version, row);
 }
 
-export function newestFirst(row: KeyColumns): SQL {
+export function newestFirst(row: VersionColumns): SQL {
   return sql`${row.eventAt} DESC, ${row.eventModifiedAt} DESC, ${row.eventRank} DESC, ${row.eventId} DESC`;
 }

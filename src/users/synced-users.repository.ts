@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, count, eq, gt, inArray, isNotNull, isNull, or, sql } from 'drizzle-orm';
-import { type EventVersion, isNewer, isSame, keyColumns, keyOfRow, mayWrite, newestFirst } from '../sync/event-version.js';
+import { type EventVersion, isNewer, isSame, versionColumns, versionOfRow, mayWrite, newestFirst } from '../sync/event-version.js';
 import { isAMinuteOld } from '../platform/database/columns.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { type UserMerge, userMerges } from './user-merges.table.js';
@@ -70,7 +70,7 @@ export class SyncedUsersRepository {
   ): Promise<User | undefined> {
     const [updated] = await db
       .update(users)
-      .set({ ...changes, ...keyColumns(key) })
+      .set({ ...changes, ...versionColumns(key) })
       .where(
         and(
           eq(users.id, id),
@@ -95,7 +95,7 @@ export class SyncedUsersRepository {
     const { rowCount } = await db
       .update(users)
       .set(changes)
-      .where(and(eq(users.id, user.id), isSame(keyOfRow(user), users)));
+      .where(and(eq(users.id, user.id), isSame(versionOfRow(user), users)));
     return rowCount === 1;
   }
 
@@ -134,7 +134,7 @@ export class SyncedUsersRepository {
   async updateMerge(id: string, intoUserId: string, key: EventVersion, db: Queryable): Promise<void> {
     await db
       .update(userMerges)
-      .set({ intoUserId, ...keyColumns(key) })
+      .set({ intoUserId, ...versionColumns(key) })
       .where(eq(userMerges.id, id));
   }
 }

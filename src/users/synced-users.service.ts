@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { Injectable } from '@nestjs/common';
 import type { Actor } from '../access/principal.js';
 import { AuditService } from '../audit/audit.service.js';
-import { type EventVersion, keyColumns } from '../sync/event-version.js';
+import { type EventVersion, versionColumns } from '../sync/event-version.js';
 import { newId } from '../platform/crypto/ids.js';
 import { lockNames } from '../platform/database/locks.js';
 import { PurgedIds } from '../sync/purged-ids.service.js';
@@ -83,7 +83,7 @@ export class SyncedUsersService {
 
   /** Like `lockOrCreate`, for a user that is embedded in another event. */
   async findOrCreateStub({ clerkUserId, name, imageUrl }: EmbeddedUser, key: EventVersion, db: Queryable): Promise<User | undefined> {
-    const row = await this.lockOrInsert({ clerkUserId, name, imageUrl, ...keyColumns(key) }, db);
+    const row = await this.lockOrInsert({ clerkUserId, name, imageUrl, ...versionColumns(key) }, db);
     if (row === undefined || row.isNew || row.user.eventAt !== NEVER) return row?.user;
     return (await this.repository.updateIfNewer(row.user.id, { name, imageUrl }, key, db)) ?? row.user;
   }
@@ -167,7 +167,7 @@ export class SyncedUsersService {
   ): Promise<UserChange | undefined> {
     const { clerkEmail: email, clerkEmailVerified: emailVerified } = fields;
     await lockNames('email', [known?.clerkEmail, email], db);
-    const row = await this.lockOrInsert({ ...fields, ...keyColumns(key) }, db, known === undefined);
+    const row = await this.lockOrInsert({ ...fields, ...versionColumns(key) }, db, known === undefined);
     if (row === undefined) return undefined;
     await this.lockClaimOf(row.user, [known?.clerkEmail, email], db);
     const before = row.isNew ? undefined : row.user;

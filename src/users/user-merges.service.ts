@@ -2,7 +2,7 @@ import { Injectable, Logger } from '@nestjs/common';
 import type { Actor } from '../access/principal.js';
 import { AccountsService } from '../accounts/accounts.service.js';
 import { AuditService } from '../audit/audit.service.js';
-import { type EventVersion, keyColumns } from '../sync/event-version.js';
+import { type EventVersion, versionColumns } from '../sync/event-version.js';
 import type { Queryable } from '../platform/database/database.js';
 import { MembershipsService } from '../memberships/memberships.service.js';
 import { SessionsService } from '../sessions/sessions.service.js';
@@ -81,7 +81,7 @@ export class UserMerges {
     await this.repository.update(local.id, { deletedAt: this.clock.now(), email: null, emailVerified: false, emailVerifiedAt: null }, db);
     const membershipIds = await this.memberships.move({ ofUser: local.id }, user.id, db);
     await this.repository.insertMerge(
-      { id: local.id, intoUserId: user.id, email, ...keyColumns(key), accountIds, sessionIds, membershipIds },
+      { id: local.id, intoUserId: user.id, email, ...versionColumns(key), accountIds, sessionIds, membershipIds },
       db,
     );
     await this.finishMerge(local, proof, db);

@@ -1,5 +1,5 @@
 import { index, pgTable, text, uuid } from 'drizzle-orm/pg-core';
-import { createdAt, eventKey } from '../platform/database/columns.js';
+import { createdAt, eventVersion } from '../platform/database/columns.js';
 
 export const userMerges = pgTable(
   'user_merges',
@@ -10,7 +10,7 @@ export const userMerges = pgTable(
     /** The address that both proved; empty after the local user was purged. */
     email: text('email').notNull(),
     /** The event that proved the address for the Clerk user. Of several, the oldest decides. */
-    ...eventKey(),
+    ...eventVersion(),
     accountIds: uuid('account_ids').array().notNull(),
     sessionIds: uuid('session_ids').array().notNull(),
     membershipIds: uuid('membership_ids').array().notNull(),

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { boolean, check, index, pgTable, text, uuid } from 'drizzle-orm/pg-core';
-import { eventKey, time, timestamps } from '../platform/database/columns.js';
+import { eventVersion, time, timestamps } from '../platform/database/columns.js';
 
 export const users = pgTable(
   'users',
@@ -23,7 +23,7 @@ export const users = pgTable(
     operator: boolean('operator').notNull().default(false),
     suspendedAt: time('suspended_at'),
     deletedAt: time('deleted_at'),
-    ...eventKey(),
+    ...eventVersion(),
     ...timestamps(),
   },
   (table) => [

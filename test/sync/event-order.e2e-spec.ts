@@ -1,11 +1,11 @@
 import { asc } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/node-postgres';
 import { integer, pgTable } from 'drizzle-orm/pg-core';
-import { type EventVersion, EventRank, isNewer, keyColumns, newestFirst } from '../../src/sync/event-version.js';
-import { eventKey } from '../../src/platform/database/columns.js';
+import { type EventVersion, EventRank, isNewer, versionColumns, newestFirst } from '../../src/sync/event-version.js';
+import { eventVersion } from '../../src/platform/database/columns.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 
-const keys = pgTable('keys_under_test', { place: integer('place').primaryKey(), ...eventKey() });
+const keys = pgTable('keys_under_test', { place: integer('place').primaryKey(), ...eventVersion() });
 
 const TIMES = ['-infinity', '2026-03-01T00:00:00.000001Z', '2026-03-01T00:00:00.000002Z'];
 
@@ -27,7 +27,7 @@ describe('the order of events', () => {
     );
     await drizzle(db.pool)
       .insert(keys)
-      .values(OLDEST_FIRST.map((key, place) => ({ place, ...keyColumns(key) })));
+      .values(OLDEST_FIRST.map((key, place) => ({ place, ...versionColumns(key) })));
   });
   afterAll(() => db.drop());
 

@@ -19,8 +19,8 @@ export const preciseTime = (name: string) => timestamp(name, { withTimezone: tru
 
 export const bytes = customType<{ data: Buffer }>({ dataType: () => 'bytea' });
 
-/** The version of the event that last wrote a row which follows a provider. */
-export const eventKey = () => ({
+/** The version of the event that last wrote the row. The default is older than any event. */
+export const eventVersion = () => ({
   eventAt: preciseTime('event_at')
     .notNull()
     .default(sql`'-infinity'`),

@@ -7,7 +7,7 @@ import { SyncedMembershipsService } from '../../memberships/synced-memberships.s
 import type { Organization } from '../../organizations/organizations.table.js';
 import { SyncedOrganizationsService } from '../../organizations/synced-organizations.service.js';
 import type { Queryable } from '../../platform/database/database.js';
-import { type EventVersion, EventRank, keyOfRow } from '../../sync/event-version.js';
+import { type EventVersion, EventRank, versionOfRow } from '../../sync/event-version.js';
 import { PurgedIds } from '../../sync/purged-ids.service.js';
 import type { Comparison, Finding } from '../../sync/reconciliation.port.js';
 import { SyncedUsersService } from '../../users/synced-users.service.js';
@@ -186,9 +186,10 @@ export class ClerkComparison {
   ): Promise<void> {
     await resource.write(change, db);
     if (compared === undefined) return;
-    const expected: EventVersion = keyOfRow(compared);
+    const expected: EventVersion = versionOfRow(compared);
     const [row] = await resource.findRows([change.data.id], db);
-    if (row !== undefined && isDeepStrictEqual(keyOfRow(row), expected)) await resource.write({ ...change, expectedVersion: expected }, db);
+    if (row !== undefined && isDeepStrictEqual(versionOfRow(row), expected))
+      await resource.write({ ...change, expectedVersion: expected }, db);
   }
 
   private async isOneDeleted(clerkOrganizationId: string, clerkUserId: string): Promise<boolean> {

@@ -4,7 +4,7 @@ import { organizations } from '../../organizations/organizations.table.js';
 import type { Owner, OwnerKind } from '../../owners/owner.js';
 import { isId, newId } from '../../platform/crypto/ids.js';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
-import { type EventVersion, isNewer, keyColumns } from '../../sync/event-version.js';
+import { type EventVersion, isNewer, versionColumns } from '../../sync/event-version.js';
 import { userMerges } from '../../users/user-merges.table.js';
 import { users } from '../../users/users.table.js';
 import { payments } from '../payments/payments.table.js';
@@ -54,10 +54,10 @@ export class BillingCustomersRepository {
     }
     const { rowCount } = await db
       .insert(billingCustomers)
-      .values({ id: newId(), provider, providerCustomerId, ownerClaims: claims, ...keyColumns(version) })
+      .values({ id: newId(), provider, providerCustomerId, ownerClaims: claims, ...versionColumns(version) })
       .onConflictDoUpdate({
         target: [billingCustomers.provider, billingCustomers.providerCustomerId],
-        set: { ownerClaims: claims, ...keyColumns(version), updatedAt: sql`now()` },
+        set: { ownerClaims: claims, ...versionColumns(version), updatedAt: sql`now()` },
         setWhere: isNewer(version, billingCustomers),
       });
     return rowCount === 1;

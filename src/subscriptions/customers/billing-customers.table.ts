@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { boolean, check, index, pgEnum, pgTable, text, unique, uuid } from 'drizzle-orm/pg-core';
 import { OWNER_KINDS } from '../../owners/owner.js';
-import { eventKey, time, timestamps } from '../../platform/database/columns.js';
+import { eventVersion, time, timestamps } from '../../platform/database/columns.js';
 import { BILLING_PROVIDERS } from '../../plans/plans.js';
 
 export const PROVIDERS = [...BILLING_PROVIDERS, 'manual'] as const;
@@ -28,7 +28,7 @@ export const billingCustomers = pgTable(
       .notNull()
       .default(sql`'{}'`),
     deletedAt: time('deleted_at'),
-    ...eventKey(),
+    ...eventVersion(),
     ...timestamps(),
   },
   (table) => [

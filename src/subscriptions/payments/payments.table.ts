@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { bigint, check, index, pgEnum, pgTable, text, unique, uuid } from 'drizzle-orm/pg-core';
-import { eventKey, time, timestamps } from '../../platform/database/columns.js';
+import { eventVersion, time, timestamps } from '../../platform/database/columns.js';
 import { billingProvider, ownerKind } from '../customers/billing-customers.table.js';
 
 export const PAYMENT_KINDS = ['payment', 'refund', 'dispute'] as const;
@@ -48,7 +48,7 @@ export const payments = pgTable(
     providerStatus: text('provider_status'),
     /** At the provider. */
     occurredAt: time('occurred_at').notNull(),
-    ...eventKey(),
+    ...eventVersion(),
     ...timestamps(),
   },
   (table) => [

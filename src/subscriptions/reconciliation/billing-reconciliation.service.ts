@@ -6,7 +6,7 @@ import type { BillingProviderName } from '../../plans/plans.js';
 import { Metrics } from '../../platform/metrics/metrics.service.js';
 import { Clock } from '../../platform/time/clock.service.js';
 import { MINUTE_MS } from '../../platform/time/durations.js';
-import { keyOfRow } from '../../sync/event-version.js';
+import { versionOfRow } from '../../sync/event-version.js';
 import { Reconciler, wouldRemoveMost } from '../../sync/reconciler.service.js';
 import {
   CannotReconcile,
@@ -175,7 +175,7 @@ export class BillingReconciliation implements Reconciliation, OnModuleInit {
     const finding = { ...rest, resource: `${provider.name} subscription`, id };
     if (!isRepairable) return [finding];
     if (remote === undefined) return [{ ...finding, repair: (tx) => this.synced.end(row!, tx) }];
-    const context = { version: remote.version, actor: SYSTEM, expectedVersion: row && keyOfRow(row) };
+    const context = { version: remote.version, actor: SYSTEM, expectedVersion: row && versionOfRow(row) };
     return [{ ...finding, repair: (tx) => this.synced.apply(remote.snapshot!, context, tx) }];
   }
 

@@ -2,7 +2,7 @@ import { Inject, Injectable, Logger, type OnModuleInit } from '@nestjs/common';
 import { Counter } from 'prom-client';
 import { SYSTEM } from '../../access/principal.js';
 import { Clock } from '../../platform/time/clock.service.js';
-import { keyOfRow } from '../../sync/event-version.js';
+import { versionOfRow } from '../../sync/event-version.js';
 import { Metrics } from '../../platform/metrics/metrics.service.js';
 import { DATABASE, type Database } from '../../platform/database/database.js';
 import { isRetryable } from '../../platform/database/database-errors.js';
@@ -104,7 +104,7 @@ export class RenewalChecks implements OnModuleInit {
       this.logger.error({ subscriptionId: row.id, provider: provider.name }, `A subscription cannot be confirmed: ${why}`);
       return 'unreadable';
     }
-    const context = { version, actor: SYSTEM, expectedVersion: keyOfRow(row) };
+    const context = { version, actor: SYSTEM, expectedVersion: versionOfRow(row) };
     return (await this.db.transaction((tx) => this.synced.apply(snapshot, context, tx))) ? 'confirmed' : 'overtaken';
   }
 

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { check, pgTable, primaryKey, uuid } from 'drizzle-orm/pg-core';
-import { eventKey, time } from '../../platform/database/columns.js';
+import { eventVersion, time } from '../../platform/database/columns.js';
 import { subscriptions } from '../subscriptions.table.js';
 
 /**
@@ -15,7 +15,7 @@ export const subscriptionPeriods = pgTable(
       .references(() => subscriptions.id, { onDelete: 'cascade' }),
     startsAt: time('starts_at').notNull(),
     endsAt: time('ends_at').notNull(),
-    ...eventKey(),
+    ...eventVersion(),
   },
   (table) => [
     primaryKey({ columns: [table.subscriptionId, table.startsAt] }),

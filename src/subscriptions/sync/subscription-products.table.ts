@@ -1,5 +1,5 @@
 import { pgTable, primaryKey, text, uuid } from 'drizzle-orm/pg-core';
-import { eventKey } from '../../platform/database/columns.js';
+import { eventVersion } from '../../platform/database/columns.js';
 import { subscriptions } from '../subscriptions.table.js';
 
 /** Which products a subscription was ever said to be of: where the newest is unknown here, the last one known counts. */
@@ -10,7 +10,7 @@ export const subscriptionProducts = pgTable(
       .notNull()
       .references(() => subscriptions.id, { onDelete: 'cascade' }),
     productId: text('product_id').notNull(),
-    ...eventKey(),
+    ...eventVersion(),
   },
   (table) => [primaryKey({ columns: [table.subscriptionId, table.productId] })],
 );

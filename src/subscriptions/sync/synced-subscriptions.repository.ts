@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { and, eq, sql } from 'drizzle-orm';
 import type { Queryable } from '../../platform/database/database.js';
-import { type EventVersion, isNewer, isSame, keyColumns } from '../../sync/event-version.js';
+import { type EventVersion, isNewer, isSame, versionColumns } from '../../sync/event-version.js';
 import { payments } from '../payments/payments.table.js';
 import { type Subscription, subscriptions } from '../subscriptions.table.js';
 import type { BillingPeriod } from './billing-provider.port.js';
@@ -41,10 +41,10 @@ export class SyncedSubscriptionsRepository {
   async upsertProduct(subscriptionId: string, productId: string, version: EventVersion, db: Queryable): Promise<void> {
     await db
       .insert(subscriptionProducts)
-      .values({ subscriptionId, productId, ...keyColumns(version) })
+      .values({ subscriptionId, productId, ...versionColumns(version) })
       .onConflictDoUpdate({
         target: [subscriptionProducts.subscriptionId, subscriptionProducts.productId],
-        set: keyColumns(version),
+        set: versionColumns(version),
         setWhere: isNewer(version, subscriptionProducts),
       });
   }
@@ -53,10 +53,10 @@ export class SyncedSubscriptionsRepository {
   async upsertPeriod(subscriptionId: string, { start, end }: BillingPeriod, version: EventVersion, db: Queryable): Promise<void> {
     await db
       .insert(subscriptionPeriods)
-      .values({ subscriptionId, startsAt: start, endsAt: end, ...keyColumns(version) })
+      .values({ subscriptionId, startsAt: start, endsAt: end, ...versionColumns(version) })
       .onConflictDoUpdate({
         target: [subscriptionPeriods.subscriptionId, subscriptionPeriods.startsAt],
-        set: { endsAt: end, ...keyColumns(version) },
+        set: { endsAt: end, ...versionColumns(version) },
         setWhere: isNewer(version, subscriptionPeriods),
       });
   }
@@ -66,10 +66,10 @@ export class SyncedSubscriptionsRepository {
     const { id: _, ...fields } = row;
     const { rowCount } = await db
       .insert(payments)
-      .values({ ...row, ...keyColumns(version) })
+      .values({ ...row, ...versionColumns(version) })
       .onConflictDoUpdate({
         target: [payments.provider, payments.kind, payments.providerPaymentId],
-        set: { ...fields, ...keyColumns(version), updatedAt: sql`now()` },
+        set: { ...fields, ...versionColumns(version), updatedAt: sql`now()` },
         setWhere: isNewer(version, payments),
       });
     return rowCount === 1;

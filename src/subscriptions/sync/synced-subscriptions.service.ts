@@ -6,7 +6,7 @@ import type { Queryable } from '../../platform/database/database.js';
 import { Clock } from '../../platform/time/clock.service.js';
 import { HOUR_MS } from '../../platform/time/durations.js';
 import { PlansService } from '../../plans/plans.service.js';
-import { type EventVersion, EventRank, keyColumns, keyOfRow } from '../../sync/event-version.js';
+import { type EventVersion, EventRank, versionColumns, versionOfRow } from '../../sync/event-version.js';
 import { BillingCustomersRepository } from '../customers/billing-customers.repository.js';
 import { claimsFromHints } from '../customers/owner-claims.js';
 import { SubscriptionOwners, willBeCharged } from '../customers/subscription-owners.service.js';
@@ -71,7 +71,7 @@ export class SyncedSubscriptionsService {
     if (provider === 'manual' || providerCustomerId === null) return false;
     await this.owners.lockOwnersAndCustomer({ provider, providerCustomerId }, [], db);
     const row = (await this.subscriptions.lock(id, db))!;
-    if (!isDeepStrictEqual(keyOfRow(row), keyOfRow(seen))) return false;
+    if (!isDeepStrictEqual(versionOfRow(row), versionOfRow(seen))) return false;
     const now = this.clock.now();
     const after = await this.subscriptions.update(
       id,
@@ -146,12 +146,12 @@ export class SyncedSubscriptionsService {
       );
     if (locked === undefined) {
       const dated = { ...row, createdAt: now, eventAt: version.at };
-      return this.subscriptions.insert({ id: newId(), ...dated, ...keyColumns(version), checkAt: nextCheckAt(dated) }, db);
+      return this.subscriptions.insert({ id: newId(), ...dated, ...versionColumns(version), checkAt: nextCheckAt(dated) }, db);
     }
-    const newVersion = locked.isNewer ? version : keyOfRow(locked.row);
+    const newVersion = locked.isNewer ? version : versionOfRow(locked.row);
     const dated = { ...row, createdAt: locked.row.createdAt, eventAt: newVersion.at };
     const checkAt = laterCheck(nextCheckAt(dated), expectedVersion === undefined ? null : new Date(now.getTime() + RECHECK_MS));
-    return this.subscriptions.update(locked.row.id, { ...row, ...keyColumns(newVersion), checkAt }, db);
+    return this.subscriptions.update(locked.row.id, { ...row, ...versionColumns(newVersion), checkAt }, db);
   }
 
   /** Stale events add their periods too, so that any order ends in the same periods. */
@@ -164,7 +164,7 @@ export class SyncedSubscriptionsService {
     // A process of a version before decision 0031 may have written the row without its period.
     const former = before && periodOfRow(before);
     if (former !== undefined && former.start.getTime() !== row.currentPeriodStart?.getTime())
-      await this.repository.upsertPeriod(row.id, former, keyOfRow(before!), db);
+      await this.repository.upsertPeriod(row.id, former, versionOfRow(before!), db);
   }
 
   private async recordChange(before: Subscription | undefined, after: Subscription, actor: Actor, db: Queryable): Promise<void> {

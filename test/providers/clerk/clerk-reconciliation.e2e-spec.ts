@@ -1,5 +1,5 @@
 import { SYSTEM } from '../../../src/access/principal.js';
-import { type EventVersion, EventRank, keyOfRow } from '../../../src/sync/event-version.js';
+import { type EventVersion, EventRank, versionOfRow } from '../../../src/sync/event-version.js';
 import { loadConfig } from '../../../src/platform/config/config.js';
 import { DATABASE, type Database } from '../../../src/platform/database/database.js';
 import { createApp } from '../../../src/create-app.js';
@@ -570,7 +570,11 @@ describe('reconciliation with Clerk', () => {
         const statement = { data: userData({ ...ADA, firstName: 'Augusta' }), at: '-infinity', rank: EventRank.update, actor: SYSTEM };
         return app.get(ClerkSync).applyUser({ ...statement, messageId: 'repair', expectedVersion }, tx);
       });
-    const key = { ...keyOfRow(row!), at: new Date(row!.eventAt).toISOString(), modifiedAt: new Date(row!.eventModifiedAt).toISOString() };
+    const key = {
+      ...versionOfRow(row!),
+      at: new Date(row!.eventAt).toISOString(),
+      modifiedAt: new Date(row!.eventModifiedAt).toISOString(),
+    };
     for (const other of [{ messageId: 'msg_other' }, { at: '2020-01-01' }, { modifiedAt: '2030-01-01' }, { rank: EventRank.delete }])
       await repair({ ...key, ...other });
     expect((await ours()).users).toMatchObject([{ name: 'Ada' }, {}]);
