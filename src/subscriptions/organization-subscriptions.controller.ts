@@ -48,7 +48,7 @@ export class OrganizationSubscriptionsController {
     return PaymentListResponse.of(await this.payments.list({ kind: 'organization', id }, query));
   }
 
-  /** Opens a checkout for a plan of the organization. */
+  /** Opens a checkout for a plan for the organization. */
   @Post('checkout')
   @Roles('admin')
   @Idempotent()

@@ -3,9 +3,9 @@ import { type Tier, TIERS } from '../plans/plans.js';
 import type { Subscription, SubscriptionStatus } from './subscriptions.table.js';
 import { HOUR_MS, MINUTE_MS } from '../platform/time/durations.js';
 
-/** How long after a date the word of the provider may take; events are late, and clocks differ. */
+/** Tolerance after a date: events arrive late, and clocks differ. */
 export const SLACK_MS = HOUR_MS;
-/** How long a provider's word holds that a row is right although its period is over. */
+/** How long a provider's confirmation holds for a row whose period is over. */
 const CONFIRMED_MS = 24 * HOUR_MS;
 
 export const REASONS = [
@@ -25,10 +25,10 @@ export const REASONS = [
 ] as const;
 export type Reason = (typeof REASONS)[number];
 
-/** The statuses in which the provider goes on charging, or trying to. */
+/** The provider charges, or keeps trying to. */
 export const CHARGED_STATUSES: SubscriptionStatus[] = ['trialing', 'active', 'past_due', 'paused', 'unpaid'];
 
-/** What of a row decides. Names of events never do. */
+/** The columns that decide. The name of an event never does. */
 export type StateRow = Pick<
   Subscription,
   | 'provider'
@@ -44,25 +44,25 @@ export type StateRow = Pick<
 >;
 
 export interface SubscriptionState {
-  /** Whether it gives its owner the tier of its plan. */
+  /** The owner may use the plan. */
   grants: boolean;
   reason: Reason;
-  /** Until when it does, as far as is known. */
+  /** When that ends, as far as known. */
   until: Date | null;
-  /** The rule that decided, in words. */
+  /** The rule that decided, as a sentence. */
   rule: string;
 }
 
 export interface StatePolicy {
-  /** How long an active subscription goes on granting whose period is over, while nobody can say whether it was renewed. */
+  /** How long a subscription past its period keeps its access while its renewal is unconfirmed. */
   unconfirmedMs: number;
 }
 
 /**
- * The state machine: whether a subscription grants access, and why, by its provider's status and dates alone.
- * Dates end only what is known to end; an active one past its period may be a lost renewal as well as a lost end.
+ * The state machine: decides from the provider's status and dates whether a subscription grants access, and why. An
+ * active subscription past its period keeps access for a while, since the event of its renewal may be lost.
  *
- * @param tier the plan that its product stands for; undefined for an unknown product
+ * @param tier the plan of its product; undefined for an unknown product
  */
 export function stateOf(row: StateRow, tier: Tier | undefined, now: Date, policy: StatePolicy): SubscriptionState {
   if (tier === undefined) return denied('unknown_product', 'its product is in no plan');
@@ -78,10 +78,10 @@ const DENIED_STATES = {
   canceled: denied('lapsed', 'it is canceled'),
 };
 
-/** How the money for a subscription went back. */
+/** How the customer got the money back. */
 export type ReturnReason = 'refunded' | 'dispute_lost';
 
-/** Of one that would grant, and whose plan ends with its payment. */
+/** The state of a subscription whose plan has `onRefund: end`, after its payment went back. */
 export function returnedPaymentState(how: ReturnReason): SubscriptionState {
   return denied(how, how === 'refunded' ? 'the payment of its period was refunded' : 'a dispute about the payment of its period was lost');
 }
@@ -115,11 +115,11 @@ function stateOfLive(
   return unconfirmed(row, periodEnd, now, unconfirmedMs);
 }
 
-/** Its last known day is over, and no event told what came then. */
+/** Its last known date is over, and no event has arrived since. */
 function unconfirmed(row: StateRow, lastDay: Date | null, now: Date, unconfirmedMs: number): SubscriptionState {
   const { confirmedAt } = row;
   const over = lastDay ?? reportedAt(row);
-  // What was said before that day says nothing of what came after it.
+  // A confirmation from before that date says nothing about the time after it.
   if (confirmedAt !== null && confirmedAt > over && now.getTime() < confirmedAt.getTime() + CONFIRMED_MS)
     return granted('active', null, `its provider said so on ${confirmedAt.toISOString()}`);
   const from = Math.max(over.getTime(), confirmedAt?.getTime() ?? 0);
@@ -130,8 +130,8 @@ function unconfirmed(row: StateRow, lastDay: Date | null, now: Date, unconfirmed
 }
 
 /**
- * When its provider should be asked about it unless an event comes first: some minutes after the next date on which
- * its state changes by itself. Null for what needs no asking.
+ * When to check with the provider unless an event arrives first: a few minutes after the next date that changes the
+ * state. Null if no check is needed.
  */
 export function nextCheckAt(row: StateRow): Date | null {
   if (row.provider === 'manual' || !['trialing', 'active', 'past_due'].includes(row.status)) return null;
@@ -145,7 +145,7 @@ export function nextCheckAt(row: StateRow): Date | null {
   return laterBy(first, CHECK_AFTER_MS);
 }
 
-/** The event that tells mostly comes within seconds. */
+/** Events usually arrive within seconds. */
 const CHECK_AFTER_MS = 5 * MINUTE_MS;
 
 function knownEnd({ endsAt, cancelAtPeriodEnd, status, trialEnd, currentPeriodEnd }: StateRow): Date | null {
@@ -153,7 +153,7 @@ function knownEnd({ endsAt, cancelAtPeriodEnd, status, trialEnd, currentPeriodEn
   return (status === 'trialing' ? trialEnd : null) ?? currentPeriodEnd;
 }
 
-/** Some end after years: until its last period that is no news. */
+/** A fixed term may end in years: the end matters in the last period only. */
 function endsWithPeriod(end: Date, { currentPeriodEnd }: StateRow): boolean {
   return currentPeriodEnd === null || end.getTime() <= currentPeriodEnd.getTime() + SLACK_MS;
 }
@@ -162,7 +162,7 @@ function isOver(date: Date, now: Date): boolean {
   return now.getTime() >= date.getTime() + SLACK_MS;
 }
 
-/** What came without a time counts from when it came. */
+/** Events without a time count from their arrival. */
 function reportedAt({ eventAt, createdAt }: StateRow): Date {
   const at = new Date(eventAt);
   return Number.isNaN(at.getTime()) ? createdAt : at;
@@ -176,11 +176,11 @@ function denied(reason: Reason, rule: string): SubscriptionState {
   return { grants: false, reason, until: null, rule };
 }
 
-/** One of an owner's subscriptions, looked at. */
+/** A subscription with its plan and state. */
 export interface EvaluatedSubscription<Row = Subscription> {
   row: Row;
   tier: Tier | undefined;
-  /** How many it is for. Null where its plan is not per seat: a quantity means nothing there. */
+  /** Null unless the plan is per seat: a provider's quantity means nothing for other plans. */
   seats: number | null;
   state: SubscriptionState;
 }
@@ -188,8 +188,8 @@ export interface EvaluatedSubscription<Row = Subscription> {
 type Comparable = Pick<Subscription, 'id' | 'provider' | 'providerSubscriptionId' | 'startedAt'>;
 
 /**
- * The one of several that counts: of those that grant the best plan, then the most seats, then the longest; where
- * none grants, the newest tells why. Undefined for none.
+ * Picks the effective subscription: of those that grant access, the one with the best plan, then the most seats, then
+ * the latest end. If none grants access, the newest one gives the reason.
  */
 export function pickEffective<Row extends Comparable>(all: EvaluatedSubscription<Row>[]): EvaluatedSubscription<Row> | undefined {
   const rank = ({ tier }: EvaluatedSubscription<Row>) => (tier === undefined ? -1 : TIERS.indexOf(tier));
@@ -201,13 +201,12 @@ export function pickEffective<Row extends Comparable>(all: EvaluatedSubscription
   )[0];
 }
 
-/** By what the provider tells, which is the same in whatever order it came. */
+/** Compares the provider's data only, so that the order of events does not matter. */
 function newerFirst(a: Comparable, b: Comparable): number {
   const began = ({ startedAt }: Comparable) => startedAt?.getTime() ?? 0;
   return began(b) - began(a) || (sortKeyOf(a) < sortKeyOf(b) ? 1 : -1);
 }
 
-/** Of its provider's, which is the same for everybody; of a grant there is only ours. */
 function sortKeyOf({ id, provider, providerSubscriptionId }: Comparable): string {
   return `${provider}:${providerSubscriptionId ?? id}`;
 }

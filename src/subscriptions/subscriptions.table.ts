@@ -4,14 +4,14 @@ import { eventVersion, time, timestamps } from '../platform/database/columns.js'
 import { TIERS } from '../plans/plans.js';
 import { billingProvider, ownerKind } from './customers/billing-customers.table.js';
 
-/** One vocabulary for all providers; `providerStatus` keeps theirs. */
+/** The same for all providers; `providerStatus` keeps the provider's own. */
 export const SUBSCRIPTION_STATUSES = ['incomplete', 'trialing', 'active', 'past_due', 'paused', 'unpaid', 'canceled'] as const;
 export type SubscriptionStatus = (typeof SUBSCRIPTION_STATUSES)[number];
 
 export const subscriptionStatus = pgEnum('subscription_status', SUBSCRIPTION_STATUSES);
 export const tier = pgEnum('tier', TIERS);
 
-/** What a provider's subscription is, by the newest word about it, or what an operator granted. Rows are never removed. */
+/** Subscriptions at a provider, by their newest event, and grants by operators. Rows are never deleted. */
 export const subscriptions = pgTable(
   'subscriptions',
   {
@@ -20,27 +20,25 @@ export const subscriptions = pgTable(
     /** Null for a grant. */
     providerSubscriptionId: text('provider_subscription_id'),
     providerCustomerId: text('provider_customer_id'),
-    /** Null while nobody knows whose it is. */
+    /** Null while the owner is unknown. */
     ownerKind: ownerKind('owner_kind'),
     ownerId: uuid('owner_id'),
-    /** An operator said whose it is: what the provider tells does not change it. */
+    /** Linked by an operator: claims no longer change the owner. */
     ownerLinked: boolean('owner_linked').notNull().default(false),
     ownerClaims: text('owner_claims')
       .array()
       .notNull()
       .default(sql`'{}'`),
     productId: text('product_id'),
-    /** Of a grant. A provider's product is looked up in the plans whenever it is asked for, so that they can change. */
+    /** Only for a grant. The plan of a provider's product is looked up on read, so that plans can change. */
     tier: tier('tier'),
     status: subscriptionStatus('status').notNull(),
     providerStatus: text('provider_status'),
-    /** When its first period began. */
     startedAt: time('started_at'),
     currentPeriodStart: time('current_period_start'),
     currentPeriodEnd: time('current_period_end'),
     cancelAtPeriodEnd: boolean('cancel_at_period_end').notNull().default(false),
     canceledAt: time('canceled_at'),
-    /** When it will end for certain. */
     endsAt: time('ends_at'),
     endedAt: time('ended_at'),
     trialEnd: time('trial_end'),
@@ -49,13 +47,12 @@ export const subscriptions = pgTable(
     /** Recurring, before tax, in minor units of the currency. */
     amount: bigint('amount', { mode: 'number' }),
     currency: text('currency'),
-    /** Why it was granted. */
     note: text('note'),
-    /** When the provider is to be asked, since a date passed that an event should have told of. */
+    /** When to check with the provider: a date is over, and its event is missing. */
     checkAt: time('check_at'),
-    /** When the provider, asked, last said that the row is right. */
+    /** When the provider last confirmed the row. */
     confirmedAt: time('confirmed_at'),
-    /** When the provider was told to end it, because its owner is gone. */
+    /** When we requested its cancellation, because the owner was deleted. */
     endRequestedAt: time('end_requested_at'),
     ...eventVersion(),
     ...timestamps(),

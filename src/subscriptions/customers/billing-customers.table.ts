@@ -10,19 +10,19 @@ export type Provider = (typeof PROVIDERS)[number];
 export const billingProvider = pgEnum('billing_provider', PROVIDERS);
 export const ownerKind = pgEnum('owner_kind', OWNER_KINDS);
 
-/** Who pays at a provider, and whose subscriptions and payments those are that say nothing themselves. */
+/** Customers of a provider. Their owner is the default owner of their subscriptions and payments. */
 export const billingCustomers = pgTable(
   'billing_customers',
   {
     id: uuid('id').primaryKey(),
     provider: billingProvider('provider').notNull(),
     providerCustomerId: text('provider_customer_id').notNull(),
-    /** Plain ids, as everywhere in billing: the books outlive whom they tell of. */
+    /** No foreign key: billing records outlive their owners. */
     ownerKind: ownerKind('owner_kind'),
     ownerId: uuid('owner_id'),
-    /** An operator or a checkout of ours said whose it is: what the provider tells does not change it. */
+    /** Linked by an operator or by our checkout: claims no longer change the owner. */
     ownerLinked: boolean('owner_linked').notNull().default(false),
-    /** Who the owner is by what the provider tells; see `OwnerClaim`. */
+    /** Evidence of the owner; see `OwnerClaim`. */
     ownerClaims: text('owner_claims')
       .array()
       .notNull()

@@ -3,15 +3,14 @@ import type { Owner, OwnerKind } from '../../owners/owner.js';
 import type { OwnerHints } from '../sync/billing-provider.port.js';
 
 /**
- * What a provider's object says of its owner: `organization:<id>`, `user:<id>`, or `any:<id>` where it does not
- * say of what kind. The id is ours or Clerk's.
+ * A provider's evidence of ownership: `organization:<id>`, `user:<id>`, or `any:<id>` if the kind is unknown. The id is
+ * ours or Clerk's.
  */
 export type OwnerClaim = `${OwnerKind | 'any'}:${string}`;
 
-/** The ids in metadata and external ids: longer ones are nobody's. */
 const MAX_ID_LENGTH = 255;
 
-/** In the order in which they count: an organization before the person who bought for it, what is said here before what is said of the customer. */
+/** In order of precedence: the organization before the user, the object's own metadata before its customer's. */
 export function claimsFromHints({ metadata, externalId, customerMetadata }: OwnerHints): OwnerClaim[] {
   return [...new Set([...claimsIn(metadata), ...claimAs('any', externalId), ...claimsIn(customerMetadata)])];
 }
@@ -20,7 +19,7 @@ function claimsIn(metadata: OwnerHints['metadata']): OwnerClaim[] {
   return [...claimAs('organization', metadata?.organizationId), ...claimAs('user', metadata?.userId)];
 }
 
-/** In one spelling: whoever is deleted holds the name that is spelled so. Clerk's ids are no UUIDs, and stay as they are. */
+/** UUIDs in lower case, since advisory locks are taken by these ids. Clerk's ids are case-sensitive. */
 function claimAs(kind: OwnerKind | 'any', id: unknown): OwnerClaim[] {
   if (typeof id !== 'string' || id === '' || id.length > MAX_ID_LENGTH || !id.isWellFormed() || id.includes('\0')) return [];
   return [`${kind}:${isId(id) ? id.toLowerCase() : id}`];
@@ -30,15 +29,13 @@ export function idOfClaim(claim: string): string {
   return claim.slice(claim.indexOf(':') + 1);
 }
 
-/** Every claim that an owner answers to. */
+/** Every claim that names an owner with one of these ids. */
 export function claimsMatching({ kind, ids }: { kind: OwnerKind; ids: string[] }): OwnerClaim[] {
   return ids.flatMap((id) => [`${kind}:${id}` as const, `any:${id}` as const]);
 }
 
-/** Who is known by which claim. */
 export type OwnersByClaim = Map<string, Owner>;
 
-/** The first of the claims whose owner is known. */
 export function firstKnownOwner(claims: string[], known: OwnersByClaim): Owner | undefined {
   const claim = claims.find((one) => known.has(one));
   return claim === undefined ? undefined : known.get(claim);
@@ -51,7 +48,7 @@ interface ClaimedRow {
   ownerClaims: string[];
 }
 
-/** All that hangs on one customer of a provider. */
+/** A customer of a provider with everything it bought. */
 export interface CustomerRecords {
   customer: (ClaimedRow & { ownerLinked: boolean }) | undefined;
   subscriptions: (ClaimedRow & { ownerLinked: boolean; providerSubscriptionId: string | null })[];
@@ -65,8 +62,8 @@ export interface OwnerChange {
 }
 
 /**
- * Whose each of them is, by all that was ever said, whatever order it came in: what was linked by hand stays; else
- * the row's own claims decide, then those of what it belongs to, then the customer's. Answers what has to change.
+ * Returns the owners to change. A linked owner takes precedence over every claim; else the row's own claims decide,
+ * then its subscription or original payment, then its customer. The order of events does not matter.
  */
 export function resolveOwnerChanges({ customer, subscriptions, payments }: CustomerRecords, known: OwnersByClaim): OwnerChange[] {
   const changes: OwnerChange[] = [];

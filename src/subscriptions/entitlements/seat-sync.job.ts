@@ -7,8 +7,8 @@ import { SubscriptionsRepository } from '../subscriptions.repository.js';
 const BATCH = 100;
 
 /**
- * Where a plan is paid by the seat, as many are paid for as an organization has members. Looked at from time to
- * time and not at every change: whatever was missed, or refused, is made up for by the next look.
+ * Sets the seats of per-seat subscriptions to the number of members. It runs on a schedule instead of on every change,
+ * so that the next run makes up for failures.
  */
 @Injectable()
 export class SeatSync implements OnModuleInit {
@@ -24,13 +24,13 @@ export class SeatSync implements OnModuleInit {
   onModuleInit(): void {
     this.jobs.register({
       name: 'follow_seats',
-      description: 'Has as many seats paid for as there are members, where a plan is by the seat',
+      description: 'Sets the paid seats of per-seat plans to the number of members',
       everySeconds: 300,
       run: (signal) => this.syncAll(signal),
     });
   }
 
-  /** Answers how many were changed at their provider; our rows follow when it tells. */
+  /** Returns how many subscriptions were changed. Our rows follow with the provider's events. */
   async syncAll(signal: AbortSignal): Promise<number> {
     let changed = 0;
     for (const provider of this.providers.configured()) changed += await this.syncProvider(provider, signal);
@@ -50,8 +50,8 @@ export class SeatSync implements OnModuleInit {
           changed += 1;
         } catch (error) {
           if (!(error instanceof BillingProviderFailed)) throw error;
-          this.logger.error({ err: error, subscriptionId: id, seats: members }, 'Seats could not be changed and will be tried again');
-          // It is away: the rest of its own would fail as well.
+          this.logger.error({ err: error, subscriptionId: id, seats: members }, 'Seats could not be changed; the next run tries again');
+          // The provider is unavailable: its other subscriptions would fail too.
           if (error.isRetryable) return changed;
         }
       }

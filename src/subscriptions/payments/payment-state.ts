@@ -1,16 +1,16 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { PAYMENT_STATUSES, payments } from './payments.table.js';
 
-/** What is shown of a payment: what its provider says of it, and what became of the money since. */
+/** The status of a payment, with its refunds and disputes taken into account. */
 export const PAYMENT_STATES = [...PAYMENT_STATUSES, 'disputed', 'dispute_lost'] as const;
 export type PaymentState = (typeof PAYMENT_STATES)[number];
 
-/** Money that came in, whatever became of it. */
+/** Money that came in, even if it went back later. */
 export const isPaid: SQL = sql`${payments.kind} = 'payment' AND ${payments.status} IN ('succeeded', 'partially_refunded', 'refunded')`;
 
 /**
- * The state of a payment, from its own row and those of its refunds and disputes. It is never stored: whatever
- * order they come in, the same rows give the same state (docs/decisions/0058).
+ * The state of a payment, computed from its row and its refunds and disputes. It is never stored, so that the order of
+ * events does not matter (docs/decisions/0058).
  */
 export const paymentState: SQL<PaymentState> = sql`CASE WHEN ${isPaid} THEN (
   SELECT CASE

@@ -9,14 +9,13 @@ import { type Payment, payments } from './payments.table.js';
 import type { ReturnReason } from '../subscription-state.js';
 import { subscriptions } from '../subscriptions.table.js';
 
-/** A payment as it is shown, and the subscription that it was for. */
+/** A payment with its computed state and its subscription. */
 export type PaymentWithState = Omit<Payment, 'status'> & { status: PaymentState; subscriptionId: string | null };
 
-/** Money that came in and went back. */
+/** States of payments that went back, in part or in full. */
 export const RETURNED_PAYMENT_STATES = ['partially_refunded', 'refunded', 'disputed', 'dispute_lost'] as const satisfies PaymentState[];
 export type ReturnedPaymentState = (typeof RETURNED_PAYMENT_STATES)[number];
 
-/** What was paid for subscriptions, and what of it was given back. */
 @Injectable()
 export class PaymentsRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
@@ -26,7 +25,7 @@ export class PaymentsRepository {
     status: PaymentState | undefined,
     { limit, after }: { limit: number; after?: { createdAt: string; id: string } },
   ): Promise<PaymentWithState[]> {
-    // A refund or dispute is for what its payment was for, where it does not say itself.
+    // A refund or dispute without a subscription takes that of its payment.
     const originals = alias(payments, 'originals');
     const paidFor = sql`coalesce(${payments.providerSubscriptionId}, ${originals.providerSubscriptionId})`;
     const rows = await this.db
@@ -54,8 +53,9 @@ export class PaymentsRepository {
   }
 
   /**
-   * Those of these subscriptions for whose current period nothing is left of what was paid. Payments from a day
-   * before it count: providers charge a little early. Where there is none of that time, the latest one counts. One over nothing gives no access back: replacing a card makes one.
+   * The subscriptions whose payments for the current period all went back. Payments from a day before the period count,
+   * since providers charge early; without any, the latest one counts. Payments of zero are ignored: replacing a card
+   * makes one.
    */
   async findReturned(subscriptionIds: string[], db: Queryable = this.db): Promise<Map<string, ReturnReason>> {
     const { rows } = await db.execute<{ id: string; how: ReturnReason }>(sql`
@@ -72,7 +72,7 @@ export class PaymentsRepository {
     return new Map(rows.map(({ id, how }) => [id, how]));
   }
 
-  /** How many payments there are of each state in which money went back. */
+  /** Counts the payments that went back, by state. */
   async countReturned(): Promise<Map<ReturnedPaymentState, number>> {
     const { rows } = await this.db.execute<{ state: ReturnedPaymentState; count: number }>(sql`
       SELECT state, count(*)::int AS count FROM (
@@ -89,7 +89,6 @@ export class PaymentsRepository {
   }
 }
 
-/** Whether a subscription has a payment of this state. */
 export function hasPaymentInState(state: PaymentState): SQL {
   return sql`EXISTS (SELECT FROM ${payments} WHERE ${isPaymentFor(sql`${subscriptions}`)} AND ${paymentState} = ${state})`;
 }

@@ -22,7 +22,7 @@ export type PaymentStatus = (typeof PAYMENT_STATUSES)[number];
 export const paymentKind = pgEnum('payment_kind', PAYMENT_KINDS);
 export const paymentStatus = pgEnum('payment_status', PAYMENT_STATUSES);
 
-/** Money that moved, or was to move, at a provider. Access depends on it only where a plan says `onRefund: end`. */
+/** Payments, refunds and disputes at a provider. They affect access only in plans with `onRefund: end`. */
 export const payments = pgTable(
   'payments',
   {
@@ -32,7 +32,7 @@ export const payments = pgTable(
     providerPaymentId: text('provider_payment_id').notNull(),
     providerCustomerId: text('provider_customer_id').notNull(),
     providerSubscriptionId: text('provider_subscription_id'),
-    /** Of a refund or dispute: the payment that it is about. */
+    /** For a refund or dispute: its payment. */
     ofProviderPaymentId: text('of_provider_payment_id'),
     ownerKind: ownerKind('owner_kind'),
     ownerId: uuid('owner_id'),
@@ -40,13 +40,12 @@ export const payments = pgTable(
       .array()
       .notNull()
       .default(sql`'{}'`),
-    /** In minor units of the currency; null where the provider did not tell. */
+    /** In minor units of the currency; null if unknown. */
     amount: bigint('amount', { mode: 'number' }),
     /** ISO 4217, upper case. */
     currency: text('currency'),
     status: paymentStatus('status').notNull(),
     providerStatus: text('provider_status'),
-    /** At the provider. */
     occurredAt: time('occurred_at').notNull(),
     ...eventVersion(),
     ...timestamps(),

@@ -7,11 +7,8 @@ import { DAY_MS } from '../../platform/time/durations.js';
 type Row = Pick<Subscription, 'startedAt' | 'currentPeriodStart' | 'currentPeriodEnd' | 'createdAt' | 'endsAt' | 'cancelAtPeriodEnd'>;
 
 /**
- * All periods of a subscription, from those stored and from its row.
- *
- * A process of a version before 0031 writes the row and no period, so the row's current period is added here. The time
- * from the start of the subscription to its first stored period counts as one period. Without any, as for a grant, one
- * period goes on for ever.
+ * All periods of a subscription: the stored ones, the row's current one (versions before decision 0031 stored none), and
+ * one from the start of the subscription to its first stored period. A grant has a single period without end.
  */
 export function billingPeriodsOf(row: Row, stored: BillingPeriod[]): BillingPeriods {
   const { startedAt, currentPeriodStart, currentPeriodEnd, createdAt } = row;
@@ -21,7 +18,7 @@ export function billingPeriodsOf(row: Row, stored: BillingPeriod[]): BillingPeri
   const first = list[0]?.start;
   if (first === undefined)
     return { list: [{ start: startedAt ?? currentPeriodStart ?? createdAt, end: new Date(LAST_MOMENT) }], isLastFinal: false };
-  // Providers write the start of the first period some moments after the start of the subscription.
+  // Providers report the first period a few moments after the start of the subscription.
   if (startedAt !== null && startedAt.getTime() < first.getTime() - DAY_MS) list.unshift({ start: startedAt, end: first });
   return { list, isLastFinal: isFinal(row, list.at(-1)!) };
 }

@@ -6,45 +6,45 @@ import type { BillingProviderName } from '../../plans/plans.js';
 import type { Payment } from '../payments/payments.table.js';
 import type { Subscription } from '../subscriptions.table.js';
 
-/** Where a provider's object may name its owner, by our id or Clerk's. */
+/** Fields that may name the owner, by our id or Clerk's. */
 export interface OwnerHints {
-  /** Of what was bought: `organizationId` or `userId`. */
+  /** Metadata of the purchase: `organizationId` or `userId`. */
   metadata?: Record<string, unknown> | null;
-  /** The customer's id with us, as the provider knows it. */
+  /** Our id of the customer, as stored at the provider. */
   externalId?: string | null;
   customerMetadata?: Record<string, unknown> | null;
 }
 
-/** A payer as the provider tells it. */
+/** A customer as the provider reports it. */
 export interface CustomerSnapshot {
   provider: BillingProviderName;
   providerCustomerId: string;
-  /** What the customer itself says, not what was bought; null where only their id was told. */
+  /** Hints of the customer object itself; null if only its id is known. */
   ownerHints: Pick<OwnerHints, 'externalId' | 'customerMetadata'> | null;
-  /** At the provider, ISO 8601; `-infinity` where it does not tell. */
+  /** ISO 8601; `-infinity` if unknown. */
   modifiedAt: string;
   isDeleted: boolean;
 }
 
-/** What one invoice pays for: `start` belongs to it, `end` to the next one. */
+/** The time one invoice pays for, from `start` up to but not including `end`. */
 export interface BillingPeriod {
   start: Date;
   end: Date;
 }
 
-/** The periods of a subscription by their start, no two of which begin at the same moment. They may overlap. */
+/** The periods of a subscription, ordered by distinct starts. They may overlap. */
 export interface BillingPeriods {
   list: BillingPeriod[];
-  /** The subscription is known to end with the last one. */
+  /** The subscription ends with the last period. */
   isLastFinal: boolean;
 }
 
-/** Undefined where a date is missing or they are in the wrong order. */
+/** Undefined if a date is missing, or the end is not after the start. */
 export function periodOf(start: Date | null | undefined, end: Date | null | undefined): BillingPeriod | undefined {
   return start != null && end != null && start < end ? { start, end } : undefined;
 }
 
-/** A subscription as the provider tells it, in our words. */
+/** A subscription as the provider reports it, in our terms. */
 export type SubscriptionSnapshot = Pick<
   Subscription,
   | 'productId'
@@ -64,15 +64,15 @@ export type SubscriptionSnapshot = Pick<
 > & {
   providerSubscriptionId: string;
   providerStatus: string;
-  /** The provider did not tell until when a failed renewal is borne with: only what is not known yet follows it. */
+  /** `pastDueUntil` is our estimate; it never replaces a date that the provider reported. */
   isGraceEstimated?: boolean;
-  /** The trial that was over when the current period began. */
+  /** A trial that ended before the current period. */
   pastTrial?: BillingPeriod;
   ownerHints: OwnerHints;
   customer: CustomerSnapshot;
 };
 
-/** A payment, refund or dispute as the provider tells it. */
+/** A payment, refund or dispute as the provider reports it. */
 export type PaymentSnapshot = Pick<
   Payment,
   'kind' | 'providerPaymentId' | 'providerSubscriptionId' | 'ofProviderPaymentId' | 'amount' | 'currency' | 'status' | 'occurredAt'
@@ -82,80 +82,76 @@ export type PaymentSnapshot = Pick<
   customer: CustomerSnapshot;
 };
 
-/** Who told it, and where it stands among all that is told. */
+/** The version of a snapshot, and the actor for the audit log. */
 export interface SyncContext {
   version: EventVersion;
   actor: Actor;
-  /** It was asked for, and not told by an event: written only if the row still has this key. */
+  /** Set if we requested the snapshot: it is written only if the row still has this version. */
   expectedVersion?: EventVersion;
 }
 
-/** What a provider's API says of a subscription, and since when. */
+/** A subscription as returned by a provider's API. */
 export interface ProviderSubscription {
   id: string;
-  /** Undefined for what cannot be read: a status that we do not know, for one. */
+  /** Missing if it cannot be parsed, for example because of an unknown status. */
   snapshot?: SubscriptionSnapshot;
-  /** Why it cannot be read, without what it holds. */
+  /** Why it cannot be parsed, without any of its content. */
   readError?: string;
-  /** What a list leaves out; one that is asked for by itself tells all. */
+  /** Fields that a list response leaves out. */
   omittedFields?: (keyof SubscriptionSnapshot)[];
-  /** By the provider's modified time, or the answer's date where there is none. */
+  /** From the provider's modified time, else from the date of the response. */
   version: EventVersion;
 }
 
-/** Some subscriptions of a walk through all of them. */
 export interface ProviderSubscriptionPage {
   subscriptions: ProviderSubscription[];
-  /** Where the next page begins; null on the last one. A walk can be taken up again there. */
+  /** Where the next page begins; null on the last page. */
   next: string | null;
 }
 
 export interface CheckoutOrder {
   owner: Owner;
-  /** The provider's customer who is the owner already. */
+  /** The owner's customer, if it has one. */
   providerCustomerId?: string;
   productId: string;
   seats?: number;
-  /** Fills in the form; the customer may change it. */
+  /** Fills in the form; the buyer may change it. */
   email?: string;
   successUrl: string;
-  /** The same key makes one checkout. */
   idempotencyKey: string;
 }
 
 export interface CheckoutSession {
   url: string;
   expiresAt: Date | null;
-  /** The customer that was made for the owner, where the provider needs one first. */
+  /** The customer created for the owner, if the provider requires one first. */
   providerCustomerId?: string;
 }
 
 /**
- * A billing provider's API. Every method throws `BillingProviderFailed`: what is away is never taken for what is
- * not there.
+ * A billing provider's API. Every method throws `BillingProviderFailed`, so that an unavailable provider never looks like
+ * a missing subscription.
  */
 export interface BillingProvider {
   readonly name: BillingProviderName;
-  /** Whether there is a key to its API. */
+  /** An API key is configured. */
   readonly isConfigured: boolean;
-  /** Undefined only if the provider itself says that there is none. */
+  /** Undefined only if the provider itself reports that it does not exist. */
   findSubscription(id: string, signal?: AbortSignal): Promise<ProviderSubscription | undefined>;
-  /** All of them, whatever their status; one may come twice. @param from where a walk was left */
+  /** Pages of all subscriptions of any status; one may appear twice. @param from the `next` of an earlier page */
   listSubscriptions(from: string | undefined, signal?: AbortSignal): Promise<ProviderSubscriptionPage>;
   createCheckout(order: CheckoutOrder): Promise<CheckoutSession>;
-  /** Where a customer manages what they pay. */
   createPortal(providerCustomerId: string, returnUrl: string): Promise<{ url: string }>;
   setSeats(providerSubscriptionId: string, seats: number): Promise<void>;
-  /** Ends it now; one that is over, or unknown there, is fine. */
+  /** Cancels it at once. Succeeds if it has ended or does not exist. */
   cancelSubscription(providerSubscriptionId: string): Promise<void>;
 }
 
-/** A provider did not do what it was asked for. */
+/** A call to a billing provider failed. */
 export class BillingProviderFailed extends Error {
-  /** It may be fine later: no answer, a fault of its own, or asked too often. */
+  /** No response, a server error, or a rate limit. */
   readonly isRetryable: boolean;
   readonly retryAfterSeconds: number;
-  /** The HTTP status, where there was an answer. */
   readonly status?: number;
 
   constructor(
@@ -176,7 +172,7 @@ export class BillingProviderFailed extends Error {
   }
 }
 
-/** Those that there are. A provider's module registers it when it starts. */
+/** The registered providers. Each provider's client registers itself. */
 @Injectable()
 export class BillingProviders {
   private readonly providers = new Map<string, BillingProvider>();
@@ -189,7 +185,6 @@ export class BillingProviders {
     return this.providers.get(name);
   }
 
-  /** Those whose API can be asked. */
   configured(): BillingProvider[] {
     return [...this.providers.values()].filter(({ isConfigured }) => isConfigured);
   }

@@ -4,8 +4,8 @@ import { eventVersion, time } from '../../platform/database/columns.js';
 import { subscriptions } from '../subscriptions.table.js';
 
 /**
- * Every billing period that a provider ever reported of a subscription. Rows are only added, so any order of events
- * ends in the same rows; where two events disagree about the end of one, the newer event counts (docs/decisions/0031).
+ * Every billing period that a provider reported. Rows are only added, so that any order of events ends in the same rows;
+ * the newest event decides the end of a period (docs/decisions/0031).
  */
 export const subscriptionPeriods = pgTable(
   'subscription_periods',

@@ -2,7 +2,7 @@ import { pgTable, primaryKey, text, uuid } from 'drizzle-orm/pg-core';
 import { eventVersion } from '../../platform/database/columns.js';
 import { subscriptions } from '../subscriptions.table.js';
 
-/** Which products a subscription was ever said to be of: where the newest is unknown here, the last one known counts. */
+/** Every product that a subscription ever had. If the newest is in no plan, the newest known one counts. */
 export const subscriptionProducts = pgTable(
   'subscription_products',
   {
