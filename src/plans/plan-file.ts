@@ -3,11 +3,10 @@ import { z } from 'zod';
 import { ConfigError, type PlanSettings } from '../platform/config/config.js';
 import { BILLING_PROVIDERS, type BillingProviderName, type Plan, type Tier, TIERS } from './plans.js';
 
-/** What the plan file and `BILLING_PRODUCTS` say together. */
+/** The plan file and `BILLING_PRODUCTS`, merged. */
 export interface PlanCatalog {
-  /** Worst first. */
+  /** Smallest first. */
   plans: Plan[];
-  /** Other names of plans. */
   aliases: Record<string, Tier>;
 }
 
@@ -48,7 +47,7 @@ const product = z.strictObject(
   must('an object'),
 );
 
-/** An id may hold whatever its provider puts there: only the first colon and the last equals sign count. */
+/** An id may contain anything, so only the first colon and the last equals sign separate. */
 const ENTRY = /^(?<provider>[^:]+):(?<productId>.+)=(?<plan>[^=]+)$/;
 
 const entry = z
@@ -61,18 +60,18 @@ const planFile = z.strictObject(
   {
     plans: z.record(z.enum(TIERS), plan, must('an object')),
     aliases: z.record(alias, z.enum(TIERS, must(oneOf(TIERS))), must('an object')).default({}),
-    // They are checked one by one, together with those of the environment.
+    // Checked one by one, together with `BILLING_PRODUCTS`.
     products: z.array(z.unknown(), must('a list')).default([]),
   },
   must('an object'),
 );
 
-/** The names and products of a file that may be wrong: one mistake must not hide another, nor make one. */
+/** The aliases and products of an invalid file, so that one mistake does not hide or cause another. */
 const outline = z
   .object({ aliases: z.record(z.string(), z.unknown()).catch({}), products: z.array(z.unknown()).catch([]) })
   .catch({ aliases: {}, products: [] });
 
-/** A product, its plan, and where that is said. */
+/** A product with its plan, and where the mapping is written. */
 interface ProductMapping extends z.infer<typeof product> {
   location: string;
 }
@@ -112,7 +111,7 @@ function readPlans({ plansFile, billingProducts }: PlanSettings): { catalog?: Pl
   return parsed.success && mistakes.length === 0 ? { catalog: catalogOf(parsed.data, mappings), mistakes } : { mistakes };
 }
 
-/** Plans that do not exist, and products of two plans. */
+/** Finds unknown plans, and products with two plans. */
 function contradictions(mappings: ProductMapping[], aliases: Record<string, unknown>): string[] {
   const tiers = new Map<string, unknown>([...Object.entries(aliases), ...TIERS.map((tier) => [tier, tier] as const)]);
   const first = new Map<string, ProductMapping>();

@@ -4,7 +4,7 @@ import { InvalidRequest } from '../platform/problems/problems.errors.js';
 import { loadPlans } from './plan-file.js';
 import { type Plan, type Tier, TIERS } from './plans.js';
 
-/** The plans as the plan file has them; a start reads it once. */
+/** The plans of the plan file, read once at start. */
 @Injectable()
 export class PlansService {
   private readonly byTier: Map<Tier, Plan>;
@@ -26,7 +26,7 @@ export class PlansService {
     );
   }
 
-  /** Worst first. */
+  /** Smallest first. */
   list(): Plan[] {
     return [...this.byTier.values()];
   }
@@ -51,13 +51,11 @@ export class PlansService {
     return productId === null ? undefined : this.tiersOfProducts.get(productKey(provider, productId));
   }
 
-  /** The tiers whose plans have it, worst first. */
   tiersWithFeature(feature: string): Tier[] {
     return TIERS.filter((tier) => this.get(tier).limits.features.includes(feature));
   }
 }
 
-/** No provider's name has a colon. */
 function productKey(provider: string, productId: string): string {
   return `${provider}:${productId}`;
 }

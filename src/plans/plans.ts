@@ -1,4 +1,4 @@
-/** Worst first. */
+/** Smallest first. */
 export const TIERS = ['free', 'pro', 'business'] as const;
 export type Tier = (typeof TIERS)[number];
 
@@ -6,17 +6,17 @@ export const BILLING_PROVIDERS = ['polar', 'dodo'] as const;
 export type BillingProviderName = (typeof BILLING_PROVIDERS)[number];
 
 export interface PlanLimits {
-  /** The period is a month; null: no limit. */
+  /** Per month. Null: no limit. */
   tokensPerPeriod: number | null;
-  /** Whether usage stops at that limit. */
+  /** `hard` stops usage at the limit. */
   tokenLimit: 'hard' | 'soft';
   /** Null: no limit. */
   requestsPerMinute: number | null;
   /** Null: no limit. */
   tokensPerMinute: number | null;
-  /** Included ones; null: no limit. */
+  /** Included members. Null: no limit. */
   seats: number | null;
-  /** Seats are bought, and follow the memberships. */
+  /** A seat is bought for each member. */
   perSeat: boolean;
   features: string[];
 }
@@ -26,7 +26,7 @@ export interface Plan {
   name: string;
   description: string;
   limits: PlanLimits;
-  /** Whether access ends when the payment of the current period is refunded in full, or a dispute about it is lost. */
+  /** `end` ends access when the payment of the current period is refunded in full or its dispute is lost. */
   onRefund: 'keep' | 'end';
   products: Record<BillingProviderName, string[]>;
 }

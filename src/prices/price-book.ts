@@ -1,31 +1,31 @@
 import type { Price, TokenClass } from './prices.table.js';
 
-/** What was used of one model: four classes that count no token twice, and all tokens. */
+/** Usage of one model: four disjoint classes, and the total. */
 export interface TokenCounts {
   inputTokens: number;
   outputTokens: number;
   cachedInputTokens: number;
   reasoningTokens: number;
-  /** More than the classes together where only a plain total is known. */
+  /** Exceeds the sum of the classes if only a total is known. */
   tokensUsed: number;
 }
 
-/** What tokens cost. Kept unrounded, so that the sum of many is rounded once. */
+/** Kept unrounded, so that a sum is rounded once. */
 export interface Cost {
   /** Millionths of a micro-unit: tokens times the micro-units of a million of them. */
   exact: bigint;
-  /** Tokens that nothing is known of: they are not free. */
+  /** Tokens without a price. They are not free. */
   unpricedTokens: number;
 }
 
 const MILLION = 1_000_000n;
 
-/** In micro-units; half of one counts as a whole. */
+/** Rounds to micro-units, half up. */
 export function roundedMicros(exact: bigint): number {
   return Number((exact + MILLION / 2n) / MILLION);
 }
 
-/** All prices up to some moment, and what usage costs by them. */
+/** Calculates the cost of usage from all prices up to some time. */
 export class PriceBook {
   /** By model and class, oldest first. */
   private readonly histories: Map<string, Price[]>;
@@ -36,18 +36,18 @@ export class PriceBook {
     this.histories = Map.groupBy(this.prices, ({ model, tokenClass }) => historyKey(model, tokenClass));
   }
 
-  /** Null for a book without prices. */
+  /** Null without prices. */
   get currency(): string | null {
     return this.prices[0]?.currency ?? null;
   }
 
-  /** The hours between two moments at which some price begins, oldest first. */
+  /** The times between two moments at which a price takes effect, oldest first. */
   changesBetween(from: Date, to: Date): Date[] {
     const starts = new Set(this.prices.map(({ effectiveFrom }) => effectiveFrom.getTime()));
     return [...starts].filter((start) => start > from.getTime() && start < to.getTime()).map((start) => new Date(start));
   }
 
-  /** @param at any moment of a time in which no price changes */
+  /** @param at any moment of a span without price changes */
   costOf(model: string, counts: TokenCounts, at: Date): Cost {
     const cost: Cost = { exact: 0n, unpricedTokens: 0 };
     for (const [tokenClass, tokens] of classesOf(counts)) {
@@ -70,7 +70,6 @@ function classesOf({ inputTokens, outputTokens, cachedInputTokens, reasoningToke
   ];
 }
 
-/** No class has a space in its name. */
 function historyKey(model: string, tokenClass: TokenClass): string {
   return `${tokenClass} ${model}`;
 }

@@ -6,11 +6,10 @@ import { type Price, prices } from './prices.table.js';
 
 export interface PriceFilters {
   model?: string;
-  /** Only what is in force then. */
+  /** In effect at this time. */
   at?: Date;
 }
 
-/** What tells one price from another. */
 export type PriceKey = Pick<Price, 'model' | 'tokenClass' | 'effectiveFrom'>;
 
 @Injectable()
@@ -63,7 +62,7 @@ export class PricesRepository {
     return rows.map(({ currency }) => currency);
   }
 
-  /** It has begun, and the next one has not. */
+  /** Has taken effect, and no later price of its class has. */
   private isInForce(at: Date, db: Queryable) {
     const later = alias(prices, 'later');
     const next = db

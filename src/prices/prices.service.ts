@@ -19,20 +19,19 @@ export type { PriceBook, TokenCounts } from './price-book.js';
 
 const FIRST_CURRENCY = 'USD';
 
-/** One price as it is set. */
 export interface NewPrice {
   model: string;
   tokenClass: TokenClass;
   microsPerMillion: number;
-  /** The book's, where it is left out. */
+  /** Default: the currency of the book. */
   currency?: string;
-  /** The start of this hour, where it is left out. */
+  /** Default: the start of the current hour. */
   effectiveFrom?: Date;
 }
 
 /**
- * What tokens cost: for usage reports, not for what is charged. The book has one currency: sums of several would
- * be a list for every group of every report, and nobody buys tokens in two.
+ * The prices of tokens, for usage reports only, not for billing. All prices have the same currency, so that each group of
+ * a report has a single sum.
  */
 @Injectable()
 export class PricesService {
@@ -57,16 +56,16 @@ export class PricesService {
     return this.cursors.page(rows, { limit, list, position: of });
   }
 
-  /** Everything that usage before a moment may cost. */
+  /** The prices that can apply to usage before a moment. */
   async loadBookBefore(moment: Date): Promise<PriceBook> {
     return new PriceBook(await this.repository.listBefore(moment));
   }
 
   /**
-   * Sets prices, new ones and those that are there; answers them in the order given.
+   * Creates or replaces prices. Returns them in the given order.
    *
-   * @throws {InvalidRequest} for a time that is not on the hour, and for two prices of the same model, class and time
-   * @throws {OtherCurrency} when there would be prices in two
+   * @throws {InvalidRequest} for a time that is not on the hour, or a duplicate of model, class and time
+   * @throws {OtherCurrency} if the book would have two currencies
    */
   async set(given: NewPrice[], actor: Actor): Promise<Price[]> {
     const now = this.clock.now().getTime();
@@ -74,7 +73,7 @@ export class PricesService {
     const entries = given.map((price) => ({ ...price, effectiveFrom: price.effectiveFrom ?? thisHour }));
     requireDistinctHours(entries);
     return this.db.transaction(async (tx) => {
-      // Two who set the first prices at once must not do so in two currencies.
+      // Concurrent first prices must not end in two currencies.
       await lockNames('prices', ['book'], tx);
       const [own] = await this.repository.listCurrencies(tx);
       const currency = given.find((price) => price.currency !== undefined)?.currency ?? own ?? FIRST_CURRENCY;
@@ -99,13 +98,14 @@ function requireDistinctHours(entries: PriceKey[]): void {
     const path = `body.prices.${index}`;
     if (effectiveFrom.getTime() % HOUR_MS !== 0)
       return [{ path: `${path}.effectiveFrom`, message: 'effectiveFrom must be on the hour, as in 2026-01-01T00:00:00Z' }];
-    if (names.indexOf(names[index]!) < index) return [{ path, message: 'the same model, tokenClass and effectiveFrom stand there before' }];
+    if (names.indexOf(names[index]!) < index)
+      return [{ path, message: 'duplicates the model, tokenClass and effectiveFrom of an earlier price' }];
     return [];
   });
   if (errors.length > 0) throw new InvalidRequest({ errors });
 }
 
-/** For the audit log: each price by what tells it from others. */
+/** For the audit log. */
 function auditedPrices(rows: Price[]): object {
   return Object.fromEntries(rows.map((price) => [priceKey(price), `${price.microsPerMillion} ${price.currency}`]));
 }

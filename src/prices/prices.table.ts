@@ -2,19 +2,19 @@ import { sql } from 'drizzle-orm';
 import { bigint, check, pgEnum, pgTable, primaryKey, text } from 'drizzle-orm/pg-core';
 import { time, timestamps } from '../platform/database/columns.js';
 
-/** `total` prices usage of which only a plain total is known. */
+/** `total` applies if only a total of tokens is known. */
 export const TOKEN_CLASSES = ['input', 'output', 'cached_input', 'reasoning', 'total'] as const;
 export type TokenClass = (typeof TOKEN_CLASSES)[number];
 
 export const tokenClass = pgEnum('token_class', TOKEN_CLASSES);
 
-/** What a million tokens of a model cost from a moment on, until the next price of the same class. */
+/** The price of a class of tokens of a model, until the next one takes effect. */
 export const prices = pgTable(
   'prices',
   {
     model: text('model').notNull(),
     tokenClass: tokenClass('token_class').notNull(),
-    /** On the hour (UTC), so that an hour's sums have one price. */
+    /** On the hour (UTC), so that each hourly rollup has one price. */
     effectiveFrom: time('effective_from').notNull(),
     /** Millionths of the currency's unit for a million tokens: 2.50 USD are 2500000. */
     microsPerMillion: bigint('micros_per_million', { mode: 'number' }).notNull(),

@@ -2,19 +2,18 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { BillingProviderFailed } from '../subscriptions/sync/billing-provider.port.js';
 import type { BillingProviderName } from '../plans/plans.js';
 
-/** Network errors, time-outs and 5xx; a rate limit is asked more often, since it says when to come again. */
+/** A rate limit is retried more often, since its response says when. */
 const MAX_TRIES = 4;
 const MAX_RATE_LIMITED_TRIES = 10;
 
-/** How a provider says no. */
 export interface ProviderErrorBody {
   code: string;
   message: string;
-  /** What is wrong where in what was sent, for providers that say so. */
+  /** Errors by field, if the provider reports them. */
   details?: { path: (string | number)[]; message: string }[];
 }
 
-/** A provider answered, and refused; in its own words, unless somebody in between did. */
+/** An error response. `code` is missing if it came from a proxy in between. */
 export class ProviderRequestRejected extends BillingProviderFailed {
   readonly code?: string;
   readonly details: ProviderErrorBody['details'];
@@ -29,40 +28,34 @@ export class ProviderRequestRejected extends BillingProviderFailed {
     this.details = body?.details;
   }
 
-  /** What was sent is at fault, by the provider's own words: it would be refused again and again. */
+  /** The provider rejected the content itself, so that every retry would fail. */
   get isInvalidContent(): boolean {
     return this.status === 413 || (this.code !== undefined && [400, 404, 422].includes(this.status!));
   }
 
-  /** A 404 that is not in the provider's words is not the provider's, and says nothing about what it has. */
+  /** A 404 without the provider's error body comes from a proxy, and proves nothing. */
   get isNotFound(): boolean {
     return this.status === 404 && this.code !== undefined;
   }
 }
 
-/** Sends a request that an SDK has made. */
 export type Send = typeof fetch;
 
 /**
- * How the API of a billing provider is called. The official SDKs make the requests and type the answers; sending
- * them is done here, since neither SDK does it soundly:
- *
- * - Polar's takes no signal, follows redirects with its token, hides the status of a 5xx and the cause of a network
- *   error, and throws a bare SyntaxError at the page of whoever stands in between.
- * - Dodo's stops its time-out at the headers, so that a body may take for ever, and sleeps between its tries without
- *   listening to its signal.
+ * Sends the requests that the official SDKs build, with a time-out, retries and cancellation. Neither SDK does this
+ * reliably; README.md lists what goes wrong.
  */
 export class BillingHttpClient {
-  /** How calls behave. Both providers give pages of up to 100. */
+  /** Both providers return up to 100 items a page. */
   readonly limits = { pageSize: 100, timeoutMs: 10_000, firstPauseMs: 500, longestPauseMs: 60_000, pause };
 
   constructor(
     private readonly provider: BillingProviderName,
-    /** Undefined for what is not said by the provider. */
+    /** Returns undefined for a body that is not the provider's. */
     private readonly parseErrorBody: (answer: object) => ProviderErrorBody | undefined,
   ) {}
 
-  /** A call that changes nothing, repeated while that may help. */
+  /** A call without side effects, retried after retryable failures. */
   async read<T>(operation: string, call: (send: Send) => Promise<T>, signal?: AbortSignal): Promise<T> {
     for (let tries = 1; ; tries += 1) {
       signal?.throwIfAborted();
@@ -77,7 +70,7 @@ export class BillingHttpClient {
     }
   }
 
-  /** Undefined for what the provider itself says that there is none of. */
+  /** As `read`, but returns undefined if the provider itself reports that the object does not exist. */
   async find<T>(operation: string, call: (send: Send) => Promise<T>, signal?: AbortSignal): Promise<T | undefined> {
     try {
       return await this.read(operation, call, signal);
@@ -88,8 +81,8 @@ export class BillingHttpClient {
   }
 
   /**
-   * A call that changes something, tried once: whoever asks comes again. Neither provider promises to heed the
-   * key; made twice is only what nobody pays for, or what has an id of its own.
+   * A call with side effects, tried once; the caller retries. Neither provider guarantees to honor the idempotency key,
+   * so a duplicate must be harmless: an unpaid checkout, or an object with an id of ours.
    */
   async write<T>(
     operation: string,
@@ -99,9 +92,8 @@ export class BillingHttpClient {
     return this.once(operation, call, options);
   }
 
-  /** What an answer has to hold. */
   expect<T>(operation: string, value: T | null | undefined, missing: string): T {
-    if (value == null) throw new BillingProviderFailed(this.provider, operation, `the answer has no ${missing}`);
+    if (value == null) throw new BillingProviderFailed(this.provider, operation, `the response has no ${missing}`);
     return value;
   }
 
@@ -122,7 +114,7 @@ export class BillingHttpClient {
     try {
       return await call(send);
     } catch (error) {
-      // An SDK wraps it into something of its own.
+      // The SDK wraps our error.
       throw failure ?? error;
     }
   }
@@ -139,11 +131,11 @@ export class BillingHttpClient {
       const text = await response.text();
       const answer = text === '' ? {} : parseJsonObject(text);
       if (!response.ok) throw new ProviderRequestRejected(this.provider, operation, response, answer && this.parseErrorBody(answer));
-      if (answer === undefined) throw new BillingProviderFailed(this.provider, operation, 'the answer is no JSON object');
+      if (answer === undefined) throw new BillingProviderFailed(this.provider, operation, 'the response is not a JSON object');
       return Response.json(answer, { headers: dateHeader(response) });
     } catch (error) {
       if (error instanceof BillingProviderFailed) throw error;
-      const reason = timeout.aborted ? `no answer within ${timeoutMs} ms` : 'no answer';
+      const reason = timeout.aborted ? `no response within ${timeoutMs} ms` : 'no response';
       throw new BillingProviderFailed(this.provider, operation, reason, { isRetryable: true, cause: error });
     }
   }
@@ -155,13 +147,12 @@ export class BillingHttpClient {
   }
 }
 
-/** The only header of an answer that is looked at. */
 function dateHeader({ headers }: Response): Record<string, string> {
   const date = headers.get('date');
   return date === null ? {} : { date };
 }
 
-/** Undefined for what is none: a page of whoever stands in between. */
+/** Returns undefined for anything else, such as an HTML page of a proxy. */
 function parseJsonObject(text: string): object | undefined {
   try {
     const value: unknown = JSON.parse(text);

@@ -1,12 +1,12 @@
-/** Who and what an example event is about. */
+/** The ids and names in an example event. */
 export interface ExampleNames {
   user: string;
   organization: string;
   email: string;
-  /** One of the billing provider's. */
+  /** A product id of the billing provider. */
   product: string;
   subscription: string;
 }
 
-/** What an event says, by its type. */
+/** Builds the data of an example event, by type. */
 export type Examples = Record<string, (names: ExampleNames, now: number) => object>;

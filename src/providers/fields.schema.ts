@@ -3,24 +3,20 @@ import { isDay, LAST_MOMENT } from '../platform/time/moments.js';
 import { MalformedPayload } from '../webhooks/webhook-provider.port.js';
 
 /*
- * Pieces of the objects that providers send, as far as we use them. Their own examples break their own schemas,
- * and fields come and go without notice: what must be there is an id; all else may be missing, null, or of another
- * kind, and counts as unknown.
+ * Fields of the providers' objects. The providers' own examples violate their schemas, and fields change without notice.
+ * So only ids are required; every other field may be missing, null or of another type, and then becomes null.
  */
 
-/** Of what stands in unique indexes. */
 const MAX_ID_LENGTH = 255;
-/** Of what an index over names can hold. */
+/** Fits an index over names. */
 export const MAX_TEXT_LENGTH = 500;
 
 export const isStorable = (value: string) => value.isWellFormed() && !value.includes('\0');
 
 export const id = z.string().min(1).max(MAX_ID_LENGTH).refine(isStorable);
 
-/** Of an event. */
 export const type = z.string().min(1).max(200).refine(isStorable);
 
-/** Null where it is unknown; cut where it is endless. */
 export const shortText = (max = MAX_TEXT_LENGTH) =>
   z
     .string()
@@ -34,11 +30,11 @@ export const orNull = <T extends z.ZodType>(schema: T) => schema.nullable().catc
 /** A count, or an amount in minor units. */
 export const integer = z.number().int().refine(Number.isSafeInteger);
 
-/** A column of 32 bits. */
+/** Fits a 32-bit column. */
 const MAX_COUNT = 2_147_483_647;
-export const count = orNull(integer.min(0).max(MAX_COUNT));
+export const optionalCount = orNull(integer.min(0).max(MAX_COUNT));
 
-/** ISO 4217, upper case. How many decimals its minor unit has is not told, and needs not be known to keep it. */
+/** ISO 4217, upper case. */
 export const currency = orNull(
   z
     .string()
@@ -51,8 +47,8 @@ export const metadata = orNull(z.record(z.string(), z.unknown()));
 const RFC_3339 = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.(\d{1,9}))?(?:Z|[+-]\d{2}:\d{2})$/i;
 
 /**
- * RFC 3339 as ISO 8601 in UTC with six digits of fraction, which a JS Date would drop; null where it is unknown.
- * Pydantic leaves the fraction out where it is zero, so two of them cannot be compared as they come.
+ * Converts RFC 3339 to ISO 8601 in UTC with microseconds, which a JS Date would drop. Providers leave out a zero
+ * fraction, so the raw strings cannot be compared.
  */
 export const preciseMoment = z
   .string()
@@ -66,13 +62,12 @@ export const preciseMoment = z
   .nullable()
   .catch(null);
 
-/** RFC 3339, to the millisecond; null where it is unknown. */
-export const moment = preciseMoment.transform((value) => (value === null ? null : new Date(value)));
+export const optionalMoment = preciseMoment.transform((value) => (value === null ? null : new Date(value)));
 
-/** @throws {MalformedPayload} naming the fields that are missing, without what they hold */
+/** @throws {MalformedPayload} naming the invalid fields, without their values */
 export function parseObject<T extends z.ZodType>(schema: T, data: unknown): z.infer<T> {
   const parsed = schema.safeParse(data);
   if (parsed.success) return parsed.data;
   const fields = parsed.error.issues.map(({ path }) => path.join('.') || 'data');
-  throw new MalformedPayload(`Missing, or not what it should be: ${[...new Set(fields)].join(', ')}`);
+  throw new MalformedPayload(`Missing or invalid: ${[...new Set(fields)].join(', ')}`);
 }

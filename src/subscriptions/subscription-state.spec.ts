@@ -140,7 +140,7 @@ describe('the state of a subscription', () => {
       [{ provider: 'manual' }, null, 'granted by an operator'],
       [{ status: 'paused', currentPeriodEnd: DATE }, null, 'it is paused'],
       [{ status: 'unpaid', currentPeriodEnd: DATE }, null, 'its renewal was not paid'],
-      [{ status: 'incomplete', currentPeriodEnd: DATE }, null, 'its first payment is not made'],
+      [{ status: 'incomplete', currentPeriodEnd: DATE }, null, 'its first payment is missing'],
       [{ status: 'canceled', currentPeriodEnd: DATE }, null, 'it is canceled'],
       [{ endsAt: EARLIER }, null, `ended on ${EARLIER.toISOString()}`],
       [{ status: 'trialing', trialEnd: EARLIER }, null, `trial was over on ${EARLIER.toISOString()}`],
@@ -173,7 +173,7 @@ describe('the state of a subscription', () => {
         'unconfirmed',
         'lapsed',
       ]);
-      expect(stateAt(row, confirmedAt)).toMatchObject({ until: null, rule: `its provider said so on ${confirmedAt.toISOString()}` });
+      expect(stateAt(row, confirmedAt)).toMatchObject({ until: null, rule: `confirmed by its provider on ${confirmedAt.toISOString()}` });
     });
 
     it.each([

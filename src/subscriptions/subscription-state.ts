@@ -72,7 +72,7 @@ export function stateOf(row: StateRow, tier: Tier | undefined, now: Date, policy
 }
 
 const DENIED_STATES = {
-  incomplete: denied('incomplete', 'its first payment is not made'),
+  incomplete: denied('incomplete', 'its first payment is missing'),
   paused: denied('paused', 'it is paused'),
   unpaid: denied('unpaid', 'its renewal was not paid'),
   canceled: denied('lapsed', 'it is canceled'),
@@ -121,12 +121,12 @@ function unconfirmed(row: StateRow, lastDay: Date | null, now: Date, unconfirmed
   const over = lastDay ?? reportedAt(row);
   // A confirmation from before that date says nothing about the time after it.
   if (confirmedAt !== null && confirmedAt > over && now.getTime() < confirmedAt.getTime() + CONFIRMED_MS)
-    return granted('active', null, `its provider said so on ${confirmedAt.toISOString()}`);
+    return granted('active', null, `confirmed by its provider on ${confirmedAt.toISOString()}`);
   const from = Math.max(over.getTime(), confirmedAt?.getTime() ?? 0);
   const until = laterBy(new Date(from), unconfirmedMs);
   const since = lastDay === null ? 'no date of its period is known' : `its period was over on ${lastDay.toISOString()}`;
   if (now < until) return granted('unconfirmed', until, `${since}; unconfirmed until ${until.toISOString()}`);
-  return denied('lapsed', `${since}, and nobody confirmed it until ${until.toISOString()}`);
+  return denied('lapsed', `${since}, and it was not confirmed by ${until.toISOString()}`);
 }
 
 /**

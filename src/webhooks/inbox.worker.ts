@@ -15,27 +15,27 @@ import { SystemClock } from '../platform/time/clock.service.js';
 
 export const BODY_CONTEXT = 'webhook_events.body';
 
-/** With the delays below: about twenty hours. */
+/** About twenty hours, with the delays below. */
 export const MAX_ATTEMPTS = 30;
 const FIRST_DELAY_SECONDS = 0.5;
 const MAX_DELAY_SECONDS = 3600;
 /**
- * From the claim to the first statement of the effect, which holds the row from then on. Short, so that what a
- * killed process had is taken up again at once.
+ * Lasts from the claim to the first statement of the effect, which locks the row. Short, so that the events of a killed
+ * process are claimed again at once.
  */
 const LEASE_SECONDS = 1;
-/** Tries of one attempt that got in the way of another transaction. */
+/** Tries within one attempt after conflicts with other transactions. */
 const MAX_TRANSACTION_TRIES = 10;
 const MAX_LANES = 8;
-/** Taken together, so that a claim costs less than an effect. */
+/** Several events a claim, so that claims cost less than effects. */
 const CLAIMS_PER_LANE = 4;
 const RELEASE_AFTER_MS = 400;
 
 type Outcome = 'processed' | 'ignored' | 'quarantined';
 
 /**
- * Works the inbox off: takes due events, and brings the effect of each about together with the note that it is
- * done. Order does not matter to the effects; nothing is known here of what they are.
+ * Processes the inbox: claims due events, and applies each in the transaction that marks it as processed. Effects do not
+ * depend on the order of events; the worker knows nothing about them.
  */
 @Injectable()
 export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShutdown {
@@ -45,7 +45,7 @@ export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShu
   private readonly running = new Set<Promise<void>>();
   private readonly poller = new Poller((signal) => this.work(signal), {
     pauseMs: 500,
-    onError: (error) => this.logger.error({ err: error }, 'The inbox could not be read'),
+    onError: (error) => this.logger.error({ err: error }, 'Claiming webhook events failed'),
   });
   private readonly attempts: Counter<'provider' | 'type' | 'outcome'>;
   private readonly seconds: Histogram<'provider'>;
@@ -58,18 +58,18 @@ export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShu
     metrics: Metrics,
     @Inject(DATABASE) private readonly db: Database,
   ) {
-    // Requests need connections too.
+    // Leaves connections for requests.
     this.lanes = Math.max(1, Math.min(MAX_LANES, Math.floor(config.databasePoolSize / 2)));
     const registers = [metrics.registry];
     this.attempts = new Counter({
       name: 'tenantry_webhook_attempts_total',
-      help: 'Attempts to process an event: processed, ignored, quarantined, failed (to be tried again) or dead',
+      help: 'Attempts to process an event: processed, ignored, quarantined, failed (will be retried) or dead',
       labelNames: ['provider', 'type', 'outcome'],
       registers,
     });
     this.seconds = new Histogram({
       name: 'tenantry_webhook_effect_seconds',
-      help: 'From the receipt of an event to its effect',
+      help: 'Time from the receipt of an event to its effect',
       labelNames: ['provider'],
       registers,
       buckets: [0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 600, 3600],
@@ -77,10 +77,10 @@ export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShu
     const backlog = () => this.backlog();
     const labelNames = ['provider', 'type'] as const;
     for (const [name, help, of] of [
-      ['tenantry_webhook_events_pending', 'Events that wait', 'pending'],
-      ['tenantry_webhook_events_dead', 'Events that have used up their attempts', 'dead'],
-      ['tenantry_webhook_events_quarantined', 'Events that cannot be read', 'quarantined'],
-      ['tenantry_webhook_lag_seconds', 'Since when the oldest due event waits', 'lagSeconds'],
+      ['tenantry_webhook_events_pending', 'Events that wait to be processed', 'pending'],
+      ['tenantry_webhook_events_dead', 'Events without attempts left', 'dead'],
+      ['tenantry_webhook_events_quarantined', 'Events that cannot be parsed', 'quarantined'],
+      ['tenantry_webhook_lag_seconds', 'How long the oldest due event has waited', 'lagSeconds'],
     ] as const) {
       new Gauge({
         name,
@@ -112,12 +112,11 @@ export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShu
     return this.providers.get(provider);
   }
 
-  /** For what was just stored. */
   wake(): void {
     this.poller.wake();
   }
 
-  /** What providers make up must not become a metric of its own each time. */
+  /** Unknown types share one label, so that a provider cannot create metrics without end. */
   typeLabel(provider: string, type: string): string {
     return this.providers.get(provider)?.types.has(type) === true ? type : 'other';
   }
@@ -136,7 +135,7 @@ export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShu
     return [...rows.values()];
   }
 
-  /** Takes some events for every lane that is free. What is slow holds up its own lane, and nobody else. */
+  /** Claims events for the free lanes. A slow event delays its own lane only. */
   private async work(signal: AbortSignal): Promise<boolean> {
     if (signal.aborted) return false;
     const free = this.lanes - this.running.size;
@@ -151,7 +150,7 @@ export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShu
 
   private startLanes(events: ClaimedEvent[], lanes: number): void {
     const waiting = [...events];
-    // One that waited here for long would outlive its lease, and lose an attempt for nothing.
+    // Events that wait longer would outlive their lease and lose an attempt.
     const late = setTimeout(() => void this.releaseLease(waiting.splice(0)), RELEASE_AFTER_MS);
     const lane = async () => {
       for (let event = waiting.shift(); event !== undefined; event = waiting.shift()) await this.attempt(event);
@@ -159,7 +158,7 @@ export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShu
     };
     for (let count = 0; count < Math.min(lanes, events.length); count += 1) {
       const one = lane()
-        .catch((error: unknown) => this.logger.error({ err: error }, 'How an attempt ended could not be written down'))
+        .catch((error: unknown) => this.logger.error({ err: error }, 'The outcome of a webhook event could not be stored'))
         .finally(() => this.running.delete(one));
       this.running.add(one);
     }
@@ -168,8 +167,8 @@ export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShu
   private async releaseLease(events: ClaimedEvent[]): Promise<void> {
     for (const event of events) {
       await this.repository.releaseLease(event).catch((error: unknown) => {
-        // Its lease ends in a moment anyway.
-        this.logger.warn({ err: error, ...logFields(event) }, 'A webhook event could not be given back');
+        // The lease expires in a moment anyway.
+        this.logger.warn({ err: error, ...logFields(event) }, 'The lease of a webhook event could not be released');
       });
     }
   }
@@ -181,22 +180,22 @@ export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShu
       if (outcome === undefined) return;
       this.attempts.inc({ ...labels, outcome });
       this.seconds.observe({ provider: event.provider }, (this.clock.now().getTime() - event.receivedAt.getTime()) / 1000);
-      if (outcome === 'quarantined') this.logger.warn(logFields(event), 'A webhook event cannot be read and was put aside');
+      if (outcome === 'quarantined') this.logger.warn(logFields(event), 'A webhook event cannot be parsed and was quarantined');
     } catch (error) {
       const isLast = event.attempts >= MAX_ATTEMPTS;
       this.attempts.inc({ ...labels, outcome: isLast ? 'dead' : 'failed' });
-      const message = isLast ? 'A webhook event has used up its attempts' : 'A webhook event failed and will be tried again';
+      const message = isLast ? 'A webhook event failed its last attempt and is dead' : 'A webhook event failed and will be retried';
       this.logger[isLast ? 'error' : 'warn']({ err: error, ...logFields(event) }, message);
       await this.repository.markFailed(event, reasonOf(error), isLast ? null : delaySeconds(event.attempts));
     }
   }
 
-  /** Undefined when another worker has the event. */
+  /** Returns undefined if another worker has the event. */
   private async process(event: ClaimedEvent): Promise<Outcome | undefined> {
-    // An attempt that took its process along left no note of it.
-    if (event.attempts > MAX_ATTEMPTS) throw new Error('The last attempt did not come to an end');
+    // The last attempt killed its process before it could store the failure.
+    if (event.attempts > MAX_ATTEMPTS) throw new Error('The last attempt did not finish');
     const provider = this.providers.get(event.provider);
-    if (provider === undefined) throw new Error(`Nobody handles webhooks of ${event.provider}`);
+    if (provider === undefined) throw new Error(`There is no provider ${event.provider} for this webhook event`);
     try {
       const read = this.read(event, provider);
       const apply = () => this.db.transaction((tx) => this.apply(event, read, provider, tx));
@@ -209,8 +208,7 @@ export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShu
   }
 
   private async apply(event: ClaimedEvent, read: InboxEvent, provider: WebhookProvider, tx: Queryable): Promise<Outcome> {
-    // The note that it is done comes first: it holds the row, so that nobody else begins. The effect's first
-    // statements travel with it.
+    // Marking the event first locks its row against other workers. The first statements of the effect are pipelined with it.
     const [isHeld, hadEffect] = await Promise.all([this.repository.finish(event, 'processed', null, tx), provider.apply(read, tx)]);
     if (!isHeld) throw new LeaseLost();
     if (!hadEffect) await this.repository.markIgnored(event.id, tx);
@@ -218,23 +216,23 @@ export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShu
   }
 
   private read({ messageId, type, eventAt, body }: ClaimedEvent, provider: WebhookProvider): InboxEvent {
-    if (body === null) throw new Error('The body is gone');
+    if (body === null) throw new Error('The body is no longer stored');
     const bytes = this.keyring.decryptBytes(body, BODY_CONTEXT);
     const payload = parsePayload(bytes);
-    // Without a time it could not be read when it came, and is replayed.
+    // Without a time, it could not be parsed on arrival, and is being replayed.
     const envelope = eventAt === null ? provider.parseEnvelope(payload, bytes) : { type, eventAt };
     return { messageId, payload, actor: { ...SYSTEM, requestId: messageId }, ...envelope };
   }
 }
 
-/** Another worker has the event by now, or had: what was done here meanwhile is rolled back. */
+/** Another worker has claimed the event; this transaction is rolled back. */
 class LeaseLost extends Error {}
 
 function logFields({ id, provider, type, messageId, attempts }: ClaimedEvent): object {
   return { webhookEventId: id, provider, type, messageId, attempts };
 }
 
-/** Doubles from half a second to an hour, with a jitter of a quarter so that events do not come back in step. */
+/** Exponential backoff from half a second to an hour, with a jitter of a quarter. */
 function delaySeconds(attempts: number): number {
   const delay = Math.min(FIRST_DELAY_SECONDS * 2 ** (attempts - 1), MAX_DELAY_SECONDS);
   return delay * (0.875 + Math.random() * 0.25);

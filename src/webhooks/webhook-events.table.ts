@@ -7,24 +7,22 @@ export type WebhookStatus = (typeof WEBHOOK_STATUSES)[number];
 
 export const webhookEventStatus = pgEnum('webhook_event_status', WEBHOOK_STATUSES);
 
-/** The inbox: what providers told us, each message once, and how far we are with it. */
+/** The inbox: every message of a provider once, with the state of its processing. */
 export const webhookEvents = pgTable(
   'webhook_events',
   {
     id: uuid('id').primaryKey(),
     provider: text('provider').notNull(),
-    /** The provider's id of the message, the same in every attempt of theirs. */
+    /** The provider's id, the same in every delivery attempt. */
     messageId: text('message_id').notNull(),
-    /** Empty for a body that cannot be read. */
+    /** Empty for a body that cannot be parsed. */
     type: text('type').notNull(),
-    /** When it happened, as the provider says. */
     eventAt: preciseTime('event_at'),
-    /** The bytes that were signed, encrypted; of mails and text messages only the envelope. Null once they are forgotten. */
+    /** The signed bytes, encrypted; only the envelope of messages with secrets. Null after the retention time. */
     body: bytes('body'),
     status: webhookEventStatus('status').notNull().default('pending'),
     attempts: integer('attempts').notNull().default(0),
     nextAttemptAt: time('next_attempt_at').notNull().defaultNow(),
-    /** Until then a worker has it. */
     leasedUntil: time('leased_until'),
     lastError: text('last_error'),
     receivedAt: time('received_at').notNull().defaultNow(),
@@ -40,7 +38,7 @@ export const webhookEvents = pgTable(
       .on(table.nextAttemptAt)
       .where(sql`${table.status} = 'pending'`),
     index('webhook_events_received_at_id_idx').on(table.receivedAt, table.id),
-    // Not of the many that are done with: each index is written once more when an event gets there.
+    // Leaves out processed events, so that processing one does not write this index.
     index('webhook_events_status_received_at_id_idx')
       .on(table.status, table.receivedAt, table.id)
       .where(sql`${table.status} IN ('ignored', 'quarantined', 'dead')`),

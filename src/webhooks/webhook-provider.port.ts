@@ -2,44 +2,41 @@ import type { KeyObject } from 'node:crypto';
 import type { Actor } from '../access/principal.js';
 import type { Queryable } from '../platform/database/database.js';
 
-/** What stands around every event of a provider. */
 export interface Envelope {
   type: string;
-  /** ISO 8601; the moment the event tells of. */
+  /** When the event happened, ISO 8601. */
   eventAt: string;
-  /** Instead of the body, where that holds what must not be stored: one-time codes above all. */
+  /** Stored instead of a body with secrets, such as one-time codes. */
   redactedPayload?: object;
 }
 
-/** One event on its way to the rows that it changes. */
 export interface InboxEvent {
   messageId: string;
   type: string;
   eventAt: string;
   payload: unknown;
-  /** Who the audit log says it was: the system, with the message's id. */
+  /** For the audit log: the system, with the message id as the request id. */
   actor: Actor;
 }
 
-/** A body that is signed but says nothing we understand. It is kept and shown, and nothing comes of it. */
+/** A signed body that we cannot parse. Its event is quarantined. */
 export class MalformedPayload extends Error {}
 
 /**
- * A sender of webhooks: its secrets, and how its payloads become snapshots that the owning services take.
- * Registered with `WebhooksService.register()`.
+ * A provider of webhooks. It translates its payloads into snapshots for the services that own the rows. Its constructor
+ * calls `WebhooksService.register()`.
  */
 export interface WebhookProvider {
-  /** Last part of the endpoint's path. */
+  /** The last segment of the endpoint's path. */
   readonly name: string;
-  /** HMAC keys, newest first; with none there is no endpoint. */
+  /** HMAC keys, newest first. Without any, the endpoint does not exist. */
   readonly keys: KeyObject[];
-  /** The events that it is known to send. */
   readonly types: ReadonlySet<string>;
   /** @throws {MalformedPayload} */
   parseEnvelope(payload: unknown, body: Buffer): Envelope;
   /**
-   * Brings the event's effect about, in the given transaction; the same event may come again and any other may
-   * have come before. Answers false for one that changes nothing here by its kind.
+   * Applies an event in the given transaction. Events may be repeated and in any order. Returns false for a type without
+   * an effect.
    *
    * @throws {MalformedPayload}
    */

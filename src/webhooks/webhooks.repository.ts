@@ -12,10 +12,8 @@ export interface WebhookFilters {
   receivedBefore?: Date;
 }
 
-/** A due event that a worker has taken. */
 export type ClaimedEvent = Pick<WebhookEvent, 'id' | 'provider' | 'messageId' | 'type' | 'eventAt' | 'body' | 'attempts' | 'receivedAt'>;
 
-/** How many events are where, and since when the oldest of them is due. */
 export interface Backlog {
   provider: string;
   type: string;
@@ -27,7 +25,6 @@ export interface Backlog {
 
 const { body: _, ...SUMMARY_COLUMNS } = getTableColumns(events);
 
-/** Everything about an event but its body. */
 export type WebhookEventSummary = Omit<WebhookEvent, 'body'>;
 
 const CLAIMED_COLUMNS = {
@@ -63,14 +60,14 @@ export class WebhooksRepository {
       .prepare('webhook_events_insert');
   }
 
-  /** False for a message that is there already. Committed when it returns. */
+  /** Returns false for a duplicate. The row is committed on return. */
   async insert(
     event: Pick<WebhookEvent, 'provider' | 'messageId' | 'type' | 'eventAt' | 'body' | 'status' | 'lastError'>,
   ): Promise<boolean> {
     return (await this.insertOnce.execute({ id: newId(), ...event })).length > 0;
   }
 
-  /** Takes due events for `leaseSeconds`; the attempt counts even if the process does not survive it. */
+  /** Leases due events. The attempt counts even if the process dies. */
   async claim(limit: number, leaseSeconds: number, db: Queryable = this.db): Promise<ClaimedEvent[]> {
     const due = sql`SELECT ${events.id} FROM ${events} WHERE ${isDue} ORDER BY ${events.nextAttemptAt} LIMIT ${limit} FOR UPDATE SKIP LOCKED`;
     return db
@@ -80,7 +77,7 @@ export class WebhooksRepository {
       .returning(CLAIMED_COLUMNS);
   }
 
-  /** Undoes a claim: nothing was attempted. */
+  /** Undoes a claim without an attempt. */
   async releaseLease({ id, attempts }: Pick<ClaimedEvent, 'id' | 'attempts'>, db: Queryable = this.db): Promise<void> {
     await db
       .update(events)
@@ -88,7 +85,7 @@ export class WebhooksRepository {
       .where(isCurrentAttempt({ id, attempts }));
   }
 
-  /** Ends an attempt, in the transaction of its effect; false when another worker has the event by now, or had. */
+  /** Finishes an attempt in the transaction of its effect. Returns false if another worker has claimed the event since. */
   async finish(
     { id, attempts }: Pick<ClaimedEvent, 'id' | 'attempts'>,
     status: 'processed' | 'ignored' | 'quarantined',
@@ -102,12 +99,12 @@ export class WebhooksRepository {
     return rowCount === 1;
   }
 
-  /** For one that `finish` has just marked, in the same transaction. */
+  /** Called after `finish`, in the same transaction. */
   async markIgnored(id: string, db: Queryable): Promise<void> {
     await db.update(events).set({ status: 'ignored' }).where(eq(events.id, id));
   }
 
-  /** @param retryInSeconds null for an event that has used up its attempts */
+  /** @param retryInSeconds null after the last attempt */
   async markFailed(
     { id, attempts }: Pick<ClaimedEvent, 'id' | 'attempts'>,
     lastError: string,
@@ -150,7 +147,7 @@ export class WebhooksRepository {
     return event;
   }
 
-  /** Makes events due again with all their attempts; answers how many. Those whose body is gone are left out. */
+  /** Makes events due again with all their attempts. Events without a body are skipped. */
   async requeue(ids: string[], db: Queryable): Promise<WebhookEventSummary[]> {
     return db
       .update(events)
@@ -159,7 +156,7 @@ export class WebhooksRepository {
       .returning(SUMMARY_COLUMNS);
   }
 
-  /** Some events to replay that were received after a position, oldest first. Pending ones are on their way already. */
+  /** Locks the next events to replay after a position, oldest first. */
   async lockToReplay(
     filters: WebhookFilters,
     { limit, after, until }: { limit: number; after?: { receivedAt: Date; id: string }; until: Date },
@@ -182,7 +179,7 @@ export class WebhooksRepository {
       .for('update');
   }
 
-  /** Forgets some bodies of events that are done with, received before a time; answers how many. */
+  /** Deletes a batch of bodies of finished events. Returns their number. */
   async deleteBodies(receivedBefore: Date, limit: number, db: Queryable = this.db): Promise<number> {
     const old = db
       .select({ id: events.id })
@@ -210,13 +207,12 @@ export class WebhooksRepository {
           lagSeconds: sql<number>`coalesce(greatest(0, extract(epoch FROM now() - min(${events.nextAttemptAt}) FILTER (WHERE ${events.status} = 'pending'))), 0)::float8`,
         })
         .from(events)
-        // Apart: each is what an index of its own is about.
+        // Written as an OR, so that each side can use its own partial index.
         .where(sql`${events.status} = 'pending' OR ${events.status} IN ('dead', 'quarantined')`)
         .groupBy(events.provider, events.type)
     );
   }
 
-  /** Locks some events whose body is not encrypted under this key. */
   async lockNotUnderKey(keyId: string, limit: number, db: Queryable): Promise<{ id: string; body: Buffer | null }[]> {
     const prefix = Buffer.from(`${keyId}.`);
     return db
@@ -234,7 +230,7 @@ export class WebhooksRepository {
 
 const isDue = sql`${events.status} = 'pending' AND ${events.nextAttemptAt} <= now() AND (${events.leasedUntil} IS NULL OR ${events.leasedUntil} <= now())`;
 
-/** Whether an attempt is still the last one: a worker that lost its lease must not write over the next one's. */
+/** A worker that lost its lease must not overwrite a later attempt. */
 function isCurrentAttempt({ id, attempts }: Pick<ClaimedEvent, 'id' | 'attempts'>): SQL | undefined {
   return and(eq(events.id, id), eq(events.status, 'pending'), eq(events.attempts, attempts));
 }

@@ -23,16 +23,15 @@ import { daysBefore } from '../platform/time/durations.js';
 
 const ALARM_SECONDS = 60;
 const REPLAY_BATCH = 500;
-/** Of a message id: longer ones do not fit the index, and nobody sends them. */
+/** For the unique index; providers send shorter ids. */
 const MAX_ID_LENGTH = 255;
 
-/** An event as an operator reads it. */
 export interface WebhookEventDetail extends WebhookEventSummary {
-  /** Secrets masked; undefined when it is no longer kept, or no JSON. */
+  /** With secrets masked; undefined if it is no longer stored or not JSON. */
   payload?: unknown;
 }
 
-/** The door of the inbox, and the operators' view of it. The work is done by `Inbox`. */
+/** Receives messages, and lets operators read and replay them. `InboxWorker` processes them. */
 @Injectable()
 export class WebhooksService implements OnModuleInit {
   private readonly logger = new Logger(WebhooksService.name);
@@ -52,7 +51,7 @@ export class WebhooksService implements OnModuleInit {
   ) {
     this.received = new Counter({
       name: 'tenantry_webhooks_received_total',
-      help: 'Messages that came in: stored, duplicate or refused',
+      help: 'Received messages: stored, duplicate or refused',
       labelNames: ['provider', 'type', 'outcome'],
       registers: [metrics.registry],
     });
@@ -61,13 +60,13 @@ export class WebhooksService implements OnModuleInit {
   onModuleInit(): void {
     this.jobs.register({
       name: 'watch_webhooks',
-      description: 'Tells in the log when webhook events wait longer than a minute',
+      description: 'Logs an error while webhook events wait longer than a minute',
       everySeconds: 60,
       run: () => this.watch(),
     });
     this.jobs.register({
       name: 'forget_webhook_bodies',
-      description: 'Forgets the bodies of webhook events that are done with and older than the retention time',
+      description: 'Deletes the bodies of processed webhook events after the retention time',
       everySeconds: 3600,
       run: (signal) => {
         const before = daysBefore(this.clock.now(), this.config.webhookBodyDays);
@@ -76,13 +75,12 @@ export class WebhooksService implements OnModuleInit {
     });
   }
 
-  /** Says who sends webhooks. Providers call it when their module starts. */
   register(provider: WebhookProvider): void {
     this.inbox.register(provider);
   }
 
   /**
-   * Stores a message, once. When this returns, it is committed.
+   * Stores a message once, and returns after the commit.
    *
    * @throws {RouteNotFound} for a provider without a secret
    * @throws {InvalidSignature}
@@ -117,7 +115,7 @@ export class WebhooksService implements OnModuleInit {
   }
 
   /**
-   * Has an event processed again, with all its attempts.
+   * Requeues an event with all its attempts.
    *
    * @throws {WebhookEventNotFound} @throws {WebhookBodyDeleted}
    */
@@ -142,9 +140,9 @@ export class WebhooksService implements OnModuleInit {
     return requeued;
   }
 
-  /** As `replay` for all that match and are not on their way; answers how many. In batches: none holds its locks for long. */
+  /** Requeues all matching events that are not pending, in short batches. Returns their number. */
   async replayAll(filters: WebhookFilters, actor: Actor): Promise<number> {
-    // What is processed while this runs must not be replayed again and again.
+    // Events processed while this runs must not be replayed again.
     const until = this.clock.now();
     let after: { receivedAt: Date; id: string } | undefined;
     await this.audit.record(
@@ -168,7 +166,7 @@ export class WebhooksService implements OnModuleInit {
     );
   }
 
-  /** Encrypts all bodies under the newest key, so that older keys can be dropped; answers how many. */
+  /** Re-encrypts all bodies under the newest key, so that older keys can be removed. Returns their number. */
   async renewEncryption(): Promise<number> {
     return renewInBatches(
       this.db,
@@ -184,7 +182,7 @@ export class WebhooksService implements OnModuleInit {
       envelope = provider.parseEnvelope(parsePayload(body), body);
     } catch (error) {
       if (!(error instanceof MalformedPayload)) throw error;
-      // Refused, the provider would send it for days and then give up on us altogether.
+      // If we refused it, the provider would retry for days and then disable the endpoint.
       return { type: '', eventAt: null, body: encrypt(body), status: 'quarantined', lastError: error.message };
     }
     const { type, eventAt, redactedPayload } = envelope;
@@ -207,7 +205,7 @@ export class WebhooksService implements OnModuleInit {
     const count = late.reduce((sum, { pending }) => sum + pending, 0);
     if (late.length > 0) {
       const lagSeconds = Math.round(Math.max(...late.map((one) => one.lagSeconds)));
-      this.logger.error({ lagSeconds, pending: count }, `Webhook events wait: the oldest has been due for ${lagSeconds} seconds`);
+      this.logger.error({ lagSeconds, pending: count }, `Webhook events are late: the oldest has been due for ${lagSeconds} seconds`);
     }
     return count;
   }

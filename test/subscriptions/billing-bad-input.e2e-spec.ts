@@ -255,16 +255,16 @@ describe('invalid billing events', () => {
 
   describe('a body', () => {
     it.each([
-      ['invalid JSON', '{', 'The body is no JSON in UTF-8'],
-      ['zero bytes', '', 'The body is no JSON in UTF-8'],
-      ['null', 'null', 'Missing, or not what it should be: data'],
-      ['an array', '[]', 'Missing, or not what it should be: data'],
-      ['a string', '"subscription.updated"', 'Missing, or not what it should be: data'],
-      ['no type', '{"data":{}}', 'Missing, or not what it should be: type'],
-      ['no data', '{"type":"subscription.updated"}', 'Missing, or not what it should be: data'],
-      ['data as an array', '{"type":"subscription.updated","data":[]}', 'Missing, or not what it should be: data'],
-      ['data as a string', '{"type":"subscription.updated","data":"active"}', 'Missing, or not what it should be: data'],
-      ['a type as a number', '{"type":7,"data":{}}', 'Missing, or not what it should be: type'],
+      ['invalid JSON', '{', 'The body is not JSON in UTF-8'],
+      ['zero bytes', '', 'The body is not JSON in UTF-8'],
+      ['null', 'null', 'Missing or invalid: data'],
+      ['an array', '[]', 'Missing or invalid: data'],
+      ['a string', '"subscription.updated"', 'Missing or invalid: data'],
+      ['no type', '{"data":{}}', 'Missing or invalid: type'],
+      ['no data', '{"type":"subscription.updated"}', 'Missing or invalid: data'],
+      ['data as an array', '{"type":"subscription.updated","data":[]}', 'Missing or invalid: data'],
+      ['data as a string', '{"type":"subscription.updated","data":"active"}', 'Missing or invalid: data'],
+      ['a type as a number', '{"type":7,"data":{}}', 'Missing or invalid: type'],
     ])('of %s is accepted and quarantined', async (_what, body, reason) => {
       for (const provider of ['polar', 'dodo'] as const)
         expect(await billing.webhookEvent(await billing.deliver(provider, body))).toMatchObject({

@@ -98,7 +98,7 @@ describe.each([
     api.client.calls.limits.timeoutMs = 20;
     push('hang', 4);
     await expect(find()).rejects.toMatchObject({
-      message: `${name} could not read a subscription: no answer within 20 ms`,
+      message: `${name} could not read a subscription: no response within 20 ms`,
       isRetryable: true,
     });
   });
@@ -106,7 +106,7 @@ describe.each([
   it('gives up when nothing listens', async () => {
     await api.close();
     await expect(api.client.listSubscriptions(undefined)).rejects.toMatchObject({
-      message: `${name} could not list subscriptions: no answer`,
+      message: `${name} could not list subscriptions: no response`,
       isRetryable: true,
     });
     expect(pauses).toHaveLength(3);
@@ -125,10 +125,10 @@ describe.each([
   });
 
   it.each([
-    ['an HTML page', { status: 200, body: '<html>Welcome</html>', contentType: 'text/html' }, 'the answer is no JSON object'],
-    ['an empty body', { status: 200, body: '' }, 'the answer has no'],
-    ['JSON of another shape', { status: 200, body: '{"ok":true}' }, 'the answer has no'],
-    ['the JSON null', { status: 200, body: 'null' }, 'the answer is no JSON object'],
+    ['an HTML page', { status: 200, body: '<html>Welcome</html>', contentType: 'text/html' }, 'the response is not a JSON object'],
+    ['an empty body', { status: 200, body: '' }, 'the response has no'],
+    ['JSON of another shape', { status: 200, body: '{"ok":true}' }, 'the response has no'],
+    ['the JSON null', { status: 200, body: 'null' }, 'the response is not a JSON object'],
   ])('fails on %s, instead of reporting that the object does not exist', async (_what, fault, why) => {
     push(fault, 2);
     await expect(api.client.listSubscriptions(undefined)).rejects.toThrow(why);

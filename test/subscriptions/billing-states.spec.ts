@@ -114,7 +114,7 @@ describe('the state of a Polar subscription', () => {
 
   it('is unknown for an unknown status, which quarantines the event', () => {
     for (const status of ['ACTIVE', 'frozen', '', missing])
-      expect(() => polar({ status: status as never })).toThrow('Missing, or not what it should be: status');
+      expect(() => polar({ status: status as never })).toThrow('Missing or invalid: status');
   });
 });
 
@@ -162,7 +162,7 @@ describe('the state of a Dodo subscription', () => {
 
   it('is unknown for an unknown status, which quarantines the event', () => {
     for (const status of ['Active', 'canceled', '', missing])
-      expect(() => dodo({ status: status as never })).toThrow('Missing, or not what it should be: status');
+      expect(() => dodo({ status: status as never })).toThrow('Missing or invalid: status');
   });
 });
 

@@ -290,11 +290,11 @@ describe('webhook events for operators', () => {
         status: 'quarantined',
         eventAt: null,
         payload: null,
-        lastError: 'The body is no JSON in UTF-8',
+        lastError: 'The body is not JSON in UTF-8',
       });
       await post(`${PATH}/${view.id}/replay`).expect(202);
       await done();
-      expect(await eventOf(id)).toMatchObject({ status: 'quarantined', attempts: 1, lastError: 'The body is no JSON in UTF-8' });
+      expect(await eventOf(id)).toMatchObject({ status: 'quarantined', attempts: 1, lastError: 'The body is not JSON in UTF-8' });
     });
 
     it('are processed by a replay when they can be read', async () => {
@@ -365,7 +365,7 @@ describe('webhook events for operators', () => {
         processedAt: null,
         lastError: 'broken for a test',
       });
-      expect(JSON.stringify(logged)).toContain('A webhook event has used up its attempts');
+      expect(JSON.stringify(logged)).toContain('A webhook event failed its last attempt and is dead');
       const { body } = await get(`${PATH}?status=dead&type=user.created`).expect(200);
       expect((body.data as EventView[]).map(({ messageId }) => messageId)).toContain(message);
       const { text } = await clerk.t.http.get('/metrics').expect(200);
@@ -437,7 +437,7 @@ describe('webhook events for operators', () => {
         await runJob(clerk.t, operator, 'watch_webhooks');
         expect(errors).toHaveBeenCalledTimes(1);
         const [details, logged] = errors.mock.calls[0]!;
-        expect(logged).toMatch(/^Webhook events wait: the oldest has been due for 7\d seconds$/);
+        expect(logged).toMatch(/^Webhook events are late: the oldest has been due for 7\d seconds$/);
         expect(details).toEqual({ lagSeconds: expect.any(Number), pending: 1 });
         const { text } = await clerk.t.http.get('/metrics').expect(200);
         expect(text).toMatch(/tenantry_webhook_events_pending\{provider="clerk",type="user.created"\} 1\n/);

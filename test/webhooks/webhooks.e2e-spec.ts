@@ -306,26 +306,26 @@ describe('POST /webhooks/clerk', () => {
     });
 
     it.each<[string, string | Buffer, string]>([
-      ['no body', '', 'The body is no JSON in UTF-8'],
-      ['invalid JSON', 'type=user.created', 'The body is no JSON in UTF-8'],
-      ['truncated JSON', event('user.created', {}).slice(0, -1), 'The body is no JSON in UTF-8'],
-      ['invalid UTF-8', Buffer.from(event('user.created', { id: 'user_\u00ff' }), 'latin1'), 'The body is no JSON in UTF-8'],
+      ['no body', '', 'The body is not JSON in UTF-8'],
+      ['invalid JSON', 'type=user.created', 'The body is not JSON in UTF-8'],
+      ['truncated JSON', event('user.created', {}).slice(0, -1), 'The body is not JSON in UTF-8'],
+      ['invalid UTF-8', Buffer.from(event('user.created', { id: 'user_\u00ff' }), 'latin1'), 'The body is not JSON in UTF-8'],
       [
         '__proto__',
         '{"type":"user.created","data":{"id":"user_bad","__proto__":{"banned":false}}}',
-        'The body has a name that no provider sends: __proto__',
+        'The body has a forbidden key: __proto__',
       ],
       [
         'deep nesting',
         `{"type":"user.created","data":{"id":"user_bad","x":${'['.repeat(1000)}${']'.repeat(1000)}}}`,
         'The body is nested deeper than 64 levels',
       ],
-      ['null', 'null', 'Missing, or not what it should be: data'],
-      ['an array', '[]', 'Missing, or not what it should be: data'],
-      ['no type', '{"data":{"id":"user_bad"}}', 'Missing, or not what it should be: type'],
-      ['a type that is not a string', '{"type":7}', 'Missing, or not what it should be: type'],
-      ['a type with NUL', '{"type":"user.created\\u0000"}', 'Missing, or not what it should be: type'],
-      ['a type that is too long', textOf({ type: 'u'.repeat(201) }), 'Missing, or not what it should be: type'],
+      ['null', 'null', 'Missing or invalid: data'],
+      ['an array', '[]', 'Missing or invalid: data'],
+      ['no type', '{"data":{"id":"user_bad"}}', 'Missing or invalid: type'],
+      ['a type that is not a string', '{"type":7}', 'Missing or invalid: type'],
+      ['a type with NUL', '{"type":"user.created\\u0000"}', 'Missing or invalid: type'],
+      ['a type that is too long', textOf({ type: 'u'.repeat(201) }), 'Missing or invalid: type'],
     ])('%s, on receipt', async (_what, body, error) => {
       const id = newMessageId();
       const before = await everything();
@@ -360,7 +360,7 @@ describe('POST /webhooks/clerk', () => {
       const before = await everything();
       expect(await deliver(t.url, event(type, data), { id })).toEqual({ status: 202, body: { outcome: 'stored' } });
       await done();
-      const error = `Missing, or not what it should be: ${field}`;
+      const error = `Missing or invalid: ${field}`;
       expect(await eventOf(id)).toMatchObject({ type, status: 'quarantined', attempts: 1, last_error: error });
       expect(await everything()).toEqual(before);
     });

@@ -103,7 +103,7 @@ describe('an event that was answered with 202', () => {
     await db.rows('UPDATE webhook_events SET attempts = 30');
     await start();
     await until('it is dead', async () => (await eventOf(messageId)).status === 'dead');
-    expect(await eventOf(messageId)).toMatchObject({ last_error: 'The last attempt did not come to an end' });
+    expect(await eventOf(messageId)).toMatchObject({ last_error: 'The last attempt did not finish' });
     expect(await count('users')).toBe(0);
   });
 

@@ -6,17 +6,16 @@ import { ClerkApiFailed } from './clerk.errors.js';
 const PUBLIC_URL = 'https://api.clerk.com';
 const API_VERSION = '2026-05-12';
 
-/** Network errors, time-outs and 5xx; Clerk's rate limit is asked more often, since it says when to come again. */
+/** A rate limit is retried more often, since its response says when. */
 const MAX_TRIES = 4;
 const MAX_RATE_LIMITED_TRIES = 10;
 
 /** The statuses of a session that can still be revoked. */
 const LIVE_SESSION_STATUSES = ['active', 'pending'];
 
-/** How many ids Clerk takes to look for. */
 export const MAX_IDS_PER_CALL = 100;
 
-/** The published JSON, the same as in webhooks; `ClerkSync` reads the rest. */
+/** The same JSON as in webhooks. `ClerkSync` parses it. */
 export interface ClerkObject {
   object: string;
   id: string;
@@ -40,14 +39,14 @@ interface Call {
 }
 
 /**
- * Clerk's Backend API (https://clerk.com/docs/reference/backend-api), for reconciling and for ending sessions.
+ * Clerk's Backend API: https://clerk.com/docs/reference/backend-api
  *
- * A failure is an error always, never an empty list: what is missing here may get deleted there. Clerk's own
+ * A failure always throws and never looks like an empty list, since the reconciler deletes what is missing. Clerk's own
  * client hides raw memberships, counts before each page, and cannot be aborted.
  */
 @Injectable()
 export class ClerkApi {
-  /** How calls behave. Clerk gives pages of up to 500; they overlap, so 2 is the least. */
+  /** Clerk returns up to 500 items a page. Pages overlap by one, so the minimum is 2. */
   readonly limits = { pageSize: 500, timeoutMs: 10_000, firstPauseMs: 500, longestPauseMs: 60_000, pause };
 
   constructor(private readonly config: Config) {}
@@ -56,23 +55,23 @@ export class ClerkApi {
     return this.config.clerkApi !== undefined;
   }
 
-  /** All users, oldest first; one may come twice. */
+  /** All users, oldest first. One may appear twice. */
   listAllUsers(signal?: AbortSignal): AsyncGenerator<ClerkObject, void> {
-    // A large offset gets slower and times out in the end, says the API's description.
+    // Large offsets are slow and may time out, by Clerk's documentation.
     return this.paginate((page) => this.listUsers({ ...page, order_by: '+created_at' }, signal), { byTime: true });
   }
 
-  /** All organizations, oldest first; one may come twice. */
+  /** All organizations, oldest first. One may appear twice. */
   listAllOrganizations(signal?: AbortSignal): AsyncGenerator<ClerkObject, void> {
     return this.paginate((page) => this.listOrganizations({ ...page, order_by: '+created_at' }, signal));
   }
 
-  /** All memberships of an organization, oldest first; none if it is gone. One may come twice. */
+  /** All memberships of an organization, oldest first; none if it does not exist. One may appear twice. */
   listAllMemberships(organizationId: string, signal?: AbortSignal): AsyncGenerator<ClerkObject, void> {
     return this.paginate((page) => this.listMemberships(organizationId, { ...page, order_by: '+created_at' }, signal));
   }
 
-  /** Those who exist of at most `MAX_IDS_PER_CALL`. */
+  /** The existing users among at most `MAX_IDS_PER_CALL` ids. */
   async findUsers(ids: string[], signal?: AbortSignal): Promise<ClerkObject[]> {
     return this.listUsers({ user_id: ids, limit: MAX_IDS_PER_CALL }, signal);
   }
@@ -81,7 +80,7 @@ export class ClerkApi {
     return this.listOrganizations({ organization_id: ids, limit: MAX_IDS_PER_CALL }, signal);
   }
 
-  /** What at most `MAX_IDS_PER_CALL` users have of an organization. */
+  /** The memberships of at most `MAX_IDS_PER_CALL` users in an organization. */
   async findMemberships(organizationId: string, clerkUserIds: string[], signal?: AbortSignal): Promise<ClerkObject[]> {
     return this.listMemberships(organizationId, { user_id: clerkUserIds, limit: MAX_IDS_PER_CALL }, signal);
   }
@@ -94,7 +93,7 @@ export class ClerkApi {
     return this.find('read an organization', 'organization', { path: `organizations/${encodeURIComponent(id)}`, signal });
   }
 
-  /** Clerk has no route to one membership; an unknown organization has none. */
+  /** Filters a list, since Clerk has no route for a single membership. */
   async findMembership(
     organizationId: string,
     clerkUserId: string,
@@ -104,13 +103,13 @@ export class ClerkApi {
     return (await this.findMemberships(organizationId, [clerkUserId], signal)).find(({ id }) => id === membershipId);
   }
 
-  /** The Clerk instance that the secret key opens. */
+  /** The Clerk instance of the secret key. */
   async getInstanceId(signal?: AbortSignal): Promise<string> {
     const operation = 'read the instance';
     return checked(operation, 'instance', await this.call(operation, { path: 'instance', signal })).id;
   }
 
-  /** Ends a session at Clerk; one that is unknown there, or over, is fine. Tried once: the outbox comes again. */
+  /** Revokes a session. Succeeds if it has ended or does not exist. Tried once, since the outbox retries. */
   async revokeSession(id: string): Promise<void> {
     const path = `sessions/${encodeURIComponent(id)}`;
     try {
@@ -118,7 +117,7 @@ export class ClerkApi {
     } catch (error) {
       if (!(error instanceof ClerkApiFailed)) throw error;
       if (error.isNotFound) return;
-      // Clerk refuses to revoke what is over (`invalid_action_for_session`); what else it refuses is not said by that.
+      // Clerk refuses to revoke an ended session with a 400, but not only that.
       if (error.status !== 400) throw error;
       const session = await this.find('read a session', 'session', { path, tries: 1 });
       if (session !== undefined && LIVE_SESSION_STATUSES.includes(String(session['status']))) throw error;
@@ -149,11 +148,10 @@ export class ClerkApi {
   }
 
   /**
-   * Every page of a list that is sorted by time, so that what is added meanwhile comes at its end. What is
-   * removed meanwhile makes the rest move up: pages overlap by one, and one that does not begin with what was
-   * seen is asked for again from further ahead.
+   * All pages of a list that is sorted by creation, so that new items come last. A removal shifts later items forward:
+   * so pages overlap by one, and a page without the overlap is requested again from further ahead.
    *
-   * @param options.byTime whether a page can begin at a time, too, which no removal moves
+   * @param options.byTime pages can start at a creation time, which no removal shifts
    */
   private async *paginate(
     list: (page: Page & Query) => Promise<ClerkObject[]>,
@@ -173,13 +171,13 @@ export class ClerkApi {
       const last = page.at(-1);
       if (last === undefined || page.length < limit) return;
       seen = new Set(page.map(({ id }) => id));
-      // Of several of one millisecond some may be on the next page: it begins just before.
+      // Items of the same millisecond may be on the next page, so it starts just before.
       const time = Number(last['created_at']) - 1;
       from = byTime && time > after ? { created_at_after: time } : { ...from, offset: offset + limit - 1 };
     }
   }
 
-  /** One call, repeated while that may help. */
+  /** Retries after retryable failures. */
   private async call(operation: string, { signal, tries = MAX_TRIES, ...call }: Call): Promise<unknown> {
     for (let tryCount = 1; ; tryCount += 1) {
       signal?.throwIfAborted();
@@ -218,13 +216,13 @@ export class ClerkApi {
       throw toApiError(operation, response, answer);
     } catch (error) {
       if (error instanceof ClerkApiFailed) throw error;
-      const reason = timeout.aborted ? `no answer within ${this.limits.timeoutMs} ms` : 'no answer';
+      const reason = timeout.aborted ? `no response within ${this.limits.timeoutMs} ms` : 'no response';
       throw new ClerkApiFailed(operation, reason, { isRetryable: true, cause: error });
     }
   }
 }
 
-/** How Clerk says no: https://clerk.com/docs/guides/development/errors/backend-api */
+/** https://clerk.com/docs/guides/development/errors/backend-api */
 interface ClerkErrors {
   errors: { code: string; message?: string; long_message?: string }[];
   clerk_trace_id?: string;
@@ -235,7 +233,7 @@ function toApiError(operation: string, { status, headers }: Response, answer: un
   const messages = errors.map(({ code, message, long_message: longMessage }) => `${code} (${longMessage ?? message ?? ''})`);
   return new ClerkApiFailed(operation, [status, ...messages, ...(trace === undefined ? [] : [`trace ${trace}`])].join(', '), {
     status,
-    // A 404 without Clerk's words is not Clerk's, and says nothing about what it knows.
+    // A 404 without Clerk's error body comes from a proxy, and proves nothing.
     isNotFound: status === 404 && messages.length > 0,
     retryAfterSeconds: Number(headers.get('retry-after')) || 0,
     isRetryable: status === 429 || status >= 500,
@@ -247,7 +245,7 @@ function isErrors(answer: unknown): answer is ClerkErrors {
   return Array.isArray(errors) && errors.every((one) => typeof one?.code === 'string');
 }
 
-/** Undefined for what is none: a page of whoever stands in between. */
+/** Returns undefined for anything else, such as an HTML page of a proxy. */
 function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -266,13 +264,13 @@ function isObject(item: unknown, kind: string): item is ClerkObject {
 }
 
 function checked(operation: string, kind: string, answer: unknown): ClerkObject {
-  if (!isObject(answer, kind)) throw new ClerkApiFailed(operation, `the answer is no ${kind}`);
+  if (!isObject(answer, kind)) throw new ClerkApiFailed(operation, `the response is not a ${kind}`);
   return answer;
 }
 
 function checkedList(operation: string, kind: string, answer: unknown): ClerkObject[] {
   if (!Array.isArray(answer) || !answer.every((one) => isObject(one, kind)))
-    throw new ClerkApiFailed(operation, 'the answer is no list of them');
+    throw new ClerkApiFailed(operation, 'the response is not a list of them');
   return answer;
 }
 

@@ -1,7 +1,7 @@
 import type { ExampleNames } from '../examples.js';
 import { DAY_MS } from '../../platform/time/durations.js';
 
-/** Events as Clerk sends them, for whoever wants to see what they do here. */
+/** Example events of Clerk for `webhooks send`. */
 export const CLERK_EXAMPLES: Record<string, (names: ExampleNames, now: number) => object> = {
   'user.created': userOf,
   'user.updated': (names, now) => ({ ...userOf(names, now), last_name: 'King' }),

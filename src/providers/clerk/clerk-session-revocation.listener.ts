@@ -3,7 +3,7 @@ import { OutboxService } from '../../outbox/outbox.service.js';
 import { CLERK_SESSION_REVOKE, type ClerkSessionEnd } from '../../sessions/sessions.service.js';
 import { ClerkApi } from './clerk-api.client.js';
 
-/** Ends at Clerk the sessions that were ended here. */
+/** Revokes at Clerk the sessions that ended here. */
 @Injectable()
 export class ClerkSessionRevocation implements OnModuleInit {
   constructor(

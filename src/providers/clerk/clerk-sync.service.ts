@@ -22,11 +22,10 @@ import {
 } from './clerk.schema.js';
 import { DAY_MS } from '../../platform/time/durations.js';
 
-/** Something that Clerk said of one of its objects. */
+/** A Clerk object with its version, from an event or the API. */
 export interface ClerkChange {
-  /** The object as Clerk's APIs show it. */
   data: unknown;
-  /** When it was so, ISO 8601. */
+  /** The time of the event, ISO 8601. */
   at: string;
   rank: EventRank;
   messageId: string;
@@ -36,14 +35,14 @@ export interface ClerkChange {
 }
 
 const NEVER = '-infinity';
-/** What Clerk gives an invitation that does not say: https://clerk.com/docs/reference/backend-api/tag/Organization-Invitations */
+/** Clerk's default: https://clerk.com/docs/reference/backend-api/tag/Organization-Invitations */
 const INVITATION_MS = 30 * DAY_MS;
 
 const SESSION_ENDS = new Set(['ended', 'removed', 'revoked', 'expired', 'abandoned', 'replaced']);
 
 /**
- * What Clerk's objects mean for our rows: reads them, and hands what they say to the services that own the rows.
- * Every method throws `Unreadable` for an object without what is needed.
+ * Parses Clerk's objects and passes snapshots to the services that own the rows. Every method throws `MalformedPayload`
+ * if a required field is missing.
  */
 @Injectable()
 export class ClerkSync {
@@ -74,12 +73,12 @@ export class ClerkSync {
     if (organizationId !== undefined) await this.invitations.revokeAllOfOrganization(organizationId, db);
   }
 
-  /** A deleted membership is a whole one, too: only the event's name says that it is gone. */
+  /** The event of a deleted membership contains the whole membership; only its name shows the deletion. */
   async applyMembership(change: ClerkChange, db: Queryable): Promise<void> {
     const membership = parseObject(membershipObject, change.data);
     const { organization, public_user_data: person, role } = membership;
     const [ofUser, ofOrganization] = [membership, organization].map(({ updated_at: at }) => embedded(isoOf(at), change.messageId));
-    // Locks are taken in one order: user, organization, membership (docs/decisions/0011).
+    // The order of locks: user, organization, membership (docs/decisions/0011).
     const user = await this.users.findOrCreateStub(
       { clerkUserId: person.user_id, name: fullNameOf(person), imageUrl: person.image_url },
       ofUser!,
@@ -100,7 +99,7 @@ export class ClerkSync {
     await this.memberships.apply(snapshot, versionOf(change, membership), change.actor, db);
   }
 
-  /** @param defaultStatus the status that the event's name tells, for an invitation that does not say */
+  /** @param defaultStatus the status by the event's name, for an invitation without one */
   async applyInvitation(change: ClerkChange, defaultStatus: 'pending' | 'accepted' | 'revoked', db: Queryable): Promise<void> {
     const invitation = parseObject(invitationObject, change.data);
     const { user_id: invited, inviter_id: inviter, organization_id: clerkOrganizationId, role } = invitation;
@@ -129,7 +128,6 @@ export class ClerkSync {
     await this.invitations.apply(snapshot, versionOf(change, invitation), change.actor, db);
   }
 
-  /** @param hasEnded whether the event's name says so */
   async applySession(
     { data }: ClerkChange,
     hasEnded: boolean,
@@ -139,7 +137,7 @@ export class ClerkSync {
     const session = parseObject(sessionObject, data);
     const status = session.status ?? '';
     const isEnded = hasEnded || SESSION_ENDS.has(status);
-    // It still owes Clerk a task, and is nobody's until that is done.
+    // A pending session has unfinished tasks at Clerk and signs nobody in yet.
     if (status === 'pending' && !isEnded) return;
     const user = await this.users.lockOrCreate(session.user_id, db);
     if (user === undefined) return;

@@ -9,10 +9,10 @@ import { WebhooksService } from '../../webhooks/webhooks.service.js';
 import { clerkEnvelope } from './clerk.schema.js';
 import { ClerkSync, type ClerkChange } from './clerk-sync.service.js';
 
-/** Mails and text messages have one-time codes in them. */
+/** Mails and text messages contain one-time codes. */
 const WITH_CODES = new Set(['email.created', 'sms.created']);
 
-/** Known, and of no use here. */
+/** Known types without an effect. */
 const WITHOUT_EFFECT = [
   ...WITH_CODES,
   'session.pending',
@@ -73,7 +73,7 @@ export class ClerkWebhooks implements WebhookProvider {
     private readonly config: Config,
   ) {
     this.keys = config.clerkWebhookKeys;
-    // Not when the module starts: a command's never does.
+    // In the constructor: commands of the CLI do not run `onModuleInit`.
     webhooks.register(this);
   }
 
@@ -88,7 +88,7 @@ export class ClerkWebhooks implements WebhookProvider {
   async apply({ type, eventAt: at, messageId, payload, actor }: InboxEvent, db: Queryable): Promise<boolean> {
     const { data, instance_id: instanceId, event_attributes: attributes } = parseObject(clerkEnvelope, payload);
     const effect = EFFECTS.get(type);
-    // Development and production may send to one address by mistake.
+    // Development and production instances may send to the same endpoint by mistake.
     const isForeign = instanceId !== null && this.config.clerkInstanceId !== undefined && instanceId !== this.config.clerkInstanceId;
     if (effect === undefined || isForeign) return false;
     const { client_ip: ipAddress, user_agent: userAgent } = attributes?.http_request ?? {};

@@ -1,14 +1,13 @@
 interface FailureDetails {
   status?: number;
-  /** Whether Clerk itself says that it knows no such thing. */
+  /** Clerk itself reports that the object does not exist. */
   isNotFound?: boolean;
   retryAfterSeconds?: number;
-  /** Whether the same call may succeed later. */
   isRetryable?: boolean;
   cause?: unknown;
 }
 
-/** Clerk's Backend API did not do what it was asked for. */
+/** A call to Clerk's Backend API failed. */
 export class ClerkApiFailed extends Error {
   readonly status?: number;
   readonly isNotFound: boolean;
@@ -20,7 +19,7 @@ export class ClerkApiFailed extends Error {
     reason: string,
     { status, isNotFound = false, retryAfterSeconds = 0, isRetryable = false, cause }: FailureDetails = {},
   ) {
-    super(`Clerk did not ${operation}: ${reason}`, { cause });
+    super(`Clerk could not ${operation}: ${reason}`, { cause });
     this.status = status;
     this.isNotFound = isNotFound;
     this.retryAfterSeconds = retryAfterSeconds;

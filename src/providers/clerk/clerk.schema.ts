@@ -6,18 +6,16 @@ import { INVITATION_STATUSES } from '../../invitations/invitations.table.js';
 import type { Role } from '../../memberships/organization-memberships.table.js';
 import { id, isStorable, MAX_TEXT_LENGTH, orNull, shortText, type } from '../fields.schema.js';
 
-/* Clerk's objects, as far as we use them. */
-
 const MAX_ADDRESS_LENGTH = 320;
 const MAX_URL_LENGTH = 2000;
 
-/** Before it, a number of milliseconds would be in early 1973: then it is seconds, which Clerk's examples have. */
+/** Smaller numbers are seconds, as in Clerk's examples: as milliseconds they would be before March 1973. */
 const FIRST_MILLISECONDS = 1e11;
 
-/** Kept as Clerk has it, also where no local account could have it (docs/decisions/0028); whole or not at all. */
+/** Kept even if no local account could have it (docs/decisions/0028), and never truncated. */
 const email = z.string().transform(normaliseEmail).pipe(z.string().min(3).max(MAX_ADDRESS_LENGTH).refine(isStorable));
 
-/** Cleaned rather than refused (docs/decisions/0029); null where nothing of it shows. */
+/** Cleaned instead of refused (docs/decisions/0029). */
 const displayName = orNull(z.string().transform((value) => cleanDisplayName(value, MAX_TEXT_LENGTH) || null));
 
 const moment = z
@@ -97,7 +95,7 @@ export const sessionObject = z.object({
 
 export const deletedObject = z.object({ id });
 
-/** The primary address is the one whose id the user names; the first of the list may be any. */
+/** The user object names the id of its primary address; the order of the list means nothing. */
 export function primaryEmailOf(user: z.infer<typeof userObject>): { email: string | null; emailVerified: boolean } {
   const primary = user.email_addresses
     .map((one) => emailObject.safeParse(one).data)
@@ -109,7 +107,7 @@ export function fullNameOf({ first_name: first, last_name: last }: { first_name:
   return cleanDisplayName([first, last].filter((part) => part !== null).join(' '), MAX_TEXT_LENGTH);
 }
 
-/** Clerk's customers make roles of their own; what we do not know may do least. */
+/** Clerk allows custom roles. An unknown role gets the fewest rights. */
 export function roleOf(key: string | null): Role {
   return key === 'org:admin' || key === 'admin' ? 'admin' : 'member';
 }

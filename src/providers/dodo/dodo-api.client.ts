@@ -27,7 +27,7 @@ export class DodoApi implements BillingProvider {
     private readonly config: Config,
     providers: BillingProviders,
   ) {
-    // Not when the module starts: a command's never does.
+    // In the constructor: commands of the CLI do not run `onModuleInit`.
     providers.register(this);
   }
 
@@ -42,8 +42,8 @@ export class DodoApi implements BillingProvider {
   }
 
   /**
-   * Page by page up to an empty one: Dodo tells neither how many there are nor whether it gives as many as it is
-   * asked for. Its SDK's own walk takes the first page for the second one, and leaves that out.
+   * Ends at an empty page: Dodo reports no total, and may return fewer items than requested. The SDK's own pagination
+   * skips the second page.
    */
   async listSubscriptions(from = '0', signal?: AbortSignal): Promise<ProviderSubscriptionPage> {
     const operation = 'list subscriptions';
@@ -71,7 +71,7 @@ export class DodoApi implements BillingProvider {
     const session = await this.calls.write(operation, async (send) => this.client(operation, send).checkoutSessions.create(order), {
       idempotencyKey,
     });
-    // It does not say until when: https://docs.dodopayments.com/developer-resources/checkout-session
+    // Dodo reports no expiry: https://docs.dodopayments.com/developer-resources/checkout-session
     return { url: this.calls.expect(operation, session.checkout_url, 'address'), expiresAt: null, providerCustomerId: customerId };
   }
 
@@ -89,13 +89,13 @@ export class DodoApi implements BillingProvider {
     const found = await this.calls.read(operation, async (send) =>
       this.client(operation, send).subscriptions.retrieve(providerSubscriptionId),
     );
-    // A change to what it is already would be charged all the same.
+    // Dodo charges even for a change to the same quantity.
     if (found.quantity === seats) return;
     const plan = {
       product_id: found.product_id,
       quantity: seats,
       proration_billing_mode: 'prorated_immediately' as const,
-      // Those that are not named are taken away.
+      // Addons that are left out are removed.
       addons: found.addons?.map(({ addon_id, quantity }) => ({ addon_id, quantity })),
     };
     await this.calls.write(operation, async (send) => this.client(operation, send).subscriptions.changePlan(providerSubscriptionId, plan));
@@ -108,15 +108,15 @@ export class DodoApi implements BillingProvider {
       await this.calls.write(operation, async (send) => this.client(operation, send).subscriptions.update(providerSubscriptionId, change));
     } catch (error) {
       if (!(error instanceof ProviderRequestRejected) || error.isRetryable) throw error;
-      // Dodo does not say by what words it refuses to end what is over.
+      // Dodo documents no error code for a subscription that has ended.
       const subscription = error.isNotFound ? undefined : await this.findSubscription(providerSubscriptionId);
       if (subscription !== undefined && subscription.snapshot?.status !== 'canceled') throw error;
     }
   }
 
   /**
-   * Dodo knows no ids of ours: a customer is an owner's by the metadata that we gave it. None where nobody knows the
-   * email, without which there is no customer; the form asks for it then.
+   * Dodo has no external ids, so our metadata identifies the owner's customer. Without an email address there is no
+   * customer yet; the checkout form asks for it.
    */
   private async findOrCreateCustomer(owner: Owner, email: string | undefined, idempotencyKey: string): Promise<string | undefined> {
     if (email === undefined) return undefined;
@@ -131,7 +131,7 @@ export class DodoApi implements BillingProvider {
     const created = await this.calls.write(create, async (send) => this.client(create, send).customers.create(order), {
       idempotencyKey: `${idempotencyKey}-customer`,
     });
-    // An address may be enough for Dodo to answer with somebody else's.
+    // Dodo may return another owner's customer with the same address.
     return isOwners(created) ? created.customer_id : undefined;
   }
 
@@ -142,7 +142,7 @@ export class DodoApi implements BillingProvider {
   private toProviderSubscription(operation: string, object: unknown, version: EventVersion | undefined): ProviderSubscription {
     const { subscription_id: given } = (object ?? {}) as { subscription_id?: string };
     const id = this.calls.expect(operation, given, 'id');
-    if (version === undefined) return { id, readError: 'the answer has no date', version: NO_VERSION };
+    if (version === undefined) return { id, readError: 'the response has no date', version: NO_VERSION };
     try {
       return { id, version, snapshot: parseDodoSubscription(object, { at: version.at, graceMs: this.config.billingGraceDays * DAY_MS }) };
     } catch (error) {
@@ -154,7 +154,7 @@ export class DodoApi implements BillingProvider {
 
 const NO_VERSION: EventVersion = { at: '-infinity', modifiedAt: '-infinity', rank: EventRank.embedded, messageId: 'reconciliation' };
 
-/** An answer, and since when it is known: Dodo's objects do not tell when they were changed. */
+/** A response with a version from its date, since Dodo's objects have no modified time. */
 async function dated(call: { asResponse(): Promise<Response> }): Promise<{ answer: unknown; version: EventVersion | undefined }> {
   const response = await call.asResponse();
   const date = new Date(response.headers.get('date') ?? '');
@@ -165,7 +165,7 @@ async function dated(call: { asResponse(): Promise<Response> }): Promise<{ answe
   };
 }
 
-/** Lists leave out when a subscription of a fixed term is over. */
+/** Lists leave out the end of a fixed term. */
 function omittedFieldsOf(item: unknown): ProviderSubscription['omittedFields'] {
   return Object.hasOwn(item as object, 'expires_at') ? [] : ['endsAt'];
 }

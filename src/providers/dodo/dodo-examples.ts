@@ -3,7 +3,7 @@ import { DAY_MS } from '../../platform/time/durations.js';
 
 const MONTH_MS = 30 * DAY_MS;
 
-/** Events as Dodo sends them, for whoever wants to see what they do here. */
+/** Example events of Dodo for `webhooks send`. */
 export const DODO_EXAMPLES: Examples = {
   'subscription.active': (names, now) => subscriptionOf(names, now),
   'subscription.on_hold': (names, now) => subscriptionOf(names, now, { status: 'on_hold' }),

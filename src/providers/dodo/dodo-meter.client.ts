@@ -8,7 +8,7 @@ import { createDodoSdk, parseDodoErrorBody } from './dodo-sdk.js';
 import { MINUTE_MS } from '../../platform/time/durations.js';
 
 const TIMEOUT_MS = 20_000;
-/** Dodo takes nothing that is older than an hour; the rest is for clocks that differ, and for the way. */
+/** Dodo refuses events older than an hour; the margin is for clock differences and the transfer. */
 const OLDEST_MS = 55 * MINUTE_MS;
 
 /** Dodo's meters: https://docs.dodopayments.com/features/usage-based-billing/event-ingestion */
@@ -45,8 +45,8 @@ export class DodoMeter implements Meter {
   }
 
   /**
-   * Dodo does not say which event is wrong, and all of a customer may be: asked about a customer who is gone, it
-   * need not be asked about each event.
+   * Dodo does not report which event it refused. If the one customer of a batch does not exist, all its events are
+   * refused without a request for each.
    */
   private async isCustomerUnknown([first, ...others]: MeterReading[], signal: AbortSignal): Promise<boolean> {
     const customerId = first!.providerCustomerId;
@@ -68,14 +68,14 @@ export class DodoMeter implements Meter {
       event_id: id,
       customer_id: providerCustomerId,
       timestamp: timestamp.toISOString(),
-      // Late usage counts when it is told; when it was is kept.
+      // Late usage is billed now; the metadata keeps its real time.
       metadata: { ...values, ...(timestamp !== occurredAt && { occurred_at: occurredAt.toISOString() }) },
     };
   }
 }
 
 function refuseAll(readings: MeterReading[]): ReadingsRefused {
-  const reason = 'dodo knows no such customer';
+  const reason = 'dodo has no such customer';
   return new ReadingsRefused(
     reason,
     readings.map((_, index) => ({ index, reason })),

@@ -3,7 +3,7 @@ import type { Config } from '../../platform/config/config.js';
 import { BillingProviderFailed } from '../../subscriptions/sync/billing-provider.port.js';
 import type { Send, ProviderErrorBody } from '../billing-http.client.js';
 
-/** The SDK, whose requests go out through `send`. */
+/** The SDK, with its requests sent through `send`. */
 export function createDodoSdk({ dodoApi }: Config, operation: string, send: Send): DodoPayments {
   if (dodoApi === undefined) throw new BillingProviderFailed('dodo', operation, 'DODO_PAYMENTS_API_KEY is not set');
   return new DodoPayments({

@@ -19,7 +19,7 @@ import { DAY_MS } from '../../platform/time/durations.js';
 
 const named = (noun: string, ...verbs: string[]) => verbs.map((verb) => `${noun}.${verb}`);
 
-/** Each tells the whole subscription: what it is called decides nothing, and may not even agree with what it holds. */
+/** Each event contains the whole subscription. Its name decides nothing, and may contradict its content. */
 const SUBSCRIPTION = named(
   'subscription',
   'active',
@@ -39,10 +39,10 @@ const PAYMENT = named('payment', 'succeeded', 'failed', 'processing', 'cancelled
 const REFUND = named('refund', 'succeeded', 'failed');
 const DISPUTE = named('dispute', 'opened', 'expired', 'accepted', 'cancelled', 'challenged', 'won', 'lost');
 
-/** Keys and links that somebody bought are in them. */
+/** They contain purchased license keys and links. */
 const WITH_SECRETS = new Set(['license_key.created', ...named('entitlement_grant', 'created', 'delivered', 'failed', 'revoked')]);
 
-/** Known, and of no use here. */
+/** Known types without an effect. */
 const WITHOUT_EFFECT = [
   ...WITH_SECRETS,
   ...named('payout', 'created', 'on_hold', 'in_progress', 'failed', 'success'),
@@ -55,8 +55,8 @@ const WITHOUT_EFFECT = [
 /**
  * Dodo's events: https://docs.dodopayments.com/developer-resources/webhooks
  *
- * Their data may be of the moment of the delivery, their time is of what they tell of. Ordered by that time they
- * converge all the same: the last change sends the last event, whose data is at least as new.
+ * The data may be as new as the delivery, while the timestamp is that of the change. Ordering by the timestamp still
+ * converges: the last change sends the last event, and its data is at least as new.
  */
 @Injectable()
 export class DodoWebhooks implements WebhookProvider {
@@ -72,7 +72,7 @@ export class DodoWebhooks implements WebhookProvider {
   ) {
     this.keys = config.dodoWebhookKeys;
     this.graceMs = config.billingGraceDays * DAY_MS;
-    // Not when the module starts: a command's never does.
+    // In the constructor: commands of the CLI do not run `onModuleInit`.
     webhooks.register(this);
   }
 

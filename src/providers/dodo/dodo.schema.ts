@@ -8,19 +8,31 @@ import {
 } from '../../subscriptions/sync/billing-provider.port.js';
 import type { PaymentStatus } from '../../subscriptions/payments/payments.table.js';
 import type { SubscriptionStatus } from '../../subscriptions/subscriptions.table.js';
-import { count, currency, id, metadata, moment, orNull, preciseMoment, parseObject, shortText, type, integer } from '../fields.schema.js';
+import {
+  optionalCount,
+  currency,
+  id,
+  metadata,
+  optionalMoment,
+  orNull,
+  preciseMoment,
+  parseObject,
+  shortText,
+  type,
+  integer,
+} from '../fields.schema.js';
 import { DAY_MS } from '../../platform/time/durations.js';
 
-/* Dodo's objects, the same in webhooks and in the API (https://docs.dodopayments.com/api-reference), as far as we use them. */
+/* Dodo's objects, the same in webhooks and the API: https://docs.dodopayments.com/api-reference */
 
 const NEVER = '-infinity';
 
 export const dodoEnvelope = z.object({ type, timestamp: preciseMoment, data: z.unknown().optional() });
 
-/** What tells the time of an event that does not say it itself. */
+/** A time for an event without one of its own. */
 export const dodoDatedObject = z.object({ created_at: preciseMoment });
 
-/** A status that is not listed is not guessed at: the event is put aside, and access stays. */
+/** An event with an unknown status is quarantined, and access stays as it was. */
 const SUBSCRIPTION_STATUSES = {
   pending: 'incomplete',
   active: 'active',
@@ -32,7 +44,7 @@ const SUBSCRIPTION_STATUSES = {
   expired: 'canceled',
 } as const satisfies Record<string, SubscriptionStatus>;
 
-/** Of a payment intent; those that wait for somebody count as pending. */
+/** The statuses of a payment intent. */
 const PAYMENT_STATUSES: Record<string, PaymentStatus> = {
   succeeded: 'succeeded',
   failed: 'failed',
@@ -54,7 +66,7 @@ const DISPUTE_STATUSES: Record<string, PaymentStatus> = {
   dispute_challenged: 'pending',
   dispute_won: 'won',
   dispute_lost: 'lost',
-  // Nobody answered, or it was conceded: either way the money is gone.
+  // Expired without a response, or accepted: either way the money is lost.
   dispute_expired: 'lost',
   dispute_accepted: 'lost',
   dispute_cancelled: 'canceled',
@@ -67,17 +79,17 @@ const subscriptionObject = z.object({
   status: z.enum(Object.keys(SUBSCRIPTION_STATUSES) as (keyof typeof SUBSCRIPTION_STATUSES)[]),
   customer: customerObject,
   product_id: orNull(id),
-  quantity: count,
+  quantity: optionalCount,
   currency,
   recurring_pre_tax_amount: orNull(integer),
-  created_at: moment,
-  previous_billing_date: moment,
-  next_billing_date: moment,
+  created_at: optionalMoment,
+  previous_billing_date: optionalMoment,
+  next_billing_date: optionalMoment,
   cancel_at_next_billing_date: z.boolean().catch(false),
-  cancelled_at: moment,
-  expires_at: moment,
-  past_due_ends_at: moment,
-  trial_period_days: count,
+  cancelled_at: optionalMoment,
+  expires_at: optionalMoment,
+  past_due_ends_at: optionalMoment,
+  trial_period_days: optionalCount,
   metadata,
 });
 
@@ -89,7 +101,7 @@ const paymentObject = z.object({
   subscription_ids: orNull(z.array(id)),
   total_amount: orNull(integer),
   currency,
-  created_at: moment,
+  created_at: optionalMoment,
   metadata,
 });
 
@@ -100,10 +112,10 @@ const refundObject = z.object({
   customer: customerObject,
   amount: orNull(integer),
   currency,
-  created_at: moment,
+  created_at: optionalMoment,
 });
 
-/** Of a dispute only: digits in a string. */
+/** Disputes have their amount as a string of digits. */
 const digits = orNull(
   z
     .string()
@@ -118,13 +130,13 @@ const disputeObject = z.object({
   customer: customerObject,
   amount: digits,
   currency,
-  created_at: moment,
+  created_at: optionalMoment,
 });
 
 /**
- * @param graceMs how long one whose renewal failed goes on granting where Dodo does not say until when, as in its API
- * @param at when it was told, ISO 8601
- * @throws {Unreadable}
+ * @param graceMs the grace period after a failed renewal if Dodo reports no end of it, as in its API
+ * @param at the time of the event, ISO 8601
+ * @throws {MalformedPayload}
  */
 export function parseDodoSubscription(data: unknown, { at, graceMs }: { at: string; graceMs: number }): SubscriptionSnapshot {
   const subscription = parseObject(subscriptionObject, data);
@@ -158,7 +170,7 @@ export function parseDodoSubscription(data: unknown, { at, graceMs }: { at: stri
   };
 }
 
-/** @throws {Unreadable} */
+/** @throws {MalformedPayload} */
 export function parseDodoPayment(data: unknown, at: string): PaymentSnapshot {
   const payment = parseObject(paymentObject, data);
   const { customer, status } = payment;
@@ -167,7 +179,7 @@ export function parseDodoPayment(data: unknown, at: string): PaymentSnapshot {
     providerPaymentId: payment.payment_id,
     customer: toCustomerSnapshot(customer),
     ownerHints: { metadata: payment.metadata, customerMetadata: customer.metadata },
-    // One payment may be for several; it is shown with the first.
+    // A payment for several subscriptions is shown with the first.
     providerSubscriptionId: payment.subscription_id ?? payment.subscription_ids?.[0] ?? null,
     ofProviderPaymentId: null,
     amount: payment.total_amount,
@@ -178,7 +190,7 @@ export function parseDodoPayment(data: unknown, at: string): PaymentSnapshot {
   };
 }
 
-/** @throws {Unreadable} */
+/** @throws {MalformedPayload} */
 export function parseDodoRefund(data: unknown, at: string): PaymentSnapshot {
   const { refund_id: providerPaymentId, status, ...refund } = parseObject(refundObject, data);
   return {
@@ -190,7 +202,7 @@ export function parseDodoRefund(data: unknown, at: string): PaymentSnapshot {
   };
 }
 
-/** @throws {Unreadable} */
+/** @throws {MalformedPayload} */
 export function parseDodoDispute(data: unknown, at: string): PaymentSnapshot {
   const { dispute_id: providerPaymentId, dispute_status: status, ...dispute } = parseObject(disputeObject, data);
   return {
@@ -223,7 +235,7 @@ function toCustomerSnapshot({
   customer_id: providerCustomerId,
   metadata: customerMetadata,
 }: z.infer<typeof customerObject>): CustomerSnapshot {
-  // Of a customer without any metadata nothing was told, rather than that there is none.
+  // Missing metadata means unknown, not empty.
   const ownerHints = customerMetadata === null ? null : { customerMetadata: customerMetadata };
   return { provider: 'dodo', providerCustomerId, ownerHints, modifiedAt: NEVER, isDeleted: false };
 }

@@ -30,7 +30,7 @@ export class PolarApi implements BillingProvider {
     private readonly config: Config,
     providers: BillingProviders,
   ) {
-    // Not when the module starts: a command's never does.
+    // In the constructor: commands of the CLI do not run `onModuleInit`.
     providers.register(this);
   }
 
@@ -44,15 +44,14 @@ export class PolarApi implements BillingProvider {
       const found = await this.calls.find(operation, async (send) => this.client(operation, send).subscriptions.get(id), signal);
       return found && this.toProviderSubscription(operation, found);
     } catch (error) {
-      // It is asked for nothing but an id, and refuses to read one that is no UUID: there is none of that name.
+      // The id is the only input. Polar answers 422 for an id that is not a UUID, so there is no such subscription.
       if (error instanceof ProviderRequestRejected && error.status === 422) return undefined;
       throw error;
     }
   }
 
   /**
-   * By the time at which they started, so that a new one moves none that was shown; what has not started yet comes
-   * last.
+   * Sorted by start, so that new subscriptions do not shift the pages. Those that have not started come last.
    */
   async listSubscriptions(from = '1', signal?: AbortSignal): Promise<ProviderSubscriptionPage> {
     const operation = 'list subscriptions';

@@ -3,7 +3,7 @@ import { DAY_MS } from '../../platform/time/durations.js';
 
 const MONTH_MS = 30 * DAY_MS;
 
-/** Events as Polar sends them, for whoever wants to see what they do here. */
+/** Example events of Polar for `webhooks send`. */
 export const POLAR_EXAMPLES: Examples = {
   'customer.created': customerOf,
   'subscription.created': (names, now) => subscriptionOf(names, now, { status: 'incomplete' }),

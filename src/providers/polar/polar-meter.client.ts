@@ -49,14 +49,14 @@ export class PolarMeter implements Meter {
       name: this.config.polarMeterEvent!,
       external_id: id,
       customer_id: providerCustomerId,
-      // Nothing is taken that is still to come; what is old is, and is billed in the period that is on.
+      // Polar refuses timestamps in the future. Old ones are billed in the current period.
       timestamp: (occurredAt < now ? occurredAt : now).toISOString(),
       metadata: { ...values, ...llmMetadata(values) },
     };
   }
 }
 
-/** What Polar's own views of models read; it wants a vendor, which only some names of models tell, as `openai/gpt-5`. */
+/** For Polar's own views of models. They need a vendor, which only names such as `openai/gpt-5` contain. */
 function llmMetadata({ model: name, ...tokens }: MeterReading['values']): Pick<models.EventMetadataInput, '_llm'> {
   const [, vendor, model] = /^([^/]+)\/(.+)$/.exec(name) ?? [];
   const input = tokens.input_tokens + tokens.cached_input_tokens;
@@ -74,7 +74,7 @@ function llmMetadata({ model: name, ...tokens }: MeterReading['values']): Pick<m
   };
 }
 
-/** `body`, `events`, the event's place, and what is wrong there; the schema that it was held against may stand between. */
+/** Paths are `body`, `events`, the index, and the field; the name of a schema may be in between. */
 function toRefusals({ details = [] }: ProviderRequestRejected): Refusal[] {
   const byEvent = Map.groupBy(details, ({ path }) => path[path.indexOf('events') + 1]);
   return [...byEvent].flatMap(([index, all]) => {

@@ -3,7 +3,7 @@ import type { Config } from '../../platform/config/config.js';
 import { BillingProviderFailed } from '../../subscriptions/sync/billing-provider.port.js';
 import type { Send, ProviderErrorBody } from '../billing-http.client.js';
 
-/** What the SDK's services make their requests with; they go out through `send`. */
+/** The SDK's core, with its requests sent through `send`. */
 export function createPolarSdk({ polarApi }: Config, operation: string, send: Send) {
   if (polarApi === undefined) throw new BillingProviderFailed('polar', operation, 'POLAR_ACCESS_TOKEN is not set');
   const core = createPolarCore({ accessToken: polarApi.token, baseUrl: polarApi.url });
@@ -11,13 +11,13 @@ export function createPolarSdk({ polarApi }: Config, operation: string, send: Se
   return core;
 }
 
-/** `error` names the kind; what is wrong is told in a sentence, or by each field of the input. */
+/** `error` is the code. `detail` is a sentence or a list of errors by field. */
 export function parsePolarErrorBody(answer: object): ProviderErrorBody | undefined {
   const { error: code, error_description: description, detail = description } = answer as Partial<Record<string, unknown>>;
   if (typeof code !== 'string') return undefined;
   if (typeof detail === 'string') return { code, message: detail };
   if (!Array.isArray(detail)) return undefined;
-  // What was given is told as well, and may hold an address.
+  // Each error also repeats the input, which may be an email address: left out.
   const details = (detail as Record<'loc' | 'msg', unknown>[]).map(({ loc, msg }) => ({
     path: [loc].flat() as (string | number)[],
     message: String(msg),

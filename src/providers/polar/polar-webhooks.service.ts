@@ -19,7 +19,7 @@ import { DAY_MS } from '../../platform/time/durations.js';
 
 const named = (noun: string, ...verbs: string[]) => verbs.map((verb) => `${noun}.${verb}`);
 
-/** Each tells the whole subscription as it was then: what it is called decides nothing. */
+/** Each event contains the whole subscription; its name decides nothing. */
 const SUBSCRIPTION = named(
   'subscription',
   'created',
@@ -38,9 +38,9 @@ const CUSTOMER = named('customer', 'created', 'updated', 'deleted');
 const ORDER = named('order', 'created', 'paid', 'updated', 'refunded');
 const REFUND = named('refund', 'created', 'updated');
 
-/** Known, and of no use here. */
+/** Known types without an effect. */
 const WITHOUT_EFFECT = [
-  // A digest of what the others tell, without the dates that decide.
+  // A summary of other events, without the dates that decide.
   'customer.state_changed',
   ...named('checkout', 'created', 'updated', 'expired'),
   ...named('customer_seat', 'assigned', 'claimed', 'revoked'),
@@ -67,13 +67,13 @@ export class PolarWebhooks implements WebhookProvider {
   ) {
     this.keys = config.polarWebhookKeys;
     this.graceMs = config.billingGraceDays * DAY_MS;
-    // Not when the module starts: a command's never does.
+    // In the constructor: commands of the CLI do not run `onModuleInit`.
     webhooks.register(this);
   }
 
   parseEnvelope(payload: unknown): Envelope {
     const { type, timestamp, data } = parseObject(polarEnvelope, payload);
-    // Older ones do not say when they were made.
+    // Older events have no timestamp.
     const dated = polarDatedObject.safeParse(data).data;
     return { type, eventAt: timestamp ?? dated?.modified_at ?? dated?.created_at ?? '-infinity' };
   }

@@ -8,18 +8,30 @@ import {
 } from '../../subscriptions/sync/billing-provider.port.js';
 import type { PaymentStatus } from '../../subscriptions/payments/payments.table.js';
 import type { SubscriptionStatus } from '../../subscriptions/subscriptions.table.js';
-import { count, currency, id, metadata, moment, orNull, preciseMoment, parseObject, shortText, type, integer } from '../fields.schema.js';
+import {
+  optionalCount,
+  currency,
+  id,
+  metadata,
+  optionalMoment,
+  orNull,
+  preciseMoment,
+  parseObject,
+  shortText,
+  type,
+  integer,
+} from '../fields.schema.js';
 
-/* Polar's objects, the same in webhooks and in the API (https://polar.sh/docs/api-reference), as far as we use them. */
+/* Polar's objects, the same in webhooks and the API: https://polar.sh/docs/api-reference */
 
 const NEVER = '-infinity';
 
 export const polarEnvelope = z.object({ type, timestamp: preciseMoment, data: z.unknown().optional() });
 
-/** What tells the time of an event that does not say it itself. */
+/** Times for an event without one of its own. */
 export const polarDatedObject = z.object({ created_at: preciseMoment, modified_at: preciseMoment });
 
-/** A status that is not listed is not guessed at: the event is put aside, and access stays. */
+/** An event with an unknown status is quarantined, and access stays as it was. */
 const SUBSCRIPTION_STATUSES = {
   incomplete: 'incomplete',
   incomplete_expired: 'canceled',
@@ -54,24 +66,24 @@ const nestedProduct = orNull(z.object({ id }));
 
 const subscriptionObject = z.object({
   id,
-  created_at: moment,
+  created_at: optionalMoment,
   modified_at: preciseMoment,
   status: z.enum(Object.keys(SUBSCRIPTION_STATUSES) as (keyof typeof SUBSCRIPTION_STATUSES)[]),
   amount: orNull(integer),
   currency,
-  current_period_start: moment,
-  current_period_end: moment,
-  trial_start: moment,
-  trial_end: moment,
+  current_period_start: optionalMoment,
+  current_period_end: optionalMoment,
+  trial_start: optionalMoment,
+  trial_end: optionalMoment,
   cancel_at_period_end: z.boolean().catch(false),
-  canceled_at: moment,
-  started_at: moment,
-  ends_at: moment,
-  ended_at: moment,
-  past_due_at: moment,
+  canceled_at: optionalMoment,
+  started_at: optionalMoment,
+  ends_at: optionalMoment,
+  ended_at: optionalMoment,
+  past_due_at: optionalMoment,
   customer_id: orNull(id),
   product_id: orNull(id),
-  seats: count,
+  seats: optionalCount,
   metadata,
   customer: nestedCustomer,
   product: nestedProduct,
@@ -79,7 +91,7 @@ const subscriptionObject = z.object({
 
 const orderObject = z.object({
   id,
-  created_at: moment,
+  created_at: optionalMoment,
   status: shortText(),
   total_amount: orNull(integer),
   currency,
@@ -91,7 +103,7 @@ const orderObject = z.object({
 
 const refundObject = z.object({
   id,
-  created_at: moment,
+  created_at: optionalMoment,
   status: shortText(),
   amount: orNull(integer),
   currency,
@@ -100,13 +112,13 @@ const refundObject = z.object({
   customer_id: orNull(id),
 });
 
-/** Of an object that does not carry its customer, or not whole. */
+/** For an object without its customer. */
 const referenceObject = z.object({ customer_id: id });
 
 /**
- * @param graceMs how long one whose renewal failed goes on granting: Polar says only since when
- * @param at when it was told, ISO 8601
- * @throws {Unreadable}
+ * @param graceMs the grace period after a failed renewal, of which Polar reports the start only
+ * @param at the time of the event, ISO 8601
+ * @throws {MalformedPayload}
  */
 export function parsePolarSubscription(data: unknown, { at, graceMs }: { at: string; graceMs: number }): SubscriptionSnapshot {
   const subscription = parseObject(subscriptionObject, data);
@@ -144,7 +156,7 @@ function pastTrial({
   return trial !== undefined && periodStart !== null && trial.end <= periodStart ? { pastTrial: trial } : {};
 }
 
-/** @throws {Unreadable} */
+/** @throws {MalformedPayload} */
 export function parsePolarCustomer(data: unknown): CustomerSnapshot {
   return toCustomerSnapshot(parseObject(customerObject, data));
 }
@@ -159,7 +171,7 @@ function toCustomerSnapshot(customer: z.infer<typeof customerObject>): CustomerS
   };
 }
 
-/** @throws {Unreadable} */
+/** @throws {MalformedPayload} */
 export function parsePolarOrder(data: unknown, at: string): PaymentSnapshot {
   const order = parseObject(orderObject, data);
   const { status } = order;
@@ -177,7 +189,7 @@ export function parsePolarOrder(data: unknown, at: string): PaymentSnapshot {
   };
 }
 
-/** @throws {Unreadable} */
+/** @throws {MalformedPayload} */
 export function parsePolarRefund(data: unknown, at: string): PaymentSnapshot {
   const refund = parseObject(refundObject, data);
   const { status } = refund;
@@ -201,7 +213,7 @@ interface Reference {
   metadata?: z.infer<typeof metadata>;
 }
 
-/** Who pays, and what is said of whose it is. The customer in it is left aside if the ids disagree. @throws {Unreadable} */
+/** The customer and the owner hints. An embedded customer with another id is ignored. @throws {MalformedPayload} */
 function customerAndHints(data: unknown, { customer_id: customerId, customer, metadata: ownMetadata }: Reference) {
   const isPayer = customer != null && (customerId === null || customer.id === customerId);
   if (isPayer) {

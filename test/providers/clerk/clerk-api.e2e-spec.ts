@@ -153,7 +153,9 @@ describe('the Clerk client', () => {
       ['a list of other objects', { status: 200, body: '{"data":[{"id":"1"}],"total_count":1}' }],
     ])('fails on %s instead of returning an empty list', async (_what, fault) => {
       clerk.faults.push(fault);
-      await expect(idsOf(api.listAllOrganizations())).rejects.toThrow('Clerk did not list organizations: the answer is no list of them');
+      await expect(idsOf(api.listAllOrganizations())).rejects.toThrow(
+        'Clerk could not list organizations: the response is not a list of them',
+      );
     });
   });
 
@@ -181,7 +183,7 @@ describe('the Clerk client', () => {
 
     it('fails on a 404 that does not come from Clerk', async () => {
       clerk.faults.push({ status: 404, body: 'Not found', contentType: 'text/plain' });
-      await expect(api.findUser('user_1')).rejects.toThrow('Clerk did not read a user: 404');
+      await expect(api.findUser('user_1')).rejects.toThrow('Clerk could not read a user: 404');
     });
 
     it.each([
@@ -190,9 +192,9 @@ describe('the Clerk client', () => {
     ])('fails on %s', async (_what, fault) => {
       clerk.faults.push(fault);
       clerk.faults.push(fault);
-      await expect(api.findUser('user_1')).rejects.toThrow('Clerk did not read a user: the answer is no user');
+      await expect(api.findUser('user_1')).rejects.toThrow('Clerk could not read a user: the response is not a user');
       await expect(api.findMembership('org_1', 'user_1', 'orgmem_1')).rejects.toThrow(
-        'Clerk did not list memberships: the answer is no list of them',
+        'Clerk could not list memberships: the response is not a list of them',
       );
     });
 
@@ -238,14 +240,14 @@ describe('the Clerk client', () => {
     it('calls once, because the outbox retries', async () => {
       clerk.sessions.set('sess_1', session('active'));
       clerk.faults.push({ status: 429, retryAfter: 1 });
-      await expect(api.revokeSession('sess_1')).rejects.toThrow('Clerk did not revoke a session: 429');
+      await expect(api.revokeSession('sess_1')).rejects.toThrow('Clerk could not revoke a session: 429');
       expect(clerk.calls).toHaveLength(1);
     });
 
     it('fails when Clerk refuses for another reason', async () => {
       clerk.sessions.set('sess_1', session('active'));
       clerk.faults.push({ status: 400 });
-      await expect(api.revokeSession('sess_1')).rejects.toThrow('Clerk did not revoke a session: 400, simulated_failure');
+      await expect(api.revokeSession('sess_1')).rejects.toThrow('Clerk could not revoke a session: 400, simulated_failure');
       expect(clerk.sessions.get('sess_1')?.status).toBe('active');
     });
   });
@@ -296,7 +298,7 @@ describe('the Clerk client', () => {
     it('gives up after four failures', async () => {
       clerk.faults.push(...Array.from({ length: 5 }, () => ({ status: 503 })));
       await expect(api.findUser('user_1')).rejects.toThrow(
-        'Clerk did not read a user: 503, simulated_failure (Simulated failure), trace trace_simulated',
+        'Clerk could not read a user: 503, simulated_failure (Simulated failure), trace trace_simulated',
       );
       expect(clerk.calls).toHaveLength(4);
     });
@@ -304,12 +306,12 @@ describe('the Clerk client', () => {
     it('gives up after four time-outs', async () => {
       api.limits.timeoutMs = 20;
       clerk.faults.push('hang', 'hang', 'hang', 'hang');
-      await expect(api.getInstanceId()).rejects.toThrow('Clerk did not read the instance: no answer within 20 ms');
+      await expect(api.getInstanceId()).rejects.toThrow('Clerk could not read the instance: no response within 20 ms');
     });
 
     it('gives up when nothing listens', async () => {
       await clerk.close();
-      await expect(api.getInstanceId()).rejects.toThrow('Clerk did not read the instance: no answer');
+      await expect(api.getInstanceId()).rejects.toThrow('Clerk could not read the instance: no response');
       expect(pauses).toHaveLength(3);
     });
   });

@@ -367,7 +367,7 @@ describe('reconciliation with Clerk', () => {
         if (call.includes('/v1/users?')) clerk.faults.push({ status: 200, body: '[]' });
         if (call.includes('/v1/users/user_bob')) clerk.faults.push({ status: 404, body: '<html>', contentType: 'text/html' });
       };
-      await expect(reconcile({ fix: true })).rejects.toThrow('Clerk did not read a user: 404');
+      await expect(reconcile({ fix: true })).rejects.toThrow('Clerk could not read a user: 404');
       expect((await ours()).users).toMatchObject([{ dead: false }, { dead: false }]);
     });
   });
@@ -507,7 +507,7 @@ describe('reconciliation with Clerk', () => {
       clerk.control.onCall = (call) => {
         if (call.includes('order_by')) clerk.faults.push({ status: 503 });
       };
-      await expect(reconcile({ fix: true })).rejects.toThrow('Clerk did not list users: 503');
+      await expect(reconcile({ fix: true })).rejects.toThrow('Clerk could not list users: 503');
       expect((await ours()).users).toMatchObject([
         { id: 'user_ada', name: 'Ada', dead: false },
         { id: 'user_bob', dead: true },
@@ -530,7 +530,7 @@ describe('reconciliation with Clerk', () => {
     await createOnBothSides();
     const { public_user_data: _, ...anonymous } = membershipData({ ...MEMBER, id: 'orgmem_nobody' }) as ClerkMembership;
     clerk.memberships.set('orgmem_nobody', anonymous);
-    const difference = ['missing membership orgmem_nobody (Missing, or not what it should be: public_user_data)'];
+    const difference = ['missing membership orgmem_nobody (Missing or invalid: public_user_data)'];
     expect(await reconcile({ fix: true })).toEqual(difference);
     // A membership that we have exists on both sides; nothing else can be compared.
     const { public_user_data: __, ...withoutUser } = membershipData(MEMBER) as ClerkMembership;

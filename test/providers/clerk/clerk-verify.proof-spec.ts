@@ -65,7 +65,7 @@ describe('the command clerk verify', () => {
       output: 'CLERK_SECRET_KEY opens the instance ins_simulated, but CLERK_INSTANCE_ID is ins_other.\n',
     });
     const { code, output } = await verify([], { ...api(), CLERK_SECRET_KEY: 'sk_test_wrong' });
-    expect([code, output]).toEqual([2, expect.stringMatching(/^Clerk did not list users: 401, clerk_key_invalid [^\n]*\n$/)]);
+    expect([code, output]).toEqual([2, expect.stringMatching(/^Clerk could not list users: 401, clerk_key_invalid [^\n]*\n$/)]);
     expect(output).not.toContain('sk_test_wrong');
   });
 

@@ -67,7 +67,7 @@ describe('the DodoPayments client', () => {
     it('reports why a subscription cannot be read', async () => {
       const { subscription_id: id } = subscribe();
       dodo.faults.push({ status: 200, body: JSON.stringify({ ...account.subscription(id), status: 'asleep' }) });
-      expect(await api.findSubscription(id)).toMatchObject({ id, readError: 'Missing, or not what it should be: status' });
+      expect(await api.findSubscription(id)).toMatchObject({ id, readError: 'Missing or invalid: status' });
     });
 
     it('estimates the end of the grace period, which only events contain', async () => {
@@ -130,7 +130,7 @@ describe('the DodoPayments client', () => {
 
     it.each(['{"data":[]}', '{"items":[{}]}', '{"items":{}}'])('rejects %s, which is not a list', async (body) => {
       dodo.faults.push({ status: 200, body });
-      await expect(api.listSubscriptions(undefined)).rejects.toThrow('dodo could not list subscriptions: the answer has no');
+      await expect(api.listSubscriptions(undefined)).rejects.toThrow('dodo could not list subscriptions: the response has no');
     });
   });
 
@@ -178,7 +178,7 @@ describe('the DodoPayments client', () => {
 
     it('fails when the checkout has no URL', async () => {
       dodo.faults.push({ status: 200, body: '{"session_id":"1","checkout_url":null}' });
-      await expect(api.createCheckout({ ...order, productId: 'pdt_1' })).rejects.toThrow('the answer has no address');
+      await expect(api.createCheckout({ ...order, productId: 'pdt_1' })).rejects.toThrow('the response has no address');
     });
 
     it('opens a customer portal', async () => {

@@ -79,7 +79,7 @@ describe('the Polar client', () => {
     it('reports why a subscription cannot be read', async () => {
       const { id } = subscribe();
       polar.faults.push({ status: 200, body: JSON.stringify({ ...account.subscription(id), status: 'asleep' }) });
-      expect(await api.findSubscription(id)).toMatchObject({ id, readError: 'Missing, or not what it should be: status' });
+      expect(await api.findSubscription(id)).toMatchObject({ id, readError: 'Missing or invalid: status' });
     });
   });
 
@@ -129,7 +129,7 @@ describe('the Polar client', () => {
       'rejects %s, which is not a list',
       async (body) => {
         polar.faults.push({ status: 200, body });
-        await expect(api.listSubscriptions(undefined)).rejects.toThrow('polar could not list subscriptions: the answer has no');
+        await expect(api.listSubscriptions(undefined)).rejects.toThrow('polar could not list subscriptions: the response has no');
       },
     );
   });

@@ -192,10 +192,7 @@ describe.each<ProviderName>(['polar', 'dodo'])('reconciliation with %s', (name) 
     const isRequestFor = (call: string) => call.startsWith('GET') && call.includes(first);
     side.control.onCall = (call) => void (isRequestFor(call) && side.faults.push({ status: 200, body: answered }));
     expect((await reconcile({ fix: true })).toSorted()).toEqual(
-      [
-        `missing ${name} subscription ${first} (Missing, or not what it should be: status)`,
-        `missing ${name} subscription ${second} repaired`,
-      ].toSorted(),
+      [`missing ${name} subscription ${first} (Missing or invalid: status)`, `missing ${name} subscription ${second} repaired`].toSorted(),
     );
   });
 
