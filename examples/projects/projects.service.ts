@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Actor } from '../../src/access/principal.js';
-import { AuditService } from '../../src/audit/audit.service.js';
+import { AuditService, type RecordChange } from '../../src/audit/audit.service.js';
 import { newId } from '../../src/platform/crypto/ids.js';
 import { DATABASE, type Database, type Queryable } from '../../src/platform/database/database.js';
 import { Cursors, type Page } from '../../src/platform/pagination/cursors.service.js';
@@ -10,12 +10,16 @@ import type { Project } from './projects.table.js';
 
 @Injectable()
 export class ProjectsService {
+  private readonly record: RecordChange;
+
   constructor(
     private readonly repository: ProjectsRepository,
-    private readonly audit: AuditService,
+    audit: AuditService,
     private readonly cursors: Cursors,
     @Inject(DATABASE) private readonly db: Database,
-  ) {}
+  ) {
+    this.record = audit.recorder('project');
+  }
 
   async list(organizationId: string, { limit, cursor }: { limit: number; cursor?: string }): Promise<Page<Project>> {
     // The cursor is signed for this list of this organization and refused in any other.
@@ -29,8 +33,7 @@ export class ProjectsService {
   async create(organizationId: string, { name }: { name: string }, actor: Actor, db: Queryable): Promise<Project> {
     const project = await this.repository.insert({ id: newId(), organizationId, name }, db);
     if (project === undefined) throw new ProjectNameTaken();
-    const target = { type: 'project', id: project.id };
-    await this.audit.record({ actor, action: 'project.created', organizationId, target, after: { name } }, db);
+    await this.record('project.created', project, { actor, after: { name } }, db);
     return project;
   }
 
@@ -39,9 +42,8 @@ export class ProjectsService {
     await this.db.transaction(async (tx) => {
       const project = await this.repository.archive(organizationId, projectId, tx);
       if (project === undefined) throw new ProjectNotFound();
-      const target = { type: 'project', id: project.id };
       const change = { before: { archivedAt: null }, after: { archivedAt: project.archivedAt } };
-      await this.audit.record({ actor, action: 'project.archived', organizationId, target, ...change }, tx);
+      await this.record('project.archived', project, { actor, ...change }, tx);
     });
   }
 }

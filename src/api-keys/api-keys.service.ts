@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { createApiKey } from '../access/credentials/api-key-tokens.js';
 import type { Actor, UserPrincipal } from '../access/principal.js';
 import type { Scope } from '../access/scopes.js';
-import { AuditService } from '../audit/audit.service.js';
+import { AuditService, type RecordChange } from '../audit/audit.service.js';
 import { InvalidRequest } from '../platform/problems/problems.errors.js';
 import { Cursors, type Page } from '../platform/pagination/cursors.service.js';
 import { newId } from '../platform/crypto/ids.js';
@@ -20,14 +20,18 @@ export interface FreshApiKey extends ApiKey {
 
 @Injectable()
 export class ApiKeysService {
+  private readonly record: RecordChange;
+
   constructor(
     private readonly repository: ApiKeysRepository,
-    private readonly audit: AuditService,
+    audit: AuditService,
     private readonly cursors: Cursors,
     private readonly config: Config,
     private readonly clock: Clock,
     @Inject(DATABASE) private readonly db: Database,
-  ) {}
+  ) {
+    this.record = audit.recorder('api_key');
+  }
 
   async list(organizationId: string, { limit, cursor }: { limit: number; cursor?: string }): Promise<Page<ApiKey>> {
     const list = ['api-keys', organizationId];
@@ -46,7 +50,7 @@ export class ApiKeysService {
       throw new InvalidRequest({ errors: [{ path: 'body.expiresAt', message: 'expiresAt must be in the future' }] });
     }
     const fresh = await this.insert({ organizationId, name, scopes, expiresAt, createdBy: userId }, db);
-    await this.record('api_key.created', fresh, actor, { after: { name, scopes: fresh.scopes, expiresAt } }, db);
+    await this.record('api_key.created', fresh, { actor, after: { name, scopes: fresh.scopes, expiresAt } }, db);
     return fresh;
   }
 
@@ -69,7 +73,7 @@ export class ApiKeysService {
     const { name, scopes, expiresAt } = old;
     const fresh = await this.insert({ organizationId, name, scopes, expiresAt, createdBy: userId }, db);
     const change = { before: { revokedAt: old.revokedAt }, after: { revokedAt, replacedBy: fresh.id } };
-    await this.record('api_key.rotated', old, actor, change, db);
+    await this.record('api_key.rotated', old, { actor, ...change }, db);
     return fresh;
   }
 
@@ -79,7 +83,7 @@ export class ApiKeysService {
       const key = await this.repository.lockLive(organizationId, apiKeyId, tx);
       if (key === undefined) throw new ApiKeyNotFound();
       const revokedAt = await this.repository.revokeAfter(key.id, 0, tx);
-      await this.record('api_key.revoked', key, actor, { before: { revokedAt: key.revokedAt }, after: { revokedAt } }, tx);
+      await this.record('api_key.revoked', key, { actor, before: { revokedAt: key.revokedAt }, after: { revokedAt } }, tx);
     });
   }
 
@@ -89,7 +93,7 @@ export class ApiKeysService {
     for (const { organizationId, userId } of people) {
       for (const key of await this.repository.revokeMadeBy(organizationId, userId, db)) {
         revoked += 1;
-        await this.record('api_key.revoked', key, actor, { after: { revokedAt: key.revokedAt, reason: 'unproved_account' } }, db);
+        await this.record('api_key.revoked', key, { actor, after: { revokedAt: key.revokedAt, reason: 'unproved_account' } }, db);
       }
     }
     return revoked;
@@ -102,15 +106,5 @@ export class ApiKeysService {
     const { key, prefix, hash } = createApiKey(this.config.isProduction);
     const row = await this.repository.insert({ id: newId(), ...given, scopes: [...new Set(given.scopes)], prefix, hash }, db);
     return { ...row, key };
-  }
-
-  private async record(
-    action: string,
-    { id, organizationId }: ApiKey,
-    actor: Actor,
-    change: { before?: object; after?: object },
-    db: Queryable,
-  ): Promise<void> {
-    await this.audit.record({ actor, action, organizationId, target: { type: 'api_key', id }, ...change }, db);
   }
 }

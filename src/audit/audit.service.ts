@@ -18,6 +18,14 @@ export interface AuditEvent {
   after?: object;
 }
 
+/** Writes an entry about a target of one type, in the transaction of the change. */
+export type RecordChange = (
+  action: string,
+  target: { id: string; organizationId?: string },
+  change: Pick<AuditEvent, 'actor' | 'before' | 'after'>,
+  db: Queryable,
+) => Promise<void>;
+
 @Injectable()
 export class AuditService {
   constructor(
@@ -42,6 +50,14 @@ export class AuditService {
       },
       db,
     );
+  }
+
+  recorder(targetType: string): RecordChange {
+    return async (action, { id, organizationId }, change, db) =>
+      this.record(
+        { ...change, action, target: { type: targetType, id }, organizationId: targetType === 'organization' ? id : organizationId },
+        db,
+      );
   }
 
   async list(

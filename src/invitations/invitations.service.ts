@@ -3,7 +3,7 @@ import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import { RoleRequired } from '../access/access.errors.js';
 import type { Actor, UserPrincipal } from '../access/principal.js';
 import { trustedRedirect } from '../access/trusted-redirect.js';
-import { AuditService } from '../audit/audit.service.js';
+import { AuditService, type RecordChange } from '../audit/audit.service.js';
 import { ManagedByClerk } from '../platform/problems/problems.errors.js';
 import { Cursors, type Page } from '../platform/pagination/cursors.service.js';
 import { newId } from '../platform/crypto/ids.js';
@@ -42,19 +42,23 @@ export type InvitationRef = { id: string } | { token: string };
 
 @Injectable()
 export class InvitationsService implements OnModuleInit {
+  private readonly record: RecordChange;
+
   constructor(
     private readonly repository: InvitationsRepository,
     private readonly organizations: OrganizationsService,
     private readonly memberships: MembershipsService,
     private readonly users: UsersService,
-    private readonly audit: AuditService,
+    audit: AuditService,
     private readonly mail: MailService,
     private readonly cursors: Cursors,
     private readonly jobs: JobsService,
     private readonly config: Config,
     private readonly clock: Clock,
     @Inject(DATABASE) private readonly db: Database,
-  ) {}
+  ) {
+    this.record = audit.recorder('invitation');
+  }
 
   onModuleInit(): void {
     this.jobs.register({
@@ -116,7 +120,7 @@ export class InvitationsService implements OnModuleInit {
     // The guard read the role before the lock.
     if (!(await this.repository.mayStillInvite(invitation.id, db))) throw new RoleRequired();
     await this.requireSeats(organizationId, db);
-    await this.record('invitation.created', invitation, actor, { after: { email, role } }, db);
+    await this.record('invitation.created', invitation, { actor, after: { email, role } }, db);
     await this.sendMail(invitation, { organizationName: organization.name, token: token.raw, page, userId }, db);
     return invitation;
   }
@@ -144,8 +148,7 @@ export class InvitationsService implements OnModuleInit {
       await this.record(
         'invitation.resent',
         after,
-        actor,
-        { before: { expiresAt: before.expiresAt }, after: { expiresAt: after.expiresAt } },
+        { actor, before: { expiresAt: before.expiresAt }, after: { expiresAt: after.expiresAt } },
         tx,
       );
       const { name: organizationName } = before.organization;
@@ -159,7 +162,7 @@ export class InvitationsService implements OnModuleInit {
     await this.db.transaction(async (tx) => {
       const before = await this.lockPending(organizationId, invitationId, tx);
       await this.repository.update(before.id, { status: 'revoked' }, tx);
-      await this.record('invitation.revoked', before, actor, { before: { status: 'pending' }, after: { status: 'revoked' } }, tx);
+      await this.record('invitation.revoked', before, { actor, before: { status: 'pending' }, after: { status: 'revoked' } }, tx);
     });
   }
 
@@ -177,14 +180,14 @@ export class InvitationsService implements OnModuleInit {
     return this.answer(ref, userId, 'accepted', async (invitation, tx) => {
       const { organizationId, role } = invitation;
       await this.memberships.add({ organizationId, userId, role }, tx);
-      await this.record('invitation.accepted', invitation, actor, { after: { userId, role } }, tx);
+      await this.record('invitation.accepted', invitation, { actor, after: { userId, role } }, tx);
     });
   }
 
   /** As `accept`; nobody is added. */
   async decline(ref: InvitationRef, { userId, actor }: UserPrincipal): Promise<InvitationWithOrganization> {
     return this.answer(ref, userId, 'declined', async (invitation, tx) => {
-      await this.record('invitation.declined', invitation, actor, { before: { status: 'pending' }, after: { status: 'declined' } }, tx);
+      await this.record('invitation.declined', invitation, { actor, before: { status: 'pending' }, after: { status: 'declined' } }, tx);
     });
   }
 
@@ -268,16 +271,6 @@ export class InvitationsService implements OnModuleInit {
 
   private expiry(): Date {
     return daysAfter(this.clock.now(), this.config.invitationDays);
-  }
-
-  private async record(
-    action: string,
-    { id, organizationId }: Invitation,
-    actor: Actor,
-    change: { before?: object; after?: object },
-    db: Queryable,
-  ): Promise<void> {
-    await this.audit.record({ actor, action, organizationId, target: { type: 'invitation', id }, ...change }, db);
   }
 }
 

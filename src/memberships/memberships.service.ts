@@ -1,7 +1,7 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { InvalidCredentials, OrganizationNotFound, RoleRequired } from '../access/access.errors.js';
 import { type Actor, type UserPrincipal, SYSTEM } from '../access/principal.js';
-import { AuditService } from '../audit/audit.service.js';
+import { AuditService, type RecordChange } from '../audit/audit.service.js';
 import { ManagedByClerk } from '../platform/problems/problems.errors.js';
 import { Cursors, type Page } from '../platform/pagination/cursors.service.js';
 import { newId } from '../platform/crypto/ids.js';
@@ -19,17 +19,21 @@ import type { Membership, Role } from './organization-memberships.table.js';
  */
 @Injectable()
 export class MembershipsService {
+  private readonly record: RecordChange;
+
   private readonly logger = new Logger(MembershipsService.name);
 
   constructor(
     private readonly repository: MembershipsRepository,
     private readonly entitlements: EntitlementsService,
     private readonly invitationEnds: InvitationEnds,
-    private readonly audit: AuditService,
+    audit: AuditService,
     private readonly purgedIds: PurgedIds,
     private readonly cursors: Cursors,
     @Inject(DATABASE) private readonly db: Database,
-  ) {}
+  ) {
+    this.record = audit.recorder('membership');
+  }
 
   async list(
     organizationId: string,
@@ -88,7 +92,7 @@ export class MembershipsService {
       if (member.role === role) return member;
       if (member.role === 'admin') await this.requireOtherAdmin(member, tx);
       const after = await this.repository.updateRole(membershipId, role, tx);
-      await this.record('membership.role_changed', member, actor, { before: { role: member.role }, after: { role } }, tx);
+      await this.record('membership.role_changed', member, { actor, before: { role: member.role }, after: { role } }, tx);
       if (role !== 'admin') await this.invitationEnds.endSentBy(member.userId, [organizationId], actor, tx);
       return { ...after, user: member.user };
     });
@@ -109,7 +113,7 @@ export class MembershipsService {
       if (member.role === 'admin') await this.requireOtherAdmin(member, tx);
       await this.repository.end([membershipId], tx);
       const action = member.userId === userId ? 'membership.left' : 'membership.removed';
-      await this.record(action, member, actor, { before: { userId: member.userId, role: member.role } }, tx);
+      await this.record(action, member, { actor, before: { userId: member.userId, role: member.role } }, tx);
       await this.invitationEnds.endSentBy(member.userId, [organizationId], actor, tx);
     });
   }
@@ -217,7 +221,7 @@ export class MembershipsService {
       if (membership === undefined || membership.clerkMembershipId !== null) continue;
       await this.repository.end([membership.id], db);
       const change = { before: { userId, role: membership.role }, after: { reason: 'unproved_account' } };
-      await this.record('membership.removed', membership, actor, change, db);
+      await this.record('membership.removed', membership, { actor, ...change }, db);
       await this.ensureAdmin(organizationId, db);
       ended += 1;
     }
@@ -256,7 +260,7 @@ export class MembershipsService {
     const oldest = await this.repository.findOldest(organizationId, db);
     if (oldest === undefined) return;
     await this.repository.updateRole(oldest.id, 'admin', db);
-    await this.record('membership.promoted', oldest, SYSTEM, { before: { role: oldest.role }, after: { role: 'admin' } }, db);
+    await this.record('membership.promoted', oldest, { actor: SYSTEM, before: { role: oldest.role }, after: { role: 'admin' } }, db);
     this.logger.warn(
       { organizationId, membershipId: oldest.id },
       'The last admin of an organization was deleted; its oldest member is admin now',
@@ -275,16 +279,6 @@ export class MembershipsService {
 
   private async requireOtherAdmin({ organizationId, id }: Membership, db: Queryable): Promise<void> {
     if (!(await this.repository.hasAdmin(organizationId, { except: id }, db))) throw new LastAdmin();
-  }
-
-  private async record(
-    action: string,
-    { organizationId, id }: Membership,
-    actor: Actor,
-    change: { before?: object; after?: object },
-    db: Queryable,
-  ) {
-    await this.audit.record({ actor, action, organizationId, target: { type: 'membership', id }, ...change }, db);
   }
 }
 

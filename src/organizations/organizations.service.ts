@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto';
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import { OrganizationNotFound } from '../access/access.errors.js';
 import type { Actor, UserPrincipal } from '../access/principal.js';
-import { AuditService } from '../audit/audit.service.js';
+import { AuditService, type RecordChange } from '../audit/audit.service.js';
 import { InvalidRequest, ManagedByClerk } from '../platform/problems/problems.errors.js';
 import { Cursors, type Page } from '../platform/pagination/cursors.service.js';
 import { newId } from '../platform/crypto/ids.js';
@@ -33,18 +33,22 @@ export interface OrganizationProfile {
 
 @Injectable()
 export class OrganizationsService implements OnModuleInit {
+  private readonly record: RecordChange;
+
   constructor(
     private readonly repository: OrganizationsRepository,
     private readonly memberships: MembershipsService,
     private readonly subscriptions: SubscriptionOwners,
-    private readonly audit: AuditService,
+    audit: AuditService,
     private readonly purgedIds: PurgedIds,
     private readonly cursors: Cursors,
     private readonly jobs: JobsService,
     private readonly config: Config,
     private readonly clock: Clock,
     @Inject(DATABASE) private readonly db: Database,
-  ) {}
+  ) {
+    this.record = audit.recorder('organization');
+  }
 
   onModuleInit(): void {
     this.jobs.register({
@@ -66,7 +70,7 @@ export class OrganizationsService implements OnModuleInit {
   async getBySlug(slug: string, { userId, operator, actor }: UserPrincipal): Promise<OwnOrganization> {
     const found = await this.repository.findBySlug(slug, userId);
     if (found === undefined || (found.role === null && !operator)) throw new OrganizationNotFound();
-    if (found.role === null) await this.record('operator.read', found, actor, { after: { slug } }, this.db);
+    if (found.role === null) await this.record('operator.read', found, { actor, after: { slug } }, this.db);
     return found;
   }
 
@@ -92,7 +96,7 @@ export class OrganizationsService implements OnModuleInit {
     const organization =
       wanted === undefined ? await this.insertWithFreeSlug(profile, db) : await this.insertWithSlug(normalised(wanted), profile, db);
     await this.memberships.add({ organizationId: organization.id, userId, role: 'admin' }, db);
-    await this.record('organization.created', organization, actor, { after: profileOf(organization) }, db);
+    await this.record('organization.created', organization, { actor, after: profileOf(organization) }, db);
     return { ...organization, role: 'admin' };
   }
 
@@ -103,7 +107,7 @@ export class OrganizationsService implements OnModuleInit {
       const before = await this.lockLocal(organizationId, tx);
       if (slug !== undefined && slug !== before.slug) await this.requireFree(slug, tx);
       const after = await this.repository.update(organizationId, { ...changes, slug: slug ?? before.slug }, tx);
-      await this.record('organization.updated', after, actor, { before: profileOf(before), after: profileOf(after) }, tx);
+      await this.record('organization.updated', after, { actor, before: profileOf(before), after: profileOf(after) }, tx);
       return after;
     };
     try {
@@ -121,7 +125,7 @@ export class OrganizationsService implements OnModuleInit {
       const before = await this.lockLocal(organizationId, tx);
       await this.subscriptions.cancelFor({ id: organizationId, clerkId: null }, { cancel: cancelSubscription }, tx);
       await this.repository.update(organizationId, { deletedAt: this.clock.now() }, tx);
-      await this.record('organization.deleted', before, actor, { before: profileOf(before) }, tx);
+      await this.record('organization.deleted', before, { actor, before: profileOf(before) }, tx);
     });
   }
 
@@ -133,7 +137,7 @@ export class OrganizationsService implements OnModuleInit {
       if (!isOurs || (await this.memberships.hasMembers(organizationId, db))) continue;
       await this.subscriptions.cancelFor({ id: organizationId, clerkId: null }, { cancel: true }, db);
       await this.repository.update(organizationId, { deletedAt: this.clock.now() }, db);
-      await this.record('organization.deleted', before, actor, { before: profileOf(before) }, db);
+      await this.record('organization.deleted', before, { actor, before: profileOf(before) }, db);
     }
   }
 
@@ -153,7 +157,7 @@ export class OrganizationsService implements OnModuleInit {
       // Its admins may have deleted themselves meanwhile: only living organizations keep their last one.
       await this.memberships.ensureAdmin(organizationId, tx);
       await this.subscriptions.resumeFor(organizationId, tx);
-      await this.record('organization.restored', after, actor, { before: profileOf(before), after: profileOf(after) }, tx);
+      await this.record('organization.restored', after, { actor, before: profileOf(before), after: profileOf(after) }, tx);
       return after;
     };
     // Another organization may take the slug between the look and the write. The next attempt sees that.
@@ -210,16 +214,6 @@ export class OrganizationsService implements OnModuleInit {
   private async freeOf(candidates: string[], db: Queryable): Promise<string> {
     const taken = await this.repository.takenSlugs(candidates, db);
     return candidates.find((slug) => !taken.has(slug)) ?? `organization-${randomSuffix()}`;
-  }
-
-  private async record(
-    action: string,
-    { id }: Organization,
-    actor: Actor,
-    change: { before?: object; after?: object },
-    db: Queryable,
-  ): Promise<void> {
-    await this.audit.record({ actor, action, organizationId: id, target: { type: 'organization', id }, ...change }, db);
   }
 
   private async purge(signal: AbortSignal): Promise<number> {

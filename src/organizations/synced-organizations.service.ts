@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { Injectable } from '@nestjs/common';
 import type { Actor } from '../access/principal.js';
-import { AuditService } from '../audit/audit.service.js';
+import { AuditService, type RecordChange } from '../audit/audit.service.js';
 import { type EventVersion, versionColumns } from '../sync/event-version.js';
 import { newId } from '../platform/crypto/ids.js';
 import { lockNames } from '../platform/database/locks.js';
@@ -32,14 +32,18 @@ const NOTHING = { name: '', slug: null, clerkSlug: null, imageUrl: null };
 /** Organizations whom a provider owns; as `SyncedUsersService` does it for users. */
 @Injectable()
 export class SyncedOrganizationsService {
+  private readonly record: RecordChange;
+
   constructor(
     private readonly repository: SyncedOrganizationsRepository,
     private readonly memberships: SyncedMembershipsService,
     private readonly subscriptions: SubscriptionOwners,
-    private readonly audit: AuditService,
+    audit: AuditService,
     private readonly clock: Clock,
     private readonly purgedIds: PurgedIds,
-  ) {}
+  ) {
+    this.record = audit.recorder('organization');
+  }
 
   /**
    * The row of an organization that somebody else's event names, tombstones included; undefined for one that was
@@ -58,7 +62,7 @@ export class SyncedOrganizationsService {
     if (after === undefined) return;
     const change = { before: before && profileOf(before), after: profileOf(after) };
     if (isDeepStrictEqual(change.before, change.after)) return;
-    await this.record(before === undefined ? 'organization.created' : 'organization.updated', after.id, actor, change, db);
+    await this.record(before === undefined ? 'organization.created' : 'organization.updated', after, { actor, ...change }, db);
   }
 
   /** Deletes for good, as the provider did, with its memberships; also one that was never seen. Answers its id. */
@@ -77,7 +81,7 @@ export class SyncedOrganizationsService {
       await this.subscriptions.cancelFor({ id: organization.id, clerkId: clerkOrganizationId }, { cancel: true }, db);
       await this.settle([organization.clerkSlug], db);
     }
-    await this.record('organization.deleted', organization.id, actor, { before: profileOf(organization) }, db);
+    await this.record('organization.deleted', organization, { actor, before: profileOf(organization) }, db);
     return organization.id;
   }
 
@@ -186,16 +190,6 @@ export class SyncedOrganizationsService {
     }
     await this.subscriptions.claimFor({ kind: 'organization', id: inserted.id, clerkId: clerkOrganizationId }, db);
     return { organization: inserted, isNew: true };
-  }
-
-  private async record(
-    action: string,
-    id: string,
-    actor: Actor,
-    change: { before?: object; after?: object },
-    db: Queryable,
-  ): Promise<void> {
-    await this.audit.record({ actor, action, organizationId: id, target: { type: 'organization', id }, ...change }, db);
   }
 }
 

@@ -1,7 +1,7 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import { type Actor, type UserPrincipal, SYSTEM } from '../access/principal.js';
 import { AccountsService } from '../accounts/accounts.service.js';
-import { AuditService } from '../audit/audit.service.js';
+import { AuditService, type RecordChange } from '../audit/audit.service.js';
 import { ManagedByClerk } from '../platform/problems/problems.errors.js';
 import { Cursors, type Page } from '../platform/pagination/cursors.service.js';
 import { normaliseEmail } from '../platform/text/emails.js';
@@ -30,6 +30,8 @@ export interface ProfileChanges {
 
 @Injectable()
 export class UsersService implements OnModuleInit {
+  private readonly record: RecordChange;
+
   constructor(
     private readonly repository: UsersRepository,
     private readonly accounts: AccountsService,
@@ -44,7 +46,9 @@ export class UsersService implements OnModuleInit {
     private readonly config: Config,
     private readonly clock: Clock,
     @Inject(DATABASE) private readonly db: Database,
-  ) {}
+  ) {
+    this.record = audit.recorder('user');
+  }
 
   onModuleInit(): void {
     this.jobs.register({
@@ -90,7 +94,7 @@ export class UsersService implements OnModuleInit {
       if (before.clerkUserId !== null) throw new ManagedByClerk();
       if (Object.values(changes).every((value) => value === undefined)) return before;
       const after = requireUser(await this.repository.update(userId, changes, tx));
-      await this.record('user.updated', userId, actor, { before: profileOf(before), after: profileOf(after) }, tx);
+      await this.record('user.updated', { id: userId }, { actor, before: profileOf(before), after: profileOf(after) }, tx);
       return after;
     });
   }
@@ -137,7 +141,12 @@ export class UsersService implements OnModuleInit {
     return this.db.transaction(async (tx) => {
       const before = await this.lock(userId, tx);
       const after = requireUser(await this.repository.update(userId, { operator }, tx));
-      await this.record('user.operator_changed', userId, SYSTEM, { before: { operator: before.operator }, after: { operator } }, tx);
+      await this.record(
+        'user.operator_changed',
+        { id: userId },
+        { actor: SYSTEM, before: { operator: before.operator }, after: { operator } },
+        tx,
+      );
       return after;
     });
   }
@@ -161,7 +170,7 @@ export class UsersService implements OnModuleInit {
       await this.subscriptions.cancelFor({ id: userId, clerkId: null }, { cancel: cancelSubscription }, tx);
       await this.memberships.endAllOfUser(userId, actor, tx);
       await this.repository.markDeleted(userId, this.clock.now(), tx);
-      await this.record('user.deleted', userId, actor, {}, tx);
+      await this.record('user.deleted', { id: userId }, { actor }, tx);
     });
   }
 
@@ -180,7 +189,7 @@ export class UsersService implements OnModuleInit {
     await this.takeovers.endGrants(userId, actor, db);
     const organizationIds = await this.memberships.endAllOfDeletedUser(userId, actor, db);
     await this.repository.markDeleted(userId, this.clock.now(), db);
-    await this.record('user.sign_up_rejected', userId, actor, {}, db);
+    await this.record('user.sign_up_rejected', { id: userId }, { actor }, db);
     return { organizationIds };
   }
 
@@ -212,7 +221,7 @@ export class UsersService implements OnModuleInit {
       if ((before.suspendedAt !== null) === suspended) return before;
       const after = requireUser(await this.repository.update(userId, { suspendedAt: suspended ? this.clock.now() : null }, tx));
       const change = { before: { suspendedAt: before.suspendedAt }, after: { suspendedAt: after.suspendedAt } };
-      await this.record(suspended ? 'user.suspended' : 'user.unsuspended', userId, actor, change, tx);
+      await this.record(suspended ? 'user.suspended' : 'user.unsuspended', { id: userId }, { actor, ...change }, tx);
       if (suspended) await this.memberships.endInvitationsOf(userId, actor, tx);
       return after;
     });
@@ -220,16 +229,6 @@ export class UsersService implements OnModuleInit {
 
   private async lock(userId: string, db: Queryable): Promise<User> {
     return requireUser(await this.repository.lock(userId, db));
-  }
-
-  private async record(
-    action: string,
-    id: string,
-    actor: Actor,
-    change: { before?: object; after?: object },
-    db: Queryable,
-  ): Promise<void> {
-    await this.audit.record({ actor, action, target: { type: 'user', id }, ...change }, db);
   }
 
   /** Removes tombstones for good, and keeps the ids that refuse replayed events. */

@@ -3,7 +3,7 @@ import type { Actor, UserPrincipal } from '../../access/principal.js';
 import { trustedRedirect } from '../../access/trusted-redirect.js';
 import { AccountsService } from '../../accounts/accounts.service.js';
 import { SecurityMails } from '../../accounts/security-mails.service.js';
-import { AuditService } from '../../audit/audit.service.js';
+import { AuditService, type RecordChange } from '../../audit/audit.service.js';
 import { ManagedByClerk } from '../../platform/problems/problems.errors.js';
 import { lockNames } from '../../platform/database/locks.js';
 import { Config } from '../../platform/config/config.js';
@@ -39,6 +39,8 @@ interface MailedChange extends EmailChange {
 /** Changes a user's email after a link in a mail to the new address proves that it is theirs. */
 @Injectable()
 export class EmailChanges implements OnModuleInit {
+  private readonly record: RecordChange;
+
   constructor(
     private readonly config: Config,
     private readonly passwords: Passwords,
@@ -50,9 +52,11 @@ export class EmailChanges implements OnModuleInit {
     private readonly sessions: SessionsService,
     private readonly visitors: LinkVisitors,
     private readonly securityMails: SecurityMails,
-    private readonly audit: AuditService,
+    audit: AuditService,
     @Inject(DATABASE) private readonly db: Database,
-  ) {}
+  ) {
+    this.record = audit.recorder('user');
+  }
 
   onModuleInit(): void {
     this.outbox.handle(KIND, (payload) => this.send(payload as MailedChange));
@@ -80,7 +84,7 @@ export class EmailChanges implements OnModuleInit {
       await this.accounts.cancelVerificationsOfKind(user.id, PREFIX, tx);
       await this.storeLink(token, change, tx);
       await this.outbox.enqueue(KIND, { ...change, token } satisfies MailedChange, tx);
-      await this.record('user.email_change_requested', user.id, caller.actor, { after: { email: newEmail } }, tx);
+      await this.record('user.email_change_requested', user, { actor: caller.actor, after: { email: newEmail } }, tx);
     });
   }
 
@@ -126,7 +130,7 @@ export class EmailChanges implements OnModuleInit {
     const actor: Actor = { kind: 'user', id: userId, ...origin };
     await this.users.changeEmail(userId, newEmail, actor, tx);
     const change = { before: { email: before.email }, after: { email: newEmail } };
-    await this.record('user.email_changed', userId, actor, change, tx);
+    await this.record('user.email_changed', { id: userId }, { actor, ...change }, tx);
     await this.sessions.endAll([userId], { except: sessionId }, tx);
     if (before.email !== null && before.email !== newEmail) await this.securityMails.sendEmailChanged(before.email, tx);
   }
@@ -147,15 +151,5 @@ export class EmailChanges implements OnModuleInit {
   private async storeLink(token: string, change: EmailChange, db: Queryable): Promise<void> {
     const link = { identifier: linkIdentifier(PREFIX, token), userId: change.userId, value: JSON.stringify(change) };
     await this.accounts.storeVerification({ ...link, lifetimeSeconds: LINK_LIFETIME_SECONDS }, db);
-  }
-
-  private async record(
-    action: string,
-    id: string,
-    actor: Actor,
-    change: { before?: object; after?: object },
-    db: Queryable,
-  ): Promise<void> {
-    await this.audit.record({ actor, action, target: { type: 'user', id }, ...change }, db);
   }
 }
