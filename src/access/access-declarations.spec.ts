@@ -54,7 +54,7 @@ describe('the access that a route declares', () => {
     expect(check(LostController, 'lacksOrganization')).toEqual(['lacksOrganization: @Roles() needs :organizationId in the path.']);
   });
 
-  it('may take any caller, or users where no key is let in', () => {
+  it('may use @Caller(), or @CurrentUser() on a route without API keys', () => {
     expect([...check(ThingsController, 'takesCaller'), ...check(ThingsController, 'takesUser')]).toEqual([]);
   });
 });

@@ -17,7 +17,7 @@ describe('a schedule', () => {
     expect(periodSeconds({ everySeconds: 60 })).toBe(60);
   });
 
-  it('of a time of day comes back every 24 hours', () => {
+  it('of a time of day has a period of 24 hours', () => {
     expect(periodSeconds({ dailyAt: '00:00' })).toBe(86_400);
   });
 

@@ -70,18 +70,18 @@ describe('isReservedSlug', () => {
     expect(isReservedSlug(slug)).toBe(true);
   });
 
-  it('reserves nothing that merely contains a reserved word', () => {
+  it('does not reserve slugs that only contain a reserved word', () => {
     expect(isReservedSlug('admins')).toBe(false);
     expect(isReservedSlug('my-api')).toBe(false);
   });
 });
 
 describe('slugAlternatives', () => {
-  it('counts up first and ends with the random one', () => {
+  it('appends 2 to 9 first and a random suffix last', () => {
     expect(slugAlternatives('acme', 'k3j4h5')).toEqual([...[2, 3, 4, 5, 6, 7, 8, 9].map((number) => `acme-${number}`), 'acme-k3j4h5']);
   });
 
-  it('names only slugs that the database takes and nobody has reserved, whatever the slug', () => {
+  it('returns only slugs that the database accepts and that are not reserved', () => {
     const slugs = fc.stringMatching(/^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$/);
     fc.assert(
       fc.property(slugs, fc.stringMatching(/^[a-z0-9]{6}$/), (slug, random) => {

@@ -50,7 +50,7 @@ describe('plans', () => {
     products: [product('polar', 'p-monthly', 'starter'), product('polar', 'p-yearly', 'pro'), product('dodo', 'pdt_b', 'business')],
   };
 
-  it('are read with their limits, worst first, in whatever order the file has them', () => {
+  it('are read with their limits, lowest first, for any order in the file', () => {
     const plans = serviceOf(content);
     expect(plans.list()).toEqual([
       { tier: 'free', ...PLANS.free, onRefund: 'keep', products: { polar: [], dodo: [] } },
@@ -68,7 +68,7 @@ describe('plans', () => {
     for (const name of ['gold', '', 'Pro', 'toString', '__proto__']) expect(plans.find(name)).toBeUndefined();
   });
 
-  it('are bought by the products of the file and of BILLING_PRODUCTS together', () => {
+  it('are sold by the products in the file and in BILLING_PRODUCTS together', () => {
     const plans = serviceOf(content, ['dodo:pdt_p=starter', 'polar:p-yearly=pro', 'polar:a:b=c==business']);
     expect(plans.tierOfProduct('polar', 'p-monthly')).toBe('pro');
     expect(plans.tierOfProduct('dodo', 'pdt_p')).toBe('pro');
@@ -76,7 +76,7 @@ describe('plans', () => {
     expect(plans.get('pro').products).toEqual({ polar: ['p-monthly', 'p-yearly'], dodo: ['pdt_p'] });
   });
 
-  it('are not bought by products that nobody mapped, nor by those of another provider', () => {
+  it('are not sold by unmapped products or by products of another provider', () => {
     const plans = serviceOf(content);
     expect(plans.tierOfProduct('dodo', 'p-monthly')).toBeUndefined();
     expect(plans.tierOfProduct('polar', 'unknown')).toBeUndefined();
@@ -84,7 +84,7 @@ describe('plans', () => {
     expect(plans.tierOfProduct('polar', null)).toBeUndefined();
   });
 
-  it('say which of them have a feature', () => {
+  it('are listed by feature', () => {
     const plans = serviceOf(content);
     expect(plans.tiersWithFeature('audit_log')).toEqual(['pro', 'business']);
     expect(plans.tiersWithFeature('sso')).toEqual(['business']);
@@ -103,7 +103,7 @@ describe('plans', () => {
 });
 
 describe('the check of the plans', () => {
-  it('finds nothing wrong with the file that comes along', () => {
+  it('accepts the plans.json of the repository', () => {
     expect(planMistakes({ plansFile: 'plans.json', billingProducts: [] })).toEqual([]);
   });
 

@@ -128,7 +128,7 @@ describe('the state of a subscription', () => {
     });
   });
 
-  describe('says until when, and by which rule', () => {
+  describe('returns the end and the rule', () => {
     const NOW = later(DATE, -HOUR);
     const date = DATE.toISOString();
     const lines: [row: Partial<StateRow>, until: Date | null, rule: string][] = [
@@ -308,7 +308,7 @@ describe('the state of a subscription', () => {
       );
     });
 
-    it('grants for one of the reasons that grant, until a day that is not over; else there is none', () => {
+    it('grants access only for a granting reason and until a later date', () => {
       expectAlways(
         fc.property(row, tier, moment, (one, plan, now) => {
           const state = stateAt(one, now, plan);

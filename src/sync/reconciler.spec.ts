@@ -53,7 +53,7 @@ describe('the reconciler', () => {
     expect(attempts).toBe(1);
   });
 
-  it('goes on with the next source after one has failed, and throws the failure in the end', async () => {
+  it('continues with the next source after a failure, and throws the failure at the end', async () => {
     const completed: string[] = [];
     const failing = sourceOf(() => Promise.reject(new Error('unavailable')));
     const working = { ...sourceOf(async () => []), onComplete: () => void completed.push('working') };

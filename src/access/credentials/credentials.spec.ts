@@ -9,7 +9,7 @@ describe('readCredential', () => {
     expect(read({ cookie: 'other=1' })).toBeUndefined();
   });
 
-  it('tells a session token from a Clerk token by its parts', () => {
+  it('distinguishes a session token from a Clerk token by its number of parts', () => {
     expect(read({ authorization: 'Bearer token.signature' })).toEqual({ kind: 'session', token: 'token.signature', fromCookie: false });
     expect(read({ authorization: 'bearer   a.b.c  ' })).toEqual({ kind: 'clerk', token: 'a.b.c' });
   });

@@ -4,7 +4,7 @@ import { hashSessionToken, readSignedToken, signSessionToken } from './session-t
 const SECRET = 'a secret that is long enough to be one';
 
 describe('session tokens', () => {
-  it('come back from their signature, bare and percent-encoded as in a cookie', () => {
+  it('are read from a signed value, plain and percent-encoded as in a cookie', () => {
     fc.assert(
       fc.property(fc.string({ minLength: 1, unit: fc.constantFrom(...'abcXYZ019-_') }), (token) => {
         const signed = signSessionToken(token, SECRET);
@@ -33,7 +33,7 @@ describe('session tokens', () => {
       expect(readSignedToken(text, SECRET)).toBeUndefined();
   });
 
-  it('are hashed to something else that is always the same', () => {
+  it('have a stable hash that differs from the token', () => {
     expect(hashSessionToken('token')).toBe('PEaenWxYddN6Q_NT1PiOYfz4EsZu7jRXRlpAsNpBU-A');
     expect(hashSessionToken('token')).toMatch(/^[\w-]{43}$/);
     expect(hashSessionToken('token')).not.toBe(hashSessionToken('tokem'));

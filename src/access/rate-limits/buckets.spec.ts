@@ -5,7 +5,7 @@ describe('the state of a limit', () => {
   const policy = fc.record({ limit: fc.integer({ min: 1, max: 1e6 }), windowSeconds: fc.integer({ min: 1, max: 1e5 }) });
   const spentOnce = ({ limit, windowSeconds }: { limit: number; windowSeconds: number }) => Math.floor((windowSeconds * 1e6) / limit) / 1e6;
 
-  it('shows exactly how many calls remain, however many came at one moment', () => {
+  it('shows exactly how many calls remain after any number of calls at one moment', () => {
     fc.assert(
       fc.property(policy, fc.double({ min: 0, max: 1, noNaN: true }), (given, share) => {
         fc.pre(spentOnce(given) > 1e-4);

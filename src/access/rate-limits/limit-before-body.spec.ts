@@ -16,7 +16,7 @@ describe('a remembered refusal', () => {
     expect(refusals.get('a', 1000)).toBeUndefined();
   });
 
-  it('is kept for the latest 10,000 addresses', () => {
+  it('is kept for the last 10,000 addresses', () => {
     const refusals = new RefusalCache();
     for (let client = 0; client <= 10_000; client += 1) refusals.add(String(client), refused, 0);
     expect([refusals.get('0', 0), refusals.get('1', 0)]).toEqual([undefined, refused]);

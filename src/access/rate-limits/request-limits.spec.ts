@@ -23,7 +23,7 @@ describe('the subject of a limit', () => {
     expect((await subjectsOf(['api'], { ip: '192.0.2.1' }))['api']).toEqual({ tokenHash: 'hash', fallbackKey: '192.0.2.1' });
   });
 
-  it('is the block of the address, however the address is written', async () => {
+  it('is the network block of the address, for any spelling of the address', async () => {
     for (const [ip, block] of [
       ['192.0.2.1:4711', '192.0.2.1'],
       ['[2001:db8:1:2::9]:443', '2001:db8:1:2::/64'],
@@ -37,7 +37,7 @@ describe('the subject of a limit', () => {
     expect((await subjectsOf(['auth'], { ip: '192.0.2.1' }))['auth']).toEqual({ fallbackKey: '192.0.2.1' });
   });
 
-  it('is the hashed email and the address for mails, however the email is written', async () => {
+  it('is the hashed email and the address for mails, for any spelling of the email', async () => {
     const key = await keyOfMail({ email: 'ada@example.com' });
     expect(key).toMatch(/^[\w-]{43}:192\.0\.2\.1$/);
     expect(await keyOfMail({ email: ' ADA@Example.com ' })).toBe(key);

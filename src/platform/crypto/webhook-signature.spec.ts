@@ -58,12 +58,12 @@ describe('verifiedMessageId', () => {
     return { 'webhook-id': id, 'webhook-timestamp': timestamp, 'webhook-signature': `v1,${mac}` };
   }
 
-  it.each(Object.entries(VECTORS))('takes what %s signs', (_name, vector) => {
+  it.each(Object.entries(VECTORS))('accepts the signature of %s', (_name, vector) => {
     const [id, timestamp] = Object.values(vector.headers);
     expect(verifiedMessageId(vector.headers, Buffer.from(vector.body), [keyOf(vector.secret)], at(Number(timestamp)))).toBe(id);
   });
 
-  it('takes either family of headers, and Svix’s own where there are both', () => {
+  it('accepts either family of headers, and prefers Svix’s', () => {
     const svix = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.replace('webhook-', 'svix-'), value]));
     expect(verifiedMessageId(svix, bytes, keys, now)).toBe(ID);
     expect(verifiedMessageId({ ...headers, ...signed('other', 'other', '1'), ...svix }, bytes, keys, now)).toBe(ID);
@@ -75,11 +75,11 @@ describe('verifiedMessageId', () => {
     [-300, true],
     [300, true],
     [301, false],
-  ])('of a message sent %d seconds from now says whether it is fresh', (seconds, isFresh) => {
+  ])('checks the age of a message sent %d seconds from now', (seconds, isFresh) => {
     expect(verifiedMessageId(headers, bytes, keys, at(sent - seconds)) !== undefined).toBe(isFresh);
   });
 
-  it('takes any of several signatures by any of several keys', () => {
+  it('accepts any of several signatures by any of several keys', () => {
     const right = headers['webhook-signature']!;
     const wrong = `v1,${Buffer.alloc(32).toString('base64')}`;
     const withSignature = (signature: string) => ({ ...headers, 'webhook-signature': signature });
@@ -110,7 +110,7 @@ describe('verifiedMessageId', () => {
     expect(verifiedMessageId({ ...headers, [name]: undefined }, bytes, keys, now)).toBeUndefined();
   });
 
-  it('refuses another key, and everything where there is none', () => {
+  it('refuses another key, and every message without a key', () => {
     expect(verifiedMessageId(headers, bytes, [Buffer.alloc(24)], now)).toBeUndefined();
     expect(verifiedMessageId(headers, bytes, [], now)).toBeUndefined();
   });
@@ -126,7 +126,7 @@ describe('verifiedMessageId', () => {
     }
   });
 
-  it('takes bytes that are no text, and none at all', () => {
+  it('accepts a binary body and an empty one', () => {
     for (const content of [Buffer.from([0xff, 0xfe, 0, 0xc3]), Buffer.alloc(0)]) {
       expect(verifiedMessageId(signed(content, 'msg_1', String(sent)), content, keys, now)).toBe('msg_1');
     }

@@ -6,39 +6,39 @@ const fromPostgres = (code: string, routine = 'exec_simple_query') =>
 const fromPooler = (code: string) => Object.assign(new Error('query_wait_timeout'), { code, severity: 'ERROR' });
 const fromNode = (code: string, syscall: string) => Object.assign(new Error(code), { code, syscall });
 
-describe('errors of the database', () => {
-  it('takes a stale plan for retryable, also as Drizzle wraps it', () => {
+describe('the classification of database errors', () => {
+  it('treats a stale plan as retryable, also when Drizzle wraps the error', () => {
     const stale = fromPostgres('0A000', 'RevalidateCachedQuery');
     expect([isStaleStatement(stale), isDatabaseUnavailable(stale)]).toEqual([true, true]);
     expect(isDatabaseUnavailable(new Error('Failed query', { cause: stale }))).toBe(true);
     expect(isDatabaseUnavailable(fromPostgres('26000', 'FetchPreparedStatement'))).toBe(true);
   });
 
-  it('takes a statement that PostgreSQL never runs for a fault of ours', () => {
+  it('treats a statement that PostgreSQL never runs as a bug, not as retryable', () => {
     expect(isStaleStatement(fromPostgres('0A000', 'transformLockingClause'))).toBe(false);
     expect(isDatabaseUnavailable(fromPostgres('0A000', 'transformLockingClause'))).toBe(false);
   });
 
   it.each(['08P01', '42P05', '53400', '57P04', '54000', '58P01', 'XX000', 'XX001', '22008', '23505', '40002', '3D000', '28P01'])(
-    'does not take %s for an unavailable database',
+    'does not treat %s as an unavailable database',
     (code) => expect(isDatabaseUnavailable(fromPostgres(code))).toBe(false),
   );
 
   it.each(['08006', '08001', '53100', '53200', '53300', '57P01', '57P02', '57P03', '57014', '55P03', '25006'])(
-    'takes %s for an unavailable database',
+    'treats %s as an unavailable database',
     (code) => expect(isDatabaseUnavailable(fromPostgres(code))).toBe(true),
   );
 
-  it('knows the code that PgBouncer gives to all of its errors', () => {
+  it('recognizes the code of all PgBouncer errors', () => {
     expect(isDatabaseUnavailable(fromPooler('08P01'))).toBe(true);
   });
 
-  it('takes a missing socket for an unavailable database, not a missing file', () => {
+  it('treats a missing socket as an unavailable database, but not a missing file', () => {
     expect(isDatabaseUnavailable(fromNode('ENOENT', 'connect'))).toBe(true);
     expect(isDatabaseUnavailable(fromNode('ENOENT', 'open'))).toBe(false);
   });
 
-  it('takes deadlocks and serialization failures for lost races', () => {
+  it('treats deadlocks and serialization failures as lost races', () => {
     expect(['40P01', '40001', '40002', '23505'].map((code) => isDeadlock(fromPostgres(code)))).toEqual([true, true, false, false]);
   });
 });

@@ -56,7 +56,7 @@ describe('a network address', () => {
     expect(normalizeAddress(given)).toBeUndefined();
   });
 
-  it('is at most 39 characters, whatever comes, and stays as it is when it is normalized again', () => {
+  it('has at most 39 characters for any input, and does not change when it is normalized again', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.ipV4(), fc.ipV6()), (text) => {
         const normalized = normalizeAddress(text);

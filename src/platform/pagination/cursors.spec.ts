@@ -30,7 +30,7 @@ describe('cursors', () => {
     );
   });
 
-  it('are refused when somebody else made them, or changed them', () => {
+  it('are refused when they are forged or changed', () => {
     fc.assert(
       fc.property(positions, fc.string(), (position, tail) => {
         expect(() => cursors.read(cursorOf(position, 'list', withSecret('another secret')), 'list')).toThrow(InvalidCursor);

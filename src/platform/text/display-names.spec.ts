@@ -81,7 +81,7 @@ describe('a display name', () => {
     expect(normaliseName(' \u00A0Ame\u0301lie\u3000\n')).toBe('Amélie');
   });
 
-  it('comes out of every text that a provider sends, or nothing does', () => {
+  it('is valid or undefined for every text that a provider sends', () => {
     const piece = fc.oneof(fc.string({ unit: 'binary' }), fc.constantFrom(...NAMES, ...HIDING.map(([, hidden]) => hidden)));
     fc.assert(
       fc.property(fc.array(piece, { maxLength: 8 }), fc.integer({ min: 1, max: 40 }), (pieces, max) => {

@@ -21,7 +21,7 @@ function eventBy(
 }
 
 describe('two events with the same id', () => {
-  it('are the same when content and person are', () => {
+  it('match when their content and user match', () => {
     const stored = eventBy(ADA).fingerprint;
     expect(isSameEvent(stored, eventBy(ADA))).toBe(true);
     expect(isSameEvent(stored, eventBy(ADA, { needsMembershipCheck: true }))).toBe(true);
@@ -32,14 +32,14 @@ describe('two events with the same id', () => {
     ]);
   });
 
-  it('are the same as one of before the upgrade, however it named the caller', () => {
+  it('match an event from before the upgrade, with any way of naming the caller', () => {
     expect([eventBy(ADA), eventBy(BOB), eventBy(null)].map((event) => isSameEvent(OF_NOBODY, event))).toEqual([true, true, true]);
     expect([eventBy(ADA), eventBy(ADA, { needsMembershipCheck: true })].map((event) => isSameEvent(OF_ADA, event))).toEqual([true, true]);
     const timed = { inputTokens: undefined, outputTokens: undefined, metadata: undefined, model: 'm', tokens: 3 };
     expect(isSameEvent(WITH_TIME, eventBy(ADA, { ...timed, occurredAt: '2026-03-01T01:00:00+01:00' }))).toBe(true);
   });
 
-  it('are not the same as one of before the upgrade with other content or of somebody else', () => {
+  it('do not match an event from before the upgrade with other content or of another user', () => {
     const others = [eventBy(BOB), eventBy(null), eventBy(BOB, { needsMembershipCheck: true }), eventBy(ADA, { metadata: { a: 1.5 } })];
     expect(others.map((event) => isSameEvent(OF_ADA, event))).toEqual([false, false, false, false]);
     // Somebody who was named is not who left themselves out: nobody knows who that was.
@@ -47,7 +47,7 @@ describe('two events with the same id', () => {
     expect(isSameEvent(OF_NOBODY, eventBy(ADA, { inputTokens: 11 }))).toBe(false);
   });
 
-  it('are the same where the fingerprint was lost', () => {
+  it('match when the fingerprint was lost', () => {
     expect(isSameEvent(Buffer.alloc(0), eventBy(ADA))).toBe(true);
   });
 });

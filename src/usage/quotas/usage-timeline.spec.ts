@@ -33,7 +33,7 @@ describe('the usage months of a subscription', () => {
     expect(boundaries(timelineOf([billed]), billed.start, wanted.length - 1)).toEqual(wanted);
   });
 
-  it('of a year are twelve, the last of which ends with it', () => {
+  it('are twelve in a year, and the last one ends with the year', () => {
     const starts = boundaries(timelineOf([period('2026-01-31', '2027-01-31')]), at('2026-01-31'), 13);
     expect([starts[1], starts[2], starts[11], starts[12], starts[13]]).toEqual([
       '2026-02-28',
@@ -62,14 +62,14 @@ describe('the usage months of a subscription', () => {
     expect(timelineOf([billed], true).monthAt(at('2026-05-10T00:30:00Z'))).toEqual(billed);
   });
 
-  describe('that another one cut short', () => {
+  describe('that another period cut short', () => {
     const april = period('2026-04-10', '2026-05-10');
     const carriedAt = (list: BillingPeriod[], moment: string) => {
       const timeline = timelineOf(list);
       return timeline.carriedInto(timeline.monthAt(at(moment))).map((start) => start.toISOString().slice(0, 10));
     };
 
-    it('are carried into it, and not further', () => {
+    it('are carried into the next period, and not further', () => {
       const list = [april, period('2026-04-20', '2027-04-20')];
       expect(carriedAt(list, '2026-04-19')).toEqual([]);
       expect(carriedAt(list, '2026-04-25')).toEqual(['2026-04-10']);
@@ -77,17 +77,17 @@ describe('the usage months of a subscription', () => {
       expect(carriedAt(list, '2026-05-20')).toEqual([]);
     });
 
-    it('are not where they were renewed, also a little early', () => {
+    it('are not carried after a renewal, also a little early', () => {
       expect(carriedAt([april, period('2026-05-10', '2026-06-10')], '2026-05-11')).toEqual([]);
       expect(carriedAt([april, period('2026-05-09T00:00:00Z', '2026-06-09')], '2026-05-11')).toEqual([]);
       expect(carriedAt([april, period('2026-05-08T23:59:59.999Z', '2026-06-08')], '2026-05-11')).toEqual(['2026-04-10']);
     });
 
-    it('are where an unconfirmed month gave way to a renewal that began later', () => {
+    it('are carried where a renewal starts within an unconfirmed month', () => {
       expect(carriedAt([april, period('2026-05-13', '2026-06-13')], '2026-05-14')).toEqual(['2026-05-10']);
     });
 
-    it('are all of those that were still running, and of a year only the month of the change', () => {
+    it('are carried from every running period, and of a year only the month of the change', () => {
       const year = period('2026-01-10', '2027-01-10');
       const list = [year, period('2026-04-20', '2026-05-20'), period('2026-04-21', '2027-04-21'), period('2026-05-18', '2026-06-18')];
       expect(carriedAt(list, '2026-04-20')).toEqual(['2026-04-10']);
@@ -96,7 +96,7 @@ describe('the usage months of a subscription', () => {
     });
   });
 
-  describe('of any history', () => {
+  describe('for any history', () => {
     const START = at('2024-01-31T10:30:00Z');
     const step = fc.record({
       kind: fc.constantFrom('renew', 'late renewal', 'switch', 'trial', 'pause'),
@@ -155,7 +155,7 @@ describe('the usage months of a subscription', () => {
       );
     });
 
-    it('are the same from the periods of two months before on', () => {
+    it('need only the periods of the last two months', () => {
       fc.assert(
         fc.property(history, moments, (list, offsets) => {
           const timeline = timelineOf(list);
@@ -172,7 +172,7 @@ describe('the usage months of a subscription', () => {
       );
     });
 
-    it('know of each other which are carried into which', () => {
+    it('list the months that carry into each other', () => {
       fc.assert(
         fc.property(history, (list) => {
           const timeline = timelineOf(list);

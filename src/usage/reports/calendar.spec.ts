@@ -9,7 +9,7 @@ describe('cutting a range by a calendar', () => {
   const hoursOfDays = (...question: Parameters<typeof cut>) =>
     cut(...question)!.map(({ key, start, end }) => [key, (end.getTime() - start.getTime()) / HOUR]);
 
-  it('begins with the part that the range begins in, and ends with it', () => {
+  it('starts with the part that contains the start of the range, and ends with the range', () => {
     expect(cut('month', '2026-01-15T12:00:00Z', '2026-03-01T00:00:00.001Z', 'UTC')).toEqual([
       { key: '2026-01', start: new Date('2026-01-15T12:00:00Z'), end: new Date('2026-02-01T00:00:00Z') },
       { key: '2026-02', start: new Date('2026-02-01T00:00:00Z'), end: new Date('2026-03-01T00:00:00Z') },
@@ -18,7 +18,7 @@ describe('cutting a range by a calendar', () => {
     expect(cut('month', '2026-01-01', '2026-02-01', 'UTC')).toHaveLength(1);
   });
 
-  it('knows days of 23 and 25 hours, and of half an hour less or more', () => {
+  it('handles days of 23 and 25 hours, and changes of half an hour', () => {
     expect(hoursOfDays('day', '2026-03-08T05:00:00Z', '2026-03-10T04:00:00Z', 'America/New_York')).toEqual([
       ['2026-03-08', 23],
       ['2026-03-09', 24],
@@ -27,7 +27,7 @@ describe('cutting a range by a calendar', () => {
     expect(hoursOfDays('day', '2026-04-04T13:00:00Z', '2026-04-05T13:30:00Z', 'Australia/Lord_Howe')).toEqual([['2026-04-05', 24.5]]);
   });
 
-  it('knows offsets of three quarters of an hour', () => {
+  it('handles offsets of three quarters of an hour', () => {
     expect(starts('day', '2026-07-01T00:00:00Z', '2026-07-02T12:00:00Z', 'Pacific/Chatham')).toEqual([
       ['2026-07-01', '2026-07-01T00:00:00.000Z'],
       ['2026-07-02', '2026-07-01T11:15:00.000Z'],

@@ -13,7 +13,7 @@ const keysOf = (groups: [string | null, number][]) =>
   groupsOfKeys(new Map(groups.map(([key, tokens]) => [key, totalOf(tokens)]))).map(({ key }) => key);
 
 describe('groups of a summary', () => {
-  it('come with the most tokens first', () => {
+  it('are sorted by tokens, most first', () => {
     expect(
       keysOf([
         ['a', 1],
@@ -23,7 +23,7 @@ describe('groups of a summary', () => {
     ).toEqual(['b', null, 'a']);
   });
 
-  it('of equal tokens come by their key, and the one of no user last, in whatever order they were added up', () => {
+  it('with equal tokens are sorted by key, and the group without a user is last', () => {
     const equals: [string | null, number][] = [
       [null, 5],
       ['b', 5],
