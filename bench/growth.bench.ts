@@ -9,7 +9,7 @@ import { PartitionedUsageRepository } from '../src/usage/partitions/partitioned-
 import { monthOf, partitionOf, startOf } from '../src/usage/partitions/months.js';
 import { Reconciler } from '../src/sync/reconciler.service.js';
 import { UsageReconciliation } from '../src/usage/reconciliation/usage-reconciliation.service.js';
-import { UsageRepository } from '../src/usage/ledger/usage.repository.js';
+import { UsageRollupsRepository } from '../src/usage/rollups/usage-rollups.repository.js';
 import { compete, type Contender } from './support/contest.js';
 import type { BenchDatabase } from './support/database.js';
 import { heading, note, table, verdict } from './support/report.js';
@@ -201,7 +201,7 @@ async function verifyLedger({ url, rows }: Year): Promise<void> {
   const db = createDatabase({ databaseUrl: url, databasePoolSize: 2 });
   const reconciliation = new UsageReconciliation(
     new ComparedUsageRepository(db),
-    new UsageRepository(db),
+    new UsageRollupsRepository(),
     new PartitionedUsageRepository(db),
     new Reconciler(db),
     new Clock(),
@@ -229,7 +229,7 @@ async function dropMonth(year: Year): Promise<void> {
     const [before, start] = [await year.blocks(), performance.now()];
     await db.transaction(async (tx) => {
       await repository.lock(1000, tx);
-      await repository.seal(startOf(year.oldest + 1), tx);
+      await repository.advanceWatermark(startOf(year.oldest + 1), tx);
       await repository.drop(year.oldest, tx);
     });
     const ms = performance.now() - start;

@@ -17,7 +17,7 @@ import { HealthModule } from './health/health.module.js';
 import { InvitationsModule } from './invitations/invitations.module.js';
 import { JobsModule } from './jobs/jobs.module.js';
 import { MembershipsModule } from './memberships/memberships.module.js';
-import { MetersModule } from './usage/exports/meter-exports.module.js';
+import { MeterExportsModule } from './usage/exports/meter-exports.module.js';
 import { OrganizationsModule } from './organizations/organizations.module.js';
 import { SyncModule } from './sync/sync.module.js';
 import { PlansModule } from './plans/plans.module.js';
@@ -61,7 +61,7 @@ export class AppModule {
         DodoModule,
         SubscriptionsModule,
         UsageModule,
-        MetersModule,
+        MeterExportsModule,
         PricesModule,
         UsageReportsModule,
         JobsModule,

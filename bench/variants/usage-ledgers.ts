@@ -1,5 +1,5 @@
 import pg from 'pg';
-import { eventsOf, type GivenEvent, type Operation, type Result } from '../../src/usage/ledger/operations.js';
+import { eventsIn, type AttributedEvent, type Operation, type OperationResult } from '../../src/usage/ledger/operations.js';
 import { UsageLedger } from '../../src/usage/ledger/usage-ledger.service.js';
 
 // Loaded before dist/main.js: the real program with another ledger.
@@ -11,7 +11,7 @@ const COUNT = `INSERT INTO usage_quotas AS q (owner_id, period_start, period_end
   VALUES ($1, date_trunc('month', now()), now(), $2, $3) ON CONFLICT (owner_id, period_start) DO UPDATE SET used = q.used + excluded.used
   WHERE q.used + excluded.used < 1e15`;
 
-type Record = (owner: Operation['owner'], event: GivenEvent) => Promise<unknown>;
+type Record = (owner: Operation['owner'], event: AttributedEvent) => Promise<unknown>;
 
 const ledgers: { [name: string]: Record } = {
   /** Stores nothing. */
@@ -26,10 +26,21 @@ const ledgers: { [name: string]: Record } = {
 };
 
 const record = ledgers[process.env['LEDGER']!]!;
-const quota = { used: 0, carried: 0, overrun: 0, held: 0, limit: 1e15, isHard: true, remaining: 1e15, start: new Date(), end: new Date() };
+const quota = {
+  used: 0,
+  asOf: new Date(0),
+  carried: 0,
+  overrun: 0,
+  held: 0,
+  limit: 1e15,
+  isHard: true,
+  remaining: 1e15,
+  start: new Date(),
+  end: new Date(),
+};
 
-UsageLedger.prototype.submit = async (operation): Promise<Result> => {
-  const events = eventsOf(operation);
+UsageLedger.prototype.submit = async (operation): Promise<OperationResult> => {
+  const events = eventsIn(operation);
   await Promise.all(events.map((event) => record(operation.owner, event)));
   return { quota, events: events.map(({ eventId }) => ({ eventId, outcome: 'inserted' })) };
 };

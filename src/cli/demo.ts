@@ -99,7 +99,7 @@ async function seedUsage(app: INestApplicationContext, organizationId: string, p
     occurredAt: new Date(now - index * 8 * HOUR_MS).toISOString(),
   }));
   const owner = { kind: 'organization' as const, id: organizationId };
-  await app.get(UsageService).recordBatch({ owner, userId: null, mayName: 'members' }, { events });
+  await app.get(UsageService).recordBatch({ owner, userId: null, mayRecordFor: 'members' }, { events });
 }
 
 function readPasswords(): Person[] {

@@ -1,13 +1,15 @@
-import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
+import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query, Res } from '@nestjs/common';
 import { ApiBody } from '@nestjs/swagger';
+import type { Response } from 'express';
 import { Limited, SignedIn } from '../access/access.decorators.js';
 import { TagDescription } from '../platform/openapi/tags.decorators.js';
 import { Problems } from '../platform/problems/problems.decorators.js';
 import { InvalidCursor } from '../platform/problems/problems.errors.js';
 import { IdPipe } from '../platform/http/id.pipe.js';
 import { ListQuery } from '../platform/pagination/list.dto.js';
-import { UsageAnswer } from './usage-answer.js';
-import { Answer, OfUsage } from './usage.decorators.js';
+import type { UsageCaller } from './usage-caller.js';
+import { batchReply, heldReply, quotaReply, recordedReply, releasedReply, send } from './usage-reply.js';
+import { MeteredCaller } from './usage.decorators.js';
 import {
   HoldRequest,
   QuotaResponse,
@@ -19,91 +21,95 @@ import {
   UsageResponse,
 } from './usage.dto.js';
 import { HoldConflict, HoldNotFound, HoldSettled, QuotaExceeded, UsageConflict } from './usage.errors.js';
-import { type UsageCaller, UsageService } from './usage.service.js';
+import { UsageService } from './usage.service.js';
 
 @Controller('v1/usage')
-@TagDescription('What you use yourself, and what is left of it.')
+@TagDescription('Your own usage and its quota.')
 export class UsageController {
   constructor(private readonly usage: UsageService) {}
 
-  /** Records what you used. Durable when it is answered; sending it again changes nothing. */
+  /** Records a usage event of yours. It is durable when the response arrives; repeating it changes nothing. */
   @Post()
   @SignedIn()
   @Limited('usage')
   @ApiBody({ type: RecordUsageRequest })
   @Problems(QuotaExceeded, UsageConflict)
-  async recordOwnUsage(@OfUsage() caller: UsageCaller, @Body() body: unknown, @Answer() answer: UsageAnswer): Promise<UsageResponse> {
-    return answer.recorded(await this.usage.record(caller, body));
+  async recordOwnUsage(
+    @MeteredCaller() caller: UsageCaller,
+    @Body() body: unknown,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<UsageResponse> {
+    return send(response, recordedReply(await this.usage.record(caller, body)));
   }
 
-  /** Records up to 1,000 events, each answered for itself. */
+  /** Records up to 1,000 usage events, each with a result of its own. */
   @Post('batch')
   @HttpCode(200)
   @SignedIn()
   @Limited('usage')
   @ApiBody({ type: RecordUsageBatchRequest })
   async recordOwnUsageBatch(
-    @OfUsage() caller: UsageCaller,
+    @MeteredCaller() caller: UsageCaller,
     @Body() body: unknown,
-    @Answer() answer: UsageAnswer,
+    @Res({ passthrough: true }) response: Response,
   ): Promise<UsageBatchResponse> {
-    return answer.batch(await this.usage.recordBatch(caller, body));
+    return send(response, batchReply(await this.usage.recordBatch(caller, body)));
   }
 
-  /** Reads what is left of YOUR tokens in this period. */
+  /** Reads your quota of the current period. */
   @Get('quota')
   @SignedIn()
-  async getOwnQuota(@OfUsage() caller: UsageCaller, @Answer() answer: UsageAnswer): Promise<QuotaResponse> {
-    return answer.quota(await this.usage.getQuota(caller));
+  async getOwnQuota(@MeteredCaller() caller: UsageCaller, @Res({ passthrough: true }) response: Response): Promise<QuotaResponse> {
+    return send(response, quotaReply(await this.usage.getQuota(caller)));
   }
 
-  /** Reserves tokens for what is about to happen. */
+  /** Reserves tokens before a call to a model. */
   @Post('holds')
   @SignedIn()
   @Limited('usage')
   @Problems(QuotaExceeded, HoldConflict)
   async holdOwnTokens(
-    @OfUsage() caller: UsageCaller,
+    @MeteredCaller() caller: UsageCaller,
     @Body() body: HoldRequest,
-    @Answer() answer: UsageAnswer,
+    @Res({ passthrough: true }) response: Response,
   ): Promise<UsageHoldResponse> {
-    return answer.held(await this.usage.hold(caller, body));
+    return send(response, heldReply(await this.usage.hold(caller, body)));
   }
 
-  /** Records what really was used, and gives the rest of the hold back. No cap refuses it. */
+  /** Records the tokens that were used in the end, and frees the rest of the hold. No cap refuses it. */
   @Post('holds/:holdId/settle')
   @SignedIn()
   @Limited('usage')
   @ApiBody({ type: RecordUsageRequest })
   @Problems(HoldNotFound, HoldSettled, UsageConflict)
   async settleOwnHold(
-    @OfUsage() caller: UsageCaller,
+    @MeteredCaller() caller: UsageCaller,
     @Param('holdId', IdPipe) holdId: string,
     @Body() body: unknown,
-    @Answer() answer: UsageAnswer,
+    @Res({ passthrough: true }) response: Response,
   ): Promise<UsageResponse> {
-    return answer.recorded(await this.usage.settle(caller, holdId, body));
+    return send(response, recordedReply(await this.usage.settle(caller, holdId, body)));
   }
 
-  /** Gives a hold back. One that is back already stays so. */
+  /** Frees the tokens of a hold. Repeating it changes nothing. */
   @Delete('holds/:holdId')
   @HttpCode(204)
   @SignedIn()
   @Limited('usage')
   @Problems(HoldNotFound, HoldSettled)
   async releaseOwnHold(
-    @OfUsage() caller: UsageCaller,
+    @MeteredCaller() caller: UsageCaller,
     @Param('holdId', IdPipe) holdId: string,
-    @Answer() answer: UsageAnswer,
+    @Res({ passthrough: true }) response: Response,
   ): Promise<void> {
-    answer.released(await this.usage.release(caller, holdId));
+    send(response, releasedReply(await this.usage.release(caller, holdId)));
   }
 
   /** Lists when 50, 80 and 100 percent of a period's limit were reached. */
   @Get('alerts')
   @SignedIn()
   @Problems(InvalidCursor)
-  async listOwnUsageAlerts(@OfUsage() caller: UsageCaller, @Query() query: ListQuery): Promise<UsageAlertListResponse> {
+  async listOwnUsageAlerts(@MeteredCaller() caller: UsageCaller, @Query() query: ListQuery): Promise<UsageAlertListResponse> {
     return UsageAlertListResponse.of(await this.usage.listAlerts(caller, query));
   }
 }

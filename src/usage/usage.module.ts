@@ -1,6 +1,6 @@
 import { Module } from '@nestjs/common';
 import { JobsModule } from '../jobs/jobs.module.js';
-import { MetersModule } from './exports/meter-exports.module.js';
+import { MeterExportsModule } from './exports/meter-exports.module.js';
 import { OutboxModule } from '../outbox/outbox.module.js';
 import { PlansModule } from '../plans/plans.module.js';
 import { SubscriptionsModule } from '../subscriptions/subscriptions.module.js';
@@ -13,26 +13,34 @@ import { UsagePartitions } from './partitions/usage-partitions.job.js';
 import { UsagePeriods } from './quotas/usage-periods.service.js';
 import { UsageRetention } from './partitions/usage-retention.job.js';
 import { HoldExpiry } from './holds/hold-expiry.job.js';
-import { HeldUsageRepository } from './holds/held-usage.repository.js';
-import { UsageRepository } from './ledger/usage.repository.js';
+import { UsageAlertsRepository } from './alerts/usage-alerts.repository.js';
+import { UsageEventsRepository } from './events/usage-events.repository.js';
+import { UsageHoldsRepository } from './holds/usage-holds.repository.js';
+import { UsageLedgerRepository } from './ledger/usage-ledger.repository.js';
+import { UsageQuotasRepository } from './quotas/usage-quotas.repository.js';
+import { UsageRollupsRepository } from './rollups/usage-rollups.repository.js';
 import { ComparedUsageRepository } from './reconciliation/compared-usage.repository.js';
 import { UsageReconciliation } from './reconciliation/usage-reconciliation.service.js';
 import { UsageService } from './usage.service.js';
 
 @Module({
-  imports: [JobsModule, MetersModule, OutboxModule, PlansModule, SubscriptionsModule],
+  imports: [JobsModule, MeterExportsModule, OutboxModule, PlansModule, SubscriptionsModule],
   controllers: [UsageController, OrganizationUsageController],
   providers: [
-    UsageRepository,
-    UsageLedger,
-    UsageAlerts,
     UsageService,
+    UsageLedger,
+    UsageLedgerRepository,
+    UsageEventsRepository,
+    UsageRollupsRepository,
+    UsageQuotasRepository,
+    UsageHoldsRepository,
+    UsageAlerts,
+    UsageAlertsRepository,
     UsagePeriods,
     UsagePartitions,
     PartitionedUsageRepository,
     UsageRetention,
     HoldExpiry,
-    HeldUsageRepository,
     ComparedUsageRepository,
     UsageReconciliation,
   ],

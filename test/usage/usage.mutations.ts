@@ -30,7 +30,7 @@ export const mutations: TenancyMutation[] = [
     operations: ['settleOwnHold', 'releaseOwnHold'],
   },
   {
-    within: 'UsageRepository.listAlerts',
+    within: 'UsageAlertsRepository.list',
     search: 'eq(usageAlerts.ownerId, ownerId)',
     replace: NO_CONDITION,
     callers: ['admin of another organization'],
@@ -50,7 +50,7 @@ export const unreachable: UnreachablePredicate[] = [
   { within: 'ComparedUsageRepository.listQuotas', search: 'eq(usageQuotas.ownerId, ownerId)', because: 'only a command leads there' },
   { within: 'ComparedUsageRepository.sumLiveHolds', search: 'eq(usageHolds.ownerId, ownerId)', because: 'only a command leads there' },
   {
-    within: 'UsageRepository.listQuotas',
+    within: 'UsageQuotasRepository.list',
     search: 'eq(usageQuotas.ownerId, ownerId)',
     because: 'another owner’s period would have to begin in the same millisecond',
   },

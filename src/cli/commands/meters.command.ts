@@ -1,6 +1,6 @@
 import { Argument, type Command } from 'commander';
 import { SYSTEM } from '../../access/principal.js';
-import { MetersService } from '../../usage/exports/meter-exports.service.js';
+import { MeterExportsService } from '../../usage/exports/meter-exports.service.js';
 import { BILLING_PROVIDERS, type BillingProviderName } from '../../plans/plans.js';
 import { withApp } from '../environment.js';
 import { examples, print } from '../output.js';
@@ -13,6 +13,6 @@ export function addMetersCommands(program: Command): void {
     .addArgument(new Argument('<provider>', 'the billing provider').choices(BILLING_PROVIDERS))
     .addHelpText('after', examples('meters retry polar'))
     .action(async (provider: BillingProviderName) =>
-      withApp(async (app) => print(`${await app.get(MetersService).retry(provider, SYSTEM)} events will be sent again`)),
+      withApp(async (app) => print(`${await app.get(MeterExportsService).retry(provider, SYSTEM)} events will be sent again`)),
     );
 }

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type DodoPayments from 'dodopayments';
 import { Clock } from '../../platform/time/clock.service.js';
 import { Config } from '../../platform/config/config.js';
-import { type Meter, type MeterReading, Meters, ReadingsRefused } from '../../usage/exports/meter.port.js';
+import { type Meter, type MeterReading, MeterRegistry, ReadingsRefused } from '../../usage/exports/meter.port.js';
 import { BillingHttpClient, ProviderRequestRejected } from '../billing-http.client.js';
 import { createDodoSdk, parseDodoErrorBody } from './dodo-sdk.js';
 import { MINUTE_MS } from '../../platform/time/durations.js';
@@ -20,7 +20,7 @@ export class DodoMeter implements Meter {
   constructor(
     private readonly config: Config,
     private readonly clock: Clock,
-    meters: Meters,
+    meters: MeterRegistry,
   ) {
     this.calls.limits.timeoutMs = TIMEOUT_MS;
     meters.register(this);

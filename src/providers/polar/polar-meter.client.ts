@@ -3,7 +3,7 @@ import type { models } from '@polar-sh/sdk/2026-10';
 import { createEventsService } from '@polar-sh/sdk/2026-10/services/events';
 import { Clock } from '../../platform/time/clock.service.js';
 import { Config } from '../../platform/config/config.js';
-import { type Meter, type MeterReading, Meters, ReadingsRefused, type Refusal } from '../../usage/exports/meter.port.js';
+import { type Meter, type MeterReading, MeterRegistry, ReadingsRefused, type RefusedReading } from '../../usage/exports/meter.port.js';
 import { BillingHttpClient, ProviderRequestRejected } from '../billing-http.client.js';
 import { createPolarSdk, parsePolarErrorBody } from './polar-sdk.js';
 
@@ -18,7 +18,7 @@ export class PolarMeter implements Meter {
   constructor(
     private readonly config: Config,
     private readonly clock: Clock,
-    meters: Meters,
+    meters: MeterRegistry,
   ) {
     this.calls.limits.timeoutMs = TIMEOUT_MS;
     meters.register(this);
@@ -75,7 +75,7 @@ function llmMetadata({ model: name, ...tokens }: MeterReading['values']): Pick<m
 }
 
 /** Paths are `body`, `events`, the index, and the field; the name of a schema may be in between. */
-function toRefusals({ details = [] }: ProviderRequestRejected): Refusal[] {
+function toRefusals({ details = [] }: ProviderRequestRejected): RefusedReading[] {
   const byEvent = Map.groupBy(details, ({ path }) => path[path.indexOf('events') + 1]);
   return [...byEvent].flatMap(([index, all]) => {
     if (typeof index !== 'number') return [];

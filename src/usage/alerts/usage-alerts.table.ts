@@ -2,7 +2,7 @@ import { bigint, pgTable, primaryKey, smallint, uuid } from 'drizzle-orm/pg-core
 import { createdAt, time } from '../../platform/database/columns.js';
 import { ownerKind } from '../../subscriptions/customers/billing-customers.table.js';
 
-/** That so much of a period's limit is used: told once. */
+/** A threshold of a period's limit that was reached. */
 export const usageAlerts = pgTable(
   'usage_alerts',
   {

@@ -1,13 +1,13 @@
 import { pgTable, primaryKey, text, uuid } from 'drizzle-orm/pg-core';
 import { bytes, createdAt } from '../../platform/database/columns.js';
 
-/** Every event that was ever recorded, for ever: one that comes again after years is still a duplicate. */
+/** The id of every event ever recorded, kept forever: a repetition is a duplicate even after years. */
 export const usageEventIds = pgTable(
   'usage_event_ids',
   {
     ownerId: uuid('owner_id').notNull(),
     eventId: text('event_id').notNull(),
-    /** Of what the caller sent, defaults left out: the same id with other content is a conflict. */
+    /** Covers the content without defaults: the same id with other content is a conflict. */
     fingerprint: bytes('fingerprint').notNull(),
     createdAt: createdAt(),
   },

@@ -4,37 +4,34 @@ import { ownerKind } from '../../subscriptions/customers/billing-customers.table
 
 const tokens = (name: string) => bigint(name, { mode: 'number' }).notNull().default(0);
 
-/** How many tokens of each class: what is counted in one is not counted in another. */
+/** The classes are disjoint. */
 export const tokenClasses = () => ({
   inputTokens: tokens('input_tokens'),
   outputTokens: tokens('output_tokens'),
   cachedInputTokens: tokens('cached_input_tokens'),
   reasoningTokens: tokens('reasoning_tokens'),
-  /** All of them, or the plain total that the caller told instead. */
+  /** The sum of the classes, or the plain total that the caller sent instead. */
   tokensUsed: tokens('tokens_used'),
-  /** What no hold had reserved: the only tokens that may be past a hard limit. */
+  /** Tokens that no hold had reserved. Only they can exceed a hard limit. */
   overrun: tokens('overrun'),
 });
 
-/**
- * What was used: rows are written once and never changed. The migration makes it partitioned by month of
- * `occurred_at`, so that what is old enough goes with its whole partition.
- */
+/** Usage events. The migration partitions the table by month of `occurred_at`, so that retention drops whole partitions. */
 export const usage = pgTable(
   'usage',
   {
     ownerId: uuid('owner_id').notNull(),
     occurredAt: time('occurred_at').notNull(),
-    /** The caller's; unique for an owner for ever by `usage_event_ids`. */
+    /** Chosen by the caller. `usage_event_ids` keeps it unique for the owner forever. */
     eventId: text('event_id').notNull(),
     ownerKind: ownerKind('owner_kind').notNull(),
-    /** Who caused it. A plain id: the person may be gone. */
+    /** No foreign key: the person may have been purged. */
     actorUserId: uuid('actor_user_id'),
     model: text('model').notNull(),
     ...tokenClasses(),
-    /** Which quota counts it. */
+    /** The period whose quota counts it. */
     periodStart: time('period_start').notNull(),
-    /** The hold that it settled. */
+    /** The hold it settled. */
     holdId: uuid('hold_id'),
     metadata: jsonb('metadata').$type<Record<string, string | number | boolean>>(),
     createdAt: createdAt(),
@@ -42,4 +39,6 @@ export const usage = pgTable(
   (table) => [primaryKey({ name: 'usage_pkey', columns: [table.ownerId, table.occurredAt, table.eventId] })],
 );
 
-export type Usage = typeof usage.$inferSelect;
+export type UsageRecord = typeof usage.$inferSelect;
+export type NewUsageRecord = Omit<UsageRecord, 'createdAt'> & { fingerprint: Buffer };
+export type EventIdKey = Pick<UsageRecord, 'ownerId' | 'eventId'>;

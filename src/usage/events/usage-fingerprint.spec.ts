@@ -1,4 +1,4 @@
-import { readEvent } from './usage-event.js';
+import { parseUsageEvent } from './usage-event.schema.js';
 import { fingerprintOf, isSameEvent } from './usage-fingerprint.js';
 
 const ADA = '01980a3e-7c1d-7f6a-b1c2-3d4e5f607182';
@@ -14,7 +14,7 @@ function eventBy(
   actorUserId: string | null,
   { needsMembershipCheck = false, ...fields }: { needsMembershipCheck?: boolean } & Record<string, unknown> = {},
 ) {
-  const answer = readEvent({ ...EVENT, ...fields }, 'body');
+  const answer = parseUsageEvent({ ...EVENT, ...fields }, 'body');
   if ('errors' in answer) throw new Error(JSON.stringify(answer.errors));
   const { content } = answer.event;
   return { content, fingerprint: fingerprintOf(content, actorUserId), actorUserId, needsMembershipCheck };

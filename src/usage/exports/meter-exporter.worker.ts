@@ -3,37 +3,37 @@ import { Counter, Gauge } from 'prom-client';
 import { Clock } from '../../platform/time/clock.service.js';
 import { Metrics } from '../../platform/metrics/metrics.service.js';
 import { Poller } from '../../platform/queue/poller.js';
-import { LINE_LIMITS, MeterDispatcher } from './meter-dispatcher.js';
-import { type Meter, Meters } from './meter.port.js';
-import { type ExportBacklog, MetersRepository } from './meter-exports.repository.js';
+import { DISPATCH_LIMITS, MeterDispatcher } from './meter-dispatcher.js';
+import { type Meter, MeterRegistry } from './meter.port.js';
+import { type ExportBacklog, MeterExportsRepository } from './meter-exports.repository.js';
 
-/** Works off what the meters are to be told; a provider that is away holds up nobody but itself. */
+/** Runs one dispatcher for each configured meter: an unavailable provider does not delay the others. */
 @Injectable()
 export class MeterExporter implements OnApplicationBootstrap, BeforeApplicationShutdown {
-  readonly limits = { ...LINE_LIMITS };
+  readonly limits = { ...DISPATCH_LIMITS };
   private readonly logger = new Logger(MeterExporter.name);
   private readonly exported: Counter<'provider' | 'outcome'>;
   private pollers: Poller[] = [];
 
   constructor(
-    private readonly meters: Meters,
-    private readonly repository: MetersRepository,
+    private readonly meters: MeterRegistry,
+    private readonly repository: MeterExportsRepository,
     private readonly clock: Clock,
     metrics: Metrics,
   ) {
     const registers = [metrics.registry];
     this.exported = new Counter({
       name: 'tenantry_meter_exports_total',
-      help: 'Usage events that a provider has taken, refused for good, or could not be told of (failed, to be told again)',
+      help: 'Usage events that a provider has accepted (taken), refused permanently, or could not receive (failed, retried)',
       labelNames: ['provider', 'outcome'],
       registers,
     });
-    // The gauges are read together, and what they tell is counted once.
+    // The gauges are collected together and share one query.
     let counting: Promise<ExportBacklog[]> | undefined;
     const backlog = async () => (counting ??= repository.backlog().finally(() => (counting = undefined)));
     for (const [name, help, of] of [
-      ['tenantry_meter_exports_pending', 'Usage events that a provider is still to be told of', 'pending'],
-      ['tenantry_meter_exports_refused', 'Usage events that a provider has refused for good', 'refused'],
+      ['tenantry_meter_exports_pending', 'Usage events that wait to be sent to a provider', 'pending'],
+      ['tenantry_meter_exports_refused', 'Usage events that a provider has refused permanently', 'refused'],
     ] as const) {
       new Gauge({
         name,
@@ -48,7 +48,7 @@ export class MeterExporter implements OnApplicationBootstrap, BeforeApplicationS
     }
     new Gauge({
       name: 'tenantry_meter_export_lag_seconds',
-      help: 'Since when the oldest usage event waits that a provider is still to be told of',
+      help: 'Age of the oldest usage event that waits to be sent to a provider',
       labelNames: ['provider'],
       registers,
       async collect() {
@@ -60,7 +60,7 @@ export class MeterExporter implements OnApplicationBootstrap, BeforeApplicationS
   }
 
   onApplicationBootstrap(): void {
-    this.pollers = this.meters.configured().map((meter) => this.pollerOf(meter));
+    this.pollers = this.meters.configured().map((meter) => this.createPoller(meter));
     for (const poller of this.pollers) poller.start();
   }
 
@@ -72,14 +72,14 @@ export class MeterExporter implements OnApplicationBootstrap, BeforeApplicationS
     for (const poller of this.pollers) poller.wake();
   }
 
-  private pollerOf(meter: Meter): Poller {
+  private createPoller(meter: Meter): Poller {
     const { provider } = meter;
-    const line = new MeterDispatcher(meter, this.repository, this.clock, this.limits, (outcome, readings) =>
+    const dispatcher = new MeterDispatcher(meter, this.repository, this.clock, this.limits, (outcome, readings) =>
       this.exported.inc({ provider, outcome }, readings),
     );
-    return new Poller((signal) => line.work(signal), {
+    return new Poller((signal) => dispatcher.dispatchBatch(signal), {
       pauseMs: 500,
-      onError: (error) => this.logger.error({ err: error, provider }, 'Usage to export could not be read, or written down'),
+      onError: (error) => this.logger.error({ err: error, provider }, 'Meter exports could not be read or updated'),
     });
   }
 }

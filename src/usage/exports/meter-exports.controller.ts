@@ -10,22 +10,22 @@ import {
   RetriedMeterExportsResponse,
   RetryMeterExportsRequest,
 } from './meter-exports.dto.js';
-import { MetersService } from './meter-exports.service.js';
+import { MeterExportsService } from './meter-exports.service.js';
 
 @Controller('v1/meter-exports')
-@TagDescription('Usage that billing providers have not taken, for operators.')
+@TagDescription('Usage events that a billing provider’s meter has not accepted, for operators.')
 export class MetersController {
-  constructor(private readonly meters: MetersService) {}
+  constructor(private readonly meterExports: MeterExportsService) {}
 
-  /** Lists usage that a billing provider has refused for good, or is still to be told of. */
+  /** Lists usage that a billing provider has refused permanently, or that waits to be sent. */
   @Get()
   @Operator()
   @Problems(InvalidCursor)
   async listMeterExports(@Query() query: ListMeterExportsQuery): Promise<MeterExportListResponse> {
-    return MeterExportListResponse.of(await this.meters.list(query));
+    return MeterExportListResponse.of(await this.meterExports.list(query));
   }
 
-  /** Tells a provider again of all that it has refused, in the background. What it has taken is never told again. */
+  /** Sends all refused usage of a provider again, in the background. */
   @Post('retry')
   @HttpCode(202)
   @Operator()
@@ -33,6 +33,6 @@ export class MetersController {
     @Caller() { actor }: Principal,
     @Body() { provider }: RetryMeterExportsRequest,
   ): Promise<RetriedMeterExportsResponse> {
-    return { retried: await this.meters.retry(provider, actor) };
+    return { retried: await this.meterExports.retry(provider, actor) };
   }
 }

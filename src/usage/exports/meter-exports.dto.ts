@@ -7,24 +7,22 @@ import type { MeterExport } from './meter-exports.table.js';
 import { EXPORT_STATES, type ExportState } from './meter-exports.repository.js';
 
 export class ListMeterExportsQuery extends ListQuery {
-  /** Of which provider. */
   @ApiProperty({ enum: BILLING_PROVIDERS, required: false, description: 'Only for this provider.', example: 'polar' })
   @IsOptional()
   @IsIn(BILLING_PROVIDERS)
   provider?: BillingProviderName;
 
-  /** How far it is. */
   @ApiProperty({
     enum: EXPORT_STATES,
     required: false,
-    description: 'What the provider has refused for good, or what it is still to be told of.',
+    description: 'Usage that the provider has refused permanently, or usage that waits to be sent.',
     example: 'refused',
   })
   @IsIn(EXPORT_STATES)
   state: ExportState = 'refused';
 }
 
-@ApiSchema({ description: 'Whose refused usage to tell again, after something was mended.' })
+@ApiSchema({ description: 'The provider to retry, after the cause of its refusals was fixed.' })
 export class RetryMeterExportsRequest {
   /** The provider that refused it. */
   @ApiProperty({ enum: BILLING_PROVIDERS, description: 'The provider that refused it.', example: 'polar' })
@@ -32,16 +30,16 @@ export class RetryMeterExportsRequest {
   provider!: BillingProviderName;
 }
 
-@ApiSchema({ description: 'What is told again.' })
+@ApiSchema({ description: 'The number of retried events.' })
 export class RetriedMeterExportsResponse {
-  /** How many events. @example 12 */
+  /** The number of events. @example 12 */
   @ApiProperty({ type: 'integer' })
   retried!: number;
 }
 
-@ApiSchema({ description: 'Usage of one event that a billing provider’s meter has not taken.' })
+@ApiSchema({ description: 'A usage event that a billing provider’s meter has not accepted.' })
 export class MeterExportResponse {
-  /** Whose meter it is for. @example "polar" */
+  /** The provider with the meter. @example "polar" */
   @ApiProperty({ enum: BILLING_PROVIDERS })
   provider!: string;
 
@@ -52,7 +50,7 @@ export class MeterExportResponse {
   /** The event's id, unique for its owner. @example "evt-42" */
   eventId!: string;
 
-  /** Who is billed for it, by the provider's id. @example "0c1f6e5e-8e8a-4d7a-9b5e-2f4f3a8f0f10" */
+  /** The provider’s id of the customer who is billed. @example "0c1f6e5e-8e8a-4d7a-9b5e-2f4f3a8f0f10" */
   providerCustomerId!: string;
 
   /** When it was used. */
@@ -61,25 +59,25 @@ export class MeterExportResponse {
   /** The model that was used. @example "gpt-5" */
   model!: string;
 
-  /** How many tokens. @example 1200 */
+  /** The number of tokens. @example 1200 */
   @ApiProperty({ type: 'integer' })
   tokensUsed!: number;
 
-  /** `refused` is not told again by itself. */
+  /** A `refused` event is sent again only on request. */
   @ApiProperty({ enum: EXPORT_STATES, example: 'refused' })
   state!: ExportState;
 
-  /** How often the provider was told. @example 1 */
+  /** The number of attempts. @example 1 */
   @ApiProperty({ type: 'integer' })
   attempts!: number;
 
-  /** When it is told next; null for what was refused. */
+  /** When it is sent next; null if it was refused. */
   nextAttemptAt!: Date | null;
 
-  /** What the provider said to the last attempt. */
+  /** The provider’s error of the last attempt. */
   lastError!: string | null;
 
-  /** Since when it is here. */
+  /** When it was queued. */
   createdAt!: Date;
 
   static of(row: MeterExport): MeterExportResponse {
@@ -101,9 +99,9 @@ export class MeterExportResponse {
   }
 }
 
-@ApiSchema({ description: 'A page of what meters have not taken.' })
+@ApiSchema({ description: 'A page of usage events that meters have not accepted.' })
 export class MeterExportListResponse {
-  /** Provider by provider; what was refused by when it came, what waits by when it is due. */
+  /** Sorted by provider, then by the time when a refused event was queued or a pending one is due. */
   data!: MeterExportResponse[];
 
   /** Ask for the next page with it; null on the last one. @example "WyIyMDI2LTAxLTE1Il0.q83vEjRWeJCrze8SNFZ4kA" */

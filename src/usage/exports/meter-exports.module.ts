@@ -1,15 +1,15 @@
 import { Module } from '@nestjs/common';
 import { AuditModule } from '../../audit/audit.module.js';
-import { Meters } from './meter.port.js';
+import { MeterRegistry } from './meter.port.js';
 import { MeterExporter } from './meter-exporter.worker.js';
 import { MetersController } from './meter-exports.controller.js';
-import { MetersRepository } from './meter-exports.repository.js';
-import { MetersService } from './meter-exports.service.js';
+import { MeterExportsRepository } from './meter-exports.repository.js';
+import { MeterExportsService } from './meter-exports.service.js';
 
 @Module({
   imports: [AuditModule],
   controllers: [MetersController],
-  providers: [Meters, MetersRepository, MeterExporter, MetersService],
-  exports: [Meters, MetersService],
+  providers: [MeterRegistry, MeterExportsRepository, MeterExporter, MeterExportsService],
+  exports: [MeterRegistry, MeterExportsService],
 })
-export class MetersModule {}
+export class MeterExportsModule {}

@@ -13,18 +13,18 @@ export type NewExport = Pick<
   'provider' | 'ownerId' | 'eventId' | 'providerCustomerId' | 'occurredAt' | 'values' | 'tokensUsed'
 >;
 
-/** A due row that a worker has taken. */
-export type ClaimedExport = NewExport & Pick<MeterExport, 'attempts'>;
+/** A due row that a worker has leased. */
+export type LeasedExport = NewExport & Pick<MeterExport, 'attempts'>;
 
 export interface ExportFilters {
   provider?: BillingProviderName;
   state: ExportState;
 }
 
-/** Where a list ends: what it is sorted by. */
+/** The sort key at which a page ends. */
 export interface ExportPosition {
   provider: string;
-  /** When it was written, or is due. */
+  /** `created_at` of a refused export, `next_attempt_at` of a pending one. */
   at: string;
   ownerId: string;
   eventId: string;
@@ -34,11 +34,11 @@ export interface ExportBacklog {
   provider: string;
   pending: number;
   refused: number;
-  /** Since when the oldest one waits. */
+  /** When the oldest pending export was queued. */
   oldestAt: Date | null;
 }
 
-const CLAIMED = {
+const LEASED = {
   provider: rows.provider,
   ownerId: rows.ownerId,
   eventId: rows.eventId,
@@ -62,20 +62,20 @@ const INSERT = statement(sql`INSERT INTO ${rows} (${namesOf(NEW_EXPORT)}, next_a
   SELECT given.*, ${NOW}, ${NOW}, ${NOW} FROM ${given(NEW_EXPORT)} ON CONFLICT DO NOTHING`);
 
 @Injectable()
-export class MetersRepository {
+export class MeterExportsRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
-  /** One statement for any number; what is there already stays as it is. */
-  async insert(all: NewExport[], now: Date, db: Queryable = this.db): Promise<void> {
+  /** Existing exports stay as they are. */
+  async insert(all: NewExport[], now: Date, db: Queryable): Promise<void> {
     await sendStatement(INSERT({ ...arraysOf(NEW_EXPORT, all), now: now.toISOString() }), db);
   }
 
-  /** Takes what is due, the oldest first; the attempt counts even if the process does not survive it. */
-  async claim(
+  /** Leases due exports, the oldest first. The attempt counts even if the process dies in it. */
+  async lease(
     provider: BillingProviderName,
     { now, until, limit }: { now: Date; until: Date; limit: number },
     db: Queryable = this.db,
-  ): Promise<ClaimedExport[]> {
+  ): Promise<LeasedExport[]> {
     const due = sql`SELECT ctid FROM ${rows}
                      WHERE ${rows.provider} = ${provider} AND ${rows.nextAttemptAt} <= ${now.toISOString()}
                      ORDER BY ${rows.nextAttemptAt} LIMIT ${limit} FOR NO KEY UPDATE SKIP LOCKED`;
@@ -83,29 +83,29 @@ export class MetersRepository {
       db
         .update(rows)
         .set({ attempts: sql`${rows.attempts} + 1`, nextAttemptAt: until })
-        // By their places, which the locks keep: so many keys would have the planner read the whole table.
+        // By ctid, which the locks keep valid: for so many keys the planner would scan the table.
         .where(sql`${rows}.ctid = ANY(ARRAY(${due}))`)
-        .returning(CLAIMED)
+        .returning(LEASED)
     );
   }
 
-  /** Whoever has them now: the provider has them, too. */
-  async remove(taken: ClaimedExport[], db: Queryable = this.db): Promise<void> {
+  /** Also if another worker has leased them meanwhile: the provider has them. */
+  async remove(taken: LeasedExport[], db: Queryable = this.db): Promise<void> {
     await db.delete(rows).where(sql`(${rows.ownerId}, ${rows.eventId}) IN (SELECT owner_id, event_id FROM ${list(taken)})`);
   }
 
-  async postpone(claimed: ClaimedExport[], until: Date, lastError: string | null, db: Queryable = this.db): Promise<void> {
+  async postpone(leased: LeasedExport[], until: Date, lastError: string | null, db: Queryable = this.db): Promise<void> {
     await db
       .update(rows)
       .set({ nextAttemptAt: until, ...(lastError !== null && { lastError }) })
-      .where(isAttemptOf(claimed));
+      .where(isAttemptOf(leased));
   }
 
-  async refuse(claimed: ClaimedExport[], lastError: string, db: Queryable = this.db): Promise<void> {
-    await db.update(rows).set({ nextAttemptAt: null, lastError }).where(isAttemptOf(claimed));
+  async refuse(leased: LeasedExport[], lastError: string, db: Queryable = this.db): Promise<void> {
+    await db.update(rows).set({ nextAttemptAt: null, lastError }).where(isAttemptOf(leased));
   }
 
-  /** In the order of the providers; what is refused by when it was written, what waits by when it is due. */
+  /** Sorted by provider, then `created_at` for refused and `next_attempt_at` for pending exports. */
   async list(
     { provider, state }: ExportFilters,
     { limit, after }: { limit: number; after?: ExportPosition },
@@ -120,8 +120,8 @@ export class MetersRepository {
       .limit(limit);
   }
 
-  /** Makes some refused ones due that were written after a position; answers those. */
-  async revive(
+  /** Makes a page of refused exports due, and returns it. */
+  async requeueRefused(
     provider: BillingProviderName,
     { now, after, limit }: { now: Date; after?: ExportPosition; limit: number },
     db: Queryable,
@@ -158,9 +158,9 @@ function isAfter(at: (typeof SORTED_BY)[ExportState], after: ExportPosition): SQ
            > (${after.provider}::billing_provider, ${after.at}::timestamptz, ${after.ownerId}::uuid, ${after.eventId})`;
 }
 
-/** Whether an attempt is still the last one: a worker that lost its lease must not write over the next one's. */
-function isAttemptOf(claimed: Pick<MeterExport, 'ownerId' | 'eventId' | 'attempts'>[]): SQL {
-  return sql`(${rows.ownerId}, ${rows.eventId}, ${rows.attempts}) IN (SELECT owner_id, event_id, attempts FROM ${list(claimed)})`;
+/** A worker that lost its lease must not overwrite the next attempt. */
+function isAttemptOf(leased: Pick<MeterExport, 'ownerId' | 'eventId' | 'attempts'>[]): SQL {
+  return sql`(${rows.ownerId}, ${rows.eventId}, ${rows.attempts}) IN (SELECT owner_id, event_id, attempts FROM ${list(leased)})`;
 }
 
 function list(some: Pick<MeterExport, 'ownerId' | 'eventId' | 'attempts'>[]): SQL {

@@ -8,15 +8,15 @@ import { DATABASE, type Database, type Queryable } from '../../platform/database
 import type { BillingProviderName } from '../../plans/plans.js';
 import { MeterExporter } from './meter-exporter.worker.js';
 import type { MeterExport } from './meter-exports.table.js';
-import { Meters } from './meter.port.js';
-import { type ExportFilters, type ExportPosition, MetersRepository } from './meter-exports.repository.js';
+import { MeterRegistry } from './meter.port.js';
+import { type ExportFilters, type ExportPosition, MeterExportsRepository } from './meter-exports.repository.js';
 
-/** What an owner has used whom a provider bills for it. */
+/** A usage event that a provider bills. */
 export interface MeteredEvent {
   provider: BillingProviderName;
   providerCustomerId: string;
   ownerId: string;
-  /** The owner's; nobody else need have it. */
+  /** Unique for the owner only. */
   eventId: string;
   occurredAt: Date;
   model: string;
@@ -24,18 +24,18 @@ export interface MeteredEvent {
   outputTokens: number;
   cachedInputTokens: number;
   reasoningTokens: number;
-  /** All of them, or the plain total where no classes are known. */
+  /** The sum of the classes, or the plain total if they are not known. */
   tokensUsed: number;
 }
 
 const RETRY_BATCH = 500;
 
-/** What the billing providers' meters are told, and the operators' view of it. The telling is done by `MeterExporter`. */
+/** Queues usage for the billing providers' meters, and lets operators see and retry it. `MeterExporter` sends it. */
 @Injectable()
-export class MetersService {
+export class MeterExportsService {
   constructor(
-    private readonly repository: MetersRepository,
-    private readonly meters: Meters,
+    private readonly repository: MeterExportsRepository,
+    private readonly meters: MeterRegistry,
     private readonly exporter: MeterExporter,
     private readonly audit: AuditService,
     private readonly cursors: Cursors,
@@ -43,16 +43,12 @@ export class MetersService {
     @Inject(DATABASE) private readonly db: Database,
   ) {}
 
-  /**
-   * Has providers told of events, once each. Pass the transaction that records them, and call `wake` after it.
-   * Those whose provider has no meter here are left out.
-   */
+  /** Queues the events of configured meters. Pass the transaction that records them, and call `wake` after its commit. */
   async enqueue(events: MeteredEvent[], db: Queryable): Promise<void> {
     const metered = events.filter(({ provider }) => this.meters.isConfigured(provider));
     if (metered.length > 0) await this.repository.insert(metered.map(rowOf), this.clock.now(), db);
   }
 
-  /** For what was just committed. */
   wake(): void {
     this.exporter.wake();
   }
@@ -65,7 +61,7 @@ export class MetersService {
     return this.cursors.page(rows, { limit, list, position: (row) => Object.values(positionOf(row)) });
   }
 
-  /** Has a provider told again of all that it has refused; answers how many. In batches: none holds its locks for long. */
+  /** Requeues all exports that a provider refused, in batches. Returns how many. */
   async retry(provider: BillingProviderName, actor: Actor): Promise<number> {
     const now = this.clock.now();
     let after: ExportPosition | undefined;
@@ -73,8 +69,8 @@ export class MetersService {
     return sweepInBatches(
       new AbortController().signal,
       async (limit) => {
-        const some = await this.db.transaction((tx) => this.repository.revive(provider, { now, after, limit }, tx));
-        // What is refused again while this runs must not be retried again and again.
+        const some = await this.db.transaction((tx) => this.repository.requeueRefused(provider, { now, after, limit }, tx));
+        // Continue after this page: exports that are refused again meanwhile must not be requeued endlessly.
         after = some.length === 0 ? after : positionOf(some.at(-1)!);
         this.wake();
         return some.length;

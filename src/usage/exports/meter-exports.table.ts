@@ -3,7 +3,7 @@ import { bigint, index, integer, jsonb, pgTable, primaryKey, text, uuid } from '
 import { time, timestamps } from '../../platform/database/columns.js';
 import { billingProvider } from '../../subscriptions/customers/billing-customers.table.js';
 
-/** Model and tokens of an event, as meters get them. */
+/** The values that a provider's meter receives. */
 export interface MeterValues {
   model: string;
   input_tokens: number;
@@ -13,8 +13,8 @@ export interface MeterValues {
 }
 
 /**
- * Usage that a billing provider's meter is still to be told of: the outbox of metering, written with its event and
- * removed when the provider has it. What the provider refuses for good stays, with the reason.
+ * The outbox of metering: rows are written with their event and removed when the provider has accepted them. Refused
+ * ones stay, with the reason.
  */
 export const meterExports = pgTable(
   'meter_exports',
@@ -27,7 +27,7 @@ export const meterExports = pgTable(
     values: jsonb('values').notNull().$type<MeterValues>(),
     tokensUsed: bigint('tokens_used', { mode: 'number' }).notNull(),
     attempts: integer('attempts').notNull().default(0),
-    /** Null when it was refused for good. While a worker has it: the end of its lease. */
+    /** Null means refused. While leased, the end of the lease. */
     nextAttemptAt: time('next_attempt_at').defaultNow(),
     lastError: text('last_error'),
     ...timestamps(),

@@ -2,9 +2,9 @@ import { Injectable } from '@nestjs/common';
 import type { BillingProviderName } from '../../plans/plans.js';
 import type { MeterValues } from './meter-exports.table.js';
 
-/** Usage of one event, as a provider is told of it. */
+/** One usage event, as it is sent to a provider. */
 export interface MeterReading {
-  /** The same at every attempt, and nobody else's in the provider's account: told again, it is not counted again. */
+  /** Unique in the provider's account and the same at every attempt: the provider counts a repetition once. */
   id: string;
   providerCustomerId: string;
   occurredAt: Date;
@@ -14,40 +14,39 @@ export interface MeterReading {
 /** A billing provider's meter. */
 export interface Meter {
   readonly provider: BillingProviderName;
-  /** Whether there is a key to its API, and a name that the meter listens to. */
+  /** An API key and an event name for the meter are configured. */
   readonly isConfigured: boolean;
   /**
-   * Tells of at most a thousand readings, no id twice, in one request: all of them are taken, or none that is new.
+   * Sends at most a thousand readings in one request. The provider accepts all new ones or none.
    *
-   * @throws {ReadingsRefused} for what is wrong with some of them
-   * @throws {BillingProviderFailed} for everything that has nothing to do with them
+   * @throws {ReadingsRefused} for invalid readings
+   * @throws {BillingProviderFailed} for every other failure
    */
   send(readings: MeterReading[], signal: AbortSignal): Promise<void>;
 }
 
-/** What is wrong with a reading of a request. */
-export interface Refusal {
-  /** Its place in the request. */
+export interface RefusedReading {
+  /** Its index in the request. */
   index: number;
   reason: string;
-  /** It is right, but too early: it will be taken later. */
+  /** The reading is valid but in the provider's future: a later attempt succeeds. */
   isEarly?: boolean;
 }
 
-/** A provider took none of a request, because of some of its readings. */
+/** A provider accepted none of a request, because some of its readings are invalid. */
 export class ReadingsRefused extends Error {
-  /** @param refusals which they are; none where the provider does not say */
+  /** @param refusals empty if the provider does not name them */
   constructor(
     reason: string,
-    readonly refusals: Refusal[] = [],
+    readonly refusals: RefusedReading[] = [],
   ) {
     super(reason);
   }
 }
 
-/** Those that there are. A provider's module registers its own when it is made. */
+/** The meters that provider modules register when they start. */
 @Injectable()
-export class Meters {
+export class MeterRegistry {
   private readonly meters = new Map<string, Meter>();
 
   register(meter: Meter): void {

@@ -3,19 +3,19 @@ import { Clock } from '../../platform/time/clock.service.js';
 import { sweepInBatches } from '../../platform/queue/sweep.js';
 import { DATABASE, type Database } from '../../platform/database/database.js';
 import { JobsService } from '../../jobs/jobs.service.js';
-import { HeldUsageRepository } from './held-usage.repository.js';
+import { UsageHoldsRepository } from './usage-holds.repository.js';
 import { daysBefore } from '../../platform/time/durations.js';
 
-/** Quotas are locked meanwhile, which their owners wait for. */
+/** Owners wait while their quotas are locked. */
 const BATCH = 200;
-/** How long it can still be told what became of a hold. */
+/** How long the status of an ended hold stays readable. */
 const KEEP_DAYS = 30;
 
-/** Ends the holds that nobody settles or releases, and forgets those that ended. */
+/** Expires holds that were neither settled nor released, and prunes ended ones. */
 @Injectable()
 export class HoldExpiry implements OnModuleInit {
   constructor(
-    private readonly repository: HeldUsageRepository,
+    private readonly repository: UsageHoldsRepository,
     private readonly jobs: JobsService,
     private readonly clock: Clock,
     @Inject(DATABASE) private readonly db: Database,

@@ -7,14 +7,14 @@ export type HoldStatus = (typeof HOLD_STATUSES)[number];
 
 export const holdStatus = pgEnum('hold_status', HOLD_STATUSES);
 
-/** Tokens that are reserved for what is going on. One that is live past its end does not count any more. */
+/** Tokens reserved for work in progress. A live hold past its end no longer counts. */
 export const usageHolds = pgTable(
   'usage_holds',
   {
     ownerId: uuid('owner_id').notNull(),
-    /** The caller's, or ours. */
+    /** Chosen by the caller, or generated. */
     id: uuid('id').notNull(),
-    /** The quota that it is held of. */
+    /** The period whose quota it reserves. */
     periodStart: time('period_start').notNull(),
     tokens: bigint('tokens', { mode: 'number' }).notNull(),
     model: text('model'),

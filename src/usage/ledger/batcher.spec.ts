@@ -24,7 +24,7 @@ class Bench {
 }
 
 const turn = async () => new Promise(setImmediate);
-const always = { group: 100, maxPending: 1000, secondBatchThreshold: 1000, isShared: () => false };
+const always = { maxBatch: 100, maxPending: 1000, secondBatchThreshold: 1000, failsAll: () => false };
 
 class Bad extends Error {}
 
@@ -46,7 +46,7 @@ describe('the batcher', () => {
 
   it('keeps a batch within its weight limit, and runs a heavier item alone', async () => {
     const bench = new Bench();
-    const groups = new Batcher(bench.work, { ...always, group: 10 });
+    const groups = new Batcher(bench.work, { ...always, maxBatch: 10 });
     const all = [4, 6, 1, 50, 10, 1].map(async (weight) => groups.add(weight, weight));
     await turn();
     for (let group = 1; group < 5; group += 1) await bench.goOn();
@@ -57,7 +57,7 @@ describe('the batcher', () => {
 
   it('runs two batches at a time while many items wait', async () => {
     const bench = new Bench();
-    const groups = new Batcher(bench.work, { ...always, group: 10, secondBatchThreshold: 8 });
+    const groups = new Batcher(bench.work, { ...always, maxBatch: 10, secondBatchThreshold: 8 });
     const all = [groups.add(1)];
     await turn();
     all.push(groups.add(7, 7));
@@ -112,7 +112,7 @@ describe('the batcher', () => {
         if (isAway) throw new Bad();
         return items;
       },
-      { ...always, isShared: (error) => error instanceof Bad },
+      { ...always, failsAll: (error) => error instanceof Bad },
     );
     const settled = await Promise.allSettled([1, 2, 3].map(async (item) => groups.add(item)));
     expect(settled.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected']);
@@ -130,7 +130,7 @@ describe('the batcher', () => {
         await turn();
         throw tries === 1 ? new Bad() : new Away();
       },
-      { ...always, group: 1000, isShared: (error) => error instanceof Away },
+      { ...always, maxBatch: 1000, failsAll: (error) => error instanceof Away },
     );
     const settled = await Promise.allSettled(Array.from({ length: 1000 }, async (_, item) => groups.add(item)));
     expect(settled.every((one) => one.status === 'rejected' && one.reason instanceof Away)).toBe(true);
@@ -149,7 +149,7 @@ describe('the batcher', () => {
             done.push(...group);
             return group.map((index) => index * 10);
           },
-          { ...always, group: 10 },
+          { ...always, maxBatch: 10 },
         );
         const answers: Promise<number>[] = [];
         for (const [index, { weight, turnsBefore }] of items.entries()) {

@@ -1,88 +1,88 @@
 import { ServiceUnavailable } from '../../platform/problems/problems.errors.js';
 
-interface Waiting<T, R> {
+interface PendingItem<T, R> {
   item: T;
   weight: number;
   resolve: (result: R) => void;
   reject: (error: unknown) => void;
 }
 
-/**
- * Does together what comes while other work is under way: the more there is, the larger the groups. What comes alone
- * waits for nobody.
- */
-export class Batcher<T, R> {
-  private waiting: Waiting<T, R>[] = [];
-  private weight = 0;
-  private atWork = 0;
+interface BatcherOptions {
+  /** Maximum weight of a batch. A heavier item gets a batch of its own. */
+  maxBatch: number;
+  /** Maximum weight that may wait. */
+  maxPending: number;
+  /** Waiting weight from which a second batch runs beside the first. Larger batches cost less each, so it is high. */
+  secondBatchThreshold: number;
+  /** Whether an error fails all items. After any other error each half is tried again, so that one item fails alone. */
+  failsAll: (error: unknown) => boolean;
+}
 
-  /**
-   * @param work answers one result for each item, in their order
-   * @param options.group how much weight is done together, at most; a heavier item is done alone
-   * @param options.most how much weight may wait
-   * @param options.beside how much weight has to wait for a second group to be done beside the first: less is done
-   * in one go afterwards, for what a group costs itself
-   * @param options.isShared whether a failure is everybody's; after any other one each half is tried, so that nobody
-   * suffers from what one item cannot bear
-   */
+/** Collects the items that arrive while a batch runs and processes them together. Nothing waits for a timer. */
+export class Batcher<T, R> {
+  private pending: PendingItem<T, R>[] = [];
+  private pendingWeight = 0;
+  private running = 0;
+
+  /** @param work returns one result for each item, in the order of the items */
   constructor(
     private readonly work: (items: T[]) => Promise<R[]>,
-    private readonly options: { group: number; maxPending: number; secondBatchThreshold: number; isShared: (error: unknown) => boolean },
+    private readonly options: BatcherOptions,
   ) {}
 
-  /** @throws {ServiceUnavailable} while too much waits */
+  /** @throws {ServiceUnavailable} while too much is pending */
   async add(item: T, weight = 1): Promise<R> {
-    if (this.weight >= this.options.maxPending) throw new ServiceUnavailable({ headers: { 'retry-after': '1' } });
-    this.weight += weight;
+    if (this.pendingWeight >= this.options.maxPending) throw new ServiceUnavailable({ headers: { 'retry-after': '1' } });
+    this.pendingWeight += weight;
     return new Promise((resolve, reject) => {
-      this.waiting.push({ item, weight, resolve, reject });
+      this.pending.push({ item, weight, resolve, reject });
       void this.drain();
     });
   }
 
   private async drain(): Promise<void> {
-    if (!this.mayBegin()) return;
-    this.atWork += 1;
-    // What arrived in the same turn of the event loop goes together.
+    if (!this.mayStart()) return;
+    this.running += 1;
+    // Items of the same turn of the event loop share a batch.
     await new Promise(setImmediate);
-    while (this.waiting.length > 0 && (this.atWork === 1 || this.isMuch())) await this.finish(this.takeGroup());
-    this.atWork -= 1;
+    while (this.pending.length > 0 && (this.running === 1 || this.needsSecondBatch())) await this.run(this.takeBatch());
+    this.running -= 1;
   }
 
-  private mayBegin(): boolean {
-    return this.atWork === 0 || (this.atWork === 1 && this.isMuch());
+  private mayStart(): boolean {
+    return this.running === 0 || (this.running === 1 && this.needsSecondBatch());
   }
 
-  private isMuch(): boolean {
-    return this.weight >= this.options.secondBatchThreshold;
+  private needsSecondBatch(): boolean {
+    return this.pendingWeight >= this.options.secondBatchThreshold;
   }
 
-  private async finish(group: Waiting<T, R>[]): Promise<void> {
+  private async run(batch: PendingItem<T, R>[]): Promise<void> {
     try {
-      const results = await this.work(group.map(({ item }) => item));
-      for (const [index, { resolve }] of group.entries()) resolve(results[index]!);
+      const results = await this.work(batch.map(({ item }) => item));
+      for (const [index, { resolve }] of batch.entries()) resolve(results[index]!);
     } catch (error) {
-      if (group.length > 1 && !this.options.isShared(error)) await this.finishHalves(group);
-      else for (const { reject } of group) reject(error);
+      if (batch.length > 1 && !this.options.failsAll(error)) await this.runHalves(batch);
+      else for (const { reject } of batch) reject(error);
     }
   }
 
-  /** Not one by one: of two thousand, that would be as many transactions, and each would wait for a database that is gone. */
-  private async finishHalves(group: Waiting<T, R>[]): Promise<void> {
-    const half = Math.ceil(group.length / 2);
-    await this.finish(group.slice(0, half));
-    await this.finish(group.slice(half));
+  /** Halves, not single items: two thousand items would become as many transactions. */
+  private async runHalves(batch: PendingItem<T, R>[]): Promise<void> {
+    const half = Math.ceil(batch.length / 2);
+    await this.run(batch.slice(0, half));
+    await this.run(batch.slice(half));
   }
 
-  private takeGroup(): Waiting<T, R>[] {
+  private takeBatch(): PendingItem<T, R>[] {
     let weight = 0;
     let count = 0;
-    for (const waiting of this.waiting) {
-      if (count > 0 && weight + waiting.weight > this.options.group) break;
-      weight += waiting.weight;
+    for (const pending of this.pending) {
+      if (count > 0 && weight + pending.weight > this.options.maxBatch) break;
+      weight += pending.weight;
       count += 1;
     }
-    this.weight -= weight;
-    return this.waiting.splice(0, count);
+    this.pendingWeight -= weight;
+    return this.pending.splice(0, count);
   }
 }

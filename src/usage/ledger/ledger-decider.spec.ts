@@ -1,15 +1,17 @@
 import fc from 'fast-check';
 import type { BillingPeriod } from '../../subscriptions/sync/billing-provider.port.js';
 import type { Entitlement } from '../../subscriptions/entitlements/entitlements.service.js';
-import { MOST_TOKENS } from '../quotas/quota-balance.js';
+import { MAX_TOKENS } from '../quotas/quota-balance.js';
 import { MeteredOwner } from '../quotas/metered-owner.js';
-import { quotaKeysOf, LedgerDecider } from './ledger-decider.js';
-import type { GivenEvent, Operation, Result } from './operations.js';
-import { readEvent } from '../events/usage-event.js';
+import { LedgerDecider } from './ledger-decider.js';
+import { quotaKeysOf } from './locked-quotas.js';
+import type { AttributedEvent, Operation, OperationResult } from './operations.js';
+import { parseUsageEvent } from '../events/usage-event.schema.js';
 import { fingerprintOf } from '../events/usage-fingerprint.js';
 import type { UsageHold } from '../holds/usage-holds.table.js';
 import type { UsageQuota } from '../quotas/usage-quotas.table.js';
-import type { NewUsage, Rollup } from './usage.repository.js';
+import type { NewUsageRecord } from '../events/usage-events.table.js';
+import type { UsageRollup } from '../rollups/usage-rollups.table.js';
 import { DAY_MS, MINUTE_MS } from '../../platform/time/durations.js';
 
 const CREATED = new Date('2026-01-31T10:00:00Z');
@@ -25,7 +27,7 @@ type Limits = Partial<Entitlement['plan']['limits']>;
 /** The tables in memory, and the steps that the ledger does around its decisions. */
 class World {
   now = BEGIN;
-  readonly events: NewUsage[] = [];
+  readonly events: NewUsageRecord[] = [];
   readonly rollups = new Map<string, number>();
   readonly quotas = new Map<string, UsageQuota>();
   readonly holds = new Map<string, UsageHold>();
@@ -51,16 +53,16 @@ class World {
     this.plans.set(ownerId, { plan: { limits: { ...LIMITS, ...limits } }, periods } as Entitlement);
   }
 
-  customerOf(ownerId: string): MeteredOwner {
+  meteredOwner(ownerId: string): MeteredOwner {
     if (!this.plans.has(ownerId)) this.changePlan(ownerId, false);
     return new MeteredOwner({ kind: 'organization', id: ownerId }, this.plans.get(ownerId)!, CREATED);
   }
 
   /** Decides about the operations as one group; throws when a sum is wrong afterwards. */
-  commit(group: Operation[]): Result[] {
+  commit(group: Operation[]): OperationResult[] {
     const { now } = this;
-    const customers = new Map(group.map(({ owner: { id } }) => [id, this.customerOf(id)]));
-    const known = { now, oldest: new Date(now.getTime() - OLDEST_MS), customers, members: [] };
+    const owners = new Map(group.map(({ owner: { id } }) => [id, this.meteredOwner(id)]));
+    const known = { now, oldestAccepted: new Date(now.getTime() - OLDEST_MS), owners, members: [] };
     const rows = quotaKeysOf(group, known).map((key) => {
       const id = `${key.ownerId} ${key.periodStart.toISOString()}`;
       const none = { used: 0, overrun: 0, held: 0, alerted: 0, requestsOwed: 0, tokensOwed: 0, owedAt: 0 };
@@ -76,10 +78,10 @@ class World {
       quotas: rows.map((row) => ({ ...row })),
       expired: expired.map((hold) => ({ ...hold })),
       holds: [...this.holds.values()],
-      known: this.events.map(({ ownerId, eventId, fingerprint }) => ({ ownerId, eventId, fingerprint })),
+      recordedIds: this.events.map(({ ownerId, eventId, fingerprint }) => ({ ownerId, eventId, fingerprint })),
     });
     const results = group.map((operation) => structuredClone(decisions.decide(operation)));
-    const changes = decisions.changes();
+    const changes = decisions.writes();
     this.events.push(...changes.events);
     for (const rollup of changes.rollups) this.rollups.set(keyOf(rollup), (this.rollups.get(keyOf(rollup)) ?? 0) + rollup.tokensUsed);
     for (const row of changes.quotas) this.quotas.set(`${row.ownerId} ${row.periodStart.toISOString()}`, row);
@@ -114,13 +116,13 @@ class World {
 
 const isOf = (row: UsageQuota, one: { ownerId: string; periodStart: Date }) =>
   row.ownerId === one.ownerId && row.periodStart.getTime() === one.periodStart.getTime();
-const keyOf = ({ ownerId, hour, model, actorUserId }: Pick<Rollup, 'ownerId' | 'hour' | 'model' | 'actorUserId'>) =>
+const keyOf = ({ ownerId, hour, model, actorUserId }: Pick<UsageRollup, 'ownerId' | 'hour' | 'model' | 'actorUserId'>) =>
   JSON.stringify([ownerId, hour, model, actorUserId]);
 const sum = (values: number[]) => values.reduce((all, value) => all + value, 0);
 const [OWNER] = OWNERS as [string];
 
-function eventOf(given: object, now = BEGIN): GivenEvent {
-  const answer = readEvent({ eventId: 'e', model: 'm', ...given }, 'body');
+function eventOf(given: object, now = BEGIN): AttributedEvent {
+  const answer = parseUsageEvent({ eventId: 'e', model: 'm', ...given }, 'body');
   if ('errors' in answer) throw new Error(JSON.stringify(answer.errors));
   const { userId, occurredAt = now } = answer.event;
   const actorUserId = userId ?? null;
@@ -141,7 +143,7 @@ const settle = (world: World, id: string, event: object): Operation => ({
   event: eventOf(event, world.now),
 });
 const release = (world: World, id: string): Operation => ({ kind: 'release', owner, hold: { ...world.holds.get(`${OWNER} ${id}`)! } });
-const outcomesOf = ({ events }: Result) => events.map(({ outcome, reason }) => reason ?? outcome);
+const outcomesOf = ({ events }: OperationResult) => events.map(({ outcome, reason }) => reason ?? outcome);
 
 describe('the ledger decider', () => {
   let world: World;
@@ -248,7 +250,7 @@ describe('the ledger decider', () => {
       world.commit([release(world, 'h')]);
       const late = [release(world, 'h'), settle(world, 'h', { tokens: 20 })];
       world.holds.clear();
-      const [released, settled] = world.commit(late) as [Result, Result];
+      const [released, settled] = world.commit(late) as [OperationResult, OperationResult];
       expect(released.hold!.status).toBe('released');
       expect([outcomesOf(settled), settled.quota.used, settled.quota.overrun, settled.quota.held]).toEqual([['inserted'], 20, 20, 0]);
     });
@@ -277,7 +279,7 @@ describe('the ledger decider', () => {
     });
 
     it('reports a hold of an earlier period as live until the moment it expires, and as expired from then on', () => {
-      const ofNow = world.customerOf(OWNER).periodAt(world.now);
+      const ofNow = world.meteredOwner(OWNER).periodAt(world.now);
       const madeAt = ofNow.end.getTime() - 1000;
       world.now = new Date(madeAt);
       world.commit([hold('i', 10)]);
@@ -304,8 +306,8 @@ describe('the ledger decider', () => {
 
   it('refuses no settle that can be counted at all', () => {
     world.changePlan(OWNER, false, { tokensPerPeriod: null });
-    world.commit([hold('h', MOST_TOKENS)]);
-    expect(outcomesOf(world.commit([settle(world, 'h', { tokens: MOST_TOKENS })])[0]!)).toEqual(['inserted']);
+    world.commit([hold('h', MAX_TOKENS)]);
+    expect(outcomesOf(world.commit([settle(world, 'h', { tokens: MAX_TOKENS })])[0]!)).toEqual(['inserted']);
     expect(outcomesOf(world.commit([record({ eventId: 'f', tokens: 1 })])[0]!)).toEqual(['count_too_large']);
   });
 
@@ -328,7 +330,7 @@ describe('the ledger decider', () => {
 
   describe('across periods', () => {
     const periodOf = (at: string) => {
-      const { start, end } = world.customerOf(OWNER).periodAt(new Date(at));
+      const { start, end } = world.meteredOwner(OWNER).periodAt(new Date(at));
       return [start.toISOString(), end.toISOString()];
     };
 

@@ -1,12 +1,12 @@
 import type { Owner } from '../../owners/owner.js';
-import type { UsageEvent } from '../events/usage-event.js';
+import type { UsageEvent } from '../events/usage-event.schema.js';
 import type { UsageHold } from '../holds/usage-holds.table.js';
 import type { UsagePeriod } from '../quotas/usage-period.js';
 
 export const OUTCOMES = ['inserted', 'duplicate', 'conflict', 'rejected'] as const;
-export type OperationOutcome = (typeof OUTCOMES)[number];
+export type EventOutcome = (typeof OUTCOMES)[number];
 
-/** Why an event, or a hold, was not taken. */
+/** Why an event or a hold was refused. */
 export const REJECTIONS = [
   'invalid',
   'in_the_future',
@@ -18,62 +18,62 @@ export const REJECTIONS = [
 ] as const;
 export type Rejection = (typeof REJECTIONS)[number];
 
-/** An event with what its request knows. */
-export interface GivenEvent extends UsageEvent {
+/** An event together with what its request says about the acting user. */
+export interface AttributedEvent extends UsageEvent {
   occurredAt: Date;
-  /** Of its content and of who caused it. */
+  /** Covers the content and the acting user. */
   fingerprint: Buffer;
   actorUserId: string | null;
-  /** Whether it is still to be seen that this person belongs, or belonged, to the organization. */
+  /** The acting user must be, or have been, a member of the organization. */
   needsMembershipCheck: boolean;
 }
 
-interface Asked {
+interface OwnedOperation {
   owner: Owner;
 }
-export type RecordOperation = Asked & { kind: 'record'; events: GivenEvent[] };
-export type HoldOperation = Asked & {
+export type RecordOperation = OwnedOperation & { kind: 'record'; events: AttributedEvent[] };
+export type HoldOperation = OwnedOperation & {
   kind: 'hold';
   hold: Pick<UsageHold, 'id' | 'tokens' | 'model' | 'actorUserId'> & { ttlMs: number; needsMembershipCheck: boolean };
 };
-/** `hold` as it was before it was locked: its tokens never change. */
-export type SettleOperation = Asked & { kind: 'settle'; hold: UsageHold; event: GivenEvent };
-export type ReleaseOperation = Asked & { kind: 'release'; hold: UsageHold };
+/** `hold` was read before its quota was locked. Its tokens never change. */
+export type SettleOperation = OwnedOperation & { kind: 'settle'; hold: UsageHold; event: AttributedEvent };
+export type ReleaseOperation = OwnedOperation & { kind: 'release'; hold: UsageHold };
 export type Operation = RecordOperation | HoldOperation | SettleOperation | ReleaseOperation;
 
-/** What is left of a period. */
 export interface Quota extends UsagePeriod {
+  /** When the quota was read. */
+  asOf: Date;
   used: number;
-  /** Of `used`: what earlier periods used that a change cut short. */
+  /** The part of `used` that comes from earlier periods which a plan change cut short. */
   carried: number;
   overrun: number;
   held: number;
-  /** Null where there is no limit. */
+  /** Null means unlimited. */
   limit: number | null;
-  /** Whether usage stops at the limit. */
+  /** Usage stops at the limit. */
   isHard: boolean;
   remaining: number | null;
 }
 
 export interface EventResult {
   eventId: string;
-  outcome: OperationOutcome;
+  outcome: EventOutcome;
   reason?: Rejection;
 }
 
-/** What became of an operation. */
-export interface Result {
-  /** The owner's period of now, after it. */
+export interface OperationResult {
+  /** The owner's current period after the operation. */
   quota: Quota;
-  /** Set where the operation as a whole was refused. */
+  /** Set when the whole operation was refused. */
   refused?: Rejection | 'hold_conflict' | 'hold_settled';
-  /** Milliseconds until a minute's allowance has room again. */
+  /** Milliseconds until the minute's allowance has room again. */
   waitMs?: number;
   events: EventResult[];
   hold?: UsageHold;
 }
 
-export function eventsOf(operation: Operation): GivenEvent[] {
+export function eventsIn(operation: Operation): AttributedEvent[] {
   if (operation.kind === 'record') return operation.events;
   return operation.kind === 'settle' ? [operation.event] : [];
 }

@@ -1,89 +1,88 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { Clock } from '../../platform/time/clock.service.js';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
 import {
+  ConcurrencyConflict,
   isDatabaseUnavailable,
   isDeadlock,
   isMissingPartition,
   isRetryable,
   isUniqueViolation,
-  ConcurrencyConflict,
 } from '../../platform/database/database-errors.js';
 import { retryTransaction } from '../../platform/database/retry-transaction.js';
-import { type MeteredEvent, MetersService } from '../exports/meter-exports.service.js';
+import { Clock } from '../../platform/time/clock.service.js';
 import { EntitlementsService } from '../../subscriptions/entitlements/entitlements.service.js';
 import { UsageAlerts } from '../alerts/usage-alerts.service.js';
-import { MeteredOwner } from '../quotas/metered-owner.js';
-import { type LedgerSnapshot, type LedgerWrites, quotaKeysOf, LedgerDecider } from './ledger-decider.js';
-import { MAX_FUTURE_MS } from '../events/usage-event.js';
-import { Batcher } from './batcher.js';
-import { eventsOf, type Operation, type Result } from './operations.js';
+import { MAX_FUTURE_MS } from '../events/usage-event.schema.js';
+import type { NewUsageRecord } from '../events/usage-events.table.js';
+import { type MeteredEvent, MeterExportsService } from '../exports/meter-exports.service.js';
 import type { UsageHold } from '../holds/usage-holds.table.js';
-import type { UsageQuota } from '../quotas/usage-quotas.table.js';
-import { LONGEST_USAGE_MONTH_MS } from '../quotas/usage-timeline.js';
+import { MonthPruned, UsagePartitions } from '../partitions/usage-partitions.job.js';
+import { MeteredOwner } from '../quotas/metered-owner.js';
 import { UsagePeriods } from '../quotas/usage-periods.service.js';
-import { MonthIsSealed, UsagePartitions } from '../partitions/usage-partitions.job.js';
-import { type NewUsage, type QuotaKey, UsageRepository } from './usage.repository.js';
+import type { QuotaKey, UsageQuota } from '../quotas/usage-quotas.table.js';
+import { LONGEST_USAGE_MONTH_MS } from '../quotas/usage-timeline.js';
+import { Batcher } from './batcher.js';
+import { LedgerDecider } from './ledger-decider.js';
+import { ledgerKey, type LedgerSnapshot } from './ledger-snapshot.js';
+import { quotaKeysOf } from './locked-quotas.js';
+import { eventsIn, type Operation, type OperationResult } from './operations.js';
+import { type MemberKey, UsageLedgerRepository } from './usage-ledger.repository.js';
 
-/** Events that go in one transaction. */
-const GROUP = 2000;
-/** As many waiting events are written by a second transaction beside the first. */
+const MAX_BATCH_EVENTS = 2000;
+const MAX_PENDING_EVENTS = 50_000;
 const SECOND_BATCH_THRESHOLD = 200;
-/** Events that may wait; more are refused with 503. */
-const MOST_WAITING = 50_000;
 
-/** The first operations of a period. Made apart from the others' locks: nobody waits for them in another order. */
+/** Periods without a quota yet. Quotas are inserted before the transaction: inserts would lock them in another order. */
 class QuotasMissing extends Error {
   constructor(
     readonly keys: QuotaKey[],
-    readonly customers: Map<string, MeteredOwner>,
+    readonly owners: Map<string, MeteredOwner>,
   ) {
     super();
   }
 }
 
-/** The usage of a hold's period moved to another one since the hold was read. */
+/** The usage of a hold's period moved to another quota after the hold was read. */
 class HoldMoved extends Error {}
 
-type Known = Pick<LedgerSnapshot, 'oldest' | 'customers' | 'members'>;
+type LedgerContext = Pick<LedgerSnapshot, 'oldestAccepted' | 'owners' | 'members'>;
 
 /**
- * All that changes usage goes through here: operations of many requests share statements and one commit, and each is
- * answered after it. An owner's operations are decided one after the other, under the locks of the owner's quotas, so
- * that a cap is exact on any number of processes (docs/decisions/0017).
+ * Every change of usage goes through here. Operations of many requests share one transaction; the locks of the quotas
+ * make caps exact on any number of processes (docs/decisions/0017).
  */
 @Injectable()
 export class UsageLedger {
-  private readonly groups = new Batcher<Operation, Result>((group) => this.commit(group), {
-    group: GROUP,
-    maxPending: MOST_WAITING,
+  private readonly batcher = new Batcher<Operation, OperationResult>((batch) => this.commit(batch), {
+    maxBatch: MAX_BATCH_EVENTS,
+    maxPending: MAX_PENDING_EVENTS,
     secondBatchThreshold: SECOND_BATCH_THRESHOLD,
-    isShared: isDatabaseUnavailable,
+    failsAll: isDatabaseUnavailable,
   });
 
   constructor(
-    private readonly repository: UsageRepository,
+    private readonly repository: UsageLedgerRepository,
     private readonly entitlements: EntitlementsService,
     private readonly alerts: UsageAlerts,
     private readonly periods: UsagePeriods,
     private readonly partitions: UsagePartitions,
-    private readonly meters: MetersService,
+    private readonly meterExports: MeterExportsService,
     private readonly clock: Clock,
     @Inject(DATABASE) private readonly db: Database,
   ) {}
 
-  /** @throws {ServiceUnavailable} */
-  async submit(operation: Operation): Promise<Result> {
-    return this.groups.add(operation, Math.max(1, eventsOf(operation).length));
+  /**
+   * Returns after the commit.
+   *
+   * @throws {ServiceUnavailable}
+   */
+  async submit(operation: Operation): Promise<OperationResult> {
+    return this.batcher.add(operation, Math.max(1, eventsIn(operation).length));
   }
 
-  /**
-   * What owners may use, and in which periods.
-   *
-   * @param since no earlier moment is asked for
-   */
-  async customersOf(operations: Pick<Operation, 'owner'>[], since: Date): Promise<Map<string, MeteredOwner>> {
-    // A period may count what an earlier one used, and quotas may overlap that were made by an older rule.
+  /** @param since the earliest moment that the owners' periods will be asked about */
+  async loadOwners(operations: Pick<Operation, 'owner'>[], since: Date): Promise<Map<string, MeteredOwner>> {
+    // A period may carry over an earlier one, and its quota may overlap one made before decision 0031.
     const periodsFrom = new Date(since.getTime() - 2 * LONGEST_USAGE_MONTH_MS);
     const owners = new Map(operations.map(({ owner }) => [owner.id, owner]));
     const ids = [...owners.keys()];
@@ -92,169 +91,133 @@ export class UsageLedger {
       this.repository.listCreationTimes(ids),
     ]);
     const createdAt = new Map(creations.map((one) => [one.id, one.createdAt]));
-    // One that was purged this very moment has periods of its own no more; any will do.
+    // An owner purged meanwhile has no creation time. Any anchor will do for it.
     return new Map(ids.map((id) => [id, new MeteredOwner(owners.get(id)!, entitlements.get(id)!, createdAt.get(id) ?? new Date(0))]));
   }
 
-  private async commit(group: Operation[]): Promise<Result[]> {
+  private async commit(batch: Operation[]): Promise<OperationResult[]> {
     try {
-      return await retryTransaction(() => this.tryCommit(group), {
-        isRetryable: mayFitNextTime,
+      return await retryTransaction(() => this.tryCommit(batch), {
+        isRetryable: isOutdated,
         beforeRetry: (error) => this.prepareRetry(error),
       });
     } catch (error) {
-      throw isLostRace(error) ? new ConcurrencyConflict('Others were always first', { cause: error }) : error;
+      throw isLostRace(error) ? new ConcurrencyConflict('Every attempt lost a race', { cause: error }) : error;
     }
   }
 
-  private async tryCommit(group: Operation[]): Promise<Result[]> {
-    const known = await this.prepare(group);
-    const { results, isMetered, written } = await this.db.transaction(async (tx) => {
-      const books = await this.read(group, known, tx);
-      const decisions = new LedgerDecider(books);
-      const decided = group.map((operation) => decisions.decide(operation));
-      const changes = decisions.changes();
-      const metered = meteredOf(changes.events, books.customers);
-      return { results: decided, isMetered: metered.length > 0, written: await this.sendWrites(changes, metered, books, tx) };
-    });
-    await written();
-    if (isMetered) this.meters.wake();
+  private async tryCommit(batch: Operation[]): Promise<OperationResult[]> {
+    const context = await this.loadContext(batch);
+    const { results, isMetered, written } = await this.db.transaction((tx) => this.decide(batch, context, tx));
+    // If a write failed, PostgreSQL has turned the COMMIT behind it into a ROLLBACK.
+    await written;
+    if (isMetered) this.meterExports.wake();
     return results;
   }
 
   private async prepareRetry(error: unknown): Promise<void> {
-    if (error instanceof QuotasMissing) await this.periods.open(error.keys, error.customers);
-    else if (isMissingPartition(error) || error instanceof MonthIsSealed) this.partitions.forget();
+    if (error instanceof QuotasMissing) await this.periods.createQuotas(error.keys, error.owners);
+    else if (isMissingPartition(error) || error instanceof MonthPruned) this.partitions.clearCache();
   }
 
-  /** What needs no lock: who the owners are, and room for the events. */
-  private async prepare(group: Operation[]): Promise<Known> {
-    const strangers = strangersOf(group);
-    const oldest = await this.partitions.oldest();
+  /** Reads what needs no lock, and creates the partitions of the events. */
+  private async loadContext(batch: Operation[]): Promise<LedgerContext> {
+    const checks = membershipChecksIn(batch);
+    const oldestAccepted = await this.partitions.oldestAccepted();
     const now = this.clock.now().getTime();
-    const moments = group
-      .flatMap((operation) => eventsOf(operation).map(({ occurredAt }) => occurredAt))
-      .filter((moment) => moment >= oldest && moment.getTime() <= now + MAX_FUTURE_MS);
+    const moments = batch
+      .flatMap((operation) => eventsIn(operation).map(({ occurredAt }) => occurredAt))
+      .filter((moment) => moment >= oldestAccepted && moment.getTime() <= now + MAX_FUTURE_MS);
     const earliest = moments.reduce((least, moment) => Math.min(least, moment.getTime()), now);
-    const [customers, members] = await Promise.all([
-      this.customersOf(group, new Date(earliest)),
-      strangers.length === 0 ? [] : this.repository.listMembers(strangers),
+    const [owners, members] = await Promise.all([
+      this.loadOwners(batch, new Date(earliest)),
+      checks.length === 0 ? [] : this.repository.listMembers(checks),
       this.partitions.ensure(moments),
     ]);
-    return { oldest, customers, members };
+    return { oldestAccepted, owners, members };
   }
 
-  private async read(group: Operation[], known: Known, tx: Queryable): Promise<LedgerSnapshot> {
-    const now = this.clock.now();
-    const keys = quotaKeysOf(group, { ...known, now });
-    const holds = group.flatMap((operation) => ('hold' in operation ? [{ ownerId: operation.owner.id, id: operation.hold.id }] : []));
-    const ids = group.flatMap((operation) => eventsOf(operation).map(({ eventId }) => ({ ownerId: operation.owner.id, eventId })));
-    const { repository } = this;
-    // In this order: what stands under the locks is read once they are held.
-    const [, quotas, seen] = await Promise.all([
-      repository.useKeys(tx),
-      repository.lockQuotas(keys, tx),
-      ids.length === 0 ? [] : repository.listEventIds(ids, tx),
-    ]);
-    if (quotas.length < keys.length) throw new QuotasMissing(withoutRow(keys, quotas), known.customers);
-    // Most groups have none, and are done a statement sooner.
-    const [expired, held] = await Promise.all([
-      quotas.every((quota) => quota.held === 0) ? [] : repository.expireHolds(keys, now, tx),
-      holds.length === 0 ? [] : repository.listHolds(holds, tx),
-    ]);
-    refreshHolds(group, held, keys);
-    return { ...known, now, quotas, expired, holds: held, known: seen };
-  }
-
-  /**
-   * Sends the writes without waiting for them, so that COMMIT travels along. If a statement fails, PostgreSQL turns
-   * that COMMIT into a ROLLBACK.
-   *
-   * @returns a function that waits for the writes, and throws if one failed; call it after the transaction
-   */
-  private async sendWrites(
-    changes: LedgerWrites,
-    metered: MeteredEvent[],
-    { now }: LedgerSnapshot,
+  /** Does not wait for the writes: they leave together with COMMIT. */
+  private async decide(
+    batch: Operation[],
+    context: LedgerContext,
     tx: Queryable,
-  ): Promise<() => Promise<unknown>> {
-    const { events, rollups, quotas, newHolds, endedHolds, alerts } = changes;
-    const { repository } = this;
-    // More than one statement, one after the other.
-    if (alerts.length > 0) await this.alerts.record(alerts, tx);
+  ): Promise<{ results: OperationResult[]; isMetered: boolean; written: Promise<unknown> }> {
+    const snapshot = await this.lockAndRead(batch, context, tx);
+    const decider = new LedgerDecider(snapshot);
+    const results = batch.map((operation) => decider.decide(operation));
+    const writes = decider.writes();
+    if (writes.alerts.length > 0) await this.alerts.record(writes.alerts, tx);
+    const metered = meteredEventsOf(writes.events, context.owners);
     const written = Promise.all([
-      events.length === 0 ? undefined : repository.insertEventIds(events, now, tx),
-      events.length === 0 ? undefined : repository.insertUsage(events, now, tx),
-      rollups.length === 0 ? undefined : repository.addToRollups(rollups, now, tx),
-      newHolds.length === 0 ? undefined : repository.insertHolds(newHolds, now, tx),
-      endedHolds.length === 0 ? undefined : repository.endHolds(endedHolds, now, tx),
-      quotas.length === 0 ? undefined : repository.updateQuotas(quotas, now, tx),
-      metered.length === 0 ? undefined : this.meters.enqueue(metered, tx),
+      this.repository.write(writes, snapshot.now, tx),
+      metered.length === 0 ? undefined : this.meterExports.enqueue(metered, tx),
     ]);
+    // The caller awaits it after the transaction.
     written.catch(() => undefined);
-    return () => written;
+    return { results, isMetered: metered.length > 0, written };
+  }
+
+  private async lockAndRead(batch: Operation[], context: LedgerContext, tx: Queryable): Promise<LedgerSnapshot> {
+    const now = this.clock.now();
+    const keys = quotaKeysOf(batch, { ...context, now });
+    const holdKeys = batch.flatMap((operation) => ('hold' in operation ? [{ ownerId: operation.owner.id, id: operation.hold.id }] : []));
+    const eventKeys = batch.flatMap((operation) => eventsIn(operation).map(({ eventId }) => ({ ownerId: operation.owner.id, eventId })));
+    const { quotas, recordedIds } = await this.repository.lockQuotas(keys, eventKeys, tx);
+    if (quotas.length < keys.length) throw new QuotasMissing(missingKeys(keys, quotas), context.owners);
+    const { expired, holds } = await this.repository.readHolds(quotas, keys, { holdKeys, now, tx });
+    refreshHolds(batch, holds, keys);
+    return { ...context, now, quotas, expired, holds, recordedIds };
   }
 }
 
-function mayFitNextTime(error: unknown): boolean {
-  const isOutdated = error instanceof QuotasMissing || error instanceof MonthIsSealed || error instanceof HoldMoved;
-  return isOutdated || isMissingPartition(error) || isRetryable(error);
+/** Whether the attempt knew too little, or lost a race. */
+function isOutdated(error: unknown): boolean {
+  const isStale = error instanceof QuotasMissing || error instanceof MonthPruned || error instanceof HoldMoved;
+  return isStale || isMissingPartition(error) || isRetryable(error);
 }
 
-/** Only keys that concurrent requests race for: any other violation is a fault of ours, which a retry repeats. */
+/** Only the keys that concurrent requests race for. Any other violation is our own fault, which a retry would repeat. */
 function isLostRace(error: unknown): boolean {
   return isDeadlock(error) || RACED_KEYS.some((key) => isUniqueViolation(error, key));
 }
 
 const RACED_KEYS = ['usage_event_ids_pkey', 'usage_holds_pkey'];
 
-function withoutRow(keys: QuotaKey[], quotas: UsageQuota[]): QuotaKey[] {
-  const there = new Set(quotas.map(({ ownerId, periodStart }) => `${ownerId} ${periodStart.getTime()}`));
-  return keys.filter(({ ownerId, periodStart }) => !there.has(`${ownerId} ${periodStart.getTime()}`));
+function missingKeys(keys: QuotaKey[], quotas: UsageQuota[]): QuotaKey[] {
+  const existing = new Set(quotas.map(({ ownerId, periodStart }) => ledgerKey(ownerId, periodStart)));
+  return keys.filter(({ ownerId, periodStart }) => !existing.has(ledgerKey(ownerId, periodStart)));
 }
 
-/** @throws {HoldMoved} for one whose period is not locked; the next attempt has it as it stands now */
-function refreshHolds(group: Operation[], held: UsageHold[], keys: QuotaKey[]): void {
-  const locked = new Set(keys.map(({ ownerId, periodStart }) => `${ownerId} ${periodStart.getTime()}`));
+/** @throws {HoldMoved} when a hold's period is not locked; the next attempt knows its new period */
+function refreshHolds(batch: Operation[], holds: UsageHold[], keys: QuotaKey[]): void {
+  const locked = new Set(keys.map(({ ownerId, periodStart }) => ledgerKey(ownerId, periodStart)));
   let hasMoved = false;
-  for (const operation of group) {
+  for (const operation of batch) {
     if (!('hold' in operation) || !('periodStart' in operation.hold)) continue;
     const { ownerId, id } = operation.hold;
-    const now = held.find((hold) => hold.id === id && hold.ownerId === ownerId);
-    if (now === undefined || locked.has(`${ownerId} ${now.periodStart.getTime()}`)) continue;
-    Object.assign(operation.hold, now);
+    const current = holds.find((hold) => hold.id === id && hold.ownerId === ownerId);
+    if (current === undefined || locked.has(ledgerKey(ownerId, current.periodStart))) continue;
+    Object.assign(operation.hold, current);
     hasMoved = true;
   }
   if (hasMoved) throw new HoldMoved();
 }
 
-/** Those whose owner pays a provider by its meter. */
-function meteredOf(events: NewUsage[], customers: Map<string, MeteredOwner>): MeteredEvent[] {
+/** The events of owners who pay a provider. */
+function meteredEventsOf(events: NewUsageRecord[], owners: Map<string, MeteredOwner>): MeteredEvent[] {
   return events.flatMap((event) => {
-    const { provider, providerCustomerId } = customers.get(event.ownerId)!.entitlement.granting ?? {};
+    const { provider, providerCustomerId } = owners.get(event.ownerId)!.entitlement.granting ?? {};
     if (provider === undefined || provider === 'manual' || providerCustomerId == null) return [];
     const { ownerId, eventId, occurredAt, model, inputTokens, outputTokens, cachedInputTokens, reasoningTokens, tokensUsed } = event;
-    return [
-      {
-        provider,
-        providerCustomerId,
-        ownerId,
-        eventId,
-        occurredAt,
-        model,
-        inputTokens,
-        outputTokens,
-        cachedInputTokens,
-        reasoningTokens,
-        tokensUsed,
-      },
-    ];
+    const counts = { inputTokens, outputTokens, cachedInputTokens, reasoningTokens, tokensUsed };
+    return [{ provider, providerCustomerId, ownerId, eventId, occurredAt, model, ...counts }];
   });
 }
 
-function strangersOf(group: Operation[]): { organizationId: string; userId: string }[] {
-  return group.flatMap((operation) =>
-    (operation.kind === 'hold' ? [operation.hold] : eventsOf(operation)).flatMap(({ needsMembershipCheck, actorUserId }) =>
+function membershipChecksIn(batch: Operation[]): MemberKey[] {
+  return batch.flatMap((operation) =>
+    (operation.kind === 'hold' ? [operation.hold] : eventsIn(operation)).flatMap(({ needsMembershipCheck, actorUserId }) =>
       needsMembershipCheck ? [{ organizationId: operation.owner.id, userId: actorUserId! }] : [],
     ),
   );

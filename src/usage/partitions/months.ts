@@ -1,16 +1,15 @@
-/** A month in UTC, counted from the year 0: what `usage` is partitioned by. */
+/** A UTC month, counted from year 0. */
 export type Month = number;
 
 export function monthOf(moment: Date): Month {
   return moment.getUTCFullYear() * 12 + moment.getUTCMonth();
 }
 
-/** Its first moment, which is also the end of the month before it. */
 export function startOf(month: Month): Date {
   return new Date(Date.UTC(Math.floor(month / 12), month % 12));
 }
 
-/** The partition of a month: `usage_2026_11`. */
+/** For example `usage_2026_11`. */
 export function partitionOf(month: Month): string {
   return `usage_${startOf(month).toISOString().slice(0, 7).replace('-', '_')}`;
 }

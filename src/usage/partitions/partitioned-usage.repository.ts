@@ -5,26 +5,26 @@ import { type Month, monthOfPartition, startOf } from './months.js';
 import { retentionWatermark } from './retention-watermark.table.js';
 import { usage } from '../events/usage-events.table.js';
 
-/** The partitions of `usage`, and from when on they are all there. */
+/** The partitions of `usage`, and the watermark before which they were dropped. */
 @Injectable()
 export class PartitionedUsageRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
-  /** Until the transaction ends, nobody else makes or drops a partition. No lock is waited for longer than told. */
+  /** Takes the lock for creating and dropping partitions, until the transaction ends. */
   async lock(waitMs: number, db: Queryable): Promise<void> {
     await db.execute(sql`SELECT set_config('lock_timeout', ${`${waitMs}ms`}, true)`);
     await db.execute(sql`SELECT pg_advisory_xact_lock(hashtextextended('usage_partitions', 0))`);
   }
 
   /**
-   * Until the transaction ends, no partition is dropped. In one with a single snapshot this has to come first: a
-   * partition that goes is gone for every snapshot, while the seal that says so would not be seen.
+   * Blocks drops until the transaction ends. A repeatable-read transaction calls it first: a dropped partition
+   * disappears from every snapshot, but the advanced watermark is not visible in an older one.
    */
-  async keepPartitions(db: Queryable): Promise<void> {
+  async preventDrops(db: Queryable): Promise<void> {
     await db.execute(sql`LOCK TABLE ONLY ${usage} IN ACCESS SHARE MODE`);
   }
 
-  /** In order. */
+  /** Sorted. */
   async listMonths(db: Queryable = this.db): Promise<Month[]> {
     const { rows } = await db.execute<{ name: string }>(
       sql`SELECT c.relname AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'usage'::regclass ORDER BY 1`,
@@ -32,7 +32,7 @@ export class PartitionedUsageRepository {
     return rows.map(({ name }) => monthOfPartition(name));
   }
 
-  /** By a function of the tables' owner: the application's role may create and drop no table. */
+  /** Calls a function of the tables' owner, because the application's role may not create tables. */
   async create(month: Month, db: Queryable): Promise<void> {
     await db.execute(sql`SELECT create_usage_partition(${startOf(month).toISOString()}::date)`);
   }
@@ -41,13 +41,13 @@ export class PartitionedUsageRepository {
     await db.execute(sql`SELECT drop_usage_partition(${startOf(month).toISOString()}::date)`);
   }
 
-  async findSealedBefore(db: Queryable = this.db): Promise<Date | undefined> {
-    const [seal] = await db.select({ prunedBefore: retentionWatermark.prunedBefore }).from(retentionWatermark);
-    return seal?.prunedBefore;
+  async findPrunedBefore(db: Queryable = this.db): Promise<Date | undefined> {
+    const [watermark] = await db.select({ prunedBefore: retentionWatermark.prunedBefore }).from(retentionWatermark);
+    return watermark?.prunedBefore;
   }
 
-  /** A seal never goes back: what is gone does not return. */
-  async seal(before: Date, db: Queryable): Promise<void> {
+  /** The watermark never moves back. */
+  async advanceWatermark(before: Date, db: Queryable): Promise<void> {
     await db
       .insert(retentionWatermark)
       .values({ prunedBefore: before })

@@ -2,7 +2,7 @@ import { boolean, check, pgTable } from 'drizzle-orm/pg-core';
 import { sql } from 'drizzle-orm';
 import { time, timestamps } from '../../platform/database/columns.js';
 
-/** One row at most: events from before `sealed_before` are gone, and what was summed of them stays as it is. */
+/** At most one row: events before `sealed_before` were dropped, and their rollups are final. */
 export const retentionWatermark = pgTable(
   'usage_seals',
   {

@@ -8,10 +8,10 @@ import { type Month, startOf } from './months.js';
 import { UsagePartitions } from './usage-partitions.job.js';
 import { daysBefore } from '../../platform/time/durations.js';
 
-/** Whoever reads or writes usage waits as long behind a partition that is to go: rather try again in an hour. */
+/** Readers and writers of usage queue behind a drop that waits for its lock: better to give up and retry in an hour. */
 const LOCK_WAIT_MS = 500;
 
-/** Lets events go when they are old enough, a whole month at a time: what was summed of them, and their ids, stay. */
+/** Drops events past their retention, a month at a time. Rollups and event ids stay. */
 @Injectable()
 export class UsageRetention implements OnModuleInit {
   constructor(
@@ -32,7 +32,7 @@ export class UsageRetention implements OnModuleInit {
     });
   }
 
-  /** Answers how many months went. */
+  /** Returns how many months were dropped. */
   private async prune(signal: AbortSignal): Promise<number> {
     const before = daysBefore(this.clock.now(), this.config.usageRetentionDays);
     const months = (await this.repository.listMonths()).filter((month) => startOf(month + 1) <= before);
@@ -41,17 +41,17 @@ export class UsageRetention implements OnModuleInit {
       if (signal.aborted) break;
       if (await this.drop(month)) dropped += 1;
     }
-    this.partitions.forget();
+    this.partitions.clearCache();
     return dropped;
   }
 
-  /** Sealed in the same transaction: nothing is ever gone that seems to be there. */
+  /** Advances the watermark in the same transaction, so that dropped events never look merely missing. */
   private async drop(month: Month): Promise<boolean> {
     return this.db.transaction(async (tx) => {
       await this.repository.lock(LOCK_WAIT_MS, tx);
-      // A job that another replica took over may be at it still.
+      // A run that lost its lease may still be working.
       if (!(await this.repository.listMonths(tx)).includes(month)) return false;
-      await this.repository.seal(startOf(month + 1), tx);
+      await this.repository.advanceWatermark(startOf(month + 1), tx);
       await this.repository.drop(month, tx);
       return true;
     });

@@ -3,12 +3,12 @@ import type { Entitlement } from '../../subscriptions/entitlements/entitlements.
 import { monthAt, type UsagePeriod } from './usage-period.js';
 import { UsageTimeline } from './usage-timeline.js';
 
-/** An owner, and what their plan is now. */
+/** An owner with the plan in force and the usage periods that follow from it. */
 export class MeteredOwner {
   private readonly timeline?: UsageTimeline;
   private latest?: UsagePeriod;
 
-  /** @param createdAt from when on the periods of the free plan are counted */
+  /** @param createdAt anchor of the free plan's months */
   constructor(
     readonly owner: Owner,
     readonly entitlement: Entitlement,
@@ -18,30 +18,29 @@ export class MeteredOwner {
   }
 
   /**
-   * The period that counts a moment: of the subscription that grants the plan, and before it began of the free plan.
-   * So a change of plan within one subscription changes the limit and keeps what was used, and another subscription,
-   * or none, counts in periods of its own.
+   * Periods follow the subscription that grants the plan; moments before it follow the free plan. A plan change within
+   * a subscription keeps the usage; another subscription starts periods of its own.
    */
   periodAt(at: Date): UsagePeriod {
     const { latest } = this;
-    // Nearly every moment is in the same one.
+    // Nearly all events fall into the same period.
     if (latest !== undefined && at >= latest.start && at < latest.end && this.isPaid(at) === this.isPaid(latest.start)) return latest;
     return (this.latest = this.isPaid(at) ? this.timeline!.monthAt(at) : monthAt(this.createdAt, at));
   }
 
-  /** Earlier periods that a change cut short, and whose usage counts in this one too. */
-  carriedInto(period: UsagePeriod): UsagePeriod[] {
+  /** Earlier periods that a change cut short: their usage counts in this one too. */
+  carrySources(period: UsagePeriod): UsagePeriod[] {
     if (!this.isPaid(period.start)) return [];
-    return this.timeline!.carriedInto(period).map((start) => this.timeline!.monthAt(start));
+    return this.timeline!.carrySources(period).map((start) => this.timeline!.monthAt(start));
   }
 
-  /** Later periods in which what is used in this one counts too. */
-  carriersOf(period: UsagePeriod): UsagePeriod[] {
-    return this.isPaid(period.start) ? this.timeline!.carriersOf(period) : [];
+  /** Later periods that count the usage of this one too. */
+  carryTargets(period: UsagePeriod): UsagePeriod[] {
+    return this.isPaid(period.start) ? this.timeline!.carryTargets(period) : [];
   }
 
-  /** Whether the subscription counted usage in a period of this start, now or by the rule before decision 0031. */
-  hasCountedFrom(start: Date): boolean {
+  /** Whether a period of the subscription starts here, by the current rule or by the one before decision 0031. */
+  isSubscriptionPeriod(start: Date): boolean {
     if (!this.isPaid(start)) return false;
     const starts = [this.timeline!.monthAt(start).start, monthAt(this.formerAnchor!, start).start];
     return starts.some((one) => one.getTime() === start.getTime());
@@ -51,7 +50,7 @@ export class MeteredOwner {
     return this.timeline !== undefined && at >= this.timeline.start;
   }
 
-  /** Months were counted from it, whatever the provider's period was. */
+  /** Months were once counted from here, whatever the provider's period was. */
   private get formerAnchor(): Date | undefined {
     const { granting } = this.entitlement;
     return granting && (granting.startedAt ?? granting.currentPeriodStart ?? granting.createdAt);

@@ -1,11 +1,11 @@
 import fc from 'fast-check';
-import { type AccountLimits, type AccountState, ALERT_THRESHOLDS, MOST_TOKENS, QuotaBalance } from './quota-balance.js';
+import { type QuotaLimits, type QuotaState, ALERT_THRESHOLDS, MAX_TOKENS, QuotaBalance } from './quota-balance.js';
 import { MINUTE_MS } from '../../platform/time/durations.js';
 
 const NOW = Date.UTC(2026, 10, 22, 9);
-const NO_LIMITS: AccountLimits = { tokensPerPeriod: null, tokenLimit: 'hard', requestsPerMinute: null, tokensPerMinute: null };
+const NO_LIMITS: QuotaLimits = { tokensPerPeriod: null, tokenLimit: 'hard', requestsPerMinute: null, tokensPerMinute: null };
 
-const accountOf = (limits: Partial<AccountLimits>, state: Partial<AccountState> = {}, now = NOW) =>
+const accountOf = (limits: Partial<QuotaLimits>, state: Partial<QuotaState> = {}, now = NOW) =>
   new QuotaBalance(
     { used: 0, overrun: 0, held: 0, alerted: 0, requestsOwed: 0, tokensOwed: 0, owedAt: 0, ...state },
     { ...NO_LIMITS, ...limits },
@@ -20,7 +20,7 @@ describe('an account', () => {
       expect([account.exceeds(20), account.exceeds(21)]).toEqual([false, true]);
       account.hold(20);
       expect([account.remaining, account.exceeds(1), account.exceeds(0)]).toEqual([0, true, false]);
-      account.giveBack(20);
+      account.releaseHold(20);
       account.use(20);
       expect([account.remaining, account.exceeds(1)]).toEqual([0, true]);
     });
@@ -43,13 +43,13 @@ describe('an account', () => {
     ['a soft cap', { tokensPerPeriod: 100, tokenLimit: 'soft' as const }],
     ['no cap', { tokensPerPeriod: null }],
   ])('with %s is never exceeded, but counts no further than numbers reach', (_, limits) => {
-    const account = accountOf(limits, { used: MOST_TOKENS - 10, held: 4 });
-    expect(account.exceeds(MOST_TOKENS)).toBe(false);
-    expect([account.overflows(6), account.overflows(7), account.overflows(MOST_TOKENS)]).toEqual([false, true, true]);
+    const account = accountOf(limits, { used: MAX_TOKENS - 10, held: 4 });
+    expect(account.exceeds(MAX_TOKENS)).toBe(false);
+    expect([account.overflows(6), account.overflows(7), account.overflows(MAX_TOKENS)]).toEqual([false, true, true]);
   });
 
   describe('alerts', () => {
-    const limits = fc.oneof(fc.integer({ min: 1, max: 100_000 }), fc.integer({ min: 1, max: MOST_TOKENS }));
+    const limits = fc.oneof(fc.integer({ min: 1, max: 100_000 }), fc.integer({ min: 1, max: MAX_TOKENS }));
     const isReached = (used: number, limit: number, threshold: number) => BigInt(used) * 100n >= BigInt(limit) * BigInt(threshold);
 
     it('fire once per threshold, as soon as it is reached and no token earlier', () => {
@@ -58,7 +58,7 @@ describe('an account', () => {
           const account = accountOf({ tokensPerPeriod: limit, tokenLimit: 'soft' });
           const told: number[] = [];
           for (const part of parts) {
-            account.use(Math.min(Math.floor(limit * part), MOST_TOKENS - account.state.used));
+            account.use(Math.min(Math.floor(limit * part), MAX_TOKENS - account.state.used));
             told.push(...account.takeAlerts());
             expect(told).toEqual(
               ALERT_THRESHOLDS.filter((threshold) => account.state.used > 0 && isReached(account.state.used, limit, threshold)),
@@ -81,7 +81,7 @@ describe('an account', () => {
 
     it('do not fire when nothing is used or nothing is limited', () => {
       expect(accountOf({ tokensPerPeriod: 0 }).takeAlerts()).toEqual([]);
-      expect(accountOf({ tokensPerPeriod: null }, { used: MOST_TOKENS }).takeAlerts()).toEqual([]);
+      expect(accountOf({ tokensPerPeriod: null }, { used: MAX_TOKENS }).takeAlerts()).toEqual([]);
       expect(accountOf({ tokensPerPeriod: 0 }, { used: 1, overrun: 1 }).takeAlerts()).toEqual([50, 80, 100]);
     });
   });
@@ -94,7 +94,7 @@ describe('an account', () => {
     /** What passes of attempts that come one after the other, each with the state that the one before left. */
     const passing = (tokensPerMinute: number, attempts: { wait: number; weight: number }[]) => {
       let now = NOW;
-      let state: Partial<AccountState> = {};
+      let state: Partial<QuotaState> = {};
       return attempts.flatMap(({ wait, weight }): Spent[] => {
         now += wait;
         const account = accountOf({ tokensPerMinute }, state, now);
@@ -201,7 +201,7 @@ describe('an account', () => {
 
     it('has no minute limit when the plan has none', () => {
       const account = accountOf({});
-      expect([account.spendTokens(MOST_TOKENS), account.spendTokens(MOST_TOKENS), account.spendRequest()]).toEqual([0, 0, 0]);
+      expect([account.spendTokens(MAX_TOKENS), account.spendTokens(MAX_TOKENS), account.spendRequest()]).toEqual([0, 0, 0]);
       account.chargeTokens(5);
       expect(account.state).toMatchObject({ requestsOwed: 0, tokensOwed: 0 });
     });

@@ -1,14 +1,14 @@
-/** What one allowance of tokens is for: `start` belongs to it, `end` to the next one. */
+/** The time that one token allowance covers: `start` inclusive, `end` exclusive. */
 export interface UsagePeriod {
   start: Date;
   end: Date;
-  /** Another period began before this one would have ended. */
+  /** The next period started before this one's planned end. */
   isCut?: boolean;
 }
 
 /**
- * The month in UTC, counted from an anchor, that a moment is in. An anchor on a 29th to 31st begins shorter months
- * on their last day and returns to its own day in longer ones. Moments before the anchor are counted backwards.
+ * Returns the UTC month, counted from an anchor, that contains a moment. An anchor on the 29th to 31st starts shorter
+ * months on their last day. Moments before the anchor are counted backwards.
  */
 export function monthAt(anchor: Date, at: Date): UsagePeriod {
   const months = (at.getUTCFullYear() - anchor.getUTCFullYear()) * 12 + at.getUTCMonth() - anchor.getUTCMonth();
@@ -16,7 +16,7 @@ export function monthAt(anchor: Date, at: Date): UsagePeriod {
   return { start: addMonths(anchor, first), end: addMonths(anchor, first + 1) };
 }
 
-/** Always from the anchor: a month after a month would lose the 31st for ever in February. */
+/** Counts from the anchor, not month by month: February would lose the 31st for good. */
 export function addMonths(anchor: Date, months: number): Date {
   const moved = new Date(anchor);
   moved.setUTCDate(1);

@@ -4,7 +4,7 @@ import { ownerKind } from '../../subscriptions/customers/billing-customers.table
 
 const tokens = (name: string) => bigint(name, { mode: 'number' }).notNull().default(0);
 
-/** What an owner has used of a period, and has on hold. Whoever changes it, or decides by it, holds its lock. */
+/** The usage and holds of an owner's period. Its row is locked before anything is decided by it. */
 export const usageQuotas = pgTable(
   'usage_quotas',
   {
@@ -13,13 +13,13 @@ export const usageQuotas = pgTable(
     periodEnd: time('period_end').notNull(),
     ownerKind: ownerKind('owner_kind').notNull(),
     used: tokens('used'),
-    /** Of `used`: what no hold had reserved when it was settled. */
+    /** The part of `used` that no hold had reserved when it was settled. */
     overrun: tokens('overrun'),
-    /** Of holds that are live, and of ones that have expired and nobody has looked at since. */
+    /** Includes expired holds until a transaction or the job expires them. */
     held: tokens('held'),
-    /** The highest percentage of the limit that was told. */
+    /** The highest threshold that raised an alert. */
     alerted: smallint('alerted').notNull().default(0),
-    /** What the allowances of a minute still had to make up for at `owed_at`, in milliseconds since 1970. */
+    /** Levels of the leaky buckets at `owed_at`, which is in milliseconds since 1970. */
     requestsOwed: doublePrecision('requests_owed').notNull().default(0),
     tokensOwed: doublePrecision('tokens_owed').notNull().default(0),
     owedAt: doublePrecision('owed_at').notNull().default(0),
@@ -29,3 +29,6 @@ export const usageQuotas = pgTable(
 );
 
 export type UsageQuota = typeof usageQuotas.$inferSelect;
+
+/** Identifies the quota of a period, and creates it where it is missing. */
+export type QuotaKey = Pick<UsageQuota, 'ownerId' | 'ownerKind' | 'periodStart' | 'periodEnd'>;

@@ -66,7 +66,7 @@ describe('the usage months of a subscription', () => {
     const april = period('2026-04-10', '2026-05-10');
     const carriedAt = (list: BillingPeriod[], moment: string) => {
       const timeline = timelineOf(list);
-      return timeline.carriedInto(timeline.monthAt(at(moment))).map((start) => start.toISOString().slice(0, 10));
+      return timeline.carrySources(timeline.monthAt(at(moment))).map((start) => start.toISOString().slice(0, 10));
     };
 
     it('are carried into the next period, and not further', () => {
@@ -165,8 +165,8 @@ describe('the usage months of a subscription', () => {
             const first = list.findLastIndex(({ start }) => start <= from);
             const part = timelineOf(list.slice(Math.max(0, first)));
             const month = timeline.monthAt(moment);
-            const wanted = [month, timeline.carriedInto(month), timeline.carriersOf(month)];
-            expect([part.monthAt(moment), part.carriedInto(month), part.carriersOf(month)]).toEqual(wanted);
+            const wanted = [month, timeline.carrySources(month), timeline.carryTargets(month)];
+            expect([part.monthAt(moment), part.carrySources(month), part.carryTargets(month)]).toEqual(wanted);
           }
         }),
       );
@@ -178,12 +178,12 @@ describe('the usage months of a subscription', () => {
           const timeline = timelineOf(list);
           const months = list.flatMap(({ start }) => [timeline.monthAt(start), timeline.monthAt(later(start, -1 + HOUR_MS))]);
           for (const month of months) {
-            for (const start of timeline.carriedInto(month)) {
+            for (const start of timeline.carrySources(month)) {
               const earlier = timeline.monthAt(start);
               expect(earlier.start).toEqual(start);
-              expect(timeline.carriersOf(earlier)).toContainEqual(month);
+              expect(timeline.carryTargets(earlier)).toContainEqual(month);
             }
-            for (const carrier of timeline.carriersOf(month)) expect(timeline.carriedInto(carrier)).toContainEqual(month.start);
+            for (const carrier of timeline.carryTargets(month)) expect(timeline.carrySources(carrier)).toContainEqual(month.start);
           }
         }),
       );

@@ -11,7 +11,7 @@ import type {
   ReconciliationSource,
   ReconciliationSummary,
 } from '../../sync/reconciliation.port.js';
-import { UsageRepository } from '../ledger/usage.repository.js';
+import { UsageRollupsRepository } from '../rollups/usage-rollups.repository.js';
 import { PartitionedUsageRepository } from '../partitions/partitioned-usage.repository.js';
 import { ComparedUsageRepository } from './compared-usage.repository.js';
 import { compareQuotas, describe, missingFrom, type OwnerDifferences } from './usage-differences.js';
@@ -27,7 +27,7 @@ const WRITTEN_AT_ONCE = 5000;
 export class UsageReconciliation implements Reconciliation, ReconciliationSource {
   constructor(
     private readonly repository: ComparedUsageRepository,
-    private readonly usage: UsageRepository,
+    private readonly rollups: UsageRollupsRepository,
     private readonly partitions: PartitionedUsageRepository,
     private readonly reconciler: Reconciler,
     private readonly clock: Clock,
@@ -57,8 +57,8 @@ export class UsageReconciliation implements Reconciliation, ReconciliationSource
   }
 
   private async readIn(ownerId: string, tx: Queryable): Promise<OwnerDifferences> {
-    await this.partitions.keepPartitions(tx);
-    const from = (await this.partitions.findSealedBefore(tx)) ?? new Date(0);
+    await this.partitions.preventDrops(tx);
+    const from = (await this.partitions.findPrunedBefore(tx)) ?? new Date(0);
     const known = await this.repository.listHours(ownerId, from, tx);
     const hours: OwnerDifferences['hours'] = [];
     const missingIds: string[] = [];
@@ -98,7 +98,7 @@ export class UsageReconciliation implements Reconciliation, ReconciliationSource
     for (const { periodStart, stored, actual } of quotas)
       await this.repository.addToQuota(ownerId, periodStart, missingFrom(stored, actual), now, tx);
     const missing = hours.map(({ stored, actual, ...key }) => ({ ownerId, ...key, ...missingFrom(stored, actual) }));
-    for (const part of inParts(missing)) await this.usage.addToRollups(part, now, tx);
+    for (const part of inParts(missing)) await this.rollups.add(part, now, tx);
     for (const part of inParts(missing.map(({ hour }) => hour))) await this.repository.deleteEmptyRollups(ownerId, part, tx);
     for (const part of inParts(missingIds)) await this.repository.insertIds(ownerId, part, now, tx);
   }

@@ -5,28 +5,27 @@ import { DAY_MS, HOUR_MS } from '../../platform/time/durations.js';
 export const CALENDAR_UNITS = ['hour', 'day', 'week', 'month'] as const;
 export type CalendarUnit = (typeof CALENDAR_UNITS)[number];
 
-/** A part of a range. */
 export interface Bucket {
-  /** `2026-11-01` for a day, a week by its Monday, `2026-11` for a month, the moment of its start for an hour. */
+  /** `2026-11-01` for a day or the Monday of a week, `2026-11` for a month, an ISO time for an hour. */
   key: string;
   start: Date;
   end: Date;
 }
 
 /**
- * Cuts a range where the calendar of a time zone does; the first and the last part may be less than a whole one.
- * Weeks start on Monday (ISO 8601). Hours are those of UTC everywhere: they are what sums are kept of.
+ * Splits a range into calendar units of a time zone. The first and last bucket may be partial. Weeks start on Monday
+ * (ISO 8601). Hours are UTC hours, because rollups are.
  *
- * @param most no more parts than this: then undefined
+ * @returns undefined for more than `max` buckets
  */
-export function cutByCalendar(unit: CalendarUnit, { from, to }: Range, timeZone: string, most: number): Bucket[] | undefined {
+export function cutByCalendar(unit: CalendarUnit, { from, to }: Range, timeZone: string, max: number): Bucket[] | undefined {
   const steps = unit === 'hour' ? calendarHours(from) : calendarDays(unit, from, new LocalCalendar(timeZone));
   const starts: Omit<Bucket, 'end'>[] = [];
   for (const { key, start } of steps) {
     if (start >= to.getTime()) break;
-    if (starts.length === most) return undefined;
+    if (starts.length === max) return undefined;
     const last = starts.at(-1);
-    // A day that a zone left out (Samoa, 2011-12-30) has no length.
+    // A day that a time zone skipped (Samoa, 2011-12-30) has no length.
     if (last !== undefined && start <= last.start.getTime()) starts.pop();
     starts.push({ key, start: new Date(Math.max(start, from.getTime())) });
   }
@@ -44,7 +43,7 @@ function* calendarHours(from: Date): Generator<Step> {
     yield { key: new Date(start).toISOString(), start };
 }
 
-/** Days are counted since 1970 here, which began on a Thursday. */
+/** Days are counted from 1970-01-01, a Thursday. */
 function* calendarDays(unit: Exclude<CalendarUnit, 'hour'>, from: Date, local: LocalCalendar): Generator<Step> {
   let day = local.dayOf(from.getTime());
   if (unit === 'week') day -= modulo(day + 3, 7);
@@ -57,7 +56,7 @@ function* calendarDays(unit: Exclude<CalendarUnit, 'hour'>, from: Date, local: L
   }
 }
 
-/** Never negative, also before 1970. */
+/** Never negative, unlike `%` before 1970. */
 function modulo(value: number, by: number): number {
   return ((value % by) + by) % by;
 }

@@ -1,7 +1,7 @@
-/** What a spreadsheet would take for a formula, also behind blanks and in full width. */
+/** Text that a spreadsheet would run as a formula, also after white space and in full-width characters. */
 const FORMULA = /^\s*[=+\-@＝＋－＠]|^[\t\r\n]/;
 
-/** A line of RFC 4180. Numbers stand as they are; of text that begins like a formula a spreadsheet shows the text. */
+/** A line of RFC 4180. Text that looks like a formula is escaped. */
 export function csvLine(cells: (string | number | null)[]): string {
   return `${cells.map(cellOf).join(',')}\r\n`;
 }

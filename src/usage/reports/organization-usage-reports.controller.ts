@@ -4,17 +4,17 @@ import { TagDescription } from '../../platform/openapi/tags.decorators.js';
 import { Problems } from '../../platform/problems/problems.decorators.js';
 import { InvalidCursor } from '../../platform/problems/problems.errors.js';
 import { IdPipe } from '../../platform/http/id.pipe.js';
-import { CSV_FILE, CsvAnswer } from './usage-reports.decorators.js';
+import { CSV_FILE, ApiCsvResponse } from './usage-reports.decorators.js';
 import { ExportUsageQuery, ListUsageQuery, SummarizeUsageQuery, UsageListResponse, UsageSummaryResponse } from './usage-reports.dto.js';
 import { TooManyGroups } from './usage-reports.errors.js';
 import { UsageReportsService } from './usage-reports.service.js';
 
 @Controller('v1/organizations/:organizationId/usage')
-@TagDescription('What an organization used: event by event, summed up, and what it cost.')
+@TagDescription('The usage of an organization: events, sums and costs.')
 export class OrganizationUsageReportsController {
   constructor(private readonly reports: UsageReportsService) {}
 
-  /** Lists what the organization used, the newest first. */
+  /** Lists the organization’s usage events, the newest first. */
   @Get()
   @Roles('admin', 'member')
   @Scopes('usage:read')
@@ -23,7 +23,7 @@ export class OrganizationUsageReportsController {
     return UsageListResponse.of(await this.reports.list({ kind: 'organization', id }, query));
   }
 
-  /** Sums up what the organization used. */
+  /** Sums up the organization’s usage. */
   @Get('summary')
   @Roles('admin', 'member')
   @Scopes('usage:read')
@@ -32,11 +32,11 @@ export class OrganizationUsageReportsController {
     return UsageSummaryResponse.of(await this.reports.summarize({ kind: 'organization', id }, query));
   }
 
-  /** Downloads what the organization used as CSV, the newest first. */
+  /** Downloads the organization’s usage events as CSV, the newest first. */
   @Get('export.csv')
   @Roles('admin')
   @Scopes('usage:read')
-  @CsvAnswer()
+  @ApiCsvResponse()
   async exportUsage(@Param('organizationId', IdPipe) id: string, @Query() query: ExportUsageQuery): Promise<StreamableFile> {
     return new StreamableFile(await this.reports.export({ kind: 'organization', id }, query), CSV_FILE);
   }

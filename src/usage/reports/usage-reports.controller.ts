@@ -4,17 +4,17 @@ import { CurrentUser, type UserPrincipal } from '../../access/principal.js';
 import { TagDescription } from '../../platform/openapi/tags.decorators.js';
 import { Problems } from '../../platform/problems/problems.decorators.js';
 import { InvalidCursor } from '../../platform/problems/problems.errors.js';
-import { CSV_FILE, CsvAnswer } from './usage-reports.decorators.js';
+import { CSV_FILE, ApiCsvResponse } from './usage-reports.decorators.js';
 import { ExportUsageQuery, ListUsageQuery, SummarizeUsageQuery, UsageListResponse, UsageSummaryResponse } from './usage-reports.dto.js';
 import { TooManyGroups } from './usage-reports.errors.js';
 import { UsageReportsService } from './usage-reports.service.js';
 
 @Controller('v1/usage')
-@TagDescription('What you used yourself: event by event, summed up, and what it cost.')
+@TagDescription('Your own usage: events, sums and costs.')
 export class UsageReportsController {
   constructor(private readonly reports: UsageReportsService) {}
 
-  /** Lists what you used yourself, the newest first. */
+  /** Lists your own usage events, the newest first. */
   @Get()
   @SignedIn()
   @Problems(InvalidCursor)
@@ -22,7 +22,7 @@ export class UsageReportsController {
     return UsageListResponse.of(await this.reports.list({ kind: 'user', id: userId }, query));
   }
 
-  /** Sums up what you used yourself. */
+  /** Sums up your own usage. */
   @Get('summary')
   @SignedIn()
   @Problems(TooManyGroups)
@@ -30,10 +30,10 @@ export class UsageReportsController {
     return UsageSummaryResponse.of(await this.reports.summarize({ kind: 'user', id: userId }, query));
   }
 
-  /** Downloads what you used yourself as CSV, the newest first. */
+  /** Downloads your own usage events as CSV, the newest first. */
   @Get('export.csv')
   @SignedIn()
-  @CsvAnswer()
+  @ApiCsvResponse()
   async exportOwnUsage(@CurrentUser() { userId }: UserPrincipal, @Query() query: ExportUsageQuery): Promise<StreamableFile> {
     return new StreamableFile(await this.reports.export({ kind: 'user', id: userId }, query), CSV_FILE);
   }

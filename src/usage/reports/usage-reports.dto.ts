@@ -5,34 +5,33 @@ import type { Page } from '../../platform/pagination/cursors.service.js';
 import { IsTime } from '../../platform/time/is-time.js';
 import { ListQuery } from '../../platform/pagination/list.dto.js';
 import { booleanOf } from '../../platform/http/bodies/transforms.js';
-import type { UsageRecord } from './usage-reports.repository.js';
+import type { UsageRecord } from '../events/usage-events.table.js';
 import { GROUPINGS, type UsageGrouping, type UsageSummary } from './usage-reports.service.js';
 import type { UsageCost, UsageGroup, UsageTotal } from './usage-summary.js';
 
-/** Which records are meant. */
 class UsageRecordsQuery {
-  /** Used at this time or later. A day alone, as in 2026-11-01, starts at midnight in `timeZone`. @example "2026-11-01T00:00:00Z" */
+  /** Only events at or after this time. A date alone, such as 2026-11-01, means midnight in `timeZone`. @example "2026-11-01T00:00:00Z" */
   @IsOptional()
   @IsTime({ zoneIn: 'timeZone' })
   from?: Date;
 
-  /** Used before this time. A day alone, as in 2026-12-01, starts at midnight in `timeZone`. @example "2026-12-01T00:00:00Z" */
+  /** Only events before this time. A date alone, such as 2026-12-01, means midnight in `timeZone`. @example "2026-12-01T00:00:00Z" */
   @IsOptional()
   @IsTime({ zoneIn: 'timeZone' })
   to?: Date;
 
-  /** The IANA time zone of days alone in `from` and `to`. @example "Asia/Kolkata" */
+  /** The IANA time zone of dates in `from` and `to`. @example "Asia/Kolkata" */
   @MaxLength(100)
-  @IsTimeZone({ message: '$property must be a time zone as in Europe/Berlin' })
+  @IsTimeZone({ message: '$property must be a time zone such as Europe/Berlin' })
   timeZone: string = 'UTC';
 
-  /** Only of this model. @example "gpt-5-mini" */
+  /** Only events of this model. @example "gpt-5-mini" */
   @IsOptional()
   @IsString()
   @Length(1, 200)
   model?: string;
 
-  /** Only what this user caused. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  /** Only events that this user caused. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   @IsOptional()
   @IsUUID()
   userId?: string;
@@ -41,80 +40,80 @@ class UsageRecordsQuery {
 export class ListUsageQuery extends IntersectionType(ListQuery, UsageRecordsQuery) {}
 
 export class ExportUsageQuery extends UsageRecordsQuery {
-  /** Whether the file begins with a byte order mark, without which Excel does not read it as UTF-8. @example true */
+  /** Starts the file with a byte order mark, which Excel needs to read it as UTF-8. @example true */
   @Transform(booleanOf)
   @IsBoolean()
   bom: boolean = false;
 }
 
 export class SummarizeUsageQuery {
-  /** Used at this time or later; 30 days before `to` when left out. A day alone starts at midnight in `timeZone`. @example "2026-11-01T00:00:00Z" */
+  /** Only usage at or after this time; by default 30 days before `to`. A date alone means midnight in `timeZone`. @example "2026-11-01T00:00:00Z" */
   @IsOptional()
   @IsTime({ zoneIn: 'timeZone' })
   from?: Date;
 
-  /** Used before this time; the end of this hour when left out. A day alone starts at midnight in `timeZone`. @example "2026-12-01T00:00:00Z" */
+  /** Only usage before this time; by default the end of the current hour. A date alone means midnight in `timeZone`. @example "2026-12-01T00:00:00Z" */
   @IsOptional()
   @IsTime({ zoneIn: 'timeZone' })
   to?: Date;
 
-  /** Days, weeks (from Monday on) and months are those of the time zone; hours are those of UTC. */
+  /** Days, weeks (from Monday) and months follow the time zone. Hours are UTC hours. */
   @ApiProperty({ enum: GROUPINGS, required: false, example: 'day' })
   @IsIn(GROUPINGS)
   groupBy: UsageGrouping = 'day';
 
-  /** The IANA time zone whose calendar cuts days, weeks and months, and of days alone in `from` and `to`. @example "Asia/Kolkata" */
+  /** The IANA time zone of days, weeks and months, and of dates in `from` and `to`. @example "Asia/Kolkata" */
   @MaxLength(100)
-  @IsTimeZone({ message: '$property must be a time zone as in Europe/Berlin' })
+  @IsTimeZone({ message: '$property must be a time zone such as Europe/Berlin' })
   timeZone: string = 'UTC';
 
-  /** Whether to tell what it cost, by the prices of each hour. @example true */
+  /** Adds costs, by the prices in force at each time. @example true */
   @Transform(booleanOf)
   @IsBoolean()
   cost: boolean = false;
 }
 
-@ApiSchema({ description: 'One thing that was used. No token is in two of the classes.' })
+@ApiSchema({ description: 'A usage event. The token classes are disjoint.' })
 export class UsageRecordResponse {
-  /** The caller’s id of it. @example "run-7731-step-2" */
+  /** The caller’s id of the event. @example "run-7731-step-2" */
   eventId!: string;
 
-  /** Who caused it; null where nobody was named. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  /** The user who caused it; null if none was named. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   @ApiProperty({ format: 'uuid', nullable: true })
   userId!: string | null;
 
   /** The model. @example "gpt-5-mini" */
   model!: string;
 
-  /** Tokens of the prompt that were not cached. @example 1200 */
+  /** Input tokens that were not read from a cache. @example 1200 */
   @ApiProperty({ type: 'integer' })
   inputTokens!: number;
 
-  /** Tokens of the answer, without reasoning. @example 300 */
+  /** Output tokens without reasoning. @example 300 */
   @ApiProperty({ type: 'integer' })
   outputTokens!: number;
 
-  /** Tokens of the prompt that came from a cache. @example 800 */
+  /** Input tokens read from a cache. @example 800 */
   @ApiProperty({ type: 'integer' })
   cachedInputTokens!: number;
 
-  /** Tokens that were thought and not shown. @example 200 */
+  /** Reasoning tokens. @example 200 */
   @ApiProperty({ type: 'integer' })
   reasoningTokens!: number;
 
-  /** All of them, or the plain total where no classes were told. @example 2500 */
+  /** The sum of the classes, or the plain total if no classes were sent. @example 2500 */
   @ApiProperty({ type: 'integer' })
   tokens!: number;
 
-  /** Of these: what no hold had reserved. @example 0 */
+  /** The part of `tokens` that was settled beyond its hold. @example 0 */
   @ApiProperty({ type: 'integer' })
   overrun!: number;
 
-  /** The hold that it settled. @example null */
+  /** The hold that the event settled. @example null */
   @ApiProperty({ format: 'uuid', nullable: true })
   holdId!: string | null;
 
-  /** What the caller added. */
+  /** The caller’s own data. */
   @ApiProperty({
     type: 'object',
     nullable: true,
@@ -123,11 +122,11 @@ export class UsageRecordResponse {
   })
   metadata!: Record<string, string | number | boolean> | null;
 
-  /** When it was used. */
+  /** When the tokens were used. */
   @ApiProperty({ format: 'date-time' })
   occurredAt!: Date;
 
-  /** When it was recorded. */
+  /** When the event was recorded. */
   @ApiProperty({ format: 'date-time' })
   createdAt!: Date;
 
@@ -152,9 +151,9 @@ export class UsageRecordResponse {
   }
 }
 
-@ApiSchema({ description: 'A page of what was used.' })
+@ApiSchema({ description: 'A page of usage events.' })
 export class UsageListResponse {
-  /** The records, the newest first. */
+  /** The events, the newest first. */
   data!: UsageRecordResponse[];
 
   /** Ask for the next page with it; null on the last one. @example "WyIyMDI2LTAxLTE1Il0.q83vEjRWeJCrze8SNFZ4kA" */
@@ -165,16 +164,16 @@ export class UsageListResponse {
   }
 }
 
-@ApiSchema({ description: 'What usage cost by the price book. It is rounded once, so that parts may add up to a little less or more.' })
+@ApiSchema({ description: 'The cost by the price book. It is rounded once, so the sum of groups may differ a little.' })
 export class UsageCostResponse {
-  /** In millionths of the currency’s unit: 2.50 USD are 2500000. @example 1250000 */
+  /** Millionths of the currency’s unit: 2.50 USD are 2500000. @example 1250000 */
   @ApiProperty({ type: 'integer' })
   micros!: number;
 
-  /** ISO 4217; null where nothing has a price. @example "USD" */
+  /** ISO 4217; null if nothing has a price. @example "USD" */
   currency!: string | null;
 
-  /** Tokens whose price is not known: they are not in `micros`. @example 0 */
+  /** Tokens without a price. They are not part of `micros`. @example 0 */
   @ApiProperty({ type: 'integer' })
   unpricedTokens!: number;
 
@@ -183,37 +182,37 @@ export class UsageCostResponse {
   }
 }
 
-@ApiSchema({ description: 'What was used, together.' })
+@ApiSchema({ description: 'Sums of usage.' })
 export class UsageTotalResponse {
-  /** How many events. @example 42 */
+  /** The number of events. @example 42 */
   @ApiProperty({ type: 'integer' })
   events!: number;
 
-  /** Tokens of prompts that were not cached. @example 1200 */
+  /** Input tokens that were not read from a cache. @example 1200 */
   @ApiProperty({ type: 'integer' })
   inputTokens!: number;
 
-  /** Tokens of answers, without reasoning. @example 300 */
+  /** Output tokens without reasoning. @example 300 */
   @ApiProperty({ type: 'integer' })
   outputTokens!: number;
 
-  /** Tokens of prompts that came from a cache. @example 800 */
+  /** Input tokens read from a cache. @example 800 */
   @ApiProperty({ type: 'integer' })
   cachedInputTokens!: number;
 
-  /** Tokens that were thought and not shown. @example 200 */
+  /** Reasoning tokens. @example 200 */
   @ApiProperty({ type: 'integer' })
   reasoningTokens!: number;
 
-  /** All tokens, also those of which only a plain total was told. @example 2500 */
+  /** All tokens, including plain totals. @example 2500 */
   @ApiProperty({ type: 'integer' })
   tokens!: number;
 
-  /** Of these: what no hold had reserved. @example 0 */
+  /** The part of `tokens` that was settled beyond its hold. @example 0 */
   @ApiProperty({ type: 'integer' })
   overrun!: number;
 
-  /** What it cost, if that was asked. */
+  /** The cost, if `cost` was set. */
   cost?: UsageCostResponse;
 
   static of({ tokensUsed: tokens, cost, ...sums }: UsageTotal): UsageTotalResponse {
@@ -231,15 +230,15 @@ export class UsageTotalResponse {
   }
 }
 
-@ApiSchema({ description: 'What was used in one part of the time, with one model, or by one user.' })
+@ApiSchema({ description: 'Usage of a part of the time, of a model or of a user.' })
 export class UsageGroupResponse extends UsageTotalResponse {
-  /** The day (a week by its Monday), the month, the time an hour starts at, the model or the user’s id; null for what no user caused. @example "2026-11-01" */
+  /** The day, the Monday of a week, the month, the start of an hour, the model or the user’s id; null for usage without a user. @example "2026-11-01" */
   key!: string | null;
 
-  /** When it starts, or the asked time does; null for models and users. */
+  /** The start within the requested time; null for models and users. */
   start!: Date | null;
 
-  /** Before when it ends, or the asked time does; null for models and users. */
+  /** The end, exclusive, within the requested time; null for models and users. */
   end!: Date | null;
 
   static override of({ key, start, end, ...total }: UsageGroup): UsageGroupResponse {
@@ -247,27 +246,27 @@ export class UsageGroupResponse extends UsageTotalResponse {
   }
 }
 
-@ApiSchema({ description: 'What was used, summed up.' })
+@ApiSchema({ description: 'Usage, summed up.' })
 export class UsageSummaryResponse {
-  /** From this time on. */
+  /** The start of the summed time. */
   @ApiProperty({ format: 'date-time' })
   from!: Date;
 
-  /** Before this time. */
+  /** The end of the summed time, exclusive. */
   @ApiProperty({ format: 'date-time' })
   to!: Date;
 
-  /** Whose calendar counted. @example "UTC" */
+  /** The time zone of days, weeks and months. @example "UTC" */
   timeZone!: string;
 
-  /** By what it is grouped. */
+  /** The grouping. */
   @ApiProperty({ enum: GROUPINGS, example: 'day' })
   groupBy!: UsageGrouping;
 
-  /** Time in order and without gaps; models and users with most tokens first. */
+  /** Times in order and without gaps; models and users by tokens, descending. */
   data!: UsageGroupResponse[];
 
-  /** All groups together. */
+  /** The sums of all groups. */
   total!: UsageTotalResponse;
 
   static of({ from, to, timeZone, groupBy, groups, total }: UsageSummary): UsageSummaryResponse {

@@ -3,5 +3,5 @@ import { problem } from '../../platform/problems/problem.js';
 export class TooManyGroups extends problem(
   400,
   'too_many_groups',
-  'The answer would have more than 1,000 groups. Ask for a shorter time, or group by something coarser.',
+  'The summary would have more than 1,000 groups. Choose a shorter time or a coarser grouping.',
 ) {}

@@ -5,10 +5,10 @@ import type { Owner } from '../../owners/owner.js';
 import { DATABASE, type Database } from '../../platform/database/database.js';
 import { usageRollups } from '../rollups/usage-rollups.table.js';
 import { retentionWatermark } from '../partitions/retention-watermark.table.js';
-import { type Usage, usage } from '../events/usage-events.table.js';
+import { type UsageRecord, usage } from '../events/usage-events.table.js';
 import { userMerges } from '../../users/user-merges.table.js';
 import type { Range } from '../../platform/time/moments.js';
-import type { UsagePart } from './usage-summary.js';
+import type { UsageSlice } from './usage-summary.js';
 import { HOUR_MS } from '../../platform/time/durations.js';
 
 export interface UsageFilters {
@@ -18,12 +18,9 @@ export interface UsageFilters {
   userId?: string;
 }
 
-export type UsageRecord = Usage;
-
-/** As filters, with all ids of the user. */
+/** With all ids of the user, whose rows may have been merged. */
 export type RecordFilters = Omit<UsageFilters, 'userId'> & { actorIds?: string[] };
 
-/** Where a page of records ends. */
 export interface RecordPosition {
   occurredAt: string;
   eventId: string;
@@ -35,9 +32,8 @@ interface Page {
   after?: RecordPosition;
 }
 
-/** What to sum up. */
 export interface SumsQuery extends Range {
-  /** When the parts begin, the first one at `from`. */
+  /** Starts of the segments; the first one is `from`. */
   segments: Date[];
   byModel: boolean;
   byUser: boolean;
@@ -45,21 +41,20 @@ export interface SumsQuery extends Range {
 
 const NEWEST_FIRST = [desc(usage.occurredAt), desc(usage.eventId), desc(usage.ownerId)];
 
-/** Reads what was used; nothing here writes. */
 @Injectable()
 export class UsageReportsRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
-  /** Under which ids an owner's rows stand: a local user whose row went on as another's is the same person. */
+  /** Returns all ids of an owner: the row of a local user may have been merged into another. */
   async listIds({ kind, id }: Owner): Promise<string[]> {
     if (kind === 'organization') return [id];
     const merged = await this.db.select({ id: userMerges.id }).from(userMerges).where(eq(userMerges.intoUserId, id));
     return [id, ...merged.map((row) => row.id)];
   }
 
-  /** The newest first. */
+  /** Newest first. */
   async listRecords(ownerIds: string[], filters: RecordFilters, { limit, after }: Page): Promise<UsageRecord[]> {
-    // Each id by itself: only then an index has its rows in order, and a page costs a page.
+    // One query for each id: an index returns the rows of one owner in order.
     const [first, second, ...others] = ownerIds.map((ownerId) => this.selectPage(ownerId, filters, { limit, after }));
     if (second === undefined) return first!;
     return unionAll(first!, second, ...others)
@@ -68,12 +63,11 @@ export class UsageReportsRepository {
   }
 
   /**
-   * Sums of hours, and of single events only in those hours that a segment begins or the range ends in. Where
-   * events are gone, such an hour counts whole, where it begins. One statement: what is dropped while it runs is
-   * either all there or sealed.
+   * Sums rollups, and single events only in hours that a segment boundary cuts. After retention has dropped the events,
+   * such an hour counts as a whole. A single statement, so that a concurrent drop cannot be half visible.
    */
-  async sumUp(ownerIds: string[], { from, to, segments, byModel, byUser }: SumsQuery, limit: number): Promise<UsagePart[]> {
-    const cuts = cutHours([from, ...segments, to], { from, to });
+  async sumUp(ownerIds: string[], { from, to, segments, byModel, byUser }: SumsQuery, limit: number): Promise<UsageSlice[]> {
+    const cuts = partialHours([from, ...segments, to], { from, to });
     const model = byModel ? sql`model` : sql`NULL::text`;
     const actor = byUser ? sql`actor_user_id` : sql`NULL::uuid`;
     const hours = sql`
@@ -88,7 +82,7 @@ export class UsageReportsRepository {
              -- Says when it is planned which months it does not look at.
              AND ${gte(usage.occurredAt, from)} AND ${lt(usage.occurredAt, to)}`;
     const { rows } = await this.db.execute<SumsRow>(sql`
-      ${cuts.length === 0 ? sql`` : withCuts(cuts)}
+      ${cuts.length === 0 ? sql`` : withPartialHours(cuts)}
       SELECT segment, model, ${byUser ? personOf(sql`actor_user_id`) : sql`NULL::uuid`} AS user_id, events, ${SUMMED}
         FROM (
           SELECT width_bucket(at, ${sql.param(segments.map((start) => start.toISOString()))}::timestamptz[]) - 1 AS segment,
@@ -126,7 +120,7 @@ export class UsageReportsRepository {
 
 const SUMMED = sql.raw('input_tokens, output_tokens, cached_input_tokens, reasoning_tokens, tokens_used, overrun');
 
-/** Sums of bigints come as text. */
+/** `pg` returns sums of bigints as text. */
 type SumsRow = Record<
   'events' | 'input_tokens' | 'output_tokens' | 'cached_input_tokens' | 'reasoning_tokens' | 'tokens_used' | 'overrun',
   string
@@ -136,7 +130,7 @@ type SumsRow = Record<
   user_id: string | null;
 };
 
-function partOf({ segment, model, user_id: userId, ...sums }: SumsRow): UsagePart {
+function partOf({ segment, model, user_id: userId, ...sums }: SumsRow): UsageSlice {
   return {
     segment,
     model,
@@ -151,14 +145,14 @@ function partOf({ segment, model, user_id: userId, ...sums }: SumsRow): UsagePar
   };
 }
 
-/** An hour that is not counted whole, and which part of it is. */
-interface Cut {
+/** An hour of which only a part is counted. */
+interface PartialHour {
   hour: Date;
   since: Date;
   until: Date;
 }
 
-function cutHours(boundaries: Date[], { from, to }: Range): Cut[] {
+function partialHours(boundaries: Date[], { from, to }: Range): PartialHour[] {
   const isCut = (moment: Date) => moment.getTime() !== startOfHour(moment).getTime();
   const hours = new Set(boundaries.filter(isCut).map((moment) => startOfHour(moment).getTime()));
   return [...hours].map((hour) => ({
@@ -172,9 +166,9 @@ function startOfHour(moment: Date): Date {
   return new Date(Math.floor(moment.getTime() / HOUR_MS) * HOUR_MS);
 }
 
-/** Those of which the events are still there. */
-function withCuts(cuts: Cut[]): SQL {
-  const times = (name: keyof Cut) => sql`${sql.param(cuts.map((cut) => cut[name].toISOString()))}::timestamptz[]`;
+/** Only hours that retention has not reached. */
+function withPartialHours(cuts: PartialHour[]): SQL {
+  const times = (name: keyof PartialHour) => sql`${sql.param(cuts.map((cut) => cut[name].toISOString()))}::timestamptz[]`;
   return sql`
     WITH cuts AS MATERIALIZED (
       SELECT hour, since, until FROM unnest(${times('hour')}, ${times('since')}, ${times('until')}) AS cut (hour, since, until)
@@ -182,7 +176,7 @@ function withCuts(cuts: Cut[]): SQL {
     )`;
 }
 
-/** Who somebody is now that two rows are one person. */
+/** The id of the user's row after merges. */
 function personOf(userId: SQL | PgColumn): SQL {
   return sql`coalesce((SELECT ${userMerges.intoUserId} FROM ${userMerges} WHERE ${userMerges.id} = ${userId}), ${userId})`;
 }

@@ -9,8 +9,9 @@ import { PricesService } from '../../prices/prices.service.js';
 import { CALENDAR_UNITS, type CalendarUnit, cutByCalendar } from './calendar.js';
 import { csvLine } from './csv.js';
 import { TooManyGroups } from './usage-reports.errors.js';
-import { type RecordPosition, type UsageFilters, type UsageRecord, UsageReportsRepository } from './usage-reports.repository.js';
-import { addUp, groupsOfKeys, groupsOfTime, segmentsOf, type UsageGroup, type UsagePart, type UsageTotal } from './usage-summary.js';
+import type { UsageRecord } from '../events/usage-events.table.js';
+import { type RecordPosition, type UsageFilters, UsageReportsRepository } from './usage-reports.repository.js';
+import { sumGroups, keyedGroups, calendarGroups, segmentsOf, type UsageGroup, type UsageSlice, type UsageTotal } from './usage-summary.js';
 import { HOUR_MS } from '../../platform/time/durations.js';
 
 export const GROUPINGS = [...CALENDAR_UNITS, 'model', 'user'] as const;
@@ -18,9 +19,9 @@ export type UsageGrouping = (typeof GROUPINGS)[number];
 
 const DEFAULT_HOURS = 30 * 24;
 
-const MOST_GROUPS = 1000;
-/** With costs there is one for each model and price in a group. */
-const MOST_PARTS = 50_000;
+const MAX_GROUPS = 1000;
+/** Costs need a slice for each model and price. */
+const MAX_PARTS = 50_000;
 
 const EXPORT_PAGE = 1000;
 const BYTE_ORDER_MARK = '\uFEFF';
@@ -55,7 +56,6 @@ export interface UsageSummary extends Range {
   total: UsageTotal;
 }
 
-/** What was used: event by event, and summed up. */
 @Injectable()
 export class UsageReportsService {
   constructor(
@@ -65,7 +65,7 @@ export class UsageReportsService {
     private readonly clock: Clock,
   ) {}
 
-  /** The newest first. */
+  /** Newest first. */
   async list(
     owner: Owner,
     { limit, cursor, from, to, model, userId }: UsageFilters & { limit: number; cursor?: string },
@@ -80,13 +80,13 @@ export class UsageReportsService {
   }
 
   /**
-   * All records as CSV, read page by page as fast as the caller takes them. The first page is there before this
-   * answers: what fails until then is told as a problem, what fails later breaks the stream.
+   * Streams CSV page by page, as fast as the caller reads. Failures before the first page become a problem response;
+   * later ones break the stream.
    */
   async export(owner: Owner, { bom, ...filters }: UsageFilters & { bom: boolean }): Promise<Readable> {
     const read = await this.reader(owner, filters);
     const first = await read(EXPORT_PAGE);
-    // One page waits to be sent, not sixteen.
+    // Buffers one page, not the default of sixteen.
     return Readable.from(pagesOf(bom ? BYTE_ORDER_MARK : '', first, read), { highWaterMark: 1 });
   }
 
@@ -94,23 +94,25 @@ export class UsageReportsService {
   async summarize(owner: Owner, { groupBy, timeZone, cost, ...given }: SummaryQuery): Promise<UsageSummary> {
     const range = this.rangeOf(given);
     const buckets = isCalendarUnit(groupBy)
-      ? cutByCalendar(groupBy, range, timeZone, MOST_GROUPS)
+      ? cutByCalendar(groupBy, range, timeZone, MAX_GROUPS)
       : [{ key: '', start: range.from, end: range.to }];
     if (buckets === undefined) throw new TooManyGroups();
     const [ownerIds, book] = await Promise.all([this.repository.listIds(owner), cost ? this.prices.loadBookBefore(range.to) : undefined]);
     const segments = segmentsOf(buckets, book?.changesBetween(range.from, range.to) ?? []);
     const by = { byModel: cost || groupBy === 'model', byUser: groupBy === 'user' };
     const starts = segments.map(({ start }) => start);
-    const parts = await this.repository.sumUp(ownerIds, { ...range, ...by, segments: starts }, MOST_PARTS + 1);
-    const keyOf = (part: UsagePart) =>
+    const parts = await this.repository.sumUp(ownerIds, { ...range, ...by, segments: starts }, MAX_PARTS + 1);
+    const keyOf = (part: UsageSlice) =>
       groupBy === 'model' ? part.model : groupBy === 'user' ? part.userId : segments[part.segment]!.bucket;
-    const { byKey, total } = addUp(parts, { segments, keyOf, book });
-    if (parts.length > MOST_PARTS || byKey.size > MOST_GROUPS) throw new TooManyGroups();
-    const groups = isCalendarUnit(groupBy) ? groupsOfTime(buckets, byKey, addUp([], { segments, keyOf, book }).total) : groupsOfKeys(byKey);
+    const { byKey, total } = sumGroups(parts, { segments, keyOf, book });
+    if (parts.length > MAX_PARTS || byKey.size > MAX_GROUPS) throw new TooManyGroups();
+    const groups = isCalendarUnit(groupBy)
+      ? calendarGroups(buckets, byKey, sumGroups([], { segments, keyOf, book }).total)
+      : keyedGroups(byKey);
     return { ...range, timeZone, groupBy, groups, total };
   }
 
-  /** By default the last 30 days, up to the end of this hour: whole hours need no events. */
+  /** By default 30 days up to the end of the current hour: whole hours are read from rollups alone. */
   private rangeOf({ from, to }: Partial<Range>): Range {
     const end = to?.getTime() ?? (Math.floor(this.clock.now().getTime() / HOUR_MS) + 1) * HOUR_MS;
     const range = { from: from ?? new Date(end - DEFAULT_HOURS * HOUR_MS), to: new Date(end) };
@@ -148,7 +150,7 @@ async function* pagesOf(
   }
 }
 
-/** In the order of the columns. */
+/** In the order of `EXPORT_COLUMNS`. */
 function lineOf(record: UsageRecord): string {
   return csvLine([
     record.eventId,

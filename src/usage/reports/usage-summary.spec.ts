@@ -1,4 +1,4 @@
-import { groupsOfKeys, type UsageTotal } from './usage-summary.js';
+import { keyedGroups, type UsageTotal } from './usage-summary.js';
 
 const totalOf = (tokensUsed: number): UsageTotal => ({
   events: 1,
@@ -10,7 +10,7 @@ const totalOf = (tokensUsed: number): UsageTotal => ({
   overrun: 0,
 });
 const keysOf = (groups: [string | null, number][]) =>
-  groupsOfKeys(new Map(groups.map(([key, tokens]) => [key, totalOf(tokens)]))).map(({ key }) => key);
+  keyedGroups(new Map(groups.map(([key, tokens]) => [key, totalOf(tokens)]))).map(({ key }) => key);
 
 describe('groups of a summary', () => {
   it('are sorted by tokens, most first', () => {

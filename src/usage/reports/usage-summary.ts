@@ -1,32 +1,31 @@
 import { type PriceBook, roundedMicros, type TokenCounts } from '../../prices/prices.service.js';
 import type { Bucket } from './calendar.js';
 
-/** What was used, together. */
 export interface UsageSums extends TokenCounts {
   events: number;
-  /** Of the tokens: what no hold had reserved. */
+  /** The part of the tokens that no hold had reserved. */
   overrun: number;
 }
 
-/** Sums of a part of the time in which no bucket begins and no price changes. */
-export interface UsagePart extends UsageSums {
+/** Sums of a segment, for a model and a user if they are separated. */
+export interface UsageSlice extends UsageSums {
   segment: number;
-  /** Null where the models are summed up. */
+  /** Null if models are summed up. */
   model: string | null;
-  /** Null where the users are summed up, and for what nobody caused. */
+  /** Null if users are summed up, or for usage without a user. */
   userId: string | null;
 }
 
 export interface UsageCost {
-  /** In millionths of the currency's unit. */
+  /** Millionths of the currency's unit. */
   micros: number;
-  /** Null where nothing has a price. */
+  /** Null if nothing has a price. */
   currency: string | null;
   unpricedTokens: number;
 }
 
 export interface UsageGroup extends UsageSums {
-  /** The calendar's, the model, or the user; null for what no user caused. */
+  /** The bucket's key, the model or the user; null for usage without a user. */
   key: string | null;
   start: Date | null;
   end: Date | null;
@@ -35,7 +34,7 @@ export interface UsageGroup extends UsageSums {
 
 export type UsageTotal = Omit<UsageGroup, 'key' | 'start' | 'end'>;
 
-const NOTHING: UsageSums = {
+const ZERO_SUMS: UsageSums = {
   events: 0,
   inputTokens: 0,
   outputTokens: 0,
@@ -45,17 +44,17 @@ const NOTHING: UsageSums = {
   overrun: 0,
 };
 
-const NAMES = Object.keys(NOTHING) as (keyof UsageSums)[];
+const NAMES = Object.keys(ZERO_SUMS) as (keyof UsageSums)[];
 
-/** Adds parts up. What they cost is rounded once, at the end. */
+/** Adds slices up. Costs are rounded once, at the end. */
 class Tally {
-  private readonly sums = { ...NOTHING };
+  private readonly sums = { ...ZERO_SUMS };
   private exact = 0n;
   private unpricedTokens = 0;
 
   constructor(private readonly book: PriceBook | undefined) {}
 
-  add(part: UsagePart, at: Date): void {
+  add(part: UsageSlice, at: Date): void {
     for (const name of NAMES) this.sums[name] += part[name];
     const cost = part.model === null ? undefined : this.book?.costOf(part.model, part, at);
     this.exact += cost?.exact ?? 0n;
@@ -69,14 +68,13 @@ class Tally {
   }
 }
 
-/** A stretch of time in which no bucket begins and no price changes. */
+/** A time span without a bucket boundary or a price change. */
 export interface Segment {
   start: Date;
-  /** The key of the bucket that it is in. */
+  /** The key of its bucket. */
   bucket: string | null;
 }
 
-/** Cuts at the starts of the buckets and where prices change. */
 export function segmentsOf(buckets: Pick<Bucket, 'key' | 'start'>[], changes: Date[]): Segment[] {
   const starts = [...new Set([...buckets.map(({ start }) => start), ...changes].map((start) => start.getTime()))].sort((a, b) => a - b);
   let next = 0;
@@ -86,17 +84,15 @@ export function segmentsOf(buckets: Pick<Bucket, 'key' | 'start'>[], changes: Da
   });
 }
 
-/** How parts become groups. */
 export interface Grouping {
   segments: Segment[];
-  keyOf: (part: UsagePart) => string | null;
-  /** Adds what everything cost; parts are then of one model each. */
+  keyOf: (part: UsageSlice) => string | null;
+  /** Adds costs. Each slice must then have a model. */
   book?: PriceBook;
 }
 
-/** What was used under each key, and altogether. */
-export function addUp(
-  parts: UsagePart[],
+export function sumGroups(
+  parts: UsageSlice[],
   { segments, keyOf, book }: Grouping,
 ): { byKey: Map<string | null, UsageTotal>; total: UsageTotal } {
   const total = new Tally(book);
@@ -109,18 +105,18 @@ export function addUp(
   return { byKey: new Map([...tallies].map(([key, tally]) => [key, tally.total])), total: total.total };
 }
 
-/** All buckets in their order, also those in which nothing was used. */
-export function groupsOfTime(buckets: Bucket[], byKey: Map<string | null, UsageTotal>, nothing: UsageTotal): UsageGroup[] {
+/** Includes buckets without usage. */
+export function calendarGroups(buckets: Bucket[], byKey: Map<string | null, UsageTotal>, nothing: UsageTotal): UsageGroup[] {
   return buckets.map((bucket) => ({ ...bucket, ...(byKey.get(bucket.key) ?? nothing) }));
 }
 
-/** Those with most tokens first. */
-export function groupsOfKeys(byKey: Map<string | null, UsageTotal>): UsageGroup[] {
+/** Sorted by tokens, descending. */
+export function keyedGroups(byKey: Map<string | null, UsageTotal>): UsageGroup[] {
   const groups = [...byKey].map(([key, total]) => ({ key, start: null, end: null, ...total }));
   return groups.sort((a, b) => b.tokensUsed - a.tokensUsed || compare(a.key, b.key));
 }
 
-/** By code units, which are the same everywhere; nobody comes last. */
+/** By code units, independent of the locale. Null comes last. */
 function compare(a: string | null, b: string | null): number {
   if (a === b) return 0;
   return b === null || (a !== null && a < b) ? -1 : 1;

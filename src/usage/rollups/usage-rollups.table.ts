@@ -2,7 +2,7 @@ import { bigint, pgTable, text, unique, uuid } from 'drizzle-orm/pg-core';
 import { time, timestamps } from '../../platform/database/columns.js';
 import { tokenClasses } from '../events/usage-events.table.js';
 
-/** The sums of each hour (UTC), written with the events that they count, and kept for ever. */
+/** Sums for each UTC hour, written in the transaction of their events and kept forever. */
 export const usageRollups = pgTable(
   'usage_rollups',
   {
@@ -16,3 +16,5 @@ export const usageRollups = pgTable(
   },
   (table) => [unique('usage_rollups_key').on(table.ownerId, table.hour, table.model, table.actorUserId).nullsNotDistinct()],
 );
+
+export type UsageRollup = Omit<typeof usageRollups.$inferSelect, 'createdAt' | 'updatedAt'>;

@@ -8,7 +8,7 @@ import { signUp, signUpOperator, type SignedInPerson } from '../../support/peopl
 import { createTenant, type Tenant } from '../../support/tenant-world.js';
 import { createPartitions } from '../../support/usage/usage-rows.js';
 import { DATABASE, type Database } from '../../../src/platform/database/database.js';
-import { MetersRepository } from '../../../src/usage/exports/meter-exports.repository.js';
+import { MeterExportsRepository } from '../../../src/usage/exports/meter-exports.repository.js';
 import { ComparedSubscriptionsRepository } from '../../../src/subscriptions/reconciliation/compared-subscriptions.repository.js';
 import { BillingCustomersRepository } from '../../../src/subscriptions/customers/billing-customers.repository.js';
 import { ChargedSubscriptionsRepository } from '../../../src/subscriptions/customers/charged-subscriptions.repository.js';
@@ -175,10 +175,10 @@ describe('the query plans on large tables', () => {
 
   describe('of many meter exports', () => {
     const [now, until] = [new Date(), new Date(Date.now() + 60_000)];
-    let meters: MetersRepository;
+    let meters: MeterExportsRepository;
     let db: Database;
     beforeAll(async () => {
-      meters = t.app.get(MetersRepository);
+      meters = t.app.get(MeterExportsRepository);
       db = t.app.get(DATABASE);
       // Polar is unavailable, so all its exports wait and some are due; both providers have refused some.
       await t.db.rows(
@@ -200,18 +200,18 @@ describe('the query plans on large tables', () => {
     );
 
     it.each<[string, () => Promise<unknown>]>([
-      ['lease due exports', () => meters.claim('polar', { now, until, limit: 1000 })],
-      ['lease due exports when few are due', () => meters.claim('dodo', { now: new Date(0), until, limit: 1000 })],
+      ['lease due exports', () => meters.lease('polar', { now, until, limit: 1000 })],
+      ['lease due exports when few are due', () => meters.lease('dodo', { now: new Date(0), until, limit: 1000 })],
     ])('%s with an index', async (_what, run) => {
       expectByIndex(await plansOf('meter_exports', run));
     });
 
     it('record the results of a batch with an index', async () => {
-      const batch = await meters.claim('polar', { now, until, limit: 1000 });
+      const batch = await meters.lease('polar', { now, until, limit: 1000 });
       expect(batch).toHaveLength(1000);
       for (const end of [() => meters.postpone(batch, until, 'away'), () => meters.refuse(batch, 'unknown'), () => meters.remove(batch)])
         expectByIndex(await plansOf('meter_exports', end));
-      const [, update] = await plansOf('meter_exports', () => meters.revive('polar', { now, limit: 500 }, db));
+      const [, update] = await plansOf('meter_exports', () => meters.requeueRefused('polar', { now, limit: 500 }, db));
       expectByIndex([update!]);
     });
   });

@@ -2,9 +2,9 @@ import { newId } from '../../../src/platform/crypto/ids.js';
 import { Clock } from '../../../src/platform/time/clock.service.js';
 import { DATABASE, type Database } from '../../../src/platform/database/database.js';
 import { MeterExporter } from '../../../src/usage/exports/meter-exporter.worker.js';
-import { LINE_LIMITS, MeterDispatcher, type DispatchOutcome } from '../../../src/usage/exports/meter-dispatcher.js';
-import { MetersRepository } from '../../../src/usage/exports/meter-exports.repository.js';
-import { type MeteredEvent, MetersService } from '../../../src/usage/exports/meter-exports.service.js';
+import { DISPATCH_LIMITS, MeterDispatcher, type DispatchOutcome } from '../../../src/usage/exports/meter-dispatcher.js';
+import { MeterExportsRepository } from '../../../src/usage/exports/meter-exports.repository.js';
+import { type MeteredEvent, MeterExportsService } from '../../../src/usage/exports/meter-exports.service.js';
 import { DodoMeter } from '../../../src/providers/dodo/dodo-meter.client.js';
 import { PolarMeter } from '../../../src/providers/polar/polar-meter.client.js';
 import { DodoAccount } from '../../simulators/dodo-account.js';
@@ -125,7 +125,7 @@ export function tokensOf(events: Pick<MeteredEvent, 'tokensUsed'>[]): number {
 
 /** Enqueues usage in a transaction, and wakes the workers. */
 export async function recordUsage({ app }: TestApp, events: MeteredEvent[]): Promise<void> {
-  const meters = app.get(MetersService);
+  const meters = app.get(MeterExportsService);
   await app.get<Database>(DATABASE).transaction((tx) => meters.enqueue(events, tx));
   meters.wake();
 }
@@ -138,16 +138,16 @@ export async function exportsIn(db: TestDatabase): Promise<ExportRow[]> {
 export type ManualDispatcher = Awaited<ReturnType<typeof manualDispatcher>>;
 
 /** A meter dispatcher that works only on demand, in an application with its own workers stopped. */
-export async function manualDispatcher({ app }: TestApp, provider: MeterProvider, limits: Partial<typeof LINE_LIMITS> = {}) {
+export async function manualDispatcher({ app }: TestApp, provider: MeterProvider, limits: Partial<typeof DISPATCH_LIMITS> = {}) {
   await app.get(MeterExporter).beforeApplicationShutdown();
   const outcomes: Record<DispatchOutcome, number> = { taken: 0, refused: 0, failed: 0 };
   const dispatcher = new MeterDispatcher(
     app.get(provider === 'polar' ? PolarMeter : DodoMeter),
-    app.get(MetersRepository),
+    app.get(MeterExportsRepository),
     app.get(Clock),
-    { ...LINE_LIMITS, pauseMs: 0, coalesceMs: 0, ...limits },
+    { ...DISPATCH_LIMITS, pauseMs: 0, coalesceMs: 0, ...limits },
     (outcome, readings) => (outcomes[outcome] += readings),
   );
   const { signal } = new AbortController();
-  return { outcomes, work: async (until = signal) => dispatcher.work(until) };
+  return { outcomes, work: async (until = signal) => dispatcher.dispatchBatch(until) };
 }

@@ -1,6 +1,6 @@
 import { Clock } from '../../../src/platform/time/clock.service.js';
-import type { LINE_LIMITS } from '../../../src/usage/exports/meter-dispatcher.js';
-import { MetersRepository } from '../../../src/usage/exports/meter-exports.repository.js';
+import type { DISPATCH_LIMITS } from '../../../src/usage/exports/meter-dispatcher.js';
+import { MeterExportsRepository } from '../../../src/usage/exports/meter-exports.repository.js';
 import type { MeteredEvent } from '../../../src/usage/exports/meter-exports.service.js';
 import { VirtualClock } from '../../simulators/virtual-time.js';
 import type { TestApp } from '../../support/app.js';
@@ -216,13 +216,13 @@ describe('the meter dispatcher', () => {
   it('sends what a dead worker has leased when the lease ends', async () => {
     const events = world.events('polar', world.newCustomer('polar'), 3);
     await record(events);
-    const repository = t.app.get(MetersRepository);
+    const repository = t.app.get(MeterExportsRepository);
     const until = new Date(clock.now().getTime() + MINUTE);
-    const left = await repository.claim('polar', { now: clock.now(), until, limit: 1000 });
+    const left = await repository.lease('polar', { now: clock.now(), until, limit: 1000 });
     expect(left).toHaveLength(3);
     expect(await dispatchers.polar.work()).toBe(false);
     clock.advance({ minutes: 1 });
-    const late = await repository.claim('polar', { now: clock.now(), until: new Date(until.getTime() + MINUTE), limit: 1000 });
+    const late = await repository.lease('polar', { now: clock.now(), until: new Date(until.getTime() + MINUTE), limit: 1000 });
     // The first worker was only slow: its late writes belong to an attempt that is no longer current.
     await repository.refuse(left, 'too late');
     await repository.postpone(left, clock.now(), 'too late');
@@ -247,7 +247,7 @@ describe('the meter dispatcher', () => {
 
   it('waits for more events when a batch is not full', async () => {
     const pauses: number[] = [];
-    const pause = (async (ms: number) => pauses.push(ms)) as unknown as (typeof LINE_LIMITS)['pause'];
+    const pause = (async (ms: number) => pauses.push(ms)) as unknown as (typeof DISPATCH_LIMITS)['pause'];
     // Pauses are much longer than the time that passes during the test.
     dispatchers.polar = await manualDispatcher(t, 'polar', { batch: 4, pauseMs: 1_000_000, coalesceMs: 3_000_000, pause });
     await record(world.events('polar', world.newCustomer('polar'), 6));

@@ -1,8 +1,8 @@
 import { sql } from 'drizzle-orm';
 import { newId } from '../../../src/platform/crypto/ids.js';
 import { DATABASE, type Database } from '../../../src/platform/database/database.js';
-import { MetersRepository } from '../../../src/usage/exports/meter-exports.repository.js';
-import { type MeteredEvent, MetersService } from '../../../src/usage/exports/meter-exports.service.js';
+import { MeterExportsRepository } from '../../../src/usage/exports/meter-exports.repository.js';
+import { type MeteredEvent, MeterExportsService } from '../../../src/usage/exports/meter-exports.service.js';
 import { VirtualClock } from '../../simulators/virtual-time.js';
 import { startTestApp, type TestApp } from '../../support/app.js';
 import { exportsIn, type MeterProvider, MeterWorld, recordUsage, tokensOf } from '../../support/usage/meter-world.js';
@@ -151,7 +151,7 @@ describe('usage exports', () => {
   });
 
   it('are not sent after a rollback', async () => {
-    const meters = t.app.get(MetersService);
+    const meters = t.app.get(MeterExportsService);
     const event = world.event('polar', { providerCustomerId: world.newCustomer('polar') });
     const rolledBack = t.app.get<Database>(DATABASE).transaction(async (tx) => {
       await meters.enqueue([event], tx);
@@ -232,7 +232,7 @@ describe('usage exports', () => {
   );
 
   it('are leased by one worker: two concurrent workers get different rows', async () => {
-    const repository = t.app.get(MetersRepository);
+    const repository = t.app.get(MeterExportsRepository);
     const database = t.app.get<Database>(DATABASE);
     await t.db.rows(
       `INSERT INTO meter_exports (provider, owner_id, event_id, provider_customer_id, occurred_at, "values", tokens_used, next_attempt_at, created_at)
@@ -242,11 +242,11 @@ describe('usage exports', () => {
     const now = new Date(clock.now().getTime() + 2 * 86_400_000);
     const claim = { now, until: new Date(now.getTime() + 60_000), limit: 2 };
     await database.transaction(async (one) => {
-      const first = await repository.claim('polar', claim, one);
+      const first = await repository.lease('polar', claim, one);
       const second = await database.transaction(async (other) => {
         // The second worker skips locked rows without waiting.
         await other.execute(sql`SET LOCAL lock_timeout = '5s'`);
-        return repository.claim('polar', claim, other);
+        return repository.lease('polar', claim, other);
       });
       const taken = [...first, ...second].map(({ eventId }) => eventId);
       expect(taken.toSorted()).toEqual(['event-1', 'event-2', 'event-3', 'event-4']);

@@ -1,6 +1,6 @@
 import { DATABASE, type Database } from '../../../src/platform/database/database.js';
-import { HeldUsageRepository } from '../../../src/usage/holds/held-usage.repository.js';
-import { UsageRepository } from '../../../src/usage/ledger/usage.repository.js';
+import { UsageHoldsRepository } from '../../../src/usage/holds/usage-holds.repository.js';
+import { UsageQuotasRepository } from '../../../src/usage/quotas/usage-quotas.repository.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { startUsageApp, type UsageApp } from '../../support/usage/usage-app.js';
 
@@ -36,41 +36,37 @@ describe('the expiry of a hold', () => {
     );
   });
 
-  const held = () => app.app.get(HeldUsageRepository);
-  const usage = () => app.app.get(UsageRepository);
+  const holds = () => app.app.get(UsageHoldsRepository);
+  const quotas = () => app.app.get(UsageQuotasRepository);
   const database = () => app.app.get<Database>(DATABASE);
   const heldTokens = async () => (await db.rows<{ held: number }>('SELECT held::int FROM usage_quotas'))[0]!.held;
   const statuses = async () =>
     (await db.rows<{ status: string }>('SELECT status FROM usage_holds ORDER BY tokens')).map(({ status }) => status);
 
   it('applies at its exact time when the quota is read', async () => {
-    expect(await usage().listQuotas(OWNER, [PERIOD], BEFORE)).toMatchObject([{ used: 5, held: 30 }]);
-    expect(await usage().listQuotas(OWNER, [PERIOD], EXPIRY)).toMatchObject([{ used: 5, held: 20 }]);
+    expect(await quotas().list(OWNER, [PERIOD], BEFORE)).toMatchObject([{ used: 5, held: 30 }]);
+    expect(await quotas().list(OWNER, [PERIOD], EXPIRY)).toMatchObject([{ used: 5, held: 20 }]);
   });
 
   it('applies at its exact time when the quota is used', async () => {
     const key = { ownerId: OWNER, ownerKind: 'organization' as const, periodStart: PERIOD, periodEnd: PERIOD };
-    const expireAt = async (now: Date) =>
-      database().transaction(async (tx) => {
-        await usage().useKeys(tx);
-        return usage().expireHolds([key], now, tx);
-      });
+    const expireAt = async (now: Date) => database().transaction((tx) => holds().expireOfQuotas([key], now, tx));
     expect(await expireAt(BEFORE)).toEqual([]);
     expect(await expireAt(EXPIRY)).toMatchObject([{ tokens: 10 }]);
   });
 
   it('applies at its exact time in the sweep', async () => {
-    expect(await held().lockExpired(BEFORE, 10, database())).toEqual([]);
-    expect(await held().lockExpired(EXPIRY, 10, database())).toHaveLength(1);
+    expect(await holds().lockExpired(BEFORE, 10, database())).toEqual([]);
+    expect(await holds().lockExpired(EXPIRY, 10, database())).toHaveLength(1);
   });
 
   it('returns its tokens once, also when it is settled between the two steps of the sweep', async () => {
     const now = EXPIRY;
-    const due = await held().lockExpired(now, 10, database());
+    const due = await holds().lockExpired(now, 10, database());
     // The writes of a settlement: the hold, and its tokens in the quota.
     await db.rows(`UPDATE usage_holds SET status = 'settled' WHERE id = $1`, [due[0]!.id]);
     await db.rows('UPDATE usage_quotas SET held = held - 10, used = used + 7');
-    expect(await held().expire(due, now, database())).toBe(0);
+    expect(await holds().expire(due, now, database())).toBe(0);
     expect(await heldTokens()).toBe(20);
     expect(await statuses()).toEqual(['settled', 'live', 'settled', 'expired', 'released']);
   });

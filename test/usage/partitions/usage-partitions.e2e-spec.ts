@@ -1,7 +1,7 @@
 import { drizzle } from 'drizzle-orm/node-postgres';
 import { usage } from '../../../src/usage/events/usage-events.table.js';
 import { isMissingPartition } from '../../../src/platform/database/database-errors.js';
-import { MonthIsSealed } from '../../../src/usage/partitions/usage-partitions.job.js';
+import { MonthPruned } from '../../../src/usage/partitions/usage-partitions.job.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { startUsageApp, type UsageApp } from '../../support/usage/usage-app.js';
 
@@ -81,7 +81,7 @@ describe('the partitions of usage', () => {
     expect([partitions.has(moment), await partitions.ensure([moment])]).toEqual([true, 0]);
     const failure: unknown = await insert(moment).catch((error: unknown) => error);
     expect(isMissingPartition(failure)).toBe(true);
-    partitions.forget();
+    partitions.clearCache();
     expect([partitions.has(moment), await partitions.ensure([moment])]).toEqual([false, 1]);
     await insert(moment);
   });
@@ -90,16 +90,16 @@ describe('the partitions of usage', () => {
     await db.rows(`INSERT INTO usage_seals (sealed_before) VALUES ('2025-12-01')`);
     const before = await months();
     const ensured = apps[2]!.partitions.ensure([new Date('2026-05-01T00:00:00Z'), new Date('2025-11-30T23:59:59Z')]);
-    await expect(ensured).rejects.toThrow(MonthIsSealed);
+    await expect(ensured).rejects.toThrow(MonthPruned);
     expect(await months()).toEqual(before);
     expect(await apps[2]!.partitions.ensure([new Date('2025-12-01T00:00:00Z'), new Date('2026-05-01T00:00:00Z')])).toBe(1);
   });
 
   it('define the oldest accepted event: the retention time, and never a pruned month', async () => {
     const { partitions, clock } = apps[0]!;
-    partitions.forget();
-    expect(await partitions.oldest()).toEqual(new Date('2025-12-01T00:00:00Z'));
+    partitions.clearCache();
+    expect(await partitions.oldestAccepted()).toEqual(new Date('2025-12-01T00:00:00Z'));
     clock.set(new Date('2027-01-31T08:00:00Z'));
-    expect(await partitions.oldest()).toEqual(new Date('2025-12-27T08:00:00Z'));
+    expect(await partitions.oldestAccepted()).toEqual(new Date('2025-12-27T08:00:00Z'));
   });
 });

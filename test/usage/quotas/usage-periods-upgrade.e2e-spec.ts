@@ -80,7 +80,7 @@ describe('an upgrade from usage months that start with the subscription', () => 
   const callerOf = (name: string) => ({
     owner: { kind: 'organization' as const, id: owners.get(name)! },
     userId: null,
-    mayName: 'members' as const,
+    mayRecordFor: 'members' as const,
   });
   const quotaOf = async (name: string) => app.app.get(UsageService).getQuota(callerOf(name));
   const record = async (name: string, tokens: number, occurredAt?: string) =>

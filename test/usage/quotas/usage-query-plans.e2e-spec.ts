@@ -3,7 +3,7 @@ import pg from 'pg';
 import { v7 } from 'uuid';
 import type { Database } from '../../../src/platform/database/database.js';
 import { ComparedUsageRepository } from '../../../src/usage/reconciliation/compared-usage.repository.js';
-import { HeldUsageRepository } from '../../../src/usage/holds/held-usage.repository.js';
+import { UsageHoldsRepository } from '../../../src/usage/holds/usage-holds.repository.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 
 interface Plan {
@@ -80,7 +80,7 @@ describe('the query plans of usage maintenance on large tables', () => {
   const october = { from: new Date('2026-10-01T00:00:00Z'), to: new Date('2026-11-01T00:00:00Z') };
 
   it('expire the holds that are due', async () => {
-    const holds = new HeldUsageRepository(drizzled);
+    const holds = new UsageHoldsRepository(drizzled);
     let found: { ownerId: string; id: string }[] = [];
     expect(await rowsRead(async () => (found = await holds.lockExpired(NOW, 50, drizzled)))).toBeLessThan(1000);
     expect(found).toHaveLength(50);
@@ -88,7 +88,7 @@ describe('the query plans of usage maintenance on large tables', () => {
   });
 
   it('delete the holds that ended long ago', async () => {
-    const holds = new HeldUsageRepository(drizzled);
+    const holds = new UsageHoldsRepository(drizzled);
     expect(await rowsRead(() => holds.deleteEnded(new Date('2026-10-22T08:00:00Z'), 50, drizzled))).toBeLessThan(1000);
   });
 

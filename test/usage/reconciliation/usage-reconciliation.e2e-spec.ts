@@ -228,7 +228,7 @@ describe('usage reconciliation', () => {
     } finally {
       pruning.release();
       await db.rows(`UPDATE usage_seals SET sealed_before = '2026-08-01'`);
-      app.partitions.forget();
+      app.partitions.clearCache();
       await app.partitions.ensure([new Date('2026-10-01T00:00:00Z')]);
     }
   });

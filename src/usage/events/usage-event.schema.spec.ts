@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { readEvent } from './usage-event.js';
+import { parseUsageEvent } from './usage-event.schema.js';
 import { fingerprintOf as fingerprint } from './usage-fingerprint.js';
 
 const MOST = Number.MAX_SAFE_INTEGER;
@@ -7,12 +7,12 @@ const PERSON = '01980a3e-7c1d-7f6a-b1c2-3d4e5f607182';
 const EVENT = { eventId: 'e', model: 'gpt-5-mini', inputTokens: 10, outputTokens: 5 };
 
 const read = (given: unknown) => {
-  const answer = readEvent(given, 'body');
+  const answer = parseUsageEvent(given, 'body');
   if ('errors' in answer) throw new Error(JSON.stringify(answer.errors));
   return answer.event;
 };
 const errorsOf = (given: unknown) => {
-  const answer = readEvent(given, 'body');
+  const answer = parseUsageEvent(given, 'body');
   return 'errors' in answer ? answer.errors.map(({ path, message }) => `${path}: ${message}`) : [];
 };
 /** As the event arrives in a request. */
@@ -175,7 +175,7 @@ describe('an event', () => {
     );
     fc.assert(
       fc.property(fc.oneof(field, fc.dictionary(names, field)), (given) => {
-        const answer = readEvent(given, 'body');
+        const answer = parseUsageEvent(given, 'body');
         expect('errors' in answer ? answer.errors.length : 1).toBeGreaterThan(0);
       }),
       { numRuns: 500 },

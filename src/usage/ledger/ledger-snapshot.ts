@@ -1,0 +1,35 @@
+import type { UsageAlert } from '../alerts/usage-alerts.table.js';
+import type { EventIdKey, NewUsageRecord } from '../events/usage-events.table.js';
+import type { UsageHold } from '../holds/usage-holds.table.js';
+import type { MeteredOwner } from '../quotas/metered-owner.js';
+import type { UsageQuota } from '../quotas/usage-quotas.table.js';
+import type { UsageRollup } from '../rollups/usage-rollups.table.js';
+
+/** What the decider knows: everything was read under the locks of the quotas. */
+export interface LedgerSnapshot {
+  now: Date;
+  /** Older events are refused. */
+  oldestAccepted: Date;
+  owners: Map<string, MeteredOwner>;
+  quotas: UsageQuota[];
+  holds: UsageHold[];
+  /** Holds that this transaction found expired. */
+  expired: Pick<UsageHold, 'ownerId' | 'periodStart' | 'tokens'>[];
+  recordedIds: (EventIdKey & { fingerprint: Buffer })[];
+  members: { organizationId: string; userId: string }[];
+}
+
+/** What the decider wants to be written. */
+export interface LedgerWrites {
+  events: NewUsageRecord[];
+  rollups: UsageRollup[];
+  quotas: UsageQuota[];
+  newHolds: UsageHold[];
+  endedHolds: UsageHold[];
+  alerts: UsageAlert[];
+}
+
+/** Owner ids have one length, so no two pairs make the same key. */
+export function ledgerKey(ownerId: string, rest: string | number | Date): string {
+  return `${ownerId} ${rest instanceof Date ? rest.getTime() : rest}`;
+}
