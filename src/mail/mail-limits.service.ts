@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
-import type { Bucket } from '../access/rate-limits/buckets.js';
+import type { LimitBucket } from '../access/rate-limits/buckets.js';
 import { hashEmail } from '../access/rate-limits/hashed-email.js';
 import { RateLimiter } from '../access/rate-limits/rate-limiter.service.js';
 import { Config } from '../platform/config/config.js';
@@ -40,14 +40,14 @@ export class MailLimits {
    * Returns the buckets in a fixed order, because transactions lock their rows in it. Each kind, sender and page has
    * buckets of its own, so that nobody can exhaust the limit of another.
    */
-  private bucketsOf(mail: Counted): Bucket[] {
+  private bucketsOf(mail: Counted): LimitBucket[] {
     const { kind, to, isKnown = false, page = '', sender = {} } = mail;
     const { mailRateLimit: recipient, mailSenderRateLimit: bySender } = this.config;
     const address = hashEmail(to);
     const mailbox = mailboxOf(to);
     const everybody = { key: `mail:${kind}:everybody:${address}`, policy: times(recipient, ADDRESS_FACTOR) };
     const tagged = { key: `mail:${kind}:tagged:${hashEmail(mailbox)}`, policy: times(recipient, TAGGED_FACTOR) };
-    const buckets: Bucket[] = [];
+    const buckets: LimitBucket[] = [];
     if (MAIL_KINDS[kind] === 'notice') buckets.push({ key: `mail:${kind}:to:${address}`, policy: times(recipient, NOTICE_FACTOR) });
     else if (kind === 'invitation') {
       buckets.push({ key: `mail:${kind}:by:${sender.userId}:to:${address}`, policy: recipient });

@@ -1,7 +1,7 @@
 import type { RateLimit } from '../../platform/config/value-types.js';
 
 /** One row of `rate_limits`: it refills evenly, by `limit` calls in `windowSeconds`. */
-export interface Bucket {
+export interface LimitBucket {
   key: string;
   policy: RateLimit;
 }

@@ -3,7 +3,7 @@ import { Config } from '../../platform/config/config.js';
 import type { RateLimit } from '../../platform/config/value-types.js';
 import type { Queryable } from '../../platform/database/database.js';
 import type { Limit } from '../access.decorators.js';
-import { type Bucket, type LimitResult, type LimitSubject, secondsUntilRetry } from './buckets.js';
+import { type LimitBucket, type LimitResult, type LimitSubject, secondsUntilRetry } from './buckets.js';
 import { RateLimitsRepository } from './rate-limits.repository.js';
 
 /** Counts in the database, so that all replicas share one count. */
@@ -32,13 +32,13 @@ export class RateLimiter {
    * Consumes from a bucket in the transaction of the limited action; a rollback refunds it.
    * @returns undefined, or the seconds to wait when the bucket is empty
    */
-  async consumeIn(db: Queryable, bucket: Bucket): Promise<number | undefined> {
+  async consumeIn(db: Queryable, bucket: LimitBucket): Promise<number | undefined> {
     const state = await this.repository.consumeIn(db, bucket);
     return state.allowed ? undefined : secondsUntilRetry({ ...state, policy: bucket.policy });
   }
 
   /** Consumes from all of these buckets, or from none. @returns undefined, or the seconds to wait for the first empty bucket */
-  async consumeAll(buckets: readonly Bucket[]): Promise<number | undefined> {
+  async consumeAll(buckets: readonly LimitBucket[]): Promise<number | undefined> {
     for (const [index, bucket] of buckets.entries()) {
       const state = await this.repository.consume(bucket);
       if (state.allowed) continue;
@@ -48,7 +48,7 @@ export class RateLimiter {
     return undefined;
   }
 
-  async refund(buckets: readonly Bucket[]): Promise<void> {
+  async refund(buckets: readonly LimitBucket[]): Promise<void> {
     for (const bucket of buckets) await this.repository.refund(bucket);
   }
 }

@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { sql } from 'drizzle-orm';
 import type { RateLimit } from '../../platform/config/value-types.js';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
-import type { Bucket, BucketState, LimitSubject } from './buckets.js';
+import type { LimitBucket, BucketState, LimitSubject } from './buckets.js';
 
 /**
  * GCRA in one statement; the lock on the row makes it exact across replicas. A refused call holds that lock already,
@@ -46,12 +46,12 @@ export class RateLimitsRepository {
     return (await this.run('access_spend', CONSUME_CALL, values)) ?? refusedByNewRow(policy);
   }
 
-  async consume({ key, policy }: Bucket): Promise<BucketState> {
+  async consume({ key, policy }: LimitBucket): Promise<BucketState> {
     const values = [key, intervalOf(policy), policy.windowSeconds];
     return (await this.run('access_spend_key', CONSUME, values)) ?? refusedByNewRow(policy);
   }
 
-  async consumeIn(db: Queryable, { key, policy }: Bucket): Promise<BucketState> {
+  async consumeIn(db: Queryable, { key, policy }: LimitBucket): Promise<BucketState> {
     const numbers = { microseconds: intervalOf(policy), seconds: policy.windowSeconds };
     const { rows } = await db.execute<BucketState & Record<string, unknown>>(
       sql`WITH bucket AS (SELECT ${key}::text AS key), ${sql.raw(gcra(numbers))}`,
@@ -59,7 +59,7 @@ export class RateLimitsRepository {
     return rows[0] ?? refusedByNewRow(policy);
   }
 
-  async refund({ key, policy }: Bucket): Promise<void> {
+  async refund({ key, policy }: LimitBucket): Promise<void> {
     await this.run('access_refund', REFUND, [key, intervalOf(policy)]);
   }
 

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { RateLimited } from '../../access/access.errors.js';
-import type { Bucket } from '../../access/rate-limits/buckets.js';
+import type { LimitBucket } from '../../access/rate-limits/buckets.js';
 import { hashEmail } from '../../access/rate-limits/hashed-email.js';
 import { RateLimiter } from '../../access/rate-limits/rate-limiter.service.js';
 import { addressBlockOf } from '../../platform/http/network-addresses.js';
@@ -59,7 +59,7 @@ export class PasswordAttempts {
     }
   }
 
-  private async bucketsOf(target: Target, request: AuthRequest): Promise<Bucket[]> {
+  private async bucketsOf(target: Target, request: AuthRequest): Promise<LimitBucket[]> {
     if ('sessionId' in target) return this.stepsOf(`session:${target.sessionId}`);
     const email = hashEmail(target.email);
     const known = await this.devices.recognize(target.email, request);
@@ -72,7 +72,7 @@ export class PasswordAttempts {
     ];
   }
 
-  private stepsOf(key: string): Bucket[] {
+  private stepsOf(key: string): LimitBucket[] {
     return STEPS.map((factors, step) => ({ key: `signIn:${key}:${step}`, policy: this.times(factors) }));
   }
 
