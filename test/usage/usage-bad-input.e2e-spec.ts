@@ -2,7 +2,8 @@ import { newId } from '../../src/platform/crypto/ids.js';
 import { startTestApp, type TestApp } from '../support/app.js';
 import { type SignedInPerson, signUp, signUpOperator } from '../support/people.js';
 import { createOrganization } from '../support/tenants.js';
-import { ledgerMismatches, PlanFile } from '../support/usage/ledger-checks.js';
+import { PlanFile } from '../support/plan-file.js';
+import { ledgerMismatches } from '../support/usage/ledger-checks.js';
 
 const MOST = Number.MAX_SAFE_INTEGER;
 const HOUR_MS = 3_600_000;

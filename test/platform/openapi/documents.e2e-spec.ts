@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { startTestApp, type TestApp } from '../../support/app.js';
 import { type SignedInPerson, signUpOperator } from '../../support/people.js';
 import { createOrganization } from '../../support/tenants.js';
-import { PlanFile } from '../../support/usage/ledger-checks.js';
+import { PlanFile } from '../../support/plan-file.js';
 
 interface Schema {
   $ref?: string;

@@ -5,7 +5,7 @@ import { newId } from '../../../src/platform/crypto/ids.js';
 import { startTestApp, type TestApp } from '../../support/app.js';
 import { type SignedInPerson, signUp, signUpOperator } from '../../support/people.js';
 import { createOrganization, verifyEmail } from '../../support/tenants.js';
-import { PlanFile } from '../../support/usage/ledger-checks.js';
+import { PlanFile } from '../../support/plan-file.js';
 
 const FREE_SEATS = 5;
 

@@ -9,7 +9,7 @@ import { nameOf } from '../../support/mutations.js';
 import { LEDGER_MUTATIONS } from '../../support/proof-mutations.js';
 import { signUp, signUpOperator } from '../../support/people.js';
 import { endProcesses, ready, startServer } from '../../support/processes.js';
-import { PlanFile } from '../../support/usage/ledger-checks.js';
+import { PlanFile } from '../../support/plan-file.js';
 import { failuresOf, FREE_CAP, historyArbitrary, type UsageTarget, PRO_CAP, watchCaps } from '../../support/usage/usage-histories.js';
 
 // A generous limit: a busy machine is not a failure.

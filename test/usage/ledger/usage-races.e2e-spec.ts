@@ -7,7 +7,8 @@ import { createTestDatabase, type TestDatabase } from '../../support/database.js
 import { type SignedInPerson, signUp, signUpOperator } from '../../support/people.js';
 import { createOrganization } from '../../support/tenants.js';
 import { until } from '../../support/until.js';
-import { ledgerMismatches, PlanFile } from '../../support/usage/ledger-checks.js';
+import { PlanFile } from '../../support/plan-file.js';
+import { ledgerMismatches } from '../../support/usage/ledger-checks.js';
 
 const CAP = 1000;
 /** The seed of the random races. To repeat a run: `SEED=… npm test -- usage-races`. */
