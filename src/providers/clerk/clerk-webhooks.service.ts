@@ -19,7 +19,7 @@ const WITHOUT_EFFECT = [
   'waitlistEntry.created',
   'waitlistEntry.updated',
   ...['organizationDomain', 'role', 'permission'].flatMap((noun) => ['created', 'updated', 'deleted'].map((verb) => `${noun}.${verb}`)),
-  // Clerk's own billing: ours is Polar's and Dodo's.
+  // Clerk's own billing, which we do not use.
   ...['created', 'updated', 'active', 'pastDue'].map((verb) => `subscription.${verb}`),
   ...[
     'created',

@@ -119,10 +119,10 @@ export class CheckoutService {
 
   private selectProduct(
     plan: Plan,
-    { provider: wanted, productId }: Pick<CheckoutChoice, 'provider' | 'productId'>,
+    { provider: providerName, productId }: Pick<CheckoutChoice, 'provider' | 'productId'>,
   ): { provider: BillingProvider; productId: string } {
     for (const provider of this.providers.configured()) {
-      if (wanted !== undefined && wanted !== provider.name) continue;
+      if (providerName !== undefined && providerName !== provider.name) continue;
       const product = plan.products[provider.name].find((id) => productId === undefined || id === productId);
       if (product !== undefined) return { provider, productId: product };
     }

@@ -61,7 +61,7 @@ function selectByOwner(db: Queryable, ownerId: string | Placeholder) {
 }
 
 function selectByOwners(db: Queryable, ids: Placeholder, periodsFrom: Placeholder) {
-  const asked = sql`(SELECT id AS asked_id, id FROM unnest(${ids}::uuid[]) AS asked (id)
+  const requested = sql`(SELECT id AS requested_id, id FROM unnest(${ids}::uuid[]) AS requested (id)
     UNION ALL SELECT ${userMerges.intoUserId}, ${userMerges.id} FROM ${userMerges} WHERE ${userMerges.intoUserId} = ANY (${ids}::uuid[])) AS owners`;
   // Every name is written with its table: Drizzle leaves it out of a statement about one table.
   const millis = (column: string) => sql.raw(`(extract(epoch FROM p.${column}) * 1000)::bigint`);
@@ -70,9 +70,9 @@ function selectByOwners(db: Queryable, ids: Placeholder, periodsFrom: Placeholde
   const periods = sql`SELECT coalesce(json_agg(json_build_array(${millis('starts_at')}, ${millis('ends_at')})), '[]') FROM ${subscriptionPeriods} AS p
     WHERE p.subscription_id = subscriptions.id AND p.starts_at >= coalesce((${first}), '-infinity')`;
   return db
-    .select({ requestedId: sql<string>`owners.asked_id`, row: subscriptions, periods: sql<[number, number][]>`(${periods})` })
+    .select({ requestedId: sql<string>`owners.requested_id`, row: subscriptions, periods: sql<[number, number][]>`(${periods})` })
     .from(subscriptions)
-    .innerJoin(asked, sql`owners.id = ${subscriptions.ownerId}`);
+    .innerJoin(requested, sql`owners.id = ${subscriptions.ownerId}`);
 }
 
 function selectMembers(db: Queryable, organizationId: string | Placeholder) {

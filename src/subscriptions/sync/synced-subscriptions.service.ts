@@ -66,12 +66,12 @@ export class SyncedSubscriptionsService {
    * Marks a subscription as ended that its provider no longer knows. The row keeps its version, so that any later
    * event counts. Returns false if the row has changed since it was read.
    */
-  async end(seen: Subscription, db: Queryable): Promise<boolean> {
-    const { provider, providerCustomerId, id } = seen;
+  async end(known: Subscription, db: Queryable): Promise<boolean> {
+    const { provider, providerCustomerId, id } = known;
     if (provider === 'manual' || providerCustomerId === null) return false;
     await this.owners.lockOwnersAndCustomer({ provider, providerCustomerId }, [], db);
     const row = (await this.subscriptions.lock(id, db))!;
-    if (!isDeepStrictEqual(versionOfRow(row), versionOfRow(seen))) return false;
+    if (!isDeepStrictEqual(versionOfRow(row), versionOfRow(known))) return false;
     const now = this.clock.now();
     const after = await this.subscriptions.update(
       id,
