@@ -76,6 +76,7 @@ const BROKEN: Record<RuleName, architecture.Source[][]> = {
   ],
   repositoriesStandBelowServices: [[file('a/a.controller.ts', "import { ARepository } from './a.repository.js';")]],
   servicesAreShort: [[file('a/a.service.ts', 'line\n'.repeat(301))]],
+  servicesKnowNoRequest: [[file('a/a.service.ts', "throw new InvalidRequest({ errors: [{ path: 'body.slug' }] });")]],
   filesAreShort: [[file('a/a.ts', 'line\n'.repeat(421))]],
   functionsAreShort: [
     [file('a/a.ts', `function a() {\n${'b();\n'.repeat(59)}}`)],

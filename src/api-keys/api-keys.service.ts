@@ -47,7 +47,7 @@ export class ApiKeysService {
     db: Queryable,
   ): Promise<FreshApiKey> {
     if (expiresAt !== null && expiresAt <= this.clock.now()) {
-      throw new InvalidRequest({ errors: [{ path: 'body.expiresAt', message: 'expiresAt must be in the future' }] });
+      throw new InvalidRequest({ errors: [{ field: 'expiresAt', message: 'expiresAt must be in the future' }] });
     }
     const fresh = await this.insert({ organizationId, name, scopes, expiresAt, createdBy: userId }, db);
     await this.record('api_key.created', fresh, { actor, after: { name, scopes: fresh.scopes, expiresAt } }, db);

@@ -1,6 +1,6 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import { Keyring } from '../platform/crypto/keyring.service.js';
-import { type InvalidField, Problem } from '../platform/problems/problem.js';
+import { type InvalidField, locate, Problem } from '../platform/problems/problem.js';
 import { renewInBatches, sweepInBatches } from '../platform/queue/sweep.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { JobsService } from '../jobs/jobs.service.js';
@@ -112,7 +112,13 @@ export class IdempotencyService implements OnModuleInit {
   private async storeProblem(identity: Identity, requestHash: string, { status, code, message, errors }: Problem): Promise<void> {
     await this.db.transaction(async (tx) => {
       const isFirst = (await this.repository.tryLock(identity, tx)) && (await this.repository.find(identity, tx)) === undefined;
-      if (isFirst) await this.store(identity, requestHash, { problem: { status, code, detail: message, errors } }, tx);
+      if (isFirst)
+        await this.store(
+          identity,
+          requestHash,
+          { problem: { status, code, detail: message, errors: errors && locate(errors, 'body') } },
+          tx,
+        );
     });
   }
 

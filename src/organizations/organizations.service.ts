@@ -208,7 +208,7 @@ export class OrganizationsService implements OnModuleInit {
 
   private async suggestion(slug: string, db: Queryable) {
     const free = await this.freeOf(alternatives(slug), db);
-    return [{ path: 'body.slug', message: `"${free}" is free` }];
+    return [{ field: 'slug', message: `"${free}" is free` }];
   }
 
   private async freeOf(candidates: string[], db: Queryable): Promise<string> {
@@ -242,7 +242,7 @@ export class OrganizationsService implements OnModuleInit {
 function normalised(slug: string): string {
   const usable = normaliseSlug(slug);
   if (usable === undefined)
-    throw new InvalidRequest({ errors: [{ path: 'body.slug', message: 'slug must have at least two letters or digits' }] });
+    throw new InvalidRequest({ errors: [{ field: 'slug', message: 'slug must have at least two letters or digits' }] });
   return usable;
 }
 

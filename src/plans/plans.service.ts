@@ -43,7 +43,7 @@ export class PlansService {
   require(nameOrAlias: string): Plan {
     const plan = this.find(nameOrAlias);
     if (plan !== undefined) return plan;
-    throw new InvalidRequest({ errors: [{ path: 'body.tier', message: `tier must be one of ${TIERS.join(', ')}` }] });
+    throw new InvalidRequest({ errors: [{ field: 'tier', message: `tier must be one of ${TIERS.join(', ')}` }] });
   }
 
   /** Undefined for a product that is mapped to no plan. */

@@ -6,7 +6,7 @@ import { Clock } from '../platform/time/clock.service.js';
 import { InvalidRequest } from '../platform/problems/problems.errors.js';
 import { Cursors, type Page } from '../platform/pagination/cursors.service.js';
 import { lockNames } from '../platform/database/locks.js';
-import type { InvalidField } from '../platform/problems/problem.js';
+import type { FieldError } from '../platform/problems/problem.js';
 import { DATABASE, type Database } from '../platform/database/database.js';
 import { PriceBook } from './price-book.js';
 import { OtherCurrency } from './prices.errors.js';
@@ -94,12 +94,12 @@ export class PricesService {
 
 function requireDistinctHours(entries: PriceKey[]): void {
   const names = entries.map(priceKey);
-  const errors = entries.flatMap(({ effectiveFrom }, index): InvalidField[] => {
-    const path = `body.prices.${index}`;
+  const errors = entries.flatMap(({ effectiveFrom }, index): FieldError[] => {
+    const field = `prices.${index}`;
     if (effectiveFrom.getTime() % HOUR_MS !== 0)
-      return [{ path: `${path}.effectiveFrom`, message: 'effectiveFrom must be on the hour, as in 2026-01-01T00:00:00Z' }];
+      return [{ field: `${field}.effectiveFrom`, message: 'effectiveFrom must be on the hour, as in 2026-01-01T00:00:00Z' }];
     if (names.indexOf(names[index]!) < index)
-      return [{ path, message: 'duplicates the model, tokenClass and effectiveFrom of an earlier price' }];
+      return [{ field, message: 'duplicates the model, tokenClass and effectiveFrom of an earlier price' }];
     return [];
   });
   if (errors.length > 0) throw new InvalidRequest({ errors });

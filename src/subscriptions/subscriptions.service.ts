@@ -58,9 +58,9 @@ export class SubscriptionsService {
   /** Grants an owner a plan without a provider. @throws {InvalidRequest} @throws {OwnerNotFound} */
   async grant({ tier: name, endsAt, seats, note, ...reference }: Grant, actor: Actor, db: Queryable): Promise<EvaluatedSubscription> {
     const { tier, limits } = this.plans.require(name);
-    if (tier === 'free') throw new InvalidRequest({ errors: [{ path: 'body.tier', message: 'tier cannot be free: every owner has it' }] });
+    if (tier === 'free') throw new InvalidRequest({ errors: [{ field: 'tier', message: 'tier cannot be free: every owner has it' }] });
     if (seats !== undefined && !limits.perSeat)
-      throw new InvalidRequest({ errors: [{ path: 'body.seats', message: `seats cannot be given: the plan ${tier} is not per seat` }] });
+      throw new InvalidRequest({ errors: [{ field: 'seats', message: `seats cannot be given: the plan ${tier} is not per seat` }] });
     const owner = await this.lockOwner(reference, db);
     const now = this.clock.now();
     const row = await this.repository.insert(
@@ -118,7 +118,7 @@ export class SubscriptionsService {
 
   private async lockOwner({ organizationId, userId }: OwnerReference, db: Queryable): Promise<Owner> {
     if ((organizationId === undefined) === (userId === undefined))
-      throw new InvalidRequest({ errors: [{ path: 'body.organizationId', message: 'give either organizationId or userId' }] });
+      throw new InvalidRequest({ errors: [{ field: 'organizationId', message: 'give either organizationId or userId' }] });
     const owner: Owner = organizationId === undefined ? { kind: 'user', id: userId! } : { kind: 'organization', id: organizationId };
     if (!(await this.customers.lockLiveOwner(owner, db))) throw new OwnerNotFound();
     return owner;

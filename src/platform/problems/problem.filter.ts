@@ -45,7 +45,7 @@ export function sendProblem(request: Request, response: Response, problem: Probl
   response
     .status(problem.status)
     .setHeader('content-type', 'application/problem+json; charset=utf-8')
-    .end(JSON.stringify(problemBody(problem, requestIdOf(request))));
+    .end(JSON.stringify(problemBody(problem, requestIdOf(request), request.method === 'GET' ? 'query' : 'body')));
 }
 
 function toProblem(error: unknown): Problem {

@@ -6,16 +6,22 @@ export const MAX_ERRORS = 20;
 const MAX_PATH = 200;
 const MAX_MESSAGE = 500;
 
+/** A mistake in a request, at `body.name`, `query.limit` or `params.userId`. */
 export interface InvalidField {
-  /** `body.name`, `query.limit`, `params.userId`. */
   path: string;
+  message: string;
+}
+
+/** A mistake in a value that a service got. The HTTP layer knows its place in the request. */
+export interface FieldError {
+  field: string;
   message: string;
 }
 
 interface ProblemDetails {
   /** Replaces the sentence of the class. */
   detail?: string;
-  errors?: InvalidField[];
+  errors?: (InvalidField | FieldError)[];
   headers?: OutgoingHttpHeaders;
   /** Extension members of this kind of problem (RFC 9457, 3.2). */
   extensions?: Record<string, unknown>;
@@ -24,7 +30,7 @@ interface ProblemDetails {
 export class Problem extends Error {
   declare readonly status: number;
   declare readonly code: string;
-  readonly errors?: InvalidField[];
+  readonly errors?: (InvalidField | FieldError)[];
   readonly headers: OutgoingHttpHeaders;
   readonly extensions?: Record<string, unknown>;
 
@@ -61,7 +67,8 @@ export function problem(status: number, code: string, detail: string): ProblemCl
   };
 }
 
-export function problemBody({ status, code, message, errors, extensions }: Problem, requestId: string) {
+/** @param place where the request has the fields of a `FieldError` */
+export function problemBody({ status, code, message, errors, extensions }: Problem, requestId: string, place: 'body' | 'query' = 'body') {
   return {
     type: `https://tenantry.dev/problems/${code}`,
     title: STATUS_CODES[status],
@@ -69,9 +76,13 @@ export function problemBody({ status, code, message, errors, extensions }: Probl
     detail: message,
     code,
     requestId,
-    errors: errors && bounded(errors),
+    errors: errors && bounded(locate(errors, place)),
     ...extensions,
   };
+}
+
+export function locate(errors: readonly (InvalidField | FieldError)[], place: 'body' | 'query'): InvalidField[] {
+  return errors.map((error) => ('path' in error ? error : { path: `${place}.${error.field}`, message: error.message }));
 }
 
 export function bounded(errors: InvalidField[], max = MAX_ERRORS): InvalidField[] {

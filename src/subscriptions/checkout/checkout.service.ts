@@ -127,7 +127,7 @@ export class CheckoutService {
       if (product !== undefined) return { provider, productId: product };
     }
     if (productId === undefined) throw new CheckoutUnavailable();
-    throw new InvalidRequest({ errors: [{ path: 'body.productId', message: `productId must be a product of the plan ${plan.tier}` }] });
+    throw new InvalidRequest({ errors: [{ field: 'productId', message: `productId must be a product of the plan ${plan.tier}` }] });
   }
 
   /** Prevents an open redirect. */
@@ -135,7 +135,7 @@ export class CheckoutService {
     if (given === undefined) return this.config.publicUrl;
     const url = URL.parse(given);
     if (url !== null && isTrustedUrl(this.config.trustedOrigins, url)) return url.href;
-    throw new InvalidRequest({ errors: [{ path: `body.${field}`, message: `${field} must be a URL of one of the trusted origins` }] });
+    throw new InvalidRequest({ errors: [{ field, message: `${field} must be a URL of one of the trusted origins` }] });
   }
 
   private async callProvider<T>({ name }: BillingProvider, call: () => Promise<T>): Promise<T> {

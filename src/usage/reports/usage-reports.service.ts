@@ -117,7 +117,7 @@ export class UsageReportsService {
     const end = to?.getTime() ?? (Math.floor(this.clock.now().getTime() / HOUR_MS) + 1) * HOUR_MS;
     const range = { from: from ?? new Date(end - DEFAULT_HOURS * HOUR_MS), to: new Date(end) };
     if (range.from < range.to) return range;
-    throw new InvalidRequest({ errors: [{ path: 'query.from', message: 'from must be before to' }] });
+    throw new InvalidRequest({ errors: [{ field: 'from', message: 'from must be before to' }] });
   }
 
   private async reader(owner: Owner, { userId, ...filters }: UsageFilters) {

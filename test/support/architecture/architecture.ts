@@ -189,3 +189,10 @@ export const servicesAreShort: Rule = (sources) =>
     const lines = text.trimEnd().split('\n').length;
     return roleOf(file) === 'service' && lines > SERVICE_LINES ? [`${file} has ${lines} lines`] : [];
   });
+
+/** Services name a field; the HTTP layer says where the request has it. */
+export const servicesKnowNoRequest: Rule = (sources) =>
+  forbid(
+    /['"`](?:body|query|params)\./,
+    () => false,
+  )(sources.filter(({ path: file }) => roleOf(file) === 'service' && folderOf(file) !== 'platform'));
