@@ -7,7 +7,15 @@ import { InvalidRequest } from '../platform/problems/problems.errors.js';
 import { Clock } from '../platform/time/clock.service.js';
 import { UsageAlertsRepository } from './alerts/usage-alerts.repository.js';
 import type { UsageAlert } from './alerts/usage-alerts.table.js';
-import { actorOf, type BatchItemResult, invalidItem, parseAttributedEvent, parseBatch, userIdError } from './events/event-attribution.js';
+import {
+  actorOf,
+  type BatchItemResult,
+  invalidItem,
+  parseAttributedEvent,
+  parseBatch,
+  userIdError,
+  itemPath,
+} from './events/event-attribution.js';
 import { UsageHoldsRepository } from './holds/usage-holds.repository.js';
 import type { UsageHold } from './holds/usage-holds.table.js';
 import { quotaOf } from './ledger/locked-quotas.js';
@@ -60,7 +68,7 @@ export class UsageService {
     const batch = parseBatch(body);
     if ('errors' in batch) throw new InvalidRequest({ errors: batch.errors });
     const now = this.clock.now();
-    const parsed = batch.items.map((item, index) => parseAttributedEvent(caller, item, { path: `body.events.${index}`, now }));
+    const parsed = batch.items.map((item, index) => parseAttributedEvent(caller, item, { path: itemPath(index), now }));
     const events = parsed.flatMap((one) => ('event' in one ? [one.event] : []));
     const result = await this.ledger.submit({ kind: 'record', owner: caller.owner, events });
     const tokens = events.map(({ tokensUsed }) => tokensUsed);

@@ -49,6 +49,9 @@ export function parseBatch(body: unknown): { items: unknown[] } | { errors: Inva
   return { errors: [{ path: 'body.events', message: `events must be a list of 1 to ${MAX_BATCH}` }] };
 }
 
+/** The path of an event of a batch in the errors of its response. */
+export const itemPath = (index: number): string => `body.events.${index}`;
+
 /** Repeats the id of an invalid event if it has one, so that the caller finds the event. */
 export function invalidItem(item: unknown, errors: InvalidField[]): BatchItemResult {
   const eventId = typeof item === 'object' && item !== null && 'eventId' in item && typeof item.eventId === 'string' ? item.eventId : '';
