@@ -93,12 +93,7 @@ const BROKEN: Record<RuleName, architecture.Source[][]> = {
 };
 
 /** Places that still break a rule. Ratchets: a number only falls, and goes with the last place. */
-const STILL_BROKEN: Partial<Record<RuleName | 'foldersExplainThemselves', number>> = {
-  foldersAreSmall: 1,
-  exportedNamesExistOnce: 8,
-  commentsArePlainEnglish: 600,
-  foldersExplainThemselves: 12,
-};
+const STILL_BROKEN: Partial<Record<RuleName | 'foldersExplainThemselves', number>> = { foldersAreSmall: 1, commentsArePlainEnglish: 42 };
 
 const sentence = (name: string) => name.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
 
@@ -128,11 +123,11 @@ describe('the tests', () => {
   // Ratchets: the numbers only fall.
   it('have comments in plain English', () => {
     expect(tests.length).toBeGreaterThan(250);
-    expect(readability.commentsArePlainEnglish(tests).slice(12)).toEqual([]);
+    expect(readability.commentsArePlainEnglish(tests)).toEqual([]);
   });
 
   it('have titles in plain English', () => {
-    expect(titlesArePlainEnglish(tests).slice(2)).toEqual([]);
+    expect(titlesArePlainEnglish(tests)).toEqual([]);
   });
 
   it('would be caught with a title that must be decoded', () => {
@@ -147,7 +142,7 @@ describe('the tests', () => {
 describe('the comments', () => {
   it('are at most a twelfth of the lines', () => {
     expect(commentShare([file('a/a.ts', '/** One. */\nconst a = 1;\n// Two.\nconst b = 2;')])).toBe(0.5);
-    expect(commentShare(readSources())).toBeLessThanOrEqual(0.115);
+    expect(commentShare(readSources())).toBeLessThanOrEqual(0.088);
   });
 });
 

@@ -20,7 +20,6 @@ export interface ResolvedEnvironment {
 
 /**
  * Completes the configuration in development with secrets, example products and the embedded PostgreSQL.
- *
  * @param join uses the embedded server of another process if one is running
  */
 export async function resolveEnvironment({ join = false } = {}): Promise<ResolvedEnvironment> {

@@ -43,7 +43,7 @@ export type Send = typeof fetch;
 
 /**
  * Sends the requests that the official SDKs build, with a time-out, retries and cancellation. Neither SDK does this
- * reliably; README.md lists what goes wrong.
+ * reliably; README.md lists the faults.
  */
 export class BillingHttpClient {
   /** Both providers return up to 100 items a page. */

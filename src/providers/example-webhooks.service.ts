@@ -65,10 +65,7 @@ export class ExampleWebhooksService {
     private readonly clock: Clock,
   ) {}
 
-  /**
-   * @returns what to tell the caller
-   * @throws {CannotSend}
-   */
+  /** @returns what to tell the caller @throws {CannotSend} */
   async send(provider: string, type: string, { url = this.config.publicUrl, ...given }: ExampleTarget): Promise<string> {
     if (this.config.isProduction) throw new CannotSend('Example events are not available in production.');
     const names = exampleNamesOf(provider, given);

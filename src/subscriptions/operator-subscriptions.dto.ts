@@ -37,7 +37,7 @@ export class ListSubscriptionsQuery extends ListQuery {
   @IsBoolean()
   owned?: boolean;
 
-  /** The state of a payment: `disputed`, for example, to answer the dispute. */
+  /** The state of a payment: `disputed`, for example, to respond to the dispute. */
   @ApiProperty({
     enum: PAYMENT_STATES,
     required: false,

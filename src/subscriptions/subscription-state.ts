@@ -44,12 +44,10 @@ export type StateRow = Pick<
 >;
 
 export interface SubscriptionState {
-  /** The owner may use the plan. */
   grants: boolean;
   reason: Reason;
   /** When that ends, as far as known. */
   until: Date | null;
-  /** The rule that decided, as a sentence. */
   rule: string;
 }
 
@@ -59,9 +57,8 @@ export interface StatePolicy {
 }
 
 /**
- * The state machine: decides from the provider's status and dates whether a subscription grants access, and why. An
- * active subscription past its period keeps access for a while, since the event of its renewal may be lost.
- *
+ * The state machine: decides from the provider's status and dates whether a subscription grants access, and why. An active subscription
+ * past its period keeps access for a while, since the event of its renewal may be lost.
  * @param tier the plan of its product; undefined for an unknown product
  */
 export function stateOf(row: StateRow, tier: Tier | undefined, now: Date, policy: StatePolicy): SubscriptionState {
@@ -78,7 +75,6 @@ const DENIED_STATES = {
   canceled: denied('lapsed', 'it is canceled'),
 };
 
-/** How the customer got the money back. */
 export type ReturnReason = 'refunded' | 'dispute_lost';
 
 /** The state of a subscription whose plan has `onRefund: end`, after its payment went back. */
@@ -176,7 +172,6 @@ function denied(reason: Reason, rule: string): SubscriptionState {
   return { grants: false, reason, until: null, rule };
 }
 
-/** A subscription with its plan and state. */
 export interface EvaluatedSubscription<Row = Subscription> {
   row: Row;
   tier: Tier | undefined;

@@ -12,9 +12,7 @@ export interface SubscriptionFilters {
   ownerId?: string;
   provider?: Provider;
   status?: SubscriptionStatus;
-  /** Whether the owner is known. */
   owned?: boolean;
-  /** Has a payment in this state. */
   paymentStatus?: PaymentState;
 }
 

@@ -22,7 +22,6 @@ export interface OwnerReference {
 }
 
 export interface Grant extends OwnerReference {
-  /** The tier of a plan, or an alias of it. */
   tier: string;
   endsAt?: Date;
   seats?: number;
@@ -84,11 +83,7 @@ export class SubscriptionsService {
     return this.evaluate(row);
   }
 
-  /**
-   * Ends a grant now. A grant that has ended stays as it is.
-   *
-   * @throws {SubscriptionNotFound} @throws {NotAGrant}
-   */
+  /** Ends a grant now. A grant that has ended stays as it is. @throws {SubscriptionNotFound} @throws {NotAGrant} */
   async endGrant(id: string, actor: Actor): Promise<void> {
     await this.db.transaction(async (tx) => {
       const before = requireFound(await this.repository.lock(id, tx));
@@ -102,9 +97,7 @@ export class SubscriptionsService {
   }
 
   /**
-   * Links a subscription to an owner for good. A customer without an owner is linked too, and what else that customer
-   * bought follows.
-   *
+   * Links a subscription to an owner for good. A customer without an owner is linked too, and what else that customer bought follows.
    * @throws {InvalidRequest} @throws {SubscriptionNotFound} @throws {OwnerNotFound}
    */
   async link(id: string, reference: OwnerReference, actor: Actor): Promise<EvaluatedSubscription> {

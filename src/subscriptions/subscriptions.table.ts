@@ -17,10 +17,8 @@ export const subscriptions = pgTable(
   {
     id: uuid('id').primaryKey(),
     provider: billingProvider('provider').notNull(),
-    /** Null for a grant. */
     providerSubscriptionId: text('provider_subscription_id'),
     providerCustomerId: text('provider_customer_id'),
-    /** Null while the owner is unknown. */
     ownerKind: ownerKind('owner_kind'),
     ownerId: uuid('owner_id'),
     /** Linked by an operator: claims no longer change the owner. */
@@ -50,7 +48,6 @@ export const subscriptions = pgTable(
     note: text('note'),
     /** When to check with the provider: a date is over, and its event is missing. */
     checkAt: time('check_at'),
-    /** When the provider last confirmed the row. */
     confirmedAt: time('confirmed_at'),
     /** When we requested its cancellation, because the owner was deleted. */
     endRequestedAt: time('end_requested_at'),

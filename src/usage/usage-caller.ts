@@ -5,6 +5,6 @@ export interface UsageCaller {
   owner: Owner;
   /** Null for an API key. */
   userId: string | null;
-  /** Whose usage the caller may record besides their own. `members` includes past members. */
+  /** The other users the caller may record for. `members` includes past members. */
   mayRecordFor: 'members' | 'nobody';
 }

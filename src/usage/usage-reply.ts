@@ -47,9 +47,7 @@ export function quotaReply(quota: Quota): UsageReply<QuotaResponse> {
 }
 
 /**
- * Sets the status and the headers of the quota, beside those of the request limits
- * (draft-ietf-httpapi-ratelimit-headers-10).
- *
+ * Sets the status and the headers of the quota, beside those of the request limits (draft-ietf-httpapi-ratelimit-headers-10).
  * @returns the body
  * @throws {Problem} of the reply
  */

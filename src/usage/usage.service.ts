@@ -8,7 +8,7 @@ import { Clock } from '../platform/time/clock.service.js';
 import { UsageAlertsRepository } from './alerts/usage-alerts.repository.js';
 import type { UsageAlert } from './alerts/usage-alerts.table.js';
 import {
-  actorOf,
+  attributionOf,
   type BatchItemResult,
   invalidItem,
   parseAttributedEvent,
@@ -86,7 +86,7 @@ export class UsageService {
       id: holdId?.toLowerCase() ?? newId(),
       tokens: estimatedTokens,
       model: model ?? null,
-      ...actorOf(caller, userId),
+      ...attributionOf(caller, userId),
       ttlMs: expiresInSeconds * 1000,
     };
     const result = await this.ledger.submit({ kind: 'hold', owner: caller.owner, hold });

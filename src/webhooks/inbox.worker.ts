@@ -58,7 +58,6 @@ export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShu
     metrics: Metrics,
     @Inject(DATABASE) private readonly db: Database,
   ) {
-    // Leaves connections for requests.
     this.lanes = Math.max(1, Math.min(MAX_LANES, Math.floor(config.databasePoolSize / 2)));
     const registers = [metrics.registry];
     this.attempts = new Counter({
@@ -135,7 +134,6 @@ export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShu
     return [...rows.values()];
   }
 
-  /** Claims events for the free lanes. A slow event delays its own lane only. */
   private async work(signal: AbortSignal): Promise<boolean> {
     if (signal.aborted) return false;
     const free = this.lanes - this.running.size;

@@ -4,11 +4,7 @@ const MAX_DEPTH = 64;
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/**
- * Parses a signed body.
- *
- * @throws {MalformedPayload} if it is not JSON in UTF-8, nested too deep, or tries to pollute a prototype
- */
+/** Parses a signed body. @throws {MalformedPayload} if it is not JSON in UTF-8, nested too deep, or tries to pollute a prototype */
 export function parsePayload(body: Buffer): unknown {
   let payload: unknown;
   try {
@@ -32,7 +28,6 @@ function rejectUnsafe(value: unknown, depth: number): void {
 
 const SECRET_NAME = /token|secret|passw|otp|code|ticket|credential|authorization|cookie|private_metadata|^body|^url$|^key$|_key$/i;
 
-/** Hides what could be used to sign in. */
 export function maskSecrets(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(maskSecrets);
   if (typeof value !== 'object' || value === null) return value;

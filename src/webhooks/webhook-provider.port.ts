@@ -32,12 +32,9 @@ export interface WebhookProvider {
   /** HMAC keys, newest first. Without any, the endpoint does not exist. */
   readonly keys: KeyObject[];
   readonly types: ReadonlySet<string>;
-  /** @throws {MalformedPayload} */
   parseEnvelope(payload: unknown, body: Buffer): Envelope;
   /**
-   * Applies an event in the given transaction. Events may be repeated and in any order. Returns false for a type without
-   * an effect.
-   *
+   * Applies an event in the given transaction. Events may be repeated and in any order. Returns false for a type without an effect.
    * @throws {MalformedPayload}
    */
   apply(event: InboxEvent, db: Queryable): Promise<boolean>;

@@ -77,7 +77,6 @@ export class WebhooksRepository {
       .returning(CLAIMED_COLUMNS);
   }
 
-  /** Undoes a claim without an attempt. */
   async releaseLease({ id, attempts }: Pick<ClaimedEvent, 'id' | 'attempts'>, db: Queryable = this.db): Promise<void> {
     await db
       .update(events)
@@ -99,7 +98,6 @@ export class WebhooksRepository {
     return rowCount === 1;
   }
 
-  /** Called after `finish`, in the same transaction. */
   async markIgnored(id: string, db: Queryable): Promise<void> {
     await db.update(events).set({ status: 'ignored' }).where(eq(events.id, id));
   }
@@ -179,7 +177,6 @@ export class WebhooksRepository {
       .for('update');
   }
 
-  /** Deletes a batch of bodies of finished events. Returns their number. */
   async deleteBodies(receivedBefore: Date, limit: number, db: Queryable = this.db): Promise<number> {
     const old = db
       .select({ id: events.id })

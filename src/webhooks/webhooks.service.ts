@@ -81,7 +81,6 @@ export class WebhooksService implements OnModuleInit {
 
   /**
    * Stores a message once, and returns after the commit.
-   *
    * @throws {RouteNotFound} for a provider without a secret
    * @throws {InvalidSignature}
    */
@@ -108,17 +107,12 @@ export class WebhooksService implements OnModuleInit {
     return this.cursors.page(rows, { limit, list, position: ({ receivedAt, id }) => [receivedAt.toISOString(), id] });
   }
 
-  /** @throws {WebhookEventNotFound} */
   async get(id: string): Promise<WebhookEventDetail> {
     const event = found(await this.repository.find(id));
     return { ...event, payload: this.payloadOf(event) };
   }
 
-  /**
-   * Requeues an event with all its attempts.
-   *
-   * @throws {WebhookEventNotFound} @throws {WebhookBodyDeleted}
-   */
+  /** Requeues an event with all its attempts. @throws {WebhookEventNotFound} @throws {WebhookBodyDeleted} */
   async replay(id: string, actor: Actor): Promise<WebhookEventDetail> {
     const requeued = await this.db.transaction(async (tx) => {
       const { status, body } = found(await this.repository.lock(id, tx));

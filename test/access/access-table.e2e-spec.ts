@@ -58,7 +58,7 @@ describe('the access table', () => {
     if (caller === 'member') return tenant.member.auth;
     if (caller === 'admin') return tenant.admin.auth;
     if (caller === 'operator') return operator.auth;
-    // Without: everything but what is needed, so that no other scope stands in for it.
+    // A key without the scope has every other scope, so that none of them grants the access.
     const wanted = declaredScopes().filter((scope) => scopes === undefined || scopes.includes(scope) === (caller === 'keyWithScope'));
     return { ...(await createKey(t.db, tenant, wanted)).auth };
   }
@@ -101,7 +101,7 @@ describe('the access table', () => {
     expect(answered).toEqual(Object.fromEntries(CALLERS.map((caller) => [caller, statusFor(id, caller)])));
   });
 
-  it('tells whoever may not know of a thing exactly what it tells about a thing that does not exist', async () => {
+  it('gives a caller without access the same response as for an object that does not exist', async () => {
     const compared: string[] = [];
     for (const operation of operations) {
       if (tenantParameters(operation).length === 0) continue;

@@ -49,9 +49,9 @@ type Credentials = Record<string, string>;
 interface Caller {
   name: string;
   headers: Credentials;
-  /** What they have no business with. */
+  /** The tenant that the caller does not belong to. */
   victim: Victim;
-  /** What they know of it. */
+  /** Ids of that tenant. */
   foreign: Values;
   /** A tenant of their own, for requests that mix the two. */
   own?: Values;
@@ -92,7 +92,7 @@ const SELF_DESTRUCTIVE = ['changePassword', 'revokeOtherSessions', 'deleteMe', '
 /** Hashing a password takes its time: one caller without and one with a credential will do. */
 const SLOW = new Set(['signUp', 'signIn']);
 
-/** Sends to every operation what belongs to the other tenant, as everybody who is not of it, and tells what came of it. */
+/** Sends ids of another tenant to every operation, as every kind of caller outside of it, and returns the findings. */
 export async function crawl(
   at: { url: string; db: TestDatabase; operations: Operation[] },
   world: World,
@@ -210,13 +210,13 @@ class Crawler {
       const answer = await this.send(operation, foreign, caller.headers, query, body);
       const where = `${caller.name}: ${operation.id} with ${place}`;
       this.lookForLeaks(where, caller, answer, JSON.stringify([foreign, query, body]));
-      // What was taken comes back in the lists of whoever gave it.
+      // Accepted values appear later in the lists of the same caller.
       if (place.startsWith('body') && answer.status < 400) this.given.push(JSON.stringify(body));
       mayHaveChanged ||= operation.method !== 'GET' && (answer.status < 400 || answer.status >= 500);
       if (answer.status >= 500) this.find(where, `${answer.status}`);
       if (caller.refusedWith !== undefined && answer.status !== caller.refusedWith)
         this.find(where, `${answer.status} instead of a refusal`);
-      // Whoever is refused whatever they ask for is told nothing by it.
+      // A caller who is always refused learns nothing from the refusal.
       if (place === 'nothing of theirs' || answer.status === (caller.refusedWith ?? 401)) continue;
       const control = await this.send(operation, unknown, caller.headers, unknownQuery, unknownBody);
       if (place in (expectationOf(operation.id).reveals ?? {})) continue;
@@ -380,7 +380,7 @@ class Crawler {
     return call(this.url, { method: operation.method, path: fill(operation, pathValues(operation, values)), headers, query, body });
   }
 
-  /** Whatever of the victim stands in an answer and was not in the request. */
+  /** Finds secrets and ids of the victim in a response that were not in the request. */
   private lookForLeaks(where: string, { victim, self }: Caller, { text, headers }: Answer, sent: string): void {
     const answered = `${text}\n${[...headers].map((header) => header.join(': ')).join('\n')}`;
     const known = `${sent}${JSON.stringify(self ?? {})}${this.given.join('')}`;

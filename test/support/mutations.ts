@@ -4,7 +4,7 @@ import type { Narrowed } from './crawl.js';
 export interface Place {
   /** The declaration at the top of a file: `ApiKeysRepository.list`, `selectOfOwner`. */
   within: string;
-  /** Stands in it exactly once. */
+  /** Occurs in the declaration exactly once. */
   search: string;
 }
 
@@ -21,7 +21,7 @@ export interface UnreachablePredicate extends Place {
   because: string;
 }
 
-/** Drizzle leaves out of a condition what is undefined. */
+/** Drizzle drops undefined conditions. */
 export const NO_CONDITION = 'undefined';
 
 export function nameOf({ within, search }: Place): string {

@@ -5,7 +5,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 
-/** Two directories up from `dist/database/` and from `src/database/` alike. */
 const MIGRATIONS_DIRECTORY = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../../drizzle');
 
 /** The first line of a file that must not run in a transaction (`CREATE INDEX CONCURRENTLY`). */

@@ -39,10 +39,8 @@ interface Call {
 }
 
 /**
- * Clerk's Backend API: https://clerk.com/docs/reference/backend-api
- *
- * A failure always throws and never looks like an empty list, since the reconciler deletes what is missing. Clerk's own
- * client hides raw memberships, counts before each page, and cannot be aborted.
+ * Clerk's Backend API: https://clerk.com/docs/reference/backend-api. A failure always throws and never looks like an empty list, since the
+ * reconciler deletes missing objects. Clerk's own client hides raw memberships, counts before each page, and cannot be aborted.
  */
 @Injectable()
 export class ClerkApi {
@@ -148,9 +146,8 @@ export class ClerkApi {
   }
 
   /**
-   * All pages of a list that is sorted by creation, so that new items come last. A removal shifts later items forward:
-   * so pages overlap by one, and a page without the overlap is requested again from further ahead.
-   *
+   * All pages of a list that is sorted by creation, so that new items come last. A removal shifts later items forward: so pages overlap
+   * by one, and a page without the overlap is requested again from further ahead.
    * @param options.byTime pages can start at a creation time, which no removal shifts
    */
   private async *paginate(

@@ -53,10 +53,9 @@ const WITHOUT_EFFECT = [
 ];
 
 /**
- * Dodo's events: https://docs.dodopayments.com/developer-resources/webhooks
- *
- * The data may be as new as the delivery, while the timestamp is that of the change. Ordering by the timestamp still
- * converges: the last change sends the last event, and its data is at least as new.
+ * Dodo's events: https://docs.dodopayments.com/developer-resources/webhooks The data may be as new as the delivery, while the timestamp
+ * is that of the change. Ordering by the timestamp still converges: the last change sends the last event, and its data is at least as
+ * new.
  */
 @Injectable()
 export class DodoWebhooks implements WebhookProvider {

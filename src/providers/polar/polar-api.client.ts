@@ -50,9 +50,7 @@ export class PolarApi implements BillingProvider {
     }
   }
 
-  /**
-   * Sorted by start, so that new subscriptions do not shift the pages. Those that have not started come last.
-   */
+  /** Sorted by start, so that new subscriptions do not shift the pages. Those that have not started come last. */
   async listSubscriptions(from = '1', signal?: AbortSignal): Promise<ProviderSubscriptionPage> {
     const operation = 'list subscriptions';
     const page = Number(from);

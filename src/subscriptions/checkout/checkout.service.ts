@@ -31,7 +31,6 @@ export interface CheckoutChoice {
   successUrl?: string;
 }
 
-/** A checkout session, and its provider. */
 export type OpenedCheckout = CheckoutSession & { provider: BillingProviderName };
 
 const FIRST_RETRY_SECONDS = 5;
@@ -94,9 +93,7 @@ export class CheckoutService {
   }
 
   /**
-   * Opens the portal where the owner's customer manages payments. Of several customers, the one with the effective
-   * subscription counts.
-   *
+   * Opens the portal where the owner's customer manages payments. Of several customers, the one with the effective subscription counts.
    * @throws {InvalidRequest} @throws {NoBillingCustomer} @throws {BillingProviderAway} @throws {BillingProviderRefused}
    */
   async openPortal(owner: Owner, { returnUrl }: { returnUrl?: string }, actor: Actor): Promise<{ url: string }> {
@@ -130,7 +127,6 @@ export class CheckoutService {
     throw new InvalidRequest({ errors: [{ field: 'productId', message: `productId must be a product of the plan ${plan.tier}` }] });
   }
 
-  /** Prevents an open redirect. */
   private requireTrustedUrl(field: string, given: string | undefined): string {
     if (given === undefined) return this.config.publicUrl;
     const url = URL.parse(given);

@@ -14,13 +14,11 @@ import { type BillingCustomer, billingCustomers } from './billing-customers.tabl
 import { ownedBy } from './owned-by.js';
 import { type CustomerRecords, idOfClaim, type OwnerChange } from './owner-claims.js';
 
-/** Identifies a customer at a provider. */
 export interface CustomerRef {
   provider: CustomerSnapshot['provider'];
   providerCustomerId: string;
 }
 
-/** An owner that a claim may name. */
 export interface KnownOwner {
   kind: OwnerKind;
   id: string;
@@ -71,7 +69,6 @@ export class BillingCustomersRepository {
       .where(and(isOfCustomer(billingCustomers, ref), isNull(billingCustomers.deletedAt)));
   }
 
-  /** Links a customer without an owner to an owner for good. */
   async link({ provider, providerCustomerId }: CustomerRef, { kind: ownerKind, id: ownerId }: Owner, db: Queryable): Promise<void> {
     const link = { ownerKind, ownerId, ownerLinked: true };
     await db
@@ -104,7 +101,6 @@ export class BillingCustomersRepository {
       .orderBy(desc(billingCustomers.createdAt), desc(billingCustomers.id));
   }
 
-  /** A customer with all its subscriptions and payments. */
   async loadRecords(ref: CustomerRef, db: Queryable): Promise<CustomerRecords> {
     const [[customer], ownSubscriptions, ownPayments] = await Promise.all([
       db.select().from(billingCustomers).where(isOfCustomer(billingCustomers, ref)),
@@ -125,7 +121,6 @@ export class BillingCustomersRepository {
     return { customer: customer && withLink(customer), subscriptions: ownSubscriptions.map(withLink), payments: ownPayments };
   }
 
-  /** The customers with a record that makes one of these claims. */
   async listWithClaims(claims: string[], db: Queryable): Promise<CustomerRef[]> {
     const found = await Promise.all(
       [billingCustomers, subscriptions, payments].map((table) =>

@@ -13,7 +13,6 @@ import { ownedBy } from './owned-by.js';
 export class ChargedSubscriptionsRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
-  /** The charged subscriptions of an owner without a request to cancel. */
   async list(ownerId: string, db: Queryable = this.db): Promise<Subscription[]> {
     return db
       .select()
@@ -22,7 +21,6 @@ export class ChargedSubscriptionsRepository {
       .orderBy(subscriptions.id);
   }
 
-  /** Deleted owners with a charged subscription without a request to cancel. */
   async listDeletedOwners({ limit, only }: { limit: number; only?: string }, db: Queryable = this.db): Promise<string[]> {
     const ownerId = sql`coalesce(${userMerges.intoUserId}, ${subscriptions.ownerId})`;
     const isAlive = sql`EXISTS (SELECT FROM ${users} WHERE ${users.id} = ${ownerId} AND ${users.deletedAt} IS NULL)

@@ -3,8 +3,7 @@ import type { Owner, OwnerKind } from '../../owners/owner.js';
 import type { OwnerHints } from '../sync/billing-provider.port.js';
 
 /**
- * A provider's evidence of ownership: `organization:<id>`, `user:<id>`, or `any:<id>` if the kind is unknown. The id is
- * ours or Clerk's.
+ * A provider's evidence of ownership: `organization:<id>`, `user:<id>`, or `any:<id>` if the kind is unknown. The id is ours or Clerk's.
  */
 export type OwnerClaim = `${OwnerKind | 'any'}:${string}`;
 
@@ -29,7 +28,6 @@ export function idOfClaim(claim: string): string {
   return claim.slice(claim.indexOf(':') + 1);
 }
 
-/** Every claim that names an owner with one of these ids. */
 export function claimsMatching({ kind, ids }: { kind: OwnerKind; ids: string[] }): OwnerClaim[] {
   return ids.flatMap((id) => [`${kind}:${id}` as const, `any:${id}` as const]);
 }
@@ -48,7 +46,6 @@ interface ClaimedRow {
   ownerClaims: string[];
 }
 
-/** A customer of a provider with everything it bought. */
 export interface CustomerRecords {
   customer: (ClaimedRow & { ownerLinked: boolean }) | undefined;
   subscriptions: (ClaimedRow & { ownerLinked: boolean; providerSubscriptionId: string | null })[];

@@ -14,7 +14,6 @@ import { BillingCustomersRepository, type CustomerRef, type KnownOwner } from '.
 import { ChargedSubscriptionsRepository } from './charged-subscriptions.repository.js';
 import { claimsMatching, type CustomerRecords, idOfClaim, type OwnerChange, resolveOwnerChanges } from './owner-claims.js';
 
-/** The outbox kind for a subscription to cancel at its provider. */
 export const SUBSCRIPTION_CANCELLATION = 'subscription.end';
 export interface SubscriptionCancellation {
   provider: string;
@@ -38,7 +37,7 @@ export class SubscriptionOwners {
   ) {}
 
   /**
-   * Gives a new owner what was bought for it before it existed. Runs in the transaction that creates the owner: under
+   * Gives a new owner the purchases made for it before it existed. Runs in the transaction that creates the owner: under
    * the lock, a concurrent event either sees the owner or is seen here.
    */
   async claimFor(owner: Owner & { clerkId: string }, db: Queryable): Promise<void> {
@@ -77,9 +76,8 @@ export class SubscriptionOwners {
   }
 
   /**
-   * Requests the cancellation of every charged subscription of an owner that is being deleted. Under the lock, a
-   * concurrent event is either seen here or sees the deletion.
-   *
+   * Requests the cancellation of every charged subscription of an owner that is being deleted. Under the lock, a concurrent event is
+   * either seen here or sees the deletion.
    * @throws {SubscriptionActive} if there is one and `cancel` is false
    */
   async cancelFor({ id, clerkId }: { id: string; clerkId: string | null }, { cancel }: { cancel: boolean }, db: Queryable): Promise<void> {
@@ -89,7 +87,6 @@ export class SubscriptionOwners {
     for (const row of charged) await this.requestCancellation(row, db);
   }
 
-  /** Withdraws the requests to cancel when an owner is restored. */
   async resumeFor(ownerId: string, db: Queryable): Promise<void> {
     await lockNames('owner', [ownerId], db);
     await this.charged.withdrawEndRequests(ownerId, db);
@@ -128,9 +125,8 @@ export class SubscriptionOwners {
   }
 
   /**
-   * Resolves the owner of everything a customer has; see `resolveOwnerChanges`. The caller holds the customer's lock.
-   * Returns the subscriptions with their owners.
-   *
+   * Resolves the owner of everything a customer has; see `resolveOwnerChanges`. The caller holds the customer's lock. Returns the
+   * subscriptions with their owners.
    * @param recordedId a subscription whose change the caller records
    */
   async resolveOwners(customer: CustomerRef, actor: Actor, db: Queryable, recordedId?: string): Promise<Map<string, Subscription>> {
@@ -176,7 +172,6 @@ export class SubscriptionOwners {
 
 type Owned = Pick<Subscription, 'id' | 'ownerKind' | 'ownerId'>;
 
-/** Whether the provider will charge for it again. */
 export function willBeCharged({ status, cancelAtPeriodEnd }: Pick<Subscription, 'status' | 'cancelAtPeriodEnd'>): boolean {
   return !cancelAtPeriodEnd && CHARGED_STATUSES.includes(status);
 }

@@ -40,7 +40,6 @@ export class EntitlementsRepository {
     }));
   }
 
-  /** Every product that a subscription ever had, newest first. */
   async listProducts(subscriptionId: string, db: Queryable = this.db): Promise<string[]> {
     const rows = await db
       .select({ productId: subscriptionProducts.productId })

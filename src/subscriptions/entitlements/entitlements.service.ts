@@ -14,7 +14,6 @@ import { billingPeriodsOf } from '../sync/billing-periods.js';
 import type { BillingPeriods } from '../sync/billing-provider.port.js';
 import { EntitlementsRepository } from './entitlements.repository.js';
 
-/** What an owner may use, with the reason and the seats. */
 export interface EffectiveSubscription {
   tier: Tier;
   plan: Plan;
@@ -24,13 +23,11 @@ export interface EffectiveSubscription {
   until: Date | null;
   /** `limit` is the number paid for. `cap` is the hard limit; null where seats are bought as members join. */
   seats: { used: number; limit: number | null; cap: number | null };
-  /** The subscription that decided. */
   chosen?: EvaluatedSubscription;
   /** All subscriptions of the owner, the chosen one first. */
   considered: EvaluatedSubscription[];
 }
 
-/** The plan of an owner, without seats and reason. */
 export interface Entitlement {
   plan: Plan;
   /** The subscription that grants the plan. Missing for the free plan. */
@@ -96,7 +93,6 @@ export class EntitlementsService {
     throw new PlanRequired({ detail: `The plan ${plan.name} does not include "${feature}". ${help}` });
   }
 
-  /** The names of the plans that allow more than `cap` members. */
   plansWithMoreSeats(cap: number): string[] {
     const larger = this.plans.list().filter(({ limits: { perSeat, seats } }) => perSeat || seats === null || seats > cap);
     return larger.map(({ name }) => name);

@@ -5,7 +5,6 @@ import { PAYMENT_STATUSES, payments } from './payments.table.js';
 export const PAYMENT_STATES = [...PAYMENT_STATUSES, 'disputed', 'dispute_lost'] as const;
 export type PaymentState = (typeof PAYMENT_STATES)[number];
 
-/** Money that came in, even if it went back later. */
 export const isPaid: SQL = sql`${payments.kind} = 'payment' AND ${payments.status} IN ('succeeded', 'partially_refunded', 'refunded')`;
 
 /**

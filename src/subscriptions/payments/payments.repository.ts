@@ -53,9 +53,8 @@ export class PaymentsRepository {
   }
 
   /**
-   * The subscriptions whose payments for the current period all went back. Payments from a day before the period count,
-   * since providers charge early; without any, the latest one counts. Payments of zero are ignored: replacing a card
-   * makes one.
+   * The subscriptions whose payments for the current period all went back. Payments from a day before the period count, since providers
+   * charge early; without any, the latest one counts. Payments of zero are ignored: replacing a card makes one.
    */
   async findReturned(subscriptionIds: string[], db: Queryable = this.db): Promise<Map<string, ReturnReason>> {
     const { rows } = await db.execute<{ id: string; how: ReturnReason }>(sql`

@@ -76,7 +76,6 @@ export class BillingReconciliation implements Reconciliation, OnModuleInit {
 
   /**
    * Whether the provider knows at least one of our live subscriptions. Undefined if there is none to ask for.
-   *
    * @param except subscriptions that may have ended at the provider
    */
   async isOurAccount(provider: BillingProvider, except: string[], signal?: AbortSignal): Promise<boolean | undefined> {

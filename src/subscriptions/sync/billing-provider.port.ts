@@ -15,7 +15,6 @@ export interface OwnerHints {
   customerMetadata?: Record<string, unknown> | null;
 }
 
-/** A customer as the provider reports it. */
 export interface CustomerSnapshot {
   provider: BillingProviderName;
   providerCustomerId: string;
@@ -44,7 +43,6 @@ export function periodOf(start: Date | null | undefined, end: Date | null | unde
   return start != null && end != null && start < end ? { start, end } : undefined;
 }
 
-/** A subscription as the provider reports it, in our terms. */
 export type SubscriptionSnapshot = Pick<
   Subscription,
   | 'productId'
@@ -72,7 +70,6 @@ export type SubscriptionSnapshot = Pick<
   customer: CustomerSnapshot;
 };
 
-/** A payment, refund or dispute as the provider reports it. */
 export type PaymentSnapshot = Pick<
   Payment,
   'kind' | 'providerPaymentId' | 'providerSubscriptionId' | 'ofProviderPaymentId' | 'amount' | 'currency' | 'status' | 'occurredAt'
@@ -90,14 +87,12 @@ export interface SyncContext {
   expectedVersion?: EventVersion;
 }
 
-/** A subscription as returned by a provider's API. */
 export interface ProviderSubscription {
   id: string;
   /** Missing if it cannot be parsed, for example because of an unknown status. */
   snapshot?: SubscriptionSnapshot;
   /** Why it cannot be parsed, without any of its content. */
   readError?: string;
-  /** Fields that a list response leaves out. */
   omittedFields?: (keyof SubscriptionSnapshot)[];
   /** From the provider's modified time, else from the date of the response. */
   version: EventVersion;
@@ -111,7 +106,6 @@ export interface ProviderSubscriptionPage {
 
 export interface CheckoutOrder {
   owner: Owner;
-  /** The owner's customer, if it has one. */
   providerCustomerId?: string;
   productId: string;
   seats?: number;
@@ -134,7 +128,6 @@ export interface CheckoutSession {
  */
 export interface BillingProvider {
   readonly name: BillingProviderName;
-  /** An API key is configured. */
   readonly isConfigured: boolean;
   /** Undefined only if the provider itself reports that it does not exist. */
   findSubscription(id: string, signal?: AbortSignal): Promise<ProviderSubscription | undefined>;
@@ -147,7 +140,6 @@ export interface BillingProvider {
   cancelSubscription(providerSubscriptionId: string): Promise<void>;
 }
 
-/** A call to a billing provider failed. */
 export class BillingProviderFailed extends Error {
   /** No response, a server error, or a rate limit. */
   readonly isRetryable: boolean;

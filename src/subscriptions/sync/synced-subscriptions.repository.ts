@@ -11,7 +11,6 @@ import { subscriptionProducts } from './subscription-products.table.js';
 /** A locked row, compared with the version of a snapshot. */
 export interface LockedSubscription {
   row: Subscription;
-  /** The snapshot is newer than the row. */
   isNewer: boolean;
   /** The row still has the version that the repair expects. */
   isSame: boolean;
@@ -49,7 +48,6 @@ export class SyncedSubscriptionsRepository {
       });
   }
 
-  /** Adds a billing period. The newest event decides the end of a known period. */
   async upsertPeriod(subscriptionId: string, { start, end }: BillingPeriod, version: EventVersion, db: Queryable): Promise<void> {
     await db
       .insert(subscriptionPeriods)

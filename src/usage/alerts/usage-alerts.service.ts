@@ -37,7 +37,6 @@ export class UsageAlerts implements OnModuleInit {
 
   /**
    * Other modules call it when they start: `alerts.listen('mail', async (alert) => …)`.
-   *
    * @param name permanent: entries in the outbox refer to it
    */
   listen(name: string, listener: AlertListener): void {

@@ -19,7 +19,7 @@ export function parseAttributedEvent(caller: UsageCaller, input: unknown, { path
   const { event } = parsed;
   const error = userIdError(caller, event.userId, path);
   if (error !== undefined) return { errors: [error] };
-  const actor = actorOf(caller, event.userId);
+  const actor = attributionOf(caller, event.userId);
   const fingerprint = fingerprintOf(event.content, actor.actorUserId);
   return { event: { ...event, ...actor, fingerprint, occurredAt: event.occurredAt ?? now } };
 }
@@ -33,7 +33,7 @@ export function userIdError(
   return { path: `${path}.userId`, message: 'userId must be your own, or left out' };
 }
 
-export function actorOf(
+export function attributionOf(
   { userId: self, owner }: UsageCaller,
   userId: string | undefined,
 ): Pick<AttributedEvent, 'actorUserId' | 'needsMembershipCheck'> {

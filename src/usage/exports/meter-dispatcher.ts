@@ -33,7 +33,6 @@ export const DISPATCH_LIMITS = {
 export class MeterDispatcher {
   private readonly logger = new Logger(MeterDispatcher.name);
   private failures = 0;
-  /** Set while the provider is unavailable. */
   private pausedUntil = new Date(0);
   /** By the monotonic clock, so that a change of the system time does not affect the pace. */
   private nextRequestAt = 0;
@@ -112,7 +111,6 @@ export class MeterDispatcher {
     this.logger.error({ provider, count: rows.length, reason }, `${provider} refused ${rows.length} usage events permanently`);
   }
 
-  /** The provider's clock is behind ours. */
   private async postpone(rows: LeasedExport[]): Promise<void> {
     if (rows.length === 0) return;
     const { provider } = this.meter;
@@ -120,7 +118,6 @@ export class MeterDispatcher {
     await this.returnToQueue(rows);
   }
 
-  /** A short delay lets other exports go first. */
   private async returnToQueue(rows: LeasedExport[]): Promise<void> {
     await this.repository.postpone(rows, laterBy(this.clock.now(), FIRST_DELAY_SECONDS * 1000), null);
   }
@@ -140,7 +137,6 @@ export class MeterDispatcher {
     await this.repository.postpone(rows, this.pausedUntil, error.message.slice(0, REASON_LENGTH));
   }
 
-  /** Returns false if the process stops meanwhile. */
   private async waitForTurn(signal: AbortSignal): Promise<boolean> {
     const ms = this.nextRequestAt - performance.now();
     try {

@@ -13,7 +13,6 @@ export type NewExport = Pick<
   'provider' | 'ownerId' | 'eventId' | 'providerCustomerId' | 'occurredAt' | 'values' | 'tokensUsed'
 >;
 
-/** A due row that a worker has leased. */
 export type LeasedExport = NewExport & Pick<MeterExport, 'attempts'>;
 
 export interface ExportFilters {
@@ -21,7 +20,6 @@ export interface ExportFilters {
   state: ExportState;
 }
 
-/** The sort key at which a page ends. */
 export interface ExportPosition {
   provider: string;
   /** `created_at` of a refused export, `next_attempt_at` of a pending one. */
@@ -34,7 +32,6 @@ export interface ExportBacklog {
   provider: string;
   pending: number;
   refused: number;
-  /** When the oldest pending export was queued. */
   oldestAt: Date | null;
 }
 
@@ -65,7 +62,6 @@ const INSERT = statement(sql`INSERT INTO ${rows} (${namesOf(NEW_EXPORT)}, next_a
 export class MeterExportsRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
-  /** Existing exports stay as they are. */
   async insert(all: NewExport[], now: Date, db: Queryable): Promise<void> {
     await sendStatement(INSERT({ ...arraysOf(NEW_EXPORT, all), now: now.toISOString() }), db);
   }

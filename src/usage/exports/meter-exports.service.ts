@@ -11,7 +11,6 @@ import type { MeterExport } from './meter-exports.table.js';
 import { MeterRegistry } from './meter.port.js';
 import { type ExportFilters, type ExportPosition, MeterExportsRepository } from './meter-exports.repository.js';
 
-/** A usage event that a provider bills. */
 export interface MeteredEvent {
   provider: BillingProviderName;
   providerCustomerId: string;

@@ -3,7 +3,6 @@ import { bigint, index, integer, jsonb, pgTable, primaryKey, text, uuid } from '
 import { time, timestamps } from '../../platform/database/columns.js';
 import { billingProvider } from '../../subscriptions/customers/billing-customers.table.js';
 
-/** The values that a provider's meter receives. */
 export interface MeterValues {
   model: string;
   input_tokens: number;

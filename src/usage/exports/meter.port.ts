@@ -2,7 +2,6 @@ import { Injectable } from '@nestjs/common';
 import type { BillingProviderName } from '../../plans/plans.js';
 import type { MeterValues } from './meter-exports.table.js';
 
-/** One usage event, as it is sent to a provider. */
 export interface MeterReading {
   /** Unique in the provider's account and the same at every attempt: the provider counts a repetition once. */
   id: string;
@@ -11,14 +10,12 @@ export interface MeterReading {
   values: MeterValues & { tokens_used: number };
 }
 
-/** A billing provider's meter. */
 export interface Meter {
   readonly provider: BillingProviderName;
   /** An API key and an event name for the meter are configured. */
   readonly isConfigured: boolean;
   /**
    * Sends at most a thousand readings in one request. The provider accepts all new ones or none.
-   *
    * @throws {ReadingsRefused} for invalid readings
    * @throws {BillingProviderFailed} for every other failure
    */
@@ -26,7 +23,6 @@ export interface Meter {
 }
 
 export interface RefusedReading {
-  /** Its index in the request. */
   index: number;
   reason: string;
   /** The reading is valid but in the provider's future: a later attempt succeeds. */
@@ -44,7 +40,6 @@ export class ReadingsRefused extends Error {
   }
 }
 
-/** The meters that provider modules register when they start. */
 @Injectable()
 export class MeterRegistry {
   private readonly meters = new Map<string, Meter>();

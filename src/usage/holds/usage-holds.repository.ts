@@ -68,7 +68,7 @@ export class UsageHoldsRepository {
     await sendStatement(END_HOLDS({ ...arraysOf(ENDED_HOLD, holds), now: at.toISOString() }), db);
   }
 
-  /** Marks the expired holds of locked quotas and returns what they had reserved. */
+  /** Marks the expired holds of locked quotas and returns their reserved tokens. */
   async expireOfQuotas(keys: QuotaKey[], at: Date, db: Queryable): Promise<Pick<UsageHold, 'ownerId' | 'periodStart' | 'tokens'>[]> {
     const { rows } = await sendStatement<{ owner_id: string; period_start: string; tokens: string }>(
       EXPIRE_HOLDS({ ...arraysOf(QUOTA_KEY, keys), now: at.toISOString() }),

@@ -71,11 +71,7 @@ export class UsageLedger {
     @Inject(DATABASE) private readonly db: Database,
   ) {}
 
-  /**
-   * Returns after the commit.
-   *
-   * @throws {ServiceUnavailable}
-   */
+  /** Returns after the commit. @throws {ServiceUnavailable} */
   async submit(operation: Operation): Promise<OperationResult> {
     return this.batcher.add(operation, Math.max(1, eventsIn(operation).length));
   }

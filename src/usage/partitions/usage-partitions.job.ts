@@ -50,7 +50,6 @@ export class UsagePartitions implements OnModuleInit, OnApplicationBootstrap {
 
   /**
    * Creates missing partitions in a transaction of its own. Returns how many.
-   *
    * @throws {MonthPruned} if one was dropped for its age; then none is created
    */
   async ensure(moments: Date[]): Promise<number> {

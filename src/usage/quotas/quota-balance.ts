@@ -16,7 +16,6 @@ const PER_MINUTE = { requestsOwed: 'requestsPerMinute', tokensOwed: 'tokensPerMi
 /** Upper bound of rounding errors, in requests or tokens. */
 const ROUNDING = 1e-6;
 
-/** The row of a quota that is locked. */
 export interface QuotaState {
   used: number;
   overrun: number;
@@ -43,7 +42,6 @@ export class QuotaBalance {
     this.carriedFrom.push(earlier);
   }
 
-  /** Sums of the periods that are carried over into this one. */
   get carried(): Pick<QuotaState, 'used' | 'overrun' | 'held'> {
     const total = { used: 0, overrun: 0, held: 0 };
     for (const { state } of this.carriedFrom) {
@@ -54,18 +52,15 @@ export class QuotaBalance {
     return total;
   }
 
-  /** Everything that counts toward the limit. */
   get total(): Pick<QuotaState, 'used' | 'overrun' | 'held'> {
     const { used, overrun, held } = this.carried;
     return { used: this.state.used + used, overrun: this.state.overrun + overrun, held: this.state.held + held };
   }
 
-  /** Null means unlimited. */
   get limit(): number | null {
     return this.limits.tokensPerPeriod;
   }
 
-  /** Usage stops at the limit. */
   get isHard(): boolean {
     return this.limits.tokenLimit === 'hard';
   }
@@ -101,7 +96,6 @@ export class QuotaBalance {
 
   /**
    * Counts tokens regardless of the cap.
-   *
    * @param reserved tokens of the live hold that is settled
    * @returns the overrun: tokens beyond the reserved ones
    */
@@ -127,7 +121,6 @@ export class QuotaBalance {
     if (tokens > 0 && this.limits.tokensPerMinute !== null) this.owe('tokensOwed', tokens);
   }
 
-  /** Returns newly reached thresholds and marks them as alerted. */
   takeAlerts(): number[] {
     const { limit, state } = this;
     if (limit === null || state.used === 0) return [];

@@ -1,11 +1,7 @@
 import type { Plan, PlanLimits } from '../../plans/plans.js';
 import type { OperationResult } from '../ledger/operations.js';
 
-/**
- * Returns the first plan that would have accepted everything that the cap refused.
- *
- * @param tokens of each event, or of the hold
- */
+/** Returns the first plan that would have accepted everything that the cap refused. @param tokens of each event, or of the hold */
 export function suggestPlan(plans: Plan[], { refused, events, quota }: OperationResult, tokens: number[]): Plan | undefined {
   const isWhole = refused === 'quota_exceeded';
   const exceeding = tokens.filter((_, index) => isWhole || events[index]?.reason === 'quota_exceeded');

@@ -31,7 +31,7 @@ export class UsagePeriods {
     return overlaps.length > 0;
   }
 
-  /** Periods of the free plan and of other subscriptions keep what they counted. */
+  /** Periods of the free plan and of other subscriptions keep their counts. */
   private async listOwnOverlaps(keys: QuotaKey[], owners: Map<string, MeteredOwner>): Promise<QuotaOverlap[]> {
     const ofSubscriptions = keys.filter(({ ownerId, periodStart }) => owners.get(ownerId)!.isSubscriptionPeriod(periodStart));
     if (ofSubscriptions.length === 0) return [];

@@ -65,12 +65,10 @@ const UPDATE_QUOTAS = statement(sql`INSERT INTO ${usageQuotas} (${namesOf(CHANGE
 export class UsageQuotasRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
-  /** Existing quotas stay as they are. */
   async insert(keys: QuotaKey[], db: Queryable = this.db): Promise<void> {
     await sendStatement(INSERT_QUOTAS(arraysOf(NEW_QUOTA, keys)), db);
   }
 
-  /** Locks the quotas that exist, in the order of their key. */
   async lock(keys: QuotaKey[], db: Queryable): Promise<UsageQuota[]> {
     const { rows } = await sendStatement(LOCK_QUOTAS(arraysOf(QUOTA_KEY, keys)), db);
     return rowsOf(usageQuotas, rows);
@@ -80,7 +78,7 @@ export class UsageQuotasRepository {
     await sendStatement(UPDATE_QUOTAS({ ...arraysOf(CHANGED_QUOTA, quotas), now: at.toISOString() }), db);
   }
 
-  /** Quotas of the same owners that have counted something and whose periods overlap these. */
+  /** Quotas of the same owners with overlapping periods and counted usage. */
   async listOverlapping(keys: QuotaKey[]): Promise<QuotaOverlap[]> {
     const { rows } = await sendStatement<{ owner_id: string; new_start: string; period_start: string }>(
       LIST_OVERLAPPING(arraysOf(NEW_QUOTA, keys)),

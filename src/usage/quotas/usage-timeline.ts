@@ -40,7 +40,6 @@ export class UsageTimeline {
     });
   }
 
-  /** Later months that this one carries over into. */
   carryTargets(month: UsagePeriod): UsagePeriod[] {
     const carriers: UsagePeriod[] = [];
     if (month.isCut !== true) return carriers;
@@ -54,7 +53,6 @@ export class UsageTimeline {
     return carriers;
   }
 
-  /** Index of the last period that had started. */
   private indexAt(at: Date): number {
     return Math.max(
       0,

@@ -13,9 +13,8 @@ export interface Bucket {
 }
 
 /**
- * Splits a range into calendar units of a time zone. The first and last bucket may be partial. Weeks start on Monday
- * (ISO 8601). Hours are UTC hours, because rollups are.
- *
+ * Splits a range into calendar units of a time zone. The first and last bucket may be partial. Weeks start on Monday (ISO 8601). Hours
+ * are UTC hours, because rollups are.
  * @returns undefined for more than `max` buckets
  */
 export function cutByCalendar(unit: CalendarUnit, { from, to }: Range, timeZone: string, max: number): Bucket[] | undefined {

@@ -3,7 +3,9 @@
  * Add a phrase when you find one. Remove one only with a reason.
  */
 const DIALECT: readonly RegExp[] = [
-  /who(so)?ever|whom(ever)?|whose/,
+  /who(so)?ever|whom(ever)?/,
+  // "a subscription whose owner was deleted" is plain English, a question with this word is not.
+  /(?:says?|shows?|knows?|tells?|decides?|and|or|by|of|for) whose|whose (?:an?|it|this|they|something)/,
   /thereof|therein|thereby|whereof/,
   /that which|those (?:who|whom)|they who|who has it/,
   /(?:is|are|was|were|be|been) told(?! apart)/,
