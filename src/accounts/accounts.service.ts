@@ -45,7 +45,7 @@ export class AccountsService implements OnModuleInit {
     return this.repository.listOfUser(userId);
   }
 
-  /** @throws {AccountNotFound} @throws {LastAccount} when no way to sign in would be left, also when two are unlinked at once */
+  /** @throws {AccountNotFound} @throws {LastAccount} when no way to sign in would be left */
   async unlink(userId: string, accountId: string, actor: Actor): Promise<void> {
     await this.db.transaction(async (tx) => {
       const all = await this.repository.lockOfUser(userId, tx);
@@ -77,10 +77,7 @@ export class AccountsService implements OnModuleInit {
     return moved;
   }
 
-  /**
-   * Cancels every link that was mailed to a user: resets, verifications, changes of email. Call it first in a
-   * transaction, before sessions, accounts and the user are locked.
-   */
+  /** Invalidates every link that was mailed to a user. Call it before sessions, accounts and the user are locked. */
   async cancelVerifications(userId: string, db: Queryable): Promise<Set<string>> {
     return new Set(await this.repository.deleteVerificationsOfUsers([userId], db));
   }
@@ -98,7 +95,6 @@ export class AccountsService implements OnModuleInit {
     return this.repository.findVerification(identifier);
   }
 
-  /** Returns whether a verification is still valid, and keeps it so until the transaction ends. */
   async lockVerification(identifier: string, db: Queryable): Promise<boolean> {
     return this.repository.lockVerification(identifier, db);
   }

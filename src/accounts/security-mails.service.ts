@@ -8,10 +8,7 @@ type Notice = Omit<Parameters<MailService['send']>[0], 'to' | 'sender'>;
 
 const PROVIDERS: Record<string, string> = { credential: 'a password', google: 'Google', github: 'GitHub' };
 
-/**
- * Notifies users of changes to how they sign in. These mails have limits of their own, so that a stranger cannot
- * suppress them (docs/decisions/0051).
- */
+/** These mails have limits of their own, so that a stranger cannot suppress them (docs/decisions/0051). */
 @Injectable()
 export class SecurityMails {
   constructor(private readonly mail: MailService) {}

@@ -18,9 +18,9 @@ const SCOPE_LIST = {
 const MAX_SCOPES = 100;
 const WEEK_SECONDS = 7 * 86_400;
 
-@ApiSchema({ description: 'A key to make.' })
+@ApiSchema({ description: 'A new API key.' })
 export class CreateApiKeyRequest {
-  /** To recognise it by. @example "Billing worker" */
+  /** A name to recognise the key by. @example "Billing worker" */
   @IsDisplayName(100)
   name!: string;
 
@@ -32,13 +32,13 @@ export class CreateApiKeyRequest {
   @IsScope({ each: true })
   scopes!: Scope[];
 
-  /** When the key expires; never when left out or null. A time with a zone: a day alone is refused. @example "2027-01-01T00:00:00Z" */
+  /** When the key expires; never if omitted or null. The time must have a zone; a day alone is refused. @example "2027-01-01T00:00:00Z" */
   @IsOptional()
   @IsEndTime()
   expiresAt?: Date | null;
 }
 
-@ApiSchema({ description: 'How to replace a key.' })
+@ApiSchema({ description: 'How to rotate a key.' })
 export class RotateApiKeyRequest {
   /** How long the old key still works. @example 86400 */
   @IsInt()
@@ -54,7 +54,7 @@ export class ApiKeyResponse {
   @ApiProperty({ format: 'uuid' })
   id!: string;
 
-  /** To recognise it by. @example "Billing worker" */
+  /** A name to recognise the key by. @example "Billing worker" */
   name!: string;
 
   /** The beginning of the key. @example "tnt_live_9fK2xQ" */
@@ -64,19 +64,19 @@ export class ApiKeyResponse {
   @ApiProperty(SCOPE_LIST)
   scopes!: Scope[];
 
-  /** Who made it. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  /** The user who created it. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
   createdBy!: string;
 
-  /** When it ends by itself. */
+  /** When it expires. */
   expiresAt!: Date | null;
 
-  /** To the minute. */
+  /** When it was last used, to the minute. */
   lastUsedAt!: Date | null;
 
-  /** When it was revoked, or will be: a rotated key works on for the overlap. */
+  /** When it was or will be revoked: a rotated key stays valid for the overlap. */
   revokedAt!: Date | null;
 
-  /** When it was made. */
+  /** When it was created. */
   createdAt!: Date;
 
   static of({ id, name, prefix, scopes, createdBy, expiresAt, lastUsedAt, revokedAt, createdAt }: ApiKey): ApiKeyResponse {
@@ -84,9 +84,9 @@ export class ApiKeyResponse {
   }
 }
 
-@ApiSchema({ description: 'A key at the only moment at which it can be read.' })
+@ApiSchema({ description: 'A new key with its secret, which is returned only once.' })
 export class FreshApiKeyResponse extends ApiKeyResponse {
-  /** The key itself. It is shown this once. @example "tnt_live_9fK2xQ7mVb4nZc8pLs1dTg5hJr3wYe6uAk0iOxQz" */
+  /** The key itself. Only this response contains it. @example "tnt_live_9fK2xQ7mVb4nZc8pLs1dTg5hJr3wYe6uAk0iOxQz" */
   key!: string;
 
   static override of(fresh: FreshApiKey): FreshApiKeyResponse {

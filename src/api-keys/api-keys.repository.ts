@@ -51,7 +51,7 @@ export class ApiKeysRepository {
       .returning();
   }
 
-  /** Revokes a key by the database's clock, which the guard reads too; an earlier end stays. Answers when it ends. */
+  /** By the database's clock, which the guard uses too. An earlier end stays. Returns the end. */
   async revokeAfter(apiKeyId: string, seconds: number, db: Queryable): Promise<Date | null> {
     const [key] = await db
       .update(apiKeys)

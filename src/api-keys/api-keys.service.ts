@@ -13,7 +13,6 @@ import { ApiKeysRepository } from './api-keys.repository.js';
 import type { ApiKey } from './api-keys.table.js';
 import { Clock } from '../platform/time/clock.service.js';
 
-/** A key at the only moment at which it can be read. */
 export interface FreshApiKey extends ApiKey {
   key: string;
 }
@@ -54,12 +53,7 @@ export class ApiKeysService {
     return fresh;
   }
 
-  /**
-   * Makes a key with the same name and scopes. The old one works on for the overlap, so that clients can be
-   * changed one after the other.
-   *
-   * @throws {ApiKeyNotFound}
-   */
+  /** The old key stays valid for the overlap, so that clients can change one after the other. @throws {ApiKeyNotFound} */
   async rotate(
     organizationId: string,
     apiKeyId: string,
@@ -77,7 +71,6 @@ export class ApiKeysService {
     return fresh;
   }
 
-  /** Ends a key at once. @throws {ApiKeyNotFound} */
   async revoke(organizationId: string, apiKeyId: string, actor: Actor): Promise<void> {
     await this.db.transaction(async (tx) => {
       const key = await this.repository.lockLive(organizationId, apiKeyId, tx);
@@ -87,7 +80,7 @@ export class ApiKeysService {
     });
   }
 
-  /** Ends every key that one of these people made in their organization. Returns how many. */
+  /** Ends the keys that these users created in their organizations. Returns the number of keys. */
   async revokeMadeBy(people: { organizationId: string; userId: string }[], actor: Actor, db: Queryable): Promise<number> {
     let revoked = 0;
     for (const { organizationId, userId } of people) {

@@ -3,7 +3,7 @@ import type { Scope } from '../access/scopes.js';
 import { time, timestamps } from '../platform/database/columns.js';
 import { organizations } from '../organizations/organizations.table.js';
 
-/** A machine's way in. It belongs to the organization and survives whoever made it. */
+/** A key belongs to the organization and stays valid when its creator leaves. */
 export const apiKeys = pgTable(
   'api_keys',
   {
@@ -11,17 +11,16 @@ export const apiKeys = pgTable(
     organizationId: uuid('organization_id')
       .notNull()
       .references(() => organizations.id, { onDelete: 'cascade' }),
-    /** A plain id: the person may be gone. */
+    /** No foreign key: the user may be purged. */
     createdBy: uuid('created_by').notNull(),
     name: text('name').notNull(),
-    /** The beginning of the key, to recognise it by. */
     prefix: text('prefix').notNull(),
-    /** SHA-256 of the key in base64url. A key is random and long: a slow hash would only slow the guard. */
+    /** SHA-256 in base64url. Keys are random and long, so a slow hash would only slow the guard. */
     hash: text('hash').notNull().unique('api_keys_hash_key'),
     scopes: text('scopes').array().notNull().$type<Scope[]>(),
     expiresAt: time('expires_at'),
     lastUsedAt: time('last_used_at'),
-    /** In the future while the overlap of a rotation lasts. */
+    /** In the future during the overlap of a rotation. */
     revokedAt: time('revoked_at'),
     ...timestamps(),
   },

@@ -4,6 +4,6 @@ import { AuditController } from './audit.controller.js';
 import { AuditModule } from './audit.module.js';
 import { AuditRetention } from './audit-retention.job.js';
 
-/** Reading the log and letting it go. */
+/** Apart from `AuditModule`, which the modules of access and jobs need. */
 @Module({ imports: [AuditModule, JobsModule], controllers: [AuditController], providers: [AuditRetention] })
 export class AuditLogModule {}

@@ -6,13 +6,9 @@ export type ActorKind = (typeof ACTOR_KINDS)[number];
 
 export const actorKind = pgEnum('actor_kind', ACTOR_KINDS);
 
-/** What changed, by field. Secrets never get here. */
 export type Changes = Record<string, { before?: unknown; after?: unknown }>;
 
-/**
- * Who did what. A trigger refuses UPDATE and DELETE but from the two functions of retention and erasure, and the
- * application's role has neither privilege (docs/decisions/0036). Plain ids without foreign keys: the log outlives what it tells of.
- */
+/** Only two database functions, for retention and erasure, may change entries (docs/decisions/0036). No foreign keys: entries outlive their targets. */
 export const auditLog = pgTable(
   'audit_log',
   {

@@ -6,7 +6,7 @@ import { AuditService } from './audit.service.js';
 import { Clock } from '../platform/time/clock.service.js';
 import { daysBefore } from '../platform/time/durations.js';
 
-/** Lets entries go when they are old enough. Apart from the service, which jobs themselves write to. */
+/** Apart from `AuditService`, which jobs need, so that imports do not form a circle. */
 @Injectable()
 export class AuditRetention implements OnModuleInit {
   constructor(

@@ -44,7 +44,7 @@ export class AuditRepository {
       .limit(limit);
   }
 
-  /** Through functions of the tables' owner: the application's role may only insert here. The last 30 days always stay. */
+  /** Through a database function, because the role of the application may only insert. */
   async deleteBefore(before: Date, limit: number, db: Queryable = this.db): Promise<number> {
     const { rows } = await db.execute<{ removed: string }>(
       sql`SELECT prune_audit_log(${before.toISOString()}::timestamptz, ${limit}) AS removed`,
@@ -52,7 +52,7 @@ export class AuditRepository {
     return Number(rows[0]!.removed);
   }
 
-  /** Forgets what the entries about these deleted users, their accounts and their invitations told of them; that they happened stays. */
+  /** Keeps the entries, but clears the personal data of these users, their accounts and invitations in them. */
   async erase(userIds: string[], db: Queryable): Promise<void> {
     await db.execute(sql`SELECT erase_from_audit_log(${sql.param(userIds)}::uuid[])`);
   }

@@ -6,19 +6,17 @@ import type { Queryable } from '../platform/database/database.js';
 import type { AuditEntry, Changes } from './audit-log.table.js';
 import { type AuditFilters, AuditRepository } from './audit.repository.js';
 
-/** One thing that somebody did. */
 export interface AuditEvent {
   actor: Actor;
   /** `noun.verb_in_past`: `membership.role_changed`. */
   action: string;
   target: { type: string; id: string };
   organizationId?: string;
-  /** Plain views of the target without secrets; only what differs is kept. */
+  /** Views of the target without secrets. Only the differences are stored. */
   before?: object;
   after?: object;
 }
 
-/** Writes an entry about a target of one type, in the transaction of the change. */
 export type RecordChange = (
   action: string,
   target: { id: string; organizationId?: string },
@@ -33,7 +31,6 @@ export class AuditService {
     private readonly cursors: Cursors,
   ) {}
 
-  /** Writes one entry in the transaction of what it tells of. */
   async record({ actor, action, target, organizationId, before, after }: AuditEvent, db: Queryable): Promise<void> {
     await this.repository.insert(
       {
@@ -70,13 +67,11 @@ export class AuditService {
     return this.cursors.page(rows, { limit, list, position: ({ createdAt, id }) => [createdAt.toISOString(), id] });
   }
 
-  /** Takes what entries tell of purged people out of them. */
   async erase(userIds: string[], db: Queryable): Promise<void> {
     if (userIds.length === 0) return;
     await this.repository.erase(userIds, db);
   }
 
-  /** Removes some entries from before a time; answers how many. */
   async removeBefore(before: Date, limit: number): Promise<number> {
     return this.repository.deleteBefore(before, limit);
   }

@@ -18,21 +18,17 @@ export class HealthService implements BeforeApplicationShutdown {
     @Inject(DATABASE) private readonly db: Database,
   ) {}
 
-  /**
-   * Readiness goes false first, and balancers get the time to hear it while everything is still served.
-   * Somebody who pressed Ctrl-C does not wait.
-   */
+  /** Load balancers get time to see the failed readiness before requests are refused. Ctrl-C does not wait. */
   async beforeApplicationShutdown(signal?: string): Promise<void> {
     this.stopping = true;
     if (signal === 'SIGTERM') await sleep(this.config.shutdownDelaySeconds * 1000);
   }
 
-  /** From then on answers end their connection, so that none is cut in the middle of a later request. */
+  /** If so, responses close their connection, so that none is cut during a later request. */
   get isStopping(): boolean {
     return this.stopping;
   }
 
-  /** @throws {ServiceUnavailable} */
   async requireReady(): Promise<void> {
     const away = (detail: string) => new ServiceUnavailable({ detail, headers: { 'retry-after': '1' } });
     if (this.stopping) throw away('This process is stopping.');
@@ -46,7 +42,6 @@ export class HealthService implements BeforeApplicationShutdown {
     this.migrated = true;
   }
 
-  /** @throws {RouteNotFound} for whoever does not know the token */
   async metrics(authorization: string | undefined): Promise<string> {
     const { metricsToken, isProduction } = this.config;
     if (metricsToken === undefined && isProduction) throw new RouteNotFound();
@@ -55,7 +50,7 @@ export class HealthService implements BeforeApplicationShutdown {
   }
 }
 
-/** In constant time, lengths included. */
+/** In constant time; the digests hide the lengths. */
 function isSame(given: string, wanted: string): boolean {
   const digest = (text: string) => createHash('sha256').update(text).digest();
   return timingSafeEqual(digest(given), digest(wanted));

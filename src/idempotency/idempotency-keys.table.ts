@@ -1,7 +1,6 @@
 import { index, pgTable, primaryKey, text } from 'drizzle-orm/pg-core';
 import { createdAt } from '../platform/database/columns.js';
 
-/** The answer that a request with an `Idempotency-Key` got, for a day. Written in the transaction of its effect. */
 export const idempotencyKeys = pgTable(
   'idempotency_keys',
   {
@@ -11,7 +10,7 @@ export const idempotencyKeys = pgTable(
     key: text('key').notNull(),
     /** SHA-256 of path and body. */
     requestHash: text('request_hash').notNull(),
-    /** JSON, encrypted: it may hold a key that is shown once. */
+    /** The response as JSON, encrypted because it may contain a new API key. */
     answer: text('answer').notNull(),
     createdAt: createdAt(),
   },

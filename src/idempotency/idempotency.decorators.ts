@@ -11,7 +11,7 @@ import { IdempotencyKeyInFlight, IdempotencyKeyReused } from './idempotency.erro
 const HEADER = 'Idempotency-Key';
 const VISIBLE_ASCII = /^[\x21-\x7e]{1,255}$/;
 
-/** A string as structured fields write it (RFC 9651, 3.3.3). */
+/** A string of structured fields (RFC 9651, 3.3.3). */
 const QUOTED = /^"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"$/;
 
 /** draft-ietf-httpapi-idempotency-key-header puts the key in quotes; most clients send it without. */
@@ -20,16 +20,13 @@ function unquoted(header: string): string {
   return content === undefined ? header : content.replaceAll(/\\(["\\])/g, '$1');
 }
 
-/** A request that may be sent again without being done again. */
 export interface IdempotentCall {
-  /** Undefined when the caller sent no key. */
+  /** Undefined for a request without a key. */
   identity?: Identity;
   requestHash: string;
-  /** Tells the caller that this answer is the one from before. */
   markReplayed(): void;
 }
 
-/** Documents that a POST takes an `Idempotency-Key`. */
 export const Idempotent = (): MethodDecorator =>
   applyDecorators(
     ApiHeader({
@@ -43,7 +40,6 @@ export const Idempotent = (): MethodDecorator =>
     Problems(IdempotencyKeyInFlight, IdempotencyKeyReused),
   );
 
-/** What `IdempotencyService.once` needs to know of the request. */
 export const IdempotentRequest = createParamDecorator((_: unknown, context: ExecutionContext): IdempotentCall => {
   const http = context.switchToHttp();
   const [request, response] = [http.getRequest<Request>(), http.getResponse<Response>()];
@@ -53,7 +49,7 @@ export const IdempotentRequest = createParamDecorator((_: unknown, context: Exec
     throw new InvalidRequest({ errors: [{ path: `headers.${HEADER}`, message: `${HEADER} must be 1 to 255 visible ASCII characters` }] });
   }
   const { id, kind } = principalOf(request).actor;
-  // With the organization: what a client does in one tenant has nothing to do with its keys in another.
+  // Includes the organization, so that the same key can be used in another tenant.
   const route = (request.route as { path: string }).path.replace(':organizationId', String(request.params['organizationId']).toLowerCase());
   return {
     identity:

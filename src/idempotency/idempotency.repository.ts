@@ -8,7 +8,7 @@ export interface Identity {
   method: string;
   route: string;
   key: string;
-  /** As the header wrote it: keys used to be stored with their quotes. */
+  /** The header as it was sent: earlier versions stored keys with their quotes. */
   writtenAs?: string;
 }
 
@@ -18,7 +18,7 @@ const LIFETIME = sql`interval '24 hours'`;
 export class IdempotencyRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
-  /** False while another transaction holds it; released at the end of this one, also by a crash. */
+  /** Returns false while another transaction holds the lock. */
   async tryLock({ principal, method, route, key }: Identity, db: Queryable): Promise<boolean> {
     const name = JSON.stringify([principal, method, route, key]);
     const { rows } = await db.execute<{ locked: boolean }>(sql`SELECT pg_try_advisory_xact_lock(hashtextextended(${name}, 0)) AS locked`);
@@ -33,14 +33,12 @@ export class IdempotencyRepository {
     return row;
   }
 
-  /** Replaces one that is older than a day. */
   async insert(identity: Identity, requestHash: string, answer: string, db: Queryable): Promise<void> {
     const { principal, method, route, key } = identity;
     await db.delete(idempotencyKeys).where(and(is(identity), lt(idempotencyKeys.createdAt, sql`now() - ${LIFETIME}`)));
     await db.insert(idempotencyKeys).values({ principal, method, route, key, requestHash, answer });
   }
 
-  /** Locks some answers that are not encrypted under this key. */
   async lockNotUnderKey(keyId: string, limit: number, db: Queryable): Promise<(Identity & { answer: string })[]> {
     const { principal, method, route, key, answer } = idempotencyKeys;
     return db
@@ -62,7 +60,6 @@ export class IdempotencyRepository {
   }
 }
 
-/** The key, or what was stored of it with its quotes. */
 function isEither(identity: Identity) {
   const { key, writtenAs = key } = identity;
   return writtenAs === key ? is(identity) : or(is(identity), is({ ...identity, key: writtenAs }));

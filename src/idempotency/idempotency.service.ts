@@ -12,7 +12,6 @@ const CONTEXT = 'idempotency_keys.answer';
 
 type Answer = { body: unknown } | { problem: { status: number; code: string; detail: string; errors?: InvalidField[] } };
 
-/** A problem that was answered before and is answered again. */
 class ReplayedProblem extends Problem {
   override readonly status: number;
   override readonly code: string;
@@ -24,10 +23,7 @@ class ReplayedProblem extends Problem {
   }
 }
 
-/**
- * Does a thing once for each `Idempotency-Key`. The answer is stored in the transaction of the effect:
- * either both are there or neither, whenever the process dies.
- */
+/** Stores the response in the transaction of the effect, so a crash cannot separate them. */
 @Injectable()
 export class IdempotencyService implements OnModuleInit {
   constructor(
@@ -47,11 +43,9 @@ export class IdempotencyService implements OnModuleInit {
   }
 
   /**
-   * Runs `work` in a transaction, or answers what it answered before.
-   *
-   * @param work does everything in the transaction it is given, and answers the response's body
-   * @throws {IdempotencyKeyReused} for another request under the same key
-   * @throws {IdempotencyKeyInFlight} while the first one is at work
+   * Runs `work` in a transaction, or returns the stored response.
+   * @throws {IdempotencyKeyReused} for another request with the same key
+   * @throws {IdempotencyKeyInFlight} while the first request is running
    */
   async once<T>(call: IdempotentCall, work: (tx: Queryable) => Promise<T>): Promise<T> {
     const { identity, requestHash } = call;
@@ -71,8 +65,8 @@ export class IdempotencyService implements OnModuleInit {
   }
 
   /**
-   * As `once`, for work that asks somebody outside and so must not hold a transaction. It may be done twice by two
-   * who ask at the same time, and again after a crash: whom it asks is given a key of its own for that.
+   * Like `once`, for work that calls another service and so must not hold a transaction. The work can run twice, at once
+   * or after a crash, so it must pass an idempotency key to that service.
    */
   async onceOutside<T>(call: IdempotentCall, work: () => Promise<T>): Promise<T> {
     const { identity } = call;
@@ -85,7 +79,7 @@ export class IdempotencyService implements OnModuleInit {
     });
   }
 
-  /** Encrypts all stored answers under the newest key, so that older keys can be dropped; answers how many. */
+  /** Encrypts all responses under the newest key, so that older keys can be removed. Returns their number. */
   async renewEncryption(): Promise<number> {
     return renewInBatches(
       this.db,
@@ -108,7 +102,7 @@ export class IdempotencyService implements OnModuleInit {
     return answer.body;
   }
 
-  /** What was refused changed nothing, so its answer has a transaction of its own. */
+  /** The transaction of the work was rolled back, so the problem gets one of its own. */
   private async storeProblem(identity: Identity, requestHash: string, { status, code, message, errors }: Problem): Promise<void> {
     await this.db.transaction(async (tx) => {
       const isFirst = (await this.repository.tryLock(identity, tx)) && (await this.repository.find(identity, tx)) === undefined;
@@ -127,7 +121,7 @@ export class IdempotencyService implements OnModuleInit {
   }
 }
 
-/** Refusals of the work itself; not those of this module, which are about the moment. */
+/** Whether a retry would fail in the same way. */
 function isLasting(error: unknown): error is Problem {
   if (!(error instanceof Problem) || error instanceof ReplayedProblem) return false;
   if (error instanceof IdempotencyKeyInFlight || error instanceof IdempotencyKeyReused) return false;

@@ -3,6 +3,6 @@ import { AuditModule } from '../audit/audit.module.js';
 import { EndedInvitationsRepository } from './ended-invitations.repository.js';
 import { InvitationEnds } from './invitation-ends.service.js';
 
-/** Apart from `InvitationsModule`, which needs memberships, which need this. */
+/** Apart from `InvitationsModule`, which imports `MembershipsModule`, which imports this. */
 @Module({ imports: [AuditModule], providers: [EndedInvitationsRepository, InvitationEnds], exports: [InvitationEnds] })
 export class InvitationEndsModule {}

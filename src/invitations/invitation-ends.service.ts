@@ -4,7 +4,7 @@ import { AuditService } from '../audit/audit.service.js';
 import type { Queryable } from '../platform/database/database.js';
 import { EndedInvitationsRepository } from './ended-invitations.repository.js';
 
-/** Ends the invitations of people who may not invite any more (docs/decisions/0030). */
+/** Revokes the invitations of users who may no longer invite (docs/decisions/0030). */
 @Injectable()
 export class InvitationEnds {
   constructor(
@@ -12,7 +12,7 @@ export class InvitationEnds {
     private readonly audit: AuditService,
   ) {}
 
-  /** The caller holds the locks of the organizations' rows, which accepting an invitation takes too. */
+  /** The caller has locked the organizations; accepting an invitation takes the same locks. */
   async endSentBy(inviterId: string, organizationIds: string[], actor: Actor, db: Queryable): Promise<number> {
     if (organizationIds.length === 0) return 0;
     const ended = await this.repository.revokeOpen(organizationIds, inviterId, db);

@@ -7,7 +7,6 @@ import { userMerges } from '../users/user-merges.table.js';
 import { users } from '../users/users.table.js';
 import { type Invitation, invitations, type InvitationStatus } from './invitations.table.js';
 
-/** An invitation together with where it leads. */
 export interface InvitationWithOrganization extends Invitation {
   organization: { id: string; name: string; slug: string | null; imageUrl: string | null; clerkOrganizationId: string | null };
 }
@@ -22,7 +21,7 @@ interface Window {
 const beyond = (after: Window['after']) =>
   after && sql`(${invitations.createdAt}, ${invitations.id}) < (${after.createdAt}::timestamptz, ${after.id}::uuid)`;
 
-/** By date, not only by what the job has marked so far. */
+/** By date too, because a job marks expired invitations later. */
 const withStatus = (status: InvitationStatus) => {
   const pending = eq(invitations.status, 'pending');
   if (status === 'pending') return and(pending, gt(invitations.expiresAt, sql`now()`));
@@ -30,7 +29,7 @@ const withStatus = (status: InvitationStatus) => {
   return eq(invitations.status, status);
 };
 
-/** Whether the person who sent an invitation, or the user that account was merged into, may still invite. Clerk's are Clerk's. */
+/** Whether the sender of an invitation, or the user they were merged into, may still invite. Clerk decides about its own invitations. */
 const mayStillInvite = sql`(${invitations.clerkInvitationId} IS NOT NULL OR EXISTS (
   SELECT 1 FROM ${memberships} JOIN ${users} ON ${users.id} = ${memberships.userId}
    WHERE ${memberships.organizationId} = ${invitations.organizationId} AND ${memberships.role} = 'admin' AND ${memberships.deletedAt} IS NULL
@@ -63,7 +62,6 @@ export class InvitationsRepository {
       .limit(limit);
   }
 
-  /** Those that can still be accepted. */
   async listOpenForEmail(email: string, { limit, after }: Window, db: Queryable = this.db): Promise<InvitationWithOrganization[]> {
     const rows = await db
       .select({ invitation: invitations, organization: ORGANIZATION })
@@ -84,19 +82,16 @@ export class InvitationsRepository {
     return rows.map(({ invitation, organization }) => ({ ...invitation, organization }));
   }
 
-  /** An invitation of a living organization, found by its id or by its token. */
   async find(by: InvitationKey, db: Queryable): Promise<InvitationWithOrganization | undefined> {
     const [row] = await this.select(by, db);
     return row && { ...row.invitation, organization: row.organization };
   }
 
-  /** As `find`, and locks it. */
   async lock(by: InvitationKey, db: Queryable): Promise<InvitationWithOrganization | undefined> {
     const [row] = await this.select(by, db).for('update', { of: invitations });
     return row && { ...row.invitation, organization: row.organization };
   }
 
-  /** Whether whoever sent an invitation may still send it; final under the lock of the organization's row. */
   async mayStillInvite(id: string, db: Queryable): Promise<boolean> {
     const [row] = await db
       .select({ id: invitations.id })
@@ -129,7 +124,7 @@ export class InvitationsRepository {
     return row !== undefined;
   }
 
-  /** Undefined while the email has another pending one. */
+  /** Returns undefined when the email has a pending invitation. */
   async insert(invitation: typeof invitations.$inferInsert, db: Queryable): Promise<Invitation | undefined> {
     const [inserted] = await db
       .insert(invitations)

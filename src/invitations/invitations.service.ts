@@ -33,11 +33,10 @@ import { daysAfter } from '../platform/time/durations.js';
 export interface NewInvitation {
   email: string;
   role: Role;
-  /** A page of the caller's that takes `?token=`. */
+  /** A page that takes `?token=`. */
   acceptUrl?: string;
 }
 
-/** How somebody shows which invitation they mean. */
 export type InvitationRef = { id: string } | { token: string };
 
 @Injectable()
@@ -81,7 +80,6 @@ export class InvitationsService implements OnModuleInit {
     return this.page(current, limit, list);
   }
 
-  /** What the caller could accept; nothing while their email is unproved. */
   async listOwn(userId: string, { limit, cursor }: { limit: number; cursor?: string }): Promise<Page<InvitationWithOrganization>> {
     const list = ['own-invitations', userId];
     const after = this.cursors.readTimeAndId(cursor, list);
@@ -91,12 +89,8 @@ export class InvitationsService implements OnModuleInit {
   }
 
   /**
-   * Invites an email, and mails it.
-   *
-   * @throws {EmailNotVerified} when the caller has not proved their own address
-   * @throws {SeatLimitReached} when members and open invitations take every seat
-   * @throws {InvitationPending} @throws {AlreadyMember} @throws {ManagedByClerk} @throws {UntrustedRedirect}
-   * @throws {RateLimited} when too many mails go to this email, or from this user or organization
+   * @throws {SeatLimitReached} when members and open invitations take every seat @throws {InvitationPending} @throws {AlreadyMember}
+   * @throws {RateLimited} @throws {ManagedByClerk} @throws {UntrustedRedirect} @throws {EmailNotVerified} for the caller's own address
    */
   async create(
     organizationId: string,
@@ -125,12 +119,7 @@ export class InvitationsService implements OnModuleInit {
     return invitation;
   }
 
-  /**
-   * Mails it again with a new token and a new term; the old token is worthless.
-   *
-   * @throws {InvitationNotFound} @throws {InvitationNotPending} @throws {ManagedByClerk} @throws {RateLimited}
-   * @throws {EmailNotVerified} @throws {SeatLimitReached} as `create`
-   */
+  /** Sends a new token; the old one is no longer valid. @throws {InvitationNotFound} @throws {InvitationNotPending}, and as `create` */
   async resend(
     organizationId: string,
     invitationId: string,
@@ -167,14 +156,9 @@ export class InvitationsService implements OnModuleInit {
   }
 
   /**
-   * Makes the invited a member. A member who accepts again gets the same answer, and nothing changes.
-   *
-   * @throws {InvitationNotFound} for one that is not the caller's, too
-   * @throws {EmailNotVerified}
-   * @throws {InvitationGone} when it expired, was revoked or declined, when its sender may not invite any more, and
-   * for somebody who accepted it and was a member until they left or were removed
-   * @throws {ManagedByClerk}
-   * @throws {SeatLimitReached}
+   * A member who accepts again gets the same result. Also throws EmailNotVerified, ManagedByClerk and SeatLimitReached.
+   * @throws {InvitationNotFound} also for an invitation to another email
+   * @throws {InvitationGone} when it is no longer pending, its sender may no longer invite, or the caller accepted it and left
    */
   async accept(ref: InvitationRef, { userId, actor }: UserPrincipal): Promise<InvitationWithOrganization> {
     return this.answer(ref, userId, 'accepted', async (invitation, tx) => {
@@ -184,7 +168,6 @@ export class InvitationsService implements OnModuleInit {
     });
   }
 
-  /** As `accept`; nobody is added. */
   async decline(ref: InvitationRef, { userId, actor }: UserPrincipal): Promise<InvitationWithOrganization> {
     return this.answer(ref, userId, 'declined', async (invitation, tx) => {
       await this.record('invitation.declined', invitation, { actor, before: { status: 'pending' }, after: { status: 'declined' } }, tx);
@@ -206,7 +189,7 @@ export class InvitationsService implements OnModuleInit {
       await this.memberships.lockForJoining(userId, seen.organizationId, tx);
       const invitation = await this.repository.lock(key, tx);
       if (invitation === undefined) throw new InvitationNotFound();
-      // A stranger who merely typed this address into a sign-up form must not see or take what was meant for its owner.
+      // Anyone can sign up with an address: only its owner, who verifies it, may see or accept the invitation.
       if (!emailVerified) throw 'token' in ref ? new EmailNotVerified() : new InvitationNotFound();
       requireLocal(invitation);
       if (invitation.status === status && invitation.answeredBy === userId) {
@@ -222,12 +205,11 @@ export class InvitationsService implements OnModuleInit {
     });
   }
 
-  /** Members and open invitations share the plan's seats. The caller holds the lock of the organization's row. */
+  /** The caller has locked the organization. */
   private async requireSeats(organizationId: string, db: Queryable): Promise<void> {
     await this.memberships.requireSeats(organizationId, db, await this.repository.countOpen(organizationId, db));
   }
 
-  /** Clerk proves its users itself. */
   private async requireProvedEmail(userId: string): Promise<void> {
     const { emailVerified, clerkUserId } = await this.users.get(userId);
     if (!emailVerified && clerkUserId === null) throw new EmailNotVerified();
@@ -278,7 +260,6 @@ function requireLocal({ clerkInvitationId, organization }: InvitationWithOrganiz
   if (clerkInvitationId !== null || organization.clerkOrganizationId !== null) throw new ManagedByClerk();
 }
 
-/** The job that marks expired invitations runs a little later, which must make no difference. */
 function statusAt(now: Date, { status, expiresAt }: Invitation): InvitationStatus {
   return status === 'pending' && expiresAt <= now ? 'expired' : status;
 }

@@ -9,7 +9,6 @@ export type InvitationStatus = (typeof INVITATION_STATUSES)[number];
 
 export const invitationStatus = pgEnum('invitation_status', INVITATION_STATUSES);
 
-/** An offer of membership to whoever proves an email. */
 export const invitations = pgTable(
   'invitations',
   {
@@ -18,18 +17,17 @@ export const invitations = pgTable(
     organizationId: uuid('organization_id')
       .notNull()
       .references(() => organizations.id, { onDelete: 'cascade' }),
-    /** As `normaliseEmail` writes it. */
+    /** Normalised. */
     email: text('email').notNull(),
     role: membershipRole('role').notNull(),
-    /** The role as Clerk calls it. */
     clerkRole: text('clerk_role'),
-    /** SHA-256 of the token in base64url; absent for one that Clerk sent. */
+    /** SHA-256 in base64url. */
     tokenHash: text('token').unique('invitations_token_key'),
     expiresAt: time('expires_at').notNull(),
     status: invitationStatus('status').notNull().default('pending'),
-    /** A plain id: the person may be gone. */
+    /** No foreign key: the user may be purged. */
     invitedBy: uuid('invited_by'),
-    /** Who accepted or declined; what they are answered again when they ask again. */
+    /** The user who accepted or declined. The same request by them gets the same response. */
     answeredBy: uuid('answered_by'),
     ...eventVersion(),
     ...timestamps(),

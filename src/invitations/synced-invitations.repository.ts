@@ -4,7 +4,6 @@ import { type EventVersion, isNewer, versionColumns } from '../sync/event-versio
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { type Invitation, invitations } from './invitations.table.js';
 
-/** One invitation among several of the same address to the same organization. */
 export interface InvitationPlace {
   organizationId: string;
   email: string;
@@ -12,7 +11,6 @@ export interface InvitationPlace {
   createdAt: Date;
 }
 
-/** Statements about invitations that a provider owns. */
 @Injectable()
 export class SyncedInvitationsRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
@@ -41,7 +39,7 @@ export class SyncedInvitationsRepository {
     return updated;
   }
 
-  /** Who invited and who answered never changes, and not every event tells it: whichever does, however old, fills it in. */
+  /** Some events omit the inviter and the invited user, who never change. So even an outdated event fills them in. */
   async learnPeople(id: string, { invitedBy, answeredBy }: { invitedBy?: string; answeredBy?: string }, db: Queryable): Promise<void> {
     const isUnknown = or(
       invitedBy === undefined ? undefined : isNull(invitations.invitedBy),
@@ -57,7 +55,6 @@ export class SyncedInvitationsRepository {
       .where(and(eq(invitations.id, id), isUnknown));
   }
 
-  /** Whether the same address was invited again since, whatever became of that. */
   async hasLater(than: InvitationPlace, db: Queryable): Promise<boolean> {
     const [later] = await db
       .select({ id: invitations.id })
@@ -81,7 +78,7 @@ export class SyncedInvitationsRepository {
 
 const place = sql`(${invitations.createdAt}, ${invitations.clerkInvitationId})`;
 
-/** Itself aside: when it was created may be missing in one event and told in the next. */
+/** Without the invitation itself: some events omit its creation time, so it could count as older than itself. */
 function othersOfPair({ organizationId, email, clerkInvitationId }: InvitationPlace): SQL | undefined {
   const isOther = sql`${invitations.clerkInvitationId} IS DISTINCT FROM ${clerkInvitationId}`;
   return and(eq(invitations.organizationId, organizationId), eq(invitations.email, email), isOther);

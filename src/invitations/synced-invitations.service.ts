@@ -10,26 +10,22 @@ import type { Role } from '../memberships/organization-memberships.table.js';
 import type { InvitationStatus } from './invitations.table.js';
 import { SyncedInvitationsRepository } from './synced-invitations.repository.js';
 
-/** An invitation as the provider that owns it tells it. */
 export interface InvitationSnapshot {
   clerkInvitationId: string;
   organizationId: string;
-  /** As `normaliseEmail` writes it. */
   email: string;
   role: Role;
-  /** As the provider calls it. */
   clerkRole: string | null;
   status: InvitationStatus;
   invitedBy?: string;
   answeredBy?: string;
   expiresAt: Date;
-  /** At the provider: of several of one address only the newest can be pending. */
+  /** At Clerk: of several invitations of an email, only the newest can be pending. */
   createdAt: Date;
-  /** Whether the organization is gone. */
   isOrphan: boolean;
 }
 
-/** Invitations that a provider owns; as `SyncedUsersService` does it for users. */
+/** Invitations that Clerk manages. The rows follow the newest event, like those of `SyncedUsersService`. */
 @Injectable()
 export class SyncedInvitationsService {
   constructor(
@@ -38,16 +34,15 @@ export class SyncedInvitationsService {
     private readonly purgedIds: PurgedIds,
   ) {}
 
-  /** Whoever calls holds the organization's row. */
   async apply({ isOrphan, ...snapshot }: InvitationSnapshot, key: EventVersion, actor: Actor, db: Queryable): Promise<void> {
     const { clerkInvitationId, organizationId, email } = snapshot;
-    // Events of one address go one after the other.
+    // Applies the events of one email one at a time.
     await lockNames('invitation', [`${organizationId}:${email}`], db);
     const before = await this.repository.findByClerkId(clerkInvitationId, db);
     if (before === undefined && (await this.purgedIds.has('clerk', 'invitation', clerkInvitationId, db))) return;
     const isOver = snapshot.status === 'pending' && (isOrphan || (await this.repository.hasLater(snapshot, db)));
     const status = isOver ? 'revoked' : snapshot.status;
-    // The older ones first: one of them may be pending, and two can not be.
+    // Older ones end first: the unique index allows one pending invitation.
     await this.repository.revokePending({ olderThan: snapshot }, db);
     const after =
       before === undefined
@@ -60,7 +55,6 @@ export class SyncedInvitationsService {
     await this.audit.record({ actor, action, organizationId, target: { type: 'invitation', id: after.id }, ...change }, db);
   }
 
-  /** Whoever calls holds the organization's row. */
   async revokeAllOfOrganization(organizationId: string, db: Queryable): Promise<void> {
     await this.repository.revokePending({ organizationId }, db);
   }

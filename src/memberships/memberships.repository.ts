@@ -5,7 +5,6 @@ import { organizations } from '../organizations/organizations.table.js';
 import { users, userSearch } from '../users/users.table.js';
 import { type Membership, memberships, type Role } from './organization-memberships.table.js';
 
-/** A membership together with whose it is. */
 export interface Member extends Membership {
   user: { id: string; name: string; email: string | null; imageUrl: string | null };
 }
@@ -59,7 +58,7 @@ export class MembershipsRepository {
     return member;
   }
 
-  /** Undefined when the pair is a member already. */
+  /** Returns undefined when the user is already a member. */
   async insert(membership: typeof memberships.$inferInsert, db: Queryable): Promise<Membership | undefined> {
     const [inserted] = await db
       .insert(memberships)
@@ -86,10 +85,7 @@ export class MembershipsRepository {
       .where(inArray(memberships.id, membershipIds));
   }
 
-  /**
-   * Makes changes of an organization's admins wait for each other: whoever counts admins holds this lock.
-   * Answers what of it matters then; undefined for one that is gone.
-   */
+  /** Every change of admins takes this lock before it counts them. Returns undefined for a deleted organization. */
   async lockOrganization(organizationId: string, db: Queryable): Promise<{ clerkOrganizationId: string | null } | undefined> {
     const [organization] = await db
       .select({ clerkOrganizationId: organizations.clerkOrganizationId })
@@ -99,10 +95,7 @@ export class MembershipsRepository {
     return organization;
   }
 
-  /**
-   * In the order of their ids: two who lock several must not wait for each other. Deleted ones too: one may
-   * just be restored, and must not come back without its admin.
-   */
+  /** In id order, against deadlocks. Deleted ones too: a restore that runs now must not end without an admin. */
   async lockOrganizationsOfUser(
     userId: string,
     db: Queryable,
@@ -119,7 +112,6 @@ export class MembershipsRepository {
       .for('no key update');
   }
 
-  /** As `lockOrganizationsOfUser`. */
   async lockOrganizations(organizationIds: string[], db: Queryable): Promise<void> {
     if (organizationIds.length === 0) return;
     await db
@@ -130,7 +122,7 @@ export class MembershipsRepository {
       .for('no key update');
   }
 
-  /** False for one who is deleted. Until the transaction ends, nobody can delete them. */
+  /** Blocks the deletion of a user until the transaction ends. Returns false for a deleted user. */
   async lockUser(userId: string, db: Queryable): Promise<boolean> {
     const [user] = await db
       .select({ id: users.id })
@@ -152,7 +144,6 @@ export class MembershipsRepository {
     return (await this.findOfPair(organizationId, userId, db)) !== undefined;
   }
 
-  /** @param except a membership that does not count */
   async hasAdmin(organizationId: string, { except }: { except?: string }, db: Queryable): Promise<boolean> {
     const [admin] = await db
       .select({ id: memberships.id })
@@ -187,7 +178,7 @@ export class MembershipsRepository {
       .orderBy(desc(memberships.createdAt));
   }
 
-  /** Those of ours that live; those that are named also if they have ended. */
+  /** Memberships that Clerk does not manage. Those given by id may have ended. */
   async listLocal(which: { ofUser: string } | { ids: string[] }, db: Queryable): Promise<Membership[]> {
     return db
       .select()

@@ -13,10 +13,7 @@ import { LastAdmin, MembershipNotFound, SeatLimitReached } from './memberships.e
 import { type Member, type MemberFilters, type MemberSort, MembershipsRepository } from './memberships.repository.js';
 import type { Membership, Role } from './organization-memberships.table.js';
 
-/**
- * Who belongs to which organization. Whatever could take an organization's last admin holds the lock of
- * the organization's row while it looks and writes, so that a hundred who race cannot all be told yes.
- */
+/** Changes that can remove an admin first lock the organization's row, so that two at once cannot remove the last two admins. */
 @Injectable()
 export class MembershipsService {
   private readonly record: RecordChange;
@@ -50,12 +47,7 @@ export class MembershipsService {
     });
   }
 
-  /**
-   * Adds somebody; undefined for one who is a member already, whose role stays.
-   *
-   * @throws {InvalidCredentials} when their deletion overtook this: it ends only the memberships it can see
-   * @throws {SeatLimitReached} also when a hundred come for the last seat at once
-   */
+  /** Returns undefined for a user who is already a member; the role stays. @throws {InvalidCredentials} @throws {SeatLimitReached} */
   async add(
     { organizationId, userId, role }: { organizationId: string; userId: string; role: Role },
     db: Queryable,
@@ -66,12 +58,7 @@ export class MembershipsService {
     return membership;
   }
 
-  /**
-   * Takes the locks of joining in their order, the user first. Until the transaction ends, nobody can delete the
-   * user or take away an admin of the organization.
-   *
-   * @throws {InvalidCredentials} for a user who was deleted meanwhile
-   */
+  /** Locks the user, then the organization: a deletion ends only the memberships it can see. @throws {InvalidCredentials} for a deleted user */
   async lockForJoining(userId: string, organizationId: string, db: Queryable): Promise<void> {
     if (!(await this.repository.lockUser(userId, db))) throw new InvalidCredentials();
     await this.repository.lockOrganization(organizationId, db);
@@ -81,11 +68,7 @@ export class MembershipsService {
     return this.repository.isMember(organizationId, userId, db);
   }
 
-  /**
-   * @throws {MembershipNotFound}
-   * @throws {LastAdmin}
-   * @throws {ManagedByClerk}
-   */
+  /** @throws {MembershipNotFound} @throws {LastAdmin} @throws {ManagedByClerk} */
   async changeRole(organizationId: string, membershipId: string, role: Role, actor: Actor): Promise<Member> {
     return this.db.transaction(async (tx) => {
       const member = await this.lockLocal(organizationId, membershipId, tx);
@@ -98,14 +81,7 @@ export class MembershipsService {
     });
   }
 
-  /**
-   * Removes a member; any member may remove themselves, which is to leave.
-   *
-   * @throws {MembershipNotFound}
-   * @throws {RoleRequired} for a member who would remove somebody else
-   * @throws {LastAdmin}
-   * @throws {ManagedByClerk}
-   */
+  /** @throws {RoleRequired} for a member who removes somebody else @throws {MembershipNotFound} @throws {LastAdmin} @throws {ManagedByClerk} */
   async remove(organizationId: string, membershipId: string, { userId, role, actor }: UserPrincipal): Promise<void> {
     await this.db.transaction(async (tx) => {
       const member = await this.lockLocal(organizationId, membershipId, tx);
@@ -118,12 +94,7 @@ export class MembershipsService {
     });
   }
 
-  /**
-   * Ends every membership of somebody who deletes themselves. Whoever calls holds the lock of the user's row,
-   * so that none is added meanwhile.
-   *
-   * @throws {LastAdmin} when an organization of ours would be left without an admin
-   */
+  /** For a user who deletes themselves. The caller has locked the user, so none is added meanwhile. @throws {LastAdmin} */
   async endAllOfUser(userId: string, actor: Actor, db: Queryable): Promise<void> {
     const locked = await this.repository.lockOrganizationsOfUser(userId, db);
     const own = await this.repository.listOfUser(userId, db);
@@ -135,9 +106,8 @@ export class MembershipsService {
   }
 
   /**
-   * Ends every membership of somebody whom a provider deleted, which is not asked but told. Where it takes
-   * the last admin of an organization of ours, the oldest member becomes admin, and an operator hears of it.
-   * Whoever calls holds the lock of the user's row. Returns the organizations they belonged to.
+   * For a deletion that cannot be refused: the oldest member replaces a last admin. The caller has locked the user.
+   * @returns the ids of the organizations of the user
    */
   async endAllOfDeletedUser(userId: string, actor: Actor, db: Queryable): Promise<string[]> {
     const locked = await this.repository.lockOrganizationsOfUser(userId, db);
@@ -151,9 +121,8 @@ export class MembershipsService {
   }
 
   /**
-   * Gives memberships of ours to somebody else, who is the same person; answers which. Where that one is a member
-   * already, one of the two goes on: the stronger, then the older, whichever came first. Those named by their ids
-   * go over even if they have ended. Whoever calls holds the locks of both users' rows.
+   * Moves memberships to the user that the old one is merged into, and returns their ids. Of two in the same organization,
+   * the one with the stronger role stays, then the older one, whatever the order of merges. The caller has locked both users.
    */
   async move(which: { ofUser: string } | { ids: string[] }, toUserId: string, db: Queryable): Promise<string[]> {
     const moving = await this.repository.listLocal(which, db);
@@ -174,20 +143,17 @@ export class MembershipsService {
     return (await this.repository.findOldest(organizationId, db)) !== undefined;
   }
 
-  /** Makes the oldest member admin where there is none. Whoever calls holds the lock of the organization's row. */
+  /** Makes the oldest member admin of an organization without one. The caller has locked the organization. */
   async ensureAdmin(organizationId: string, db: Queryable): Promise<void> {
     if (!(await this.repository.hasAdmin(organizationId, {}, db))) await this.promoteOldest(organizationId, db);
   }
 
-  /** Keeps the provider ids of memberships that a purge is about to take along. */
+  /** Keeps the Clerk ids of memberships that a purge is about to delete. */
   async rememberPurged(by: { userIds: string[] } | { organizationIds: string[] }, db: Queryable): Promise<void> {
     await this.purgedIds.add('clerk', 'membership', await this.repository.listProviderIds(by, db), db);
   }
 
-  /**
-   * Ends the open invitations of somebody who is shut out, as a suspended user is. The caller holds the lock of
-   * the user's row.
-   */
+  /** For a suspended or banned user. The caller has locked the user. */
   async endInvitationsOf(userId: string, actor: Actor, db: Queryable): Promise<void> {
     const locked = await this.repository.lockOrganizationsOfUser(userId, db);
     await this.invitationEnds.endSentBy(
@@ -198,22 +164,18 @@ export class MembershipsService {
     );
   }
 
-  /** Two who lock several do not wait for each other. */
   async lockOrganizations(organizationIds: string[], db: Queryable): Promise<void> {
     await this.repository.lockOrganizations(organizationIds, db);
   }
 
-  /** The caller holds the locks of the organizations' rows. Returns how many ended. */
+  /** Returns the number of ended invitations. The caller has locked the organizations. */
   async endInvitationsSentBy(people: { organizationId: string; userId: string }[], actor: Actor, db: Queryable): Promise<number> {
     let ended = 0;
     for (const { organizationId, userId } of people) ended += await this.invitationEnds.endSentBy(userId, [organizationId], actor, db);
     return ended;
   }
 
-  /**
-   * Ends memberships that an account gave whose address it never proved. The caller holds the locks of the
-   * organizations' rows. Returns how many ended.
-   */
+  /** Ends memberships of people whom an unverified account invited. The caller has locked the organizations. Returns their number. */
   async endUnproved(people: { organizationId: string; userId: string }[], actor: Actor, db: Queryable): Promise<number> {
     let ended = 0;
     for (const { organizationId, userId } of people) {
@@ -228,15 +190,10 @@ export class MembershipsService {
     return ended;
   }
 
-  /**
-   * The caller holds the lock of the organization's row.
-   *
-   * @param invited how many open invitations count besides the members
-   * @throws {SeatLimitReached}
-   */
+  /** The caller has locked the organization. @param invited the number of open invitations to count @throws {SeatLimitReached} */
   async requireSeats(id: string, db: Queryable, invited = 0): Promise<void> {
     const { plan, seats } = await this.entitlements.getEffective({ kind: 'organization', id }, db);
-    // An organization needs one member who can buy more.
+    // Even a plan without seats keeps one member, who can buy more.
     if (seats.cap === null || seats.used + invited <= Math.max(1, seats.cap)) return;
     const larger = this.entitlements.plansWithMoreSeats(seats.cap);
     const help = larger.length === 0 ? '' : ` More seats come with ${larger.join(' or ')}.`;
@@ -267,7 +224,6 @@ export class MembershipsService {
     );
   }
 
-  /** Locks the organization and reads the membership under that lock. */
   private async lockLocal(organizationId: string, membershipId: string, db: Queryable): Promise<Member> {
     const organization = await this.repository.lockOrganization(organizationId, db);
     if (organization === undefined) throw new OrganizationNotFound();
@@ -282,7 +238,6 @@ export class MembershipsService {
   }
 }
 
-/** Whether an organization lives and is ours to keep in order. */
 function isLocal(organization: { clerkOrganizationId: string | null; deletedAt: Date | null } | undefined): boolean {
   return organization !== undefined && organization.clerkOrganizationId === null && organization.deletedAt === null;
 }

@@ -9,7 +9,7 @@ export type Role = (typeof ROLES)[number];
 
 export const membershipRole = pgEnum('membership_role', ROLES);
 
-/** A person in an organization. One that ends stays as a tombstone; joining again makes a new row. */
+/** An ended membership stays as a tombstone; joining again makes a new row. */
 export const memberships = pgTable(
   'organization_memberships',
   {
@@ -22,16 +22,15 @@ export const memberships = pgTable(
       .notNull()
       .references(() => users.id, { onDelete: 'cascade' }),
     role: membershipRole('role').notNull(),
-    /** The role as Clerk calls it, which may be one of the customer's own. */
+    /** The name of the role at Clerk, custom roles included. */
     clerkRole: text('clerk_role'),
-    /** Always `users.name`, kept so by triggers: sorted here, a page by name costs what a page by time does. */
+    /** A copy of `users.name` that triggers keep, so that an index can sort members by name. */
     userName: text('user_name').notNull().default(''),
     deletedAt: time('deleted_at'),
     ...eventVersion(),
     ...timestamps(),
   },
   (table) => [
-    // The pair that the guard asks for at every tenant request.
     uniqueIndex('organization_memberships_live_key')
       .on(table.organizationId, table.userId)
       .where(sql`${table.deletedAt} IS NULL`),
@@ -41,7 +40,7 @@ export const memberships = pgTable(
     index('organization_memberships_name_idx')
       .on(table.organizationId, table.userName, table.id)
       .where(sql`${table.deletedAt} IS NULL`),
-    // Not partial: removing an organization looks for its tombstones too.
+    // Not partial: deleting an organization row deletes its tombstones too.
     index('organization_memberships_role_idx').on(table.organizationId, table.role, table.createdAt, table.id),
     index('organization_memberships_user_id_idx').on(table.userId),
   ],

@@ -6,25 +6,22 @@ import { DATABASE, type Database, type Queryable } from '../platform/database/da
 import { users } from '../users/users.table.js';
 import { type Membership, memberships } from './organization-memberships.table.js';
 
-/** One membership among several of the same pair: people leave and come back. */
 export interface Place {
   clerkMembershipId: string;
   organizationId: string;
   userId: string;
 }
 
-/** A membership, and whose it is, by Clerk's ids. */
 export interface ClerkMember {
   clerkMembershipId: string;
   clerkUserId: string;
 }
 
-/** Statements about memberships that a provider owns. */
 @Injectable()
 export class SyncedMembershipsRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
-  /** This one and every other of the same pair, tombstones included. */
+  /** Lists a membership and all others of the same user and organization, tombstones included. */
   async listOfPair({ clerkMembershipId, organizationId, userId }: Place, db: Queryable): Promise<Membership[]> {
     const ofPair = and(eq(memberships.organizationId, organizationId), eq(memberships.userId, userId));
     return db
@@ -38,7 +35,7 @@ export class SyncedMembershipsRepository {
     return db.select().from(memberships).where(inArray(memberships.clerkMembershipId, clerkMembershipIds));
   }
 
-  /** Ids of the living of an organization, in their own order, of which Clerk has had time to know. */
+  /** Lists live memberships by Clerk id, without those of the last minute, which Clerk may not know yet. */
   async listClerkIds(
     organizationId: string,
     { after, limit }: { after: string; limit: number },
@@ -67,7 +64,7 @@ export class SyncedMembershipsRepository {
     return inserted!;
   }
 
-  /** Of the dead, too: what they were follows the newest event. */
+  /** Tombstones included: their fields follow the newest event too. */
   async updateIfNewer(
     id: string,
     changes: Partial<typeof memberships.$inferInsert>,

@@ -10,22 +10,20 @@ import type { Membership, Role } from './organization-memberships.table.js';
 import { type ClerkMember, SyncedMembershipsRepository } from './synced-memberships.repository.js';
 import { Clock } from '../platform/time/clock.service.js';
 
-/** A membership as the provider that owns it tells it, between rows that are there. */
 export interface MembershipSnapshot {
   clerkMembershipId: string;
   organizationId: string;
   userId: string;
   role: Role;
-  /** As the provider calls it. */
   clerkRole: string | null;
-  /** At the provider: of several of one pair only the newest can be alive. */
+  /** At Clerk: of several memberships of a user in an organization, only the newest can be live. */
   createdAt: Date;
   isDeleted: boolean;
-  /** Whether user or organization are gone, and the membership with them. */
+  /** Whether the user or the organization is deleted. */
   isOrphan: boolean;
 }
 
-/** Memberships that a provider owns; as `SyncedUsersService` does it for users. */
+/** Memberships that Clerk manages. The rows follow the newest event, like those of `SyncedUsersService`. */
 @Injectable()
 export class SyncedMembershipsService {
   constructor(
@@ -35,7 +33,7 @@ export class SyncedMembershipsService {
     private readonly purgedIds: PurgedIds,
   ) {}
 
-  /** Whoever calls holds the user's row, so that events of one pair go one after the other, and the organization's. */
+  /** The caller has locked the user and the organization, so that events of one membership are applied one at a time. */
   async apply(snapshot: MembershipSnapshot, key: EventVersion, actor: Actor, db: Queryable): Promise<void> {
     const { isDeleted, isOrphan, ...fields } = snapshot;
     const { clerkMembershipId, role, clerkRole, createdAt } = snapshot;
@@ -47,7 +45,7 @@ export class SyncedMembershipsService {
     const others = ofPair.filter((one) => one !== before);
     if (before === undefined && isPurged) return;
     const isOver = isDeleted || isOrphan || others.some((one) => isLater(one, snapshot));
-    // The older ones first: one of them may be alive, and two can not be.
+    // Older ones end first: the unique index allows one live membership.
     const older = others.filter((one) => one.deletedAt === null && !isLater(one, snapshot));
     const ended = isOver && before?.deletedAt === null ? [...older, before] : older;
     await this.repository.end(
@@ -62,23 +60,22 @@ export class SyncedMembershipsService {
     await this.recordChange(before, { ...after, deletedAt }, actor, db);
   }
 
-  /** Those that are known of these, tombstones included. */
   async findAll(clerkMembershipIds: string[], db?: Queryable): Promise<Membership[]> {
     return this.repository.findAllByClerkId(clerkMembershipIds, db);
   }
 
-  /** The living of an organization, a page at a time; those of the last minute are left out. */
+  /** Lists live memberships by page, without those of the last minute. */
   async listClerkIds(organizationId: string, page: { after: string; limit: number }): Promise<ClerkMember[]> {
     return this.repository.listClerkIds(organizationId, page);
   }
 
-  /** Whoever calls holds the organization's row. */
+  /** The caller has locked the organization. */
   async endAllOfOrganization(organizationId: string, db: Queryable): Promise<void> {
     await this.repository.endOfOrganization(organizationId, db);
   }
 
   private async recordChange(before: Membership | undefined, after: Membership, actor: Actor, db: Queryable): Promise<void> {
-    // What a dead one would be is nobody's business.
+    // Changes of an ended membership are not audited.
     if (before !== undefined && before.deletedAt !== null) return;
     const change = { before: before && viewOf(before), after: viewOf(after) };
     if (isDeepStrictEqual(change.before, change.after)) return;
@@ -88,7 +85,6 @@ export class SyncedMembershipsService {
   }
 }
 
-/** Whether somebody has joined again since. */
 function isLater(one: Membership, { createdAt, clerkMembershipId }: MembershipSnapshot): boolean {
   const difference = one.createdAt.getTime() - createdAt.getTime();
   return difference > 0 || (difference === 0 && (one.clerkMembershipId ?? '') > clerkMembershipId);

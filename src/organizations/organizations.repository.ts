@@ -5,7 +5,6 @@ import { invitations } from '../invitations/invitations.table.js';
 import { memberships, type Role } from '../memberships/organization-memberships.table.js';
 import { type Organization, organizations } from './organizations.table.js';
 
-/** An organization with the role that somebody has in it. */
 export interface OwnOrganization extends Organization {
   role: Role | null;
 }
@@ -61,7 +60,7 @@ export class OrganizationsRepository {
     return rows.map(({ organization, role }) => ({ ...organization, role }));
   }
 
-  /** Undefined when a living organization has the slug; the transaction goes on. */
+  /** Returns undefined when a live organization has the slug, without aborting the transaction. */
   async insert(organization: typeof organizations.$inferInsert, db: Queryable): Promise<Organization | undefined> {
     const [inserted] = await db
       .insert(organizations)
@@ -81,7 +80,6 @@ export class OrganizationsRepository {
     return organization!;
   }
 
-  /** Which of these slugs a living organization has. */
   async takenSlugs(slugs: string[], db: Queryable = this.db): Promise<Set<string | null>> {
     const rows = await db
       .select({ slug: organizations.slug })
@@ -100,7 +98,6 @@ export class OrganizationsRepository {
       .for('update', { skipLocked: true });
   }
 
-  /** Of the invitations that go with these organizations. */
   async listClerkInvitationIds(organizationIds: string[], db: Queryable): Promise<(string | null)[]> {
     const rows = await db
       .select({ clerkInvitationId: invitations.clerkInvitationId })

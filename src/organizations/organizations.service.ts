@@ -59,14 +59,13 @@ export class OrganizationsService implements OnModuleInit {
     });
   }
 
-  /** @throws {OrganizationNotFound} */
   async get(organizationId: string): Promise<Organization> {
     const organization = await this.repository.find(organizationId);
     if (organization === undefined) throw new OrganizationNotFound();
     return organization;
   }
 
-  /** @throws {OrganizationNotFound} also for one that the caller does not belong to; operators may look, and it is written down */
+  /** @throws {OrganizationNotFound} also for an outsider. Operators may read it, and that is audited. */
   async getBySlug(slug: string, { userId, operator, actor }: UserPrincipal): Promise<OwnOrganization> {
     const found = await this.repository.findBySlug(slug, userId);
     if (found === undefined || (found.role === null && !operator)) throw new OrganizationNotFound();
@@ -74,7 +73,6 @@ export class OrganizationsService implements OnModuleInit {
     return found;
   }
 
-  /** The organizations that somebody belongs to, newest first. */
   async listOfUser(userId: string, { limit, cursor }: { limit: number; cursor?: string }): Promise<Page<OwnOrganization>> {
     const list = ['organizations', userId];
     const after = this.cursors.readTimeAndId(cursor, list);
@@ -82,11 +80,7 @@ export class OrganizationsService implements OnModuleInit {
     return this.cursors.page(rows, { limit, list, position: ({ createdAt, id }) => [createdAt.toISOString(), id] });
   }
 
-  /**
-   * Makes an organization with the caller as its admin. Without a slug it gets one from its name.
-   *
-   * @throws {SlugTaken} @throws {SlugReserved} for a slug that was asked for
-   */
+  /** The caller becomes admin. Without a slug, one is made from the name. @throws {SlugTaken} @throws {SlugReserved} */
   async create(
     { userId, actor }: Pick<UserPrincipal, 'userId' | 'actor'>,
     { name, slug: wanted, imageUrl }: OrganizationProfile,
@@ -113,13 +107,13 @@ export class OrganizationsService implements OnModuleInit {
     try {
       return await this.db.transaction(change);
     } catch (error) {
-      // Somebody took it between the look and the write. Looked at again only now: the transaction has given back its connection.
+      // Another organization took the slug after the check. The search for a free one runs outside the failed transaction.
       if (slug !== undefined && isUniqueViolation(error, SLUG_KEY)) throw await this.slugTaken(slug, this.db);
       throw error;
     }
   }
 
-  /** Deletes softly: nobody but an operator sees it any more, its keys fail at once, its slug is free. @throws {ManagedByClerk} @throws {SubscriptionActive} */
+  /** Deletes softly: members and API keys lose access at once, and the slug is free. @throws {ManagedByClerk} @throws {SubscriptionActive} */
   async delete(organizationId: string, { cancelSubscription }: { cancelSubscription: boolean }, actor: Actor): Promise<void> {
     await this.db.transaction(async (tx) => {
       const before = await this.lockLocal(organizationId, tx);
@@ -129,7 +123,7 @@ export class OrganizationsService implements OnModuleInit {
     });
   }
 
-  /** Deletes those of some organizations that have no member left, and cancels what they pay for. */
+  /** Deletes the given organizations that have no members, and cancels their subscriptions. */
   async deleteDeserted(organizationIds: string[], actor: Actor, db: Queryable): Promise<void> {
     for (const organizationId of organizationIds.toSorted()) {
       const before = await this.repository.lock(organizationId, db);
@@ -141,11 +135,7 @@ export class OrganizationsService implements OnModuleInit {
     }
   }
 
-  /**
-   * Undoes a deletion, until the purge. A slug that somebody has taken meanwhile is replaced by a free one.
-   *
-   * @throws {OrganizationNotFound} for one that was never there or has been purged
-   */
+  /** A slug that was taken meanwhile is replaced by a free one. @throws {OrganizationNotFound} also after the purge */
   async restore(organizationId: string, actor: Actor): Promise<Organization> {
     const restore = async (tx: Queryable) => {
       const before = await this.repository.lock(organizationId, tx);
@@ -154,13 +144,13 @@ export class OrganizationsService implements OnModuleInit {
       if (before.clerkOrganizationId !== null) throw new ManagedByClerk();
       const slug = before.slug === null ? null : await this.freeOf([before.slug, ...alternatives(before.slug)], tx);
       const after = await this.repository.update(organizationId, { deletedAt: null, slug }, tx);
-      // Its admins may have deleted themselves meanwhile: only living organizations keep their last one.
+      // Its admins may have deleted themselves meanwhile: only a live organization keeps its last admin.
       await this.memberships.ensureAdmin(organizationId, tx);
       await this.subscriptions.resumeFor(organizationId, tx);
       await this.record('organization.restored', after, { actor, before: profileOf(before), after: profileOf(after) }, tx);
       return after;
     };
-    // Another organization may take the slug between the look and the write. The next attempt sees that.
+    // Another organization may take the slug between the check and the write.
     return retryTransaction(() => this.db.transaction(restore), {
       attempts: SLUG_ATTEMPTS,
       isRetryable: (error) => isUniqueViolation(error, SLUG_KEY),
@@ -174,7 +164,7 @@ export class OrganizationsService implements OnModuleInit {
     return inserted;
   }
 
-  /** The caller chose no slug, so a slug that is taken between the look and the write is no reason to refuse. */
+  /** The caller chose no slug, so one that is taken between the check and the write is replaced, not refused. */
   private async insertWithFreeSlug(profile: { name: string; imageUrl: string | null }, db: Queryable): Promise<Organization> {
     for (let attempt = 0; attempt < SLUG_ATTEMPTS; attempt += 1) {
       const slug = await this.slugFrom(profile.name, db);
@@ -196,7 +186,7 @@ export class OrganizationsService implements OnModuleInit {
     return this.freeOf(isReservedSlug(slug) ? alternatives(slug) : [slug, ...alternatives(slug)], db);
   }
 
-  /** The unique index has the last word: somebody may take the slug between this look and the write. */
+  /** Only the unique index is final: another organization may take the slug after this check. */
   private async requireFree(slug: string, db: Queryable): Promise<void> {
     if (isReservedSlug(slug)) throw new SlugReserved({ errors: await this.suggestion(slug, db) });
     if ((await this.repository.takenSlugs([slug], db)).size > 0) throw await this.slugTaken(slug, db);

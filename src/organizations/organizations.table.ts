@@ -2,17 +2,16 @@ import { sql } from 'drizzle-orm';
 import { check, index, pgTable, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
 import { eventVersion, time, timestamps } from '../platform/database/columns.js';
 
-/** A tenant. */
 export const organizations = pgTable(
   'organizations',
   {
     id: uuid('id').primaryKey(),
-    /** Unique over all rows, tombstones included. */
+    /** Unique over all rows, so that a replayed event finds the tombstone. */
     clerkOrganizationId: text('clerk_organization_id').unique('organizations_clerk_organization_id_key'),
     name: text('name').notNull(),
-    /** Unique among the living. A Clerk organization may have none. */
+    /** Unique among live organizations. Null for some Clerk organizations. */
     slug: text('slug'),
-    /** What Clerk says the slug is. Of several who claim one, only one has it as `slug`. */
+    /** The slug at Clerk. Several organizations may claim one, but only one has it as `slug`. */
     clerkSlug: text('clerk_slug'),
     imageUrl: text('image_url'),
     deletedAt: time('deleted_at'),

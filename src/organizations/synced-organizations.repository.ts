@@ -5,7 +5,6 @@ import { isAMinuteOld } from '../platform/database/columns.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { type Organization, organizations } from './organizations.table.js';
 
-/** Statements about organizations that a provider owns, tombstones included. */
 @Injectable()
 export class SyncedOrganizationsRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
@@ -15,7 +14,7 @@ export class SyncedOrganizationsRepository {
     return organization;
   }
 
-  /** An organization, tombstones included, and whether what comes with this key would be news of it. */
+  /** Finds an organization, tombstones included, and whether an event with this version is newer. */
   async look(
     clerkOrganizationId: string,
     key: EventVersion,
@@ -32,7 +31,7 @@ export class SyncedOrganizationsRepository {
     return db.select().from(organizations).where(inArray(organizations.clerkOrganizationId, clerkOrganizationIds));
   }
 
-  /** Ids of the living, in their own order, of which Clerk has had time to know. */
+  /** Lists live organizations by Clerk id, without those of the last minute, which Clerk may not know yet. */
   async listClerkIds({ after, limit }: { after: string; limit: number }, db: Queryable = this.db): Promise<string[]> {
     const rows = await db
       .select({ id: organizations.clerkOrganizationId })
@@ -52,7 +51,7 @@ export class SyncedOrganizationsRepository {
     return organization;
   }
 
-  /** One that an event of its own has told of, or that is dead. It can not be deleted until the transaction ends. */
+  /** Blocks the deletion of an organization until the transaction ends, if it is a tombstone or had an event of its own. */
   async keep(clerkOrganizationId: string, db: Queryable): Promise<Organization | undefined> {
     const isTold = or(sql`${organizations.eventAt} > '-infinity'`, isNotNull(organizations.deletedAt));
     const [organization] = await db
@@ -63,7 +62,6 @@ export class SyncedOrganizationsRepository {
     return organization;
   }
 
-  /** Undefined when there is such an organization already. */
   async insert(organization: typeof organizations.$inferInsert, db: Queryable): Promise<Organization | undefined> {
     const [inserted] = await db
       .insert(organizations)
@@ -73,11 +71,7 @@ export class SyncedOrganizationsRepository {
     return inserted;
   }
 
-  /**
-   * Undefined when something newer has written the row, it is dead, or it is not what it should be.
-   *
-   * @param unless what of it must not have changed since it was read
-   */
+  /** Returns undefined when a newer event has written the row, it is deleted, or the slug is not the given one. */
   async updateIfNewer(
     id: string,
     changes: Partial<typeof organizations.$inferInsert>,
@@ -106,7 +100,7 @@ export class SyncedOrganizationsRepository {
     await db.update(organizations).set(changes).where(eq(organizations.id, id));
   }
 
-  /** False when an event has written the row since it was read. */
+  /** Returns false when an event has written the row since it was read. */
   async updateIfSame(organization: Organization, changes: Partial<typeof organizations.$inferInsert>, db: Queryable): Promise<boolean> {
     const { rowCount } = await db
       .update(organizations)
@@ -119,7 +113,7 @@ export class SyncedOrganizationsRepository {
     await db.delete(organizations).where(eq(organizations.id, id));
   }
 
-  /** Which organizations have a slug or say that it is theirs, the one first whose word is newest. */
+  /** Lists the organizations that have or claim a slug, the newest claim first. */
   async contenders(slug: string, db: Queryable = this.db): Promise<Organization[]> {
     return db
       .select()

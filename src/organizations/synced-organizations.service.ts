@@ -15,13 +15,11 @@ import { isSlug } from './slugs.js';
 import { SyncedOrganizationsRepository } from './synced-organizations.repository.js';
 import { Clock } from '../platform/time/clock.service.js';
 
-/** An organization as the provider that owns it tells it. */
 export interface OrganizationSnapshot {
   clerkOrganizationId: string;
   name: string;
   slug: string | null;
   imageUrl: string | null;
-  /** At the provider. */
   createdAt: Date | null;
 }
 
@@ -29,7 +27,7 @@ type NewOrganization = Omit<typeof organizations.$inferInsert, 'id' | 'clerkOrga
 
 const NOTHING = { name: '', slug: null, clerkSlug: null, imageUrl: null };
 
-/** Organizations whom a provider owns; as `SyncedUsersService` does it for users. */
+/** Organizations that Clerk manages. The rows follow the newest event, like those of `SyncedUsersService`. */
 @Injectable()
 export class SyncedOrganizationsService {
   private readonly record: RecordChange;
@@ -45,10 +43,7 @@ export class SyncedOrganizationsService {
     this.record = audit.recorder('organization');
   }
 
-  /**
-   * The row of an organization that somebody else's event names, tombstones included; undefined for one that was
-   * purged. It can not be deleted until the transaction ends.
-   */
+  /** For an organization that another event names. Blocks its deletion until the transaction ends. Returns undefined for a purged one. */
   async findOrCreateStub(embedded: OrganizationSnapshot, key: EventVersion, db: Queryable): Promise<Organization | undefined> {
     const kept = await this.repository.keep(embedded.clerkOrganizationId, db);
     if (kept !== undefined) return kept;
@@ -56,7 +51,6 @@ export class SyncedOrganizationsService {
     return this.repository.lockByClerkId(embedded.clerkOrganizationId, db);
   }
 
-  /** Writes down what the provider says of an organization, unless something newer is known. */
   async apply(snapshot: OrganizationSnapshot, key: EventVersion, actor: Actor, db: Queryable): Promise<void> {
     const { before, after } = (await this.write(snapshot, key, db)) ?? {};
     if (after === undefined) return;
@@ -65,7 +59,7 @@ export class SyncedOrganizationsService {
     await this.record(before === undefined ? 'organization.created' : 'organization.updated', after, { actor, ...change }, db);
   }
 
-  /** Deletes for good, as the provider did, with its memberships; also one that was never seen. Answers its id. */
+  /** Deletes for good, with the memberships. Also creates the tombstone of an unknown organization. Returns the id. */
   async applyDeletion(clerkOrganizationId: string, actor: Actor, db: Queryable): Promise<string | undefined> {
     const known = await this.repository.findByClerkId(clerkOrganizationId, db);
     await lockNames('slug', [known?.clerkSlug], db);
@@ -85,17 +79,15 @@ export class SyncedOrganizationsService {
     return organization.id;
   }
 
-  /** Those that are known of these, tombstones included. */
+  /** Tombstones included. */
   async findAll(clerkOrganizationIds: string[], db?: Queryable): Promise<Organization[]> {
     return this.repository.findAllByClerkId(clerkOrganizationIds, db);
   }
 
-  /** Clerk's ids of the living, a page at a time; those of the last minute are left out. */
   async listClerkIds(page: { after: string; limit: number }): Promise<string[]> {
     return this.repository.listClerkIds(page);
   }
 
-  /** Which fields of a living row are not what the provider says, or would be another's turn. */
   async differences(row: Organization, snapshot: OrganizationSnapshot): Promise<string[]> {
     const { name, slug: clerkSlug, imageUrl } = snapshot;
     const told = { name, clerkSlug, imageUrl };
@@ -103,7 +95,7 @@ export class SyncedOrganizationsService {
     return (await this.hasWrongSlug(row)) ? [...fields, 'slug'] : fields;
   }
 
-  /** Whether the slug in effect is not the one that follows from what all claim. */
+  /** Whether the organization lacks a slug that the claims give to it, or has one that they do not. */
   private async hasWrongSlug({ id, slug, clerkSlug }: Organization): Promise<boolean> {
     if (slug === clerkSlug) return false;
     if (clerkSlug === null || slug !== null) return true;
@@ -119,10 +111,10 @@ export class SyncedOrganizationsService {
     const { clerkOrganizationId, slug } = snapshot;
     const { organization: known, isNewer } = (await this.repository.look(clerkOrganizationId, key, db)) ?? {};
     const fields = fieldsOf(snapshot);
-    // Mostly the slug stays, and nobody else is concerned.
+    // The usual case: the slug does not change, so no other organization is affected.
     if (known !== undefined && isNewer === true && known.deletedAt === null && known.slug === slug && known.clerkSlug === slug) {
       const after = await this.repository.updateIfNewer(known.id, fields, key, db, { slug });
-      // The row is locked now, and its names must not be asked for after it.
+      // The slug must be locked before the row, so the transaction starts again.
       if (after === undefined) throw new ConcurrencyConflict();
       return { before: known, after };
     }
@@ -131,20 +123,20 @@ export class SyncedOrganizationsService {
     if (row === undefined) return undefined;
     await this.holdClaimOf(row.organization, [known?.clerkSlug, slug], db);
     const before = row.isNew ? undefined : row.organization;
-    // A slug that is theirs no longer goes at once, for whoever else claims it.
+    // A lost slug is released at once, for other organizations that claim it.
     const lost = before === undefined || before.slug === slug ? {} : { slug: null };
     const after = row.isNew ? row.organization : await this.repository.updateIfNewer(row.organization.id, { ...fields, ...lost }, key, db);
     if (after !== undefined) await this.settle([before?.clerkSlug, slug], db);
     return { before, after };
   }
 
-  /** Gives each slug to the newest of those who claim it. One that is ours keeps it. */
+  /** Gives each slug to the newest claimant. A local organization keeps its slug. */
   private async settle(slugs: (string | null | undefined)[], db: Queryable): Promise<void> {
     for (const slug of new Set(slugs)) {
       if (slug == null) continue;
       const { loser, winner } = await this.decide(slug, db);
       if (loser !== undefined && !(await this.repository.updateIfSame(loser, { slug: null }, db))) {
-        // Its own word was renewed meanwhile, which needs no hold of a name that stays.
+        // The loser's claim was renewed meanwhile, which does not need the lock on an unchanged name.
         await this.settle([slug], db);
         continue;
       }
@@ -152,12 +144,12 @@ export class SyncedOrganizationsService {
     }
   }
 
-  /** Another event of it may have been faster, and claimed something else. */
+  /** Another event of the same organization may have changed the claim before the row was locked. */
   private async holdClaimOf({ clerkSlug }: Organization, held: (string | null | undefined)[], db: Queryable): Promise<void> {
     if (!held.includes(clerkSlug)) await lockNames('slug', [clerkSlug], db);
   }
 
-  /** Which has a slug and must lose it, and which must get it; none where all is as it should be. */
+  /** Returns which organization must lose and which must get a slug, where it is not already with the right one. */
   private async decide(slug: string, db?: Queryable): Promise<{ loser?: Organization; winner?: Organization }> {
     if (!isSlug(slug)) return {};
     const contenders = await this.repository.contenders(slug, db);
@@ -174,13 +166,13 @@ export class SyncedOrganizationsService {
     const { clerkOrganizationId } = organization;
     const known = isUnknown ? undefined : await this.repository.lockByClerkId(clerkOrganizationId, db);
     if (known !== undefined) return { organization: known, isNew: false };
-    // Asked after the insert, which waits for a purge that is under way and must not outlive it; they travel together.
+    // Checked after the insert, which waits for a running purge. Both statements are sent together.
     const [inserted, isPurged] = await Promise.all([
       this.repository.insert({ id: newId(), ...organization }, db),
       this.purgedIds.has('clerk', 'organization', clerkOrganizationId, db),
     ]);
     if (inserted === undefined) {
-      // Another event of it came first, or a purge did.
+      // Another event of this organization came first, or a purge did.
       const other = await this.repository.lockByClerkId(clerkOrganizationId, db);
       return other && { organization: other, isNew: false };
     }

@@ -3,9 +3,7 @@ import { z } from 'zod';
 import { ConfigError, type PlanSettings } from '../platform/config/config.js';
 import { BILLING_PROVIDERS, type BillingProviderName, type Plan, type Tier, TIERS } from './plans.js';
 
-/** The plan file and `BILLING_PRODUCTS`, merged. */
 export interface PlanCatalog {
-  /** Smallest first. */
   plans: Plan[];
   aliases: Record<string, Tier>;
 }
@@ -71,19 +69,16 @@ const outline = z
   .object({ aliases: z.record(z.string(), z.unknown()).catch({}), products: z.array(z.unknown()).catch([]) })
   .catch({ aliases: {}, products: [] });
 
-/** A product with its plan, and where the mapping is written. */
 interface ProductMapping extends z.infer<typeof product> {
   location: string;
 }
 
-/** @throws {ConfigError} with every mistake at once */
 export function loadPlans(settings: PlanSettings): PlanCatalog {
   const { catalog, mistakes } = readPlans(settings);
   if (catalog === undefined) throw new ConfigError(mistakes);
   return catalog;
 }
 
-/** Every mistake in the plan file and in `BILLING_PRODUCTS`, one line each. */
 export function planMistakes(settings: PlanSettings): string[] {
   return readPlans(settings).mistakes;
 }
@@ -111,7 +106,6 @@ function readPlans({ plansFile, billingProducts }: PlanSettings): { catalog?: Pl
   return parsed.success && mistakes.length === 0 ? { catalog: catalogOf(parsed.data, mappings), mistakes } : { mistakes };
 }
 
-/** Finds unknown plans, and products with two plans. */
 function contradictions(mappings: ProductMapping[], aliases: Record<string, unknown>): string[] {
   const tiers = new Map<string, unknown>([...Object.entries(aliases), ...TIERS.map((tier) => [tier, tier] as const)]);
   const first = new Map<string, ProductMapping>();

@@ -11,7 +11,6 @@ export class PlansService {
   private readonly byName: Map<string, Plan>;
   private readonly tiersOfProducts: Map<string, Tier>;
 
-  /** @throws {ConfigError} */
   constructor(@Inject(Config) settings: PlanSettings) {
     const { plans, aliases } = loadPlans(settings);
     this.byTier = new Map(plans.map((plan) => [plan.tier, plan]));
@@ -26,7 +25,6 @@ export class PlansService {
     );
   }
 
-  /** Smallest first. */
   list(): Plan[] {
     return [...this.byTier.values()];
   }
@@ -46,7 +44,6 @@ export class PlansService {
     throw new InvalidRequest({ errors: [{ field: 'tier', message: `tier must be one of ${TIERS.join(', ')}` }] });
   }
 
-  /** Undefined for a product that is mapped to no plan. */
   tierOfProduct(provider: string, productId: string | null): Tier | undefined {
     return productId === null ? undefined : this.tiersOfProducts.get(productKey(provider, productId));
   }

@@ -6,17 +6,12 @@ export const BILLING_PROVIDERS = ['polar', 'dodo'] as const;
 export type BillingProviderName = (typeof BILLING_PROVIDERS)[number];
 
 export interface PlanLimits {
-  /** Per month. Null: no limit. */
+  /** Null in any limit: no limit. */
   tokensPerPeriod: number | null;
-  /** `hard` stops usage at the limit. */
   tokenLimit: 'hard' | 'soft';
-  /** Null: no limit. */
   requestsPerMinute: number | null;
-  /** Null: no limit. */
   tokensPerMinute: number | null;
-  /** Included members. Null: no limit. */
   seats: number | null;
-  /** A seat is bought for each member. */
   perSeat: boolean;
   features: string[];
 }

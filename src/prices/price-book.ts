@@ -1,6 +1,6 @@
 import type { Price, TokenClass } from './prices.table.js';
 
-/** Usage of one model: four disjoint classes, and the total. */
+/** The four classes do not overlap. */
 export interface TokenCounts {
   inputTokens: number;
   outputTokens: number;
@@ -14,20 +14,17 @@ export interface TokenCounts {
 export interface Cost {
   /** Millionths of a micro-unit: tokens times the micro-units of a million of them. */
   exact: bigint;
-  /** Tokens without a price. They are not free. */
   unpricedTokens: number;
 }
 
 const MILLION = 1_000_000n;
 
-/** Rounds to micro-units, half up. */
+/** Half up. */
 export function roundedMicros(exact: bigint): number {
   return Number((exact + MILLION / 2n) / MILLION);
 }
 
-/** Calculates the cost of usage from all prices up to some time. */
 export class PriceBook {
-  /** By model and class, oldest first. */
   private readonly histories: Map<string, Price[]>;
   private readonly prices: Price[];
 
@@ -36,18 +33,15 @@ export class PriceBook {
     this.histories = Map.groupBy(this.prices, ({ model, tokenClass }) => historyKey(model, tokenClass));
   }
 
-  /** Null without prices. */
   get currency(): string | null {
     return this.prices[0]?.currency ?? null;
   }
 
-  /** The times between two moments at which a price takes effect, oldest first. */
   changesBetween(from: Date, to: Date): Date[] {
     const starts = new Set(this.prices.map(({ effectiveFrom }) => effectiveFrom.getTime()));
     return [...starts].filter((start) => start > from.getTime() && start < to.getTime()).map((start) => new Date(start));
   }
 
-  /** @param at any moment of a span without price changes */
   costOf(model: string, counts: TokenCounts, at: Date): Cost {
     const cost: Cost = { exact: 0n, unpricedTokens: 0 };
     for (const [tokenClass, tokens] of classesOf(counts)) {

@@ -62,7 +62,6 @@ export class PricesRepository {
     return rows.map(({ currency }) => currency);
   }
 
-  /** Has taken effect, and no later price of its class has. */
   private isInForce(at: Date, db: Queryable) {
     const later = alias(prices, 'later');
     const next = db

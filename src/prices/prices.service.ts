@@ -23,16 +23,11 @@ export interface NewPrice {
   model: string;
   tokenClass: TokenClass;
   microsPerMillion: number;
-  /** Default: the currency of the book. */
   currency?: string;
-  /** Default: the start of the current hour. */
   effectiveFrom?: Date;
 }
 
-/**
- * The prices of tokens, for usage reports only, not for billing. All prices have the same currency, so that each group of
- * a report has a single sum.
- */
+/** For usage reports, not for billing. All prices have one currency, so that each group of a report has one sum. */
 @Injectable()
 export class PricesService {
   constructor(
@@ -56,16 +51,13 @@ export class PricesService {
     return this.cursors.page(rows, { limit, list, position: of });
   }
 
-  /** The prices that can apply to usage before a moment. */
   async loadBookBefore(moment: Date): Promise<PriceBook> {
     return new PriceBook(await this.repository.listBefore(moment));
   }
 
   /**
-   * Creates or replaces prices. Returns them in the given order.
-   *
    * @throws {InvalidRequest} for a time that is not on the hour, or a duplicate of model, class and time
-   * @throws {OtherCurrency} if the book would have two currencies
+   * @throws {OtherCurrency} if there would be prices in two currencies
    */
   async set(given: NewPrice[], actor: Actor): Promise<Price[]> {
     const now = this.clock.now().getTime();
@@ -73,7 +65,7 @@ export class PricesService {
     const entries = given.map((price) => ({ ...price, effectiveFrom: price.effectiveFrom ?? thisHour }));
     requireDistinctHours(entries);
     return this.db.transaction(async (tx) => {
-      // Concurrent first prices must not end in two currencies.
+      // Concurrent requests must not set prices in two currencies.
       await lockNames('prices', ['book'], tx);
       const [own] = await this.repository.listCurrencies(tx);
       const currency = given.find((price) => price.currency !== undefined)?.currency ?? own ?? FIRST_CURRENCY;
@@ -105,7 +97,6 @@ function requireDistinctHours(entries: PriceKey[]): void {
   if (errors.length > 0) throw new InvalidRequest({ errors });
 }
 
-/** For the audit log. */
 function auditedPrices(rows: Price[]): object {
   return Object.fromEntries(rows.map((price) => [priceKey(price), `${price.microsPerMillion} ${price.currency}`]));
 }

@@ -8,7 +8,6 @@ export type TokenClass = (typeof TOKEN_CLASSES)[number];
 
 export const tokenClass = pgEnum('token_class', TOKEN_CLASSES);
 
-/** The price of a class of tokens of a model, until the next one takes effect. */
 export const prices = pgTable(
   'prices',
   {
@@ -18,7 +17,6 @@ export const prices = pgTable(
     effectiveFrom: time('effective_from').notNull(),
     /** Millionths of the currency's unit for a million tokens: 2.50 USD are 2500000. */
     microsPerMillion: bigint('micros_per_million', { mode: 'number' }).notNull(),
-    /** ISO 4217. */
     currency: text('currency').notNull(),
     ...timestamps(),
   },

@@ -6,7 +6,6 @@ import { type Session, sessions } from './sessions.table.js';
 /** The row of an ended Clerk session refuses its tokens. It is kept longer than the longest session at Clerk. */
 const KEEP_ENDED = sql`interval '400 days'`;
 
-/** Sessions that have just ended: the number of all, and the ids of those at Clerk. */
 export interface EndedSessions {
   count: number;
   clerkSessionIds: string[];

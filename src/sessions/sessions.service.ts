@@ -53,7 +53,6 @@ export class SessionsService implements OnModuleInit {
     });
   }
 
-  /** Whether the cookie of a session may have the name from versions before 0.2. */
   async hasLegacyCookie(tokenHash: string): Promise<boolean> {
     return this.repository.hasLegacyCookie(tokenHash);
   }
@@ -89,7 +88,7 @@ export class SessionsService implements OnModuleInit {
     return this.repository.findLiveByToken(tokenHash);
   }
 
-  /** Returns whether a session is live, and keeps it so until the transaction ends. */
+  /** Returns whether a session is live, and blocks its end until the transaction ends. */
   async lockLiveSession(userId: string, sessionId: string, db: Queryable): Promise<boolean> {
     return (await this.repository.lockLive(userId, sessionId, db)) !== undefined;
   }
@@ -102,10 +101,7 @@ export class SessionsService implements OnModuleInit {
     });
   }
 
-  /**
-   * Like `revokeAll`, in the transaction of the cause and without an audit entry.
-   * @param options.endedAtClerk true when Clerk has already ended its own sessions
-   */
+  /** Without an audit entry. @param options.endedAtClerk true when Clerk has already ended its own sessions */
   async endAll(userIds: string[], options: { except?: string; endedAtClerk?: boolean }, db: Queryable): Promise<number> {
     if (userIds.length === 0) return 0;
     const ended = await this.repository.endOfUsers(userIds, options, db);
@@ -118,7 +114,6 @@ export class SessionsService implements OnModuleInit {
     return this.repository.move(which, toUserId, db);
   }
 
-  /** Applies a session of Clerk. An ended session stays ended, and its row refuses the tokens, also when the session was unknown before. */
   async apply({ isEnded, expiresAt, ...session }: ClerkSessionSnapshot, db: Queryable): Promise<void> {
     const row = { id: newId(), ...session, expiresAt: expiresAt ?? this.idleEnd() };
     await (isEnded ? this.repository.endClerkSession(row, db) : this.repository.insertClerkSession(row, db));

@@ -2,10 +2,7 @@ import { boolean, index, pgTable, text, uuid } from 'drizzle-orm/pg-core';
 import { time, timestamps } from '../platform/database/columns.js';
 import { users } from '../users/users.table.js';
 
-/**
- * A signed-in device. Our own sessions are deleted when they end. A Clerk session stays with `ended_at`, because only
- * the row refuses tokens that Clerk has signed and that have not expired.
- */
+/** An ended Clerk session keeps its row, which refuses tokens that Clerk signed before. Other sessions are deleted. */
 export const sessions = pgTable(
   'sessions',
   {

@@ -24,7 +24,6 @@ export class SyncedUsersRepository {
     return seen;
   }
 
-  /** Tombstones included. */
   async findAllByClerkId(clerkUserIds: string[], db: Queryable = this.db): Promise<User[]> {
     return db.select().from(users).where(inArray(users.clerkUserId, clerkUserIds));
   }
@@ -48,13 +47,11 @@ export class SyncedUsersRepository {
     return row!.living;
   }
 
-  /** Tombstones included. */
   async lockByClerkId(clerkUserId: string, db: Queryable): Promise<User | undefined> {
     const [user] = await db.select().from(users).where(eq(users.clerkUserId, clerkUserId)).for('no key update');
     return user;
   }
 
-  /** Returns undefined when the user already exists. */
   async insert(user: typeof users.$inferInsert, db: Queryable): Promise<User | undefined> {
     const [inserted] = await db.insert(users).values(user).onConflictDoNothing({ target: users.clerkUserId }).returning();
     return inserted;

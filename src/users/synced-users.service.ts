@@ -70,13 +70,12 @@ export class SyncedUsersService {
     private readonly purgedIds: PurgedIds,
   ) {}
 
-  /** Returns the id of a user, created if necessary, or undefined for a purged user. */
   async findOrCreateStubId(clerkUserId: string, db: Queryable): Promise<string | undefined> {
     const known = await this.repository.findByClerkId(clerkUserId, db);
     return known?.id ?? (await this.lockOrCreate(clerkUserId, db))?.id;
   }
 
-  /** Locks a user, created if necessary, tombstones included. Returns undefined for a purged user. */
+  /** Tombstones included. Returns undefined for a purged user. */
   async lockOrCreate(clerkUserId: string, db: Queryable): Promise<User | undefined> {
     return (await this.lockOrInsert({ clerkUserId, name: '' }, db))?.user;
   }
@@ -123,12 +122,10 @@ export class SyncedUsersService {
     await this.audit.record({ actor, action: 'user.deleted', target: { type: 'user', id: user.id }, before: profileOf(user) }, db);
   }
 
-  /** Tombstones included. */
   async findAll(clerkUserIds: string[], db?: Queryable): Promise<User[]> {
     return this.repository.findAllByClerkId(clerkUserIds, db);
   }
 
-  /** Lists Clerk's ids of live users by page, without those of the last minute. */
   async listClerkIds(page: { after: string; limit: number }): Promise<string[]> {
     return this.repository.listClerkIds(page);
   }
@@ -180,10 +177,7 @@ export class SyncedUsersService {
     return after && { before, after };
   }
 
-  /**
-   * Gives an address to the user with the strongest claim; of several equal ones, the newest.
-   * @param proof that a user has, or had, proved the address
-   */
+  /** Gives an address to the user with the strongest claim; of several equal ones, the newest. */
   private async resolveEmailOwner(email: string, db: Queryable, proof?: { user: User; key: EventVersion; actor: Actor }): Promise<void> {
     let claimants = await this.repository.listClaimants(email, db);
     const local = claimants.find((one) => one.clerkUserId === null);
@@ -210,12 +204,10 @@ export class SyncedUsersService {
     if (known !== undefined) return { user: known, isNew: false };
     const inserted = await this.insert(user, db);
     if (inserted !== undefined) return { user: inserted, isNew: true };
-    // Another event of this user came first, or a purge did.
     const other = await this.repository.lockByClerkId(user.clerkUserId, db);
     return other && { user: other, isNew: false };
   }
 
-  /** Returns undefined for a user that exists or was purged. */
   private async insert(user: NewUser, db: Queryable): Promise<User | undefined> {
     // Checked after the insert, which waits for a running purge. Both statements are sent together.
     const [inserted, isPurged] = await Promise.all([
@@ -253,7 +245,6 @@ function keepsEmail({ email, clerkEmail, clerkEmailVerified, deletedAt }: User, 
   );
 }
 
-/** Returns who must lose and who must get an address, where it is not already with the right user. */
 function pickEmailOwner(email: string, claimants: User[]): { loser?: User; winner?: User } {
   const holder = claimants.find((one) => one.email === email);
   // A local holder stays here: one that can be merged or lose the address has been handled before.

@@ -19,7 +19,6 @@ export class Takeovers {
     private readonly mail: MailService,
   ) {}
 
-  /** For an account that is about to be verified. Does nothing for a verified one. */
   async endGrantsOfUnverified(userId: string, actor: Actor, db: Queryable): Promise<void> {
     const user = await this.repository.lock(userId, db);
     if (user === undefined || user.emailVerified || user.email === null) return;
@@ -37,7 +36,7 @@ export class Takeovers {
     return { keys, invitations, members };
   }
 
-  /** The caller has locked the account's row, and its address is unverified. @param email the address that is notified */
+  /** The caller has locked the account, whose address is unverified. */
   async endGrantsAndNotify(userId: string, email: string, actor: Actor, db: Queryable): Promise<void> {
     const { keys, invitations, members } = await this.endGrants(userId, actor, db);
     if (keys + invitations + members === 0) return;

@@ -38,10 +38,7 @@ export class UserMerges {
     private readonly audit: AuditService,
   ) {}
 
-  /**
-   * Takes an address that a Clerk user has proved from a local user: a verified user is merged, an unverified one loses
-   * the address. Returns whether that happened.
-   */
+  /** A Clerk user proved an address: a verified local user is merged, an unverified one loses it. Returns whether that happened. */
   async releaseAddress(proof: AddressProof & { local: User | undefined }, db: Queryable): Promise<boolean> {
     const { local, user, email, key } = proof;
     if (local === undefined) {
@@ -87,7 +84,6 @@ export class UserMerges {
     await this.finishMerge(local, proof, db);
   }
 
-  /** Repeats a merge into the user who had the address earlier. */
   private async redirectMerge(
     { merge, suspendedAt }: { merge: UserMerge; suspendedAt: Date | null },
     proof: AddressProof,
@@ -104,7 +100,6 @@ export class UserMerges {
   }
 
   private async finishMerge(local: Pick<User, 'id' | 'suspendedAt'>, { user, email, actor }: AddressProof, db: Queryable): Promise<void> {
-    // A suspension survives the merge.
     if (local.suspendedAt !== null && user.suspendedAt === null) {
       await this.repository.update(user.id, { suspendedAt: local.suspendedAt }, db);
       await this.memberships.endInvitationsOf(user.id, actor, db);

@@ -9,7 +9,6 @@ export const userMerges = pgTable(
     intoUserId: uuid('into_user_id').notNull(),
     /** The address that both proved; empty after the local user was purged. */
     email: text('email').notNull(),
-    /** The event that proved the address for the Clerk user. Of several, the oldest decides. */
     ...eventVersion(),
     accountIds: uuid('account_ids').array().notNull(),
     sessionIds: uuid('session_ids').array().notNull(),

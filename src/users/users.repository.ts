@@ -59,7 +59,6 @@ export class UsersRepository {
     return shared !== undefined;
   }
 
-  /** Tombstones included. */
   async findByClerkId(clerkUserId: string, db: Queryable = this.db): Promise<User | undefined> {
     const [user] = await db.select().from(users).where(eq(users.clerkUserId, clerkUserId));
     return user;
@@ -94,7 +93,6 @@ export class UsersRepository {
     return inserted!;
   }
 
-  /** Returns false when the user already exists. */
   async insertClerkUser(user: { id: string; clerkUserId: string }, db: Queryable = this.db): Promise<boolean> {
     const { rowCount } = await db
       .insert(users)

@@ -67,10 +67,7 @@ export class UsersService implements OnModuleInit {
     return this.repository.findById(userId);
   }
 
-  /**
-   * Users can see themselves and the members of their organizations; operators see everyone.
-   * @throws {UserNotFound} also for a user that the caller may not see
-   */
+  /** Users see themselves and members of their organizations; operators see everyone. @throws {UserNotFound} for others */
   async getVisible(userId: string, caller: Pick<UserPrincipal, 'userId' | 'operator'>): Promise<User> {
     const maySee = caller.userId === userId || caller.operator || (await this.repository.shareOrganization(caller.userId, userId));
     if (!maySee) throw new UserNotFound();
@@ -99,7 +96,7 @@ export class UsersService implements OnModuleInit {
     });
   }
 
-  /** Gives a user an address that they have just proved to be theirs. @throws {EmailTaken} when another user has verified it */
+  /** Sets an address that the user has just verified. @throws {EmailTaken} when another user has verified it */
   async changeEmail(userId: string, email: string, actor: Actor, db: Queryable): Promise<User> {
     await this.lock(userId, db);
     await this.takeUnverifiedEmail(email, userId, actor, db);
@@ -151,20 +148,15 @@ export class UsersService implements OnModuleInit {
     });
   }
 
-  /**
-   * Deletes softly: all access ends at once and the email is free again. The purge removes the row later.
-   * @throws {LastAdmin} when an organization would have no admin left
-   * @throws {SubscriptionActive} unless paid subscriptions are canceled as well
-   */
+  /** Deletes softly: all access ends at once, and the email is free again. @throws {LastAdmin} @throws {SubscriptionActive} */
   async delete(userId: string, { cancelSubscription }: { cancelSubscription: boolean }, actor: Actor): Promise<void> {
     await this.db.transaction(async (tx) => {
-      // In the order in which resets and changes of password take their locks, the user last.
+      // The same lock order as password resets and changes: the user last.
       await this.accounts.cancelVerifications(userId, tx);
       await this.sessions.endAll([userId], {}, tx);
       await this.accounts.removeAll([userId], tx);
       // Joining an organization takes the same lock, so no membership is missed.
       const before = await this.repository.lock(userId, tx);
-      // Another request deleted the user first.
       if (before === undefined) return;
       if (before.clerkUserId !== null) throw new ManagedByClerk();
       await this.subscriptions.cancelFor({ id: userId, clerkId: null }, { cancel: cancelSubscription }, tx);
@@ -175,8 +167,7 @@ export class UsersService implements OnModuleInit {
   }
 
   /**
-   * Deletes a user who never verified the address, at the request of its owner. Subscriptions are canceled, and the
-   * oldest member becomes admin of an organization without one.
+   * Deletes a user who never verified the address, at the request of its owner.
    * @returns the user's organizations, or undefined for a user who verified the address or has another one
    */
   async deleteUnverified(userId: string, email: string, actor: Actor, db: Queryable): Promise<{ organizationIds: string[] } | undefined> {
@@ -193,7 +184,7 @@ export class UsersService implements OnModuleInit {
     return { organizationIds };
   }
 
-  /** Returns a Clerk user, created if necessary, or undefined for a deleted user. */
+  /** Returns undefined for a deleted user. */
   async findOrCreateClerkStub(clerkUserId: string, db: Queryable): Promise<User | undefined> {
     const isNew = await this.repository.insertClerkUser({ id: newId(), clerkUserId }, db);
     const user = await this.repository.findByClerkId(clerkUserId, db);
@@ -207,7 +198,6 @@ export class UsersService implements OnModuleInit {
     return user;
   }
 
-  /** Takes an address from users who never verified it, and ends their access. */
   private async takeUnverifiedEmail(email: string, forUserId: string, actor: Actor, db: Queryable): Promise<void> {
     const holders = await this.repository.releaseUnverifiedEmail(email, forUserId, db);
     await this.accounts.removeAll(holders, db);
@@ -231,7 +221,6 @@ export class UsersService implements OnModuleInit {
     return requireUser(await this.repository.lock(userId, db));
   }
 
-  /** Removes tombstones for good, and keeps the ids that refuse replayed events. */
   private async purge(signal: AbortSignal): Promise<number> {
     const before = daysBefore(this.clock.now(), this.config.purgeAfterDays);
     const purgeSome = (limit: number) =>

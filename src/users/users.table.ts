@@ -8,7 +8,7 @@ export const users = pgTable(
     id: uuid('id').primaryKey(),
     /** Unique over all rows, so that a replayed event finds the tombstone. */
     clerkUserId: text('clerk_user_id').unique('users_clerk_user_id_key'),
-    /** Normalised. Null for some Clerk users, and for deleted users, so that a new sign-up can use the address. */
+    /** Null for some Clerk users, and for deleted users, so that a new sign-up can use the address. */
     email: text('email').unique('users_email_key'),
     emailVerified: boolean('email_verified').notNull().default(false),
     emailVerifiedAt: time('email_verified_at'),
@@ -40,12 +40,11 @@ export const users = pgTable(
   ],
 );
 
-/** Searched are the words of the name, username and email, and the parts of the email. */
 function userSearchText(table: { name: unknown; email: unknown; username: unknown }) {
   return sql`to_tsvector('simple', ${table.name} || ' ' || coalesce(${table.username}, '') || ' ' || coalesce(${table.email}, '') || ' ' || translate(coalesce(${table.email}, ''), '@.+-_', '     '))`;
 }
 
-/** Every word of the search must begin a word of the text. */
+/** Each word of the search must be the beginning of a word in the name, username or email. */
 export function userSearch(search: string) {
   const words = search.match(/[\p{L}\p{N}]+/gu) ?? [];
   // An empty search finds nothing rather than everything.
