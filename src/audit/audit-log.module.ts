@@ -4,6 +4,6 @@ import { AuditController } from './audit.controller.js';
 import { AuditModule } from './audit.module.js';
 import { AuditRetention } from './audit-retention.job.js';
 
-/** Apart from `AuditModule`, which the modules of access and jobs need. */
+/** Apart from `AuditModule`, which `JobsModule` imports. */
 @Module({ imports: [AuditModule, JobsModule], controllers: [AuditController], providers: [AuditRetention] })
 export class AuditLogModule {}

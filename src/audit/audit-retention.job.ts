@@ -6,7 +6,7 @@ import { AuditService } from './audit.service.js';
 import { Clock } from '../platform/time/clock.service.js';
 import { daysBefore } from '../platform/time/durations.js';
 
-/** Apart from `AuditService`, which jobs need, so that imports do not form a circle. */
+/** Apart from `AuditService`, which the jobs themselves use. */
 @Injectable()
 export class AuditRetention implements OnModuleInit {
   constructor(

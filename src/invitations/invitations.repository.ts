@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, count, desc, eq, gt, isNull, lt, lte, or, sql } from 'drizzle-orm';
+import { and, count, desc, eq, gt, inArray, isNull, lt, lte, or, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { memberships } from '../memberships/organization-memberships.table.js';
 import { organizations } from '../organizations/organizations.table.js';
@@ -137,6 +137,23 @@ export class InvitationsRepository {
   async update(id: string, changes: Partial<typeof invitations.$inferInsert>, db: Queryable): Promise<Invitation> {
     const [updated] = await db.update(invitations).set(changes).where(eq(invitations.id, id)).returning();
     return updated!;
+  }
+
+  /** Revokes the open invitations that a user, or an account merged into theirs, sent for these organizations. */
+  async revokeSentBy(inviterId: string, organizationIds: string[], db: Queryable): Promise<Invitation[]> {
+    const merged = sql`${invitations.invitedBy} IN (SELECT ${userMerges.id} FROM ${userMerges} WHERE ${userMerges.intoUserId} = ${inviterId})`;
+    return db
+      .update(invitations)
+      .set({ status: 'revoked' })
+      .where(
+        and(
+          inArray(invitations.organizationId, organizationIds),
+          withStatus('pending'),
+          isNull(invitations.clerkInvitationId),
+          or(eq(invitations.invitedBy, inviterId), merged),
+        ),
+      )
+      .returning();
   }
 
   async expirePendingOf(organizationId: string, email: string, db: Queryable): Promise<void> {

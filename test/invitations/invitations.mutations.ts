@@ -82,7 +82,7 @@ export const mutations: TenancyMutation[] = [
 
 export const unreachable: UnreachablePredicate[] = [
   {
-    within: 'EndedInvitationsRepository.revokeOpen',
+    within: 'InvitationsRepository.revokeSentBy',
     search: 'inArray(invitations.organizationId, organizationIds)',
     because: 'the sender is named besides (test/invitations/inviters.e2e-spec.ts)',
   },
