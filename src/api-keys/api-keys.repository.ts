@@ -42,7 +42,7 @@ export class ApiKeysRepository {
     return key;
   }
 
-  async revokeMadeBy(organizationId: string, userId: string, db: Queryable): Promise<ApiKey[]> {
+  async revokeCreatedBy(organizationId: string, userId: string, db: Queryable): Promise<ApiKey[]> {
     const isLive = or(isNull(apiKeys.revokedAt), gt(apiKeys.revokedAt, sql`now()`));
     return db
       .update(apiKeys)

@@ -81,10 +81,10 @@ export class ApiKeysService {
   }
 
   /** Ends the keys that these users created in their organizations. Returns the number of keys. */
-  async revokeMadeBy(people: { organizationId: string; userId: string }[], actor: Actor, db: Queryable): Promise<number> {
+  async revokeCreatedBy(people: { organizationId: string; userId: string }[], actor: Actor, db: Queryable): Promise<number> {
     let revoked = 0;
     for (const { organizationId, userId } of people) {
-      for (const key of await this.repository.revokeMadeBy(organizationId, userId, db)) {
+      for (const key of await this.repository.revokeCreatedBy(organizationId, userId, db)) {
         revoked += 1;
         await this.record('api_key.revoked', key, { actor, after: { revokedAt: key.revokedAt, reason: 'unproved_account' } }, db);
       }
@@ -93,11 +93,11 @@ export class ApiKeysService {
   }
 
   private async insert(
-    given: Pick<ApiKey, 'organizationId' | 'name' | 'scopes' | 'expiresAt' | 'createdBy'>,
+    fields: Pick<ApiKey, 'organizationId' | 'name' | 'scopes' | 'expiresAt' | 'createdBy'>,
     db: Queryable,
   ): Promise<FreshApiKey> {
     const { key, prefix, hash } = createApiKey(this.config.isProduction);
-    const row = await this.repository.insert({ id: newId(), ...given, scopes: [...new Set(given.scopes)], prefix, hash }, db);
+    const row = await this.repository.insert({ id: newId(), ...fields, scopes: [...new Set(fields.scopes)], prefix, hash }, db);
     return { ...row, key };
   }
 }

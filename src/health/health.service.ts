@@ -14,7 +14,7 @@ export class HealthService implements BeforeApplicationShutdown {
 
   constructor(
     private readonly config: Config,
-    private readonly metricsOfApp: Metrics,
+    private readonly appMetrics: Metrics,
     @Inject(DATABASE) private readonly db: Database,
   ) {}
 
@@ -30,15 +30,15 @@ export class HealthService implements BeforeApplicationShutdown {
   }
 
   async requireReady(): Promise<void> {
-    const away = (detail: string) => new ServiceUnavailable({ detail, headers: { 'retry-after': '1' } });
-    if (this.stopping) throw away('This process is stopping.');
+    const unavailable = (detail: string) => new ServiceUnavailable({ detail, headers: { 'retry-after': '1' } });
+    if (this.stopping) throw unavailable('This process is stopping.');
     const query = (text: string): Promise<{ rows: Record<string, unknown>[] }> => this.db.$client.query(text);
     if (this.migrated) {
       await query('SELECT 1');
       return;
     }
     const pending = await pendingMigrations(query);
-    if (pending.length > 0) throw away(`${pending.length} migrations have not run.`);
+    if (pending.length > 0) throw unavailable(`${pending.length} migrations have not run.`);
     this.migrated = true;
   }
 
@@ -46,12 +46,12 @@ export class HealthService implements BeforeApplicationShutdown {
     const { metricsToken, isProduction } = this.config;
     if (metricsToken === undefined && isProduction) throw new RouteNotFound();
     if (metricsToken !== undefined && !isSame(authorization ?? '', `Bearer ${metricsToken}`)) throw new RouteNotFound();
-    return this.metricsOfApp.registry.metrics();
+    return this.appMetrics.registry.metrics();
   }
 }
 
 /** In constant time; the digests hide the lengths. */
-function isSame(given: string, wanted: string): boolean {
+function isSame(given: string, expected: string): boolean {
   const digest = (text: string) => createHash('sha256').update(text).digest();
-  return timingSafeEqual(digest(given), digest(wanted));
+  return timingSafeEqual(digest(given), digest(expected));
 }

@@ -5,7 +5,7 @@ import type { Request, Response } from 'express';
 import { principalOf } from '../access/principal.js';
 import { Problems } from '../platform/problems/problems.decorators.js';
 import { InvalidRequest } from '../platform/problems/problems.errors.js';
-import type { Identity } from './idempotency.repository.js';
+import type { IdempotencyIdentity } from './idempotency.repository.js';
 import { IdempotencyKeyInFlight, IdempotencyKeyReused } from './idempotency.errors.js';
 
 const HEADER = 'Idempotency-Key';
@@ -22,7 +22,7 @@ function unquoted(header: string): string {
 
 export interface IdempotentCall {
   /** Undefined for a request without a key. */
-  identity?: Identity;
+  identity?: IdempotencyIdentity;
   requestHash: string;
   markReplayed(): void;
 }
@@ -33,7 +33,7 @@ export const Idempotent = (): MethodDecorator =>
       name: HEADER,
       required: false,
       description:
-        'Any string of yours, alone or in double quotes (a structured-field string): `"a"` is the same key as `a`. The same key and body get the same answer for 24 hours, marked `Idempotent-Replayed: true`, and nothing is done twice.',
+        'Any string of yours, alone or in double quotes (a structured-field string): `"a"` is the same key as `a`. For 24 hours, the same key and body get the same response, marked `Idempotent-Replayed: true`, and take effect only once.',
       schema: { type: 'string', minLength: 1, maxLength: 255 },
       example: '5f1c6c9e-order-42',
     }),
@@ -43,8 +43,8 @@ export const Idempotent = (): MethodDecorator =>
 export const IdempotentRequest = createParamDecorator((_: unknown, context: ExecutionContext): IdempotentCall => {
   const http = context.switchToHttp();
   const [request, response] = [http.getRequest<Request>(), http.getResponse<Response>()];
-  const writtenAs = request.headers['idempotency-key'];
-  const key = typeof writtenAs === 'string' ? unquoted(writtenAs) : writtenAs;
+  const headerValue = request.headers['idempotency-key'];
+  const key = typeof headerValue === 'string' ? unquoted(headerValue) : headerValue;
   if (key !== undefined && (typeof key !== 'string' || !VISIBLE_ASCII.test(key))) {
     throw new InvalidRequest({ errors: [{ path: `headers.${HEADER}`, message: `${HEADER} must be 1 to 255 visible ASCII characters` }] });
   }
@@ -53,7 +53,7 @@ export const IdempotentRequest = createParamDecorator((_: unknown, context: Exec
   const route = (request.route as { path: string }).path.replace(':organizationId', String(request.params['organizationId']).toLowerCase());
   return {
     identity:
-      key === undefined ? undefined : { principal: `${kind}:${id}`, method: request.method, route, key, writtenAs: String(writtenAs) },
+      key === undefined ? undefined : { principal: `${kind}:${id}`, method: request.method, route, key, headerValue: String(headerValue) },
     requestHash: createHash('sha256')
       .update(`${request.originalUrl}\n${JSON.stringify(request.body ?? null)}`)
       .digest('base64url'),

@@ -3,13 +3,13 @@ import { and, eq, gt, lt, not, or, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { idempotencyKeys } from './idempotency-keys.table.js';
 
-export interface Identity {
+export interface IdempotencyIdentity {
   principal: string;
   method: string;
   route: string;
   key: string;
   /** The header as it was sent: earlier versions stored keys with their quotes. */
-  writtenAs?: string;
+  headerValue?: string;
 }
 
 const LIFETIME = sql`interval '24 hours'`;
@@ -19,27 +19,27 @@ export class IdempotencyRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
   /** Returns false while another transaction holds the lock. */
-  async tryLock({ principal, method, route, key }: Identity, db: Queryable): Promise<boolean> {
+  async tryLock({ principal, method, route, key }: IdempotencyIdentity, db: Queryable): Promise<boolean> {
     const name = JSON.stringify([principal, method, route, key]);
     const { rows } = await db.execute<{ locked: boolean }>(sql`SELECT pg_try_advisory_xact_lock(hashtextextended(${name}, 0)) AS locked`);
     return rows[0]?.locked === true;
   }
 
-  async find(identity: Identity, db: Queryable): Promise<{ requestHash: string; answer: string } | undefined> {
+  async find(identity: IdempotencyIdentity, db: Queryable): Promise<{ requestHash: string; answer: string } | undefined> {
     const [row] = await db
       .select({ requestHash: idempotencyKeys.requestHash, answer: idempotencyKeys.answer })
       .from(idempotencyKeys)
-      .where(and(isEither(identity), gt(idempotencyKeys.createdAt, sql`now() - ${LIFETIME}`)));
+      .where(and(hasIdentityOrQuotedKey(identity), gt(idempotencyKeys.createdAt, sql`now() - ${LIFETIME}`)));
     return row;
   }
 
-  async insert(identity: Identity, requestHash: string, answer: string, db: Queryable): Promise<void> {
+  async insert(identity: IdempotencyIdentity, requestHash: string, answer: string, db: Queryable): Promise<void> {
     const { principal, method, route, key } = identity;
-    await db.delete(idempotencyKeys).where(and(is(identity), lt(idempotencyKeys.createdAt, sql`now() - ${LIFETIME}`)));
+    await db.delete(idempotencyKeys).where(and(hasIdentity(identity), lt(idempotencyKeys.createdAt, sql`now() - ${LIFETIME}`)));
     await db.insert(idempotencyKeys).values({ principal, method, route, key, requestHash, answer });
   }
 
-  async lockNotUnderKey(keyId: string, limit: number, db: Queryable): Promise<(Identity & { answer: string })[]> {
+  async lockUnderOlderKeys(keyId: string, limit: number, db: Queryable): Promise<(IdempotencyIdentity & { answer: string })[]> {
     const { principal, method, route, key, answer } = idempotencyKeys;
     return db
       .select({ principal, method, route, key, answer })
@@ -49,8 +49,8 @@ export class IdempotencyRepository {
       .for('update');
   }
 
-  async updateAnswer(identity: Identity, answer: string, db: Queryable): Promise<void> {
-    await db.update(idempotencyKeys).set({ answer }).where(is(identity));
+  async updateAnswer(identity: IdempotencyIdentity, answer: string, db: Queryable): Promise<void> {
+    await db.update(idempotencyKeys).set({ answer }).where(hasIdentity(identity));
   }
 
   async deleteOld(limit: number, db: Queryable = this.db): Promise<number> {
@@ -60,12 +60,12 @@ export class IdempotencyRepository {
   }
 }
 
-function isEither(identity: Identity) {
-  const { key, writtenAs = key } = identity;
-  return writtenAs === key ? is(identity) : or(is(identity), is({ ...identity, key: writtenAs }));
+function hasIdentityOrQuotedKey(identity: IdempotencyIdentity) {
+  const { key, headerValue = key } = identity;
+  return headerValue === key ? hasIdentity(identity) : or(hasIdentity(identity), hasIdentity({ ...identity, key: headerValue }));
 }
 
-function is({ principal, method, route, key }: Identity) {
+function hasIdentity({ principal, method, route, key }: IdempotencyIdentity) {
   return and(
     eq(idempotencyKeys.principal, principal),
     eq(idempotencyKeys.method, method),

@@ -6,17 +6,17 @@ import { DATABASE, type Database, type Queryable } from '../platform/database/da
 import { JobsService } from '../jobs/jobs.service.js';
 import type { IdempotentCall } from './idempotency.decorators.js';
 import { IdempotencyKeyInFlight, IdempotencyKeyReused } from './idempotency.errors.js';
-import { type Identity, IdempotencyRepository } from './idempotency.repository.js';
+import { type IdempotencyIdentity, IdempotencyRepository } from './idempotency.repository.js';
 
 const CONTEXT = 'idempotency_keys.answer';
 
-type Answer = { body: unknown } | { problem: { status: number; code: string; detail: string; errors?: InvalidField[] } };
+type StoredResponse = { body: unknown } | { problem: { status: number; code: string; detail: string; errors?: InvalidField[] } };
 
 class ReplayedProblem extends Problem {
   override readonly status: number;
   override readonly code: string;
 
-  constructor({ status, code, detail, errors }: Extract<Answer, { problem: unknown }>['problem']) {
+  constructor({ status, code, detail, errors }: Extract<StoredResponse, { problem: unknown }>['problem']) {
     super(detail, { errors });
     this.status = status;
     this.code = code;
@@ -59,7 +59,7 @@ export class IdempotencyService implements OnModuleInit {
         return body;
       });
     } catch (error) {
-      if (isLasting(error)) await this.storeProblem(identity, requestHash, error);
+      if (isFinal(error)) await this.storeProblem(identity, requestHash, error);
       throw error;
     }
   }
@@ -68,7 +68,7 @@ export class IdempotencyService implements OnModuleInit {
    * Like `once`, for work that calls another service and so must not hold a transaction. The work can run twice, at once
    * or after a crash, so it must pass an idempotency key to that service.
    */
-  async onceOutside<T>(call: IdempotentCall, work: () => Promise<T>): Promise<T> {
+  async onceWithoutTransaction<T>(call: IdempotentCall, work: () => Promise<T>): Promise<T> {
     const { identity } = call;
     if (identity === undefined) return work();
     if ((await this.repository.find(identity, this.db)) !== undefined) return this.once(call, work);
@@ -83,27 +83,31 @@ export class IdempotencyService implements OnModuleInit {
   async renewEncryption(): Promise<number> {
     return renewInBatches(
       this.db,
-      (limit, tx) => this.repository.lockNotUnderKey(this.keyring.newestKeyId, limit, tx),
+      (limit, tx) => this.repository.lockUnderOlderKeys(this.keyring.newestKeyId, limit, tx),
       (row, tx) => this.repository.updateAnswer(row, this.keyring.renew(row.answer, CONTEXT), tx),
     );
   }
 
-  private async lockAndFind(identity: Identity, requestHash: string, db: Queryable): Promise<Answer | undefined> {
+  private async lockAndFind(identity: IdempotencyIdentity, requestHash: string, db: Queryable): Promise<StoredResponse | undefined> {
     if (!(await this.repository.tryLock(identity, db))) throw new IdempotencyKeyInFlight({ headers: { 'retry-after': '1' } });
     const row = await this.repository.find(identity, db);
     if (row === undefined) return undefined;
     if (row.requestHash !== requestHash) throw new IdempotencyKeyReused();
-    return JSON.parse(this.keyring.decrypt(row.answer, CONTEXT)) as Answer;
+    return JSON.parse(this.keyring.decrypt(row.answer, CONTEXT)) as StoredResponse;
   }
 
-  private replay(call: IdempotentCall, answer: Answer): unknown {
+  private replay(call: IdempotentCall, stored: StoredResponse): unknown {
     call.markReplayed();
-    if ('problem' in answer) throw new ReplayedProblem(answer.problem);
-    return answer.body;
+    if ('problem' in stored) throw new ReplayedProblem(stored.problem);
+    return stored.body;
   }
 
   /** The transaction of the work was rolled back, so the problem gets one of its own. */
-  private async storeProblem(identity: Identity, requestHash: string, { status, code, message, errors }: Problem): Promise<void> {
+  private async storeProblem(
+    identity: IdempotencyIdentity,
+    requestHash: string,
+    { status, code, message, errors }: Problem,
+  ): Promise<void> {
     await this.db.transaction(async (tx) => {
       const isFirst = (await this.repository.tryLock(identity, tx)) && (await this.repository.find(identity, tx)) === undefined;
       if (isFirst)
@@ -116,13 +120,13 @@ export class IdempotencyService implements OnModuleInit {
     });
   }
 
-  private async store(identity: Identity, requestHash: string, answer: Answer, db: Queryable): Promise<void> {
-    await this.repository.insert(identity, requestHash, this.keyring.encrypt(JSON.stringify(answer), CONTEXT), db);
+  private async store(identity: IdempotencyIdentity, requestHash: string, response: StoredResponse, db: Queryable): Promise<void> {
+    await this.repository.insert(identity, requestHash, this.keyring.encrypt(JSON.stringify(response), CONTEXT), db);
   }
 }
 
 /** Whether a retry would fail in the same way. */
-function isLasting(error: unknown): error is Problem {
+function isFinal(error: unknown): error is Problem {
   if (!(error instanceof Problem) || error instanceof ReplayedProblem) return false;
   if (error instanceof IdempotencyKeyInFlight || error instanceof IdempotencyKeyReused) return false;
   return error.status < 500 && error.status !== 429;

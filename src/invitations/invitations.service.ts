@@ -101,7 +101,7 @@ export class InvitationsService implements OnModuleInit {
     const page = trustedRedirect(this.config, acceptUrl);
     const organization = await this.organizations.get(organizationId);
     if (organization.clerkOrganizationId !== null) throw new ManagedByClerk();
-    await this.requireProvedEmail(userId);
+    await this.requireVerifiedEmail(userId);
     await this.memberships.lockForJoining(userId, organizationId, db);
     if (await this.repository.isMember(organizationId, email, db)) throw new AlreadyMember();
     await this.repository.expirePendingOf(organizationId, email, db);
@@ -128,7 +128,7 @@ export class InvitationsService implements OnModuleInit {
   ): Promise<Invitation> {
     const page = trustedRedirect(this.config, acceptUrl);
     return this.db.transaction(async (tx) => {
-      await this.requireProvedEmail(userId);
+      await this.requireVerifiedEmail(userId);
       await this.memberships.lockForJoining(userId, organizationId, tx);
       const before = await this.lockPending(organizationId, invitationId, tx);
       await this.requireSeats(organizationId, tx);
@@ -161,7 +161,7 @@ export class InvitationsService implements OnModuleInit {
    * @throws {InvitationGone} when it is no longer pending, its sender may no longer invite, or the caller accepted it and left
    */
   async accept(ref: InvitationRef, { userId, actor }: UserPrincipal): Promise<InvitationWithOrganization> {
-    return this.answer(ref, userId, 'accepted', async (invitation, tx) => {
+    return this.respond(ref, userId, 'accepted', async (invitation, tx) => {
       const { organizationId, role } = invitation;
       await this.memberships.add({ organizationId, userId, role }, tx);
       await this.record('invitation.accepted', invitation, { actor, after: { userId, role } }, tx);
@@ -169,12 +169,12 @@ export class InvitationsService implements OnModuleInit {
   }
 
   async decline(ref: InvitationRef, { userId, actor }: UserPrincipal): Promise<InvitationWithOrganization> {
-    return this.answer(ref, userId, 'declined', async (invitation, tx) => {
+    return this.respond(ref, userId, 'declined', async (invitation, tx) => {
       await this.record('invitation.declined', invitation, { actor, before: { status: 'pending' }, after: { status: 'declined' } }, tx);
     });
   }
 
-  private async answer(
+  private async respond(
     ref: InvitationRef,
     userId: string,
     status: 'accepted' | 'declined',
@@ -193,8 +193,8 @@ export class InvitationsService implements OnModuleInit {
       if (!emailVerified) throw 'token' in ref ? new EmailNotVerified() : new InvitationNotFound();
       requireLocal(invitation);
       if (invitation.status === status && invitation.answeredBy === userId) {
-        const isOver = status === 'accepted' && !(await this.memberships.isMember(invitation.organizationId, userId, tx));
-        if (isOver) throw new InvitationGone();
+        const hasLeft = status === 'accepted' && !(await this.memberships.isMember(invitation.organizationId, userId, tx));
+        if (hasLeft) throw new InvitationGone();
         return invitation;
       }
       if (statusAt(this.clock.now(), invitation) !== 'pending' || !(await this.repository.mayStillInvite(invitation.id, tx)))
@@ -210,7 +210,7 @@ export class InvitationsService implements OnModuleInit {
     await this.memberships.requireSeats(organizationId, db, await this.repository.countOpen(organizationId, db));
   }
 
-  private async requireProvedEmail(userId: string): Promise<void> {
+  private async requireVerifiedEmail(userId: string): Promise<void> {
     const { emailVerified, clerkUserId } = await this.users.get(userId);
     if (!emailVerified && clerkUserId === null) throw new EmailNotVerified();
   }
@@ -231,7 +231,7 @@ export class InvitationsService implements OnModuleInit {
     const organization = quoteUserText(organizationName) ?? 'an organization';
     const link = page === undefined ? undefined : new URL(page);
     link?.searchParams.set('token', token);
-    const how =
+    const instructions =
       link === undefined
         ? `sign in with this address and send this token to POST /v1/invitations/accept:\n\n${token}`
         : `accept here:\n\n${link.href}`;
@@ -241,7 +241,7 @@ export class InvitationsService implements OnModuleInit {
         sender: { userId, organizationId },
         to: email,
         subject: `You are invited to ${organization}`,
-        text: `Hello,\n\nyou are invited to join ${organization}. To do so, ${how}\n\nThe invitation works until ${expiresAt.toISOString()}. If you did not expect it, ignore this mail.\n`,
+        text: `Hello,\n\nyou are invited to join ${organization}. To do so, ${instructions}\n\nThe invitation works until ${expiresAt.toISOString()}. If you did not expect it, ignore this mail.\n`,
       },
       db,
     );

@@ -4,7 +4,7 @@ import { type EventVersion, isNewer, versionColumns } from '../sync/event-versio
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { type Invitation, invitations } from './invitations.table.js';
 
-export interface InvitationPlace {
+export interface ClerkInvitationKey {
   organizationId: string;
   email: string;
   clerkInvitationId: string;
@@ -28,19 +28,19 @@ export class SyncedInvitationsRepository {
   async updateIfNewer(
     id: string,
     changes: Partial<typeof invitations.$inferInsert>,
-    key: EventVersion,
+    version: EventVersion,
     db: Queryable,
   ): Promise<Invitation | undefined> {
     const [updated] = await db
       .update(invitations)
-      .set({ ...changes, ...versionColumns(key) })
-      .where(and(eq(invitations.id, id), isNewer(key, invitations)))
+      .set({ ...changes, ...versionColumns(version) })
+      .where(and(eq(invitations.id, id), isNewer(version, invitations)))
       .returning();
     return updated;
   }
 
   /** Some events omit the inviter and the invited user, who never change. So even an outdated event fills them in. */
-  async learnPeople(id: string, { invitedBy, answeredBy }: { invitedBy?: string; answeredBy?: string }, db: Queryable): Promise<void> {
+  async fillInPeople(id: string, { invitedBy, answeredBy }: { invitedBy?: string; answeredBy?: string }, db: Queryable): Promise<void> {
     const isUnknown = or(
       invitedBy === undefined ? undefined : isNull(invitations.invitedBy),
       answeredBy === undefined ? undefined : isNull(invitations.answeredBy),
@@ -55,20 +55,20 @@ export class SyncedInvitationsRepository {
       .where(and(eq(invitations.id, id), isUnknown));
   }
 
-  async hasLater(than: InvitationPlace, db: Queryable): Promise<boolean> {
-    const [later] = await db
+  async hasNewer(invitation: ClerkInvitationKey, db: Queryable): Promise<boolean> {
+    const [newer] = await db
       .select({ id: invitations.id })
       .from(invitations)
-      .where(and(othersOfPair(than), sql`${place} > (${than.createdAt}, ${than.clerkInvitationId})`))
+      .where(and(isOtherOfSameEmail(invitation), sql`${position} > (${invitation.createdAt}, ${invitation.clerkInvitationId})`))
       .limit(1);
-    return later !== undefined;
+    return newer !== undefined;
   }
 
-  async revokePending(which: { organizationId: string } | { olderThan: InvitationPlace }, db: Queryable): Promise<void> {
+  async revokePending(which: { organizationId: string } | { olderThan: ClerkInvitationKey }, db: Queryable): Promise<void> {
     const condition =
       'organizationId' in which
         ? eq(invitations.organizationId, which.organizationId)
-        : and(othersOfPair(which.olderThan), sql`${place} < (${which.olderThan.createdAt}, ${which.olderThan.clerkInvitationId})`);
+        : and(isOtherOfSameEmail(which.olderThan), sql`${position} < (${which.olderThan.createdAt}, ${which.olderThan.clerkInvitationId})`);
     await db
       .update(invitations)
       .set({ status: 'revoked' })
@@ -76,10 +76,10 @@ export class SyncedInvitationsRepository {
   }
 }
 
-const place = sql`(${invitations.createdAt}, ${invitations.clerkInvitationId})`;
+const position = sql`(${invitations.createdAt}, ${invitations.clerkInvitationId})`;
 
 /** Without the invitation itself: some events omit its creation time, so it could count as older than itself. */
-function othersOfPair({ organizationId, email, clerkInvitationId }: InvitationPlace): SQL | undefined {
+function isOtherOfSameEmail({ organizationId, email, clerkInvitationId }: ClerkInvitationKey): SQL | undefined {
   const isOther = sql`${invitations.clerkInvitationId} IS DISTINCT FROM ${clerkInvitationId}`;
   return and(eq(invitations.organizationId, organizationId), eq(invitations.email, email), isOther);
 }

@@ -34,21 +34,21 @@ export class SyncedInvitationsService {
     private readonly purgedIds: PurgedIds,
   ) {}
 
-  async apply({ isOrphan, ...snapshot }: InvitationSnapshot, key: EventVersion, actor: Actor, db: Queryable): Promise<void> {
+  async apply({ isOrphan, ...snapshot }: InvitationSnapshot, version: EventVersion, actor: Actor, db: Queryable): Promise<void> {
     const { clerkInvitationId, organizationId, email } = snapshot;
     // Applies the events of one email one at a time.
     await lockNames('invitation', [`${organizationId}:${email}`], db);
     const before = await this.repository.findByClerkId(clerkInvitationId, db);
     if (before === undefined && (await this.purgedIds.has('clerk', 'invitation', clerkInvitationId, db))) return;
-    const isOver = snapshot.status === 'pending' && (isOrphan || (await this.repository.hasLater(snapshot, db)));
-    const status = isOver ? 'revoked' : snapshot.status;
+    const isSuperseded = snapshot.status === 'pending' && (isOrphan || (await this.repository.hasNewer(snapshot, db)));
+    const status = isSuperseded ? 'revoked' : snapshot.status;
     // Older ones end first: the unique index allows one pending invitation.
     await this.repository.revokePending({ olderThan: snapshot }, db);
     const after =
       before === undefined
-        ? await this.repository.insert({ id: newId(), ...snapshot, status, ...versionColumns(key) }, db)
-        : await this.repository.updateIfNewer(before.id, { ...snapshot, status }, key, db);
-    if (before !== undefined) await this.repository.learnPeople(before.id, snapshot, db);
+        ? await this.repository.insert({ id: newId(), ...snapshot, status, ...versionColumns(version) }, db)
+        : await this.repository.updateIfNewer(before.id, { ...snapshot, status }, version, db);
+    if (before !== undefined) await this.repository.fillInPeople(before.id, snapshot, db);
     if (after === undefined || after.status === before?.status) return;
     const action = after.status === 'pending' ? 'invitation.created' : `invitation.${after.status}`;
     const change = { before: before && { status: before.status }, after: { status: after.status, email, role: after.role } };

@@ -31,7 +31,7 @@ export class MembershipsRepository {
     { sort, limit, after }: { sort: MemberSort; limit: number; after?: [string, string] },
     db: Queryable = this.db,
   ): Promise<Member[]> {
-    const [by, cast] = sort === 'name' ? [memberships.userName, sql`text`] : [memberships.createdAt, sql`timestamptz`];
+    const [sortColumn, cast] = sort === 'name' ? [memberships.userName, sql`text`] : [memberships.createdAt, sql`timestamptz`];
     return db
       .select(MEMBER)
       .from(memberships)
@@ -42,10 +42,10 @@ export class MembershipsRepository {
           isNull(memberships.deletedAt),
           role === undefined ? undefined : eq(memberships.role, role),
           search === undefined ? undefined : userSearch(search),
-          after && sql`(${by}, ${memberships.id}) > (${after[0]}::${cast}, ${after[1]}::uuid)`,
+          after && sql`(${sortColumn}, ${memberships.id}) > (${after[0]}::${cast}, ${after[1]}::uuid)`,
         ),
       )
-      .orderBy(asc(by), asc(memberships.id))
+      .orderBy(asc(sortColumn), asc(memberships.id))
       .limit(limit);
   }
 

@@ -131,10 +131,10 @@ export class MembershipsService {
       db,
     );
     const own = await this.repository.listOfUser(toUserId, db);
-    for (const one of moving) {
-      const twin = own.find(({ organizationId }) => organizationId === one.organizationId);
-      if (twin !== undefined && one.deletedAt === null) await this.repository.end([weaker(one, twin).id], db);
-      await this.repository.updateUser(one.id, toUserId, db);
+    for (const membership of moving) {
+      const duplicate = own.find(({ organizationId }) => organizationId === membership.organizationId);
+      if (duplicate !== undefined && membership.deletedAt === null) await this.repository.end([weakerOf(membership, duplicate).id], db);
+      await this.repository.updateUser(membership.id, toUserId, db);
     }
     return moving.map(({ id }) => id);
   }
@@ -149,7 +149,7 @@ export class MembershipsService {
   }
 
   /** Keeps the Clerk ids of memberships that a purge is about to delete. */
-  async rememberPurged(by: { userIds: string[] } | { organizationIds: string[] }, db: Queryable): Promise<void> {
+  async keepPurgedIds(by: { userIds: string[] } | { organizationIds: string[] }, db: Queryable): Promise<void> {
     await this.purgedIds.add('clerk', 'membership', await this.repository.listProviderIds(by, db), db);
   }
 
@@ -176,7 +176,7 @@ export class MembershipsService {
   }
 
   /** Ends memberships of people whom an unverified account invited. The caller has locked the organizations. Returns their number. */
-  async endUnproved(people: { organizationId: string; userId: string }[], actor: Actor, db: Queryable): Promise<number> {
+  async endOfUnverifiedAccount(people: { organizationId: string; userId: string }[], actor: Actor, db: Queryable): Promise<number> {
     let ended = 0;
     for (const { organizationId, userId } of people) {
       const membership = await this.repository.findOfPair(organizationId, userId, db);
@@ -242,8 +242,9 @@ function isLocal(organization: { clerkOrganizationId: string | null; deletedAt: 
   return organization !== undefined && organization.clerkOrganizationId === null && organization.deletedAt === null;
 }
 
-function weaker(one: Membership, other: Membership): Membership {
-  if (one.role !== other.role) return one.role === 'admin' ? other : one;
-  const isOlder = one.createdAt < other.createdAt || (one.createdAt.getTime() === other.createdAt.getTime() && one.id < other.id);
-  return isOlder ? other : one;
+function weakerOf(membership: Membership, other: Membership): Membership {
+  if (membership.role !== other.role) return membership.role === 'admin' ? other : membership;
+  const isOlder =
+    membership.createdAt < other.createdAt || (membership.createdAt.getTime() === other.createdAt.getTime() && membership.id < other.id);
+  return isOlder ? other : membership;
 }

@@ -6,7 +6,7 @@ import { DATABASE, type Database, type Queryable } from '../platform/database/da
 import { users } from '../users/users.table.js';
 import { type Membership, memberships } from './organization-memberships.table.js';
 
-export interface Place {
+export interface ClerkMembershipKey {
   clerkMembershipId: string;
   organizationId: string;
   userId: string;
@@ -22,7 +22,7 @@ export class SyncedMembershipsRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
   /** Lists a membership and all others of the same user and organization, tombstones included. */
-  async listOfPair({ clerkMembershipId, organizationId, userId }: Place, db: Queryable): Promise<Membership[]> {
+  async listOfPair({ clerkMembershipId, organizationId, userId }: ClerkMembershipKey, db: Queryable): Promise<Membership[]> {
     const ofPair = and(eq(memberships.organizationId, organizationId), eq(memberships.userId, userId));
     return db
       .select()
@@ -68,13 +68,13 @@ export class SyncedMembershipsRepository {
   async updateIfNewer(
     id: string,
     changes: Partial<typeof memberships.$inferInsert>,
-    key: EventVersion,
+    version: EventVersion,
     db: Queryable,
   ): Promise<Membership | undefined> {
     const [updated] = await db
       .update(memberships)
-      .set({ ...changes, ...versionColumns(key) })
-      .where(and(eq(memberships.id, id), mayWrite(key, memberships)))
+      .set({ ...changes, ...versionColumns(version) })
+      .where(and(eq(memberships.id, id), mayWrite(version, memberships)))
       .returning();
     return updated;
   }

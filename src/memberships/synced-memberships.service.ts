@@ -34,7 +34,7 @@ export class SyncedMembershipsService {
   ) {}
 
   /** The caller has locked the user and the organization, so that events of one membership are applied one at a time. */
-  async apply(snapshot: MembershipSnapshot, key: EventVersion, actor: Actor, db: Queryable): Promise<void> {
+  async apply(snapshot: MembershipSnapshot, version: EventVersion, actor: Actor, db: Queryable): Promise<void> {
     const { isDeleted, isOrphan, ...fields } = snapshot;
     const { clerkMembershipId, role, clerkRole, createdAt } = snapshot;
     const [ofPair, isPurged] = await Promise.all([
@@ -44,19 +44,22 @@ export class SyncedMembershipsService {
     const before = ofPair.find((one) => one.clerkMembershipId === clerkMembershipId);
     const others = ofPair.filter((one) => one !== before);
     if (before === undefined && isPurged) return;
-    const isOver = isDeleted || isOrphan || others.some((one) => isLater(one, snapshot));
+    const isEnded = isDeleted || isOrphan || others.some((one) => isLater(one, snapshot));
     // Older ones end first: the unique index allows one live membership.
     const older = others.filter((one) => one.deletedAt === null && !isLater(one, snapshot));
-    const ended = isOver && before?.deletedAt === null ? [...older, before] : older;
+    const ended = isEnded && before?.deletedAt === null ? [...older, before] : older;
     await this.repository.end(
       ended.map(({ id }) => id),
       db,
     );
     const after =
       before === undefined
-        ? await this.repository.insert({ id: newId(), ...fields, ...versionColumns(key), deletedAt: isOver ? this.clock.now() : null }, db)
-        : ((await this.repository.updateIfNewer(before.id, { role, clerkRole, createdAt }, key, db)) ?? before);
-    const deletedAt = after.deletedAt ?? (isOver ? this.clock.now() : null);
+        ? await this.repository.insert(
+            { id: newId(), ...fields, ...versionColumns(version), deletedAt: isEnded ? this.clock.now() : null },
+            db,
+          )
+        : ((await this.repository.updateIfNewer(before.id, { role, clerkRole, createdAt }, version, db)) ?? before);
+    const deletedAt = after.deletedAt ?? (isEnded ? this.clock.now() : null);
     await this.recordChange(before, { ...after, deletedAt }, actor, db);
   }
 

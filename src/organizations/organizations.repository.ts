@@ -88,7 +88,7 @@ export class OrganizationsRepository {
     return new Set(rows.map(({ slug }) => slug));
   }
 
-  async lockDead(deletedBefore: Date, limit: number, db: Queryable): Promise<Pick<Organization, 'id' | 'clerkOrganizationId'>[]> {
+  async lockPurgeable(deletedBefore: Date, limit: number, db: Queryable): Promise<Pick<Organization, 'id' | 'clerkOrganizationId'>[]> {
     return db
       .select({ id: organizations.id, clerkOrganizationId: organizations.clerkOrganizationId })
       .from(organizations)

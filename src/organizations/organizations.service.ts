@@ -83,23 +83,29 @@ export class OrganizationsService implements OnModuleInit {
   /** The caller becomes admin. Without a slug, one is made from the name. @throws {SlugTaken} @throws {SlugReserved} */
   async create(
     { userId, actor }: Pick<UserPrincipal, 'userId' | 'actor'>,
-    { name, slug: wanted, imageUrl }: OrganizationProfile,
+    { name, slug: requestedSlug, imageUrl }: OrganizationProfile,
     db: Queryable,
   ): Promise<OwnOrganization> {
     const profile = { name, imageUrl: imageUrl ?? null };
     const organization =
-      wanted === undefined ? await this.insertWithFreeSlug(profile, db) : await this.insertWithSlug(normalised(wanted), profile, db);
+      requestedSlug === undefined
+        ? await this.insertWithFreeSlug(profile, db)
+        : await this.insertWithSlug(requireSlug(requestedSlug), profile, db);
     await this.memberships.add({ organizationId: organization.id, userId, role: 'admin' }, db);
     await this.record('organization.created', organization, { actor, after: profileOf(organization) }, db);
     return { ...organization, role: 'admin' };
   }
 
   /** @throws {SlugTaken} @throws {SlugReserved} @throws {ManagedByClerk} */
-  async change(organizationId: string, { slug: wanted, ...changes }: Partial<OrganizationProfile>, actor: Actor): Promise<Organization> {
-    const slug = wanted === undefined ? undefined : normalised(wanted);
+  async change(
+    organizationId: string,
+    { slug: requestedSlug, ...changes }: Partial<OrganizationProfile>,
+    actor: Actor,
+  ): Promise<Organization> {
+    const slug = requestedSlug === undefined ? undefined : requireSlug(requestedSlug);
     const change = async (tx: Queryable) => {
       const before = await this.lockLocal(organizationId, tx);
-      if (slug !== undefined && slug !== before.slug) await this.requireFree(slug, tx);
+      if (slug !== undefined && slug !== before.slug) await this.requireFreeSlug(slug, tx);
       const after = await this.repository.update(organizationId, { ...changes, slug: slug ?? before.slug }, tx);
       await this.record('organization.updated', after, { actor, before: profileOf(before), after: profileOf(after) }, tx);
       return after;
@@ -124,11 +130,11 @@ export class OrganizationsService implements OnModuleInit {
   }
 
   /** Deletes the given organizations that have no members, and cancels their subscriptions. */
-  async deleteDeserted(organizationIds: string[], actor: Actor, db: Queryable): Promise<void> {
+  async deleteWithoutMembers(organizationIds: string[], actor: Actor, db: Queryable): Promise<void> {
     for (const organizationId of organizationIds.toSorted()) {
       const before = await this.repository.lock(organizationId, db);
-      const isOurs = before?.deletedAt === null && before.clerkOrganizationId === null;
-      if (!isOurs || (await this.memberships.hasMembers(organizationId, db))) continue;
+      const isLocal = before?.deletedAt === null && before.clerkOrganizationId === null;
+      if (!isLocal || (await this.memberships.hasMembers(organizationId, db))) continue;
       await this.subscriptions.cancelFor({ id: organizationId, clerkId: null }, { cancel: true }, db);
       await this.repository.update(organizationId, { deletedAt: this.clock.now() }, db);
       await this.record('organization.deleted', before, { actor, before: profileOf(before) }, db);
@@ -142,7 +148,7 @@ export class OrganizationsService implements OnModuleInit {
       if (before === undefined) throw new OrganizationNotFound();
       if (before.deletedAt === null) return before;
       if (before.clerkOrganizationId !== null) throw new ManagedByClerk();
-      const slug = before.slug === null ? null : await this.freeOf([before.slug, ...alternatives(before.slug)], tx);
+      const slug = before.slug === null ? null : await this.firstFreeSlug([before.slug, ...alternatives(before.slug)], tx);
       const after = await this.repository.update(organizationId, { deletedAt: null, slug }, tx);
       // Its admins may have deleted themselves meanwhile: only a live organization keeps its last admin.
       await this.memberships.ensureAdmin(organizationId, tx);
@@ -158,7 +164,7 @@ export class OrganizationsService implements OnModuleInit {
   }
 
   private async insertWithSlug(slug: string, profile: { name: string; imageUrl: string | null }, db: Queryable): Promise<Organization> {
-    await this.requireFree(slug, db);
+    await this.requireFreeSlug(slug, db);
     const inserted = await this.repository.insert({ id: newId(), ...profile, slug }, db);
     if (inserted === undefined) throw await this.slugTaken(slug, db);
     return inserted;
@@ -183,11 +189,11 @@ export class OrganizationsService implements OnModuleInit {
 
   private async slugFrom(name: string, db: Queryable): Promise<string> {
     const slug = normaliseSlug(name) ?? `organization-${randomSuffix()}`;
-    return this.freeOf(isReservedSlug(slug) ? alternatives(slug) : [slug, ...alternatives(slug)], db);
+    return this.firstFreeSlug(isReservedSlug(slug) ? alternatives(slug) : [slug, ...alternatives(slug)], db);
   }
 
   /** Only the unique index is final: another organization may take the slug after this check. */
-  private async requireFree(slug: string, db: Queryable): Promise<void> {
+  private async requireFreeSlug(slug: string, db: Queryable): Promise<void> {
     if (isReservedSlug(slug)) throw new SlugReserved({ errors: await this.suggestion(slug, db) });
     if ((await this.repository.takenSlugs([slug], db)).size > 0) throw await this.slugTaken(slug, db);
   }
@@ -197,11 +203,11 @@ export class OrganizationsService implements OnModuleInit {
   }
 
   private async suggestion(slug: string, db: Queryable) {
-    const free = await this.freeOf(alternatives(slug), db);
+    const free = await this.firstFreeSlug(alternatives(slug), db);
     return [{ field: 'slug', message: `"${free}" is free` }];
   }
 
-  private async freeOf(candidates: string[], db: Queryable): Promise<string> {
+  private async firstFreeSlug(candidates: string[], db: Queryable): Promise<string> {
     const taken = await this.repository.takenSlugs(candidates, db);
     return candidates.find((slug) => !taken.has(slug)) ?? `organization-${randomSuffix()}`;
   }
@@ -210,10 +216,10 @@ export class OrganizationsService implements OnModuleInit {
     const before = daysBefore(this.clock.now(), this.config.purgeAfterDays);
     const purgeSome = (limit: number) =>
       this.db.transaction(async (tx) => {
-        const dead = await this.repository.lockDead(before, limit, tx);
+        const dead = await this.repository.lockPurgeable(before, limit, tx);
         if (dead.length === 0) return 0;
         const organizationIds = dead.map(({ id }) => id);
-        await this.memberships.rememberPurged({ organizationIds }, tx);
+        await this.memberships.keepPurgedIds({ organizationIds }, tx);
         await this.purgedIds.add('clerk', 'invitation', await this.repository.listClerkInvitationIds(organizationIds, tx), tx);
         await this.purgedIds.add(
           'clerk',
@@ -229,11 +235,11 @@ export class OrganizationsService implements OnModuleInit {
   }
 }
 
-function normalised(slug: string): string {
-  const usable = normaliseSlug(slug);
-  if (usable === undefined)
+function requireSlug(slug: string): string {
+  const normalised = normaliseSlug(slug);
+  if (normalised === undefined)
     throw new InvalidRequest({ errors: [{ field: 'slug', message: 'slug must have at least two letters or digits' }] });
-  return usable;
+  return normalised;
 }
 
 function alternatives(slug: string): string[] {

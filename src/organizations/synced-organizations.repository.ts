@@ -15,13 +15,13 @@ export class SyncedOrganizationsRepository {
   }
 
   /** Finds an organization, tombstones included, and whether an event with this version is newer. */
-  async look(
+  async findWithOrder(
     clerkOrganizationId: string,
-    key: EventVersion,
+    version: EventVersion,
     db: Queryable,
   ): Promise<{ organization: Organization; isNewer: boolean } | undefined> {
     const [seen] = await db
-      .select({ organization: organizations, isNewer: sql<boolean>`${mayWrite(key, organizations)}` })
+      .select({ organization: organizations, isNewer: sql<boolean>`${mayWrite(version, organizations)}` })
       .from(organizations)
       .where(eq(organizations.clerkOrganizationId, clerkOrganizationId));
     return seen;
@@ -52,12 +52,12 @@ export class SyncedOrganizationsRepository {
   }
 
   /** Blocks the deletion of an organization until the transaction ends, if it is a tombstone or had an event of its own. */
-  async keep(clerkOrganizationId: string, db: Queryable): Promise<Organization | undefined> {
-    const isTold = or(sql`${organizations.eventAt} > '-infinity'`, isNotNull(organizations.deletedAt));
+  async lockIfKnown(clerkOrganizationId: string, db: Queryable): Promise<Organization | undefined> {
+    const isKnown = or(sql`${organizations.eventAt} > '-infinity'`, isNotNull(organizations.deletedAt));
     const [organization] = await db
       .select()
       .from(organizations)
-      .where(and(eq(organizations.clerkOrganizationId, clerkOrganizationId), isTold))
+      .where(and(eq(organizations.clerkOrganizationId, clerkOrganizationId), isKnown))
       .for('share');
     return organization;
   }
@@ -75,18 +75,18 @@ export class SyncedOrganizationsRepository {
   async updateIfNewer(
     id: string,
     changes: Partial<typeof organizations.$inferInsert>,
-    key: EventVersion,
+    version: EventVersion,
     db: Queryable,
     { slug }: { slug?: string | null } = {},
   ): Promise<Organization | undefined> {
     const [updated] = await db
       .update(organizations)
-      .set({ ...changes, ...versionColumns(key) })
+      .set({ ...changes, ...versionColumns(version) })
       .where(
         and(
           eq(organizations.id, id),
           isNull(organizations.deletedAt),
-          mayWrite(key, organizations),
+          mayWrite(version, organizations),
           slug === undefined
             ? undefined
             : sql`(${organizations.slug}, ${organizations.clerkSlug}) IS NOT DISTINCT FROM (${slug}::text, ${slug}::text)`,
@@ -114,7 +114,7 @@ export class SyncedOrganizationsRepository {
   }
 
   /** Lists the organizations that have or claim a slug, the newest claim first. */
-  async contenders(slug: string, db: Queryable = this.db): Promise<Organization[]> {
+  async listClaimants(slug: string, db: Queryable = this.db): Promise<Organization[]> {
     return db
       .select()
       .from(organizations)

@@ -25,7 +25,7 @@ export interface OrganizationSnapshot {
 
 type NewOrganization = Omit<typeof organizations.$inferInsert, 'id' | 'clerkOrganizationId'> & { clerkOrganizationId: string };
 
-const NOTHING = { name: '', slug: null, clerkSlug: null, imageUrl: null };
+const EMPTY_PROFILE = { name: '', slug: null, clerkSlug: null, imageUrl: null };
 
 /** Organizations that Clerk manages. The rows follow the newest event, like those of `SyncedUsersService`. */
 @Injectable()
@@ -44,15 +44,15 @@ export class SyncedOrganizationsService {
   }
 
   /** For an organization that another event names. Blocks its deletion until the transaction ends. Returns undefined for a purged one. */
-  async findOrCreateStub(embedded: OrganizationSnapshot, key: EventVersion, db: Queryable): Promise<Organization | undefined> {
-    const kept = await this.repository.keep(embedded.clerkOrganizationId, db);
-    if (kept !== undefined) return kept;
-    await this.write(embedded, key, db);
+  async findOrCreateStub(embedded: OrganizationSnapshot, version: EventVersion, db: Queryable): Promise<Organization | undefined> {
+    const locked = await this.repository.lockIfKnown(embedded.clerkOrganizationId, db);
+    if (locked !== undefined) return locked;
+    await this.write(embedded, version, db);
     return this.repository.lockByClerkId(embedded.clerkOrganizationId, db);
   }
 
-  async apply(snapshot: OrganizationSnapshot, key: EventVersion, actor: Actor, db: Queryable): Promise<void> {
-    const { before, after } = (await this.write(snapshot, key, db)) ?? {};
+  async apply(snapshot: OrganizationSnapshot, version: EventVersion, actor: Actor, db: Queryable): Promise<void> {
+    const { before, after } = (await this.write(snapshot, version, db)) ?? {};
     if (after === undefined) return;
     const change = { before: before && profileOf(before), after: profileOf(after) };
     if (isDeepStrictEqual(change.before, change.after)) return;
@@ -63,17 +63,17 @@ export class SyncedOrganizationsService {
   async applyDeletion(clerkOrganizationId: string, actor: Actor, db: Queryable): Promise<string | undefined> {
     const known = await this.repository.findByClerkId(clerkOrganizationId, db);
     await lockNames('slug', [known?.clerkSlug], db);
-    const dead = { clerkOrganizationId, ...NOTHING, deletedAt: this.clock.now() };
+    const dead = { clerkOrganizationId, ...EMPTY_PROFILE, deletedAt: this.clock.now() };
     const row = await this.lockOrInsert(dead, known === undefined, db);
     if (row === undefined) return undefined;
     const { organization, isNew } = row;
     if (!isNew) {
       if (organization.deletedAt !== null) return organization.id;
-      await this.holdClaimOf(organization, [known?.clerkSlug], db);
-      await this.repository.update(organization.id, { ...NOTHING, deletedAt: this.clock.now() }, db);
+      await this.lockClaimOf(organization, [known?.clerkSlug], db);
+      await this.repository.update(organization.id, { ...EMPTY_PROFILE, deletedAt: this.clock.now() }, db);
       await this.memberships.endAllOfOrganization(organization.id, db);
       await this.subscriptions.cancelFor({ id: organization.id, clerkId: clerkOrganizationId }, { cancel: true }, db);
-      await this.settle([organization.clerkSlug], db);
+      await this.resolveSlugOwners([organization.clerkSlug], db);
     }
     await this.record('organization.deleted', organization, { actor, before: profileOf(organization) }, db);
     return organization.id;
@@ -90,8 +90,8 @@ export class SyncedOrganizationsService {
 
   async differences(row: Organization, snapshot: OrganizationSnapshot): Promise<string[]> {
     const { name, slug: clerkSlug, imageUrl } = snapshot;
-    const told = { name, clerkSlug, imageUrl };
-    const fields = (Object.keys(told) as (keyof typeof told)[]).filter((field) => row[field] !== told[field]);
+    const expected = { name, clerkSlug, imageUrl };
+    const fields = (Object.keys(expected) as (keyof typeof expected)[]).filter((field) => row[field] !== expected[field]);
     return (await this.hasWrongSlug(row)) ? [...fields, 'slug'] : fields;
   }
 
@@ -99,45 +99,47 @@ export class SyncedOrganizationsService {
   private async hasWrongSlug({ id, slug, clerkSlug }: Organization): Promise<boolean> {
     if (slug === clerkSlug) return false;
     if (clerkSlug === null || slug !== null) return true;
-    const { winner } = await this.decide(clerkSlug);
+    const { winner } = await this.pickSlugOwner(clerkSlug);
     return winner?.id === id;
   }
 
   private async write(
     snapshot: OrganizationSnapshot,
-    key: EventVersion,
+    version: EventVersion,
     db: Queryable,
   ): Promise<{ before?: Organization; after?: Organization } | undefined> {
     const { clerkOrganizationId, slug } = snapshot;
-    const { organization: known, isNewer } = (await this.repository.look(clerkOrganizationId, key, db)) ?? {};
+    const { organization: known, isNewer } = (await this.repository.findWithOrder(clerkOrganizationId, version, db)) ?? {};
     const fields = fieldsOf(snapshot);
     // The usual case: the slug does not change, so no other organization is affected.
     if (known !== undefined && isNewer === true && known.deletedAt === null && known.slug === slug && known.clerkSlug === slug) {
-      const after = await this.repository.updateIfNewer(known.id, fields, key, db, { slug });
+      const after = await this.repository.updateIfNewer(known.id, fields, version, db, { slug });
       // The slug must be locked before the row, so the transaction starts again.
       if (after === undefined) throw new ConcurrencyConflict();
       return { before: known, after };
     }
     await lockNames('slug', [known?.clerkSlug, slug], db);
-    const row = await this.lockOrInsert({ clerkOrganizationId, ...fields, ...versionColumns(key) }, known === undefined, db);
+    const row = await this.lockOrInsert({ clerkOrganizationId, ...fields, ...versionColumns(version) }, known === undefined, db);
     if (row === undefined) return undefined;
-    await this.holdClaimOf(row.organization, [known?.clerkSlug, slug], db);
+    await this.lockClaimOf(row.organization, [known?.clerkSlug, slug], db);
     const before = row.isNew ? undefined : row.organization;
     // A lost slug is released at once, for other organizations that claim it.
     const lost = before === undefined || before.slug === slug ? {} : { slug: null };
-    const after = row.isNew ? row.organization : await this.repository.updateIfNewer(row.organization.id, { ...fields, ...lost }, key, db);
-    if (after !== undefined) await this.settle([before?.clerkSlug, slug], db);
+    const after = row.isNew
+      ? row.organization
+      : await this.repository.updateIfNewer(row.organization.id, { ...fields, ...lost }, version, db);
+    if (after !== undefined) await this.resolveSlugOwners([before?.clerkSlug, slug], db);
     return { before, after };
   }
 
   /** Gives each slug to the newest claimant. A local organization keeps its slug. */
-  private async settle(slugs: (string | null | undefined)[], db: Queryable): Promise<void> {
+  private async resolveSlugOwners(slugs: (string | null | undefined)[], db: Queryable): Promise<void> {
     for (const slug of new Set(slugs)) {
       if (slug == null) continue;
-      const { loser, winner } = await this.decide(slug, db);
+      const { loser, winner } = await this.pickSlugOwner(slug, db);
       if (loser !== undefined && !(await this.repository.updateIfSame(loser, { slug: null }, db))) {
         // The loser's claim was renewed meanwhile, which does not need the lock on an unchanged name.
-        await this.settle([slug], db);
+        await this.resolveSlugOwners([slug], db);
         continue;
       }
       if (winner !== undefined) await this.repository.update(winner.id, { slug }, db);
@@ -145,16 +147,16 @@ export class SyncedOrganizationsService {
   }
 
   /** Another event of the same organization may have changed the claim before the row was locked. */
-  private async holdClaimOf({ clerkSlug }: Organization, held: (string | null | undefined)[], db: Queryable): Promise<void> {
+  private async lockClaimOf({ clerkSlug }: Organization, held: (string | null | undefined)[], db: Queryable): Promise<void> {
     if (!held.includes(clerkSlug)) await lockNames('slug', [clerkSlug], db);
   }
 
   /** Returns which organization must lose and which must get a slug, where it is not already with the right one. */
-  private async decide(slug: string, db?: Queryable): Promise<{ loser?: Organization; winner?: Organization }> {
+  private async pickSlugOwner(slug: string, db?: Queryable): Promise<{ loser?: Organization; winner?: Organization }> {
     if (!isSlug(slug)) return {};
-    const contenders = await this.repository.contenders(slug, db);
-    const holder = contenders.find((one) => one.slug === slug);
-    const winner = contenders.find((one) => one.clerkSlug === slug);
+    const claimants = await this.repository.listClaimants(slug, db);
+    const holder = claimants.find((one) => one.slug === slug);
+    const winner = claimants.find((one) => one.clerkSlug === slug);
     return holder?.clerkOrganizationId === null || holder?.id === winner?.id ? {} : { loser: holder, winner };
   }
 

@@ -45,7 +45,7 @@ export class OutboxRepository {
       .where(and(eq(outbox.id, id), isNull(outbox.doneAt)));
   }
 
-  async lockNotUnderKey(keyId: string, limit: number, db: Queryable): Promise<{ id: string; payload: string }[]> {
+  async lockUnderOlderKeys(keyId: string, limit: number, db: Queryable): Promise<{ id: string; payload: string }[]> {
     return db
       .select({ id: outbox.id, payload: outbox.payload })
       .from(outbox)

@@ -116,7 +116,7 @@ export class OutboxService implements OnModuleInit, OnApplicationBootstrap, Befo
   async renewEncryption(): Promise<number> {
     return renewInBatches(
       this.db,
-      (limit, tx) => this.repository.lockNotUnderKey(this.keyring.newestKeyId, limit, tx),
+      (limit, tx) => this.repository.lockUnderOlderKeys(this.keyring.newestKeyId, limit, tx),
       ({ id, payload }, tx) => this.repository.updatePayload(id, this.keyring.renew(payload, CONTEXT), tx),
     );
   }

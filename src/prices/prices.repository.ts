@@ -37,13 +37,13 @@ export class PricesRepository {
   }
 
   async findAll(keys: PriceKey[], db: Queryable): Promise<Price[]> {
-    const isOne = keys.map(({ model, tokenClass, effectiveFrom }) =>
+    const matches = keys.map(({ model, tokenClass, effectiveFrom }) =>
       and(eq(prices.model, model), eq(prices.tokenClass, tokenClass), eq(prices.effectiveFrom, effectiveFrom)),
     );
     return db
       .select()
       .from(prices)
-      .where(or(...isOne));
+      .where(or(...matches));
   }
 
   async upsert(rows: (typeof prices.$inferInsert)[], db: Queryable): Promise<Price[]> {

@@ -67,8 +67,8 @@ export class PricesService {
     return this.db.transaction(async (tx) => {
       // Concurrent requests must not set prices in two currencies.
       await lockNames('prices', ['book'], tx);
-      const [own] = await this.repository.listCurrencies(tx);
-      const currency = given.find((price) => price.currency !== undefined)?.currency ?? own ?? FIRST_CURRENCY;
+      const [existing] = await this.repository.listCurrencies(tx);
+      const currency = given.find((price) => price.currency !== undefined)?.currency ?? existing ?? FIRST_CURRENCY;
       const before = await this.repository.findAll(entries, tx);
       const set = await this.repository.upsert(
         entries.map((price) => ({ ...price, currency: price.currency ?? currency })),

@@ -59,7 +59,7 @@ export class OrganizationSubscriptionsController {
     @IdempotentRequest() call: IdempotentCall,
     @Body() body: CheckoutRequest,
   ): Promise<CheckoutResponse> {
-    return this.idempotency.onceOutside(call, async () =>
+    return this.idempotency.onceWithoutTransaction(call, async () =>
       CheckoutResponse.of(await this.checkouts.open({ kind: 'organization', id }, body, call, caller)),
     );
   }

@@ -55,7 +55,7 @@ export class SubscriptionsController {
     @IdempotentRequest() call: IdempotentCall,
     @Body() body: CheckoutRequest,
   ): Promise<CheckoutResponse> {
-    return this.idempotency.onceOutside(call, async () =>
+    return this.idempotency.onceWithoutTransaction(call, async () =>
       CheckoutResponse.of(await this.checkouts.open({ kind: 'user', id: caller.userId }, body, call, caller)),
     );
   }

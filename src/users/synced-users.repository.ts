@@ -16,9 +16,9 @@ export class SyncedUsersRepository {
   }
 
   /** Finds a user, tombstones included, and whether an event with this version is newer. */
-  async findWithOrder(clerkUserId: string, key: EventVersion, db: Queryable): Promise<{ user: User; isNewer: boolean } | undefined> {
+  async findWithOrder(clerkUserId: string, version: EventVersion, db: Queryable): Promise<{ user: User; isNewer: boolean } | undefined> {
     const [seen] = await db
-      .select({ user: users, isNewer: sql<boolean>`${mayWrite(key, users)}` })
+      .select({ user: users, isNewer: sql<boolean>`${mayWrite(version, users)}` })
       .from(users)
       .where(eq(users.clerkUserId, clerkUserId));
     return seen;
@@ -61,18 +61,18 @@ export class SyncedUsersRepository {
   async updateIfNewer(
     id: string,
     changes: Partial<typeof users.$inferInsert>,
-    key: EventVersion,
+    version: EventVersion,
     db: Queryable,
     { email }: { email?: string | null } = {},
   ): Promise<User | undefined> {
     const [updated] = await db
       .update(users)
-      .set({ ...changes, ...versionColumns(key) })
+      .set({ ...changes, ...versionColumns(version) })
       .where(
         and(
           eq(users.id, id),
           isNull(users.deletedAt),
-          mayWrite(key, users),
+          mayWrite(version, users),
           email === undefined
             ? undefined
             : sql`(${users.email}, ${users.clerkEmail}) IS NOT DISTINCT FROM (${email}::text, ${email}::text)`,
@@ -112,14 +112,14 @@ export class SyncedUsersRepository {
   /** Locks a merge over an address that a newer event decided, with the suspension of the merged user. */
   async lockLaterMerge(
     email: string,
-    key: EventVersion,
+    version: EventVersion,
     db: Queryable,
   ): Promise<{ merge: UserMerge; suspendedAt: Date | null } | undefined> {
     const [later] = await db
       .select({ merge: userMerges, suspendedAt: users.suspendedAt })
       .from(userMerges)
       .innerJoin(users, eq(users.id, userMerges.id))
-      .where(and(eq(userMerges.email, email), sql`NOT ${isNewer(key, userMerges)}`))
+      .where(and(eq(userMerges.email, email), sql`NOT ${isNewer(version, userMerges)}`))
       .for('update', { of: userMerges });
     return later;
   }
@@ -128,10 +128,10 @@ export class SyncedUsersRepository {
     await db.insert(userMerges).values(merge);
   }
 
-  async updateMerge(id: string, intoUserId: string, key: EventVersion, db: Queryable): Promise<void> {
+  async updateMerge(id: string, intoUserId: string, version: EventVersion, db: Queryable): Promise<void> {
     await db
       .update(userMerges)
-      .set({ intoUserId, ...versionColumns(key) })
+      .set({ intoUserId, ...versionColumns(version) })
       .where(eq(userMerges.id, id));
   }
 }

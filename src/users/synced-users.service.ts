@@ -81,19 +81,19 @@ export class SyncedUsersService {
   }
 
   /** Like `lockOrCreate`, for a user that is embedded in another event. */
-  async findOrCreateStub({ clerkUserId, name, imageUrl }: EmbeddedUser, key: EventVersion, db: Queryable): Promise<User | undefined> {
-    const row = await this.lockOrInsert({ clerkUserId, name, imageUrl, ...versionColumns(key) }, db);
+  async findOrCreateStub({ clerkUserId, name, imageUrl }: EmbeddedUser, version: EventVersion, db: Queryable): Promise<User | undefined> {
+    const row = await this.lockOrInsert({ clerkUserId, name, imageUrl, ...versionColumns(version) }, db);
     if (row === undefined || row.isNew || row.user.eventAt !== NEVER) return row?.user;
-    return (await this.repository.updateIfNewer(row.user.id, { name, imageUrl }, key, db)) ?? row.user;
+    return (await this.repository.updateIfNewer(row.user.id, { name, imageUrl }, version, db)) ?? row.user;
   }
 
-  async apply(snapshot: UserSnapshot, key: EventVersion, actor: Actor, db: Queryable): Promise<void> {
+  async apply(snapshot: UserSnapshot, version: EventVersion, actor: Actor, db: Queryable): Promise<void> {
     const fields = { ...fieldsOf(snapshot), ...(snapshot.createdAt && { createdAt: snapshot.createdAt }) };
-    const { user: known, isNewer } = (await this.repository.findWithOrder(snapshot.clerkUserId, key, db)) ?? {};
+    const { user: known, isNewer } = (await this.repository.findWithOrder(snapshot.clerkUserId, version, db)) ?? {};
     const written =
       known !== undefined && isNewer === true && keepsEmail(known, fields)
-        ? await this.writeSameEmail(known, fields, key, db)
-        : await this.write(known, fields, key, actor, db);
+        ? await this.writeSameEmail(known, fields, version, db)
+        : await this.write(known, fields, version, actor, db);
     if (written === undefined) return;
     await this.recordChange(written, actor, db);
     const isNewlyBanned = written.after.banned && written.before?.banned !== true;
@@ -149,8 +149,8 @@ export class SyncedUsersService {
   }
 
   /** @throws {ConcurrencyConflict} because the email must be locked before the row, so the transaction starts again */
-  private async writeSameEmail(before: User, fields: SnapshotFields, key: EventVersion, db: Queryable): Promise<UserChange> {
-    const after = await this.repository.updateIfNewer(before.id, fields, key, db, { email: fields.clerkEmail });
+  private async writeSameEmail(before: User, fields: SnapshotFields, version: EventVersion, db: Queryable): Promise<UserChange> {
+    const after = await this.repository.updateIfNewer(before.id, fields, version, db, { email: fields.clerkEmail });
     if (after === undefined) throw new ConcurrencyConflict();
     return { before, after };
   }
@@ -158,27 +158,31 @@ export class SyncedUsersService {
   private async write(
     known: User | undefined,
     fields: SnapshotFields,
-    key: EventVersion,
+    version: EventVersion,
     actor: Actor,
     db: Queryable,
   ): Promise<UserChange | undefined> {
     const { clerkEmail: email, clerkEmailVerified: emailVerified } = fields;
     await lockNames('email', [known?.clerkEmail, email], db);
-    const row = await this.lockOrInsert({ ...fields, ...versionColumns(key) }, db, known === undefined);
+    const row = await this.lockOrInsert({ ...fields, ...versionColumns(version) }, db, known === undefined);
     if (row === undefined) return undefined;
     await this.lockClaimOf(row.user, [known?.clerkEmail, email], db);
     const before = row.isNew ? undefined : row.user;
     // A lost address is released at once, for other users who claim it.
     const lost = before?.email === email ? {} : WITHOUT_EMAIL;
-    const after = row.isNew ? row.user : await this.repository.updateIfNewer(row.user.id, { ...fields, ...lost }, key, db);
+    const after = row.isNew ? row.user : await this.repository.updateIfNewer(row.user.id, { ...fields, ...lost }, version, db);
     // An outdated event still proves who had the address at its time.
-    if (email !== null) await this.resolveEmailOwner(email, db, emailVerified ? { user: after ?? row.user, key, actor } : undefined);
+    if (email !== null) await this.resolveEmailOwner(email, db, emailVerified ? { user: after ?? row.user, version, actor } : undefined);
     if (before?.clerkEmail != null && before.clerkEmail !== email) await this.resolveEmailOwner(before.clerkEmail, db);
     return after && { before, after };
   }
 
   /** Gives an address to the user with the strongest claim; of several equal ones, the newest. */
-  private async resolveEmailOwner(email: string, db: Queryable, proof?: { user: User; key: EventVersion; actor: Actor }): Promise<void> {
+  private async resolveEmailOwner(
+    email: string,
+    db: Queryable,
+    proof?: { user: User; version: EventVersion; actor: Actor },
+  ): Promise<void> {
     let claimants = await this.repository.listClaimants(email, db);
     const local = claimants.find((one) => one.clerkUserId === null);
     if (proof !== undefined && (await this.merges.releaseAddress({ email, local, ...proof }, db)))

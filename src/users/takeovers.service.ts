@@ -29,10 +29,10 @@ export class Takeovers {
     const organizationIds = await this.repository.listOrganizationIds(userId, db);
     await this.memberships.lockOrganizations(organizationIds, db);
     const people = await this.repository.listInvitedBy(userId, organizationIds, db);
-    const keys = await this.apiKeys.revokeMadeBy(people, actor, db);
+    const keys = await this.apiKeys.revokeCreatedBy(people, actor, db);
     const invitations = await this.memberships.endInvitationsSentBy(people, actor, db);
-    const others = people.filter((one) => one.userId !== userId);
-    const members = await this.memberships.endUnproved(others, actor, db);
+    const others = people.filter((person) => person.userId !== userId);
+    const members = await this.memberships.endOfUnverifiedAccount(others, actor, db);
     return { keys, invitations, members };
   }
 

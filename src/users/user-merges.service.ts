@@ -15,7 +15,7 @@ import { Clock } from '../platform/time/clock.service.js';
 export interface AddressProof {
   email: string;
   user: User;
-  key: EventVersion;
+  version: EventVersion;
   actor: Actor;
 }
 
@@ -40,9 +40,9 @@ export class UserMerges {
 
   /** A Clerk user proved an address: a verified local user is merged, an unverified one loses it. Returns whether that happened. */
   async releaseAddress(proof: AddressProof & { local: User | undefined }, db: Queryable): Promise<boolean> {
-    const { local, user, email, key } = proof;
+    const { local, user, email, version } = proof;
     if (local === undefined) {
-      const later = await this.repository.lockLaterMerge(email, key, db);
+      const later = await this.repository.lockLaterMerge(email, version, db);
       if (later !== undefined) await this.redirectMerge(later, proof, db);
       return false;
     }
@@ -57,8 +57,8 @@ export class UserMerges {
     }
     const isCurrent = user.deletedAt === null && user.clerkEmail === email;
     // An outdated event does not affect a user who was created or verified after it.
-    const wasThereThen = ((isVerified ? emailVerifiedAt : undefined) ?? createdAt) <= new Date(key.at);
-    if (!isCurrent && !wasThereThen) return false;
+    const isOlderThanEvent = ((isVerified ? emailVerifiedAt : undefined) ?? createdAt) <= new Date(version.at);
+    if (!isCurrent && !isOlderThanEvent) return false;
     await (isVerified ? this.merge(local, proof, db) : this.takeAddress(local, proof, db));
     return true;
   }
@@ -71,14 +71,14 @@ export class UserMerges {
   }
 
   private async merge(local: User, proof: AddressProof, db: Queryable): Promise<void> {
-    const { user, email, key } = proof;
+    const { user, email, version } = proof;
     await this.accounts.cancelVerifications(local.id, db);
     const sessionIds = await this.sessions.move({ ofUser: local.id }, user.id, db);
     const accountIds = await this.accounts.move({ ofUser: local.id }, user.id, db);
     await this.repository.update(local.id, { deletedAt: this.clock.now(), email: null, emailVerified: false, emailVerifiedAt: null }, db);
     const membershipIds = await this.memberships.move({ ofUser: local.id }, user.id, db);
     await this.repository.insertMerge(
-      { id: local.id, intoUserId: user.id, email, ...versionColumns(key), accountIds, sessionIds, membershipIds },
+      { id: local.id, intoUserId: user.id, email, ...versionColumns(version), accountIds, sessionIds, membershipIds },
       db,
     );
     await this.finishMerge(local, proof, db);
@@ -89,9 +89,9 @@ export class UserMerges {
     proof: AddressProof,
     db: Queryable,
   ): Promise<void> {
-    const { user, key } = proof;
+    const { user, version } = proof;
     if (user.operator) return;
-    await this.repository.updateMerge(merge.id, user.id, key, db);
+    await this.repository.updateMerge(merge.id, user.id, version, db);
     if (merge.intoUserId === user.id) return;
     await this.sessions.move({ ids: merge.sessionIds }, user.id, db);
     await this.accounts.move({ ids: merge.accountIds }, user.id, db);

@@ -228,7 +228,7 @@ export class UsersService implements OnModuleInit {
         const dead = await this.repository.lockPurgeable(before, limit, tx);
         if (dead.length === 0) return 0;
         const userIds = dead.map(({ id }) => id);
-        await this.memberships.rememberPurged({ userIds }, tx);
+        await this.memberships.keepPurgedIds({ userIds }, tx);
         await this.purgedIds.add(
           'clerk',
           'user',

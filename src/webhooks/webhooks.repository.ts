@@ -210,7 +210,7 @@ export class WebhooksRepository {
     );
   }
 
-  async lockNotUnderKey(keyId: string, limit: number, db: Queryable): Promise<{ id: string; body: Buffer | null }[]> {
+  async lockUnderOlderKeys(keyId: string, limit: number, db: Queryable): Promise<{ id: string; body: Buffer | null }[]> {
     const prefix = Buffer.from(`${keyId}.`);
     return db
       .select({ id: events.id, body: events.body })

@@ -164,7 +164,7 @@ export class WebhooksService implements OnModuleInit {
   async renewEncryption(): Promise<number> {
     return renewInBatches(
       this.db,
-      (limit, tx) => this.repository.lockNotUnderKey(this.keyring.newestKeyId, limit, tx),
+      (limit, tx) => this.repository.lockUnderOlderKeys(this.keyring.newestKeyId, limit, tx),
       ({ id, body }, tx) => this.repository.updateBody(id, this.keyring.renewBytes(body!, BODY_CONTEXT), tx),
     );
   }

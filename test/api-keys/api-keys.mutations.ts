@@ -26,7 +26,7 @@ export const mutations: TenancyMutation[] = [
 
 export const unreachable: UnreachablePredicate[] = [
   {
-    within: 'ApiKeysRepository.revokeMadeBy',
+    within: 'ApiKeysRepository.revokeCreatedBy',
     search: 'eq(apiKeys.organizationId, organizationId)',
     because: 'only the take-over of an unproved account leads there (test/users/takeovers.e2e-spec.ts)',
   },

@@ -51,14 +51,14 @@ export const mutations: TenancyMutation[] = [
     operations: ['listOwnInvitations'],
   },
   {
-    within: 'InvitationsService.answer',
+    within: 'InvitationsService.respond',
     search: 'seen.email !== email',
     replace: 'false',
     callers: ['outsider'],
     operations: ['acceptInvitation'],
   },
   {
-    within: 'InvitationsService.answer',
+    within: 'InvitationsService.respond',
     search: 'if (!emailVerified)',
     replace: 'if (false)',
     callers: ['squatter on an invited address'],
@@ -92,7 +92,7 @@ export const unreachable: UnreachablePredicate[] = [
     because: 'a count, which only a full plan shows (test/invitations/inviters.e2e-spec.ts)',
   },
   {
-    within: 'othersOfPair',
+    within: 'isOtherOfSameEmail',
     search: 'eq(invitations.organizationId, organizationId), eq(invitations.email, email)',
     because: 'only a provider’s event leads there',
   },

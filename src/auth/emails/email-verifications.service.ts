@@ -95,7 +95,7 @@ export class EmailVerifications implements OnModuleInit {
     await this.db.transaction(async (tx) => {
       const outcome = await this.users.deleteUnverified(link.userId, link.email, actor, tx);
       if (outcome === undefined) throw new EmailAlreadyVerified();
-      await this.organizations.deleteDeserted(outcome.organizationIds, actor, tx);
+      await this.organizations.deleteWithoutMembers(outcome.organizationIds, actor, tx);
     });
     return confirmed(LINK_PAGES.rejection, undefined);
   }

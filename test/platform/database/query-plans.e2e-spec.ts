@@ -162,7 +162,7 @@ describe('the query plans on large tables', () => {
       ['count waiting and dead events', 'webhook_events', () => inbox.backlog()],
       ['delete bodies', 'webhook_events', () => inbox.deleteBodies(new Date(0), 1000)],
       ['find the claimants of an address', 'users', () => t.app.get(SyncedUsersRepository).listClaimants('user77@example.net')],
-      ['find the claimants of a slug', 'organizations', () => t.app.get(SyncedOrganizationsRepository).contenders('slug-77')],
+      ['find the claimants of a slug', 'organizations', () => t.app.get(SyncedOrganizationsRepository).listClaimants('slug-77')],
     ])('%s with an index', async (_what, table, run) => {
       expectByIndex(await plansOf(table, async () => run(inbox)));
     });
