@@ -14,7 +14,7 @@ describe('deleting an owner of subscriptions', () => {
 
   /** Whether a cancellation is requested at the provider, with one audit entry. */
   async function isCancellationRequested(providerSubscriptionId: string): Promise<boolean> {
-    const audit = `SELECT count(*)::int AS asked FROM audit_log WHERE action = 'subscription.end_requested' AND target_id = $1`;
+    const audit = `SELECT count(*)::int AS requests FROM audit_log WHERE action = 'subscription.end_requested' AND target_id = $1`;
     const [row] = await billing.t.db.rows<{ requests: number }>(audit, [await billing.idOf(providerSubscriptionId)]);
     const { ids, outboxEntries } = await billing.requestedCancellations();
     expect(outboxEntries).toBeGreaterThanOrEqual(ids.length);
