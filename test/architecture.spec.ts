@@ -93,7 +93,7 @@ const BROKEN: Record<RuleName, architecture.Source[][]> = {
 };
 
 /** Places that still break a rule. Ratchets: a number only falls, and goes with the last place. */
-const STILL_BROKEN: Partial<Record<RuleName | 'foldersExplainThemselves', number>> = { foldersAreSmall: 1, commentsArePlainEnglish: 42 };
+const STILL_BROKEN: Partial<Record<RuleName | 'foldersExplainThemselves', number>> = { commentsArePlainEnglish: 42 };
 
 const sentence = (name: string) => name.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
 

@@ -12,11 +12,11 @@ export class ApiKeysRepository {
     { limit, after }: { limit: number; after?: { createdAt: string; id: string } },
     db: Queryable = this.db,
   ): Promise<ApiKey[]> {
-    const beyond = after && sql`(${apiKeys.createdAt}, ${apiKeys.id}) < (${after.createdAt}::timestamptz, ${after.id}::uuid)`;
+    const afterCursor = after && sql`(${apiKeys.createdAt}, ${apiKeys.id}) < (${after.createdAt}::timestamptz, ${after.id}::uuid)`;
     return db
       .select()
       .from(apiKeys)
-      .where(and(eq(apiKeys.organizationId, organizationId), beyond))
+      .where(and(eq(apiKeys.organizationId, organizationId), afterCursor))
       .orderBy(desc(apiKeys.createdAt), desc(apiKeys.id))
       .limit(limit);
   }

@@ -8,7 +8,7 @@ export const actorKind = pgEnum('actor_kind', ACTOR_KINDS);
 
 export type Changes = Record<string, { before?: unknown; after?: unknown }>;
 
-/** Only two database functions, for retention and erasure, may change entries (docs/decisions/0036). No foreign keys: entries outlive their targets. */
+/** Only two database functions may change entries (docs/decisions/0036). No foreign keys, because entries outlive their targets. */
 export const auditLog = pgTable(
   'audit_log',
   {

@@ -44,7 +44,6 @@ export class AuditRepository {
       .limit(limit);
   }
 
-  /** Through a database function, because the role of the application may only insert. */
   async deleteBefore(before: Date, limit: number, db: Queryable = this.db): Promise<number> {
     const { rows } = await db.execute<{ removed: string }>(
       sql`SELECT prune_audit_log(${before.toISOString()}::timestamptz, ${limit}) AS removed`,

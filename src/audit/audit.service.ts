@@ -78,9 +78,9 @@ export class AuditService {
 }
 
 function differences(before: object | undefined, after: object | undefined): Changes | null {
-  const [old, fresh] = [before ?? {}, after ?? {}] as [Record<string, unknown>, Record<string, unknown>];
-  const changed = [...new Set([...Object.keys(old), ...Object.keys(fresh)])]
-    .filter((key) => JSON.stringify(old[key]) !== JSON.stringify(fresh[key]))
-    .map((key) => [key, { ...(key in old && { before: old[key] }), ...(key in fresh && { after: fresh[key] }) }] as const);
+  const [previous, current] = [before ?? {}, after ?? {}] as [Record<string, unknown>, Record<string, unknown>];
+  const changed = [...new Set([...Object.keys(previous), ...Object.keys(current)])]
+    .filter((key) => JSON.stringify(previous[key]) !== JSON.stringify(current[key]))
+    .map((key) => [key, { ...(key in previous && { before: previous[key] }), ...(key in current && { after: current[key] }) }] as const);
   return changed.length === 0 ? null : Object.fromEntries(changed);
 }

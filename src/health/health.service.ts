@@ -24,7 +24,6 @@ export class HealthService implements BeforeApplicationShutdown {
     if (signal === 'SIGTERM') await sleep(this.config.shutdownDelaySeconds * 1000);
   }
 
-  /** If so, responses close their connection, so that none is cut during a later request. */
   get isStopping(): boolean {
     return this.stopping;
   }

@@ -21,7 +21,6 @@ function unquoted(header: string): string {
 }
 
 export interface IdempotentCall {
-  /** Undefined for a request without a key. */
   identity?: IdempotencyIdentity;
   requestHash: string;
   markReplayed(): void;

@@ -18,7 +18,7 @@ interface Window {
   after?: { createdAt: string; id: string };
 }
 
-const beyond = (after: Window['after']) =>
+const isAfterCursor = (after: Window['after']) =>
   after && sql`(${invitations.createdAt}, ${invitations.id}) < (${after.createdAt}::timestamptz, ${after.id}::uuid)`;
 
 /** By date too, because a job marks expired invitations later. */
@@ -57,7 +57,9 @@ export class InvitationsRepository {
     return db
       .select()
       .from(invitations)
-      .where(and(eq(invitations.organizationId, organizationId), status === undefined ? undefined : withStatus(status), beyond(after)))
+      .where(
+        and(eq(invitations.organizationId, organizationId), status === undefined ? undefined : withStatus(status), isAfterCursor(after)),
+      )
       .orderBy(desc(invitations.createdAt), desc(invitations.id))
       .limit(limit);
   }
@@ -74,7 +76,7 @@ export class InvitationsRepository {
           gt(invitations.expiresAt, sql`now()`),
           isNull(organizations.deletedAt),
           mayStillInvite,
-          beyond(after),
+          isAfterCursor(after),
         ),
       )
       .orderBy(desc(invitations.createdAt), desc(invitations.id))

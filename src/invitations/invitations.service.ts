@@ -33,7 +33,6 @@ import { daysAfter } from '../platform/time/durations.js';
 export interface NewInvitation {
   email: string;
   role: Role;
-  /** A page that takes `?token=`. */
   acceptUrl?: string;
 }
 
@@ -183,10 +182,10 @@ export class InvitationsService implements OnModuleInit {
     const { email, emailVerified } = await this.users.get(userId);
     return this.db.transaction(async (tx) => {
       const key = 'id' in ref ? ref : { tokenHash: hashToken(ref.token) };
-      const seen = await this.repository.find(key, tx);
-      if (seen === undefined || seen.email !== email) throw new InvitationNotFound();
+      const found = await this.repository.find(key, tx);
+      if (found === undefined || found.email !== email) throw new InvitationNotFound();
       // Locks are taken in one order: user, organization, invitation (docs/decisions/0030).
-      await this.memberships.lockForJoining(userId, seen.organizationId, tx);
+      await this.memberships.lockForJoining(userId, found.organizationId, tx);
       const invitation = await this.repository.lock(key, tx);
       if (invitation === undefined) throw new InvitationNotFound();
       // Anyone can sign up with an address: only its owner, who verifies it, may see or accept the invitation.

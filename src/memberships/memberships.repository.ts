@@ -95,7 +95,7 @@ export class MembershipsRepository {
     return organization;
   }
 
-  /** In id order, against deadlocks. Deleted ones too: a restore that runs now must not end without an admin. */
+  /** In id order, to avoid deadlocks. Deleted ones too: one that is being restored must not end without an admin. */
   async lockOrganizationsOfUser(
     userId: string,
     db: Queryable,

@@ -154,7 +154,7 @@ export class MembershipsService {
   }
 
   /** For a suspended or banned user. The caller has locked the user. */
-  async endInvitationsOf(userId: string, actor: Actor, db: Queryable): Promise<void> {
+  async endInvitationsSentByUser(userId: string, actor: Actor, db: Queryable): Promise<void> {
     const locked = await this.repository.lockOrganizationsOfUser(userId, db);
     await this.invitationEnds.endSentBy(
       userId,
@@ -176,7 +176,7 @@ export class MembershipsService {
   }
 
   /** Ends memberships of people whom an unverified account invited. The caller has locked the organizations. Returns their number. */
-  async endOfUnverifiedAccount(people: { organizationId: string; userId: string }[], actor: Actor, db: Queryable): Promise<number> {
+  async removeInvitedMembers(people: { organizationId: string; userId: string }[], actor: Actor, db: Queryable): Promise<number> {
     let ended = 0;
     for (const { organizationId, userId } of people) {
       const membership = await this.repository.findOfPair(organizationId, userId, db);
@@ -190,7 +190,7 @@ export class MembershipsService {
     return ended;
   }
 
-  /** The caller has locked the organization. @param invited the number of open invitations to count @throws {SeatLimitReached} */
+  /** The caller has locked the organization. @param invited the number of open invitations, which take seats too @throws {SeatLimitReached} */
   async requireSeats(id: string, db: Queryable, invited = 0): Promise<void> {
     const { plan, seats } = await this.entitlements.getEffective({ kind: 'organization', id }, db);
     // Even a plan without seats keeps one member, who can buy more.

@@ -216,20 +216,20 @@ export class OrganizationsService implements OnModuleInit {
     const before = daysBefore(this.clock.now(), this.config.purgeAfterDays);
     const purgeSome = (limit: number) =>
       this.db.transaction(async (tx) => {
-        const dead = await this.repository.lockPurgeable(before, limit, tx);
-        if (dead.length === 0) return 0;
-        const organizationIds = dead.map(({ id }) => id);
+        const purgeable = await this.repository.lockPurgeable(before, limit, tx);
+        if (purgeable.length === 0) return 0;
+        const organizationIds = purgeable.map(({ id }) => id);
         await this.memberships.keepPurgedIds({ organizationIds }, tx);
         await this.purgedIds.add('clerk', 'invitation', await this.repository.listClerkInvitationIds(organizationIds, tx), tx);
         await this.purgedIds.add(
           'clerk',
           'organization',
-          dead.map(({ clerkOrganizationId }) => clerkOrganizationId),
+          purgeable.map(({ clerkOrganizationId }) => clerkOrganizationId),
           tx,
         );
         await this.subscriptions.pinOwners(organizationIds, tx);
         await this.repository.remove(organizationIds, tx);
-        return dead.length;
+        return purgeable.length;
       });
     return sweepInBatches(signal, purgeSome, 20);
   }

@@ -63,8 +63,8 @@ export class SyncedOrganizationsService {
   async applyDeletion(clerkOrganizationId: string, actor: Actor, db: Queryable): Promise<string | undefined> {
     const known = await this.repository.findByClerkId(clerkOrganizationId, db);
     await lockNames('slug', [known?.clerkSlug], db);
-    const dead = { clerkOrganizationId, ...EMPTY_PROFILE, deletedAt: this.clock.now() };
-    const row = await this.lockOrInsert(dead, known === undefined, db);
+    const tombstone = { clerkOrganizationId, ...EMPTY_PROFILE, deletedAt: this.clock.now() };
+    const row = await this.lockOrInsert(tombstone, known === undefined, db);
     if (row === undefined) return undefined;
     const { organization, isNew } = row;
     if (!isNew) {
@@ -124,10 +124,10 @@ export class SyncedOrganizationsService {
     await this.lockClaimOf(row.organization, [known?.clerkSlug, slug], db);
     const before = row.isNew ? undefined : row.organization;
     // A lost slug is released at once, for other organizations that claim it.
-    const lost = before === undefined || before.slug === slug ? {} : { slug: null };
+    const released = before === undefined || before.slug === slug ? {} : { slug: null };
     const after = row.isNew
       ? row.organization
-      : await this.repository.updateIfNewer(row.organization.id, { ...fields, ...lost }, version, db);
+      : await this.repository.updateIfNewer(row.organization.id, { ...fields, ...released }, version, db);
     if (after !== undefined) await this.resolveSlugOwners([before?.clerkSlug, slug], db);
     return { before, after };
   }
@@ -147,8 +147,8 @@ export class SyncedOrganizationsService {
   }
 
   /** Another event of the same organization may have changed the claim before the row was locked. */
-  private async lockClaimOf({ clerkSlug }: Organization, held: (string | null | undefined)[], db: Queryable): Promise<void> {
-    if (!held.includes(clerkSlug)) await lockNames('slug', [clerkSlug], db);
+  private async lockClaimOf({ clerkSlug }: Organization, lockedSlugs: (string | null | undefined)[], db: Queryable): Promise<void> {
+    if (!lockedSlugs.includes(clerkSlug)) await lockNames('slug', [clerkSlug], db);
   }
 
   /** Returns which organization must lose and which must get a slug, where it is not already with the right one. */

@@ -58,7 +58,6 @@ const planFile = z.strictObject(
   {
     plans: z.record(z.enum(TIERS), plan, must('an object')),
     aliases: z.record(alias, z.enum(TIERS, must(oneOf(TIERS))), must('an object')).default({}),
-    // Checked one by one, together with `BILLING_PRODUCTS`.
     products: z.array(z.unknown(), must('a list')).default([]),
   },
   must('an object'),

@@ -4,7 +4,6 @@ import { InvalidRequest } from '../platform/problems/problems.errors.js';
 import { loadPlans } from './plan-file.js';
 import { type Plan, type Tier, TIERS } from './plans.js';
 
-/** The plans of the plan file, read once at start. */
 @Injectable()
 export class PlansService {
   private readonly byTier: Map<Tier, Plan>;

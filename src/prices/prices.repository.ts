@@ -6,7 +6,6 @@ import { type Price, prices } from './prices.table.js';
 
 export interface PriceFilters {
   model?: string;
-  /** In effect at this time. */
   at?: Date;
 }
 
@@ -21,13 +20,13 @@ export class PricesRepository {
     { limit, after }: { limit: number; after?: PriceKey },
     db: Queryable = this.db,
   ): Promise<Price[]> {
-    const beyond =
+    const afterCursor =
       after &&
       sql`(${prices.model}, ${prices.tokenClass}, ${prices.effectiveFrom}) > (${after.model}, ${after.tokenClass}::token_class, ${after.effectiveFrom.toISOString()}::timestamptz)`;
     return db
       .select()
       .from(prices)
-      .where(and(model === undefined ? undefined : eq(prices.model, model), at && this.isInForce(at, db), beyond))
+      .where(and(model === undefined ? undefined : eq(prices.model, model), at && this.isInForce(at, db), afterCursor))
       .orderBy(asc(prices.model), asc(prices.tokenClass), asc(prices.effectiveFrom))
       .limit(limit);
   }

@@ -47,8 +47,8 @@ export class PricesService {
       effectiveFrom: new Date(position[2]!),
     };
     const rows = await this.repository.list(filters, { limit: limit + 1, after });
-    const of = ({ model, tokenClass, effectiveFrom }: Price) => [model, tokenClass, effectiveFrom.toISOString()];
-    return this.cursors.page(rows, { limit, list, position: of });
+    const positionOf = ({ model, tokenClass, effectiveFrom }: Price) => [model, tokenClass, effectiveFrom.toISOString()];
+    return this.cursors.page(rows, { limit, list, position: positionOf });
   }
 
   async loadBookBefore(moment: Date): Promise<PriceBook> {
@@ -59,16 +59,16 @@ export class PricesService {
    * @throws {InvalidRequest} for a time that is not on the hour, or a duplicate of model, class and time
    * @throws {OtherCurrency} if there would be prices in two currencies
    */
-  async set(given: NewPrice[], actor: Actor): Promise<Price[]> {
+  async set(newPrices: NewPrice[], actor: Actor): Promise<Price[]> {
     const now = this.clock.now().getTime();
     const thisHour = new Date(now - (now % HOUR_MS));
-    const entries = given.map((price) => ({ ...price, effectiveFrom: price.effectiveFrom ?? thisHour }));
+    const entries = newPrices.map((price) => ({ ...price, effectiveFrom: price.effectiveFrom ?? thisHour }));
     requireDistinctHours(entries);
     return this.db.transaction(async (tx) => {
       // Concurrent requests must not set prices in two currencies.
       await lockNames('prices', ['book'], tx);
       const [existing] = await this.repository.listCurrencies(tx);
-      const currency = given.find((price) => price.currency !== undefined)?.currency ?? existing ?? FIRST_CURRENCY;
+      const currency = newPrices.find((price) => price.currency !== undefined)?.currency ?? existing ?? FIRST_CURRENCY;
       const before = await this.repository.findAll(entries, tx);
       const set = await this.repository.upsert(
         entries.map((price) => ({ ...price, currency: price.currency ?? currency })),

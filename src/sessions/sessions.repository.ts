@@ -20,11 +20,11 @@ export class SessionsRepository {
     { limit, after }: { limit: number; after?: { createdAt: string; id: string } },
     db: Queryable = this.db,
   ): Promise<Session[]> {
-    const beyond = after && sql`(${sessions.createdAt}, ${sessions.id}) < (${after.createdAt}::timestamptz, ${after.id}::uuid)`;
+    const afterCursor = after && sql`(${sessions.createdAt}, ${sessions.id}) < (${after.createdAt}::timestamptz, ${after.id}::uuid)`;
     return db
       .select()
       .from(sessions)
-      .where(and(eq(sessions.userId, userId), live, beyond))
+      .where(and(eq(sessions.userId, userId), live, afterCursor))
       .orderBy(desc(sessions.createdAt), desc(sessions.id))
       .limit(limit);
   }

@@ -109,13 +109,12 @@ export class SessionsService implements OnModuleInit {
     return ended.count;
   }
 
-  /** Moves our own sessions to the user that the old one is merged into. Returns their ids. */
   async move(which: { ofUser: string } | { ids: string[] }, toUserId: string, db: Queryable): Promise<string[]> {
     return this.repository.move(which, toUserId, db);
   }
 
   async apply({ isEnded, expiresAt, ...session }: ClerkSessionSnapshot, db: Queryable): Promise<void> {
-    const row = { id: newId(), ...session, expiresAt: expiresAt ?? this.idleEnd() };
+    const row = { id: newId(), ...session, expiresAt: expiresAt ?? this.idleExpiry() };
     await (isEnded ? this.repository.endClerkSession(row, db) : this.repository.insertClerkSession(row, db));
   }
 
@@ -125,7 +124,7 @@ export class SessionsService implements OnModuleInit {
     device: { ipAddress?: string; userAgent?: string },
     db: Queryable,
   ): Promise<void> {
-    await this.repository.insertClerkSession({ id: newId(), userId, clerkSessionId, expiresAt: this.idleEnd(), ...device }, db);
+    await this.repository.insertClerkSession({ id: newId(), userId, clerkSessionId, expiresAt: this.idleExpiry(), ...device }, db);
   }
 
   /** Without this, a session that ended here could still get tokens at Clerk. */
@@ -135,7 +134,7 @@ export class SessionsService implements OnModuleInit {
       await this.outbox.enqueue(CLERK_SESSION_REVOKE, { clerkSessionId } satisfies ClerkSessionEnd, db);
   }
 
-  private idleEnd(): Date {
+  private idleExpiry(): Date {
     return new Date(this.clock.now().getTime() + this.config.sessionIdleSeconds * 1000);
   }
 }

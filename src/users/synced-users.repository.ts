@@ -39,12 +39,12 @@ export class SyncedUsersRepository {
     return rows.map(({ id }) => id!);
   }
 
-  async countLiving(db: Queryable = this.db): Promise<number> {
+  async countLive(db: Queryable = this.db): Promise<number> {
     const [row] = await db
-      .select({ living: count() })
+      .select({ live: count() })
       .from(users)
       .where(and(isNotNull(users.clerkUserId), isNull(users.deletedAt)));
-    return row!.living;
+    return row!.live;
   }
 
   async lockByClerkId(clerkUserId: string, db: Queryable): Promise<User | undefined> {

@@ -97,7 +97,7 @@ export class SyncedUsersService {
     if (written === undefined) return;
     await this.recordChange(written, actor, db);
     const isNewlyBanned = written.after.banned && written.before?.banned !== true;
-    if (isNewlyBanned) await this.memberships.endInvitationsOf(written.after.id, actor, db);
+    if (isNewlyBanned) await this.memberships.endInvitationsSentByUser(written.after.id, actor, db);
   }
 
   /** Deletes for good. Also creates the tombstone of an unknown user, so that a late event cannot create them. */
@@ -130,8 +130,8 @@ export class SyncedUsersService {
     return this.repository.listClerkIds(page);
   }
 
-  async countLiving(): Promise<number> {
-    return this.repository.countLiving();
+  async countLive(): Promise<number> {
+    return this.repository.countLive();
   }
 
   async differences(row: User, snapshot: UserSnapshot): Promise<string[]> {
@@ -169,8 +169,8 @@ export class SyncedUsersService {
     await this.lockClaimOf(row.user, [known?.clerkEmail, email], db);
     const before = row.isNew ? undefined : row.user;
     // A lost address is released at once, for other users who claim it.
-    const lost = before?.email === email ? {} : WITHOUT_EMAIL;
-    const after = row.isNew ? row.user : await this.repository.updateIfNewer(row.user.id, { ...fields, ...lost }, version, db);
+    const released = before?.email === email ? {} : WITHOUT_EMAIL;
+    const after = row.isNew ? row.user : await this.repository.updateIfNewer(row.user.id, { ...fields, ...released }, version, db);
     // An outdated event still proves who had the address at its time.
     if (email !== null) await this.resolveEmailOwner(email, db, emailVerified ? { user: after ?? row.user, version, actor } : undefined);
     if (before?.clerkEmail != null && before.clerkEmail !== email) await this.resolveEmailOwner(before.clerkEmail, db);
@@ -199,8 +199,8 @@ export class SyncedUsersService {
   }
 
   /** Another event of the same user may have changed the claim before the row was locked. */
-  private async lockClaimOf({ clerkEmail }: User, held: (string | null | undefined)[], db: Queryable): Promise<void> {
-    if (!held.includes(clerkEmail)) await lockNames('email', [clerkEmail], db);
+  private async lockClaimOf({ clerkEmail }: User, lockedEmails: (string | null | undefined)[], db: Queryable): Promise<void> {
+    if (!lockedEmails.includes(clerkEmail)) await lockNames('email', [clerkEmail], db);
   }
 
   private async lockOrInsert(user: NewUser, db: Queryable, isUnknown = false): Promise<{ user: User; isNew: boolean } | undefined> {

@@ -32,7 +32,7 @@ export class Takeovers {
     const keys = await this.apiKeys.revokeCreatedBy(people, actor, db);
     const invitations = await this.memberships.endInvitationsSentBy(people, actor, db);
     const others = people.filter((person) => person.userId !== userId);
-    const members = await this.memberships.endOfUnverifiedAccount(others, actor, db);
+    const members = await this.memberships.removeInvitedMembers(others, actor, db);
     return { keys, invitations, members };
   }
 

@@ -102,7 +102,7 @@ export class UserMerges {
   private async finishMerge(local: Pick<User, 'id' | 'suspendedAt'>, { user, email, actor }: AddressProof, db: Queryable): Promise<void> {
     if (local.suspendedAt !== null && user.suspendedAt === null) {
       await this.repository.update(user.id, { suspendedAt: local.suspendedAt }, db);
-      await this.memberships.endInvitationsOf(user.id, actor, db);
+      await this.memberships.endInvitationsSentByUser(user.id, actor, db);
     }
     if (user.deletedAt !== null) await this.endAllOfDeletedUser(user.id, actor, db);
     await this.audit.record(

@@ -212,7 +212,7 @@ export class UsersService implements OnModuleInit {
       const after = requireUser(await this.repository.update(userId, { suspendedAt: suspended ? this.clock.now() : null }, tx));
       const change = { before: { suspendedAt: before.suspendedAt }, after: { suspendedAt: after.suspendedAt } };
       await this.record(suspended ? 'user.suspended' : 'user.unsuspended', { id: userId }, { actor, ...change }, tx);
-      if (suspended) await this.memberships.endInvitationsOf(userId, actor, tx);
+      if (suspended) await this.memberships.endInvitationsSentByUser(userId, actor, tx);
       return after;
     });
   }
@@ -225,20 +225,20 @@ export class UsersService implements OnModuleInit {
     const before = daysBefore(this.clock.now(), this.config.purgeAfterDays);
     const purgeSome = (limit: number) =>
       this.db.transaction(async (tx) => {
-        const dead = await this.repository.lockPurgeable(before, limit, tx);
-        if (dead.length === 0) return 0;
-        const userIds = dead.map(({ id }) => id);
+        const purgeable = await this.repository.lockPurgeable(before, limit, tx);
+        if (purgeable.length === 0) return 0;
+        const userIds = purgeable.map(({ id }) => id);
         await this.memberships.keepPurgedIds({ userIds }, tx);
         await this.purgedIds.add(
           'clerk',
           'user',
-          dead.map(({ clerkUserId }) => clerkUserId),
+          purgeable.map(({ clerkUserId }) => clerkUserId),
           tx,
         );
         await this.subscriptions.pinOwners(userIds, tx);
         await this.audit.erase(userIds, tx);
         await this.repository.remove(userIds, tx);
-        return dead.length;
+        return purgeable.length;
       });
     return sweepInBatches(signal, purgeSome, 100);
   }

@@ -52,7 +52,7 @@ export const mutations: TenancyMutation[] = [
   },
   {
     within: 'InvitationsService.respond',
-    search: 'seen.email !== email',
+    search: 'found.email !== email',
     replace: 'false',
     callers: ['outsider'],
     operations: ['acceptInvitation'],

@@ -130,7 +130,7 @@ export class ClerkReconciliation implements Reconciliation, ReconciliationSource
     if (fix !== true || force === true) return;
     let unknown = 0;
     for await (const ids of this.unknownUsers(signal)) unknown += ids.length;
-    const total = await this.users.countLiving();
+    const total = await this.users.countLive();
     const isUnconfirmed = clerkInstanceId === undefined && unknown > 0 && unknown === total;
     if (isUnconfirmed || wouldRemoveMost(unknown, total))
       throw new CannotReconcile(
