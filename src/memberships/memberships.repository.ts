@@ -100,14 +100,14 @@ export class MembershipsRepository {
     userId: string,
     db: Queryable,
   ): Promise<{ id: string; clerkOrganizationId: string | null; deletedAt: Date | null }[]> {
-    const own = db
+    const ofUser = db
       .select({ id: memberships.organizationId })
       .from(memberships)
       .where(and(eq(memberships.userId, userId), isNull(memberships.deletedAt)));
     return db
       .select({ id: organizations.id, clerkOrganizationId: organizations.clerkOrganizationId, deletedAt: organizations.deletedAt })
       .from(organizations)
-      .where(sql`${organizations.id} IN (${own})`)
+      .where(sql`${organizations.id} IN (${ofUser})`)
       .orderBy(organizations.id)
       .for('no key update');
   }

@@ -97,12 +97,12 @@ export class MembershipsService {
   /** For a user who deletes themselves. The caller has locked the user, so none is added meanwhile. @throws {LastAdmin} */
   async endAllOfUser(userId: string, actor: Actor, db: Queryable): Promise<void> {
     const locked = await this.repository.lockOrganizationsOfUser(userId, db);
-    const own = await this.repository.listOfUser(userId, db);
-    for (const membership of own) {
+    const userMemberships = await this.repository.listOfUser(userId, db);
+    for (const membership of userMemberships) {
       const organization = locked.find(({ id }) => id === membership.organizationId);
       if (isLocal(organization) && membership.role === 'admin') await this.requireOtherAdmin(membership, db);
     }
-    await this.endAll(userId, own, actor, db);
+    await this.endAll(userId, userMemberships, actor, db);
   }
 
   /**
@@ -111,13 +111,13 @@ export class MembershipsService {
    */
   async endAllOfDeletedUser(userId: string, actor: Actor, db: Queryable): Promise<string[]> {
     const locked = await this.repository.lockOrganizationsOfUser(userId, db);
-    const own = await this.repository.listOfUser(userId, db);
-    await this.endAll(userId, own, actor, db);
-    for (const { organizationId, role } of own) {
+    const userMemberships = await this.repository.listOfUser(userId, db);
+    await this.endAll(userId, userMemberships, actor, db);
+    for (const { organizationId, role } of userMemberships) {
       const organization = locked.find(({ id }) => id === organizationId);
       if (isLocal(organization) && role === 'admin') await this.ensureAdmin(organizationId, db);
     }
-    return own.map(({ organizationId }) => organizationId);
+    return userMemberships.map(({ organizationId }) => organizationId);
   }
 
   /**
@@ -130,9 +130,9 @@ export class MembershipsService {
       moving.map(({ organizationId }) => organizationId),
       db,
     );
-    const own = await this.repository.listOfUser(toUserId, db);
+    const userMemberships = await this.repository.listOfUser(toUserId, db);
     for (const membership of moving) {
-      const duplicate = own.find(({ organizationId }) => organizationId === membership.organizationId);
+      const duplicate = userMemberships.find(({ organizationId }) => organizationId === membership.organizationId);
       if (duplicate !== undefined && membership.deletedAt === null) await this.repository.end([weakerOf(membership, duplicate).id], db);
       await this.repository.updateUser(membership.id, toUserId, db);
     }
@@ -175,7 +175,7 @@ export class MembershipsService {
     return ended;
   }
 
-  /** Ends memberships of people whom an unverified account invited. The caller has locked the organizations. Returns their number. */
+  /** Ends memberships that an unverified account gave by invitation. The caller has locked the organizations. Returns their number. */
   async removeInvitedMembers(people: { organizationId: string; userId: string }[], actor: Actor, db: Queryable): Promise<number> {
     let ended = 0;
     for (const { organizationId, userId } of people) {
@@ -204,12 +204,12 @@ export class MembershipsService {
     throw new SeatLimitReached({ detail: `All ${seats.cap} seats of the plan ${plan.name} ${taken}. ${free}${help}` });
   }
 
-  private async endAll(userId: string, own: Membership[], actor: Actor, db: Queryable): Promise<void> {
+  private async endAll(userId: string, userMemberships: Membership[], actor: Actor, db: Queryable): Promise<void> {
     await this.repository.end(
-      own.map(({ id }) => id),
+      userMemberships.map(({ id }) => id),
       db,
     );
-    const organizationIds = own.map(({ organizationId }) => organizationId);
+    const organizationIds = userMemberships.map(({ organizationId }) => organizationId);
     await this.invitationEnds.endSentBy(userId, organizationIds, actor, db);
   }
 

@@ -122,8 +122,8 @@ function contradictions(mappings: ProductMapping[], aliases: Record<string, unkn
 
 function catalogOf({ plans, aliases }: z.infer<typeof planFile>, mappings: ProductMapping[]): PlanCatalog {
   const productsOf = (tier: Tier, provider: BillingProviderName) => {
-    const own = mappings.filter((mapping) => mapping.provider === provider && (aliases[mapping.plan] ?? mapping.plan) === tier);
-    return [...new Set(own.map(({ productId }) => productId))];
+    const ofTier = mappings.filter((mapping) => mapping.provider === provider && (aliases[mapping.plan] ?? mapping.plan) === tier);
+    return [...new Set(ofTier.map(({ productId }) => productId))];
   };
   return {
     plans: TIERS.map((tier) => ({ tier, ...plans[tier], products: { polar: productsOf(tier, 'polar'), dodo: productsOf(tier, 'dodo') } })),

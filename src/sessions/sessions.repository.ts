@@ -107,13 +107,13 @@ export class SessionsRepository {
   }
 
   private async endWhere(which: SQL | undefined, db: Queryable): Promise<EndedSessions> {
-    const own = await db.delete(sessions).where(and(which, isNull(sessions.clerkSessionId)));
+    const deleted = await db.delete(sessions).where(and(which, isNull(sessions.clerkSessionId)));
     const clerk = await db
       .update(sessions)
       .set({ endedAt: sql`now()`, expiresAt: sql`now() + ${KEEP_ENDED}` })
       .where(and(which, isNotNull(sessions.clerkSessionId), isNull(sessions.endedAt)))
       .returning({ id: sessions.clerkSessionId });
-    return { count: (own.rowCount ?? 0) + clerk.length, clerkSessionIds: clerk.map(({ id }) => id!) };
+    return { count: (deleted.rowCount ?? 0) + clerk.length, clerkSessionIds: clerk.map(({ id }) => id!) };
   }
 }
 
