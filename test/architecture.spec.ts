@@ -92,9 +92,6 @@ const BROKEN: Record<RuleName, architecture.Source[][]> = {
   ],
 };
 
-/** Places that still break a rule. Ratchets: a number only falls, and goes with the last place. */
-const STILL_BROKEN: Partial<Record<RuleName | 'foldersExplainThemselves', number>> = { commentsArePlainEnglish: 42 };
-
 const sentence = (name: string) => name.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
 
 describe('the sources', () => {
@@ -107,8 +104,7 @@ describe('the sources', () => {
 
   for (const name of Object.keys(BROKEN) as RuleName[]) {
     it(`keep the rule: ${sentence(name)}`, () => {
-      const broken = rules[name](sources);
-      expect(broken.slice(STILL_BROKEN[name] ?? 0)).toEqual([]);
+      expect(rules[name](sources)).toEqual([]);
     });
 
     it(`would be caught breaking it: ${sentence(name)}`, () => {
@@ -120,7 +116,6 @@ describe('the sources', () => {
 describe('the tests', () => {
   const tests = readTests();
 
-  // Ratchets: the numbers only fall.
   it('have comments in plain English', () => {
     expect(tests.length).toBeGreaterThan(250);
     expect(readability.commentsArePlainEnglish(tests)).toEqual([]);
@@ -140,16 +135,16 @@ describe('the tests', () => {
 });
 
 describe('the comments', () => {
-  it('are at most a twelfth of the lines', () => {
+  it('are at most 8 % of the lines', () => {
     expect(commentShare([file('a/a.ts', '/** One. */\nconst a = 1;\n// Two.\nconst b = 2;')])).toBe(0.5);
-    expect(commentShare(readSources())).toBeLessThanOrEqual(0.088);
+    expect(commentShare(readSources())).toBeLessThanOrEqual(0.08);
   });
 });
 
 describe('the folders', () => {
   it('with sub-folders explain themselves in at most 60 lines', () => {
     const readmes = new Map(globSync('src/**/README.md').map((at) => [path.relative('src', path.dirname(at)), readFileSync(at, 'utf8')]));
-    expect(foldersExplainThemselves(readSources(), readmes).slice(STILL_BROKEN.foldersExplainThemselves)).toEqual([]);
+    expect(foldersExplainThemselves(readSources(), readmes)).toEqual([]);
   });
 
   it('would be caught without a README, and with a long one', () => {

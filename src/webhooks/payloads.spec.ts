@@ -6,7 +6,7 @@ const read = (text: string) => parsePayload(Buffer.from(text));
 /** An array nested this deep. */
 const nested = (depth: number) => `${'['.repeat(depth)}${']'.repeat(depth)}`;
 
-describe('readPayload', () => {
+describe('parsePayload', () => {
   it('reads JSON of any kind, including NUL characters and lone surrogates', () => {
     expect(read('{"a":[1,null,{"b":"ü\\u0000\\ud800"}]}')).toEqual({ a: [1, null, { b: 'ü\0\ud800' }] });
     expect(['null', '7', '"x"', '[]', ' {} '].map(read)).toEqual([null, 7, 'x', [], {}]);
@@ -22,7 +22,7 @@ describe('readPayload', () => {
     ['a character that is cut in half', Buffer.from('{"a":"ü"}').fill(0x22, 7, 8)],
     ['text in UTF-16', Buffer.from('{}', 'utf16le')],
   ])('cannot read %s', (_what, body) => {
-    expect(() => parsePayload(body)).toThrow(new MalformedPayload('The body is no JSON in UTF-8'));
+    expect(() => parsePayload(body)).toThrow(new MalformedPayload('The body is not JSON in UTF-8'));
   });
 
   it('never quotes the body it cannot parse', () => {
@@ -37,7 +37,7 @@ describe('readPayload', () => {
 
   it('refuses the key __proto__ at any depth', () => {
     for (const text of ['{"__proto__":{"admin":true}}', '{"data":[{"a":{"__proto__":1}}]}', '{"\\u005f_proto__":null}']) {
-      expect(() => read(text)).toThrow(new MalformedPayload('The body has a name that no provider sends: __proto__'));
+      expect(() => read(text)).toThrow(new MalformedPayload('The body has a forbidden key: __proto__'));
     }
     expect(read('{"a":"__proto__"}')).toEqual({ a: '__proto__' });
   });

@@ -1,4 +1,3 @@
-/** Reads a failure of `pg`, also through the wrapper that Drizzle puts around it. */
 function databaseErrorOf(error: unknown): DatabaseError | undefined {
   let current = error as Failure | undefined | null;
   for (let depth = 0; typeof current === 'object' && current !== null && depth < 5; depth += 1) {

@@ -10,7 +10,6 @@ import { createDatabase, DATABASE, type Database } from './database.js';
 export class DatabaseModule implements OnApplicationShutdown {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
-  /** After every other module has finished its work. */
   async onApplicationShutdown(): Promise<void> {
     await this.db.$client.end();
   }

@@ -77,7 +77,6 @@ export function columnsOf(table: PgTable, alias: string): SQL {
   );
 }
 
-/** Converts rows of `columnsOf` as the table's own queries would. */
 export function rowsOf<T extends PgTable>(table: T, rows: Record<string, unknown>[]): InferSelectModel<T>[] {
   const columns = Object.entries(getTableColumns(table));
   const read = (column: PgColumn, value: unknown) => (value === null ? null : column.mapFromDriverValue(value));

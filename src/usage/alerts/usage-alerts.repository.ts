@@ -7,12 +7,10 @@ import { type UsageAlert, usageAlerts } from './usage-alerts.table.js';
 export class UsageAlertsRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
-  /** Returns the alerts that were new. */
   async insert(alerts: UsageAlert[], db: Queryable): Promise<UsageAlert[]> {
     return db.insert(usageAlerts).values(alerts).onConflictDoNothing().returning();
   }
 
-  /** Sorted by period, then threshold, both descending. */
   async list(
     ownerId: string,
     { limit, after }: { limit: number; after?: { periodStart: string; threshold: number } },

@@ -10,7 +10,6 @@ const KIND = 'usage.alert';
 /** May be called again for the same alert: after a failure, or when the process died in it. */
 export type AlertListener = (alert: UsageAlert) => Promise<void>;
 
-/** JSON turns dates into strings. */
 interface AlertPayload {
   listener: string;
   alert: Omit<UsageAlert, 'periodStart' | 'createdAt'> & { periodStart: string; createdAt: string };

@@ -8,7 +8,6 @@ export const usageAlerts = pgTable(
   {
     ownerId: uuid('owner_id').notNull(),
     periodStart: time('period_start').notNull(),
-    /** Percent of the limit. */
     threshold: smallint('threshold').notNull(),
     ownerKind: ownerKind('owner_kind').notNull(),
     used: bigint('used', { mode: 'number' }).notNull(),

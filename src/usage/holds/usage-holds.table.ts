@@ -14,14 +14,12 @@ export const usageHolds = pgTable(
     ownerId: uuid('owner_id').notNull(),
     /** Chosen by the caller, or generated. */
     id: uuid('id').notNull(),
-    /** The period whose quota it reserves. */
     periodStart: time('period_start').notNull(),
     tokens: bigint('tokens', { mode: 'number' }).notNull(),
     model: text('model'),
     actorUserId: uuid('actor_user_id'),
     status: holdStatus('status').notNull().default('live'),
     expiresAt: time('expires_at').notNull(),
-    /** The event that settled it. */
     eventId: text('event_id'),
     ...timestamps(),
   },

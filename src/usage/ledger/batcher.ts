@@ -10,7 +10,6 @@ interface PendingItem<T, R> {
 interface BatcherOptions {
   /** Maximum weight of a batch. A heavier item gets a batch of its own. */
   maxBatch: number;
-  /** Maximum weight that may wait. */
   maxPending: number;
   /** Waiting weight from which a second batch runs beside the first. Larger batches cost less each, so it is high. */
   secondBatchThreshold: number;

@@ -8,7 +8,6 @@ import type { UsageRollup } from '../rollups/usage-rollups.table.js';
 /** What the decider knows: everything was read under the locks of the quotas. */
 export interface LedgerSnapshot {
   now: Date;
-  /** Older events are refused. */
   oldestAccepted: Date;
   owners: Map<string, MeteredOwner>;
   quotas: UsageQuota[];
@@ -19,7 +18,6 @@ export interface LedgerSnapshot {
   members: { organizationId: string; userId: string }[];
 }
 
-/** What the decider wants to be written. */
 export interface LedgerWrites {
   events: NewUsageRecord[];
   rollups: UsageRollup[];

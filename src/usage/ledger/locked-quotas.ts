@@ -13,7 +13,6 @@ export interface LockedQuota {
   balance: QuotaBalance;
 }
 
-/** The quotas that a transaction has locked, found by owner and moment. */
 export class LockedQuotas {
   private readonly quotas: Map<string, LockedQuota>;
 

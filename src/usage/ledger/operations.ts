@@ -6,7 +6,6 @@ import type { UsagePeriod } from '../quotas/usage-period.js';
 export const OUTCOMES = ['inserted', 'duplicate', 'conflict', 'rejected'] as const;
 export type EventOutcome = (typeof OUTCOMES)[number];
 
-/** Why an event or a hold was refused. */
 export const REJECTIONS = [
   'invalid',
   'in_the_future',
@@ -42,16 +41,13 @@ export type ReleaseOperation = OwnedOperation & { kind: 'release'; hold: UsageHo
 export type Operation = RecordOperation | HoldOperation | SettleOperation | ReleaseOperation;
 
 export interface Quota extends UsagePeriod {
-  /** When the quota was read. */
   asOf: Date;
   used: number;
   /** The part of `used` that comes from earlier periods which a plan change cut short. */
   carried: number;
   overrun: number;
   held: number;
-  /** Null means unlimited. */
   limit: number | null;
-  /** Usage stops at the limit. */
   isHard: boolean;
   remaining: number | null;
 }
@@ -65,7 +61,6 @@ export interface EventResult {
 export interface OperationResult {
   /** The owner's current period after the operation. */
   quota: Quota;
-  /** Set when the whole operation was refused. */
   refused?: Rejection | 'hold_conflict' | 'hold_settled';
   /** Milliseconds until the minute's allowance has room again. */
   waitMs?: number;

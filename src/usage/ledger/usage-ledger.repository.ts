@@ -43,12 +43,10 @@ export class UsageLedgerRepository {
     this.creationTimes = selectCreationTimes(db).prepare('usage_creation_times');
   }
 
-  /** Leaves out owners that were purged. */
   async listCreationTimes(ownerIds: string[]): Promise<{ id: string; createdAt: Date }[]> {
     return this.creationTimes.execute({ ids: ownerIds });
   }
 
-  /** Returns the pairs of which the user is, or ever was, a member. */
   async listMembers(pairs: MemberKey[]): Promise<MemberKey[]> {
     const { rows } = await sendStatement<{ organization_id: string; user_id: string }>(LIST_MEMBERS(arraysOf(MEMBER, pairs)), this.db);
     return rows.map((row) => ({ organizationId: row.organization_id, userId: row.user_id }));

@@ -9,7 +9,6 @@ export function startOf(month: Month): Date {
   return new Date(Date.UTC(Math.floor(month / 12), month % 12));
 }
 
-/** For example `usage_2026_11`. */
 export function partitionOf(month: Month): string {
   return `usage_${startOf(month).toISOString().slice(0, 7).replace('-', '_')}`;
 }

@@ -7,7 +7,6 @@ import { binaries, initialise, placeFor, remove, serverAccount } from './server-
 import { isServerOf, readPidFile, serves, urlOf, USER, withClient } from './server-process.js';
 import { MINUTE_MS } from '../../time/durations.js';
 
-/** A PostgreSQL server that this process started and will stop. */
 export interface EmbeddedPostgres {
   url: string;
   /** The directory of its data: the given one, or one in `/var/tmp` that its account may enter. */

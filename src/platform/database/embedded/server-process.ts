@@ -51,7 +51,6 @@ export async function serves(url: string, data: string): Promise<boolean> {
       return rows[0]?.data_directory === data;
     });
   } catch {
-    // It has not started, or it is another server.
     return false;
   }
 }
