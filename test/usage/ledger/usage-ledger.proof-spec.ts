@@ -19,6 +19,8 @@ jest.setTimeout(600_000);
 const RUNS = Number(process.env['FC_RUNS'] ?? 45);
 /** Requests until a server is killed. */
 const REQUESTS_OF_A_LIFE = 50;
+/** The fault of a missing lock shows only when two processes overlap, which a busy machine may not allow in one round. */
+const MUTANT_ROUNDS = 6;
 
 const plans = new PlanFile({ free: { tokensPerPeriod: FREE_CAP }, pro: { tokensPerPeriod: PRO_CAP } });
 const ENVIRONMENT = { PLANS_FILE: plans.path, LOG_LEVEL: 'error' };
@@ -93,8 +95,10 @@ describe('the proof itself', () => {
     const urls = await Promise.all(hosts.map(async (host) => host.start(mutation, env)));
     try {
       const target = await targetOf(db, () => urls);
-      const failures = await failuresOf(target, fc.sample(historyArbitrary(), { seed: 1, numRuns: 15 }));
-      expect(failures.size).toBeGreaterThan(0);
+      let failures = 0;
+      for (let seed = 1; failures === 0 && seed <= MUTANT_ROUNDS; seed += 1)
+        failures = (await failuresOf(target, fc.sample(historyArbitrary(), { seed, numRuns: 15 }))).size;
+      expect(failures).toBeGreaterThan(0);
     } finally {
       for (const host of hosts) await host.stop();
     }
