@@ -51,7 +51,7 @@ export async function createApp(config: Config): Promise<NestExpressApplication>
 /** A route that could only fail must not start. */
 function checkRoutes(app: NestExpressApplication): void {
   const wrong = wrongDeclarations(routesOf(app));
-  if (wrong.length > 0) throw new Error(`Routes with contradicting access:\n${wrong.join('\n')}`);
+  if (wrong.length > 0) throw new Error(`Routes with wrong access:\n${wrong.join('\n')}`);
 }
 
 function configureExpress(express: Express, { trustProxy }: Config): void {

@@ -203,7 +203,7 @@ describe('the routes', () => {
   });
 
   it('would be caught sharing a name, which is the operationId', async () => {
-    await expect(routesOfControllers(First, Second)).rejects.toThrow('Two routes are called getThing');
+    await expect(routesOfControllers(First, Second)).rejects.toThrow('Two routes are called getThing, in First and Second.');
   });
 });
 

@@ -113,15 +113,15 @@ describe('the docs', () => {
     expect(found).toEqual([]);
   });
 
-  // A ratchet: the number only falls.
-  it('leave at most 43 sentences of the API document to rewrite', () => {
+  it('include an API document in plain English', () => {
     const sentences = new Set<string>();
     JSON.parse(readFileSync('openapi.json', 'utf8'), (key, value: unknown) => {
       if ((key === 'description' || key === 'summary') && typeof value === 'string') sentences.add(value);
       return value;
     });
     expect(sentences.size).toBeGreaterThan(500);
-    expect([...sentences].filter((text) => dialectIn(proseOf(text)).length > 0).length).toBeLessThanOrEqual(43);
+    const found = [...sentences].flatMap((text) => dialectIn(proseOf(text)).map((phrase) => `"${phrase}" in: ${text}`));
+    expect(found).toEqual([]);
   });
 
   it('number the decisions from 0001 without a gap', () => {

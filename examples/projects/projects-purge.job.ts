@@ -6,7 +6,7 @@ import { ProjectsRepository } from './projects.repository.js';
 
 const KEEP_MS = 30 * 86_400_000;
 
-/** Deletes what was archived 30 days ago, every night. */
+/** Every night, deletes the projects that were archived 30 days ago. */
 @Injectable()
 export class ProjectsPurge implements OnModuleInit {
   constructor(

@@ -21,10 +21,11 @@ export class ProjectsController {
     private readonly idempotency: IdempotencyService,
   ) {}
 
-  /** Creates one of the projects. Only for plans with the feature (plans.json). */
+  /** Creates a project. Only for plans with the feature (plans.json). */
   @Post()
   @Roles('admin', 'member')
   @Scopes('projects:write')
+  // Any feature of plans.json. Remove it if every plan has the module.
   @Requires('usage_export')
   @Idempotent()
   @Problems(ProjectNameTaken)
@@ -46,7 +47,7 @@ export class ProjectsController {
     return ProjectListResponse.of(await this.projects.list(organizationId, query));
   }
 
-  /** Archives one of the projects. It is deleted after 30 days. */
+  /** Archives a project. It is deleted after 30 days. */
   @Delete(':projectId')
   @HttpCode(204)
   @Roles('admin')

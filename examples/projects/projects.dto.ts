@@ -1,4 +1,6 @@
 import { ApiProperty, ApiSchema } from '@nestjs/swagger';
+import { ValidateIf } from 'class-validator';
+import { whenGiven } from '../../src/platform/http/bodies/transforms.js';
 import type { Page } from '../../src/platform/pagination/cursors.service.js';
 import { IsDisplayName } from '../../src/platform/text/display-names.js';
 import type { Project } from './projects.table.js';
@@ -8,6 +10,11 @@ export class CreateProjectRequest {
   /** Unique in the organization. @example "Apollo" */
   @IsDisplayName(100)
   name!: string;
+
+  /** Optional text for its readers. @example "Flies to the moon." */
+  @ValidateIf(whenGiven)
+  @IsDisplayName(1000)
+  description?: string;
 }
 
 @ApiSchema({ description: 'One project of an organization.' })
@@ -19,12 +26,15 @@ export class ProjectResponse {
   /** Unique in the organization. @example "Apollo" */
   name!: string;
 
+  /** Null without one. @example "Flies to the moon." */
+  description!: string | null;
+
   /** When it was created. */
   createdAt!: Date;
 
   /** Names every field, so that a new column is never published by accident. */
-  static of({ id, name, createdAt }: Project): ProjectResponse {
-    return { id, name, createdAt };
+  static of({ id, name, description, createdAt }: Project): ProjectResponse {
+    return { id, name, description, createdAt };
   }
 }
 

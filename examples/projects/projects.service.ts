@@ -30,8 +30,9 @@ export class ProjectsService {
   }
 
   /** @throws {ProjectNameTaken} */
-  async create(organizationId: string, { name }: { name: string }, actor: Actor, db: Queryable): Promise<Project> {
-    const project = await this.repository.insert({ id: newId(), organizationId, name }, db);
+  async create(organizationId: string, fields: { name: string; description?: string }, actor: Actor, db: Queryable): Promise<Project> {
+    const { name, description } = fields;
+    const project = await this.repository.insert({ id: newId(), organizationId, name, description }, db);
     if (project === undefined) throw new ProjectNameTaken();
     await this.record('project.created', project, { actor, after: { name } }, db);
     return project;

@@ -12,6 +12,7 @@ export const projects = pgTable(
       .notNull()
       .references(() => organizations.id, { onDelete: 'cascade' }),
     name: text('name').notNull(),
+    description: text('description'),
     archivedAt: time('archived_at'),
     ...timestamps(),
   },

@@ -34,6 +34,9 @@ class LostController {
   @Get()
   @Roles('admin')
   lacksOrganization(): void {}
+
+  @Get('undeclared')
+  lacksAccess(): void {}
 }
 
 function check(controller: new () => object, name: string): string[] {
@@ -52,6 +55,12 @@ describe('the access that a route declares', () => {
 
   it('is refused when its path names no organization', () => {
     expect(check(LostController, 'lacksOrganization')).toEqual(['lacksOrganization: @Roles() needs :organizationId in the path.']);
+  });
+
+  it('is refused when it is missing', () => {
+    expect(check(LostController, 'lacksAccess')).toEqual([
+      'lacksAccess: It declares no access. Add @Roles(), @SignedIn(), @Operator() or @Public().',
+    ]);
   });
 
   it('may use @Caller(), or @CurrentUser() on a route without API keys', () => {

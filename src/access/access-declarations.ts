@@ -4,7 +4,7 @@ import type { Route } from '../platform/openapi/routes.js';
 import { ACCESS, type Access, SCOPES } from './access.decorators.js';
 import { CALLER, type CallerKind } from './principal.js';
 
-/** Combinations of access decorators that can only fail when they are called, one sentence each. */
+/** Missing access decorators, and combinations that can only fail when they are called, one sentence each. */
 export function wrongDeclarations(routes: ReadonlyMap<string, Route>): string[] {
   return [...routes].flatMap(([name, route]) => wrongWith(route).map((reason) => `${name}: ${reason}`));
 }
@@ -17,6 +17,7 @@ function wrongWith({ handler, controller }: Route): string[] {
   const caller = reflector.getAllAndOverride<CallerKind | undefined>(CALLER, targets);
   const path = [controller, handler].map((target) => String(Reflect.getMetadata(PATH_METADATA, target))).join('/');
   const wrong: string[] = [];
+  if (access === undefined) wrong.push('It declares no access. Add @Roles(), @SignedIn(), @Operator() or @Public().');
   if (scopes !== undefined && !Array.isArray(access)) wrong.push('@Scopes() needs @Roles(), because a key belongs to an organization.');
   if (scopes !== undefined && caller === 'user')
     wrong.push('@Scopes() lets API keys in, but @CurrentUser() takes users only. Use @Caller().');

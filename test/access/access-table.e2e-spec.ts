@@ -80,7 +80,7 @@ describe('the access table', () => {
 
   it('names the file that lacks an operation', () => {
     expect(undescribed([{ ...operations[0]!, id: 'listSessionsTwice' }])).toEqual([
-      'Nothing says what listSessionsTwice returns to whom: describe it in its module’s tests',
+      'listSessionsTwice has no expectation: add it to the *.operations.ts file of its module',
     ]);
   });
 

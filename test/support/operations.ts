@@ -32,9 +32,14 @@ export function undescribed(operations: Operation[]): string[] {
 }
 
 function missing(id: string): string {
+  return `${id} has no expectation: add it to ${fileFor(id, 'operations')}`;
+}
+
+/** The file that extends a shared check for an operation. */
+function fileFor(id: string, kind: string): string {
   const controllers = globSync('src/**/*.controller.ts');
   const home = controllers.find((file) => new RegExp(`^  (?:async )?${id}\\(`, 'm').test(readFileSync(file, 'utf8')));
-  return `Nothing says what ${id} returns to whom: describe it in ${home === undefined ? 'its module’s tests' : expectedFile(home, 'operations')}`;
+  return home === undefined ? `the *.${kind}.ts file of its module` : expectedFile(home, kind);
 }
 
 export function statusFor(id: string, caller: CallerName): number {
@@ -95,7 +100,7 @@ export function pathValues(
   return Object.fromEntries(
     pathParameters.map((name) => {
       const value = expectationOf(id).path?.[name] ?? values[name];
-      if (value === undefined) throw new Error(`No value for {${name}} of ${path}: a *.seed.ts file must return it`);
+      if (value === undefined) throw new Error(`No value for {${name}} of ${path}: ${fileFor(id, 'seed')} must return it`);
       return [name, value];
     }),
   );

@@ -25,6 +25,12 @@ describe('projects', () => {
     expect((await names()).slice(0, 2)).toEqual(['Second', 'First']);
   });
 
+  it('have a description, if one is given', async () => {
+    const send = (body: object) => t.http.post(base).set(tenant.member.auth).send(body).expect(201);
+    expect((await send({ name: 'Described', description: 'To the moon.' })).body.description).toBe('To the moon.');
+    expect((await send({ name: 'Undescribed' })).body.description).toBeNull();
+  });
+
   it('are created by an API key, which the audit log names', async () => {
     const key = await createKey(t.db, tenant, ['projects:write']);
     const { body } = await create('By a key', key.auth).expect(201);
@@ -42,10 +48,13 @@ describe('projects', () => {
     expect((await send()).body.id).toBe((await send()).body.id);
   });
 
-  it.each([{}, { name: '' }, { name: 'x'.repeat(101) }, { name: 'Fine', surprise: 1 }])('refuse the body %j', async (body) => {
-    const { body: problem } = await t.http.post(base).set(tenant.member.auth).send(body).expect(400);
-    expect(problem.code).toBe('invalid_request');
-  });
+  it.each([{}, { name: '' }, { name: 'x'.repeat(101) }, { name: 'Fine', description: null }, { name: 'Fine', surprise: 1 }])(
+    'refuse the body %j',
+    async (body) => {
+      const { body: problem } = await t.http.post(base).set(tenant.member.auth).send(body).expect(400);
+      expect(problem.code).toBe('invalid_request');
+    },
+  );
 
   it('need a plan that includes them', async () => {
     const admin: SignedInPerson = await signUp(t);

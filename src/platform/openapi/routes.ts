@@ -3,7 +3,7 @@ import { MetadataScanner, ModulesContainer } from '@nestjs/core';
 
 export interface Route {
   handler: object;
-  controller: object;
+  controller: Type;
 }
 
 /** Every handler by its name, which is its operationId. @throws {Error} when two have the same name */
@@ -15,7 +15,9 @@ export function routesOf(app: INestApplicationContext): Map<string, Route> {
     for (const name of scanner.getAllMethodNames(prototype)) {
       const handler = prototype[name]!;
       if (!Reflect.hasMetadata('path', handler)) continue;
-      if (routes.has(name)) throw new Error(`Two routes are called ${name}: operationIds are unique in the whole API`);
+      const other = routes.get(name)?.controller.name;
+      if (other !== undefined)
+        throw new Error(`Two routes are called ${name}, in ${other} and ${controller.name}. Rename one: it is the operationId.`);
       routes.set(name, { handler, controller });
     }
   }

@@ -16,9 +16,12 @@ export function readSources(): Source[] {
     .map((file) => ({ path: path.relative('src', file), text: readFileSync(file, 'utf8') }));
 }
 
-/** The files of the tests and benchmarks, with paths below the root. */
+/** The files of the tests, benchmarks and examples, with paths below the root. */
 export function readTests(): Source[] {
-  return globSync(['{test,bench}/**/*.{ts,mjs}', 'src/**/*.spec.ts']).map((file) => ({ path: file, text: readFileSync(file, 'utf8') }));
+  return globSync(['{test,bench,examples}/**/*.{ts,mjs}', 'src/**/*.spec.ts']).map((file) => ({
+    path: file,
+    text: readFileSync(file, 'utf8'),
+  }));
 }
 
 /** Folders that every module may import, and the folders that they may import. */
