@@ -2,7 +2,7 @@ import { PATH_METADATA } from '@nestjs/common/constants.js';
 import { Reflector } from '@nestjs/core';
 import type { Route } from '../platform/openapi/routes.js';
 import { ACCESS, type Access, SCOPES } from './access.decorators.js';
-import { CALLER, type CallerKind } from './principal.js';
+import { CALLER_KIND, type CallerKind } from './principal.js';
 
 /** Missing access decorators, and combinations that can only fail when they are called, one sentence each. */
 export function wrongDeclarations(routes: ReadonlyMap<string, Route>): string[] {
@@ -14,7 +14,7 @@ function wrongWith({ handler, controller }: Route): string[] {
   const targets = [handler, controller] as Parameters<Reflector['getAllAndOverride']>[1];
   const access = reflector.getAllAndOverride<Access | undefined>(ACCESS, targets);
   const scopes = reflector.getAllAndOverride<string[] | undefined>(SCOPES, targets);
-  const caller = reflector.getAllAndOverride<CallerKind | undefined>(CALLER, targets);
+  const caller = reflector.getAllAndOverride<CallerKind | undefined>(CALLER_KIND, targets);
   const path = [controller, handler].map((target) => String(Reflect.getMetadata(PATH_METADATA, target))).join('/');
   const wrong: string[] = [];
   if (access === undefined) wrong.push('It declares no access. Add @Roles(), @SignedIn(), @Operator() or @Public().');

@@ -54,23 +54,23 @@ export function principalOf(request: Request): Principal {
   return principal;
 }
 
-/** Which callers a handler takes, for the check at start. */
-export const CALLER = 'caller';
+/** Metadata key for the kind of caller that a handler accepts. The check at start reads it. */
+export const CALLER_KIND = 'caller';
 export type CallerKind = 'any' | 'user';
 
-const principal = createParamDecorator((_: unknown, context: ExecutionContext) =>
+const principalParameter = createParamDecorator((_: unknown, context: ExecutionContext) =>
   principalOf(context.switchToHttp().getRequest<Request>()),
 );
 
-/** The user or API key that calls. Its `actor` goes into the audit log. */
-export const Caller = (): ParameterDecorator => takeCaller('any');
+/** The user or API key that sent the request. Its `actor` goes into the audit log. */
+export const Caller = (): ParameterDecorator => callerParameter('any');
 
-/** The user who calls, on a route that lets no API keys in. */
-export const CurrentUser = (): ParameterDecorator => takeCaller('user');
+/** The user who sent the request, on a route that accepts no API keys. */
+export const CurrentUser = (): ParameterDecorator => callerParameter('user');
 
-function takeCaller(kind: CallerKind): ParameterDecorator {
+function callerParameter(kind: CallerKind): ParameterDecorator {
   return (controller, method, index) => {
-    Reflect.defineMetadata(CALLER, kind, (controller as Record<string | symbol, object>)[method!]!);
-    principal()(controller, method, index);
+    Reflect.defineMetadata(CALLER_KIND, kind, (controller as Record<string | symbol, object>)[method!]!);
+    principalParameter()(controller, method, index);
   };
 }

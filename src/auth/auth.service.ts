@@ -48,7 +48,10 @@ export class AuthService implements OnModuleInit {
     return this.betterAuth.send(request, body);
   }
 
-  /** Forwards a change to the caller's ways to sign in. @throws {ManagedByClerk} for a user who signs in with Clerk */
+  /**
+   * Forwards a change to the caller's sign-in methods.
+   * @throws {ManagedByClerk} for a user who signs in with Clerk
+   */
   async forwardForCaller(caller: UserPrincipal, request: AuthRequest, body: object): Promise<AuthAnswer> {
     await this.requireLocalUser(caller);
     return this.betterAuth.send(request, body);
@@ -108,7 +111,7 @@ export class AuthService implements OnModuleInit {
 
   private async sendPasswordReset({ email, redirectTo, isKnown }: ResetRequest): Promise<void> {
     const user = await this.users.findByEmail(email);
-    // Clerk resets the passwords of its users.
-    if (user?.clerkUserId == null) await this.betterAuth.sendPasswordReset(email, redirectTo, isKnown);
+    const isManagedByClerk = user !== undefined && user.clerkUserId !== null;
+    if (!isManagedByClerk) await this.betterAuth.sendPasswordReset(email, redirectTo, isKnown);
   }
 }

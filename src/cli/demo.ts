@@ -12,15 +12,17 @@ import { MembershipsService } from '../memberships/memberships.service.js';
 import { OrganizationsService } from '../organizations/organizations.service.js';
 import { UsageService } from '../usage/usage.service.js';
 import { UsersService } from '../users/users.service.js';
-import { ExampleWebhooksService, exampleNamesOf } from '../providers/example-webhooks.service.js';
+import { ExampleWebhooksService, exampleIdsOf } from '../providers/example-webhooks.service.js';
 import { WebhooksService } from '../webhooks/webhooks.service.js';
 import { Clock } from '../platform/time/clock.service.js';
 import { HOUR_MS } from '../platform/time/durations.js';
 
 const FILE = path.join(DATA_DIRECTORY, 'demo.json');
 
+const OPERATOR_EMAIL = 'operator@demo.test';
+
 const PEOPLE = [
-  { email: 'operator@demo.test', name: 'Olivia Operator', operator: true },
+  { email: OPERATOR_EMAIL, name: 'Olivia Operator', operator: true },
   { email: 'ada@demo.test', name: 'Ada Admin', operator: false },
   { email: 'max@demo.test', name: 'Max Member', operator: false },
 ];
@@ -38,7 +40,9 @@ export interface Demo {
 
 /** Creates the demo users and their organization with random passwords, and keeps the passwords under `.data/` for later starts. */
 export async function seedDemo(app: INestApplicationContext): Promise<Demo> {
-  const [auth, accounts, users] = [app.get(AuthService), app.get(DemoAccounts), app.get(UsersService)];
+  const auth = app.get(AuthService);
+  const accounts = app.get(DemoAccounts);
+  const users = app.get(UsersService);
   const saved = readPasswords();
   const people: Person[] = [];
   for (const { email, name, operator } of PEOPLE) {
@@ -59,12 +63,15 @@ export async function seedDemo(app: INestApplicationContext): Promise<Demo> {
   }
   writePrivateFile(FILE, people);
   await seedOrganization(app);
-  return { people, token: await auth.signIn(people[0]!.email, people[0]!.password) };
+  const operator = people.find(({ email }) => email === OPERATOR_EMAIL)!;
+  return { people, token: await auth.signIn(operator.email, operator.password) };
 }
 
 /** Ada's organization, with Max as a member. Skipped if Ada has an organization. */
 async function seedOrganization(app: INestApplicationContext): Promise<void> {
-  const [users, organizations, memberships] = [app.get(UsersService), app.get(OrganizationsService), app.get(MembershipsService)];
+  const users = app.get(UsersService);
+  const organizations = app.get(OrganizationsService);
+  const memberships = app.get(MembershipsService);
   const [ada, max] = await Promise.all([users.findByEmail('ada@demo.test'), users.findByEmail('max@demo.test')]);
   if (ada === undefined || max === undefined || (await organizations.listOfUser(ada.id, { limit: 1 })).data.length > 0) return;
   const organizationId = await app.get<Database>(DATABASE).transaction(async (tx) => {
@@ -80,8 +87,8 @@ async function seedOrganization(app: INestApplicationContext): Promise<void> {
 async function seedSubscription(app: INestApplicationContext, organization: string): Promise<void> {
   const webhooks = app.get(WebhooksService);
   const examples = new ExampleWebhooksService(app.get(Config), app.get(Clock));
-  const names = exampleNamesOf('polar', { organization, email: 'ada@demo.test' });
-  const messages = ['subscription.active', 'order.paid'].map((type) => examples.messageOf('polar', type, names));
+  const ids = exampleIdsOf('polar', { organization, email: 'ada@demo.test' });
+  const messages = ['subscription.active', 'order.paid'].map((type) => examples.messageOf('polar', type, ids));
   for (const { headers, body } of messages) await webhooks.receive('polar', headers, body);
 }
 

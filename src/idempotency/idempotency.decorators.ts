@@ -5,7 +5,7 @@ import type { Request, Response } from 'express';
 import { principalOf } from '../access/principal.js';
 import { Problems } from '../platform/problems/problems.decorators.js';
 import { InvalidRequest } from '../platform/problems/problems.errors.js';
-import type { IdempotencyIdentity } from './idempotency.repository.js';
+import type { RequestIdentity } from './idempotency.repository.js';
 import { IdempotencyKeyInFlight, IdempotencyKeyReused } from './idempotency.errors.js';
 
 const HEADER = 'Idempotency-Key';
@@ -21,7 +21,7 @@ function unquoted(header: string): string {
 }
 
 export interface IdempotentCall {
-  identity?: IdempotencyIdentity;
+  identity?: RequestIdentity;
   requestHash: string;
   markReplayed(): void;
 }
@@ -52,7 +52,7 @@ export const IdempotentRequest = createParamDecorator((_: unknown, context: Exec
   const route = (request.route as { path: string }).path.replace(':organizationId', String(request.params['organizationId']).toLowerCase());
   return {
     identity:
-      key === undefined ? undefined : { principal: `${kind}:${id}`, method: request.method, route, key, headerValue: String(headerValue) },
+      key === undefined ? undefined : { principal: `${kind}:${id}`, method: request.method, route, key, rawKey: String(headerValue) },
     requestHash: createHash('sha256')
       .update(`${request.originalUrl}\n${JSON.stringify(request.body ?? null)}`)
       .digest('base64url'),

@@ -6,7 +6,7 @@ import { DATABASE, type Database, type Queryable } from '../platform/database/da
 import { JobsService } from '../jobs/jobs.service.js';
 import type { IdempotentCall } from './idempotency.decorators.js';
 import { IdempotencyKeyInFlight, IdempotencyKeyReused } from './idempotency.errors.js';
-import { type IdempotencyIdentity, IdempotencyRepository } from './idempotency.repository.js';
+import { type RequestIdentity, IdempotencyRepository } from './idempotency.repository.js';
 
 const CONTEXT = 'idempotency_keys.answer';
 
@@ -88,7 +88,7 @@ export class IdempotencyService implements OnModuleInit {
     );
   }
 
-  private async lockAndFind(identity: IdempotencyIdentity, requestHash: string, db: Queryable): Promise<StoredResponse | undefined> {
+  private async lockAndFind(identity: RequestIdentity, requestHash: string, db: Queryable): Promise<StoredResponse | undefined> {
     if (!(await this.repository.tryLock(identity, db))) throw new IdempotencyKeyInFlight({ headers: { 'retry-after': '1' } });
     const row = await this.repository.find(identity, db);
     if (row === undefined) return undefined;
@@ -103,11 +103,7 @@ export class IdempotencyService implements OnModuleInit {
   }
 
   /** The transaction of the work was rolled back, so the problem gets one of its own. */
-  private async storeProblem(
-    identity: IdempotencyIdentity,
-    requestHash: string,
-    { status, code, message, errors }: Problem,
-  ): Promise<void> {
+  private async storeProblem(identity: RequestIdentity, requestHash: string, { status, code, message, errors }: Problem): Promise<void> {
     await this.db.transaction(async (tx) => {
       const isFirst = (await this.repository.tryLock(identity, tx)) && (await this.repository.find(identity, tx)) === undefined;
       if (isFirst)
@@ -120,7 +116,7 @@ export class IdempotencyService implements OnModuleInit {
     });
   }
 
-  private async store(identity: IdempotencyIdentity, requestHash: string, response: StoredResponse, db: Queryable): Promise<void> {
+  private async store(identity: RequestIdentity, requestHash: string, response: StoredResponse, db: Queryable): Promise<void> {
     await this.repository.insert(identity, requestHash, this.keyring.encrypt(JSON.stringify(response), CONTEXT), db);
   }
 }

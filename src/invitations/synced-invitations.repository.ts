@@ -11,6 +11,7 @@ export interface ClerkInvitationKey {
   createdAt: Date;
 }
 
+/** Queries on invitations that are synced from Clerk. */
 @Injectable()
 export class SyncedInvitationsRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
@@ -39,7 +40,7 @@ export class SyncedInvitationsRepository {
     return updated;
   }
 
-  /** Some events omit the inviter and the invited user, who never change. So even an outdated event fills them in. */
+  /** Inviter and answerer never change, and some events lack them, so even an old event may fill them in. */
   async fillInPeople(id: string, { invitedBy, answeredBy }: { invitedBy?: string; answeredBy?: string }, db: Queryable): Promise<void> {
     const isUnknown = or(
       invitedBy === undefined ? undefined : isNull(invitations.invitedBy),
@@ -55,20 +56,21 @@ export class SyncedInvitationsRepository {
       .where(and(eq(invitations.id, id), isUnknown));
   }
 
-  async hasNewer(invitation: ClerkInvitationKey, db: Queryable): Promise<boolean> {
+  /** Whether the address was invited again later, in any status. */
+  async hasNewerInvitation(invitation: ClerkInvitationKey, db: Queryable): Promise<boolean> {
     const [newer] = await db
       .select({ id: invitations.id })
       .from(invitations)
-      .where(and(isOtherOfSameEmail(invitation), sql`${position} > (${invitation.createdAt}, ${invitation.clerkInvitationId})`))
+      .where(and(otherInvitationsOf(invitation), sql`${orderKey} > (${invitation.createdAt}, ${invitation.clerkInvitationId})`))
       .limit(1);
     return newer !== undefined;
   }
 
-  async revokePending(which: { organizationId: string } | { olderThan: ClerkInvitationKey }, db: Queryable): Promise<void> {
+  async revokePending(scope: { organizationId: string } | { olderThan: ClerkInvitationKey }, db: Queryable): Promise<void> {
     const condition =
-      'organizationId' in which
-        ? eq(invitations.organizationId, which.organizationId)
-        : and(isOtherOfSameEmail(which.olderThan), sql`${position} < (${which.olderThan.createdAt}, ${which.olderThan.clerkInvitationId})`);
+      'organizationId' in scope
+        ? eq(invitations.organizationId, scope.organizationId)
+        : and(otherInvitationsOf(scope.olderThan), sql`${orderKey} < (${scope.olderThan.createdAt}, ${scope.olderThan.clerkInvitationId})`);
     await db
       .update(invitations)
       .set({ status: 'revoked' })
@@ -76,10 +78,10 @@ export class SyncedInvitationsRepository {
   }
 }
 
-const position = sql`(${invitations.createdAt}, ${invitations.clerkInvitationId})`;
+const orderKey = sql`(${invitations.createdAt}, ${invitations.clerkInvitationId})`;
 
-/** Without the invitation itself: some events omit its creation time, so it could count as older than itself. */
-function isOtherOfSameEmail({ organizationId, email, clerkInvitationId }: ClerkInvitationKey): SQL | undefined {
+/** Excludes the invitation itself, because its creation time may differ between events. */
+function otherInvitationsOf({ organizationId, email, clerkInvitationId }: ClerkInvitationKey): SQL | undefined {
   const isOther = sql`${invitations.clerkInvitationId} IS DISTINCT FROM ${clerkInvitationId}`;
   return and(eq(invitations.organizationId, organizationId), eq(invitations.email, email), isOther);
 }

@@ -20,9 +20,9 @@ export interface InvitationSnapshot {
   invitedBy?: string;
   answeredBy?: string;
   expiresAt: Date;
-  /** At Clerk: of several invitations of an email, only the newest can be pending. */
+  /** The time at Clerk. Of several invitations of an email, only the newest can be pending. */
   createdAt: Date;
-  isOrphan: boolean;
+  isOrganizationDeleted: boolean;
 }
 
 /** Invitations that Clerk manages. The rows follow the newest event, like those of `SyncedUsersService`. */
@@ -34,15 +34,21 @@ export class SyncedInvitationsService {
     private readonly purgedIds: PurgedIds,
   ) {}
 
-  async apply({ isOrphan, ...snapshot }: InvitationSnapshot, version: EventVersion, actor: Actor, db: Queryable): Promise<void> {
+  async apply(
+    { isOrganizationDeleted, ...snapshot }: InvitationSnapshot,
+    version: EventVersion,
+    actor: Actor,
+    db: Queryable,
+  ): Promise<void> {
     const { clerkInvitationId, organizationId, email } = snapshot;
     // Applies the events of one email one at a time.
     await lockNames('invitation', [`${organizationId}:${email}`], db);
     const before = await this.repository.findByClerkId(clerkInvitationId, db);
     if (before === undefined && (await this.purgedIds.has('clerk', 'invitation', clerkInvitationId, db))) return;
-    const isSuperseded = snapshot.status === 'pending' && (isOrphan || (await this.repository.hasNewer(snapshot, db)));
+    const isSuperseded =
+      snapshot.status === 'pending' && (isOrganizationDeleted || (await this.repository.hasNewerInvitation(snapshot, db)));
     const status = isSuperseded ? 'revoked' : snapshot.status;
-    // Older ones end first: the unique index allows one pending invitation.
+    // Older ones first, because only one may be pending.
     await this.repository.revokePending({ olderThan: snapshot }, db);
     const after =
       before === undefined

@@ -9,9 +9,9 @@ export const organizations = pgTable(
     /** Unique over all rows, so that a replayed event finds the tombstone. */
     clerkOrganizationId: text('clerk_organization_id').unique('organizations_clerk_organization_id_key'),
     name: text('name').notNull(),
-    /** Unique among live organizations. Null for some Clerk organizations. */
+    /** Unique among organizations that are not deleted. Null for some Clerk organizations. */
     slug: text('slug'),
-    /** The slug at Clerk. Several organizations may claim one, but only one has it as `slug`. */
+    /** The slug at Clerk. If several organizations have the same one there, only one gets it as `slug`. */
     clerkSlug: text('clerk_slug'),
     imageUrl: text('image_url'),
     deletedAt: time('deleted_at'),

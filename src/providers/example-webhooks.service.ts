@@ -11,7 +11,7 @@ import { Clock } from '../platform/time/clock.service.js';
 /** A mistake that the caller of the command can correct. */
 export class CannotSend extends Error {}
 
-/** What the event is about, and the base URL of the server that it is posted to. */
+/** The subject of the event, and the base URL of the server that receives it. */
 export interface ExampleTarget extends Partial<ExampleNames> {
   url?: string;
 }
@@ -65,15 +65,15 @@ export class ExampleWebhooksService {
     private readonly clock: Clock,
   ) {}
 
-  /** @returns what to tell the caller @throws {CannotSend} */
+  /** @throws {CannotSend} */
   async send(provider: string, type: string, { url = this.config.publicUrl, ...given }: ExampleTarget): Promise<string> {
     if (this.config.isProduction) throw new CannotSend('Example events are not available in production.');
-    const names = exampleNamesOf(provider, given);
-    const { id, body, headers } = this.messageOf(provider, type, names);
+    const ids = exampleIdsOf(provider, given);
+    const { id, body, headers } = this.messageOf(provider, type, ids);
     const response = await post(`${url}/webhooks/${provider}`, body, headers);
     if (response.status !== 202) throw new CannotSend(`${url} responded with ${response.status}: ${await response.text()}`);
-    const options = Object.entries(names).map(([name, value]) => `--${name} ${value}`);
-    const list = provider === 'clerk' ? `/v1/users?clerkUserId=${names.user}` : `/v1/subscriptions?provider=${provider}`;
+    const options = Object.entries(ids).map(([name, value]) => `--${name} ${value}`);
+    const list = provider === 'clerk' ? `/v1/users?clerkUserId=${ids.user}` : `/v1/subscriptions?provider=${provider}`;
     return [
       `The server received ${type} as ${id}: ${await response.text()}`,
       `Send events about the same things with ${options.join(' ')}`,
@@ -82,7 +82,7 @@ export class ExampleWebhooksService {
   }
 
   /** @throws {CannotSend} */
-  messageOf(provider: string, type: string, names: ExampleNames): ExampleMessage {
+  messageOf(provider: string, type: string, ids: ExampleNames): ExampleMessage {
     const { examples, key: keyOf, secret, envelope } = PROVIDERS[provider] ?? {};
     const example = examples?.[type];
     if (keyOf === undefined || envelope === undefined || example === undefined)
@@ -91,13 +91,13 @@ export class ExampleWebhooksService {
     if (key === undefined) throw new CannotSend(`${secret} is not set.`);
     const now = this.clock.now();
     const id = provider === 'polar' ? randomUUID() : `msg_${randomBytes(12).toString('hex')}`;
-    const body = Buffer.from(JSON.stringify({ ...envelope(this.config, now), type, data: example(names, now.getTime()) }));
+    const body = Buffer.from(JSON.stringify({ ...envelope(this.config, now), type, data: example(ids, now.getTime()) }));
     return { id, body, headers: signedHeaders(id, body, key, now) };
   }
 }
 
-/** Completes the given names with random ones. */
-export function exampleNamesOf(provider: string, given: Partial<ExampleNames> = {}): ExampleNames {
+/** Completes the given ids with random ones. */
+export function exampleIdsOf(provider: string, given: Partial<ExampleNames> = {}): ExampleNames {
   const suffix = randomBytes(6).toString('hex');
   return {
     user: `user_${suffix}`,

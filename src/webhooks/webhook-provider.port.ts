@@ -2,6 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import type { Actor } from '../access/principal.js';
 import type { Queryable } from '../platform/database/database.js';
 
+/** The fields of a webhook that the inbox itself reads. */
 export interface Envelope {
   type: string;
   /** When the event happened, ISO 8601. */
@@ -19,7 +20,7 @@ export interface InboxEvent {
   actor: Actor;
 }
 
-/** A signed body that we cannot parse. Its event is quarantined. */
+/** A signed body that we cannot parse. The event is quarantined. */
 export class MalformedPayload extends Error {}
 
 /**

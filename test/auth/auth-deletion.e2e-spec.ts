@@ -31,7 +31,7 @@ describe('a deleted user', () => {
     return t.http.get(path).set('cookie', cookie!.split(';', 1)[0]!).expect(302);
   };
 
-  it('can no longer sign in, and a new sign-up with the address is another user', async () => {
+  it('cannot sign in, and signing up with the same email creates another user', async () => {
     const person = await signUp(t);
     const verification = linkIn(await mail.next(person.email, /Confirm/));
     await t.http.get(`${verification.pathname}${verification.search}`).set(person.auth).expect(200, { status: true });
@@ -76,7 +76,7 @@ describe('a deleted user', () => {
     expect(await t.db.rows('SELECT id FROM accounts WHERE user_id = $1', [person.id])).toEqual([]);
   });
 
-  it('is another user after signing in with Google again', async () => {
+  it('does not come back by signing in with Google, which creates another user', async () => {
     const google = { id: 'google-comes-back', email: 'comes-back@example.org' };
     const first = await withGoogle(google);
     const auth = { authorization: `Bearer ${first.headers['set-auth-token']}` };
@@ -87,19 +87,27 @@ describe('a deleted user', () => {
     expect(after.id).not.toBe(before.id);
   });
 
-  it('gets no mail that was requested before', async () => {
+  it('gets no mail that was requested before the deletion', async () => {
     const person = await signUp(t);
     await mail.next(person.email, /Confirm/);
+    await t.db.rows(`
+      CREATE FUNCTION delay_entry() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.next_attempt_at = now() + interval '1 hour'; RETURN NEW; END $$;
+      CREATE TRIGGER delay_entry BEFORE INSERT ON outbox FOR EACH ROW EXECUTE FUNCTION delay_entry()`);
     await Promise.all([
       t.http.post('/v1/auth/change-email').set(person.auth).send({ newEmail: 'never@example.org', currentPassword: PASSWORD }).expect(200),
       t.http.post('/v1/auth/request-password-reset').send({ email: person.email }).expect(200),
     ]);
+    await t.db.rows('DROP TRIGGER delay_entry ON outbox; DROP FUNCTION delay_entry');
+    const delayed = await t.db.rows('SELECT kind FROM outbox WHERE done_at IS NULL');
+    expect(delayed).toHaveLength(2);
     await t.http.delete('/v1/users/me').set(person.auth).expect(204);
+    await t.db.rows('UPDATE outbox SET next_attempt_at = now() WHERE done_at IS NULL');
     const open = () => t.db.rows('SELECT kind, last_error FROM outbox WHERE done_at IS NULL');
     await until(
       async () => (await open()).length === 0,
       async () => JSON.stringify(await open()),
     );
+    expect(mail.mails.filter(({ to }) => [person.email, 'never@example.org'].includes(to))).toEqual([]);
   });
 
   it('is not signed in by requests that raced with the deletion', async () => {

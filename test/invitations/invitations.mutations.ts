@@ -92,7 +92,7 @@ export const unreachable: UnreachablePredicate[] = [
     because: 'a count, which only a full plan shows (test/invitations/inviters.e2e-spec.ts)',
   },
   {
-    within: 'isOtherOfSameEmail',
+    within: 'otherInvitationsOf',
     search: 'eq(invitations.organizationId, organizationId), eq(invitations.email, email)',
     because: 'only a provider’s event leads there',
   },

@@ -37,8 +37,8 @@ export const CLERK_MUTATIONS: ScenarioMutation[] = [
   },
   {
     within: 'ClerkSync.applyInvitation',
-    search: 'isOrphan: organizationRow.deletedAt !== null',
-    replace: 'isOrphan: false',
+    search: 'isOrganizationDeleted: organizationRow.deletedAt !== null',
+    replace: 'isOrganizationDeleted: false',
     scenario: 'an organization that is deleted with everything in it',
   },
   {

@@ -4,7 +4,7 @@ import { CLERK_WEBHOOK_SECRET, clerkEvent, deliver, newMessageId, userData } fro
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { until, untilLocked } from '../support/until.js';
 
-const GATE = 42;
+const LOCK_ID = 42;
 
 interface StoredEvent {
   status: string;
@@ -13,7 +13,7 @@ interface StoredEvent {
   last_error: string | null;
 }
 
-describe('the lease of a webhook event', () => {
+describe('a webhook event lease', () => {
   let db: TestDatabase;
   let t: TestApp;
   beforeEach(async () => {
@@ -37,21 +37,21 @@ describe('the lease of a webhook event', () => {
     )[0]!;
   const isProcessed = (messageId: string) => async () => (await eventOf(messageId)).status === 'processed';
 
-  it('after its loss keeps the old worker from writing anything', async () => {
-    const gate = new pg.Client({ connectionString: db.url });
-    await gate.connect();
-    await gate.query(`SELECT pg_advisory_lock(${GATE})`);
-    // The worker waits here at the end of its attempt, before it locks the event's row.
+  it('prevents a worker that lost it from writing anything', async () => {
+    const lockHolder = new pg.Client({ connectionString: db.url });
+    await lockHolder.connect();
+    await lockHolder.query(`SELECT pg_advisory_lock(${LOCK_ID})`);
+    // The worker waits for the lock at the end of its attempt, before it locks the event's row.
     await db.rows(`
-      CREATE FUNCTION wait_at_the_gate() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(${GATE}); RETURN NULL; END $$;
-      CREATE TRIGGER gate BEFORE UPDATE OF processed_at ON webhook_events FOR EACH STATEMENT EXECUTE FUNCTION wait_at_the_gate()`);
+      CREATE FUNCTION wait_for_lock() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(${LOCK_ID}); RETURN NULL; END $$;
+      CREATE TRIGGER wait_for_lock BEFORE UPDATE OF processed_at ON webhook_events FOR EACH STATEMENT EXECUTE FUNCTION wait_for_lock()`);
     const message = await send('user_1');
     await untilLocked(db);
-    const [lease] = await db.rows(`SELECT leased_until <= now() + interval '1 second' AS short FROM webhook_events`);
-    expect(lease).toEqual({ short: true });
+    const [lease] = await db.rows(`SELECT leased_until <= now() + interval '1 second' AS is_short FROM webhook_events`);
+    expect(lease).toEqual({ is_short: true });
     // Another worker has the lease now.
     await db.rows(`UPDATE webhook_events SET attempts = 2, leased_until = now() + interval '1 hour'`);
-    await gate.end();
+    await lockHolder.end();
     // Closing waits for the worker's attempt.
     await t.app.close();
     expect(await eventOf(message)).toEqual({ status: 'pending', attempts: 2, processed_at: null, last_error: null });
@@ -59,7 +59,7 @@ describe('the lease of a webhook event', () => {
     expect(await db.rows('SELECT action FROM audit_log')).toEqual([]);
   });
 
-  it('keeps other workers away until it ends', async () => {
+  it('prevents other workers from processing the event until it expires', async () => {
     const message = await send('user_1');
     await until(isProcessed(message));
     // The state after the worker's process was killed.

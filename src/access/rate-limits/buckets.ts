@@ -24,20 +24,20 @@ export interface LimitResult extends BucketState {
   policy: RateLimit;
 }
 
-type Counted = Omit<LimitResult, 'name'>;
+type LimitOutcome = Omit<LimitResult, 'name'>;
 
-export function remainingCalls({ policy: { limit, windowSeconds }, allowed, secondsUntilFull }: Counted): number {
+export function remainingCalls({ policy: { limit, windowSeconds }, allowed, secondsUntilFull }: LimitOutcome): number {
   if (!allowed) return 0;
-  // A fast limit can be full again before its row is read.
-  const used = Math.max(0, secondsUntilFull);
-  return Math.max(0, Math.floor(((windowSeconds - used) * limit) / windowSeconds + 1e-6));
+  // A fast limit can be full again before its row is read. The small addend undoes rounding errors of a whole number.
+  const secondsUsed = Math.max(0, secondsUntilFull);
+  return Math.max(0, Math.floor(((windowSeconds - secondsUsed) * limit) / windowSeconds + 1e-6));
 }
 
-export function secondsUntilRetry(result: Counted): number {
+export function secondsUntilRetry(result: LimitOutcome): number {
   return Math.max(1, Math.ceil(waitSeconds(result)));
 }
 
 /** Returns the exact seconds until a refused caller may call again; 0 or less means now. */
-export function waitSeconds({ policy: { limit, windowSeconds }, secondsUntilFull }: Counted): number {
+export function waitSeconds({ policy: { limit, windowSeconds }, secondsUntilFull }: LimitOutcome): number {
   return secondsUntilFull + windowSeconds / limit - windowSeconds;
 }

@@ -9,7 +9,7 @@ export function addOperatorCommands(program: Command): void {
   operator
     .command('grant')
     .summary('Make a user an operator.')
-    .description('Make a user an operator. Operators administer the installation over the API. No route of the API makes one.')
+    .description('Make a user an operator. Operators administer the installation over the API. The API cannot grant this.')
     .argument('<email>', 'the email address of the user')
     .addHelpText('after', examples('operator grant ada@example.com'))
     .action(async (email: string) => setOperator(email, true));

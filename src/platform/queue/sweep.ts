@@ -18,6 +18,7 @@ export async function sweepInBatches(signal: AbortSignal, remove: (limit: number
 
 const RENEWAL_BATCH = 100;
 
+/** Rewrites stale rows in small transactions until none is left. */
 export async function renewInBatches<T>(
   db: Database,
   lockStale: (limit: number, tx: Queryable) => Promise<T[]>,
@@ -29,5 +30,6 @@ export async function renewInBatches<T>(
       for (const row of stale) await renew(row, tx);
       return stale.length;
     });
-  return sweepInBatches(new AbortController().signal, renewSome, RENEWAL_BATCH);
+  const neverAborted = new AbortController().signal;
+  return sweepInBatches(neverAborted, renewSome, RENEWAL_BATCH);
 }

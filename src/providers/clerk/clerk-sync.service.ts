@@ -123,7 +123,7 @@ export class ClerkSync {
       invitedBy,
       expiresAt: invitation.expires_at ?? new Date(createdAt.getTime() + INVITATION_MS),
       createdAt,
-      isOrphan: organizationRow.deletedAt !== null,
+      isOrganizationDeleted: organizationRow.deletedAt !== null,
     };
     await this.invitations.apply(snapshot, versionOf(change, invitation), change.actor, db);
   }

@@ -23,10 +23,9 @@ import { ComparedSubscriptionsRepository } from './compared-subscriptions.reposi
 import { compareSubscription } from './subscription-comparison.js';
 
 const KINDS = ['missing', 'stale', 'extra'] as const;
-/** How many live subscriptions are asked for, to see that the key opens our account. */
-const SAMPLE = 20;
+/** Live subscriptions to look up before repairing, to detect the key of another account. */
+const ACCOUNT_SAMPLE_SIZE = 20;
 const BATCH = 100;
-const ANOTHER_ACCOUNT = 'this looks like the key of another account. Use --force to repair anyway.';
 
 /** Compares subscriptions with the APIs of the billing providers (docs/decisions/0016). */
 @Injectable()
@@ -75,11 +74,11 @@ export class BillingReconciliation implements Reconciliation, OnModuleInit {
   }
 
   /**
-   * Whether the provider knows at least one of our live subscriptions. Undefined if there is none to ask for.
-   * @param except subscriptions that may have ended at the provider
+   * Whether the provider knows at least one of our live subscriptions. Undefined if there is none to look up.
+   * @param exceptIds subscriptions that may have ended at the provider
    */
-  async isOurAccount(provider: BillingProvider, except: string[], signal?: AbortSignal): Promise<boolean | undefined> {
-    const ids = await this.repository.sampleLive(provider.name, { except, limit: SAMPLE });
+  async isOurAccount(provider: BillingProvider, exceptIds: string[], signal?: AbortSignal): Promise<boolean | undefined> {
+    const ids = await this.repository.sampleLive(provider.name, { exceptIds, limit: ACCOUNT_SAMPLE_SIZE });
     for (const id of ids) if ((await provider.findSubscription(id, signal)) !== undefined) return true;
     return ids.length === 0 ? undefined : false;
   }
@@ -94,7 +93,7 @@ export class BillingReconciliation implements Reconciliation, OnModuleInit {
   private async *comparisons(provider: BillingProvider, options: ReconciliationOptions): AsyncGenerator<Comparison, void> {
     const { fix, force, resume, signal } = options;
     if (fix === true && force !== true && (await this.isOurAccount(provider, [], signal)) === false)
-      throw new CannotReconcile(`${provider.name} knows none of our subscriptions: ${ANOTHER_ACCOUNT}`);
+      throw keyOfAnotherAccount(`${provider.name} knows none of our subscriptions`);
     const cursor = resume === true ? await this.repository.findCursor(provider.name) : undefined;
     const listed = new Set<string>();
     if (cursor?.phase !== 'ours') yield* this.compareListed(provider, cursor?.position ?? undefined, listed, options);
@@ -102,16 +101,16 @@ export class BillingReconciliation implements Reconciliation, OnModuleInit {
     if (resume === true) await this.repository.deleteCursor(provider.name);
   }
 
-  /** What the provider lists, a page at a time. */
   private async *compareListed(
     provider: BillingProvider,
     from: string | undefined,
     listed: Set<string>,
     { resume, signal }: ReconciliationOptions,
   ): AsyncGenerator<Comparison, void> {
-    for (let position = from; ;) {
+    let position = from;
+    while (true) {
       const { subscriptions, next } = await provider.listSubscriptions(position, signal);
-      const differing = await this.differingAmong(provider.name, subscriptions);
+      const differing = await this.findDifferingIds(provider.name, subscriptions);
       for (const id of differing) yield this.comparisonOf(provider, id);
       // A subscription that has ended on both sides is not compared again.
       for (const { id, snapshot } of subscriptions) if (differing.has(id) || snapshot?.status !== 'canceled') listed.add(id);
@@ -122,7 +121,7 @@ export class BillingReconciliation implements Reconciliation, OnModuleInit {
     if (resume === true) await this.repository.saveCursor({ provider: provider.name, phase: 'ours', position: null });
   }
 
-  /** Our live subscriptions that the provider did not list. A resumed run asks for those of the earlier pages too. */
+  /** Our live subscriptions that the provider did not list. A resumed run also checks subscriptions of pages read before the interruption. */
   private async *compareUnlisted(
     provider: BillingProvider,
     from: string | null,
@@ -130,7 +129,8 @@ export class BillingReconciliation implements Reconciliation, OnModuleInit {
     { fix, force, resume, signal }: ReconciliationOptions,
   ): AsyncGenerator<Comparison, void> {
     const extra: string[] = [];
-    for (let after = from; ;) {
+    let after = from;
+    while (true) {
       const rows = await this.repository.listLive(provider.name, { after, limit: BATCH });
       for (const id of rows.map(({ providerSubscriptionId }) => providerSubscriptionId!).filter((one) => !listed.has(one))) {
         const [finding] = await this.compare(provider, id, signal);
@@ -139,25 +139,25 @@ export class BillingReconciliation implements Reconciliation, OnModuleInit {
       }
       if (rows.length < BATCH) break;
       after = rows.at(-1)!.id;
-      // Extra rows wait for their number to be known: a resumed run has to find them again.
+      // Extra rows are repaired last, once their number is known. A resumed run has to find them again.
       if (resume === true && extra.length === 0)
         await this.repository.saveCursor({ provider: provider.name, phase: 'ours', position: after });
     }
     const total = await this.repository.countLive(provider.name);
     const isSuspicious = (extra.length > 0 && extra.length === total) || wouldRemoveMost(extra.length, total);
     if (fix === true && force !== true && isSuspicious)
-      throw new CannotReconcile(`${provider.name} does not know ${extra.length} of our ${total} subscriptions: ${ANOTHER_ACCOUNT}`);
+      throw keyOfAnotherAccount(`${provider.name} does not know ${extra.length} of our ${total} subscriptions`);
     for (const id of extra) yield this.comparisonOf(provider, id);
   }
 
-  private async differingAmong(provider: BillingProviderName, remotes: ProviderSubscription[]): Promise<Set<string>> {
+  private async findDifferingIds(provider: BillingProviderName, remoteSubscriptions: ProviderSubscription[]): Promise<Set<string>> {
     const found = await this.repository.findAll(
       provider,
-      remotes.map(({ id }) => id),
+      remoteSubscriptions.map(({ id }) => id),
     );
     const rows = new Map(found.map((row) => [row.providerSubscriptionId, row]));
     const settledBefore = this.aMinuteAgo();
-    const differing = remotes.filter((remote) => compareSubscription(rows.get(remote.id), remote, settledBefore) !== undefined);
+    const differing = remoteSubscriptions.filter((remote) => compareSubscription(rows.get(remote.id), remote, settledBefore) !== undefined);
     return new Set(differing.map(({ id }) => id));
   }
 
@@ -189,4 +189,8 @@ export class BillingReconciliation implements Reconciliation, OnModuleInit {
   private aMinuteAgo(): Date {
     return new Date(this.clock.now().getTime() - MINUTE_MS);
   }
+}
+
+function keyOfAnotherAccount(finding: string): CannotReconcile {
+  return new CannotReconcile(`${finding}: this looks like the key of another account. Use --force to repair anyway.`);
 }

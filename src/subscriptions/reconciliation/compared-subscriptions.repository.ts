@@ -35,11 +35,11 @@ export class ComparedSubscriptionsRepository {
     return row!.live;
   }
 
-  async sampleLive(provider: BillingProviderName, { except, limit }: { except: string[]; limit: number }): Promise<string[]> {
+  async sampleLive(provider: BillingProviderName, { exceptIds, limit }: { exceptIds: string[]; limit: number }): Promise<string[]> {
     const rows = await this.db
       .select({ id: subscriptions.providerSubscriptionId })
       .from(subscriptions)
-      .where(and(isLive(provider), notInArray(subscriptions.providerSubscriptionId, except)))
+      .where(and(isLive(provider), notInArray(subscriptions.providerSubscriptionId, exceptIds)))
       .orderBy(sql`random()`)
       .limit(limit);
     return rows.map(({ id }) => id!);

@@ -62,7 +62,7 @@ class World {
   commit(group: Operation[]): OperationResult[] {
     const { now } = this;
     const owners = new Map(group.map(({ owner: { id } }) => [id, this.meteredOwner(id)]));
-    const known = { now, oldestAccepted: new Date(now.getTime() - OLDEST_MS), owners, members: [] };
+    const known = { now, oldestAcceptedTime: new Date(now.getTime() - OLDEST_MS), owners, members: [] };
     const rows = quotaKeysOf(group, known).map((key) => {
       const id = `${key.ownerId} ${key.periodStart.toISOString()}`;
       const none = { used: 0, overrun: 0, held: 0, alerted: 0, requestsOwed: 0, tokensOwed: 0, owedAt: 0 };
@@ -76,7 +76,7 @@ class World {
     const decisions = new LedgerDecider({
       ...known,
       quotas: rows.map((row) => ({ ...row })),
-      expired: expired.map((hold) => ({ ...hold })),
+      expiredHolds: expired.map((hold) => ({ ...hold })),
       holds: [...this.holds.values()],
       recordedIds: this.events.map(({ ownerId, eventId, fingerprint }) => ({ ownerId, eventId, fingerprint })),
     });

@@ -188,7 +188,7 @@ export class LedgerDecider {
 
   private rejectionOf(owner: Owner, { occurredAt, actorUserId, needsMembershipCheck }: AttributedEvent): EventDecision | undefined {
     if (occurredAt.getTime() > this.snapshot.now.getTime() + MAX_FUTURE_MS) return rejected('in_the_future');
-    if (occurredAt < this.snapshot.oldestAccepted) return rejected('too_old');
+    if (occurredAt < this.snapshot.oldestAcceptedTime) return rejected('too_old');
     if (needsMembershipCheck && !this.isMember(owner, actorUserId)) return rejected('unknown_user');
     return undefined;
   }

@@ -8,12 +8,12 @@ import type { UsageRollup } from '../rollups/usage-rollups.table.js';
 /** What the decider knows: everything was read under the locks of the quotas. */
 export interface LedgerSnapshot {
   now: Date;
-  oldestAccepted: Date;
+  oldestAcceptedTime: Date;
   owners: Map<string, MeteredOwner>;
   quotas: UsageQuota[];
   holds: UsageHold[];
   /** Holds that this transaction found expired. */
-  expired: Pick<UsageHold, 'ownerId' | 'periodStart' | 'tokens'>[];
+  expiredHolds: Pick<UsageHold, 'ownerId' | 'periodStart' | 'tokens'>[];
   recordedIds: (EventIdKey & { fingerprint: Buffer })[];
   members: { organizationId: string; userId: string }[];
 }
@@ -28,6 +28,6 @@ export interface LedgerWrites {
 }
 
 /** Owner ids have one length, so no two pairs make the same key. */
-export function ledgerKey(ownerId: string, rest: string | number | Date): string {
-  return `${ownerId} ${rest instanceof Date ? rest.getTime() : rest}`;
+export function ledgerKey(ownerId: string, part: string | number | Date): string {
+  return `${ownerId} ${part instanceof Date ? part.getTime() : part}`;
 }

@@ -27,7 +27,7 @@ export class LockedQuotas {
       }),
     );
     this.linkCarriedPeriods();
-    for (const hold of snapshot.expired) this.ofHold(hold).releaseHold(hold.tokens);
+    for (const hold of snapshot.expiredHolds) this.ofHold(hold).releaseHold(hold.tokens);
   }
 
   at(owner: Owner, moment: Date): LockedQuota {
@@ -89,7 +89,7 @@ export function quotaOf({ start, end }: UsagePeriod, balance: QuotaBalance, asOf
 /** The quotas that operations may touch. They are locked before anything is decided. */
 export function quotaKeysOf(
   operations: Operation[],
-  { now, oldestAccepted, owners }: Pick<LedgerSnapshot, 'now' | 'oldestAccepted' | 'owners'>,
+  { now, oldestAcceptedTime, owners }: Pick<LedgerSnapshot, 'now' | 'oldestAcceptedTime' | 'owners'>,
 ): QuotaKey[] {
   const keys = new Map<string, QuotaKey>();
   const latest = now.getTime() + MAX_FUTURE_MS;
@@ -104,7 +104,8 @@ export function quotaKeysOf(
         for (const { start, end } of [target, ...metered.carrySources(target)]) add(start, end);
     };
     addAt(now);
-    for (const { occurredAt } of eventsIn(operation)) if (occurredAt >= oldestAccepted && occurredAt.getTime() <= latest) addAt(occurredAt);
+    for (const { occurredAt } of eventsIn(operation))
+      if (occurredAt >= oldestAcceptedTime && occurredAt.getTime() <= latest) addAt(occurredAt);
     // A hold belongs to the period it was made in, whatever the plan has become since.
     if ('hold' in operation && 'periodStart' in operation.hold) {
       const { periodStart } = operation.hold;

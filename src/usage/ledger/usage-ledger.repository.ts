@@ -67,12 +67,12 @@ export class UsageLedgerRepository {
     quotas: UsageQuota[],
     keys: QuotaKey[],
     { holdKeys, now, tx }: { holdKeys: HoldKey[]; now: Date; tx: Queryable },
-  ): Promise<Pick<LedgerSnapshot, 'expired' | 'holds'>> {
-    const [expired, holds] = await Promise.all([
+  ): Promise<Pick<LedgerSnapshot, 'expiredHolds' | 'holds'>> {
+    const [expiredHolds, holds] = await Promise.all([
       quotas.every(({ held }) => held === 0) ? [] : this.holds.expireOfQuotas(keys, now, tx),
       holdKeys.length === 0 ? [] : this.holds.list(holdKeys, tx),
     ]);
-    return { expired, holds };
+    return { expiredHolds, holds };
   }
 
   /** Hands the writes to the connection before it returns, so that COMMIT travels right behind them. */

@@ -45,7 +45,7 @@ class QuotasMissing extends Error {
 /** The usage of a hold's period moved to another quota after the hold was read. */
 class HoldMoved extends Error {}
 
-type LedgerContext = Pick<LedgerSnapshot, 'oldestAccepted' | 'owners' | 'members'>;
+type LedgerContext = Pick<LedgerSnapshot, 'oldestAcceptedTime' | 'owners' | 'members'>;
 
 /**
  * Every change of usage goes through here. Operations of many requests share one transaction; the locks of the quotas
@@ -119,18 +119,18 @@ export class UsageLedger {
   /** Reads what needs no lock, and creates the partitions of the events. */
   private async loadContext(batch: Operation[]): Promise<LedgerContext> {
     const checks = membershipChecksIn(batch);
-    const oldestAccepted = await this.partitions.oldestAccepted();
+    const oldestAcceptedTime = await this.partitions.oldestAccepted();
     const now = this.clock.now().getTime();
     const moments = batch
       .flatMap((operation) => eventsIn(operation).map(({ occurredAt }) => occurredAt))
-      .filter((moment) => moment >= oldestAccepted && moment.getTime() <= now + MAX_FUTURE_MS);
+      .filter((moment) => moment >= oldestAcceptedTime && moment.getTime() <= now + MAX_FUTURE_MS);
     const earliest = moments.reduce((least, moment) => Math.min(least, moment.getTime()), now);
     const [owners, members] = await Promise.all([
       this.loadOwners(batch, new Date(earliest)),
       checks.length === 0 ? [] : this.repository.listMembers(checks),
       this.partitions.ensure(moments),
     ]);
-    return { oldestAccepted, owners, members };
+    return { oldestAcceptedTime, owners, members };
   }
 
   /** Does not wait for the writes: they leave together with COMMIT. */
@@ -161,9 +161,9 @@ export class UsageLedger {
     const eventKeys = batch.flatMap((operation) => eventsIn(operation).map(({ eventId }) => ({ ownerId: operation.owner.id, eventId })));
     const { quotas, recordedIds } = await this.repository.lockQuotas(keys, eventKeys, tx);
     if (quotas.length < keys.length) throw new QuotasMissing(missingKeys(keys, quotas), context.owners);
-    const { expired, holds } = await this.repository.readHolds(quotas, keys, { holdKeys, now, tx });
+    const { expiredHolds, holds } = await this.repository.readHolds(quotas, keys, { holdKeys, now, tx });
     refreshHolds(batch, holds, keys);
-    return { ...context, now, quotas, expired, holds, recordedIds };
+    return { ...context, now, quotas, expiredHolds, holds, recordedIds };
   }
 }
 

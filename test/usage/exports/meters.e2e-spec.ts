@@ -47,7 +47,7 @@ describe('usage exports', () => {
       async () => (await exportsIn(t.db)).length === 0,
       async () => JSON.stringify((await exportsIn(t.db)).slice(0, 3)),
     );
-  const refused = async (count: number) =>
+  const untilRefused = async (count: number) =>
     until(async () => (await t.db.rows('SELECT FROM meter_exports WHERE next_attempt_at IS NULL')).length === count);
   const list = (as: SignedInPerson, query: object = {}) => t.http.get(PATH).query(query).set(as.auth);
   const metric = async (name: string, provider: string): Promise<number | undefined> => {
@@ -56,7 +56,7 @@ describe('usage exports', () => {
     return found === undefined ? undefined : Number(found);
   };
 
-  it('are sent to Polar with numeric fields that can be summed, and the fields of its model views', async () => {
+  it('are sent to Polar with numeric fields that it can sum, and with the fields of its model views', async () => {
     const event: MeteredEvent = {
       ...world.event('polar', { providerCustomerId: world.newCustomer('polar') }),
       model: 'openai/gpt-5',
@@ -87,7 +87,7 @@ describe('usage exports', () => {
     );
   });
 
-  it.each(['polar', 'dodo'] as const)('are sent to %s once each: by settled holds, single events and batches', async (provider) => {
+  it.each(['polar', 'dodo'] as const)('are sent to %s once for each settled hold, single event and event of a batch', async (provider) => {
     const person = await signUp(t);
     const { auth } = person;
     await t.db.rows(
@@ -104,7 +104,7 @@ describe('usage exports', () => {
     );
     const before = world.tokensAt(provider);
     const events = Array.from({ length: 100 }, (_, index) => ({ eventId: `batch-${index}`, model: 'm', tokens: 1 }));
-    for (let time = 0; time < 2; time += 1) await t.http.post('/v1/usage/batch').set(auth).send({ events }).expect(200);
+    for (let attempt = 0; attempt < 2; attempt += 1) await t.http.post('/v1/usage/batch').set(auth).send({ events }).expect(200);
     await t.http.post('/v1/usage').set(auth).send({ eventId: 'one', model: 'm', inputTokens: 20, outputTokens: 3 }).expect(201);
     const hold = await t.http.post('/v1/usage/holds').set(auth).send({ estimatedTokens: 1000 }).expect(201);
     await t.http.post(`/v1/usage/holds/${hold.body.id}/settle`).set(auth).send({ eventId: 'held', model: 'm', tokens: 400 }).expect(201);
@@ -133,7 +133,7 @@ describe('usage exports', () => {
     });
   });
 
-  it('count equal event ids of two owners separately', async () => {
+  it('are sent for each owner if two owners use the same event id', async () => {
     const before = world.tokensAt('polar');
     const event = world.event('polar', { providerCustomerId: world.newCustomer('polar') });
     await recordUsage(t, [event, { ...event, ownerId: newId() }]);
@@ -141,14 +141,17 @@ describe('usage exports', () => {
     expect(world.tokensAt('polar') - before).toBe(20);
   });
 
-  it.each<MeterProvider>(['polar', 'dodo'])('are sent to %s to the token, a thousand events in one request', async (provider) => {
-    const before = { tokens: world.tokensAt(provider), requests: world.requestsAt(provider) };
-    const events = world.events(provider, world.newCustomer(provider), 2500);
-    await recordUsage(t, events);
-    await untilSent();
-    expect(world.tokensAt(provider) - before.tokens).toBe(tokensOf(events));
-    expect(world.requestsAt(provider) - before.requests).toBe(3);
-  });
+  it.each<MeterProvider>(['polar', 'dodo'])(
+    'are sent to %s with the exact number of tokens, a thousand events in one request',
+    async (provider) => {
+      const before = { tokens: world.tokensAt(provider), requests: world.requestsAt(provider) };
+      const events = world.events(provider, world.newCustomer(provider), 2500);
+      await recordUsage(t, events);
+      await untilSent();
+      expect(world.tokensAt(provider) - before.tokens).toBe(tokensOf(events));
+      expect(world.requestsAt(provider) - before.requests).toBe(3);
+    },
+  );
 
   it('are not sent after a rollback', async () => {
     const meters = t.app.get(MeterExportsService);
@@ -193,7 +196,7 @@ describe('usage exports', () => {
   });
 
   it.each<MeterProvider>(['polar', 'dodo'])(
-    'of a customer unknown to %s are listed as refused, and sent after a retry when the customer is known',
+    'of a customer unknown to %s are listed as refused, and are sent by a retry once the customer exists',
     async (provider) => {
       const before = world.tokensAt(provider);
       const known = world.events(provider, world.newCustomer(provider), 50);
@@ -203,7 +206,7 @@ describe('usage exports', () => {
       customers.delete(customerId);
       const unknown = world.events(provider, customerId, 3);
       await recordUsage(t, [...known.slice(0, 20), ...unknown, ...known.slice(20)]);
-      await refused(3);
+      await untilRefused(3);
       await until(async () => world.tokensAt(provider) - before === tokensOf(known));
 
       const { body } = await list(operator, { provider }).expect(200);
@@ -231,7 +234,7 @@ describe('usage exports', () => {
     },
   );
 
-  it('are leased by one worker: two concurrent workers get different rows', async () => {
+  it('are leased by one worker only: two concurrent workers get different rows', async () => {
     const repository = t.app.get(MeterExportsRepository);
     const database = t.app.get<Database>(DATABASE);
     await t.db.rows(
@@ -253,28 +256,28 @@ describe('usage exports', () => {
     });
   });
 
-  it('are retried once in one call, also when the provider refuses them again at once', async () => {
+  it('are retried only once by one call, even if the provider refuses them again immediately', async () => {
     const count = 501;
     await t.db.rows(
       `INSERT INTO meter_exports (provider, owner_id, event_id, provider_customer_id, occurred_at, "values", tokens_used, next_attempt_at, created_at, last_error)
        SELECT 'polar', gen_random_uuid(), 'event-' || n, 'customer', $1, '{}', n, NULL, $1, 'no' FROM generate_series(1, ${count}) n`,
       [clock.now()],
     );
-    // Simulates a provider that refuses during the call; an endless loop fails.
+    // Simulates a provider that refuses during the call. The exception stops an endless loop.
     await t.db.rows(`
       CREATE SEQUENCE retries;
-      CREATE FUNCTION refuse_at_once() RETURNS trigger LANGUAGE plpgsql AS $$
+      CREATE FUNCTION refuse_immediately() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
-          IF nextval('retries') > 2 * ${count} THEN RAISE 'retried again and again'; END IF;
+          IF nextval('retries') > 2 * ${count} THEN RAISE 'retried in a loop'; END IF;
           NEW.next_attempt_at = NULL;
           RETURN NEW;
         END $$;
-      CREATE TRIGGER refuse_at_once BEFORE UPDATE OF next_attempt_at ON meter_exports FOR EACH ROW
-        WHEN (NEW.next_attempt_at IS NOT NULL) EXECUTE FUNCTION refuse_at_once()`);
+      CREATE TRIGGER refuse_immediately BEFORE UPDATE OF next_attempt_at ON meter_exports FOR EACH ROW
+        WHEN (NEW.next_attempt_at IS NOT NULL) EXECUTE FUNCTION refuse_immediately()`);
     try {
       await t.http.post(`${PATH}/retry`).set(operator.auth).send({ provider: 'polar' }).expect(202, { retried: count });
     } finally {
-      await t.db.rows('DROP TRIGGER refuse_at_once ON meter_exports; DROP FUNCTION refuse_at_once; DROP SEQUENCE retries');
+      await t.db.rows('DROP TRIGGER refuse_immediately ON meter_exports; DROP FUNCTION refuse_immediately; DROP SEQUENCE retries');
     }
   });
 
@@ -293,7 +296,7 @@ describe('usage exports', () => {
 
     const ids = (all: Listed[]) => all.map(({ eventId }) => Number(eventId.slice('event-'.length)));
 
-    it('are the refused ones by default, by provider, oldest first', async () => {
+    it('are only the refused ones by default, sorted by provider, oldest first', async () => {
       const all = await allPages<Listed>(t, operator, PATH, 3);
       expect(all.map(({ state }) => state)).toEqual(Array.from({ length: 10 }, () => 'refused'));
       expect(all.map(({ provider }) => provider)).toEqual([...Array<string>(5).fill('polar'), ...Array<string>(5).fill('dodo')]);
@@ -301,7 +304,7 @@ describe('usage exports', () => {
       expect(ids(all)[0]).toBeGreaterThanOrEqual(8);
     });
 
-    it('are the pending ones on request', async () => {
+    it('are the pending ones with state=pending', async () => {
       const all = await allPages<Listed>(t, operator, `${PATH}?state=pending&provider=dodo`, 2);
       expect(ids(all).toSorted((a, b) => a - b)).toEqual([11, 13, 15, 17, 19]);
       expect(all[0]).toMatchObject({ state: 'pending', nextAttemptAt: new Date(clock.now().getTime() + 86_400_000).toISOString() });
@@ -313,7 +316,7 @@ describe('usage exports', () => {
       expect(await metric('tenantry_meter_export_lag_seconds', 'polar')).toBe(5 * 3600);
     });
 
-    it('are refused with a cursor of another list, or an unknown filter', async () => {
+    it('reject a cursor of another list and an unknown filter', async () => {
       const { body } = await list(operator, { limit: 1 }).expect(200);
       await list(operator, { limit: 1, cursor: body.nextCursor, state: 'pending' }).expect(400);
       await list(operator, { provider: 'manual' }).expect(400);

@@ -3,7 +3,7 @@ import { closeSync, existsSync, openSync } from 'node:fs';
 import { createServer } from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { binaries, initialise, placeFor, remove, serverAccount } from './server-files.js';
+import { findBinaries, initialise, placeFor, remove, serverAccount } from './server-files.js';
 import { isServerOf, readPidFile, serves, urlOf, USER, withClient } from './server-process.js';
 import { MINUTE_MS } from '../../time/durations.js';
 
@@ -52,7 +52,7 @@ export class DirectoryInUse extends Error {
  */
 export async function startEmbeddedPostgres(options: Options): Promise<EmbeddedPostgres> {
   const account = await serverAccount();
-  const { directory, bin } = placeFor(path.resolve(options.directory), await binaries(), account);
+  const { directory, bin } = placeFor(path.resolve(options.directory), await findBinaries(), account);
   const data = path.join(directory, 'data');
   await waitForOldServer(data, options.password);
 
@@ -94,7 +94,7 @@ export async function startEmbeddedPostgres(options: Options): Promise<EmbeddedP
 /** Finds the server of a running Tenantry in this directory, so that a command can use it too. */
 export async function findEmbeddedPostgres(directory: string, password: string): Promise<string | undefined> {
   const account = await serverAccount();
-  const place = placeFor(path.resolve(directory), await binaries(), account);
+  const place = placeFor(path.resolve(directory), await findBinaries(), account);
   const data = path.join(place.directory, 'data');
   const running = readPidFile(data);
   if (running === undefined) return undefined;

