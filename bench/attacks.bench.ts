@@ -39,7 +39,7 @@ export async function attacks(db: BenchDatabase): Promise<void> {
       for (const name of ['calm', 'attacked'] as const) note(`${attack}, ${name}: ${describe(rounds.map((round) => round[name]))}`);
       const ratio = median(rounds.map(({ calm, attacked }) => attacked.p50 / calm.p50));
       const notServed = rounds.reduce((sum, { attacked }) => sum + attacked.notServed, 0);
-      verdict({ what: `${attack}, p50 of others by theirs without`, measured: ratio, goal: { atMost: 2 } });
+      verdict({ what: `${attack}, p50 of others ÷ without the attack`, measured: ratio, goal: { atMost: 2 } });
       verdict({ what: `${attack}, others not served`, measured: notServed, goal: { atMost: 0 } });
     });
   }

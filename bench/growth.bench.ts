@@ -150,7 +150,7 @@ export async function growth(db: BenchDatabase): Promise<void> {
     note('a month of an ordinary owner, summed from rollups:');
     const summed = await compete(db, [few.summing, many.summing]);
     table(summed);
-    verdict({ what: 'rate of month totals by that of few rows', measured: summed[1]!.rateRatio, goal: { atLeast: 0.8 } });
+    verdict({ what: 'rate of month totals ÷ that of few rows', measured: summed[1]!.rateRatio, goal: { atLeast: 0.8 } });
     await compareWithEvents(many);
 
     note(`known ids found, ${BATCH} at a time:`);
@@ -159,7 +159,7 @@ export async function growth(db: BenchDatabase): Promise<void> {
     note(`events written with their ids, ${BATCH} at a time; ids in order of time, as UUIDv7:`);
     const inserted = await compete(db, [few.inserting(newId), many.inserting(newId)]);
     table(inserted);
-    verdict({ what: 'rate of writing by that of few rows', measured: inserted[1]!.rateRatio, goal: { atLeast: 0.5 } });
+    verdict({ what: 'rate of writing ÷ that of few rows', measured: inserted[1]!.rateRatio, goal: { atLeast: 0.5 } });
 
     note('the same with random ids, each of which has its place on another page of the index:');
     table(await compete(db, [few.inserting(randomUUID), many.inserting(randomUUID)]));

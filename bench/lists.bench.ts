@@ -20,7 +20,7 @@ export async function lists(db: BenchDatabase): Promise<void> {
         overHttp(`page ${DEEP + 1} by ${sort}`, program, path),
       ]);
       table(results);
-      verdict({ what: `rate of page ${DEEP + 1} by page 1, by ${sort}`, measured: results[1]!.rateRatio, goal: { atLeast: 0.6 } });
+      verdict({ what: `rate of page ${DEEP + 1} ÷ page 1, by ${sort}`, measured: results[1]!.rateRatio, goal: { atLeast: 0.6 } });
     }
   });
 }

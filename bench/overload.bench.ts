@@ -26,9 +26,9 @@ export async function overload(db: BenchDatabase): Promise<void> {
       );
     }
     const after = (await app.usage()).rss;
-    verdict({ what: 'goodput by its peak', measured: median(rounds.map(({ ratio }) => ratio)), goal: { atLeast: 0.9 } });
+    verdict({ what: 'goodput ÷ peak', measured: median(rounds.map(({ ratio }) => ratio)), goal: { atLeast: 0.9 } });
     verdict({ what: 'neither answered nor refused', measured: rounds.reduce((sum, { lost }) => sum + lost, 0), goal: { atMost: 0 } });
-    verdict({ what: 'memory after by before', measured: after / before, goal: { atMost: 1.5 } });
+    verdict({ what: 'memory after ÷ before', measured: after / before, goal: { atMost: 1.5 } });
   });
 }
 

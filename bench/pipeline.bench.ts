@@ -18,6 +18,6 @@ export async function pipeline(db: BenchDatabase): Promise<void> {
     const whole = results[1]!;
     // The load generator limits node:http, not the server, so CPU is a better measure: the worse of the two counts.
     const measured = Math.min(whole.rateRatio, 1 / whole.cpuRatio);
-    verdict({ what: 'rate or CPU by node:http, the worse', measured, goal: { atLeast: 0.25 } });
+    verdict({ what: 'rate or CPU ÷ node:http, the worse', measured, goal: { atLeast: 0.25 } });
   });
 }

@@ -14,7 +14,7 @@ export async function session(db: BenchDatabase): Promise<void> {
     ]);
     table(results);
     const [, ours, theirs] = results as [unknown, (typeof results)[number], (typeof results)[number]];
-    verdict({ what: 'CPU by the hand-written query', measured: ours.cpuRatio, goal: { atMost: 1.2 } });
-    verdict({ what: "rate by Better Auth's", measured: ours.rateRatio / theirs.rateRatio, goal: { atLeast: 5 } });
+    verdict({ what: 'CPU ÷ the hand-written query', measured: ours.cpuRatio, goal: { atMost: 1.2 } });
+    verdict({ what: "rate ÷ Better Auth's", measured: ours.rateRatio / theirs.rateRatio, goal: { atLeast: 5 } });
   });
 }

@@ -12,7 +12,7 @@ export async function statements(db: BenchDatabase): Promise<void> {
       byItself('Drizzle, prepared', await operation('user')),
     ]);
     table(results);
-    verdict({ what: 'rate by raw pg', measured: results[1]!.rateRatio, goal: { atLeast: 0.85 } });
+    verdict({ what: 'rate ÷ raw pg', measured: results[1]!.rateRatio, goal: { atLeast: 0.85 } });
 
     const app = await tenantry();
     await load(app.url, '/v1/users/me', { milliseconds: 2000, headers: bearer });

@@ -14,7 +14,7 @@ export async function tenant(db: BenchDatabase): Promise<void> {
       overHttp('Tenantry', await tenantry(), path),
     ]);
     table(results);
-    verdict({ what: 'rate by the floor', measured: results[1]!.rateRatio, goal: { atLeast: 0.6 } });
+    verdict({ what: 'rate ÷ the floor', measured: results[1]!.rateRatio, goal: { atLeast: 0.6 } });
   });
 }
 
