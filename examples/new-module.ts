@@ -73,10 +73,7 @@ function register(): void {
 }
 
 function singularOf(noun: string): string {
-  return noun
-    .replace(/ies$/, 'y')
-    .replace(/(ss|x|ch|sh)es$/, '$1')
-    .replace(/s$/, '');
+  return noun.replace(/ies$|(ss|x|ch|sh)es$|s$/, (ending, stem?: string) => (ending === 'ies' ? 'y' : (stem ?? '')));
 }
 
 function capitalized(noun: string): string {
