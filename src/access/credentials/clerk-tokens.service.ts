@@ -34,6 +34,7 @@ export class ClerkTokens {
       this.key = createRemoteJWKSet(new URL(jwksUrl), { timeoutDuration: 3000, cooldownDuration: 30_000, cacheMaxAge: 600_000 });
     } else {
       const imported = importSPKI(jwtKey, 'RS256');
+      // A wrong key fails at each verification, which awaits it.
       imported.catch(() => undefined);
       this.key = () => imported;
     }

@@ -32,12 +32,12 @@ export function createAdapter(db: Database, services: AdapterServices) {
 
 /** Spreads the library's adapter, so that a test notices an operation that is new in the library. */
 function adapterOf(library: DBAdapter, operations: Operations, transaction: DBAdapter['transaction']): DBAdapter {
-  return { ...library, ...(operations as unknown as Omit<DBAdapter, 'transaction'>), transaction };
+  return { ...library, ...(operations as Omit<DBAdapter, 'transaction'>), transaction };
 }
 
 /** Runs the writes with rules in a transaction, also where Better Auth opens none. */
 function withTransactions(rows: Operations, transaction: DBAdapter['transaction']): Operations {
-  const run = <T>(work: (operations: Operations) => Promise<T>) => transaction((inside) => work(inside as unknown as Operations));
+  const run = <T>(work: (operations: Operations) => Promise<T>) => transaction((inside) => work(inside as Operations));
   return {
     ...rows,
     create: (query) => run((inside) => inside.create(query)),

@@ -29,7 +29,7 @@ export class ConfigError extends Error {
 export function loadConfig(environment: Environment, checkPlans: (plans: PlanSettings) => string[] = () => []): Config {
   const given = dropEmptyValues(environment);
   const parsed = Object.entries<Variable>(VARIABLES).map(([key, variable]) => ({ key, ...parse(variable, given) }));
-  const values = Object.fromEntries(parsed.map(({ key, value }) => [key, value])) as unknown as VariableValues;
+  const values = Object.fromEntries(parsed.map(({ key, value }) => [key, value])) as VariableValues;
   const mistakes = parsed.flatMap((variable) => variable.mistakes);
   if (values.sessionIdleSeconds > values.sessionAbsoluteSeconds) {
     mistakes.push('SESSION_IDLE_SECONDS must not exceed SESSION_ABSOLUTE_SECONDS');

@@ -4,7 +4,7 @@ import { isDatabaseUnavailable } from './database-errors.js';
 import { corkWrites, type PipelinedPool } from './pipelined-pool.js';
 import type { StatementNames } from './statement-names.js';
 
-/** Drizzle's own leaks the connection when BEGIN fails, and returns one to the pool whose ROLLBACK failed. */
+/** Drizzle's own leaks the connection when BEGIN fails, and returns a connection to the pool after a failed ROLLBACK. */
 export async function transact<T>(
   pool: PipelinedPool,
   names: StatementNames,

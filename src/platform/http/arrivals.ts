@@ -39,7 +39,7 @@ class Waiting {
 }
 
 /**
- * Bounds requests whose body has not arrived, in total and for each client address. Above a bound, the oldest one ends
+ * Bounds the requests that wait for their body, in total and for each client address. Above a bound, the oldest one ends
  * with 408: a body usually arrives in milliseconds, so the oldest is the slowest, and newcomers get through.
  */
 export class Arrivals {

@@ -1,7 +1,7 @@
 import { ApiProperty, type ApiPropertyOptions } from '@nestjs/swagger';
 import { z } from 'zod';
 
-/** Makes a class for `@ApiBody` whose properties are those of a zod schema: one description validates and documents. */
+/** Makes a class for `@ApiBody` with the properties of a zod schema, so that one description validates and documents. */
 export function documentedBy(schema: z.ZodObject): new () => object {
   class Documented {}
   const { properties = {}, required = [] } = z.toJSONSchema(schema, {

@@ -19,9 +19,9 @@ const RESPONSES = new Map<ProblemClass, Type>();
 
 /** Documents the response of a problem with members of its own. */
 export const DescribesProblem =
-  (problem: ProblemClass): ClassDecorator =>
-  (response) =>
-    void RESPONSES.set(problem, response as unknown as Type);
+  (problem: ProblemClass) =>
+  (response: Type): void =>
+    void RESPONSES.set(problem, response);
 
 export function problemResponses(): ReadonlyMap<ProblemClass, Type> {
   return RESPONSES;

@@ -81,7 +81,7 @@ export class BillingCustomersRepository {
       });
   }
 
-  /** The customers whose payments an owner may manage, newest first: its own, and those without an owner who bought only for it. */
+  /** An owner may manage the payments of its own customers, and of customers without an owner that bought only for it. Newest first. */
   async listByOwner({ id }: Owner, db: Queryable = this.db): Promise<BillingCustomer[]> {
     const boughtOnlyForOwner = sql`SELECT bool_and(${subscriptions.ownerId} IS NOT DISTINCT FROM ${id}::uuid) FROM ${subscriptions}
       WHERE ${subscriptions.provider} = ${billingCustomers.provider} AND ${subscriptions.providerCustomerId} = ${billingCustomers.providerCustomerId}`;

@@ -93,7 +93,7 @@ export class SubscriptionOwners {
   }
 
   /**
-   * Requests the cancellation of charged subscriptions whose owner was deleted: a provider can revive or sell one long
+   * Cancels the charged subscriptions of deleted owners: a provider can revive or sell one long
    * after the deletion. Returns the number of owners.
    */
   async cancelOrphans(limit: number): Promise<number> {
