@@ -1,10 +1,23 @@
 import { Logger } from '@nestjs/common';
-import type { Database } from '../platform/database/database.js';
-import { Reconciler, wouldRemoveMost } from './reconciler.service.js';
-import type { Comparison, Difference, Finding, ReconciliationOptions, ReconciliationSource } from './reconciliation.port.js';
+import { sql } from 'drizzle-orm';
+import { createDatabase, type Queryable } from '../../src/platform/database/database.js';
+import { Reconciler, wouldRemoveMost } from '../../src/sync/reconciler.service.js';
+import type { Comparison, Difference, Finding, ReconciliationOptions, ReconciliationSource } from '../../src/sync/reconciliation.port.js';
+import { createTestDatabase, type TestDatabase } from '../support/database.js';
 
-const db = { transaction: async (work: (tx: unknown) => Promise<unknown>) => work(undefined) } as unknown as Database;
-const reconciler = new Reconciler(db);
+let testDatabase: TestDatabase;
+let reconciler: Reconciler;
+let close: () => Promise<void>;
+beforeAll(async () => {
+  testDatabase = await createTestDatabase();
+  const db = createDatabase({ databaseUrl: testDatabase.url, databasePoolSize: 2 });
+  reconciler = new Reconciler(db);
+  close = async () => db.$client.end();
+});
+afterAll(async () => {
+  await close();
+  await testDatabase.drop();
+});
 
 const sourceOf = (...comparisons: Comparison[]): ReconciliationSource => ({
   comparisons: async function* () {
@@ -37,9 +50,9 @@ describe('the reconciler', () => {
 
   it('repairs at most three times, also after a conflict with another transaction', async () => {
     let attempts = 0;
-    const conflict = async () => {
+    const conflict = async (tx: Queryable) => {
       attempts += 1;
-      throw Object.assign(new Error('deadlock detected'), { code: '40P01', severity: 'ERROR' });
+      await tx.execute(sql`DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'deadlock_detected'; END $$`);
     };
     expect((await reconcile([sourceOf(async () => [stale('a', conflict)])], { fix: true })).lines).toEqual(['a left']);
     expect(attempts).toBe(3);
