@@ -73,18 +73,8 @@ export class SummarizeUsageQuery {
   cost: boolean = false;
 }
 
-@ApiSchema({ description: 'A usage event. The token classes are disjoint.' })
-export class UsageRecordResponse {
-  /** The caller’s id of the event. @example "run-7731-step-2" */
-  eventId!: string;
-
-  /** The user who caused it; null if none was named. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
-  @ApiProperty({ format: 'uuid', nullable: true })
-  userId!: string | null;
-
-  /** The model. @example "gpt-5-mini" */
-  model!: string;
-
+/** The disjoint token classes, which events and sums share. */
+class TokenClassesResponse {
   /** Input tokens that were not read from a cache. @example 1200 */
   @ApiProperty({ type: 'integer' })
   inputTokens!: number;
@@ -100,6 +90,19 @@ export class UsageRecordResponse {
   /** Reasoning tokens. @example 200 */
   @ApiProperty({ type: 'integer' })
   reasoningTokens!: number;
+}
+
+@ApiSchema({ description: 'A usage event. The token classes are disjoint.' })
+export class UsageRecordResponse extends TokenClassesResponse {
+  /** The caller’s id of the event. @example "run-7731-step-2" */
+  eventId!: string;
+
+  /** The user who caused it; null if none was named. @example "01980a3e-7c1d-7f6a-b1c2-3d4e5f607182" */
+  @ApiProperty({ format: 'uuid', nullable: true })
+  userId!: string | null;
+
+  /** The model. @example "gpt-5-mini" */
+  model!: string;
 
   /** The sum of the classes, or the plain total if no classes were sent. @example 2500 */
   @ApiProperty({ type: 'integer' })
@@ -183,26 +186,10 @@ export class UsageCostResponse {
 }
 
 @ApiSchema({ description: 'Sums of usage.' })
-export class UsageTotalResponse {
+export class UsageTotalResponse extends TokenClassesResponse {
   /** The number of events. @example 42 */
   @ApiProperty({ type: 'integer' })
   events!: number;
-
-  /** Input tokens that were not read from a cache. @example 1200 */
-  @ApiProperty({ type: 'integer' })
-  inputTokens!: number;
-
-  /** Output tokens without reasoning. @example 300 */
-  @ApiProperty({ type: 'integer' })
-  outputTokens!: number;
-
-  /** Input tokens read from a cache. @example 800 */
-  @ApiProperty({ type: 'integer' })
-  cachedInputTokens!: number;
-
-  /** Reasoning tokens. @example 200 */
-  @ApiProperty({ type: 'integer' })
-  reasoningTokens!: number;
 
   /** All tokens, including plain totals. @example 2500 */
   @ApiProperty({ type: 'integer' })
