@@ -15,7 +15,7 @@ describe('a deleted user', () => {
   beforeAll(async () => {
     mail = await startMailServer();
     providers = await startOAuthSimulator();
-    t = await startTestApp({ SMTP_URL: mail.url, PURGE_AFTER_DAYS: '30', ...GOOGLE_ENVIRONMENT });
+    t = await startTestApp({ SMTP_URL: mail.url, PURGE_AFTER_DAYS: '30', LOG_LEVEL: 'error', ...GOOGLE_ENVIRONMENT });
   });
   afterAll(async () => {
     await t.close();
