@@ -16,7 +16,7 @@ export async function read(db: BenchDatabase): Promise<void> {
     ]);
     table(results);
     const [, ours, theirs] = results as [unknown, (typeof results)[number], (typeof results)[number]];
-    verdict({ what: 'rate ÷ the floor', measured: ours.rateRatio, goal: { atLeast: 0.6 } });
-    verdict({ what: 'rate ÷ the typical stack', measured: ours.rateRatio / theirs.rateRatio, goal: { atLeast: 8 } });
+    verdict({ what: 'rate ÷ the floor', measured: ours.rateRatio, goal: { atLeast: 0.65 } });
+    verdict({ what: 'rate ÷ the typical stack', measured: ours.rateRatio / theirs.rateRatio, goal: { atLeast: 5.5 } });
   });
 }

@@ -117,6 +117,8 @@ interface Load {
   rate?: number;
   /** The time-out of a response in seconds, by default 10. */
   patienceSeconds?: number;
+  /** Is called with the status of each response and its time in milliseconds. */
+  onResponse?: (status: number, milliseconds: number) => void;
 }
 
 const SESSIONS_EACH = 16;
@@ -132,7 +134,7 @@ export async function load(url: string, path: Path, options: Load): Promise<{ an
 export async function sendLoad(
   url: string,
   path: Path,
-  { milliseconds, headers = () => ({}), body, connections = CONNECTIONS, rate, patienceSeconds = 10 }: Load,
+  { milliseconds, headers = () => ({}), body, connections = CONNECTIONS, rate, patienceSeconds = 10, onResponse }: Load,
 ): Promise<autocannon.Result> {
   const requestOf = (session: number) => ({
     path: pathOf(path, session),
@@ -151,6 +153,7 @@ export async function sendLoad(
     timeout: patienceSeconds,
     ...(rate !== undefined && { overallRate: rate }),
     setupClient: (client) => {
+      if (onResponse !== undefined) client.on('response', (status, _bytes, time) => onResponse(status, time));
       // Each connection has its own sessions, because common ones would wait for the same rows.
       const own = (connection += 1) * SESSIONS_EACH;
       const perRequest = body && { setupRequest: (given: autocannon.Request) => ({ ...given, body: body() }) };
