@@ -62,14 +62,14 @@ export class AccountsRepository {
       .where(sql`${accounts.id} IN (${oldest})`);
   }
 
-  async deleteVerificationsOfUsers(userIds: string[], db: Queryable): Promise<string[]> {
+  async deleteVerificationsOfUsers(userIds: string[], db: Queryable, lock?: { skipLocked: true }): Promise<string[]> {
     // Locked in one order, so that parallel cancellations wait instead of deadlocking.
     const locked = await db
       .select({ id: verifications.id })
       .from(verifications)
       .where(inArray(verifications.userId, userIds))
       .orderBy(asc(verifications.id))
-      .for('update');
+      .for('update', lock);
     const ids = locked.map(({ id }) => id);
     const deleted = await db
       .delete(verifications)

@@ -65,7 +65,8 @@ export class AccountsService implements OnModuleInit {
 
   async removeAll(userIds: string[], db: Queryable): Promise<void> {
     if (userIds.length === 0) return;
-    await this.repository.deleteVerificationsOfUsers(userIds, db);
+    // A locked one is about to be used: that waits for this transaction, and then finds no account.
+    await this.repository.deleteVerificationsOfUsers(userIds, db, { skipLocked: true });
     await this.repository.deleteOfUsers(userIds, db);
   }
 

@@ -4,7 +4,7 @@ import { GOOGLE_ENVIRONMENT, type OAuthSimulator, startOAuthSimulator } from '..
 import { startTestApp, type TestApp } from '../support/app.js';
 import { linkIn, type ReceivedMail, startMailServer } from '../support/mails.js';
 import { PASSWORD, signIn, signUp, signUpOperator } from '../support/people.js';
-import { until } from '../support/until.js';
+import { until, untilLocked } from '../support/until.js';
 
 const tokenIn = (mail: ReceivedMail) => /^[\w-]{20,}$/m.exec(mail.text)![0];
 
@@ -128,6 +128,31 @@ describe('a deleted user', () => {
       for (const password of [PASSWORD, 'an even better horse', 'a third horse'])
         await t.http.post('/v1/auth/sign-in/email').send({ email: person.email, password }).expect(401);
       expect(await t.db.rows('SELECT id FROM accounts WHERE user_id = $1', [person.id])).toEqual([]);
+    }
+  });
+
+  it('does not wait for a link that was mailed and is being used while the deletion runs', async () => {
+    const person = await signUp(t);
+    await mail.next(person.email, /Confirm/);
+    await t.db.rows('DELETE FROM verifications WHERE user_id = $1', [person.id]);
+    const [session, link] = await Promise.all([t.db.pool.connect(), t.db.pool.connect()]);
+    try {
+      await session.query('BEGIN');
+      await session.query('SELECT id FROM sessions WHERE user_id = $1 FOR UPDATE', [person.id]);
+      const deletion = t.http
+        .delete('/v1/users/me')
+        .set(person.auth)
+        .then(({ status }) => status);
+      await untilLocked(t.db);
+      await t.http.post('/v1/auth/request-password-reset').send({ email: person.email }).expect(200);
+      await mail.next(person.email, /Reset/);
+      await link.query('BEGIN');
+      await link.query('SELECT id FROM verifications WHERE user_id = $1 FOR UPDATE', [person.id]);
+      await session.query('COMMIT');
+      expect(await deletion).toBe(204);
+    } finally {
+      await Promise.all([session.query('ROLLBACK'), link.query('ROLLBACK')]);
+      for (const client of [session, link]) client.release();
     }
   });
 
