@@ -30,7 +30,7 @@ export async function overload(db: BenchDatabase): Promise<void> {
     verdict({ what: 'goodput ÷ peak', measured: median(rounds.map(({ ratio }) => ratio)), goal: { atLeast: 0.95 } });
     verdict({ what: 'neither answered nor refused', measured: rounds.reduce((sum, { lost }) => sum + lost, 0), goal: { atMost: 0 } });
     const refusalP99 = median(rounds.map((round) => round.refusalP99));
-    verdict({ what: 'p99 of a refusal', measured: refusalP99, goal: { atMost: 50 }, unit: ' ms' });
+    verdict({ what: 'p99 of a refusal, ms', measured: refusalP99, goal: { atMost: 50 } });
     verdict({ what: 'memory after ÷ before', measured: after / before, goal: { atMost: 1.3 } });
   });
 }

@@ -16,8 +16,13 @@ export async function pipeline(db: BenchDatabase): Promise<void> {
     ]);
     table(results);
     // CPU, because the load generator limits the rate of node:http.
-    const [, ping, live] = results as [Result, Result, Result];
-    verdict({ what: 'CPU of a public route with a validated query ÷ node:http', measured: ping.cpuRatio, goal: { atMost: 4.5 } });
-    verdict({ what: 'CPU of /health/live ÷ node:http', measured: live.cpuRatio, goal: { atMost: 3.5 } });
+    const [hello, ping, live] = results as [Result, Result, Result];
+    verdict({
+      what: 'CPU of a public route with a validated query ÷ node:http',
+      measured: ping.cpuRatio,
+      goal: { atMost: 4.5 },
+      costs: [ping, hello],
+    });
+    verdict({ what: 'CPU of /health/live ÷ node:http', measured: live.cpuRatio, goal: { atMost: 3.5 }, costs: [live, hello] });
   });
 }

@@ -1,4 +1,4 @@
-import { bearer, load, median } from './support/contest.js';
+import { bearer, compareWithBefore, load, median, type Sample } from './support/contest.js';
 import type { BenchDatabase } from './support/database.js';
 import { type Program, withPrograms } from './support/program.js';
 import { heading, note, verdict } from './support/report.js';
@@ -15,10 +15,15 @@ export async function replicas(db: BenchDatabase): Promise<void> {
     const alone = [await tenantry()];
     const three = [await tenantry(), await tenantry(), await tenantry()];
     const rounds: [number, number][] = [];
+    const compared: [Sample, Sample][] = [];
+    const sampleOf = (cpu: number): Sample => ({ perSecond: RATE, cpu });
     for (let round = -1; round < ROUNDS; round += 1) {
       const costs: [number, number] = [await cost(alone), await cost(three)];
       if (round >= 0) rounds.push(costs);
+      if (round >= 0 && three[0]!.before !== undefined)
+        compared.push([sampleOf(costs[1]), sampleOf(await cost(three.map(({ before }) => before!)))]);
     }
+    if (compared.length > 0) compareWithBefore('three processes', compared);
     note(
       `CPU us a request: one process ${median(rounds.map(([one]) => one)).toFixed(0)}, three ${median(rounds.map(([, many]) => many)).toFixed(0)}`,
     );

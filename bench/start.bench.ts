@@ -17,7 +17,7 @@ export async function start(db: BenchDatabase): Promise<void> {
       seconds.push((performance.now() - from) / 1000);
     });
   }
-  verdict({ what: 'warm start to ready', measured: median(seconds), goal: { atMost: 5 }, unit: ' s' });
+  verdict({ what: 'warm start to ready, s', measured: median(seconds), goal: { atMost: 5 } });
   await withPrograms(db, async ({ tenantry }) => {
     const app = await tenantry();
     note(`memory before: ${megabytes((await app.usage()).rss)} MB`);
@@ -28,7 +28,7 @@ export async function start(db: BenchDatabase): Promise<void> {
     } finally {
       clearInterval(watch);
     }
-    verdict({ what: 'peak memory under load', measured: megabytes(peak), goal: { atMost: 300 }, unit: ' MB' });
+    verdict({ what: 'peak memory under load, MB', measured: megabytes(peak), goal: { atMost: 300 } });
   });
 }
 

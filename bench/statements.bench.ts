@@ -1,4 +1,4 @@
-import { bearer, byItself, compete, load } from './support/contest.js';
+import { bearer, byItself, compete, load, type Result } from './support/contest.js';
 import type { BenchDatabase } from './support/database.js';
 import { withPrograms } from './support/program.js';
 import { heading, note, table, verdict } from './support/report.js';
@@ -12,7 +12,8 @@ export async function statements(db: BenchDatabase): Promise<void> {
       byItself('Drizzle, prepared', await operation('user')),
     ]);
     table(results);
-    verdict({ what: 'rate ÷ raw pg', measured: results[1]!.rateRatio, goal: { atLeast: 0.85 } });
+    const [raw, ours] = results as [Result, Result];
+    verdict({ what: 'rate ÷ raw pg', measured: ours.rateRatio, goal: { atLeast: 0.85 }, costs: [ours, raw] });
 
     const app = await tenantry();
     await load(app.url, '/v1/users/me', { milliseconds: 2000, headers: bearer });

@@ -1,11 +1,13 @@
 import autocannon from 'autocannon';
 import type { BenchDatabase } from './database.js';
+import { options } from './options.js';
 import type { Program } from './program.js';
+import { comparison } from './report.js';
 import { bearerOf } from './seed.js';
 
 export const CONNECTIONS = 64;
-const ROUNDS = 5;
-const ROUND_MS = 3000;
+export const ROUNDS = options.ci ? 3 : 5;
+export const ROUND_MS = options.ci ? 1000 : 3000;
 
 /** The result of one round. */
 export interface Sample {
@@ -17,6 +19,8 @@ export interface Sample {
 export interface Contender {
   name: string;
   run(milliseconds: number): Promise<Sample>;
+  /** The same operation of the other build. */
+  before?: Contender;
 }
 
 export interface Result extends Sample {
@@ -29,11 +33,22 @@ export interface Result extends Sample {
   cpuRatio: number;
 }
 
+/** An operation of ours, compared with the same of the other build. */
+export interface Comparison {
+  name: string;
+  rate: number;
+  cpu: number;
+  now: Pick<Result, 'cpu' | 'databaseCpu'>;
+  before: Pick<Result, 'cpu' | 'databaseCpu'>;
+}
+
 /**
  * Runs all contenders in every round, so that other load on the machine affects them equally, and returns medians. The first contender is
  * the baseline.
  */
-export async function compete(db: BenchDatabase, contenders: Contender[]): Promise<Result[]> {
+export async function compete(db: BenchDatabase, given: Contender[]): Promise<Result[]> {
+  const compared = given.filter(({ before }) => before !== undefined);
+  const contenders = [...given, ...compared.map(({ before }) => before!)];
   for (const contender of contenders) await contender.run(ROUND_MS);
   const rounds: (Sample & { databaseCpu: number | undefined })[][] = [];
   for (let round = 0; round < ROUNDS; round += 1) {
@@ -48,7 +63,14 @@ export async function compete(db: BenchDatabase, contenders: Contender[]): Promi
     }
     rounds.push(samples);
   }
-  return contenders.map(({ name }, index) => {
+  for (const contender of compared) {
+    const indexes = [contenders.indexOf(contender), contenders.indexOf(contender.before!)] as const;
+    compareWithBefore(
+      contender.name,
+      rounds.map((samples) => indexes.map((index) => samples[index]!) as [Cost, Cost]),
+    );
+  }
+  return given.map(({ name }, index) => {
     const own = rounds.map((samples) => samples[index]!);
     const ratios = (key: keyof Sample) => median(rounds.map((samples) => samples[index]![key] / samples[0]![key]));
     return {
@@ -62,6 +84,24 @@ export async function compete(db: BenchDatabase, contenders: Contender[]): Promi
   });
 }
 
+type Cost = Sample & { databaseCpu?: number };
+
+/** Reports the medians over rounds of ours and of the other build. */
+export function compareWithBefore(name: string, rounds: [Cost, Cost][]): void {
+  const middle = (value: (round: [Cost, Cost]) => number) => median(rounds.map(value));
+  const costs = (side: 0 | 1) => ({
+    cpu: middle((round) => round[side].cpu),
+    databaseCpu: rounds[0]![side].databaseCpu === undefined ? undefined : middle((round) => round[side].databaseCpu!),
+  });
+  comparison({
+    name,
+    rate: middle(([now, before]) => now.perSecond / before.perSecond),
+    cpu: middle(([now, before]) => now.cpu / before.cpu),
+    now: costs(0),
+    before: costs(1),
+  });
+}
+
 /** A process that is measured over HTTP. */
 export function overHttp(name: string, program: Program, path: Path, headers = bearer, body?: Body): Contender {
   return {
@@ -72,17 +112,19 @@ export function overHttp(name: string, program: Program, path: Path, headers = b
       const after = await program.usage();
       return { perSecond: answered / seconds, cpu: (after.cpu - before.cpu) / answered };
     },
+    ...(program.before && { before: overHttp(name, program.before, path, headers, body) }),
   };
 }
 
 /** Counts each of the `count` items of an operation. */
-export function each(count: number, { name, run }: Contender): Contender {
+export function each(count: number, { name, run, before }: Contender): Contender {
   return {
     name,
     run: async (milliseconds) => {
       const { perSecond, cpu } = await run(milliseconds);
       return { perSecond: perSecond * count, cpu: cpu / count };
     },
+    ...(before && { before: each(count, before) }),
   };
 }
 
@@ -124,8 +166,8 @@ interface Load {
 const SESSIONS_EACH = 16;
 
 /** Sends the same request from many sessions. @throws {Error} when any request gets no response or one without a 2xx status */
-export async function load(url: string, path: Path, options: Load): Promise<{ answered: number; seconds: number }> {
-  const result = await sendLoad(url, path, options);
+export async function load(url: string, path: Path, given: Load): Promise<{ answered: number; seconds: number }> {
+  const result = await sendLoad(url, path, given);
   const failed = result.non2xx + result.errors + result.timeouts;
   if (failed > 0) throw new Error(`${failed} requests to ${pathOf(path, 0)} failed: ${JSON.stringify(result.statusCodeStats)}`);
   return { answered: result['2xx'], seconds: result.duration };

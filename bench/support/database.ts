@@ -4,10 +4,16 @@ import path from 'node:path';
 import pg from 'pg';
 import { startEmbeddedPostgres } from '../../src/platform/database/embedded/embedded-postgres.js';
 import { migrate } from '../../src/platform/database/migrations.js';
+import { type Build, buildOf, ownBuild } from './build.js';
+import { options } from './options.js';
 import { SESSIONS, USERS, ORGANIZATION_ID } from './seed.js';
 
 export interface BenchDatabase {
   url: string;
+  /** The build that uses this database. */
+  build: Build;
+  /** The database of the other build, on the same server. */
+  before?: BenchDatabase;
   /** Temporary; logs are written here. */
   directory: string;
   query<T = Record<string, unknown>>(text: string): Promise<T[]>;
@@ -29,26 +35,47 @@ export async function startDatabase(): Promise<BenchDatabase> {
     rmSync(directory, { recursive: true, force: true });
     throw error;
   });
-  const client = new pg.Client({ connectionString: server.url });
-  // A server that ends early fails the next query, which ends the run cleanly.
-  client.on('error', () => undefined);
+  const opened: BenchDatabase[] = [];
   const stop = async () => {
-    await client.end().catch(() => undefined);
+    for (const one of opened) await one.stop();
     await server.stop();
     rmSync(directory, { recursive: true, force: true });
   };
-  await client.connect();
+  const open = async (url: string, build: Build) => {
+    const one = await openDatabase(url, directory, build);
+    opened.push(one);
+    await migrate(url, path.join(build.root, 'drizzle'));
+    for (const text of [OUR_ROWS, BETTER_AUTH_ROWS, 'VACUUM ANALYZE']) await one.query(text);
+    return one;
+  };
   try {
-    await migrate(server.url);
-    await client.query(OUR_ROWS);
-    await client.query(BETTER_AUTH_ROWS);
-    await client.query('VACUUM ANALYZE');
+    const own = await open(server.url, ownBuild);
+    if (options.compare === undefined) return { ...own, stop };
+    await own.query('CREATE DATABASE before');
+    const before = await open(new URL('/before', server.url).href, buildOf(options.compare));
+    return { ...own, before, stop };
   } catch (error) {
     await stop();
     throw error;
   }
+}
+
+/** Runs a statement in the databases of both builds. */
+export async function inEach(db: BenchDatabase, text: string): Promise<void> {
+  for (const one of [db, db.before]) await one?.query(text);
+}
+
+async function openDatabase(url: string, directory: string, build: Build): Promise<BenchDatabase> {
+  const client = new pg.Client({ connectionString: url });
+  // A server that ends early fails the next query, which ends the run cleanly.
+  client.on('error', () => undefined);
+  await client.connect();
   const query = async <T>(text: string) => (await client.query(text)).rows as T[];
-  return { url: server.url, directory, query, cpu: () => databaseCpu(query), stop };
+  const stop = async () => {
+    await client.end().catch(() => undefined);
+    build.remove();
+  };
+  return { url, directory, build, query, cpu: () => databaseCpu(query), stop };
 }
 
 const OUR_ROWS = `

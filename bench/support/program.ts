@@ -4,22 +4,23 @@ import { closeSync, openSync, readFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import type { Question, Usage, Work } from './variant.js';
 import type { BenchDatabase } from './database.js';
 import { AUTH_SECRET } from './seed.js';
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const START_WITHIN_MS = 30_000;
+const START_WITHIN_MS = 60_000;
 
 /** A process under measurement. */
 export class Program {
   readonly child: ChildProcess;
   readonly url: string;
+  /** The same program of the other build. */
+  readonly before?: Program;
 
-  constructor(child: ChildProcess, url: string) {
+  constructor(child: ChildProcess, url: string, before?: Program) {
     this.child = child;
     this.url = url;
+    this.before = before;
   }
 
   usage(): Promise<Usage> {
@@ -31,6 +32,7 @@ export class Program {
   }
 
   async stop(): Promise<void> {
+    await this.before?.stop();
     if (this.child.exitCode !== null || this.child.signalCode !== null) return;
     const exit = once(this.child, 'exit');
     this.child.kill('SIGTERM');
@@ -57,6 +59,8 @@ export interface TenantryOptions {
   /** Modules to load before `dist/main.js`, by their path in the repository. */
   preload?: string[];
   environment?: Record<string, string>;
+  /** Others are compared with it, so there is no need to run that of the other build. */
+  isBaseline?: boolean;
 }
 
 export async function withPrograms(db: BenchDatabase, work: (start: Starter) => Promise<void>): Promise<void> {
@@ -79,16 +83,18 @@ export async function withPrograms(db: BenchDatabase, work: (start: Starter) => 
 
 /** Starts one of `bench/variants/`. */
 async function startVariant(name: string, db: BenchDatabase, given: Record<string, unknown> = {}): Promise<Program> {
-  const child = run(path.join(ROOT, 'bench/variants', `${name}.ts`), db, [JSON.stringify({ databaseUrl: db.url, ...given })]);
+  const child = run(`bench/variants/${name}.ts`, db, [JSON.stringify({ databaseUrl: db.url, ...given })]);
   const { port } = await answer<{ port?: number }>(child);
   return new Program(child, `http://127.0.0.1:${port}`);
 }
 
 /** Starts the real program, `dist/main.js`, in production: every feature on, a request log in a file, high limits. */
-async function startTenantry(db: BenchDatabase, { preload, environment }: TenantryOptions = {}): Promise<Program> {
+async function startTenantry(db: BenchDatabase, tenantry: TenantryOptions = {}): Promise<Program> {
+  const { preload, environment, isBaseline = false } = tenantry;
+  const before = db.before === undefined || isBaseline ? undefined : await startTenantry(db.before, tenantry);
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
-  const child = run(path.join(ROOT, 'dist/main.js'), db, [], preload, {
+  const child = run('dist/main.js', db, [], preload, {
     NODE_ENV: 'production',
     HOST: '127.0.0.1',
     PORT: String(port),
@@ -103,7 +109,7 @@ async function startTenantry(db: BenchDatabase, { preload, environment }: Tenant
   });
   for (const start = performance.now(); performance.now() - start < START_WITHIN_MS && child.exitCode === null; await sleep(10)) {
     const answered = await fetch(`${url}/health/ready`).catch(() => undefined);
-    if (answered?.ok === true) return new Program(child, url);
+    if (answered?.ok === true) return new Program(child, url, before);
   }
   child.kill('SIGKILL');
   throw new Error(`dist/main.js did not start: ${readFileSync(path.join(db.directory, 'output.log'), 'utf8').slice(-2000)}`);
@@ -112,12 +118,13 @@ async function startTenantry(db: BenchDatabase, { preload, environment }: Tenant
 function run(file: string, db: BenchDatabase, given: string[], preload: string[] = [], environment: Record<string, string> = {}) {
   const log = openSync(path.join(db.directory, 'output.log'), 'a');
   const ownFiles = file.endsWith('.ts') || preload.length > 0;
+  const { root } = db.build;
   const imports = [...(ownFiles ? ['bench/support/resolve.mjs'] : []), 'bench/support/measured-process.mjs', ...preload];
-  const child = fork(file, given, {
+  const child = fork(path.join(root, file), given, {
     cwd: db.directory,
     env: { NODE_ENV: 'production', ...environment },
     // The same options as `npm start`.
-    execArgv: ['--no-warnings', '--max-semi-space-size=16', ...imports.flatMap((name) => ['--import', path.join(ROOT, name)])],
+    execArgv: ['--no-warnings', '--max-semi-space-size=16', ...imports.flatMap((name) => ['--import', path.join(root, name)])],
     stdio: ['ignore', log, log, 'ipc'],
   });
   closeSync(log);

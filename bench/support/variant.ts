@@ -6,6 +6,8 @@ export interface Usage {
   rss: number;
   /** Parse messages sent to PostgreSQL. */
   parsed: { named: number; unnamed: number };
+  /** Executions of statements on the tables of the rate limit. */
+  limiterStatements: number;
 }
 
 /** The result of some work in a process without a server. */
