@@ -66,7 +66,11 @@ function configureExpress(express: Express, { trustProxy }: Config): void {
 function useMiddleware(app: NestExpressApplication, config: Config): void {
   const { requests: logger } = app.get(Logs);
   const arrivals = new Arrivals(config.maxConcurrentRequests, config.bodyLimitBytes);
-  const load = new LoadShedding({ limit: config.maxConcurrentRequests, readTimeoutMs: config.requestTimeoutSeconds * 1000 });
+  const load = new LoadShedding({
+    limit: config.maxConcurrentRequests,
+    targetMs: config.overloadTargetMs,
+    readTimeoutMs: config.requestTimeoutSeconds * 1000,
+  });
   answerUnreadable(app.getHttpServer(), arrivals, logger);
   app.getHttpServer().once('close', load.start());
 

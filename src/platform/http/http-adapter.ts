@@ -6,6 +6,8 @@ import { normalizeTarget } from './request-target.js';
 
 const MAX_CONNECTIONS = 10_000;
 const MAX_CONNECTIONS_OF_CLIENT = 1000;
+/** Connections that the kernel completes before we accept them. Node's 511 overflow when many open at once, and Linux drops the rest in silence. */
+const BACKLOG = 4096;
 const HEADERS_TIMEOUT_MS = 10_000;
 const IDLE_MS = 5000;
 /** Longer than proxies keep an idle connection (AWS 60 s, nginx 60 s), so that none sends into a closed one. */
@@ -46,6 +48,11 @@ export class HttpAdapter extends ExpressAdapter {
     server.maxConnections = MAX_CONNECTIONS;
     if (!isBehindProxy) boundConnections(server);
     this.setHttpServer(server);
+  }
+
+  override listen(port: string | number, ...rest: [callback?: () => void] | [hostname: string, callback?: () => void]): Server {
+    const [host, listening] = typeof rest[0] === 'string' ? rest : [undefined, rest[0]];
+    return (this.getHttpServer() as Server).listen({ port: Number(port), host, backlog: BACKLOG }, listening as () => void);
   }
 }
 

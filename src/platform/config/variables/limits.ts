@@ -63,6 +63,12 @@ export const REQUESTS_VARIABLES = {
     default: '1000',
     description: 'Requests in flight in each process. More are refused: 503 with `Retry-After`.',
   },
+  overloadTargetMs: {
+    name: 'OVERLOAD_TARGET_MS',
+    type: wholeNumber('milliseconds', 1),
+    default: '1000',
+    description: 'While most requests take longer, fewer are admitted: as many as complete in this time, at least 100.',
+  },
   requestTimeoutSeconds: {
     name: 'REQUEST_TIMEOUT_SECONDS',
     type: wholeNumber('seconds', 1),
