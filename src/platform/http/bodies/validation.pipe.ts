@@ -1,7 +1,9 @@
 import { type ArgumentMetadata, Injectable, ValidationPipe } from '@nestjs/common';
+import { plainToInstance } from 'class-transformer';
 import { getMetadataStorage, ValidationError, type ValidatorOptions, ValidationTypes } from 'class-validator';
 import { InvalidRequest } from '../../problems/problems.errors.js';
 import type { InvalidField } from '../../problems/problem.js';
+import { hasRules, isSurelyValid } from './valid-objects.js';
 
 const PLACES: Record<string, string> = { body: 'body', query: 'query', param: 'params' };
 
@@ -23,6 +25,11 @@ export class RequestValidationPipe extends ValidationPipe {
     const given = metadata.type === 'body' && value === undefined ? {} : value;
     if (metadata.type === 'body' || (metadata.type === 'query' && metadata.data === undefined)) requireOwnFields(given, place);
     if (metadata.type === 'query') refuseRepeated(given, place);
+    const { metatype } = metadata;
+    if (metatype !== undefined && hasRules(metatype) && isFlat(given)) {
+      const entity = plainToInstance(metatype, given, this.transformOptions);
+      if (isSurelyValid(entity)) return entity;
+    }
     try {
       return await super.transform(given, metadata);
     } catch (error) {
@@ -32,6 +39,7 @@ export class RequestValidationPipe extends ValidationPipe {
   }
 
   protected override validate(object: object, options?: ValidatorOptions): Promise<ValidationError[]> | ValidationError[] {
+    if (isSurelyValid(object)) return [];
     const misplaced = findMisplacedLists(object);
     return misplaced.length > 0 ? misplaced : super.validate(object, options);
   }
@@ -72,6 +80,11 @@ function wrap(property: string, children: ValidationError[]): ValidationError[] 
   return children.length === 0 ? [] : [Object.assign(new ValidationError(), { property, children })];
 }
 
+/** Nothing in it is nested, so Nest's pipe would find nothing to clean before it makes the instance. */
+function isFlat(value: unknown): value is object {
+  return isObject(value) && !Array.isArray(value) && !Object.values(value).some(isObject);
+}
+
 function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null;
 }
@@ -80,17 +93,16 @@ function isObject(value: unknown): value is object {
 function requireOwnFields(value: unknown, place: string): void {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw new InvalidRequest({ errors: [{ path: place, message: `${place} must be an object` }] });
-  const errors = Object.keys(value)
-    .filter((name) => name in Object.prototype || name === 'prototype')
-    .map((name) => ({ path: `${place}.${name}`, message: `property ${name} should not exist` }));
-  if (errors.length > 0) throw new InvalidRequest({ errors });
+  const foreign = Object.keys(value).filter((name) => name in Object.prototype || name === 'prototype');
+  if (foreign.length === 0) return;
+  throw new InvalidRequest({ errors: foreign.map((name) => ({ path: `${place}.${name}`, message: `property ${name} should not exist` })) });
 }
 
 /** Express makes a list of a parameter that is given twice. */
 function refuseRepeated(query: unknown, place: string): void {
-  const repeated = Object.entries(query as object).filter(([, value]) => Array.isArray(value));
-  const errors = repeated.map(([name]) => ({ path: `${place}.${name}`, message: `${name} was given more than once` }));
-  if (errors.length > 0) throw new InvalidRequest({ errors });
+  const repeated = Object.keys(query as object).filter((name) => Array.isArray((query as Record<string, unknown>)[name]));
+  if (repeated.length === 0) return;
+  throw new InvalidRequest({ errors: repeated.map((name) => ({ path: `${place}.${name}`, message: `${name} was given more than once` })) });
 }
 
 class InvalidFields extends Error {
