@@ -5,7 +5,7 @@ import { AccountsModule } from './accounts/accounts.module.js';
 import { ApiKeysModule } from './api-keys/api-keys.module.js';
 import { AuditLogModule } from './audit/audit-log.module.js';
 import { AuthModule } from './auth/auth.module.js';
-import { AllowedMethods } from './platform/http/allowed-methods.service.js';
+import { AllowedMethods } from './platform/http/routing/allowed-methods.service.js';
 import { PlatformModule } from './platform/platform.module.js';
 import { LoggingModule } from './platform/logging/logging.module.js';
 import { ProblemFilter } from './platform/problems/problem.filter.js';

@@ -18,8 +18,13 @@ export function normalizeAddress(text: string | undefined): string | undefined {
   return EMBEDS_IPV4.has(address.range()) ? ipv4In(address, 6) : address.toString();
 }
 
-export function clientAddressOf({ ip }: Pick<Request, 'ip'>): string | undefined {
-  return normalizeAddress(ip);
+interface WithClientAddress extends Pick<Request, 'ip'> {
+  clientAddress?: string | undefined;
+}
+
+/** Kept with the request, because Express reads the headers and asks for the trusted proxies at each access. */
+export function clientAddressOf(request: WithClientAddress): string | undefined {
+  return (request.clientAddress ??= normalizeAddress(request.ip));
 }
 
 /** Sets Express's `trust proxy`. Express compares addresses as text, and a proxy may send its port along. */

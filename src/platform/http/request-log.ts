@@ -11,7 +11,8 @@ const MAX_PATH = 500;
 
 /** The part of an address that may be logged: no query (links carry tokens), no token. */
 export function pathOf({ originalUrl }: Pick<Request, 'originalUrl'>): string {
-  const path = originalUrl.split(/[?#]/, 1)[0]!.slice(0, MAX_PATH);
+  const end = originalUrl.search(/[?#]/);
+  const path = originalUrl.slice(0, end === -1 ? MAX_PATH : Math.min(end, MAX_PATH));
   const readable = path.includes('%') ? decoded(path) : path;
   return WITH_TOKEN.test(readable) ? readable.replace(WITH_TOKEN, '$1[redacted]') : path;
 }

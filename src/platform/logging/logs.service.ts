@@ -20,7 +20,7 @@ const SECRETS = [
 ];
 
 /** Lines are written together, by bytes or after milliseconds: a write for each costs more than the line. A regular exit writes the rest. */
-const BUFFERED = { sync: false, minLength: 8192, periodicFlush: 200 };
+const BUFFERED = { sync: false, minLength: 32_768, maxWrite: 65_536, periodicFlush: 200 };
 
 @Injectable()
 export class Logs {
