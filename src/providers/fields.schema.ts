@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { isStorable } from '../platform/text/storable-text.js';
 import { isDay, LAST_MOMENT } from '../platform/time/moments.js';
 import { MalformedPayload } from '../webhooks/webhook-provider.port.js';
 
@@ -10,8 +11,6 @@ import { MalformedPayload } from '../webhooks/webhook-provider.port.js';
 const MAX_ID_LENGTH = 255;
 /** Fits an index over names. */
 export const MAX_TEXT_LENGTH = 500;
-
-export const isStorable = (value: string) => value.isWellFormed() && !value.includes('\0');
 
 export const id = z.string().min(1).max(MAX_ID_LENGTH).refine(isStorable);
 

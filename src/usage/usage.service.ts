@@ -68,13 +68,18 @@ export class UsageService {
     const batch = parseBatch(body);
     if ('errors' in batch) throw new InvalidRequest({ errors: batch.errors });
     const now = this.clock.now();
-    const parsed = batch.items.map((item, index) => parseAttributedEvent(caller, item, { path: itemPath(index), now }));
-    const events = parsed.flatMap((one) => ('event' in one ? [one.event] : []));
+    const events: AttributedEvent[] = [];
+    const invalid = new Map<number, BatchItemResult>();
+    for (const [index, item] of batch.items.entries()) {
+      const parsed = parseAttributedEvent(caller, item, { path: itemPath(index), now });
+      if ('event' in parsed) events.push(parsed.event);
+      else invalid.set(index, invalidItem(item, parsed.errors));
+    }
     const result = await this.ledger.submit({ kind: 'record', owner: caller.owner, events });
     const tokens = events.map(({ tokensUsed }) => tokensUsed);
     if (result.refused !== undefined) return { ...this.withSuggestedPlan(result, tokens), items: [] };
     const decided = result.events.values();
-    const items = parsed.map((one, index) => ('event' in one ? decided.next().value! : invalidItem(batch.items[index], one.errors)));
+    const items = invalid.size === 0 ? result.events : batch.items.map((_, index) => invalid.get(index) ?? decided.next().value!);
     return { ...this.withSuggestedPlan(result, tokens), items };
   }
 

@@ -1,7 +1,7 @@
 import { drizzle, type NodePgDatabase } from 'drizzle-orm/node-postgres';
 import type { Config } from '../config/config.js';
 import { PipelinedPool } from './pipelined-pool.js';
-import { StatementNames } from './statement-names.js';
+import { StatementNames } from './statements/statement-names.js';
 import { transact } from './transactions.js';
 
 export const DATABASE = Symbol('DATABASE');

@@ -1,6 +1,7 @@
-import { fillPlaceholders, getTableColumns, type InferSelectModel, type SQL, sql } from 'drizzle-orm';
+import { getTableColumns, type InferSelectModel, type Placeholder, type SQL, sql } from 'drizzle-orm';
 import { type PgColumn, PgDialect, type PgTable } from 'drizzle-orm/pg-core';
 import pg from 'pg';
+import { binaryArray, type Element } from './statements/binary-arrays.js';
 import type { Database, Queryable } from './database.js';
 import { connectionOf } from './transactions.js';
 
@@ -15,7 +16,8 @@ export interface Statement {
  */
 export function statement(template: SQL): (values: Record<string, unknown>) => Statement {
   const { sql: text, params } = new PgDialect().sqlToQuery(template);
-  return (values) => ({ text, params: fillPlaceholders(params, values) });
+  const names = params.map((param) => (param as Placeholder).name);
+  return (values) => ({ text, params: names.map((name) => values[name]) });
 }
 
 /** Timestamps stay text, as the columns of Drizzle expect them. */
@@ -32,15 +34,27 @@ export async function sendStatement<Row extends pg.QueryResultRow>(
   return connection.query({ text, types: TYPES }, params) as Promise<pg.QueryResult<Row>>;
 }
 
-type Element = string | number | null;
+/**
+ * Waits for statements that were sent together, given in their order. Rejects with the failure of the first that
+ * failed: those behind it only say that the transaction is aborted.
+ */
+export async function allInOrder<const T extends readonly unknown[]>(sent: T): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
+  const results = await Promise.allSettled(sent);
+  const failed = results.find(({ status }) => status === 'rejected');
+  // Each has settled, so this only takes the values out.
+  return failed === undefined ? Promise.all(sent) : Promise.reject((failed as PromiseRejectedResult).reason as Error);
+}
 
-/** For each column, its type and how to read its value from a row. */
+/** For each column, its type and how to read its value from a row: times in milliseconds since 1970, bytes as hexadecimal text. */
 export type Columns<Row> = Record<string, [type: string, read: (row: Row) => Element]>;
 
 /** Rows as a table in a statement of constant text: one array parameter for each column. */
 export function given<Row>(columns: Columns<Row>): SQL {
-  const arrays = Object.entries(columns).map(([name, [type]]) => sql`${sql.placeholder(name)}::${sql.raw(type)}[]`);
-  return sql`(SELECT * FROM unnest(${sql.join(arrays, sql`, `)}) AS rows (${namesOf(columns)})) AS given`;
+  // In the select list, because in FROM each array would first fill a table of its own.
+  const arrays = Object.entries(columns).map(
+    ([name, [type]]) => sql`unnest(${sql.placeholder(name)}::${sql.raw(type)}[]) AS ${sql.identifier(name)}`,
+  );
+  return sql`(SELECT ${sql.join(arrays, sql`, `)}) AS given`;
 }
 
 /** The column names of `given`, in its order and quoted. */
@@ -53,11 +67,16 @@ export function namesOf(columns: object): SQL {
 
 export const NOW = sql`${sql.placeholder('now')}::timestamptz`;
 
-export function arraysOf<Row>(columns: Columns<Row>, rows: readonly Row[]): Record<string, string> {
-  return Object.fromEntries(Object.entries(columns).map(([name, [, read]]) => [name, arrayOf(rows, read)]));
+export function arraysOf<Row>(columns: Columns<Row>, rows: readonly Row[]): Record<string, Buffer | string> {
+  const arrays: Record<string, Buffer | string> = {};
+  for (const name in columns) {
+    const [type, read] = columns[name]!;
+    arrays[name] = binaryArray(type, rows, read) ?? arrayOf(rows, read);
+  }
+  return arrays;
 }
 
-/** In the text form of PostgreSQL. `pg` would make the same, several times slower. */
+/** In the text format of PostgreSQL. `pg` would make the same, several times slower. */
 function arrayOf<Row>(rows: readonly Row[], read: (row: Row) => Element): string {
   return `{${rows.map((row) => elementOf(read(row))).join(',')}}`;
 }

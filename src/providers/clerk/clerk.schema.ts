@@ -4,7 +4,8 @@ import { normaliseEmail } from '../../platform/text/emails.js';
 import { LAST_MOMENT } from '../../platform/time/moments.js';
 import { INVITATION_STATUSES } from '../../invitations/invitations.table.js';
 import type { Role } from '../../memberships/organization-memberships.table.js';
-import { id, isStorable, MAX_TEXT_LENGTH, orNull, shortText, type } from '../fields.schema.js';
+import { id, MAX_TEXT_LENGTH, orNull, shortText, type } from '../fields.schema.js';
+import { isStorable } from '../../platform/text/storable-text.js';
 
 const MAX_ADDRESS_LENGTH = 320;
 const MAX_URL_LENGTH = 2000;

@@ -1,7 +1,8 @@
 import { bounded, type InvalidField } from '../../platform/problems/problem.js';
 import type { AttributedEvent, EventResult } from '../ledger/operations.js';
 import type { UsageCaller } from '../usage-caller.js';
-import { MAX_EVENT_ID, parseUsageEvent } from './usage-event.schema.js';
+import { MAX_EVENT_ID } from './usage-event.js';
+import { parseUsageEvent } from './usage-event.schema.js';
 import { fingerprintOf } from './usage-fingerprint.js';
 
 export const MAX_BATCH = 1000;
@@ -19,9 +20,26 @@ export function parseAttributedEvent(caller: UsageCaller, input: unknown, { path
   const { event } = parsed;
   const error = userIdError(caller, event.userId, path);
   if (error !== undefined) return { errors: [error] };
-  const actor = attributionOf(caller, event.userId);
-  const fingerprint = fingerprintOf(event.content, actor.actorUserId);
-  return { event: { ...event, ...actor, fingerprint, occurredAt: event.occurredAt ?? now } };
+  const { actorUserId, needsMembershipCheck } = attributionOf(caller, event.userId);
+  const { eventId, model, inputTokens, outputTokens, cachedInputTokens, reasoningTokens, tokensUsed, metadata, content } = event;
+  // Every field by its name: a spread takes ten times as long.
+  return {
+    event: {
+      eventId,
+      model,
+      inputTokens,
+      outputTokens,
+      cachedInputTokens,
+      reasoningTokens,
+      tokensUsed,
+      metadata,
+      content,
+      occurredAt: event.occurredAt ?? now,
+      fingerprint: fingerprintOf(content, actorUserId),
+      actorUserId,
+      needsMembershipCheck,
+    },
+  };
 }
 
 export function userIdError(

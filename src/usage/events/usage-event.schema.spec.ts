@@ -1,5 +1,6 @@
 import fc from 'fast-check';
-import { parseUsageEvent } from './usage-event.schema.js';
+import { readPlainEvent } from './plain-event.js';
+import { checkUsageEvent, parseUsageEvent } from './usage-event.schema.js';
 import { fingerprintOf as fingerprint } from './usage-fingerprint.js';
 
 const MOST = Number.MAX_SAFE_INTEGER;
@@ -19,7 +20,7 @@ const errorsOf = (given: unknown) => {
 const parsed = (text: string) => JSON.parse(text) as unknown;
 const fingerprintOf = (given: unknown) => {
   const { content, userId } = read(given);
-  return fingerprint(content, userId ?? null).toString('hex');
+  return fingerprint(content, userId ?? null);
 };
 
 describe('an event', () => {
@@ -179,6 +180,78 @@ describe('an event', () => {
         expect('errors' in answer ? answer.errors.length : 1).toBeGreaterThan(0);
       }),
       { numRuns: 500 },
+    );
+  });
+});
+
+describe('reading an event without the schema', () => {
+  const counts = fc.oneof(fc.maxSafeNat(), fc.constantFrom(0, -0, -1, 1.5, MOST, MOST + 1, null, '1', undefined, true));
+  const texts = fc.oneof(
+    fc.string({ unit: 'grapheme', maxLength: 5 }),
+    fc.string({ unit: 'binary', maxLength: 5 }),
+    fc.constantFrom('', 'gpt-5-mini', ' m', 'm ', 'a\0', '\ud800', 'é', 'e\u0301', 'a\u200bb', 'x'.repeat(200), 'x'.repeat(201), 7, null),
+  );
+  const times = fc.oneof(
+    fc.date({ noInvalidDate: true }).map((date) => date.toISOString()),
+    fc.constantFrom('2026-03-01', '2026-03-01T00:00:00+02:00', '2026-02-30T00:00:00Z', '2026-03-01t00:00z', '', 1_790_000_000, null),
+  );
+  const metadata = fc.oneof(
+    fc.dictionary(fc.string({ maxLength: 101 }), fc.oneof(fc.string(), fc.double(), fc.boolean(), fc.jsonValue()), { maxKeys: 21 }),
+    fc.jsonValue(),
+    fc.constant(JSON.parse('{"__proto__":1,"constructor":2}') as unknown),
+  );
+  const fields = {
+    eventId: texts,
+    userId: fc.oneof(fc.uuid(), fc.constantFrom(PERSON.toUpperCase(), 'ada', null)),
+    model: texts,
+    inputTokens: counts,
+    outputTokens: counts,
+    cachedInputTokens: counts,
+    reasoningTokens: counts,
+    tokens: counts,
+    occurredAt: times,
+    metadata,
+  };
+
+  it('accepts nothing that the schema refuses, and reads the same', () => {
+    const odd = { ownerId: fc.constant('x'), constructor: fc.constant(1), ['__proto__']: fc.constant(1) };
+    const sent = fc.oneof(
+      fc.record(fields, { requiredKeys: ['eventId', 'model'] }),
+      fc.record(
+        { ...fields, eventId: fc.constant('e'), model: fc.constant('m'), inputTokens: fc.nat() },
+        { requiredKeys: ['inputTokens'] },
+      ),
+      fc.record({ ...fields, ...odd }, { requiredKeys: [] }),
+      fc.anything(),
+    );
+    fc.assert(
+      fc.property(sent, (given) => {
+        const plain = readPlainEvent(given);
+        expect(plain && checkUsageEvent(given, 'body')).toEqual(plain && { event: plain });
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  it('accepts what nearly every caller sends', () => {
+    const sent = fc.record(
+      {
+        eventId: fc.string({ unit: 'grapheme', minLength: 1, maxLength: 20 }),
+        model: fc.constantFrom('gpt-5-mini', 'modèle'),
+        inputTokens: fc.nat(),
+        outputTokens: fc.nat(),
+        userId: fc.uuid(),
+        occurredAt: fc.date({ min: new Date(0), max: new Date('9999-12-31'), noInvalidDate: true }).map((date) => date.toISOString()),
+        metadata: fc.dictionary(fc.stringMatching(/^[a-z]{1,9}$/), fc.oneof(fc.string({ unit: 'grapheme' }), fc.integer(), fc.boolean())),
+      },
+      { requiredKeys: ['eventId', 'model', 'inputTokens'] },
+    );
+    fc.assert(
+      fc.property(sent, (given) => {
+        const json = parsed(JSON.stringify(given));
+        expect(readPlainEvent(json)).toEqual(read(json));
+        expect({ event: readPlainEvent(json) }).toEqual(checkUsageEvent(json, 'body'));
+      }),
     );
   });
 });

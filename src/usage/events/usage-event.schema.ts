@@ -4,15 +4,17 @@ import { uncleanFields } from '../../platform/http/bodies/clean-input.js';
 import { bounded, type InvalidField, MAX_ERRORS } from '../../platform/problems/problem.js';
 import { IDENTIFIER_TEXT, isIdentifierText } from '../../platform/text/display-names.js';
 import { readTime, TIME_RULE } from '../../platform/time/is-time.js';
-import { MAX_TOKENS } from '../quotas/quota-balance.js';
-import { MINUTE_MS } from '../../platform/time/durations.js';
-
-/** How far a caller's clock may be ahead. */
-export const MAX_FUTURE_MS = 5 * MINUTE_MS;
-export const MAX_EVENT_ID = 200;
-
-const MAX_METADATA_ENTRIES = 20;
-const MAX_METADATA_LENGTH = 500;
+import { readPlainEvent } from './plain-event.js';
+import {
+  completeEvent,
+  MAX_EVENT_ID,
+  MAX_METADATA_ENTRIES,
+  MAX_METADATA_LENGTH,
+  MAX_METADATA_NAME,
+  MAX_MODEL,
+  tokensError,
+  type UsageEvent,
+} from './usage-event.js';
 
 const text = (max: number) => {
   const message = `must be a text of 1 to ${max} characters`;
@@ -26,10 +28,7 @@ const tokens = (description: string, example?: number) =>
     .optional()
     .meta({ description, ...(example !== undefined && { example }) });
 
-/**
- * Validates and documents a usage event: alone, in a batch and with a hold. Zod rather than class-validator, because
- * batches of a thousand events are the hot path.
- */
+/** Validates and documents a usage event: alone, in a batch and with a hold. `plain-event.ts` accepts the same events, faster. */
 export const usageEventSchema = z.strictObject({
   eventId: text(MAX_EVENT_ID).meta({
     description:
@@ -41,7 +40,7 @@ export const usageEventSchema = z.strictObject({
     format: 'uuid',
     example: '01980a3e-7c1d-7f6a-b1c2-3d4e5f607182',
   }),
-  model: text(200).refine(isIdentifierText, IDENTIFIER_TEXT).meta({
+  model: text(MAX_MODEL).refine(isIdentifierText, IDENTIFIER_TEXT).meta({
     description: 'The model, by its name at the provider. No white space at the ends and no invisible characters.',
     example: 'gpt-5-mini',
   }),
@@ -65,7 +64,7 @@ export const usageEventSchema = z.strictObject({
     }),
   metadata: z
     .record(
-      text(100),
+      text(MAX_METADATA_NAME),
       z.union([z.string().max(MAX_METADATA_LENGTH), z.number(), z.boolean()], 'must be a short text, a number or a boolean'),
     )
     .refine((values) => Object.keys(values).length <= MAX_METADATA_ENTRIES, `must have at most ${MAX_METADATA_ENTRIES} entries`)
@@ -78,65 +77,22 @@ export const usageEventSchema = z.strictObject({
     }),
 });
 
-type UsageEventInput = z.output<typeof usageEventSchema>;
-export type UsageMetadata = NonNullable<UsageEventInput['metadata']>;
+export type ParsedUsageEvent = { event: UsageEvent } | { errors: InvalidField[] };
 
-/** A valid event with its defaults filled in. */
-export interface UsageEvent {
-  eventId: string;
-  /** Undefined means the caller. */
-  userId?: string;
-  model: string;
-  inputTokens: number;
-  outputTokens: number;
-  cachedInputTokens: number;
-  reasoningTokens: number;
-  /** The sum of the classes, or the plain total. */
-  tokensUsed: number;
-  /** Undefined means now. */
-  occurredAt?: Date;
-  metadata?: UsageMetadata;
-  /** Canonical text of the event, for its fingerprint. */
-  content: string;
+export function parseUsageEvent(input: unknown, path: string): ParsedUsageEvent {
+  const event = readPlainEvent(input);
+  return event === undefined ? checkUsageEvent(input, path) : { event };
 }
 
-export function parseUsageEvent(input: unknown, path: string): { event: UsageEvent } | { errors: InvalidField[] } {
+/** Slower, and names each mistake. */
+export function checkUsageEvent(input: unknown, path: string): ParsedUsageEvent {
   const unclean = uncleanFields(input, path);
   if (unclean.length > 0) return { errors: unclean };
   const { success, data, error } = usageEventSchema.safeParse(input);
   if (!success) return { errors: bounded(error.issues.slice(0, MAX_ERRORS).flatMap((issue) => fieldsOf(issue, path))) };
-  const { inputTokens = 0, outputTokens = 0, cachedInputTokens = 0, reasoningTokens = 0, tokens: total, userId, ...rest } = data;
-  const sum = inputTokens + outputTokens + cachedInputTokens + reasoningTokens;
-  const hasClasses = TOKEN_CLASSES.some((name) => data[name] !== undefined);
-  if (hasClasses === (total !== undefined))
-    return { errors: [{ path: `${path}.tokens`, message: 'give either tokens, or how many of each class: inputTokens, outputTokens …' }] };
-  if (sum > MAX_TOKENS)
-    return { errors: [{ path: `${path}.inputTokens`, message: 'must not be more than 2^53 - 1 with the other classes' }] };
-  return {
-    event: {
-      ...rest,
-      ...(userId !== undefined && { userId: userId.toLowerCase() }),
-      inputTokens,
-      outputTokens,
-      cachedInputTokens,
-      reasoningTokens,
-      tokensUsed: total ?? sum,
-      content: contentOf(data),
-    },
-  };
-}
-
-const TOKEN_CLASSES = ['inputTokens', 'outputTokens', 'cachedInputTokens', 'reasoningTokens'] as const;
-
-/** An omitted field equals its default, and the order of names does not matter. */
-function contentOf({ model, occurredAt, metadata = {}, tokens: total, ...classes }: UsageEventInput): string {
-  return JSON.stringify([
-    model,
-    TOKEN_CLASSES.map((name) => classes[name] ?? 0),
-    total ?? null,
-    occurredAt?.getTime() ?? null,
-    Object.entries(metadata).sort(([a], [b]) => (a < b ? -1 : 1)),
-  ]);
+  const wrong = tokensError(data);
+  if (wrong !== undefined) return { errors: [{ path: `${path}.${wrong.field}`, message: wrong.message }] };
+  return { event: completeEvent(data, data.occurredAt) };
 }
 
 function fieldsOf(issue: z.core.$ZodIssue, path: string): InvalidField[] {

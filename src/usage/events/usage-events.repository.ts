@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { sql } from 'drizzle-orm';
 import type { Queryable } from '../../platform/database/database.js';
 import { arraysOf, type Columns, given, namesOf, NOW, sendStatement, statement } from '../../platform/database/statement.js';
+import type { Fingerprint } from './usage-fingerprint.js';
 import { usageEventIds } from './usage-event-ids.table.js';
 import { type EventIdKey, type NewUsageRecord, usage } from './usage-events.table.js';
 
@@ -10,7 +11,7 @@ const LIST_EVENT_IDS = statement(sql`SELECT given.owner_id, given.event_id, i.fi
   CROSS JOIN LATERAL (SELECT i.fingerprint FROM ${usageEventIds} AS i WHERE i.owner_id = given.owner_id AND i.event_id = given.event_id LIMIT 1) AS i`);
 const NEW_EVENT_ID: Columns<NewUsageRecord> = {
   ...EVENT_ID,
-  fingerprint: ['bytea', (event) => `\\x${event.fingerprint.toString('hex')}`],
+  fingerprint: ['bytea', (event) => event.fingerprint],
 };
 const INSERT_EVENT_IDS = statement(sql`INSERT INTO ${usageEventIds} (owner_id, event_id, fingerprint, created_at)
   SELECT given.*, ${NOW} FROM ${given(NEW_EVENT_ID)} ORDER BY owner_id, event_id`);
@@ -25,10 +26,10 @@ const NEW_RECORD: Columns<NewUsageRecord> = {
   reasoning_tokens: ['bigint', (event) => event.reasoningTokens],
   tokens_used: ['bigint', (event) => event.tokensUsed],
   overrun: ['bigint', (event) => event.overrun],
-  occurred_at: ['timestamptz', (event) => event.occurredAt.toISOString()],
+  occurred_at: ['timestamptz', (event) => event.occurredAt.getTime()],
   event_id: ['text', (event) => event.eventId],
   owner_kind: ['owner_kind', (event) => event.ownerKind],
-  period_start: ['timestamptz', (event) => event.periodStart.toISOString()],
+  period_start: ['timestamptz', (event) => event.periodStart.getTime()],
   hold_id: ['uuid', (event) => event.holdId],
   metadata: ['jsonb', ({ metadata }) => (metadata === null ? null : JSON.stringify(metadata))],
 };
@@ -39,12 +40,12 @@ const INSERT_RECORDS = statement(
 @Injectable()
 export class UsageEventsRepository {
   /** Returns the events that were recorded before, with their fingerprints. */
-  async listRecorded(keys: EventIdKey[], db: Queryable): Promise<(EventIdKey & { fingerprint: Buffer })[]> {
+  async listRecorded(keys: EventIdKey[], db: Queryable): Promise<(EventIdKey & { fingerprint: Fingerprint })[]> {
     const { rows } = await sendStatement<{ owner_id: string; event_id: string; fingerprint: Buffer }>(
       LIST_EVENT_IDS(arraysOf(EVENT_ID, keys)),
       db,
     );
-    return rows.map((row) => ({ ownerId: row.owner_id, eventId: row.event_id, fingerprint: row.fingerprint }));
+    return rows.map((row) => ({ ownerId: row.owner_id, eventId: row.event_id, fingerprint: row.fingerprint.toString('hex') }));
   }
 
   /** Violates its key for an event that a transaction of another period has recorded since `listRecorded`. */

@@ -1,5 +1,6 @@
 import { bigint, jsonb, pgTable, primaryKey, text, uuid } from 'drizzle-orm/pg-core';
 import { createdAt, time } from '../../platform/database/columns.js';
+import type { Fingerprint } from './usage-fingerprint.js';
 import { ownerKind } from '../../subscriptions/customers/billing-customers.table.js';
 
 const tokens = (name: string) => bigint(name, { mode: 'number' }).notNull().default(0);
@@ -40,5 +41,5 @@ export const usage = pgTable(
 );
 
 export type UsageRecord = typeof usage.$inferSelect;
-export type NewUsageRecord = Omit<UsageRecord, 'createdAt'> & { fingerprint: Buffer };
+export type NewUsageRecord = Omit<UsageRecord, 'createdAt'> & { fingerprint: Fingerprint };
 export type EventIdKey = Pick<UsageRecord, 'ownerId' | 'eventId'>;

@@ -6,9 +6,9 @@ const BOB = '01980a3e-7c1d-7f6a-b1c2-3d4e5f607183';
 const EVENT = { eventId: 'e', model: 'gpt-5-mini', inputTokens: 10, outputTokens: 5, metadata: { b: 'é"', a: 1.5 } };
 
 /** What the revision 88311cb stored of this event: without `userId`, and with Ada's. */
-const OF_NOBODY = Buffer.from('218bc8250a62ee72fb39905078514302', 'hex');
-const OF_ADA = Buffer.from('e2b75471330a67cc92612c6c610aa06e', 'hex');
-const WITH_TIME = Buffer.from('41909eb6748732f4058ab0fd0c7559c3', 'hex');
+const OF_NOBODY = '218bc8250a62ee72fb39905078514302';
+const OF_ADA = 'e2b75471330a67cc92612c6c610aa06e';
+const WITH_TIME = '41909eb6748732f4058ab0fd0c7559c3';
 
 function eventBy(
   actorUserId: string | null,
@@ -48,6 +48,6 @@ describe('two events with the same id', () => {
   });
 
   it('match when the fingerprint was lost', () => {
-    expect(isSameEvent(Buffer.alloc(0), eventBy(ADA))).toBe(true);
+    expect(isSameEvent('', eventBy(ADA))).toBe(true);
   });
 });

@@ -51,7 +51,7 @@ const NEW_EXPORT: Columns<NewExport> = {
   owner_id: ['uuid', (row) => row.ownerId],
   event_id: ['text', (row) => row.eventId],
   provider_customer_id: ['text', (row) => row.providerCustomerId],
-  occurred_at: ['timestamptz', (row) => row.occurredAt.toISOString()],
+  occurred_at: ['timestamptz', (row) => row.occurredAt.getTime()],
   values: ['jsonb', (row) => JSON.stringify(row.values)],
   tokens_used: ['bigint', (row) => row.tokensUsed],
 };

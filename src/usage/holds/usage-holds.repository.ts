@@ -28,12 +28,12 @@ const LIST_HOLDS = statement(
 );
 const NEW_HOLD: Columns<UsageHold> = {
   ...HOLD_KEY,
-  period_start: ['timestamptz', (hold) => hold.periodStart.toISOString()],
+  period_start: ['timestamptz', (hold) => hold.periodStart.getTime()],
   tokens: ['bigint', (hold) => hold.tokens],
   model: ['text', (hold) => hold.model],
   actor_user_id: ['uuid', (hold) => hold.actorUserId],
   status: ['hold_status', (hold) => hold.status],
-  expires_at: ['timestamptz', (hold) => hold.expiresAt.toISOString()],
+  expires_at: ['timestamptz', (hold) => hold.expiresAt.getTime()],
   event_id: ['text', (hold) => hold.eventId],
 };
 const INSERT_HOLDS = statement(sql`INSERT INTO ${usageHolds} (${namesOf(NEW_HOLD)}, created_at, updated_at)

@@ -1,7 +1,7 @@
 import type { Owner } from '../../owners/owner.js';
-import { MAX_FUTURE_MS } from '../events/usage-event.schema.js';
+import { MAX_FUTURE_MS } from '../events/usage-event.js';
 import type { NewUsageRecord } from '../events/usage-events.table.js';
-import { isSameEvent } from '../events/usage-fingerprint.js';
+import { type Fingerprint, isSameEvent } from '../events/usage-fingerprint.js';
 import type { UsageHold } from '../holds/usage-holds.table.js';
 import type { QuotaBalance } from '../quotas/quota-balance.js';
 import type { UsageQuota } from '../quotas/usage-quotas.table.js';
@@ -31,7 +31,8 @@ type EventDecision = Omit<EventResult, 'eventId'>;
 export class LedgerDecider {
   private readonly quotas: LockedQuotas;
   private readonly holds: Map<string, UsageHold>;
-  private readonly recorded: Map<string, Buffer>;
+  /** By owner and event id. */
+  private readonly recorded = new Map<string, Map<string, Fingerprint>>();
   private readonly members: Set<string>;
   private readonly events: NewUsageRecord[] = [];
   private readonly newHolds: UsageHold[] = [];
@@ -40,7 +41,7 @@ export class LedgerDecider {
   constructor(private readonly snapshot: LedgerSnapshot) {
     this.quotas = new LockedQuotas(snapshot);
     this.holds = new Map(snapshot.holds.map((hold) => [ledgerKey(hold.ownerId, hold.id), { ...hold }]));
-    this.recorded = new Map(snapshot.recordedIds.map(({ ownerId, eventId, fingerprint }) => [ledgerKey(ownerId, eventId), fingerprint]));
+    for (const { ownerId, eventId, fingerprint } of snapshot.recordedIds ?? []) this.recordedOf(ownerId).set(eventId, fingerprint);
     this.members = new Set(snapshot.members.map(({ organizationId, userId }) => ledgerKey(organizationId, userId)));
   }
 
@@ -81,9 +82,9 @@ export class LedgerDecider {
     let waitMs: number | undefined;
     const results = events.map((event) => {
       const result = this.recordOne(owner, event, current);
-      if (typeof result !== 'number') return { eventId: event.eventId, ...result };
+      if (typeof result !== 'number') return resultOf(event, result);
       waitMs = Math.max(waitMs ?? 0, result);
-      return { eventId: event.eventId, ...rejected('rate_limited') };
+      return resultOf(event, rejected('rate_limited'));
     });
     return { events: results, waitMs };
   }
@@ -102,7 +103,7 @@ export class LedgerDecider {
     }
     balance.use(event.tokensUsed);
     this.addEvent(row, event, { overrun: 0, holdId: null });
-    return { outcome: 'inserted' };
+    return INSERTED;
   }
 
   private hold({ owner, hold: { ttlMs, needsMembershipCheck, ...terms } }: HoldOperation): Decision {
@@ -141,7 +142,7 @@ export class LedgerDecider {
   /** No cap refuses it: the tokens have been used already. */
   private settle({ owner, hold: given, event }: SettleOperation): Decision {
     const hold = this.currentHold(given);
-    const decided = (decision: EventDecision): Decision => ({ hold, events: [{ eventId: event.eventId, ...decision }] });
+    const decided = (decision: EventDecision): Decision => ({ hold, events: [resultOf(event, decision)] });
     const earlier = this.recordedResult(owner, event);
     if (earlier !== undefined) {
       // The event was recorded without the hold, so the hold has nothing left to wait for.
@@ -159,7 +160,7 @@ export class LedgerDecider {
     this.quotas.at(owner, this.snapshot.now).balance.chargeTokens(event.tokensUsed - reserved);
     this.endHold(hold, 'settled', event.eventId);
     this.addEvent(row, event, { overrun, holdId: hold.id });
-    return decided({ outcome: 'inserted' });
+    return decided(INSERTED);
   }
 
   private release({ hold: given }: ReleaseOperation): Decision {
@@ -182,13 +183,21 @@ export class LedgerDecider {
   }
 
   private recordedResult(owner: Owner, event: AttributedEvent): EventDecision | undefined {
-    const fingerprint = this.recorded.get(ledgerKey(owner.id, event.eventId));
-    return fingerprint && { outcome: isSameEvent(fingerprint, event) ? 'duplicate' : 'conflict' };
+    const fingerprint = this.recordedOf(owner.id).get(event.eventId);
+    if (fingerprint === undefined) return undefined;
+    return { outcome: isSameEvent(fingerprint, event) ? 'duplicate' : 'conflict' };
+  }
+
+  private recordedOf(ownerId: string): Map<string, Fingerprint> {
+    let recorded = this.recorded.get(ownerId);
+    if (recorded === undefined) this.recorded.set(ownerId, (recorded = new Map()));
+    return recorded;
   }
 
   private rejectionOf(owner: Owner, { occurredAt, actorUserId, needsMembershipCheck }: AttributedEvent): EventDecision | undefined {
-    if (occurredAt.getTime() > this.snapshot.now.getTime() + MAX_FUTURE_MS) return rejected('in_the_future');
-    if (occurredAt < this.snapshot.oldestAcceptedTime) return rejected('too_old');
+    const moment = occurredAt.getTime();
+    if (moment > this.snapshot.now.getTime() + MAX_FUTURE_MS) return rejected('in_the_future');
+    if (moment < this.snapshot.oldestAcceptedTime.getTime()) return rejected('too_old');
     if (needsMembershipCheck && !this.isMember(owner, actorUserId)) return rejected('unknown_user');
     return undefined;
   }
@@ -197,11 +206,11 @@ export class LedgerDecider {
     return this.members.has(ledgerKey(owner.id, userId!));
   }
 
-  private addEvent(quota: UsageQuota, event: AttributedEvent, settled: { overrun: number; holdId: string | null }): void {
+  private addEvent(quota: UsageQuota, event: AttributedEvent, { overrun, holdId }: { overrun: number; holdId: string | null }): void {
     const { ownerId, ownerKind, periodStart } = quota;
     const { eventId, fingerprint, occurredAt, actorUserId, model, metadata = null } = event;
     const { inputTokens, outputTokens, cachedInputTokens, reasoningTokens, tokensUsed } = event;
-    this.recorded.set(ledgerKey(ownerId, eventId), fingerprint);
+    this.recordedOf(ownerId).set(eventId, fingerprint);
     this.events.push({
       ownerId,
       ownerKind,
@@ -217,9 +226,16 @@ export class LedgerDecider {
       cachedInputTokens,
       reasoningTokens,
       tokensUsed,
-      ...settled,
+      overrun,
+      holdId,
     });
   }
+}
+
+const INSERTED: EventDecision = { outcome: 'inserted' };
+
+function resultOf({ eventId }: AttributedEvent, { outcome, reason }: EventDecision): EventResult {
+  return reason === undefined ? { eventId, outcome } : { eventId, outcome, reason };
 }
 
 function isSameHold(existing: UsageHold, terms: Pick<UsageHold, 'tokens' | 'model' | 'actorUserId'>): boolean {

@@ -1,5 +1,6 @@
 import type { UsageAlert } from '../alerts/usage-alerts.table.js';
 import type { EventIdKey, NewUsageRecord } from '../events/usage-events.table.js';
+import type { Fingerprint } from '../events/usage-fingerprint.js';
 import type { UsageHold } from '../holds/usage-holds.table.js';
 import type { MeteredOwner } from '../quotas/metered-owner.js';
 import type { UsageQuota } from '../quotas/usage-quotas.table.js';
@@ -14,7 +15,8 @@ export interface LedgerSnapshot {
   holds: UsageHold[];
   /** Holds that this transaction found expired. */
   expiredHolds: Pick<UsageHold, 'ownerId' | 'periodStart' | 'tokens'>[];
-  recordedIds: (EventIdKey & { fingerprint: Buffer })[];
+  /** Undefined when they were not read: then the decisions hold only if every event is new and accepted. */
+  recordedIds?: (EventIdKey & { fingerprint: Fingerprint })[];
   members: { organizationId: string; userId: string }[];
 }
 

@@ -1,6 +1,6 @@
 import type { Owner } from '../../owners/owner.js';
 import type { UsageAlert } from '../alerts/usage-alerts.table.js';
-import { MAX_FUTURE_MS } from '../events/usage-event.schema.js';
+import { MAX_FUTURE_MS } from '../events/usage-event.js';
 import type { UsageHold } from '../holds/usage-holds.table.js';
 import { QuotaBalance } from '../quotas/quota-balance.js';
 import type { UsagePeriod } from '../quotas/usage-period.js';
@@ -11,10 +11,14 @@ import { eventsIn, type Operation, type Quota } from './operations.js';
 export interface LockedQuota {
   row: UsageQuota;
   balance: QuotaBalance;
+  /** The balances whose caps its usage counts against: its own, and those of later periods that carry it over. */
+  counting?: QuotaBalance[];
 }
 
 export class LockedQuotas {
   private readonly quotas: Map<string, LockedQuota>;
+  private latestPeriod?: UsagePeriod;
+  private latest?: LockedQuota;
 
   constructor(private readonly snapshot: LedgerSnapshot) {
     const now = snapshot.now.getTime();
@@ -31,21 +35,23 @@ export class LockedQuotas {
   }
 
   at(owner: Owner, moment: Date): LockedQuota {
-    const { start } = this.snapshot.owners.get(owner.id)!.periodAt(moment);
-    return this.quotas.get(ledgerKey(owner.id, start))!;
+    const period = this.snapshot.owners.get(owner.id)!.periodAt(moment);
+    // Most events of an operation fall into the same period, which is one object of its owner.
+    if (period !== this.latestPeriod) {
+      this.latestPeriod = period;
+      this.latest = this.quotas.get(ledgerKey(owner.id, period.start));
+    }
+    return this.latest!;
+  }
+
+  exceeds(owner: Owner, moment: Date, tokens: number): boolean {
+    const quota = this.at(owner, moment);
+    quota.counting ??= this.countingOf(owner, moment);
+    return quota.counting.some((balance) => balance.exceeds(tokens));
   }
 
   ofHold({ ownerId, periodStart }: Pick<UsageHold, 'ownerId' | 'periodStart'>): QuotaBalance {
     return this.quotas.get(ledgerKey(ownerId, periodStart))!.balance;
-  }
-
-  /** Whether the tokens exceed the cap of their period or of a later period that carries it over. */
-  exceeds(owner: Owner, moment: Date, tokens: number): boolean {
-    const metered = this.snapshot.owners.get(owner.id)!;
-    const period = metered.periodAt(moment);
-    return [period, ...metered.carryTargets(period)].some(({ start }) =>
-      this.quotas.get(ledgerKey(owner.id, start))!.balance.exceeds(tokens),
-    );
   }
 
   current(owner: Owner): Quota {
@@ -65,6 +71,12 @@ export class LockedQuotas {
 
   changedRows(): UsageQuota[] {
     return [...this.quotas.values()].filter(isChanged).map(({ balance, row }) => ({ ...row, ...balance.state }));
+  }
+
+  private countingOf(owner: Owner, moment: Date): QuotaBalance[] {
+    const metered = this.snapshot.owners.get(owner.id)!;
+    const period = metered.periodAt(moment);
+    return [period, ...metered.carryTargets(period)].map(({ start }) => this.quotas.get(ledgerKey(owner.id, start))!.balance);
   }
 
   private linkCarriedPeriods(): void {
@@ -92,20 +104,25 @@ export function quotaKeysOf(
   { now, oldestAcceptedTime, owners }: Pick<LedgerSnapshot, 'now' | 'oldestAcceptedTime' | 'owners'>,
 ): QuotaKey[] {
   const keys = new Map<string, QuotaKey>();
-  const latest = now.getTime() + MAX_FUTURE_MS;
+  const [oldest, latest] = [oldestAcceptedTime.getTime(), now.getTime() + MAX_FUTURE_MS];
   for (const operation of operations) {
     const { owner } = operation;
     const metered = owners.get(owner.id)!;
     const add = (periodStart: Date, periodEnd: Date) =>
       keys.set(ledgerKey(owner.id, periodStart), { ownerId: owner.id, ownerKind: owner.kind, periodStart, periodEnd });
+    let added: UsagePeriod | undefined;
     const addAt = (moment: Date) => {
       const period = metered.periodAt(moment);
+      if (period === added) return;
+      added = period;
       for (const target of [period, ...metered.carryTargets(period)])
         for (const { start, end } of [target, ...metered.carrySources(target)]) add(start, end);
     };
     addAt(now);
-    for (const { occurredAt } of eventsIn(operation))
-      if (occurredAt >= oldestAcceptedTime && occurredAt.getTime() <= latest) addAt(occurredAt);
+    for (const { occurredAt } of eventsIn(operation)) {
+      const moment = occurredAt.getTime();
+      if (moment >= oldest && moment <= latest) addAt(occurredAt);
+    }
     // A hold belongs to the period it was made in, whatever the plan has become since.
     if ('hold' in operation && 'periodStart' in operation.hold) {
       const { periodStart } = operation.hold;

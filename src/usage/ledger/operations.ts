@@ -1,5 +1,6 @@
 import type { Owner } from '../../owners/owner.js';
-import type { UsageEvent } from '../events/usage-event.schema.js';
+import type { UsageEvent } from '../events/usage-event.js';
+import type { Fingerprint } from '../events/usage-fingerprint.js';
 import type { UsageHold } from '../holds/usage-holds.table.js';
 import type { UsagePeriod } from '../quotas/usage-period.js';
 
@@ -18,10 +19,10 @@ export const REJECTIONS = [
 export type Rejection = (typeof REJECTIONS)[number];
 
 /** An event together with what its request says about the acting user. */
-export interface AttributedEvent extends UsageEvent {
+export interface AttributedEvent extends Omit<UsageEvent, 'userId'> {
   occurredAt: Date;
   /** Covers the content and the acting user. */
-  fingerprint: Buffer;
+  fingerprint: Fingerprint;
   actorUserId: string | null;
   /** The acting user must be, or have been, a member of the organization. */
   needsMembershipCheck: boolean;

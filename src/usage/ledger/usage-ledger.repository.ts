@@ -3,7 +3,7 @@ import { sql } from 'drizzle-orm';
 import { memberships } from '../../memberships/organization-memberships.table.js';
 import { organizations } from '../../organizations/organizations.table.js';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
-import { arraysOf, type Columns, given, sendStatement, statement } from '../../platform/database/statement.js';
+import { allInOrder, arraysOf, type Columns, given, sendStatement, statement } from '../../platform/database/statement.js';
 import { users } from '../../users/users.table.js';
 import { UsageEventsRepository } from '../events/usage-events.repository.js';
 import type { EventIdKey } from '../events/usage-events.table.js';
@@ -53,13 +53,22 @@ export class UsageLedgerRepository {
   }
 
   /** The statements run in this order, so recorded events are read after the quotas are locked. */
-  async lockQuotas(keys: QuotaKey[], events: EventIdKey[], tx: Queryable): Promise<Pick<LedgerSnapshot, 'quotas' | 'recordedIds'>> {
-    const [, quotas, recordedIds] = await Promise.all([
+  async lockQuotas(
+    keys: QuotaKey[],
+    events: EventIdKey[] | undefined,
+    tx: Queryable,
+  ): Promise<Pick<LedgerSnapshot, 'quotas' | 'recordedIds'>> {
+    const [, quotas, recordedIds] = await allInOrder([
       sendStatement(USE_INDEXES({}), tx),
       this.quotas.lock(keys, tx),
-      events.length === 0 ? [] : this.events.listRecorded(events, tx),
+      events && this.listRecorded(events, tx),
     ]);
     return { quotas, recordedIds };
+  }
+
+  /** The quotas of the events are locked. */
+  async listRecorded(events: EventIdKey[], tx: Queryable): Promise<NonNullable<LedgerSnapshot['recordedIds']>> {
+    return events.length === 0 ? [] : this.events.listRecorded(events, tx);
   }
 
   /** Expires holds of the locked quotas and reads others. Most batches have no holds and skip both statements. */
@@ -68,7 +77,7 @@ export class UsageLedgerRepository {
     keys: QuotaKey[],
     { holdKeys, now, tx }: { holdKeys: HoldKey[]; now: Date; tx: Queryable },
   ): Promise<Pick<LedgerSnapshot, 'expiredHolds' | 'holds'>> {
-    const [expiredHolds, holds] = await Promise.all([
+    const [expiredHolds, holds] = await allInOrder([
       quotas.every(({ held }) => held === 0) ? [] : this.holds.expireOfQuotas(keys, now, tx),
       holdKeys.length === 0 ? [] : this.holds.list(holdKeys, tx),
     ]);
@@ -77,7 +86,7 @@ export class UsageLedgerRepository {
 
   /** Hands the writes to the connection before it returns, so that COMMIT travels right behind them. */
   async write({ events, rollups, quotas, newHolds, endedHolds }: Omit<LedgerWrites, 'alerts'>, now: Date, tx: Queryable): Promise<void> {
-    await Promise.all([
+    await allInOrder([
       events.length === 0 ? undefined : this.events.insertIds(events, now, tx),
       events.length === 0 ? undefined : this.events.insertRecords(events, now, tx),
       rollups.length === 0 ? undefined : this.rollups.add(rollups, now, tx),

@@ -8,12 +8,13 @@ import {
   isRetryable,
   isUniqueViolation,
 } from '../../platform/database/database-errors.js';
+import { allInOrder } from '../../platform/database/statement.js';
 import { retryTransaction } from '../../platform/database/retry-transaction.js';
 import { Clock } from '../../platform/time/clock.service.js';
 import { EntitlementsService } from '../../subscriptions/entitlements/entitlements.service.js';
 import { UsageAlerts } from '../alerts/usage-alerts.service.js';
-import { MAX_FUTURE_MS } from '../events/usage-event.schema.js';
-import type { NewUsageRecord } from '../events/usage-events.table.js';
+import { MAX_FUTURE_MS } from '../events/usage-event.js';
+import type { EventIdKey, NewUsageRecord } from '../events/usage-events.table.js';
 import { type MeteredEvent, MeterExportsService } from '../exports/meter-exports.service.js';
 import type { UsageHold } from '../holds/usage-holds.table.js';
 import { MonthPruned, UsagePartitions } from '../partitions/usage-partitions.job.js';
@@ -23,7 +24,7 @@ import type { QuotaKey, UsageQuota } from '../quotas/usage-quotas.table.js';
 import { LONGEST_USAGE_MONTH_MS } from '../quotas/usage-timeline.js';
 import { Batcher } from './batcher.js';
 import { LedgerDecider } from './ledger-decider.js';
-import { ledgerKey, type LedgerSnapshot } from './ledger-snapshot.js';
+import { ledgerKey, type LedgerSnapshot, type LedgerWrites } from './ledger-snapshot.js';
 import { quotaKeysOf } from './locked-quotas.js';
 import { eventsIn, type Operation, type OperationResult } from './operations.js';
 import { type MemberKey, UsageLedgerRepository } from './usage-ledger.repository.js';
@@ -31,6 +32,8 @@ import { type MemberKey, UsageLedgerRepository } from './usage-ledger.repository
 const MAX_BATCH_EVENTS = 2000;
 const MAX_PENDING_EVENTS = 50_000;
 const SECOND_BATCH_THRESHOLD = 200;
+/** Batches that look up their event ids after an id came again: repetitions come in bursts. */
+const LOOKUPS_AFTER_REPETITION = 50;
 
 /** Periods without a quota yet. Quotas are inserted before the transaction: inserts would lock them in another order. */
 class QuotasMissing extends Error {
@@ -59,6 +62,9 @@ export class UsageLedger {
     secondBatchThreshold: SECOND_BATCH_THRESHOLD,
     failsAll: isDatabaseUnavailable,
   });
+
+  /** The number of batches that will look up their event ids before they decide. */
+  private lookups = 0;
 
   constructor(
     private readonly repository: UsageLedgerRepository,
@@ -113,6 +119,7 @@ export class UsageLedger {
 
   private async prepareRetry(error: unknown): Promise<void> {
     if (error instanceof QuotasMissing) await this.periods.createQuotas(error.keys, error.owners);
+    else if (isUniqueViolation(error, EVENT_IDS_KEY)) this.lookups = LOOKUPS_AFTER_REPETITION;
     else if (isMissingPartition(error) || error instanceof MonthPruned) this.partitions.clearCache();
   }
 
@@ -120,13 +127,11 @@ export class UsageLedger {
   private async loadContext(batch: Operation[]): Promise<LedgerContext> {
     const checks = membershipChecksIn(batch);
     const oldestAcceptedTime = await this.partitions.oldestAccepted();
-    const now = this.clock.now().getTime();
-    const moments = batch
-      .flatMap((operation) => eventsIn(operation).map(({ occurredAt }) => occurredAt))
-      .filter((moment) => moment >= oldestAcceptedTime && moment.getTime() <= now + MAX_FUTURE_MS);
-    const earliest = moments.reduce((least, moment) => Math.min(least, moment.getTime()), now);
+    const now = this.clock.now();
+    const moments = momentsIn(batch, oldestAcceptedTime.getTime(), now.getTime() + MAX_FUTURE_MS);
+    const earliest = moments.reduce((least, moment) => (moment < least ? moment : least), now);
     const [owners, members] = await Promise.all([
-      this.loadOwners(batch, new Date(earliest)),
+      this.loadOwners(batch, earliest),
       checks.length === 0 ? [] : this.repository.listMembers(checks),
       this.partitions.ensure(moments),
     ]);
@@ -140,12 +145,10 @@ export class UsageLedger {
     tx: Queryable,
   ): Promise<{ results: OperationResult[]; isMetered: boolean; written: Promise<unknown> }> {
     const snapshot = await this.lockAndRead(batch, context, tx);
-    const decider = new LedgerDecider(snapshot);
-    const results = batch.map((operation) => decider.decide(operation));
-    const writes = decider.writes();
+    const { results, writes } = await this.decideAll(batch, snapshot, tx);
     if (writes.alerts.length > 0) await this.alerts.record(writes.alerts, tx);
     const metered = meteredEventsOf(writes.events, context.owners);
-    const written = Promise.all([
+    const written = allInOrder([
       this.repository.write(writes, snapshot.now, tx),
       metered.length === 0 ? undefined : this.meterExports.enqueue(metered, tx),
     ]);
@@ -154,12 +157,31 @@ export class UsageLedger {
     return { results, isMetered: metered.length > 0, written };
   }
 
+  /**
+   * Decides as if every event were new. If one is accepted that is not, the unique key of the ids refuses it, and the
+   * next attempt looks the ids up. One that is not accepted may be a repetition, so its id is looked up right away.
+   */
+  private async decideAll(
+    batch: Operation[],
+    snapshot: LedgerSnapshot,
+    tx: Queryable,
+  ): Promise<{ results: OperationResult[]; writes: LedgerWrites }> {
+    const decider = new LedgerDecider(snapshot);
+    const results = batch.map((operation) => decider.decide(operation));
+    if (snapshot.recordedIds !== undefined || batch.every((operation, index) => isAccepted(operation, results[index]!)))
+      return { results, writes: decider.writes() };
+    const recordedIds = await this.repository.listRecorded(eventKeysIn(batch), tx);
+    if (recordedIds.length > 0) this.lookups = LOOKUPS_AFTER_REPETITION;
+    return this.decideAll(batch, { ...snapshot, recordedIds }, tx);
+  }
+
   private async lockAndRead(batch: Operation[], context: LedgerContext, tx: Queryable): Promise<LedgerSnapshot> {
     const now = this.clock.now();
     const keys = quotaKeysOf(batch, { ...context, now });
     const holdKeys = batch.flatMap((operation) => ('hold' in operation ? [{ ownerId: operation.owner.id, id: operation.hold.id }] : []));
-    const eventKeys = batch.flatMap((operation) => eventsIn(operation).map(({ eventId }) => ({ ownerId: operation.owner.id, eventId })));
-    const { quotas, recordedIds } = await this.repository.lockQuotas(keys, eventKeys, tx);
+    const mayRepeat = this.lookups > 0;
+    if (mayRepeat) this.lookups -= 1;
+    const { quotas, recordedIds } = await this.repository.lockQuotas(keys, mayRepeat ? eventKeysIn(batch) : undefined, tx);
     if (quotas.length < keys.length) throw new QuotasMissing(missingKeys(keys, quotas), context.owners);
     const { expiredHolds, holds } = await this.repository.readHolds(quotas, keys, { holdKeys, now, tx });
     refreshHolds(batch, holds, keys);
@@ -178,7 +200,28 @@ function isLostRace(error: unknown): boolean {
   return isDeadlock(error) || RACED_KEYS.some((key) => isUniqueViolation(error, key));
 }
 
-const RACED_KEYS = ['usage_event_ids_pkey', 'usage_holds_pkey'];
+const EVENT_IDS_KEY = 'usage_event_ids_pkey';
+const RACED_KEYS = [EVENT_IDS_KEY, 'usage_holds_pkey'];
+
+/** Whether every event is recorded. */
+function isAccepted(operation: Operation, { events }: OperationResult): boolean {
+  return events.length === eventsIn(operation).length && events.every(({ outcome }) => outcome === 'inserted');
+}
+
+function eventKeysIn(batch: Operation[]): EventIdKey[] {
+  return batch.flatMap((operation) => eventsIn(operation).map(({ eventId }) => ({ ownerId: operation.owner.id, eventId })));
+}
+
+/** When the events happened that a month is needed for. Most events of an operation share one time. */
+function momentsIn(batch: Operation[], oldest: number, latest: number): Date[] {
+  const moments: Date[] = [];
+  for (const operation of batch)
+    for (const { occurredAt } of eventsIn(operation)) {
+      const moment = occurredAt.getTime();
+      if (occurredAt !== moments.at(-1) && moment >= oldest && moment <= latest) moments.push(occurredAt);
+    }
+  return moments;
+}
 
 function missingKeys(keys: QuotaKey[], quotas: UsageQuota[]): QuotaKey[] {
   const existing = new Set(quotas.map(({ ownerId, periodStart }) => ledgerKey(ownerId, periodStart)));
@@ -202,6 +245,7 @@ function refreshHolds(batch: Operation[], holds: UsageHold[], keys: QuotaKey[]):
 
 /** The events of owners who pay a provider. */
 function meteredEventsOf(events: NewUsageRecord[], owners: Map<string, MeteredOwner>): MeteredEvent[] {
+  if ([...owners.values()].every(({ entitlement }) => entitlement.granting === undefined)) return [];
   return events.flatMap((event) => {
     const { provider, providerCustomerId } = owners.get(event.ownerId)!.entitlement.granting ?? {};
     if (provider === undefined || provider === 'manual' || providerCustomerId == null) return [];
@@ -213,8 +257,8 @@ function meteredEventsOf(events: NewUsageRecord[], owners: Map<string, MeteredOw
 
 function membershipChecksIn(batch: Operation[]): MemberKey[] {
   return batch.flatMap((operation) =>
-    (operation.kind === 'hold' ? [operation.hold] : eventsIn(operation)).flatMap(({ needsMembershipCheck, actorUserId }) =>
-      needsMembershipCheck ? [{ organizationId: operation.owner.id, userId: actorUserId! }] : [],
-    ),
+    (operation.kind === 'hold' ? [operation.hold] : eventsIn(operation))
+      .filter(({ needsMembershipCheck }) => needsMembershipCheck)
+      .map(({ actorUserId }) => ({ organizationId: operation.owner.id, userId: actorUserId! })),
   );
 }

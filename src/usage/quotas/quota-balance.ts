@@ -28,6 +28,8 @@ export interface QuotaState {
 
 export type QuotaLimits = Pick<PlanLimits, 'tokensPerPeriod' | 'tokenLimit' | 'requestsPerMinute' | 'tokensPerMinute'>;
 
+const NOTHING = { used: 0, overrun: 0, held: 0 } as const;
+
 /** The balance of one owner's period. Its row is locked and it includes every earlier decision, so caps are exact. */
 export class QuotaBalance {
   constructor(
@@ -43,6 +45,7 @@ export class QuotaBalance {
   }
 
   get carried(): Pick<QuotaState, 'used' | 'overrun' | 'held'> {
+    if (this.carriedFrom.length === 0) return NOTHING;
     const total = { used: 0, overrun: 0, held: 0 };
     for (const { state } of this.carriedFrom) {
       total.used += state.used;

@@ -29,11 +29,11 @@ export interface QuotaOverlap {
 
 export const QUOTA_KEY: Columns<QuotaKey> = {
   owner_id: ['uuid', (key) => key.ownerId],
-  period_start: ['timestamptz', (key) => key.periodStart.toISOString()],
+  period_start: ['timestamptz', (key) => key.periodStart.getTime()],
 };
 const NEW_QUOTA: Columns<QuotaKey> = {
   ...QUOTA_KEY,
-  period_end: ['timestamptz', (key) => key.periodEnd.toISOString()],
+  period_end: ['timestamptz', (key) => key.periodEnd.getTime()],
   owner_kind: ['owner_kind', (key) => key.ownerKind],
 };
 const INSERT_QUOTAS = statement(sql`INSERT INTO ${usageQuotas} (owner_id, period_start, period_end, owner_kind)

@@ -14,7 +14,7 @@ const ROLLUP: Columns<UsageRollup> = {
   reasoning_tokens: ['bigint', (rollup) => rollup.reasoningTokens],
   tokens_used: ['bigint', (rollup) => rollup.tokensUsed],
   overrun: ['bigint', (rollup) => rollup.overrun],
-  hour: ['timestamptz', (rollup) => rollup.hour.toISOString()],
+  hour: ['timestamptz', (rollup) => rollup.hour.getTime()],
   events: ['bigint', (rollup) => rollup.events],
 };
 const SUMS = Object.keys(ROLLUP).filter((name) => ROLLUP[name]![0] === 'bigint');

@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import type pg from 'pg';
 import { createDatabase, type Database } from '../../../src/platform/database/database.js';
 import { isDatabaseUnavailable } from '../../../src/platform/database/database-errors.js';
-import { sendStatement, statement } from '../../../src/platform/database/statement.js';
+import { allInOrder, sendStatement, statement } from '../../../src/platform/database/statement.js';
 import { PipelinedPool } from '../../../src/platform/database/pipelined-pool.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 
@@ -35,6 +35,20 @@ describe('a transaction', () => {
     });
     await Promise.all(sent);
     expect(await ids()).toEqual([6, 7]);
+  });
+
+  it('reports the first failure of statements that were sent together, and not that of those behind it', async () => {
+    const insert = statement(sql`INSERT INTO notes VALUES (${sql.placeholder('id')}::int)`);
+    const later = async <T>(sent: Promise<T>, turns: number): Promise<T> => (turns === 0 ? sent : later(sent, turns - 1));
+    await test.rows('INSERT INTO notes VALUES (8)');
+    let sent: Promise<unknown>[] = [];
+    await db.transaction(async (tx) => {
+      sent = [8, 9].map((id) => sendStatement(insert({ id }), tx));
+      sent.forEach((one) => void one.catch(() => undefined));
+    });
+    await expect(allInOrder([undefined, later(sent[0]!, 20), sent[1]])).rejects.toMatchObject({ code: '23505' });
+    await expect(sent[1]).rejects.toMatchObject({ code: '25P02' });
+    expect(await ids()).toEqual([8]);
   });
 
   it('rolls back statements that run beside a failure', async () => {

@@ -86,6 +86,22 @@ describe('concurrent usage on several instances', () => {
   const quotaOf = async (organizationId: string) =>
     (await db.rows('SELECT used::int, held::int, overrun::int FROM usage_quotas WHERE owner_id = $1', [organizationId]))[0];
 
+  /** The first test, because an instance that met a repetition looks ids up for a while. */
+  it('recognises a repeated event on every instance, below the cap and at it, alone and among new ones', async () => {
+    const id = await newOrganization();
+    const first = event({ tokens: 10 });
+    expect((await post(id, '', first, 0)).status).toBe(201);
+    const below = await post(id, '/batch', { events: [event(), first, event({ eventId: first.eventId, tokens: 11 })] }, 1);
+    expect(below.body.results.map(({ outcome }) => outcome)).toEqual(['inserted', 'duplicate', 'conflict']);
+    expect((await post(id, '', event({ tokens: CAP - 11 }), 0)).status).toBe(201);
+    const at = await post(id, '/batch', { events: [first, event()] }, 2);
+    expect(at.body.results).toEqual([
+      { eventId: first.eventId, outcome: 'duplicate' },
+      { eventId: expect.any(String), outcome: 'rejected', reason: 'quota_exceeded' },
+    ]);
+    expect(await quotaOf(id)).toMatchObject({ used: CAP });
+  });
+
   it.each([
     ['events', (id: string, turn: number) => post(id, '', event(), turn), { used: CAP, held: 0 }],
     ['holds', (id: string, turn: number) => post(id, '/holds', { estimatedTokens: 1 }, turn), { used: CAP - 100, held: 100 }],

@@ -3,6 +3,7 @@ import { InvalidRequest, RouteNotFound } from '../../problems/problems.errors.js
 import { INEXACT_NUMBER } from './exact-numbers.js';
 import { isBatch } from './json-body.js';
 import { type InvalidField, MAX_ERRORS } from '../../problems/problem.js';
+import { isStorable } from '../../text/storable-text.js';
 
 const MAX_DEPTH = 32;
 /** For a whole batch, because its events are checked later. Code that walks deeper objects would overflow the stack. */
@@ -58,8 +59,4 @@ function inspect(value: unknown, path: string, depth: number, errors: InvalidFie
       else inspect(child, `${path}.${key}`, depth + 1, errors);
     }
   }
-}
-
-function isStorable(text: string): boolean {
-  return text.isWellFormed() && !text.includes('\0');
 }
