@@ -2,6 +2,8 @@ import { Module } from '@nestjs/common';
 import { AuditModule } from '../audit/audit.module.js';
 import { InvitationEndsModule } from '../invitations/invitation-ends.module.js';
 import { SubscriptionsModule } from '../subscriptions/subscriptions.module.js';
+import { MemberCountReconciliation } from './member-counts.service.js';
+import { CountedMembershipsRepository } from './counted-memberships.repository.js';
 import { MembershipsController } from './memberships.controller.js';
 import { MembershipsRepository } from './memberships.repository.js';
 import { MembershipsService } from './memberships.service.js';
@@ -11,7 +13,14 @@ import { SyncedMembershipsService } from './synced-memberships.service.js';
 @Module({
   imports: [AuditModule, InvitationEndsModule, SubscriptionsModule],
   controllers: [MembershipsController],
-  providers: [MembershipsRepository, MembershipsService, SyncedMembershipsRepository, SyncedMembershipsService],
-  exports: [MembershipsService, SyncedMembershipsService],
+  providers: [
+    MembershipsRepository,
+    MembershipsService,
+    SyncedMembershipsRepository,
+    SyncedMembershipsService,
+    CountedMembershipsRepository,
+    MemberCountReconciliation,
+  ],
+  exports: [MembershipsService, SyncedMembershipsService, MemberCountReconciliation],
 })
 export class MembershipsModule {}

@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm';
-import { check, index, pgTable, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
+import { check, index, integer, pgTable, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
 import { eventVersion, time, timestamps } from '../platform/database/columns.js';
 
 export const organizations = pgTable(
@@ -14,6 +14,8 @@ export const organizations = pgTable(
     /** The slug at Clerk. If several organizations have the same one there, only one gets it as `slug`. */
     clerkSlug: text('clerk_slug'),
     imageUrl: text('image_url'),
+    /** Of live memberships. Triggers keep it, in the transaction that changes them. */
+    memberCount: integer('member_count').notNull().default(0),
     deletedAt: time('deleted_at'),
     ...eventVersion(),
     ...timestamps(),

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, desc, eq, gt, inArray, isNotNull, isNull, notInArray, or, type SQL, sql } from 'drizzle-orm';
-import { memberships } from '../memberships/organization-memberships.table.js';
+import { and, desc, eq, gt, inArray, isNotNull, isNull, ne, notInArray, or, type SQL, sql } from 'drizzle-orm';
+import { organizations } from '../organizations/organizations.table.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import type { Provider } from './customers/billing-customers.table.js';
 import { ownedBy } from './customers/owned-by.js';
@@ -83,11 +83,10 @@ export class SubscriptionsRepository {
     { after, limit }: { after?: string; limit: number },
   ): Promise<{ id: string; providerSubscriptionId: string; members: number }[]> {
     if (products.length === 0) return [];
-    const members = sql<number>`count(${memberships.id})::int`;
     const rows = await this.db
-      .select({ id: subscriptions.id, providerSubscriptionId: subscriptions.providerSubscriptionId, members })
+      .select({ id: subscriptions.id, providerSubscriptionId: subscriptions.providerSubscriptionId, members: organizations.memberCount })
       .from(subscriptions)
-      .innerJoin(memberships, and(eq(memberships.organizationId, subscriptions.ownerId), isNull(memberships.deletedAt)))
+      .innerJoin(organizations, eq(organizations.id, subscriptions.ownerId))
       .where(
         and(
           inArray(subscriptions.status, ['trialing', 'active']),
@@ -95,11 +94,11 @@ export class SubscriptionsRepository {
           isNull(subscriptions.endRequestedAt),
           eq(subscriptions.provider, provider),
           inArray(subscriptions.productId, products),
+          gt(organizations.memberCount, 0),
+          ne(organizations.memberCount, subscriptions.seats),
           after === undefined ? undefined : gt(subscriptions.id, after),
         ),
       )
-      .groupBy(subscriptions.id)
-      .having(sql`count(${memberships.id}) <> ${subscriptions.seats} AND ${subscriptions.seats} IS NOT NULL`)
       .orderBy(subscriptions.id)
       .limit(limit);
     return rows.map((row) => ({ ...row, providerSubscriptionId: row.providerSubscriptionId! }));

@@ -2,6 +2,7 @@ import type { Type } from '@nestjs/common';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { isId } from '../../platform/crypto/ids.js';
 import { BILLING_PROVIDERS } from '../../plans/plans.js';
+import { MemberCountReconciliation } from '../../memberships/member-counts.service.js';
 import { ClerkReconciliation } from '../../providers/clerk/clerk-reconciliation.service.js';
 import { BillingReconciliation } from '../../subscriptions/reconciliation/billing-reconciliation.service.js';
 import type { Difference, Reconciliation, ReconciliationSummary } from '../../sync/reconciliation.port.js';
@@ -36,6 +37,9 @@ export function addVerifyCommands(program: Command): void {
     'compare only the usage of this user or organization',
     parseId,
   );
+
+  const organizations = program.command('organizations').description('Check that member counts equal the memberships.').usage('<command>');
+  addVerify(organizations, 'Compare the member count of each organization with its memberships.', MemberCountReconciliation);
 }
 
 function addVerify(group: Command, summary: string, service: Type<Reconciliation>): Command {

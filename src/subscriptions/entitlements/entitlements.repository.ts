@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, count, eq, isNull, type Placeholder, sql } from 'drizzle-orm';
-import { memberships } from '../../memberships/organization-memberships.table.js';
+import { eq, type Placeholder, sql } from 'drizzle-orm';
+import { organizations } from '../../organizations/organizations.table.js';
 import type { Owner } from '../../owners/owner.js';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
 import { newestFirst } from '../../sync/event-version.js';
@@ -16,12 +16,12 @@ import { subscriptionProducts } from '../sync/subscription-products.table.js';
 export class EntitlementsRepository {
   private readonly byOwner;
   private readonly byOwners;
-  private readonly members;
+  private readonly byOrganization;
 
   constructor(@Inject(DATABASE) private readonly db: Database) {
     this.byOwner = selectByOwner(db, sql.placeholder('ownerId')).prepare('subscriptions_of_owner');
     this.byOwners = selectByOwners(db, sql.placeholder('ids'), sql.placeholder('periodsFrom')).prepare('subscriptions_of_owners');
-    this.members = selectMembers(db, sql.placeholder('organizationId')).prepare('subscriptions_members');
+    this.byOrganization = selectByOrganization(db, sql.placeholder('organizationId')).prepare('subscriptions_of_organization');
   }
 
   async listByOwner({ id }: Owner, db?: Queryable): Promise<Subscription[]> {
@@ -49,9 +49,10 @@ export class EntitlementsRepository {
     return rows.map(({ productId }) => productId);
   }
 
-  async countMembers(organizationId: string, db?: Queryable): Promise<number> {
-    const [row] = await (db === undefined ? this.members.execute({ organizationId }) : selectMembers(db, organizationId));
-    return row!.members;
+  /** Reads the subscriptions of an organization and its number of members in one statement. */
+  async readOrganization(organizationId: string, db?: Queryable): Promise<{ rows: Subscription[]; members: number }> {
+    const found = await (db === undefined ? this.byOrganization.execute({ organizationId }) : selectByOrganization(db, organizationId));
+    return { rows: found.flatMap(({ row }) => row ?? []), members: found[0]?.members ?? 0 };
   }
 }
 
@@ -74,9 +75,10 @@ function selectByOwners(db: Queryable, ids: Placeholder, periodsFrom: Placeholde
     .innerJoin(requested, sql`owners.id = ${subscriptions.ownerId}`);
 }
 
-function selectMembers(db: Queryable, organizationId: string | Placeholder) {
+function selectByOrganization(db: Queryable, organizationId: string | Placeholder) {
   return db
-    .select({ members: count() })
-    .from(memberships)
-    .where(and(eq(memberships.organizationId, organizationId), isNull(memberships.deletedAt)));
+    .select({ members: organizations.memberCount, row: subscriptions })
+    .from(organizations)
+    .leftJoin(subscriptions, eq(subscriptions.ownerId, organizations.id))
+    .where(eq(organizations.id, organizationId));
 }

@@ -52,10 +52,11 @@ export class EntitlementsService {
   }
 
   async getEffective(owner: Owner, db?: Queryable): Promise<EffectiveSubscription> {
-    const [{ considered, chosen, granting, plan }, used] = await Promise.all([
-      this.decide(owner, db),
-      owner.kind === 'organization' ? this.repository.countMembers(owner.id, db) : 1,
-    ]);
+    const { rows, members: used } =
+      owner.kind === 'organization'
+        ? await this.repository.readOrganization(owner.id, db)
+        : { rows: await this.repository.listByOwner(owner, db), members: 1 };
+    const { considered, chosen, granting, plan } = this.choose(await this.evaluate(rows, db));
     return {
       tier: plan.tier,
       plan,
@@ -86,7 +87,7 @@ export class EntitlementsService {
 
   /** @throws {PlanRequired} naming the plans that have the feature */
   async requireFeature(owner: Owner, feature: string): Promise<void> {
-    const { plan } = await this.decide(owner);
+    const { plan } = this.choose(await this.evaluate(await this.repository.listByOwner(owner)));
     if (plan.limits.features.includes(feature)) return;
     const names = this.plans.tiersWithFeature(feature).map((tier) => this.plans.get(tier).name);
     const help = names.length === 0 ? 'No plan includes it.' : `It is part of ${names.join(' and ')}.`;
@@ -109,10 +110,6 @@ export class EntitlementsService {
       const reason = one.state.grants ? returned.get(one.row.id) : undefined;
       return reason === undefined ? one : { ...one, state: returnedPaymentState(reason) };
     });
-  }
-
-  private async decide(owner: Owner, db?: Queryable) {
-    return this.choose(await this.evaluate(await this.repository.listByOwner(owner, db), db));
   }
 
   private choose(considered: EvaluatedSubscription[]) {

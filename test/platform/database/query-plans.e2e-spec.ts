@@ -301,6 +301,7 @@ describe('the query plans on large tables', () => {
 
     it.each<[string, string, () => Promise<unknown>]>([
       ['read the subscriptions of an owner', 'subscriptions', () => entitlements.listByOwner({ kind: 'user', id: ownerId })],
+      ['read the subscriptions and members of an organization', 'organizations', () => entitlements.readOrganization(ownerId)],
       ['read the subscriptions of an owner with their periods', 'subscriptions', () => entitlements.listByOwners([ownerId], new Date())],
       ['read the customers of an owner', 'billing_customers', () => customers.listByOwner({ kind: 'user', id: ownerId })],
       ['read the products of a subscription', 'subscription_products', () => entitlements.listProducts(ownerId)],
