@@ -2,10 +2,10 @@ import type { AddressInfo } from 'node:net';
 import { Controller, Get, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { jest } from '@jest/globals';
-import pg from 'pg';
 import supertest from 'supertest';
 import { AppModule } from '../../src/app.module.js';
 import { loadConfig } from '../../src/platform/config/config.js';
+import { PipelinedPool } from '../../src/platform/database/pipeline/pipelined-pool.js';
 import { startTestApp, testEnvironment, type TestApp } from '../support/app.js';
 import { PASSWORD, signIn, signUp, signUpOperator, type SignedInPerson } from '../support/people.js';
 
@@ -322,20 +322,19 @@ describe('the guard', () => {
   it("reads with one round trip for the guard's two statements, and one for the handler's", async () => {
     let answered = 0;
     const sent: { name?: string; at: number }[] = [];
-    const query = pg.Client.prototype.query as unknown as (...all: unknown[]) => unknown;
-    const spy = jest.spyOn(pg.Client.prototype, 'query').mockImplementation(function (this: pg.Client, ...all: unknown[]): unknown {
-      const [statement] = all as [{ name?: string } | string];
-      const entry = { name: typeof statement === 'object' ? statement.name : statement, at: answered };
+    const query = PipelinedPool.prototype.query as unknown as (...all: unknown[]) => unknown;
+    const spy = jest.spyOn(PipelinedPool.prototype, 'query').mockImplementation(function (this: PipelinedPool, ...all: unknown[]): never {
+      const [{ name }] = all as [{ name?: string }];
       const result = query.apply(this, all) as Promise<unknown>;
-      // Names of statements in transactions start with t_: those are background work, as the request opens none.
-      if (typeof statement === 'object' && statement.name?.startsWith('t_') === false) {
-        sent.push(entry);
+      // Statements of background work have no name, or run in transactions.
+      if (name !== undefined) {
+        sent.push({ name, at: answered });
         result.then(
           () => (answered += 1),
           () => undefined,
         );
       }
-      return result;
+      return result as never;
     });
     try {
       await me(person.auth).expect(200);

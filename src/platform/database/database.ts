@@ -1,6 +1,6 @@
 import { drizzle, type NodePgDatabase } from 'drizzle-orm/node-postgres';
 import type { Config } from '../config/config.js';
-import { PipelinedPool } from './pipelined-pool.js';
+import { PipelinedPool } from './pipeline/pipelined-pool.js';
 import { StatementNames } from './statements/statement-names.js';
 import { transact } from './transactions.js';
 

@@ -1,7 +1,7 @@
 import { drizzle, type NodePgDatabase } from 'drizzle-orm/node-postgres';
 import type pg from 'pg';
 import { isDatabaseUnavailable } from './database-errors.js';
-import { corkWrites, type PipelinedPool } from './pipelined-pool.js';
+import { corkWrites, type PipelinedPool } from './pipeline/pipelined-pool.js';
 import type { StatementNames } from './statements/statement-names.js';
 
 /** Drizzle's own leaks the connection when BEGIN fails, and returns a connection to the pool after a failed ROLLBACK. */

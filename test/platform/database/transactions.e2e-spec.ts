@@ -3,7 +3,7 @@ import type pg from 'pg';
 import { createDatabase, type Database } from '../../../src/platform/database/database.js';
 import { isDatabaseUnavailable } from '../../../src/platform/database/database-errors.js';
 import { allInOrder, sendStatement, statement } from '../../../src/platform/database/statement.js';
-import { PipelinedPool } from '../../../src/platform/database/pipelined-pool.js';
+import { PipelinedPool } from '../../../src/platform/database/pipeline/pipelined-pool.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 
 describe('a transaction', () => {

@@ -1,18 +1,25 @@
 import pg from 'pg';
-import { isStaleStatement } from './database-errors.js';
+import { isStaleStatement } from '../database-errors.js';
+import { PipelinedStatement } from './pipelined-statement.js';
 
 /** The number of statements of one turn that share a connection. */
 const TOGETHER = 8;
 
+type Named = pg.QueryConfig & { name: string };
+
 interface Slot {
   client: pg.Client;
   ready: Promise<unknown>;
+  isReady: boolean;
   inFlight: number;
+  /** When it last answered, or began to wait for an answer. */
+  heardAt: number;
   dead: boolean;
 }
 
 /** A shared connection that is silent for this long is closed, and its statements fail. */
 const ANSWER_WITHIN_MS = 5000;
+const CHECK_EVERY_MS = 500;
 
 /**
  * Prepared (named) statements share a few pipelined connections, which triples what one process can ask
@@ -22,6 +29,7 @@ export class PipelinedPool extends pg.Pool {
   private readonly slots: (Slot | undefined)[];
   private current?: Slot;
   private room = 0;
+  private checking?: NodeJS.Timeout;
 
   constructor(
     private readonly config: pg.PoolConfig,
@@ -39,23 +47,29 @@ export class PipelinedPool extends pg.Pool {
     const [statement, values] = parameters as [pg.QueryConfig | string, unknown[] | undefined];
     const isPrepared = typeof statement === 'object' && statement.name !== undefined && typeof parameters.at(-1) !== 'function';
     if (!isPrepared) return (super.query as (...all: unknown[]) => never)(...parameters);
-    return this.send(statement, values) as never;
+    return this.send(statement as Named, values) as never;
   }
 
   override async end(): Promise<void> {
+    clearInterval(this.checking);
     const clients = this.slots.flatMap((slot) => (slot === undefined || slot.dead ? [] : [slot.client]));
     this.slots.fill(undefined);
     await Promise.all([super.end(), ...clients.map((client) => client.end())]);
   }
 
-  private async send(statement: pg.QueryConfig, values: unknown[] | undefined, retries = this.slots.length): Promise<pg.QueryResult> {
+  private async send(statement: Named, values: unknown[] | undefined, retries = this.slots.length): Promise<pg.QueryResult> {
     const slot = this.slotOfTurn();
+    if (slot.inFlight === 0) slot.heardAt = performance.now();
     slot.inFlight += 1;
     try {
-      await slot.ready;
-      corkWrites(slot.client);
-      return await slot.client.query(statement, values);
+      if (!slot.isReady) await slot.ready;
+      return await new Promise<pg.QueryResult>((resolve, reject) => {
+        corkWrites(slot.client);
+        slot.client.query(new PipelinedStatement(statement, values, (error, result) => (error ? reject(error) : resolve(result))));
+      });
     } catch (error) {
+      // The stack leads to the socket otherwise.
+      Error.captureStackTrace(error as Error);
       const { severity } = error as { severity?: string };
       // Nothing has run, and every later use on that connection would fail in the same way.
       const isStale = isStaleStatement(error);
@@ -66,7 +80,15 @@ export class PipelinedPool extends pg.Pool {
       throw error;
     } finally {
       slot.inFlight -= 1;
+      slot.heardAt = performance.now();
     }
+  }
+
+  /** One timer for all statements: one for each would cost as much as sending it. */
+  private closeSilent(): void {
+    const now = performance.now();
+    for (const slot of this.slots)
+      if (slot !== undefined && slot.inFlight > 0 && now - slot.heardAt > ANSWER_WITHIN_MS) slot.client.connection.stream.destroy();
   }
 
   /** Statements of one turn share a system call each way, which is their main cost; up to a bound, so that no connection idles. */
@@ -93,9 +115,13 @@ export class PipelinedPool extends pg.Pool {
   }
 
   private open(): Slot {
-    const client = new pg.Client({ ...this.config, query_timeout: ANSWER_WITHIN_MS, pipeline: true });
-    const slot: Slot = { client, ready: client.connect(), inFlight: 0, dead: false };
-    slot.ready.catch(() => this.retire(slot));
+    this.checking ??= setInterval(() => this.closeSilent(), CHECK_EVERY_MS).unref();
+    const client = new pg.Client({ ...this.config, query_timeout: undefined, pipeline: true });
+    const slot: Slot = { client, ready: client.connect(), isReady: false, inFlight: 0, heardAt: 0, dead: false };
+    slot.ready.then(
+      () => (slot.isReady = true),
+      () => this.retire(slot),
+    );
     client.on('error', () => this.retire(slot));
     client.on('end', () => this.retire(slot));
     return slot;
