@@ -38,6 +38,7 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
   private readonly running = new Set<Promise<void>>();
   private readonly stopping = new AbortController();
   private ticking?: Promise<void>;
+  private nextTakeOverAt = 0;
   private readonly runs: Counter<'job' | 'outcome'>;
   private readonly rows: Counter<'job'>;
   private readonly seconds: Histogram<'job'>;
@@ -114,15 +115,26 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
 
   private async tick(): Promise<void> {
     try {
-      const abandoned = await this.repository.takeOver([...this.jobs.keys()], this.lease);
-      if (abandoned !== undefined) {
-        this.logger.warn({ job: abandoned.job, tick: abandoned.tick }, 'Taking over a run of a process that died');
-        this.execute(this.jobs.get(abandoned.job)!, abandoned);
-      }
+      if (performance.now() >= this.nextTakeOverAt) await this.takeOver();
       for (const job of this.jobs.values()) await this.claimDueTick(job);
     } catch (error) {
       this.logger.error({ err: error }, 'Jobs could not be scheduled');
     }
+  }
+
+  /** As often as a lease is renewed. */
+  private async takeOver(): Promise<void> {
+    const abandoned = await this.repository.takeOver([...this.jobs.keys()], this.lease);
+    if (abandoned === undefined) {
+      this.nextTakeOverAt = performance.now() + this.renewEveryMs();
+      return;
+    }
+    this.logger.warn({ job: abandoned.job, tick: abandoned.tick }, 'Taking over a run of a process that died');
+    this.execute(this.jobs.get(abandoned.job)!, abandoned);
+  }
+
+  private renewEveryMs(): number {
+    return (this.lease.leaseSeconds * 1000) / 3;
   }
 
   private async claimDueTick(job: Job): Promise<void> {
@@ -140,15 +152,12 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
 
   private async runAndRecord(job: Job, run: JobRun): Promise<void> {
     const lost = new AbortController();
-    const heartbeat = setInterval(
-      () => {
-        this.repository.renewLease(run.id, this.lease).then(
-          (held) => held || lost.abort(),
-          (error: unknown) => this.logger.warn({ err: error, job: job.name }, 'A lease could not be renewed'),
-        );
-      },
-      (this.lease.leaseSeconds * 1000) / 3,
-    );
+    const heartbeat = setInterval(() => {
+      this.repository.renewLease(run.id, this.lease).then(
+        (held) => held || lost.abort(),
+        (error: unknown) => this.logger.warn({ err: error, job: job.name }, 'A lease could not be renewed'),
+      );
+    }, this.renewEveryMs());
     const stopTimer = this.seconds.startTimer({ job: job.name });
     try {
       const count = await job.run(AbortSignal.any([this.stopping.signal, lost.signal]));

@@ -1,3 +1,4 @@
+import { jest } from '@jest/globals';
 import { Poller } from './poller.js';
 
 const FOR_EVER_MS = 2 ** 30;
@@ -54,6 +55,49 @@ describe('a poller', () => {
     expect(count()).toBe(2);
     end(false);
     await poller.stop();
+  });
+
+  describe('of an empty queue', () => {
+    beforeEach(() => jest.useFakeTimers({ doNotFake: ['setImmediate'] }));
+    afterEach(() => jest.useRealTimers());
+
+    /** The pauses before the next rounds, all of which find nothing. */
+    async function pauses({ count, end, settle }: ReturnType<typeof rounds>, wanted: number): Promise<number[]> {
+      const lengths: number[] = [];
+      for (let index = 0; index < wanted; index += 1) {
+        end(false);
+        await settle();
+        const before = count();
+        let waited = 0;
+        for (; count() === before; waited += 50) await jest.advanceTimersByTimeAsync(50);
+        lengths.push(waited);
+      }
+      return lengths;
+    }
+
+    it('pauses longer and longer, up to four times the first pause', async () => {
+      const running = rounds(100);
+      running.poller.start();
+      expect(await pauses(running, 5)).toEqual([100, 200, 400, 400, 400]);
+      running.end(false);
+      await running.poller.stop();
+    });
+
+    it('pauses briefly again after work, and after a wake-up', async () => {
+      const running = rounds(100);
+      running.poller.start();
+      await pauses(running, 4);
+      running.end(true);
+      await running.settle();
+      expect(await pauses(running, 3)).toEqual([100, 200, 400]);
+      running.end(false);
+      await running.settle();
+      running.poller.wake();
+      await running.settle();
+      expect(await pauses(running, 2)).toEqual([100, 200]);
+      running.end(false);
+      await running.poller.stop();
+    });
   });
 
   it('does not miss a wake-up that arrives during a round', async () => {
