@@ -11,7 +11,7 @@ import type {
 import { CountedMembershipsRepository, type OrganizationRange } from './counted-memberships.repository.js';
 import { MembershipsRepository } from './memberships.repository.js';
 
-/** Compares the member counts of organizations with their memberships (docs/decisions/0061). */
+/** Compares the member counts of organizations with their memberships (docs/decisions/0063). */
 @Injectable()
 export class MemberCountReconciliation implements Reconciliation, ReconciliationSource {
   constructor(

@@ -36,13 +36,16 @@ async function wrongCounts(db: TestDatabase): Promise<object[]> {
      GROUP BY o.id HAVING o.member_count IS DISTINCT FROM count(m.id)`);
 }
 
-/** A user joins each organization, then leaves each, and so on, a transaction each, until it is stopped. */
-async function churn(db: TestDatabase, { organizationIds, userId }: { organizationIds: string[]; userId: string }, signal: AbortSignal) {
+/** A user joins each organization, then leaves each, and so on, a transaction each, until it is over. */
+async function churn(
+  db: TestDatabase,
+  { organizationIds, userId }: { organizationIds: string[]; userId: string },
+  isOver: (changes: number) => boolean,
+): Promise<void> {
   const client = new pg.Client({ connectionString: db.url });
   await client.connect();
   const joined = new Map<string, string>();
-  let changes = 0;
-  for (; !signal.aborted; changes += 1) {
+  for (let changes = 0; !isOver(changes); changes += 1) {
     const organizationId = organizationIds[changes % organizationIds.length]!;
     const membershipId = joined.get(organizationId);
     await client.query('BEGIN');
@@ -57,7 +60,6 @@ async function churn(db: TestDatabase, { organizationIds, userId }: { organizati
     await client.query('COMMIT');
   }
   await client.end();
-  return changes;
 }
 
 describe('the member count of an organization', () => {
@@ -123,11 +125,7 @@ describe('the member count of an organization', () => {
 
   it('is right after many people join and leave at once', async () => {
     const [organizationIds, people] = await Promise.all([insertOrganizations(db, 3), insertUsers(db, 8)]);
-    const stop = new AbortController();
-    const churning = people.map((userId) => churn(db, { organizationIds, userId }, stop.signal));
-    await new Promise((resolve) => setTimeout(resolve, 500));
-    stop.abort();
-    for (const changes of await Promise.all(churning)) expect(changes).toBeGreaterThan(0);
+    await Promise.all(people.map((userId) => churn(db, { organizationIds, userId }, (changes) => changes === 100)));
     expect(await wrongCounts(db)).toEqual([]);
   });
 
@@ -168,7 +166,7 @@ describe('the member count of an organization', () => {
       const difference = { kind: 'stale', resource: 'member count', details: ['7 instead of 1'], isRepaired: false };
       expect(differences).toEqual([first, last].map((id) => ({ ...difference, id })));
       const stop = new AbortController();
-      const churning = churn(db, { organizationIds: [first, last], userId: people[1]! }, stop.signal);
+      const churning = churn(db, { organizationIds: [first, last], userId: people[1]! }, () => stop.signal.aborted);
       const { repaired } = await reconciliation.reconcile({ fix: true });
       stop.abort();
       await churning;
@@ -195,7 +193,9 @@ describe('the migration that introduces member counts', () => {
     );
     const stop = new AbortController();
     const joining = await insertUsers(db, 4);
-    const churning = joining.map((userId) => churn(db, { organizationIds: organizationIds.slice(0, 7), userId }, stop.signal));
+    const churning = joining.map((userId) =>
+      churn(db, { organizationIds: organizationIds.slice(0, 7), userId }, () => stop.signal.aborted),
+    );
     const creating = (async () => {
       for (; !stop.signal.aborted;) await join(db, (await insertOrganizations(db, 1))[0]!, people[0]!);
     })();

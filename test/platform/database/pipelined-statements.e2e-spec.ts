@@ -81,6 +81,6 @@ describe('a statement on a shared connection', () => {
     const read = async () => (await run('read', 'SELECT content FROM notes')).rows;
     expect(await read()).toEqual([{ content: null }]);
     await test.rows('ALTER TABLE notes ALTER content TYPE int USING 5');
-    expect(await Promise.all(Array.from({ length: 12 }, read))).toEqual(Array(12).fill([{ content: 5 }]));
+    expect(await Promise.all(Array.from({ length: 12 }, read))).toEqual(Array.from({ length: 12 }, () => [{ content: 5 }]));
   });
 });

@@ -48,7 +48,7 @@ export class PipelinedStatement extends Query {
     super(statement.text, values ?? statement.values);
     this.name = statement.name;
     this.callback = callback;
-    this._result = this._results = new Result(statement.rowMode, statement.types);
+    this['_result'] = this['_results'] = new Result(statement.rowMode, statement.types);
   }
 
   override prepare(connection: Connection): void {
@@ -59,13 +59,13 @@ export class PipelinedStatement extends Query {
       return;
     }
     connection.stream.write(EXECUTE_AND_SYNC);
-    Object.assign(this._result, description);
-    this._accumulateRows = true;
+    Object.assign(this['_result'], description);
+    this['_accumulateRows'] = true;
   }
 
   override handleRowDescription(message: object): void {
     super.handleRowDescription(message);
-    const { fields, _parsers, _prebuiltEmptyResultObject } = this._result;
+    const { fields, _parsers, _prebuiltEmptyResultObject } = this['_result'];
     const known = descriptions.get(this.connection!) ?? new Map<string, Description>();
     descriptions.set(this.connection!, known.set(this.name, { fields, _parsers, _prebuiltEmptyResultObject }));
   }
