@@ -25,4 +25,5 @@ EXPOSE 3000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT || 3000}/health/live`).then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
 # Node itself, not npm: SIGTERM must reach it.
-CMD ["node", "--enable-source-maps", "dist/main.js"]
+# The options of npm run start:prod, which bound the heap: docs/decisions/0064-bounded-heap.md.
+CMD ["node", "--enable-source-maps", "--max-semi-space-size=16", "--initial-old-space-size=96", "--heap-growing-percent=75", "dist/main.js"]

@@ -80,5 +80,5 @@ async function run(): Promise<void> {
   }
 }
 
-if (options.markdown) printMarkdown();
+if (options.markdown) printMarkdown(Object.keys(BENCHES));
 else await run();

@@ -123,12 +123,17 @@ function run(file: string, db: BenchDatabase, given: string[], preload: string[]
   const child = fork(path.join(root, file), given, {
     cwd: db.directory,
     env: { NODE_ENV: 'production', ...environment },
-    // The same options as `npm start`.
-    execArgv: ['--no-warnings', '--max-semi-space-size=16', ...imports.flatMap((name) => ['--import', path.join(root, name)])],
+    execArgv: ['--no-warnings', ...nodeOptionsOf(root), ...imports.flatMap((name) => ['--import', path.join(root, name)])],
     stdio: ['ignore', log, log, 'ipc'],
   });
   closeSync(log);
   return child;
+}
+
+/** The options of Node in `npm run start:prod`. */
+function nodeOptionsOf(root: string): string[] {
+  const { scripts } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as { scripts: Record<string, string> };
+  return scripts['start:prod']!.split(' ').filter((word) => word.startsWith('--'));
 }
 
 async function answer<T>(child: ChildProcess): Promise<T> {

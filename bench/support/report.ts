@@ -94,10 +94,11 @@ export function conclude(): boolean {
   return missed === 0;
 }
 
-/** Prints the kept results as the table of `docs/benchmarks.md`. */
-export function printMarkdown(): void {
+/** Prints the kept results as the table of `docs/benchmarks.md`, the benches in the given order. */
+export function printMarkdown(order: string[]): void {
   const header = ['bench', 'what', 'measured', 'goal', '', 'CPU us', 'PostgreSQL us'];
-  const rows = keptResults().map((outcome) => {
+  const sorted = keptResults().toSorted((a, b) => order.indexOf(a.bench) - order.indexOf(b.bench));
+  const rows = sorted.map((outcome) => {
     const { cpu } = outcome;
     const pair = (ours?: number, others?: number) => (ours === undefined || others === undefined ? '' : `${ours} / ${others}`);
     const [name, ...cells] = rowOf(outcome);
