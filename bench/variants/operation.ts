@@ -37,8 +37,7 @@ const operations = {
     return (turn: number) =>
       auth.api.getSession({ headers: new Headers({ cookie: `better-auth.session_token=${encodeURIComponent(bearerOf(turn))}` }) });
   },
-  spend: () => (turn: number) =>
-    rateLimits.consumeCall('api', config.apiRateLimit, { tokenHash: hashSessionToken(tokenOf(turn)), fallbackKey: '' }),
+  spend: () => (turn: number) => rateLimits.consume({ key: `api:${userIdOf(turn)}`, policy: config.apiRateLimit }),
   user: () => (turn: number) => users.findById(userIdOf(turn)),
   handWrittenUser: () => (turn: number) => raw('user', USER, userIdOf(turn)),
 };

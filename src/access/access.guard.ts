@@ -25,12 +25,14 @@ import { hashApiKey } from './credentials/api-key-tokens.js';
 import { ClerkSignIn } from './credentials/clerk-sign-in.port.js';
 import { type ClerkIdentity, ClerkTokens } from './credentials/clerk-tokens.service.js';
 import { type Credential, readCredential } from './credentials/credentials.js';
+import { KnownCallers } from './credentials/known-callers.js';
 import { expiredCookieLine, type SessionCookieNames, sessionCookieNames, setCookieLine } from './credentials/session-cookies.js';
 import { hashSessionToken, readSignedToken } from './credentials/session-tokens.js';
 import { type Actor, type KeyPrincipal, originOf, type Principal, setPrincipal, type UserPrincipal } from './principal.js';
-import type { LimitSubject } from './rate-limits/buckets.js';
+import { isLeased } from './leases/leases.service.js';
 import { RateLimiter } from './rate-limits/rate-limiter.service.js';
 import { countRequest, reportLimits } from './rate-limits/request-limits.js';
+import { Uses } from './uses/uses.service.js';
 import { SystemClock } from '../platform/time/clock.service.js';
 
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
@@ -51,16 +53,26 @@ interface AccessRequest extends RouteAccess {
   organizationId?: string;
 }
 
+interface Lookup<T> {
+  /** Without one, the call is counted by its address. */
+  credential: string | undefined;
+  lookUp: (credential: string) => Promise<T | undefined>;
+  /** The user or organization that the call is counted for. */
+  callerOf: (found: T) => string;
+}
+
 @Injectable()
 export class AccessGuard implements CanActivate {
   private readonly cookieNames: SessionCookieNames;
   private readonly sessionKey: KeyObject;
   private readonly routes = new WeakMap<object, RouteAccess>();
+  private readonly callers = new KnownCallers();
 
   constructor(
     private readonly reflector: Reflector,
     private readonly repository: AccessRepository,
     private readonly limiter: RateLimiter,
+    private readonly uses: Uses,
     private readonly clerkTokens: ClerkTokens,
     private readonly clerkSignIn: ClerkSignIn,
     private readonly clock: SystemClock,
@@ -80,7 +92,7 @@ export class AccessGuard implements CanActivate {
     const call: AccessRequest = { ...route, access, request, response };
 
     if (access === 'public') {
-      await this.countByAddress(call);
+      await this.count(call);
       return true;
     }
     const given: unknown = Array.isArray(access) ? request.params['organizationId'] : undefined;
@@ -102,24 +114,26 @@ export class AccessGuard implements CanActivate {
   private async authenticateSession(credential: SessionCredential | undefined, call: AccessRequest): Promise<UserPrincipal> {
     const token = credential && readSignedToken(credential.token, this.sessionKey);
     const tokenHash = token === undefined ? undefined : hashSessionToken(token);
-    const lookUp = async () => (tokenHash === undefined ? undefined : this.repository.findSession(tokenHash, call.organizationId));
-    const found = await this.countAnd(lookUp, { tokenHash }, call);
+    const lookUp = (hash: string) => this.repository.findSession(hash, call.organizationId);
+    const found = await this.countAnd({ credential: tokenHash, lookUp, callerOf: ({ userId }) => userId }, call);
     if (credential === undefined) throw new SignedOut();
     if (found === undefined) throw new InvalidCredentials();
     // Another subdomain can set a cookie with the legacy name, so it counts only for sessions that have no other.
     if (credential.hasLegacyName && !found.legacyCookie) throw new InvalidCredentials();
     if (credential.fromCookie) this.requireTrustedOrigin(call.request);
-    if (credential.fromCookie && found.extendedTo !== null) this.renewCookie(credential, found.extendedTo, call.response);
+    const isExtended = found.endsSoon !== null && this.uses.recordSession(found.sessionId, found.endsSoon);
+    if (isExtended && credential.fromCookie && found.extendedTo !== null) this.renewCookie(credential, found.extendedTo, call.response);
     return toPrincipal(found, call);
   }
 
   private async authenticateClerk(token: string, call: AccessRequest): Promise<UserPrincipal> {
     const identity = await this.chargeOnFailure(() => this.clerkTokens.verify(token), call);
-    const lookUp = async () => this.repository.findClerkSession(identity, call.organizationId);
-    const found = await this.countAnd(lookUp, { clerkUserId: identity.clerkUserId }, call);
+    const lookUp = () => this.repository.findClerkSession(identity, call.organizationId);
+    const found = await this.countAnd({ credential: identity.clerkUserId, lookUp, callerOf: ({ userId }) => userId }, call);
     const isNew = found?.sessionId == null && found?.refused !== true;
     const known = isNew ? await this.provisionClerkSession(identity, call) : found;
     if (known === undefined || known.refused || known.sessionId === null) throw new InvalidCredentials();
+    if (known.endsSoon !== null) this.uses.recordSession(known.sessionId, known.endsSoon);
     return toPrincipal({ ...known, sessionId: known.sessionId }, call);
   }
 
@@ -129,17 +143,42 @@ export class AccessGuard implements CanActivate {
   }
 
   private async authenticateKey(key: string, call: AccessRequest): Promise<KeyPrincipal> {
-    const apiKeyHash = hashApiKey(key);
-    const found = await this.countAnd(async () => this.repository.findApiKey(apiKeyHash), { apiKeyHash }, call);
+    const lookUp = (hash: string) => this.repository.findApiKey(hash);
+    const found = await this.countAnd({ credential: hashApiKey(key), lookUp, callerOf: ({ organizationId }) => organizationId }, call);
     if (found === undefined) throw new InvalidCredentials();
-    return { ...found, actor: actorOf('api_key', found.apiKeyId, call.request) };
+    const { apiKeyId, organizationId, scopes, isUseDue } = found;
+    if (isUseDue) this.uses.recordApiKey(apiKeyId);
+    return { apiKeyId, organizationId, scopes, actor: actorOf('api_key', apiKeyId, call.request) };
   }
 
-  /** Counts the call and looks up its credential in one round trip. */
-  private async countAnd<T>(lookUp: () => Promise<T>, caller: Omit<LimitSubject, 'fallbackKey'>, call: AccessRequest): Promise<T> {
-    const [results, found] = await Promise.all([countRequest(this.limiter, call.limits, call.request, caller), lookUp()]);
-    reportLimits(results, call.response);
+  /** Looks a credential up and counts the call for its caller: in one round trip, where the caller is known from before. */
+  private async countAnd<T>({ credential, lookUp, callerOf }: Lookup<T>, call: AccessRequest): Promise<T | undefined> {
+    if (credential === undefined) {
+      await this.count(call);
+      return undefined;
+    }
+    const known = this.callers.get(credential);
+    if (known !== undefined) this.refuseAgain(known, call);
+    const isByCaller = call.limits.some(isLeased);
+    const counting = known === undefined && isByCaller ? undefined : countRequest(this.limiter, call.limits, call.request, known);
+    const [early, found] =
+      counting instanceof Promise ? await Promise.all([counting, lookUp(credential)]) : [counting, await lookUp(credential)];
+    const caller = found && callerOf(found);
+    if (caller !== known) this.callers.set(credential, caller);
+    const isCounted = early !== undefined && (caller === known || !isByCaller);
+    if (isCounted) reportLimits(early, call.response);
+    else await this.count(call, caller);
     return found;
+  }
+
+  private count({ limits, request, response }: AccessRequest, caller?: string): void | Promise<void> {
+    const counted = countRequest(this.limiter, limits, request, caller);
+    return counted instanceof Promise ? counted.then((results) => reportLimits(results, response)) : reportLimits(counted, response);
+  }
+
+  private refuseAgain(caller: string, { limits, response }: AccessRequest): void {
+    const refusal = limits.length === 1 ? this.limiter.refusalOf(limits[0]!, caller) : undefined;
+    if (refusal !== undefined) reportLimits([refusal], response);
   }
 
   /** A malformed credential counts against its sender too, so that a flood of them is limited. */
@@ -147,13 +186,9 @@ export class AccessGuard implements CanActivate {
     try {
       return await read();
     } catch (error) {
-      await this.countByAddress(call);
+      await this.count(call);
       throw error;
     }
-  }
-
-  private async countByAddress({ limits, request, response }: AccessRequest): Promise<void> {
-    reportLimits(await countRequest(this.limiter, limits, request), response);
   }
 
   /** Answers 404 rather than 403 where the caller must not learn that the organization exists. */

@@ -5,6 +5,7 @@ import { Config } from '../platform/config/config.js';
 import { DATABASE, type Database } from '../platform/database/database.js';
 import type { Role } from '../memberships/organization-memberships.table.js';
 import type { ClerkIdentity } from './credentials/clerk-tokens.service.js';
+import { extendedEnd } from './uses/uses.repository.js';
 
 export interface SessionAccess {
   sessionId: string;
@@ -13,6 +14,8 @@ export interface SessionAccess {
   suspended: boolean;
   /** Whether the cookie of this session may have the legacy name. Absent for a Clerk session, which has no cookie. */
   legacyCookie?: boolean;
+  /** Null unless the use must be recorded. */
+  endsSoon: boolean | null;
   extendedTo: Date | null;
   /** The role in the requested organization: null without a membership, absent when no organization was requested. */
   role?: Role | null;
@@ -23,6 +26,7 @@ export interface ApiKeyAccess {
   apiKeyId: string;
   organizationId: string;
   scopes: string[];
+  isUseDue: boolean;
 }
 
 /** The user of a Clerk token, and its session once there is a row for it. */
@@ -33,21 +37,15 @@ export interface ClerkAccess extends Omit<SessionAccess, 'sessionId'> {
 }
 
 /**
- * Records the use of a session and extends it, at most once per `sessionTouchSeconds`. Skips a row that is locked, so
- * that parallel requests do not queue for it, and does not wait for the disk: the next use repeats a lost update.
+ * Null until the recorded use is older than `sessionTouchSeconds`; then whether the session ends before a batch of uses
+ * may be written. `extendedTo` is the end that the use gives the session, for its cookie.
  */
-const touch = (column: string, { sessionIdleSeconds, sessionAbsoluteSeconds, sessionTouchSeconds }: Config) => `
-  touched AS (
-    UPDATE sessions
-       SET last_used_at = now(), updated_at = now(),
-           expires_at = CASE WHEN sliding
-             THEN greatest(expires_at, least(now() + interval '${sessionIdleSeconds} seconds', created_at + interval '${sessionAbsoluteSeconds} seconds'))
-             ELSE expires_at END
-     WHERE id = (SELECT id FROM sessions
-                  WHERE ${column} = $1 AND last_used_at < now() - interval '${sessionTouchSeconds} seconds'
-                    AND expires_at > now() AND ended_at IS NULL
-                    FOR NO KEY UPDATE SKIP LOCKED)
-    RETURNING CASE WHEN sliding THEN expires_at END AS extended_to, set_config('synchronous_commit', 'off', true))`;
+const use = (config: Config) => {
+  const isDue = `s.last_used_at < now() - interval '${config.sessionTouchSeconds} seconds'`;
+  return `
+         CASE WHEN ${isDue} THEN s.expires_at < now() + interval '5 seconds' END AS "endsSoon",
+         CASE WHEN ${isDue} AND s.sliding THEN ${extendedEnd('s', config)} END AS "extendedTo"`;
+};
 
 /** Reads the role at every request, so that a change takes effect at once. */
 const inOrganization = (parameter: string) => ({
@@ -60,28 +58,20 @@ const inOrganization = (parameter: string) => ({
 const WITHOUT_ORGANIZATION = { columns: '', joins: '' };
 
 const session = (config: Config, { columns, joins } = WITHOUT_ORGANIZATION) => `
-  WITH ${touch('token', config)}
   SELECT s.id AS "sessionId", u.id AS "userId", u.operator, u.suspended_at IS NOT NULL OR u.banned AS suspended,
-         s.legacy_cookie AS "legacyCookie", (SELECT extended_to FROM touched) AS "extendedTo"${columns}
+         s.legacy_cookie AS "legacyCookie",${use(config)}${columns}
     FROM sessions s JOIN users u ON u.id = s.user_id ${joins}
    WHERE s.token = $1 AND s.expires_at > now() AND s.ended_at IS NULL AND u.deleted_at IS NULL`;
 
 const clerkSession = (config: Config, { columns, joins } = WITHOUT_ORGANIZATION) => `
-  WITH ${touch('clerk_session_id', config)}
   SELECT s.id AS "sessionId", u.id AS "userId", u.operator, u.suspended_at IS NOT NULL OR u.banned AS suspended,
-         u.deleted_at IS NOT NULL OR s.ended_at IS NOT NULL OR s.user_id <> u.id AS refused,
-         (SELECT extended_to FROM touched) AS "extendedTo"${columns}
+         u.deleted_at IS NOT NULL OR s.ended_at IS NOT NULL OR s.user_id <> u.id AS refused,${use(config)}${columns}
     FROM users u LEFT JOIN sessions s ON s.clerk_session_id = $1 ${joins}
    WHERE u.clerk_user_id = $2`;
 
 const API_KEY = `
-  WITH touched AS (
-    UPDATE api_keys SET last_used_at = now()
-     WHERE id = (SELECT id FROM api_keys
-                  WHERE hash = $1 AND (revoked_at IS NULL OR revoked_at > now()) AND (expires_at IS NULL OR expires_at > now())
-                    AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
-                    FOR NO KEY UPDATE SKIP LOCKED))
-  SELECT k.id AS "apiKeyId", k.organization_id AS "organizationId", k.scopes
+  SELECT k.id AS "apiKeyId", k.organization_id AS "organizationId", k.scopes,
+         coalesce(k.last_used_at < now() - interval '1 minute', true) AS "isUseDue"
     FROM api_keys k JOIN organizations o ON o.id = k.organization_id
    WHERE k.hash = $1 AND (k.revoked_at IS NULL OR k.revoked_at > now()) AND (k.expires_at IS NULL OR k.expires_at > now()) AND o.deleted_at IS NULL`;
 

@@ -11,7 +11,6 @@ export interface MemberCountDifference {
   counted: number;
 }
 
-/** Organizations in the order of their ids. */
 export interface OrganizationRange {
   after: string;
   last: string;
@@ -23,7 +22,6 @@ const COUNTED = sql<number>`(SELECT count(*)::int FROM ${memberships} AS m WHERE
 export class CountedMembershipsRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
-  /** Returns undefined after the last organization. */
   async findNextRange(after: string = NIL, limit = 100): Promise<OrganizationRange | undefined> {
     const rows = await this.db
       .select({ id: organizations.id })

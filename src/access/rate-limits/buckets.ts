@@ -9,14 +9,8 @@ export interface LimitBucket {
 export interface BucketState {
   allowed: boolean;
   secondsUntilFull: number;
-}
-
-/** Identifies the bucket of a call: the first of these credentials that is known, else `fallbackKey`. */
-export interface LimitSubject {
-  tokenHash?: string;
-  clerkUserId?: string;
-  apiKeyHash?: string;
-  fallbackKey: string;
+  /** The calls left in a lease of this process. Without it, `secondsUntilFull` says how many remain. */
+  left?: number;
 }
 
 export interface LimitResult extends BucketState {
@@ -26,8 +20,10 @@ export interface LimitResult extends BucketState {
 
 type LimitOutcome = Omit<LimitResult, 'name'>;
 
-export function remainingCalls({ policy: { limit, windowSeconds }, allowed, secondsUntilFull }: LimitOutcome): number {
+export function remainingCalls({ policy: { limit, windowSeconds }, allowed, secondsUntilFull, left }: LimitOutcome): number {
   if (!allowed) return 0;
+  // What others take from the bucket during a lease is not known here.
+  if (left !== undefined) return left;
   // A fast limit can be full again before its row is read. The small addend undoes rounding errors of a whole number.
   const secondsUsed = Math.max(0, secondsUntilFull);
   return Math.max(0, Math.floor(((windowSeconds - secondsUsed) * limit) / windowSeconds + 1e-6));

@@ -3,7 +3,8 @@ import { Config } from '../../platform/config/config.js';
 import type { RateLimit } from '../../platform/config/value-types.js';
 import type { Queryable } from '../../platform/database/database.js';
 import type { Limit } from '../access.decorators.js';
-import { type LimitBucket, type LimitResult, type LimitSubject, secondsUntilRetry } from './buckets.js';
+import { isLeased, Leases } from '../leases/leases.service.js';
+import { type BucketState, type LimitBucket, type LimitResult, secondsUntilRetry } from './buckets.js';
 import { RateLimitsRepository } from './rate-limits.repository.js';
 
 /** Counts in the database, so that all replicas share one count. */
@@ -13,6 +14,7 @@ export class RateLimiter {
 
   constructor(
     private readonly repository: RateLimitsRepository,
+    private readonly leases: Leases,
     config: Config,
   ) {
     this.policies = {
@@ -23,9 +25,18 @@ export class RateLimiter {
     };
   }
 
-  async consumeCall(limit: Limit, subject: LimitSubject): Promise<LimitResult> {
+  /** Returns at once for a leased limit while the lease lasts. @param subject the caller or address that the call is counted for */
+  consumeCall(limit: Limit, subject: string): LimitResult | Promise<LimitResult> {
     const policy = this.policies[limit];
-    return { name: limit, policy, ...(await this.repository.consumeCall(limit, policy, subject)) };
+    const key = `${limit}:${subject}`;
+    const state = isLeased(limit) ? this.leases.spend(limit, key) : this.repository.consume({ key, policy });
+    return state instanceof Promise ? state.then((later) => resultOf(limit, policy, later)) : resultOf(limit, policy, state);
+  }
+
+  /** Undefined unless this process knows that the bucket refuses the subject. */
+  refusalOf(limit: Limit, subject: string): LimitResult | undefined {
+    const state = isLeased(limit) ? this.leases.refusalOf(limit, `${limit}:${subject}`) : undefined;
+    return state && resultOf(limit, this.policies[limit], state);
   }
 
   /**
@@ -51,4 +62,8 @@ export class RateLimiter {
   async refund(buckets: readonly LimitBucket[]): Promise<void> {
     for (const bucket of buckets) await this.repository.refund(bucket);
   }
+}
+
+function resultOf(name: Limit, policy: RateLimit, { allowed, secondsUntilFull, left }: BucketState): LimitResult {
+  return { name, policy, allowed, secondsUntilFull, left };
 }

@@ -2,7 +2,8 @@ import { Inject, Injectable } from '@nestjs/common';
 import { sql } from 'drizzle-orm';
 import type { RateLimit } from '../../platform/config/value-types.js';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
-import type { LimitBucket, BucketState, LimitSubject } from './buckets.js';
+import { intervalOf } from '../leases/lease-terms.js';
+import type { LimitBucket, BucketState } from './buckets.js';
 
 /**
  * GCRA in one statement; the lock on the row makes it exact across replicas. A refused call holds that lock already,
@@ -22,15 +23,6 @@ const gcra = ({ microseconds, seconds }: { microseconds: string | number; second
   UNION ALL
   SELECT false, extract(epoch FROM whole_at - clock_timestamp())::float8 FROM refused`;
 
-const CONSUME_CALL = `
-  WITH bucket AS (
-    SELECT $1 || ':' || coalesce(
-      (SELECT user_id::text FROM sessions WHERE token = $2 AND expires_at > now()),
-      (SELECT id::text FROM users WHERE clerk_user_id = $3),
-      (SELECT organization_id::text FROM api_keys WHERE hash = $7 AND (revoked_at IS NULL OR revoked_at > now()) AND (expires_at IS NULL OR expires_at > now())),
-      $4) AS key),
-  ${gcra({ microseconds: '$5', seconds: '$6' })}`;
-
 const CONSUME = `WITH bucket AS (SELECT $1::text AS key), ${gcra({ microseconds: '$2', seconds: '$3' })}`;
 
 const REFUND = `UPDATE rate_limits SET whole_at = whole_at - $2 * interval '1 microsecond' WHERE key = $1`;
@@ -38,13 +30,6 @@ const REFUND = `UPDATE rate_limits SET whole_at = whole_at - $2 * interval '1 mi
 @Injectable()
 export class RateLimitsRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
-
-  /** Looks the subject up in the same statement, to save a round trip. */
-  async consumeCall(limit: string, policy: RateLimit, subject: LimitSubject): Promise<BucketState> {
-    const { tokenHash = null, clerkUserId = null, apiKeyHash = null, fallbackKey } = subject;
-    const values = [limit, tokenHash, clerkUserId, fallbackKey, intervalOf(policy), policy.windowSeconds, apiKeyHash];
-    return (await this.run('access_spend', CONSUME_CALL, values)) ?? refusedByNewRow(policy);
-  }
 
   async consume({ key, policy }: LimitBucket): Promise<BucketState> {
     const values = [key, intervalOf(policy), policy.windowSeconds];
@@ -75,11 +60,6 @@ export class RateLimitsRepository {
     const result: Promise<{ rows: BucketState[] }> = this.db.$client.query({ name, text, values });
     return (await result).rows[0];
   }
-}
-
-/** The time that one call costs. Rounded down, so that all calls of a limit fit in its window to the microsecond. */
-function intervalOf({ limit, windowSeconds }: RateLimit): number {
-  return Math.floor((windowSeconds * 1e6) / limit);
 }
 
 /** No row was returned because a row that another call is inserting refused this one. */

@@ -123,7 +123,6 @@ export class HttpAdapter extends ExpressAdapter {
     return (this.getHttpServer() as Server).listen({ port: Number(port), host, backlog: BACKLOG }, listening as () => void);
   }
 
-  /** Nest always gives a path. */
   private route(method: string, given: unknown[]): void {
     const [path, handler] = given as [string, RequestHandler];
     if (!this.hasRoutes) this.use(this.routes.dispatch);

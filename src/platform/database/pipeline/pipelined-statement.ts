@@ -2,7 +2,6 @@ import pg from 'pg';
 
 type Statement = pg.QueryConfig & { name: string; types?: pg.CustomTypesConfig; rowMode?: string };
 
-/** What `pg` derives from the description of the columns. */
 interface Description {
   fields: pg.FieldDef[];
   _parsers: unknown[];

@@ -1,6 +1,5 @@
 export type Element = string | number | null;
 
-/** Writes an element at the writer's position. */
 type WriteElement = (writer: ArrayWriter, value: never) => void;
 
 /** The OID of each element type, which the header of an array names, and how its elements are written. */
@@ -34,7 +33,6 @@ export function binaryArray<Row>(type: string, rows: readonly Row[], read: (row:
 
 const HEADER_BYTES = 20;
 const LENGTH_BYTES = 4;
-/** PostgreSQL counts microseconds from 2000. */
 const EPOCH_MS = Date.UTC(2000);
 const MAX_EXACT_MS = Math.floor(Number.MAX_SAFE_INTEGER / 1000);
 const TWO_32 = 2 ** 32;
@@ -113,7 +111,6 @@ class ArrayWriter {
   }
 
   json(json: string): void {
-    // The version of the format.
     this.view.setUint8(this.at, 1);
     this.at += 1;
     this.text(json);

@@ -4,7 +4,6 @@ import { MiddlewareChain } from '../../../../src/platform/http/routing/middlewar
 
 type Step = (next: NextFunction) => unknown;
 
-/** Returns the error that the chain of these steps ends with, if any. */
 async function outcomeOf(...steps: Step[]): Promise<unknown> {
   const chain = new MiddlewareChain();
   for (const step of steps) chain.add(((_request: Request, _response: Response, next: NextFunction) => step(next)) as RequestHandler);

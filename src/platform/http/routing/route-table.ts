@@ -7,9 +7,7 @@ interface TableRoute {
   method: string;
   path: string;
   handler: RequestHandler;
-  /** The names of its parameters, by their place in the path. */
   parameters: [place: number, name: string][];
-  /** Its place in the order of registration. */
   order: number;
 }
 
