@@ -17,7 +17,7 @@ interface Sample {
   p50: number;
   p99: number;
   notServed: number;
-  /** Delay of the event loop; it is measured every 10 ms, so 10 ms means no delay. */
+  /** Delay of the event loop; it is measured every 100 ms, so 100 ms means no delay. */
   loopP99: number;
   megabytes: number;
 }

@@ -35,14 +35,16 @@ const CHECKS = new Map<string, (value: unknown) => boolean>([
  * not accept: the schema decides about it and names the mistakes.
  */
 export function readPlainEvent(input: unknown): UsageEvent | undefined {
-  if (!isPlainObject(input)) return undefined;
-  for (const name in input) if (CHECKS.get(name)?.(input[name]) !== true) return undefined;
-  if (input['eventId'] === undefined || input['model'] === undefined) return undefined;
-  const fields = input as unknown as UsageEventFields & { occurredAt?: string };
-  const { occurredAt } = fields;
+  if (!isPlainObject(input) || !hasValidFields(input)) return undefined;
+  const { occurredAt } = input;
   const time = occurredAt === undefined ? undefined : readTime(occurredAt);
   if (occurredAt !== undefined && time === undefined) return undefined;
-  return tokensError(fields) === undefined ? completeEvent(fields, time) : undefined;
+  return tokensError(input) === undefined ? completeEvent(input, time) : undefined;
+}
+
+function hasValidFields(input: Record<string, unknown>): input is Record<string, unknown> & UsageEventFields & { occurredAt?: string } {
+  for (const name in input) if (CHECKS.get(name)?.(input[name]) !== true) return false;
+  return input['eventId'] !== undefined && input['model'] !== undefined;
 }
 
 function isPlainObject(value: unknown): value is Record<string, unknown> {

@@ -1,3 +1,4 @@
+import type { TokenCounts } from '../../prices/prices.service.js';
 import { MAX_TOKENS } from '../quotas/quota-balance.js';
 import { MINUTE_MS } from '../../platform/time/durations.js';
 
@@ -26,17 +27,11 @@ export interface UsageEventFields {
 }
 
 /** A valid event with its defaults filled in. */
-export interface UsageEvent {
+export interface UsageEvent extends TokenCounts {
   eventId: string;
   /** Undefined means the caller. */
   userId: string | undefined;
   model: string;
-  inputTokens: number;
-  outputTokens: number;
-  cachedInputTokens: number;
-  reasoningTokens: number;
-  /** The sum of the classes, or the plain total. */
-  tokensUsed: number;
   /** Undefined means now. */
   occurredAt: Date | undefined;
   metadata: UsageMetadata | undefined;

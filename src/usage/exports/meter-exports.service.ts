@@ -6,12 +6,13 @@ import { Cursors, type Page } from '../../platform/pagination/cursors.service.js
 import { sweepInBatches } from '../../platform/queue/sweep.js';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
 import type { BillingProviderName } from '../../plans/plans.js';
+import type { TokenCounts } from '../../prices/prices.service.js';
 import { MeterExporter } from './meter-exporter.worker.js';
 import type { MeterExport } from './meter-exports.table.js';
 import { MeterRegistry } from './meter.port.js';
 import { type ExportFilters, type ExportPosition, MeterExportsRepository } from './meter-exports.repository.js';
 
-export interface MeteredEvent {
+export interface MeteredEvent extends TokenCounts {
   provider: BillingProviderName;
   providerCustomerId: string;
   ownerId: string;
@@ -19,12 +20,6 @@ export interface MeteredEvent {
   eventId: string;
   occurredAt: Date;
   model: string;
-  inputTokens: number;
-  outputTokens: number;
-  cachedInputTokens: number;
-  reasoningTokens: number;
-  /** The sum of the classes, or the plain total if they are not known. */
-  tokensUsed: number;
 }
 
 const RETRY_BATCH = 500;

@@ -11,7 +11,7 @@ import { eventsIn, type Operation, type Quota } from './operations.js';
 export interface LockedQuota {
   row: UsageQuota;
   balance: QuotaBalance;
-  /** The balances whose caps its usage counts against: its own, and those of later periods that carry it over. */
+  /** Its usage counts against the caps of these balances: its own, and those of later periods that include its usage. */
   counting?: QuotaBalance[];
 }
 

@@ -7,7 +7,7 @@ import { UsageTimeline } from './usage-timeline.js';
 export class MeteredOwner {
   private readonly timeline?: UsageTimeline;
   private latest?: UsagePeriod;
-  /** The moments whose period is `latest`, in milliseconds. */
+  /** `latest` is the period of every moment from `latestFrom` up to `latestTo`, in milliseconds. */
   private latestFrom = 0;
   private latestTo = 0;
 
