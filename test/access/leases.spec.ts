@@ -42,8 +42,10 @@ class World {
   }
 
   async run(): Promise<void> {
+    const end = this.now + 3_600_000;
     for (let next = this.events.pop(); next !== undefined; next = this.events.pop()) {
       this.now = next.at;
+      if (this.now > end) throw new Error('A process still looks after its callers an hour later');
       next.work();
       await new Promise((resolve) => setImmediate(resolve));
     }
@@ -165,6 +167,20 @@ describe('leased calls', () => {
     world.at(24_010, () => (after = world.buckets.wholeAt.get('bob')!));
     await world.run();
     expect(after).toBeLessThan(before);
+  });
+
+  it('are forgotten when their caller is gone, in any race with an outage', async () => {
+    for (let callsAgainAt = 2000; callsAgainAt < 8000; callsAgainAt += 100) {
+      const world = new World(leaseTerms({ limit: 300, windowSeconds: 10 }), () => 200);
+      const { limit, call } = world.process(0);
+      const send = (time: number, key: string) => world.at(time, () => void call(key).catch(() => undefined));
+      for (let time = 0; time < 2000; time += 50) send(time, 'ada');
+      for (let time = 0; time < 8000; time += 40) send(time, 'bob');
+      send(callsAgainAt, 'ada');
+      world.at(callsAgainAt, () => (world.isDown = true));
+      await world.run();
+      expect(limit.size).toBe(0);
+    }
   });
 
   it('let no call through after they end, while the database is unavailable', async () => {

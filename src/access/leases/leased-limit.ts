@@ -45,7 +45,7 @@ export class LeasedLimit {
 
   spend(key: string): BucketState | Promise<BucketState> {
     const now = this.around.now();
-    const lease = this.callers.get(key) ?? this.remember(key, new CallerLease(this.terms));
+    const lease = this.callers.get(key) ?? this.remember(key, this.questions.get(key)?.lease ?? new CallerLease(this.terms));
     const left = lease.take(now);
     if (left !== undefined) {
       if (lease.runsLow(now)) this.ask(key, lease);
