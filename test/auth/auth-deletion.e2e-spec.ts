@@ -156,6 +156,31 @@ describe('a deleted user', () => {
     }
   });
 
+  it('has no deadlock with a sign-in that has read the password', async () => {
+    const person = await signUp(t);
+    const user = await t.db.pool.connect();
+    try {
+      await user.query('BEGIN');
+      await user.query('SELECT id FROM users WHERE id = $1 FOR KEY SHARE', [person.id]);
+      const deletion = t.http
+        .delete('/v1/users/me')
+        .set(person.auth)
+        .then(({ status }) => status);
+      await untilLocked(t.db);
+      const signIn = t.http
+        .post('/v1/auth/sign-in/email')
+        .send({ email: person.email, password: PASSWORD })
+        .then(({ status }) => status);
+      await untilLocked(t.db, 2);
+      await user.query('COMMIT');
+      expect(await Promise.all([deletion, signIn])).toEqual([204, 401]);
+      expect(await t.db.rows('SELECT FROM pg_stat_database WHERE datname = current_database() AND deadlocks > 0')).toEqual([]);
+    } finally {
+      await user.query('ROLLBACK');
+      user.release();
+    }
+  });
+
   it('is purged after the retention time, and the Clerk id is kept', async () => {
     const operator = await signUpOperator(t);
     const [old, young] = [await signUp(t), await signUp(t)];

@@ -19,6 +19,7 @@ describe('signing in with a password', () => {
   let t: TestApp;
   beforeAll(async () => {
     t = await startTestApp({ TRUSTED_ORIGINS: TRUSTED });
+    t.app.get(Passwords, { strict: false }).cost = new Passwords().cost;
   });
   afterAll(() => t.close());
 

@@ -2,6 +2,7 @@ import type { AddressInfo } from 'node:net';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import supertest from 'supertest';
 import { loadConfig } from '../../src/platform/config/config.js';
+import { Passwords } from '../../src/auth/passwords/passwords.service.js';
 import { createApp } from '../../src/create-app.js';
 import { asAppRole, createTestDatabase, type TestDatabase } from './database.js';
 
@@ -40,6 +41,8 @@ export function testEnvironment(databaseUrl: string): Record<string, string> {
 export async function startTestApp(environment: Record<string, string> = {}, db?: TestDatabase): Promise<TestApp> {
   const database = db ?? (await createTestDatabase());
   const app = await createApp(loadConfig({ ...testEnvironment(database.url), ...environment }));
+  // Each test signs people up, and the cost of production is half a core for a tenth of a second.
+  app.get(Passwords, { strict: false }).cost = { memory: 64, passes: 1, parallelism: 1 };
   await app.listen(0, '127.0.0.1');
   const { port } = app.getHttpServer().address() as AddressInfo;
   const url = `http://127.0.0.1:${port}`;

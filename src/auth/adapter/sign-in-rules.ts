@@ -30,6 +30,8 @@ export function withSignInRules(rows: Operations, rules: SignInRules): Operation
     create: async (query) => {
       const { model, data } = query;
       if (setsPassword(model, data)) await rules.cancelLinks(data['userId']);
+      // A new session refers to its user, which locks the user: accounts come first.
+      if (model === 'session') await rules.requireSignInMethod(data['userId']);
       const row = await rows.create(query);
       if (model === 'user') rules.afterUserCreated(row);
       if (model === 'session') await rules.afterSessionCreated(row);
@@ -79,7 +81,6 @@ export class SignInRules {
   }
 
   async afterSessionCreated(session: Row): Promise<void> {
-    await this.requireSignInMethod(session['userId']);
     await this.record('session', session['userId']);
     await this.requestVerification(session);
   }
@@ -150,7 +151,7 @@ export class SignInRules {
     await recordWrite(this.services.audit, written, String(userId), this.tx);
   }
 
-  private async requireSignInMethod(userId: unknown): Promise<void> {
+  async requireSignInMethod(userId: unknown): Promise<void> {
     const method = signInContext.getStore()?.signInMethod;
     if (method === undefined) return;
     // An UPDATE waits for a request that is changing or deleting the row, and then checks again.

@@ -6,19 +6,21 @@ import pLimit from 'p-limit';
 const derive = promisify(argon2);
 
 /** OWASP's minimum for argon2id: https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html */
-const MEMORY_KIB = 19_456;
-const PASSES = 2;
-const PARALLELISM = 1;
+const OWASP_MINIMUM = { memory: 19_456, passes: 2, parallelism: 1 };
 const TAG_BYTES = 32;
 const SALT_BYTES = 16;
 
 /** Hashing runs on libuv's four threads, which files and DNS need as well. */
 const CONCURRENCY = 2;
 
-interface Hash {
+/** `memory` in KiB. */
+export interface HashCost {
   memory: number;
   passes: number;
   parallelism: number;
+}
+
+interface Hash extends HashCost {
   salt: Buffer;
   tag: Buffer;
 }
@@ -26,18 +28,15 @@ interface Hash {
 @Injectable()
 export class Passwords {
   private readonly queue = pLimit(CONCURRENCY);
+  /** Of new hashes. */
+  cost: HashCost = OWASP_MINIMUM;
 
   /** @returns a PHC string: `$argon2id$v=19$m=…,t=…,p=…$salt$hash` */
   async hash(password: string): Promise<string> {
     const salt = randomBytes(SALT_BYTES);
-    const tag = await this.derive(password, {
-      memory: MEMORY_KIB,
-      passes: PASSES,
-      parallelism: PARALLELISM,
-      salt,
-      tag: Buffer.alloc(TAG_BYTES),
-    });
-    return `$argon2id$v=19$m=${MEMORY_KIB},t=${PASSES},p=${PARALLELISM}$${encode(salt)}$${encode(tag)}`;
+    const { memory, passes, parallelism } = this.cost;
+    const tag = await this.derive(password, { ...this.cost, salt, tag: Buffer.alloc(TAG_BYTES) });
+    return `$argon2id$v=19$m=${memory},t=${passes},p=${parallelism}$${encode(salt)}$${encode(tag)}`;
   }
 
   /** Uses the parameters stored in the hash, so that they can be raised for new hashes. */
