@@ -7,6 +7,7 @@ import { Poller } from '../platform/queue/poller.js';
 import { reasonOf } from '../platform/logging/reason.js';
 import { renewInBatches, sweepInBatches } from '../platform/queue/sweep.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
+import { afterCommit } from '../platform/database/transactions.js';
 import { JobsService } from '../jobs/jobs.service.js';
 import { type ClaimedEntry, OutboxRepository } from './outbox.repository.js';
 import { SystemClock } from '../platform/time/clock.service.js';
@@ -91,10 +92,10 @@ export class OutboxService implements OnModuleInit, OnApplicationBootstrap, Befo
     this.handlers.set(kind, handler);
   }
 
-  /** Pass the transaction of the cause. Without one, the entry is written and processed at once. */
+  /** Pass the transaction of the cause: the entry is processed when that commits. */
   async enqueue(kind: string, payload: unknown, db?: Queryable): Promise<void> {
     await this.repository.insert({ id: newId(), kind, payload: this.keyring.encrypt(JSON.stringify(payload), CONTEXT) }, db);
-    this.poller.wake();
+    afterCommit(db, () => this.poller.wake());
   }
 
   async retryDead(): Promise<number> {

@@ -167,13 +167,13 @@ describe('a deleted user', () => {
         .set(person.auth)
         .then(({ status }) => status);
       await untilLocked(t.db);
-      const signIn = t.http
+      const signedIn = t.http
         .post('/v1/auth/sign-in/email')
         .send({ email: person.email, password: PASSWORD })
         .then(({ status }) => status);
       await untilLocked(t.db, 2);
       await user.query('COMMIT');
-      expect(await Promise.all([deletion, signIn])).toEqual([204, 401]);
+      expect(await Promise.all([deletion, signedIn])).toEqual([204, 401]);
       expect(await t.db.rows('SELECT FROM pg_stat_database WHERE datname = current_database() AND deadlocks > 0')).toEqual([]);
     } finally {
       await user.query('ROLLBACK');

@@ -27,12 +27,14 @@ export async function transact<T>(
   try {
     const connection = new TransactionConnection(client, names);
     // Drizzle calls nothing but `query`.
-    return await drizzle(connection as unknown as pg.PoolClient)
+    const result = await drizzle(connection as unknown as pg.PoolClient)
       .transaction((tx) => {
         connections.set(tx, connection);
         return work(tx).catch(giveUpWhenAway);
       }, options)
       .catch(giveUpWhenAway);
+    for (const action of connection.afterCommit) action();
+    return result;
   } finally {
     client.release(isLost || client.getTransactionStatus() !== 'I');
   }
@@ -44,10 +46,18 @@ export function connectionOf(tx: object): TransactionConnection | undefined {
   return connections.get(tx);
 }
 
+/** Runs an action when the transaction has committed, or at once without one. It is lost when the process dies. */
+export function afterCommit(db: object | undefined, action: () => void): void {
+  const connection = db === undefined ? undefined : connectionOf(db);
+  if (connection === undefined) action();
+  else connection.afterCommit.push(action);
+}
+
 /** BEGIN travels with the first statements, and repeated statements are prepared (docs/decisions/0038). */
 class TransactionConnection {
   private begun: Promise<unknown> = Promise.resolve();
   private isOver = false;
+  readonly afterCommit: (() => void)[] = [];
 
   constructor(
     private readonly client: pg.PoolClient,

@@ -3,6 +3,7 @@ import type pg from 'pg';
 import { createDatabase, type Database } from '../../../src/platform/database/database.js';
 import { isDatabaseUnavailable } from '../../../src/platform/database/database-errors.js';
 import { allInOrder, sendStatement, statement } from '../../../src/platform/database/statement.js';
+import { afterCommit } from '../../../src/platform/database/transactions.js';
 import { PipelinedPool } from '../../../src/platform/database/pipeline/pipelined-pool.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 
@@ -49,6 +50,27 @@ describe('a transaction', () => {
     await expect(allInOrder([undefined, later(sent[0]!, 20), sent[1]])).rejects.toMatchObject({ code: '23505' });
     await expect(sent[1]).rejects.toMatchObject({ code: '25P02' });
     expect(await ids()).toEqual([8]);
+  });
+
+  it('runs actions after its commit, and none after a rollback', async () => {
+    const seen: number[][] = [];
+    let looking: Promise<unknown> = Promise.resolve();
+    const look = () => (looking = ids().then((found) => seen.push(found)));
+    await db.transaction(async (tx) => {
+      afterCommit(tx, look);
+      await tx.execute(sql`INSERT INTO notes VALUES (1)`);
+    });
+    await looking;
+    const failed = db.transaction(async (tx) => {
+      afterCommit(tx, look);
+      await tx.execute(sql`INSERT INTO notes VALUES (1)`);
+    });
+    await expect(failed).rejects.toThrow();
+    await looking;
+    expect(seen).toEqual([[1]]);
+    afterCommit(undefined, look);
+    await looking;
+    expect(seen).toEqual([[1], [1]]);
   });
 
   it('rolls back statements that run beside a failure', async () => {
