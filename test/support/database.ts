@@ -31,7 +31,8 @@ async function createDatabaseFrom(template: string): Promise<TestDatabase> {
   // Cloning needs exclusive access to the template, and two test files may start at the same time.
   for (let attempt = 1; ; attempt += 1) {
     try {
-      await onServer(`CREATE DATABASE ${name} TEMPLATE ${template}`);
+      // Faster than through the write-ahead log.
+      await onServer(`CREATE DATABASE ${name} TEMPLATE ${template} STRATEGY FILE_COPY`);
       break;
     } catch (error) {
       if ((error as { code?: string }).code !== '55006' || attempt === 100) throw error;
@@ -55,11 +56,8 @@ async function createDatabaseFrom(template: string): Promise<TestDatabase> {
 
 /** Runs one statement outside of any test database. */
 export async function onServer(statement: string): Promise<void> {
-  const client = new pg.Client({ connectionString: process.env['TEST_SERVER_URL'] });
-  await client.connect();
-  try {
-    await client.query(statement);
-  } finally {
-    await client.end();
-  }
+  server ??= new pg.Pool({ connectionString: process.env['TEST_SERVER_URL'], max: 2, idleTimeoutMillis: 1000, allowExitOnIdle: true });
+  await server.query(statement);
 }
+
+let server: pg.Pool | undefined;

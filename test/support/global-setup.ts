@@ -23,9 +23,11 @@ export default async function setUp(): Promise<void> {
     // For root, the server runs under its own account; without access it would have to be copied elsewhere.
     chmodSync(directory, 0o711);
     // Durability is not tested here; the tests that kill the server start their own.
-    const settings = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off', 'max_connections=300'];
+    const settings = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off', 'max_connections=300', 'scram_iterations=1'];
     const server = await startEmbeddedPostgres({ directory, password: 'test', settings });
     serverUrl = server.url;
+    // Hashed anew with one iteration, because a test run connects thousands of times.
+    await run(serverUrl, `ALTER ROLE CURRENT_USER PASSWORD 'test'`);
     (globalThis as Record<string, unknown>)['stopPostgres'] = async () => {
       await server.stop();
       for (const one of [directory, server.directory]) rmSync(one, { recursive: true, force: true });
