@@ -55,7 +55,9 @@ describe('a transaction', () => {
   it('runs actions after its commit, and none after a rollback', async () => {
     const seen: number[][] = [];
     let looking: Promise<unknown> = Promise.resolve();
-    const look = () => (looking = ids().then((found) => seen.push(found)));
+    const look = () => {
+      looking = ids().then((found) => seen.push(found));
+    };
     await db.transaction(async (tx) => {
       afterCommit(tx, look);
       await tx.execute(sql`INSERT INTO notes VALUES (1)`);
