@@ -1,5 +1,6 @@
-import { betterAuth, type BetterAuthOptions } from 'better-auth';
-import { bearer } from 'better-auth/plugins';
+import type { BetterAuthOptions } from 'better-auth';
+import { betterAuth } from 'better-auth/minimal';
+import { bearer } from 'better-auth/plugins/bearer';
 import { cookiePrefixes } from '../../access/credentials/session-cookies.js';
 import type { Config } from '../../platform/config/config.js';
 import { newId } from '../../platform/crypto/ids.js';
