@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, asc, eq, gt, inArray, isNotNull, lt, not, or, sql } from 'drizzle-orm';
+import { and, asc, eq, gt, isNotNull, lt, not, or, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
+import { isOneOf } from '../platform/database/statements/lists.js';
 import { type Account, accounts } from './accounts.table.js';
 import { verifications } from './verifications.table.js';
 
@@ -29,26 +30,26 @@ export class AccountsRepository {
   }
 
   async deleteOfUsers(userIds: string[], db: Queryable = this.db): Promise<void> {
-    await db.delete(accounts).where(inArray(accounts.userId, userIds));
+    await db.delete(accounts).where(isOneOf(accounts.userId, userIds));
   }
 
   async move(which: { ofUser: string } | { ids: string[] }, toUserId: string, db: Queryable): Promise<string[]> {
     const moved = await db
       .update(accounts)
       .set({ userId: toUserId })
-      .where('ids' in which ? inArray(accounts.id, which.ids) : eq(accounts.userId, which.ofUser))
+      .where('ids' in which ? isOneOf(accounts.id, which.ids) : eq(accounts.userId, which.ofUser))
       .returning({ id: accounts.id });
     return moved.map(({ id }) => id);
   }
 
   async ownersOf(ids: string[], db: Queryable): Promise<string[]> {
-    const owners = await db.selectDistinct({ userId: accounts.userId }).from(accounts).where(inArray(accounts.id, ids));
+    const owners = await db.selectDistinct({ userId: accounts.userId }).from(accounts).where(isOneOf(accounts.id, ids));
     return owners.map(({ userId }) => userId);
   }
 
   /** A user may get several passwords by a merge. Better Auth finds one by `providerAccountId`, so the oldest gets the user's id. */
   async markOldestPasswords(userIds: string[], db: Queryable): Promise<void> {
-    const passwords = and(eq(accounts.provider, 'credential'), inArray(accounts.userId, userIds));
+    const passwords = and(eq(accounts.provider, 'credential'), isOneOf(accounts.userId, userIds));
     // In two steps, because the unique id that one loses may go to another.
     await db
       .update(accounts)
@@ -67,13 +68,13 @@ export class AccountsRepository {
     const locked = await db
       .select({ id: verifications.id })
       .from(verifications)
-      .where(inArray(verifications.userId, userIds))
+      .where(isOneOf(verifications.userId, userIds))
       .orderBy(asc(verifications.id))
       .for('update', lock);
     const ids = locked.map(({ id }) => id);
     const deleted = await db
       .delete(verifications)
-      .where(inArray(verifications.id, ids))
+      .where(isOneOf(verifications.id, ids))
       .returning({ identifier: verifications.identifier });
     return deleted.map(({ identifier }) => identifier);
   }

@@ -52,7 +52,10 @@ export class AuditRepository {
   }
 
   /** Keeps the entries, but clears the personal data of these users, their accounts and invitations in them. */
-  async erase(userIds: string[], db: Queryable): Promise<void> {
-    await db.execute(sql`SELECT erase_from_audit_log(${sql.param(userIds)}::uuid[])`);
+  async erase(userIds: string[], limit: number, db: Queryable): Promise<number> {
+    const { rows } = await db.execute<{ erased: number }>(
+      sql`SELECT erase_from_audit_log(${sql.param(userIds)}::uuid[], ${limit}) AS erased`,
+    );
+    return rows[0]!.erased;
   }
 }

@@ -67,9 +67,9 @@ export class AuditService {
     return this.cursors.page(rows, { limit, list, position: ({ createdAt, id }) => [createdAt.toISOString(), id] });
   }
 
-  async erase(userIds: string[], db: Queryable): Promise<void> {
-    if (userIds.length === 0) return;
-    await this.repository.erase(userIds, db);
+  /** Erases deleted users from at most `limit` entries. Returns how many. */
+  async erase(userIds: string[], limit: number, db: Queryable): Promise<number> {
+    return this.repository.erase(userIds, limit, db);
   }
 
   async removeBefore(before: Date, limit: number): Promise<number> {

@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, count, desc, eq, gt, inArray, isNull, lt, lte, or, sql } from 'drizzle-orm';
+import { and, count, desc, eq, gt, isNull, lt, lte, or, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
+import { isOneOf } from '../platform/database/statements/lists.js';
 import { memberships } from '../memberships/organization-memberships.table.js';
 import { organizations } from '../organizations/organizations.table.js';
 import { userMerges } from '../users/user-merges.table.js';
@@ -149,7 +150,7 @@ export class InvitationsRepository {
       .set({ status: 'revoked' })
       .where(
         and(
-          inArray(invitations.organizationId, organizationIds),
+          isOneOf(invitations.organizationId, organizationIds),
           withStatus('pending'),
           isNull(invitations.clerkInvitationId),
           or(eq(invitations.invitedBy, inviterId), merged),

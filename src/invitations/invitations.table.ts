@@ -38,6 +38,9 @@ export const invitations = pgTable(
       .where(sql`${table.status} = 'pending'`),
     index('invitations_organization_id_created_at_id_idx').on(table.organizationId, table.createdAt, table.id),
     index('invitations_email_idx').on(table.email),
+    index('invitations_answered_by_idx')
+      .on(table.answeredBy)
+      .where(sql`${table.answeredBy} IS NOT NULL`),
     index('invitations_expires_at_idx')
       .on(table.expiresAt)
       .where(sql`${table.status} = 'pending'`),

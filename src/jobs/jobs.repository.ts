@@ -1,7 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, eq, inArray, isNull, lt, sql } from 'drizzle-orm';
+import { and, eq, isNull, lt, sql } from 'drizzle-orm';
 import { newId } from '../platform/crypto/ids.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
+import { isOneOf } from '../platform/database/statements/lists.js';
 import { type JobRun, jobRuns } from './job-runs.table.js';
 
 interface Holder {
@@ -36,7 +37,7 @@ export class JobsRepository {
     const abandoned = db
       .select({ id: jobRuns.id })
       .from(jobRuns)
-      .where(and(isNull(jobRuns.finishedAt), lt(jobRuns.leasedUntil, sql`now()`), inArray(jobRuns.job, jobs)))
+      .where(and(isNull(jobRuns.finishedAt), lt(jobRuns.leasedUntil, sql`now()`), isOneOf(jobRuns.job, jobs)))
       .limit(1)
       .for('update', { skipLocked: true });
     const [run] = await db

@@ -1,8 +1,10 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, asc, desc, eq, getTableColumns, inArray, isNull, ne, sql } from 'drizzle-orm';
+import { and, asc, desc, eq, getTableColumns, isNull, ne, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
+import { isOneOf } from '../platform/database/statements/lists.js';
 import { organizations } from '../organizations/organizations.table.js';
 import { users, userSearch } from '../users/users.table.js';
+import { PurgedIds } from '../sync/purged-ids.service.js';
 import { type Membership, memberships, type Role } from './organization-memberships.table.js';
 
 export interface Member extends Membership {
@@ -23,7 +25,10 @@ const MEMBER = {
 
 @Injectable()
 export class MembershipsRepository {
-  constructor(@Inject(DATABASE) private readonly db: Database) {}
+  constructor(
+    @Inject(DATABASE) private readonly db: Database,
+    private readonly purgedIds: PurgedIds,
+  ) {}
 
   async list(
     organizationId: string,
@@ -82,7 +87,7 @@ export class MembershipsRepository {
     await db
       .update(memberships)
       .set({ deletedAt: sql`now()` })
-      .where(inArray(memberships.id, membershipIds));
+      .where(isOneOf(memberships.id, membershipIds));
   }
 
   /** Every change of admins takes this lock before it counts them. Returns undefined for a deleted organization. */
@@ -117,7 +122,7 @@ export class MembershipsRepository {
     await db
       .select({ id: organizations.id })
       .from(organizations)
-      .where(inArray(organizations.id, organizationIds))
+      .where(isOneOf(organizations.id, organizationIds))
       .orderBy(organizations.id)
       .for('no key update');
   }
@@ -185,15 +190,15 @@ export class MembershipsRepository {
       .from(memberships)
       .where(
         and(
-          'ids' in which ? inArray(memberships.id, which.ids) : and(eq(memberships.userId, which.ofUser), isNull(memberships.deletedAt)),
+          'ids' in which ? isOneOf(memberships.id, which.ids) : and(eq(memberships.userId, which.ofUser), isNull(memberships.deletedAt)),
           isNull(memberships.clerkMembershipId),
         ),
       );
   }
 
-  async listProviderIds(by: { userIds: string[] } | { organizationIds: string[] }, db: Queryable): Promise<(string | null)[]> {
-    const which = 'userIds' in by ? inArray(memberships.userId, by.userIds) : inArray(memberships.organizationId, by.organizationIds);
-    const rows = await db.select({ clerkMembershipId: memberships.clerkMembershipId }).from(memberships).where(which);
-    return rows.map(({ clerkMembershipId }) => clerkMembershipId);
+  async purge(by: { userIds: string[] } | { organizationIds: string[] }, limit: number, db: Queryable): Promise<number> {
+    const which = 'userIds' in by ? isOneOf(memberships.userId, by.userIds) : isOneOf(memberships.organizationId, by.organizationIds);
+    const { id, clerkMembershipId: externalId } = memberships;
+    return this.purgedIds.remove('clerk', { kind: 'membership', id, externalId, which }, limit, db);
   }
 }

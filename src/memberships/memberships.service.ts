@@ -5,7 +5,6 @@ import { AuditService, type RecordChange } from '../audit/audit.service.js';
 import { ManagedByClerk } from '../platform/problems/problems.errors.js';
 import { Cursors, type Page } from '../platform/pagination/cursors.service.js';
 import { newId } from '../platform/crypto/ids.js';
-import { PurgedIds } from '../sync/purged-ids.service.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { InvitationEnds } from '../invitations/invitation-ends.service.js';
 import { EntitlementsService } from '../subscriptions/entitlements/entitlements.service.js';
@@ -25,7 +24,6 @@ export class MembershipsService {
     private readonly entitlements: EntitlementsService,
     private readonly invitationEnds: InvitationEnds,
     audit: AuditService,
-    private readonly purgedIds: PurgedIds,
     private readonly cursors: Cursors,
     @Inject(DATABASE) private readonly db: Database,
   ) {
@@ -148,9 +146,9 @@ export class MembershipsService {
     if (!(await this.repository.hasAdmin(organizationId, {}, db))) await this.promoteOldest(organizationId, db);
   }
 
-  /** Keeps the Clerk ids of memberships that a purge is about to delete. */
-  async keepPurgedIds(by: { userIds: string[] } | { organizationIds: string[] }, db: Queryable): Promise<void> {
-    await this.purgedIds.add('clerk', 'membership', await this.repository.listProviderIds(by, db), db);
+  /** Removes at most `limit` memberships of users or organizations that a purge is about to remove. Returns how many. */
+  async purge(by: { userIds: string[] } | { organizationIds: string[] }, limit: number, db: Queryable): Promise<number> {
+    return this.repository.purge(by, limit, db);
   }
 
   /** For a suspended or banned user. The caller has locked the user. */

@@ -1,8 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, eq, gt, inArray, isNull, or, sql } from 'drizzle-orm';
+import { and, eq, gt, isNull, or, sql } from 'drizzle-orm';
 import { type EventVersion, versionColumns, mayWrite } from '../sync/event-version.js';
 import { isAMinuteOld } from '../platform/database/columns.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
+import { isOneOf } from '../platform/database/statements/lists.js';
 import { users } from '../users/users.table.js';
 import { type Membership, memberships } from './organization-memberships.table.js';
 
@@ -32,7 +33,7 @@ export class SyncedMembershipsRepository {
 
   /** Tombstones included. */
   async findAllByClerkId(clerkMembershipIds: string[], db: Queryable = this.db): Promise<Membership[]> {
-    return db.select().from(memberships).where(inArray(memberships.clerkMembershipId, clerkMembershipIds));
+    return db.select().from(memberships).where(isOneOf(memberships.clerkMembershipId, clerkMembershipIds));
   }
 
   /** Lists live memberships by Clerk id, without those of the last minute, which Clerk may not know yet. */
@@ -84,7 +85,7 @@ export class SyncedMembershipsRepository {
     await db
       .update(memberships)
       .set({ deletedAt: sql`now()` })
-      .where(inArray(memberships.id, ids));
+      .where(isOneOf(memberships.id, ids));
   }
 
   async endOfOrganization(organizationId: string, db: Queryable): Promise<void> {

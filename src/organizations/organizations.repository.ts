@@ -1,8 +1,11 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, desc, eq, inArray, isNotNull, isNull, lt, sql } from 'drizzle-orm';
+import { and, desc, eq, isNotNull, isNull, lt, sql } from 'drizzle-orm';
+import { apiKeys } from '../api-keys/api-keys.table.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
+import { isOneOf, removeSome } from '../platform/database/statements/lists.js';
 import { invitations } from '../invitations/invitations.table.js';
 import { memberships, type Role } from '../memberships/organization-memberships.table.js';
+import { PurgedIds } from '../sync/purged-ids.service.js';
 import { type Organization, organizations } from './organizations.table.js';
 
 export interface OwnOrganization extends Organization {
@@ -13,7 +16,10 @@ export interface OwnOrganization extends Organization {
 export class OrganizationsRepository {
   private readonly byId;
 
-  constructor(@Inject(DATABASE) private readonly db: Database) {
+  constructor(
+    @Inject(DATABASE) private readonly db: Database,
+    private readonly purgedIds: PurgedIds,
+  ) {
     this.byId = db
       .select()
       .from(organizations)
@@ -84,7 +90,7 @@ export class OrganizationsRepository {
     const rows = await db
       .select({ slug: organizations.slug })
       .from(organizations)
-      .where(and(inArray(organizations.slug, slugs), isNull(organizations.deletedAt)));
+      .where(and(isOneOf(organizations.slug, slugs), isNull(organizations.deletedAt)));
     return new Set(rows.map(({ slug }) => slug));
   }
 
@@ -98,15 +104,25 @@ export class OrganizationsRepository {
       .for('update', { skipLocked: true });
   }
 
-  async listClerkInvitationIds(organizationIds: string[], db: Queryable): Promise<(string | null)[]> {
-    const rows = await db
-      .select({ clerkInvitationId: invitations.clerkInvitationId })
-      .from(invitations)
-      .where(and(inArray(invitations.organizationId, organizationIds), isNotNull(invitations.clerkInvitationId)));
-    return rows.map(({ clerkInvitationId }) => clerkInvitationId);
+  /** From here on they cannot be restored. */
+  async markPurging(organizationIds: string[], db: Queryable): Promise<void> {
+    await db
+      .update(organizations)
+      .set({ purgeStartedAt: sql`now()`, updatedAt: sql`${organizations.updatedAt}` })
+      .where(and(isOneOf(organizations.id, organizationIds), isNull(organizations.purgeStartedAt)));
+  }
+
+  async purgeInvitations(organizationIds: string[], limit: number, db: Queryable): Promise<number> {
+    const { id, clerkInvitationId: externalId } = invitations;
+    const which = isOneOf(invitations.organizationId, organizationIds);
+    return this.purgedIds.remove('clerk', { kind: 'invitation', id, externalId, which }, limit, db);
+  }
+
+  async removeApiKeys(organizationIds: string[], limit: number, db: Queryable): Promise<number> {
+    return removeSome(apiKeys, isOneOf(apiKeys.organizationId, organizationIds), limit, db);
   }
 
   async remove(organizationIds: string[], db: Queryable): Promise<void> {
-    await db.delete(organizations).where(inArray(organizations.id, organizationIds));
+    await db.delete(organizations).where(isOneOf(organizations.id, organizationIds));
   }
 }

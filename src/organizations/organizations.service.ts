@@ -7,7 +7,7 @@ import { InvalidRequest, ManagedByClerk } from '../platform/problems/problems.er
 import { Cursors, type Page } from '../platform/pagination/cursors.service.js';
 import { newId } from '../platform/crypto/ids.js';
 import { PurgedIds } from '../sync/purged-ids.service.js';
-import { sweepInBatches } from '../platform/queue/sweep.js';
+import { BATCH, removeAllKinds, sweepInSteps } from '../platform/queue/sweep.js';
 import { Config } from '../platform/config/config.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { ConcurrencyConflict, isUniqueViolation } from '../platform/database/database-errors.js';
@@ -24,6 +24,7 @@ import { daysBefore } from '../platform/time/durations.js';
 
 const SLUG_KEY = 'organizations_slug_key';
 const SLUG_ATTEMPTS = 10;
+const PURGED_AT_ONCE = 20;
 
 export interface OrganizationProfile {
   name: string;
@@ -141,11 +142,11 @@ export class OrganizationsService implements OnModuleInit {
     }
   }
 
-  /** A slug that was taken meanwhile is replaced by a free one. @throws {OrganizationNotFound} also after the purge */
+  /** A slug that was taken meanwhile is replaced by a free one. @throws {OrganizationNotFound} also once its purge began */
   async restore(organizationId: string, actor: Actor): Promise<Organization> {
     const restore = async (tx: Queryable) => {
       const before = await this.repository.lock(organizationId, tx);
-      if (before === undefined) throw new OrganizationNotFound();
+      if (before === undefined || before.purgeStartedAt !== null) throw new OrganizationNotFound();
       if (before.deletedAt === null) return before;
       if (before.clerkOrganizationId !== null) throw new ManagedByClerk();
       const slug = before.slug === null ? null : await this.firstFreeSlug([before.slug, ...alternatives(before.slug)], tx);
@@ -214,24 +215,28 @@ export class OrganizationsService implements OnModuleInit {
 
   private async purge(signal: AbortSignal): Promise<number> {
     const before = daysBefore(this.clock.now(), this.config.purgeAfterDays);
-    const purgeSome = (limit: number) =>
-      this.db.transaction(async (tx) => {
-        const purgeable = await this.repository.lockPurgeable(before, limit, tx);
-        if (purgeable.length === 0) return 0;
-        const organizationIds = purgeable.map(({ id }) => id);
-        await this.memberships.keepPurgedIds({ organizationIds }, tx);
-        await this.purgedIds.add('clerk', 'invitation', await this.repository.listClerkInvitationIds(organizationIds, tx), tx);
-        await this.purgedIds.add(
-          'clerk',
-          'organization',
-          purgeable.map(({ clerkOrganizationId }) => clerkOrganizationId),
-          tx,
-        );
-        await this.subscriptions.pinOwners(organizationIds, tx);
-        await this.repository.remove(organizationIds, tx);
-        return purgeable.length;
-      });
-    return sweepInBatches(signal, purgeSome, 20);
+    return sweepInSteps(signal, () => this.db.transaction((tx) => this.purgeSome(before, tx)));
+  }
+
+  /** Removes the rows of the organizations first, over as many transactions as they need. */
+  private async purgeSome(before: Date, tx: Queryable): Promise<{ count: number; isLast: boolean }> {
+    const purgeable = await this.repository.lockPurgeable(before, PURGED_AT_ONCE, tx);
+    if (purgeable.length === 0) return { count: 0, isLast: true };
+    const organizationIds = purgeable.map(({ id }) => id);
+    const areEmpty = await removeAllKinds(BATCH, [
+      (limit) => this.memberships.purge({ organizationIds }, limit, tx),
+      (limit) => this.repository.purgeInvitations(organizationIds, limit, tx),
+      (limit) => this.repository.removeApiKeys(organizationIds, limit, tx),
+    ]);
+    if (!areEmpty) {
+      await this.repository.markPurging(organizationIds, tx);
+      return { count: 0, isLast: false };
+    }
+    const clerkIds = purgeable.map(({ clerkOrganizationId }) => clerkOrganizationId);
+    await this.purgedIds.add('clerk', 'organization', clerkIds, tx);
+    await this.subscriptions.pinOwners(organizationIds, tx);
+    await this.repository.remove(organizationIds, tx);
+    return { count: purgeable.length, isLast: purgeable.length < PURGED_AT_ONCE };
   }
 }
 

@@ -17,6 +17,8 @@ export const organizations = pgTable(
     /** Of live memberships. Triggers keep it, in the transaction that changes them. */
     memberCount: integer('member_count').notNull().default(0),
     deletedAt: time('deleted_at'),
+    /** Once set, its members and keys are going, and it cannot be restored. */
+    purgeStartedAt: time('purge_started_at'),
     ...eventVersion(),
     ...timestamps(),
   },

@@ -1,8 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, eq, gt, inArray, isNotNull, isNull, or, sql } from 'drizzle-orm';
+import { and, eq, gt, isNotNull, isNull, or, sql } from 'drizzle-orm';
 import { type EventVersion, isSame, versionColumns, versionOfRow, mayWrite, newestFirst } from '../sync/event-version.js';
 import { isAMinuteOld } from '../platform/database/columns.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
+import { isOneOf } from '../platform/database/statements/lists.js';
 import { type Organization, organizations } from './organizations.table.js';
 
 @Injectable()
@@ -28,7 +29,7 @@ export class SyncedOrganizationsRepository {
   }
 
   async findAllByClerkId(clerkOrganizationIds: string[], db: Queryable = this.db): Promise<Organization[]> {
-    return db.select().from(organizations).where(inArray(organizations.clerkOrganizationId, clerkOrganizationIds));
+    return db.select().from(organizations).where(isOneOf(organizations.clerkOrganizationId, clerkOrganizationIds));
   }
 
   /** Lists live organizations by Clerk id, without those of the last minute, which Clerk may not know yet. */

@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, desc, eq, gt, inArray, isNotNull, isNull, lt, ne, sql, type SQL } from 'drizzle-orm';
+import { and, desc, eq, gt, isNotNull, isNull, lt, ne, sql, type SQL } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
+import { isOneOf } from '../platform/database/statements/lists.js';
 import { type Session, sessions } from './sessions.table.js';
 
 /** The row of an ended Clerk session refuses its tokens. It is kept longer than the longest session at Clerk. */
@@ -80,7 +81,7 @@ export class SessionsRepository {
   }
 
   async endOfUsers(userIds: string[], { except }: { except?: string } = {}, db: Queryable = this.db): Promise<EndedSessions> {
-    return this.endWhere(and(inArray(sessions.userId, userIds), except === undefined ? undefined : ne(sessions.id, except)), db);
+    return this.endWhere(and(isOneOf(sessions.userId, userIds), except === undefined ? undefined : ne(sessions.id, except)), db);
   }
 
   /** Moves only our own sessions: a Clerk session belongs to its Clerk user. */
@@ -88,7 +89,7 @@ export class SessionsRepository {
     const moved = await db
       .update(sessions)
       .set({ userId: toUserId })
-      .where(and('ids' in which ? inArray(sessions.id, which.ids) : eq(sessions.userId, which.ofUser), isNull(sessions.clerkSessionId)))
+      .where(and('ids' in which ? isOneOf(sessions.id, which.ids) : eq(sessions.userId, which.ofUser), isNull(sessions.clerkSessionId)))
       .returning({ id: sessions.id });
     return moved.map(({ id }) => id);
   }

@@ -1,7 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, desc, eq, gt, inArray, isNotNull, isNull, ne, notInArray, or, type SQL, sql } from 'drizzle-orm';
+import { and, desc, eq, gt, isNotNull, isNull, ne, or, type SQL, sql } from 'drizzle-orm';
 import { organizations } from '../organizations/organizations.table.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
+import { isNoneOf, isOneOf } from '../platform/database/statements/lists.js';
 import type { Provider } from './customers/billing-customers.table.js';
 import { ownedBy } from './customers/owned-by.js';
 import type { PaymentState } from './payments/payment-state.js';
@@ -64,7 +65,7 @@ export class SubscriptionsRepository {
   async countAnomalies(knownProducts: string[]): Promise<{ ownerless: number; unknownProduct: number }> {
     const isUnknown = or(
       isNull(subscriptions.productId),
-      knownProducts.length === 0 ? sql`true` : notInArray(subscriptions.productId, knownProducts),
+      knownProducts.length === 0 ? sql`true` : isNoneOf(subscriptions.productId, knownProducts),
     );
     const [row] = await this.db
       .select({
@@ -72,7 +73,7 @@ export class SubscriptionsRepository {
         unknownProduct: sql<number>`(count(*) FILTER (WHERE ${subscriptions.provider} <> 'manual' AND ${isUnknown}))::int`,
       })
       .from(subscriptions)
-      .where(inArray(subscriptions.status, ['trialing', 'active', 'past_due']));
+      .where(isOneOf(subscriptions.status, ['trialing', 'active', 'past_due']));
     return row!;
   }
 
@@ -89,11 +90,11 @@ export class SubscriptionsRepository {
       .innerJoin(organizations, eq(organizations.id, subscriptions.ownerId))
       .where(
         and(
-          inArray(subscriptions.status, ['trialing', 'active']),
+          isOneOf(subscriptions.status, ['trialing', 'active']),
           eq(subscriptions.cancelAtPeriodEnd, false),
           isNull(subscriptions.endRequestedAt),
           eq(subscriptions.provider, provider),
-          inArray(subscriptions.productId, products),
+          isOneOf(subscriptions.productId, products),
           gt(organizations.memberCount, 0),
           ne(organizations.memberCount, subscriptions.seats),
           after === undefined ? undefined : gt(subscriptions.id, after),

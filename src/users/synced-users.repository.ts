@@ -1,8 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, count, eq, gt, inArray, isNotNull, isNull, or, sql } from 'drizzle-orm';
+import { and, count, eq, gt, isNotNull, isNull, or, sql } from 'drizzle-orm';
 import { type EventVersion, isNewer, isSame, versionColumns, versionOfRow, mayWrite, newestFirst } from '../sync/event-version.js';
 import { isAMinuteOld } from '../platform/database/columns.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
+import { isOneOf } from '../platform/database/statements/lists.js';
 import { type UserMerge, userMerges } from './user-merges.table.js';
 import { type User, users } from './users.table.js';
 
@@ -25,7 +26,7 @@ export class SyncedUsersRepository {
   }
 
   async findAllByClerkId(clerkUserIds: string[], db: Queryable = this.db): Promise<User[]> {
-    return db.select().from(users).where(inArray(users.clerkUserId, clerkUserIds));
+    return db.select().from(users).where(isOneOf(users.clerkUserId, clerkUserIds));
   }
 
   /** Lists live users by Clerk id, without those of the last minute, which Clerk may not know yet. */

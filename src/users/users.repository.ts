@@ -1,7 +1,11 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, desc, eq, gte, inArray, isNotNull, isNull, lt, ne, sql } from 'drizzle-orm';
+import { and, desc, eq, gte, isNotNull, isNull, lt, ne, sql } from 'drizzle-orm';
 import { alias } from 'drizzle-orm/pg-core';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
+import { isOneOf, removeSome } from '../platform/database/statements/lists.js';
+import { accounts } from '../accounts/accounts.table.js';
+import { verifications } from '../accounts/verifications.table.js';
+import { sessions } from '../sessions/sessions.table.js';
 import { invitations } from '../invitations/invitations.table.js';
 import { memberships } from '../memberships/organization-memberships.table.js';
 import { organizations } from '../organizations/organizations.table.js';
@@ -153,9 +157,16 @@ export class UsersRepository {
       .for('update', { skipLocked: true });
   }
 
+  /** Removes sessions, accounts and links in mails, together at most `limit`. Returns how many. */
+  async removeSignIns(userIds: string[], limit: number, db: Queryable): Promise<number> {
+    let left = limit;
+    for (const table of [sessions, accounts, verifications]) left -= await removeSome(table, isOneOf(table.userId, userIds), left, db);
+    return limit - left;
+  }
+
   async remove(ids: string[], db: Queryable): Promise<void> {
     // The merge is kept, but not the address.
-    await db.update(userMerges).set({ email: '' }).where(inArray(userMerges.id, ids));
-    await db.delete(users).where(inArray(users.id, ids));
+    await db.update(userMerges).set({ email: '' }).where(isOneOf(userMerges.id, ids));
+    await db.delete(users).where(isOneOf(users.id, ids));
   }
 }

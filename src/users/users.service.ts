@@ -7,7 +7,7 @@ import { Cursors, type Page } from '../platform/pagination/cursors.service.js';
 import { normaliseEmail } from '../platform/text/emails.js';
 import { newId } from '../platform/crypto/ids.js';
 import { PurgedIds } from '../sync/purged-ids.service.js';
-import { sweepInBatches } from '../platform/queue/sweep.js';
+import { BATCH, removeAllKinds, sweepInSteps } from '../platform/queue/sweep.js';
 import { Config } from '../platform/config/config.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { isUniqueViolation } from '../platform/database/database-errors.js';
@@ -21,6 +21,8 @@ import { type UserFilters, UsersRepository } from './users.repository.js';
 import type { User } from './users.table.js';
 import { Clock } from '../platform/time/clock.service.js';
 import { daysBefore } from '../platform/time/durations.js';
+
+const PURGED_AT_ONCE = 100;
 
 export interface ProfileChanges {
   name?: string;
@@ -223,24 +225,25 @@ export class UsersService implements OnModuleInit {
 
   private async purge(signal: AbortSignal): Promise<number> {
     const before = daysBefore(this.clock.now(), this.config.purgeAfterDays);
-    const purgeSome = (limit: number) =>
-      this.db.transaction(async (tx) => {
-        const purgeable = await this.repository.lockPurgeable(before, limit, tx);
-        if (purgeable.length === 0) return 0;
-        const userIds = purgeable.map(({ id }) => id);
-        await this.memberships.keepPurgedIds({ userIds }, tx);
-        await this.purgedIds.add(
-          'clerk',
-          'user',
-          purgeable.map(({ clerkUserId }) => clerkUserId),
-          tx,
-        );
-        await this.subscriptions.pinOwners(userIds, tx);
-        await this.audit.erase(userIds, tx);
-        await this.repository.remove(userIds, tx);
-        return purgeable.length;
-      });
-    return sweepInBatches(signal, purgeSome, 100);
+    return sweepInSteps(signal, () => this.db.transaction((tx) => this.purgeSome(before, tx)));
+  }
+
+  /** Removes the rows of the users first, over as many transactions as they need. */
+  private async purgeSome(before: Date, tx: Queryable): Promise<{ count: number; isLast: boolean }> {
+    const purgeable = await this.repository.lockPurgeable(before, PURGED_AT_ONCE, tx);
+    if (purgeable.length === 0) return { count: 0, isLast: true };
+    const userIds = purgeable.map(({ id }) => id);
+    const areEmpty = await removeAllKinds(BATCH, [
+      (limit) => this.memberships.purge({ userIds }, limit, tx),
+      (limit) => this.repository.removeSignIns(userIds, limit, tx),
+      (limit) => this.audit.erase(userIds, limit, tx),
+    ]);
+    if (!areEmpty) return { count: 0, isLast: false };
+    const clerkIds = purgeable.map(({ clerkUserId }) => clerkUserId);
+    await this.purgedIds.add('clerk', 'user', clerkIds, tx);
+    await this.subscriptions.pinOwners(userIds, tx);
+    await this.repository.remove(userIds, tx);
+    return { count: purgeable.length, isLast: purgeable.length < PURGED_AT_ONCE };
   }
 }
 

@@ -1,7 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, desc, eq, getTableColumns, gte, inArray, isNotNull, lt, ne, type SQL, sql } from 'drizzle-orm';
+import { and, desc, eq, getTableColumns, gte, isNotNull, lt, ne, type SQL, sql } from 'drizzle-orm';
 import { newId } from '../platform/crypto/ids.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
+import { isOneOf } from '../platform/database/statements/lists.js';
 import { webhookEvents as events, type WebhookEvent, type WebhookStatus } from './webhook-events.table.js';
 
 export interface WebhookFilters {
@@ -150,7 +151,7 @@ export class WebhooksRepository {
     return db
       .update(events)
       .set({ status: 'pending', attempts: 0, nextAttemptAt: sql`now()`, leasedUntil: null, processedAt: null })
-      .where(and(inArray(events.id, ids), isNotNull(events.body)))
+      .where(and(isOneOf(events.id, ids), isNotNull(events.body)))
       .returning(SUMMARY_COLUMNS);
   }
 

@@ -10,7 +10,7 @@ export const mutations: TenancyMutation[] = [
   },
   {
     within: 'AccountsRepository.deleteOfUsers',
-    search: 'inArray(accounts.userId, userIds)',
+    search: 'isOneOf(accounts.userId, userIds)',
     replace: NO_CONDITION,
     callers: ['outsider'],
     operations: ['deleteMe'],
@@ -20,7 +20,7 @@ export const mutations: TenancyMutation[] = [
 export const unreachable: UnreachablePredicate[] = [
   {
     within: 'AccountsRepository.deleteVerificationsOfUsers',
-    search: 'inArray(verifications.userId, userIds)',
+    search: 'isOneOf(verifications.userId, userIds)',
     because: 'links are in no answer; test/auth/link-invalidation.e2e-spec.ts shows that those of others stay',
   },
   {
@@ -36,7 +36,7 @@ export const unreachable: UnreachablePredicate[] = [
   { within: 'AccountsRepository.delete', search: 'eq(accounts.userId, userId)', because: 'the account was found among the user’s own' },
   {
     within: 'AccountsRepository.markOldestPasswords',
-    search: 'inArray(accounts.userId, userIds)',
+    search: 'isOneOf(accounts.userId, userIds)',
     because: 'only a provider’s word that two are one leads there',
   },
 ];

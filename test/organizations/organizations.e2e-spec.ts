@@ -520,6 +520,41 @@ describe('organizations', () => {
       expect(await t.db.rows('SELECT id FROM organizations WHERE id = ANY ($1) ORDER BY id', [[fresh.id, live.id]])).toHaveLength(2);
       await t.http.post(`${old.path}/restore`).set(operator.auth).expect(404);
     });
+
+    it('cannot be restored once its purge has begun', async () => {
+      const { id, path } = await createOrganization(t, ada);
+      await t.http.delete(path).set(ada.auth).expect(204);
+      await t.db.rows('UPDATE organizations SET purge_started_at = now() WHERE id = $1', [id]);
+      await t.http.post(`${path}/restore`).set(operator.auth).expect(404);
+      await t.db.rows('UPDATE organizations SET purge_started_at = NULL WHERE id = $1', [id]);
+      await t.http.post(`${path}/restore`).set(operator.auth).expect(200);
+    });
+
+    it('purges an organization with more members and invitations than a statement has parameters', async () => {
+      const { id, path } = await createOrganization(t, ada);
+      await t.http.delete(path).set(ada.auth).expect(204);
+      await t.db.rows(
+        `INSERT INTO organization_memberships (id, organization_id, user_id, role, clerk_membership_id, deleted_at)
+         SELECT gen_random_uuid(), $1, $2, 'member', 'orgmem_many_' || n, now() FROM generate_series(1, 22000) n`,
+        [id, ada.id],
+      );
+      await t.db.rows(
+        `INSERT INTO invitations (id, organization_id, email, role, status, expires_at, clerk_invitation_id)
+         SELECT gen_random_uuid(), $1, n || '@example.com', 'member', 'revoked', now(), 'orginv_many_' || n FROM generate_series(1, 22000) n`,
+        [id],
+      );
+      await t.db.rows(`UPDATE organizations SET deleted_at = now() - interval '31 days' WHERE id = $1`, [id]);
+      expect(await runJob(t, operator, 'purge_organizations')).toBe(1);
+      expect(await t.db.rows('SELECT FROM organizations WHERE id = $1', [id])).toEqual([]);
+      expect(
+        await t.db.rows(
+          `SELECT kind, count(*)::int AS ids FROM purged_ids WHERE external_id LIKE '%\\_many\\_%' GROUP BY kind ORDER BY kind`,
+        ),
+      ).toEqual([
+        { kind: 'invitation', ids: 22000 },
+        { kind: 'membership', ids: 22000 },
+      ]);
+    });
   });
 
   describe('organizations of Clerk', () => {

@@ -68,8 +68,13 @@ export const mutations: TenancyMutation[] = [
 
 export const unreachable: UnreachablePredicate[] = [
   {
-    within: 'OrganizationsRepository.listClerkInvitationIds',
-    search: 'inArray(invitations.organizationId, organizationIds)',
+    within: 'OrganizationsRepository.purgeInvitations',
+    search: 'isOneOf(invitations.organizationId, organizationIds)',
+    because: 'only the purge asks',
+  },
+  {
+    within: 'OrganizationsRepository.removeApiKeys',
+    search: 'isOneOf(apiKeys.organizationId, organizationIds)',
     because: 'only the purge asks',
   },
 ];

@@ -17,7 +17,7 @@ export const mutations: TenancyMutation[] = [
   },
   {
     within: 'SessionsRepository.endOfUsers',
-    search: 'inArray(sessions.userId, userIds)',
+    search: 'isOneOf(sessions.userId, userIds)',
     replace: NO_CONDITION,
     callers: ['outsider'],
     operations: ['revokeOtherSessions'],

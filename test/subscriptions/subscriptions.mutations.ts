@@ -58,12 +58,12 @@ export const unreachable: UnreachablePredicate[] = [
   { within: 'ChargedSubscriptionsRepository.listDeletedOwners', search: 'eq(subscriptions.ownerId, only)', because: 'only a job asks' },
   {
     within: 'BillingCustomersRepository.pinOwners',
-    search: 'inArray(billingCustomers.ownerId, ownerIds)',
+    search: 'isOneOf(billingCustomers.ownerId, ownerIds)',
     because: 'only the purge asks',
   },
   {
     within: 'BillingCustomersRepository.pinOwners',
-    search: 'inArray(subscriptions.ownerId, ownerIds)',
+    search: 'isOneOf(subscriptions.ownerId, ownerIds)',
     because: 'only the purge asks',
   },
 ];

@@ -8,7 +8,7 @@ export const MUTATIONS = COLLECTED.flatMap(([, { mutations = [] }]) => mutations
 export const UNREACHABLE = COLLECTED.flatMap(([, { unreachable = [] }]) => unreachable);
 
 /** Says which tenant or user a row belongs to. */
-export const PREDICATE = /(?:eq|inArray)\(\w+\.(?:organizationId|userId|ownerId), \w+\)|ownedBy\(\w+, \w+\.ownerId\)/g;
+export const PREDICATE = /(?:eq|isOneOf)\(\w+\.(?:organizationId|userId|ownerId), \w+\)|ownedBy\(\w+, \w+\.ownerId\)/g;
 
 /** Predicates of the repositories that no module has a mutation for, and where to add one. */
 export function unmutatedPredicates(places: (TenancyMutation | UnreachablePredicate)[] = [...MUTATIONS, ...UNREACHABLE]): string[] {

@@ -10,7 +10,7 @@ export const mutations: TenancyMutation[] = [
   },
   {
     within: 'UsageReportsRepository.sumUp',
-    search: 'inArray(usageRollups.ownerId, ownerIds)',
+    search: 'isOneOf(usageRollups.ownerId, ownerIds)',
     replace: 'sql`true`',
     callers: ['admin of another organization'],
     operations: ['summarizeUsage'],
@@ -56,7 +56,7 @@ export const unreachable: UnreachablePredicate[] = [
   },
   {
     within: 'UsageReportsRepository.sumUp',
-    search: 'inArray(usage.ownerId, ownerIds)',
+    search: 'isOneOf(usage.ownerId, ownerIds)',
     because: 'only of hours that are cut; test/usage/reports/usage-reports.e2e-spec.ts cuts them',
   },
 ];

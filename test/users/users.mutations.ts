@@ -52,4 +52,5 @@ export const unreachable: UnreachablePredicate[] = [
     search: 'eq(memberships.userId, userId)',
     because: 'only the take-over of an unproved account leads there (test/users/takeovers.e2e-spec.ts)',
   },
+  { within: 'UsersRepository.removeSignIns', search: 'isOneOf(table.userId, userIds)', because: 'only the purge asks' },
 ];

@@ -5,11 +5,8 @@ import type { Queryable } from './database.js';
 export async function lockNames(kind: string, names: (string | null | undefined)[], db: Queryable): Promise<void> {
   const sorted = [...new Set(names)].filter((name) => name != null).sort();
   if (sorted.length === 0) return;
-  const list = sql.join(
-    sorted.map((name) => sql`${`${kind}:${name}`}`),
-    sql`, `,
-  );
+  const list = sql.param(sorted.map((name) => `${kind}:${name}`));
   await db.execute(
-    sql`SELECT pg_advisory_xact_lock(hashtextextended(name, 0)) FROM unnest(ARRAY[${list}]::text[]) WITH ORDINALITY AS names (name, place) ORDER BY place`,
+    sql`SELECT pg_advisory_xact_lock(hashtextextended(name, 0)) FROM unnest(${list}::text[]) WITH ORDINALITY AS names (name, place) ORDER BY place`,
   );
 }

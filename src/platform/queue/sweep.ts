@@ -1,19 +1,38 @@
 import type { Database, Queryable } from '../database/database.js';
 
-const BATCH = 1000;
+/** Rows that one transaction may lock. */
+export const BATCH = 500;
 
 /**
  * Removes rows in small transactions: one big DELETE would hold its locks for minutes. Stops at the signal.
  * @param remove removes at most `limit` rows and returns their number
  */
 export async function sweepInBatches(signal: AbortSignal, remove: (limit: number) => Promise<number>, batch = BATCH): Promise<number> {
+  return sweepInSteps(signal, async () => {
+    const count = await remove(batch);
+    return { count, isLast: count < batch };
+  });
+}
+
+/** @param step a transaction of its own. Not the last one if there is more to do, even if it finished nothing */
+export async function sweepInSteps(signal: AbortSignal, step: () => Promise<{ count: number; isLast: boolean }>): Promise<number> {
   let total = 0;
   while (!signal.aborted) {
-    const removed = await remove(batch);
-    total += removed;
-    if (removed < batch) break;
+    const { count, isLast } = await step();
+    total += count;
+    if (isLast) break;
   }
   return total;
+}
+
+/** Removes rows of each kind in turn, together at most `limit`. Returns whether none is left. */
+export async function removeAllKinds(limit: number, kinds: ((limit: number) => Promise<number>)[]): Promise<boolean> {
+  let left = limit;
+  for (const remove of kinds) {
+    left -= await remove(left);
+    if (left <= 0) return false;
+  }
+  return true;
 }
 
 const RENEWAL_BATCH = 100;

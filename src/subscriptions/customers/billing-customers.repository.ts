@@ -1,9 +1,10 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, arrayOverlaps, desc, eq, inArray, isNull, or, sql } from 'drizzle-orm';
+import { and, arrayOverlaps, desc, eq, isNull, or, sql } from 'drizzle-orm';
 import { organizations } from '../../organizations/organizations.table.js';
 import type { Owner, OwnerKind } from '../../owners/owner.js';
 import { isId, newId } from '../../platform/crypto/ids.js';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
+import { isOneOf } from '../../platform/database/statements/lists.js';
 import { type EventVersion, isNewer, versionColumns } from '../../sync/event-version.js';
 import { userMerges } from '../../users/user-merges.table.js';
 import { users } from '../../users/users.table.js';
@@ -144,16 +145,16 @@ export class BillingCustomersRepository {
     if (ids.length === 0) return [];
     const own = ids.filter(isId);
     const isOurs = (column: typeof users.id | typeof organizations.id | typeof userMerges.id) =>
-      own.length === 0 ? sql`false` : inArray(column, own);
+      own.length === 0 ? sql`false` : isOneOf(column, own);
     const [people, tenants, merged] = await Promise.all([
       db
         .select({ id: users.id, clerkId: users.clerkUserId, deletedAt: users.deletedAt })
         .from(users)
-        .where(or(isOurs(users.id), inArray(users.clerkUserId, ids))),
+        .where(or(isOurs(users.id), isOneOf(users.clerkUserId, ids))),
       db
         .select({ id: organizations.id, clerkId: organizations.clerkOrganizationId, deletedAt: organizations.deletedAt })
         .from(organizations)
-        .where(or(isOurs(organizations.id), inArray(organizations.clerkOrganizationId, ids))),
+        .where(or(isOurs(organizations.id), isOneOf(organizations.clerkOrganizationId, ids))),
       db
         .select({ id: userMerges.id, isDeleted: sql<boolean>`${users.id} IS NULL OR ${users.deletedAt} IS NOT NULL` })
         .from(userMerges)
@@ -196,8 +197,8 @@ export class BillingCustomersRepository {
 
   /** Keeps the present owner of everything that belongs to these owners, whatever is claimed later. */
   async pinOwners(ownerIds: string[], db: Queryable): Promise<void> {
-    await db.update(billingCustomers).set({ ownerLinked: true }).where(inArray(billingCustomers.ownerId, ownerIds));
-    await db.update(subscriptions).set({ ownerLinked: true }).where(inArray(subscriptions.ownerId, ownerIds));
+    await db.update(billingCustomers).set({ ownerLinked: true }).where(isOneOf(billingCustomers.ownerId, ownerIds));
+    await db.update(subscriptions).set({ ownerLinked: true }).where(isOneOf(subscriptions.ownerId, ownerIds));
   }
 }
 

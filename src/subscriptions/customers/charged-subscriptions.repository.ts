@@ -1,7 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, eq, inArray, isNotNull, isNull, sql } from 'drizzle-orm';
+import { and, eq, isNotNull, isNull, sql } from 'drizzle-orm';
 import { organizations } from '../../organizations/organizations.table.js';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
+import { isOneOf } from '../../platform/database/statements/lists.js';
 import { userMerges } from '../../users/user-merges.table.js';
 import { users } from '../../users/users.table.js';
 import { CHARGED_STATUSES } from '../subscription-state.js';
@@ -61,7 +62,7 @@ export class ChargedSubscriptionsRepository {
 function isCharged() {
   return and(
     isNotNull(subscriptions.providerSubscriptionId),
-    inArray(subscriptions.status, CHARGED_STATUSES),
+    isOneOf(subscriptions.status, CHARGED_STATUSES),
     eq(subscriptions.cancelAtPeriodEnd, false),
   );
 }

@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, asc, count, eq, gt, inArray, lte, notInArray, sql } from 'drizzle-orm';
+import { and, asc, count, eq, gt, lte, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
+import { isNoneOf, isOneOf } from '../../platform/database/statements/lists.js';
 import type { BillingProviderName } from '../../plans/plans.js';
 import { type ReconciliationCursor, reconciliationCursors } from './reconciliation-cursors.table.js';
 import { LIVE_STATUSES } from './subscription-comparison.js';
@@ -18,7 +19,7 @@ export class ComparedSubscriptionsRepository {
     return this.db
       .select()
       .from(subscriptions)
-      .where(and(eq(subscriptions.provider, provider), inArray(subscriptions.providerSubscriptionId, providerSubscriptionIds)));
+      .where(and(eq(subscriptions.provider, provider), isOneOf(subscriptions.providerSubscriptionId, providerSubscriptionIds)));
   }
 
   async listLive(provider: BillingProviderName, { after, limit }: { after: string | null; limit: number }): Promise<Subscription[]> {
@@ -39,7 +40,7 @@ export class ComparedSubscriptionsRepository {
     const rows = await this.db
       .select({ id: subscriptions.providerSubscriptionId })
       .from(subscriptions)
-      .where(and(isLive(provider), notInArray(subscriptions.providerSubscriptionId, exceptIds)))
+      .where(and(isLive(provider), isNoneOf(subscriptions.providerSubscriptionId, exceptIds)))
       .orderBy(sql`random()`)
       .limit(limit);
     return rows.map(({ id }) => id!);
@@ -54,7 +55,11 @@ export class ComparedSubscriptionsRepository {
       .orderBy(asc(subscriptions.checkAt))
       .limit(limit)
       .for('no key update', { skipLocked: true });
-    return db.update(subscriptions).set({ checkAt: until }).where(inArray(subscriptions.id, due)).returning();
+    return db
+      .update(subscriptions)
+      .set({ checkAt: until })
+      .where(sql`${subscriptions.id} IN (${due})`)
+      .returning();
   }
 
   /** Sets the next check, unless the row was written since it was leased. */
@@ -84,5 +89,5 @@ export class ComparedSubscriptionsRepository {
 }
 
 function isLive(provider: BillingProviderName) {
-  return and(eq(subscriptions.provider, provider), inArray(subscriptions.status, LIVE_STATUSES));
+  return and(eq(subscriptions.provider, provider), isOneOf(subscriptions.status, LIVE_STATUSES));
 }

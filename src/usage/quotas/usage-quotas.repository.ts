@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, eq, inArray, sql } from 'drizzle-orm';
+import { and, eq, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
+import { isOneOf } from '../../platform/database/statements/lists.js';
 import {
   arraysOf,
   type Columns,
@@ -118,7 +119,7 @@ export class UsageQuotasRepository {
     const rows = await this.db
       .select({ periodStart, used, overrun, held: sql<string>`${held} - (${expired})` })
       .from(usageQuotas)
-      .where(and(eq(usageQuotas.ownerId, ownerId), inArray(periodStart, starts)));
+      .where(and(eq(usageQuotas.ownerId, ownerId), isOneOf(periodStart, starts)));
     return rows.map((row) => ({ ...row, held: Number(row.held) }));
   }
 }

@@ -1,8 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, desc, eq, getTableColumns, gte, inArray, lt, type SQL, sql } from 'drizzle-orm';
+import { and, desc, eq, getTableColumns, gte, lt, type SQL, sql } from 'drizzle-orm';
 import { type PgColumn, unionAll } from 'drizzle-orm/pg-core';
 import type { Owner } from '../../owners/owner.js';
 import { DATABASE, type Database } from '../../platform/database/database.js';
+import { isOneOf } from '../../platform/database/statements/lists.js';
 import { usageRollups } from '../rollups/usage-rollups.table.js';
 import { retentionWatermark } from '../partitions/retention-watermark.table.js';
 import { type UsageRecord, usage } from '../events/usage-events.table.js';
@@ -73,12 +74,12 @@ export class UsageReportsRepository {
     const hours = sql`
       SELECT hour AS at, model, actor_user_id, events, ${SUMMED}
         FROM ${usageRollups}
-       WHERE ${inArray(usageRollups.ownerId, ownerIds)} AND ${gte(usageRollups.hour, from)} AND ${lt(usageRollups.hour, to)}`;
+       WHERE ${isOneOf(usageRollups.ownerId, ownerIds)} AND ${gte(usageRollups.hour, from)} AND ${lt(usageRollups.hour, to)}`;
     const edges = sql`
          AND hour NOT IN (SELECT hour FROM cuts)
        UNION ALL
       SELECT occurred_at, model, actor_user_id, 1, ${SUMMED}
-        FROM cuts JOIN ${usage} ON ${inArray(usage.ownerId, ownerIds)} AND occurred_at >= since AND occurred_at < until
+        FROM cuts JOIN ${usage} ON ${isOneOf(usage.ownerId, ownerIds)} AND occurred_at >= since AND occurred_at < until
              -- Says when it is planned which months it does not look at.
              AND ${gte(usage.occurredAt, from)} AND ${lt(usage.occurredAt, to)}`;
     const { rows } = await this.db.execute<SumsRow>(sql`
@@ -108,7 +109,7 @@ export class UsageReportsRepository {
           from && gte(usage.occurredAt, from),
           to && lt(usage.occurredAt, to),
           model === undefined ? undefined : eq(usage.model, model),
-          actorIds && inArray(usage.actorUserId, actorIds),
+          actorIds && isOneOf(usage.actorUserId, actorIds),
           after &&
             sql`(${usage.occurredAt}, ${usage.eventId}, ${usage.ownerId}) < (${after.occurredAt}::timestamptz, ${after.eventId}, ${after.ownerId}::uuid)`,
         ),

@@ -148,6 +148,12 @@ export const sdksHaveOneHome: Rule = (sources) =>
     }),
   );
 
+/** Use `isOneOf`, which binds one array: a list that grows with data would have too many parameters one day. */
+export const parametersDoNotGrow: Rule = (sources) =>
+  sources.flatMap(({ path: file, text }) =>
+    [...text.matchAll(/\b(?:inArray|notInArray)\b(?=[^;]*from 'drizzle-orm')/g)].map(([found]) => `${file} imports ${found}`),
+  );
+
 export const noCatchAllFolders: Rule = (sources) =>
   sources
     .map(({ path: file }) => file)
