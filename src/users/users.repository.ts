@@ -114,12 +114,13 @@ export class UsersRepository {
     return user;
   }
 
+  async listUnverifiedHolders(email: string, exceptId: string, db: Queryable): Promise<string[]> {
+    const found = await db.select({ id: users.id }).from(users).where(unverifiedHolder(email, exceptId));
+    return found.map(({ id }) => id);
+  }
+
   async releaseUnverifiedEmail(email: string, exceptId: string, db: Queryable): Promise<string[]> {
-    const released = await db
-      .update(users)
-      .set({ email: null })
-      .where(and(eq(users.email, email), eq(users.emailVerified, false), ne(users.id, exceptId)))
-      .returning({ id: users.id });
+    const released = await db.update(users).set({ email: null }).where(unverifiedHolder(email, exceptId)).returning({ id: users.id });
     return released.map(({ id }) => id);
   }
 
@@ -169,4 +170,8 @@ export class UsersRepository {
     await db.update(userMerges).set({ email: '' }).where(isOneOf(userMerges.id, ids));
     await db.delete(users).where(isOneOf(users.id, ids));
   }
+}
+
+function unverifiedHolder(email: string, exceptId: string) {
+  return and(eq(users.email, email), eq(users.emailVerified, false), ne(users.id, exceptId));
 }

@@ -201,10 +201,19 @@ export class UsersService implements OnModuleInit {
   }
 
   private async takeUnverifiedEmail(email: string, forUserId: string, actor: Actor, db: Queryable): Promise<void> {
+    // In the lock order of deletions, the user last. A sign-up may take the address meanwhile.
+    const found = await this.repository.listUnverifiedHolders(email, forUserId, db);
+    await this.removeSignIn(found, db);
     const holders = await this.repository.releaseUnverifiedEmail(email, forUserId, db);
-    await this.accounts.removeAll(holders, db);
-    await this.sessions.endAll(holders, {}, db);
+    const others = holders.filter((id) => !found.includes(id));
+    await this.removeSignIn(others, db);
     for (const holder of holders) await this.takeovers.endGrantsAndNotify(holder, email, actor, db);
+  }
+
+  private async removeSignIn(userIds: string[], db: Queryable): Promise<void> {
+    if (userIds.length === 0) return;
+    await this.sessions.endAll(userIds, {}, db);
+    await this.accounts.removeAll(userIds, db);
   }
 
   private async setSuspended(userId: string, suspended: boolean, actor: Actor): Promise<User> {

@@ -3,7 +3,7 @@ import { startTestApp, testEnvironment, type TestApp } from '../support/app.js';
 import { dumpOf } from '../support/dump.js';
 import { linkIn, type ReceivedMail, startMailServer } from '../support/mails.js';
 import { PASSWORD, signIn, signUp } from '../support/people.js';
-import { until } from '../support/until.js';
+import { until, untilLocked } from '../support/until.js';
 
 const TRUSTED = 'https://app.example.com';
 const NEW_PASSWORD = 'an even better horse';
@@ -399,6 +399,29 @@ describe('authentication by mail', () => {
       const [row] = await t.db.rows<{ email: string | null }>('SELECT email FROM users WHERE id = $1', [squatter.id]);
       expect(row!.email).toBeNull();
       expect((await me(person.auth)).body.email).toBe(squatter.email);
+    });
+
+    it('has no deadlock with the deletion of the user who never verified it', async () => {
+      const [person, squatter] = [await provenPerson(), await signUp(t)];
+      await change(person.auth, { newEmail: squatter.email }).expect(200);
+      const link = linkIn(await mail.next(squatter.email, CHANGE));
+      const account = await t.db.pool.connect();
+      try {
+        await account.query('BEGIN');
+        await account.query('SELECT id FROM accounts WHERE user_id = $1 FOR UPDATE', [squatter.id]);
+        const deletion = t.http
+          .delete('/v1/users/me')
+          .set(squatter.auth)
+          .then(({ status }) => status);
+        await untilLocked(t.db);
+        const takeover = open(link, person.auth).then(({ status }) => status);
+        await untilLocked(t.db, 2);
+        await account.query('COMMIT');
+        expect(await Promise.all([deletion, takeover])).toEqual([204, 200]);
+      } finally {
+        await account.query('ROLLBACK');
+        account.release();
+      }
     });
 
     it('invalidates resets that were sent to the old address', async () => {
