@@ -1,3 +1,4 @@
+import { sql } from 'drizzle-orm';
 import { index, jsonb, pgEnum, pgTable, text, uuid } from 'drizzle-orm/pg-core';
 import { createdAt } from '../platform/database/columns.js';
 
@@ -27,7 +28,11 @@ export const auditLog = pgTable(
   (table) => [
     index('audit_log_organization_id_created_at_id_idx').on(table.organizationId, table.createdAt, table.id),
     index('audit_log_target_id_idx').on(table.targetId),
-    index('audit_log_actor_id_idx').on(table.actorId),
+    index('audit_log_organization_id_action_created_at_id_idx')
+      .on(table.organizationId, table.action, table.createdAt, table.id)
+      .where(sql`${table.organizationId} IS NOT NULL`),
+    // By actor first, because a purge erases an actor from the entries of all organizations.
+    index('audit_log_actor_id_organization_id_created_at_id_idx').on(table.actorId, table.organizationId, table.createdAt, table.id),
     index('audit_log_created_at_idx').on(table.createdAt),
   ],
 );

@@ -38,6 +38,7 @@ export const webhookEvents = pgTable(
       .on(table.nextAttemptAt)
       .where(sql`${table.status} = 'pending'`),
     index('webhook_events_received_at_id_idx').on(table.receivedAt, table.id),
+    index('webhook_events_provider_type_received_at_id_idx').on(table.provider, table.type, table.receivedAt, table.id),
     // Leaves out processed events, so that processing one does not write this index.
     index('webhook_events_status_received_at_id_idx')
       .on(table.status, table.receivedAt, table.id)

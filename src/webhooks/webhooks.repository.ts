@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, desc, eq, getTableColumns, gte, isNotNull, lt, ne, type SQL, sql } from 'drizzle-orm';
+import { unionAll } from 'drizzle-orm/pg-core';
 import { newId } from '../platform/crypto/ids.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { isOneOf } from '../platform/database/statements/lists.js';
@@ -11,6 +12,11 @@ export interface WebhookFilters {
   status?: WebhookStatus;
   receivedFrom?: Date;
   receivedBefore?: Date;
+}
+
+interface Window {
+  limit: number;
+  after?: { createdAt: string; id: string };
 }
 
 export type ClaimedEvent = Pick<WebhookEvent, 'id' | 'provider' | 'messageId' | 'type' | 'eventAt' | 'body' | 'attempts' | 'receivedAt'>;
@@ -118,22 +124,26 @@ export class WebhooksRepository {
       .where(isCurrentAttempt({ id, attempts }));
   }
 
-  async list(
-    filters: WebhookFilters,
-    { limit, after }: { limit: number; after?: { createdAt: string; id: string } },
-    db: Queryable = this.db,
-  ): Promise<WebhookEventSummary[]> {
-    return db
-      .select(SUMMARY_COLUMNS)
-      .from(events)
-      .where(
-        and(
-          matchesFilters(filters),
-          after && sql`(${events.receivedAt}, ${events.id}) < (${after.createdAt}::timestamptz, ${after.id}::uuid)`,
-        ),
+  async list(filters: WebhookFilters, page: Window, db: Queryable = this.db): Promise<WebhookEventSummary[]> {
+    const { provider, type } = filters;
+    // One query for each provider: an index returns the events of one provider and type in order.
+    const providers = type !== undefined && provider === undefined ? await this.listProviders(db) : [provider];
+    const [first, second, ...others] = providers.map((one) => selectPage({ ...filters, provider: one }, page, db));
+    if (second === undefined) return first ?? [];
+    return unionAll(first!, second, ...others)
+      .orderBy(...NEWEST_FIRST)
+      .limit(page.limit);
+  }
+
+  /** Of stored events. Reads one index entry for each provider, unlike DISTINCT. */
+  private async listProviders(db: Queryable): Promise<string[]> {
+    const { rows } = await db.execute<{ provider: string }>(sql`
+      WITH RECURSIVE found (provider) AS (
+        SELECT min(provider) FROM ${events}
+        UNION ALL SELECT (SELECT min(provider) FROM ${events} WHERE provider > found.provider) FROM found WHERE found.provider IS NOT NULL
       )
-      .orderBy(desc(events.receivedAt), desc(events.id))
-      .limit(limit);
+      SELECT provider FROM found WHERE provider IS NOT NULL`);
+    return rows.map(({ provider }) => provider);
   }
 
   async find(id: string, db: Queryable = this.db): Promise<WebhookEvent | undefined> {
@@ -161,12 +171,14 @@ export class WebhooksRepository {
     { limit, after, until }: { limit: number; after?: { receivedAt: Date; id: string }; until: Date },
     db: Queryable,
   ): Promise<{ id: string; receivedAt: Date }[]> {
+    const isOfAnyProvider = filters.type !== undefined && filters.provider === undefined;
     return db
       .select({ id: events.id, receivedAt: events.receivedAt })
       .from(events)
       .where(
         and(
           matchesFilters(filters),
+          isOfAnyProvider ? isOneOf(events.provider, await this.listProviders(db)) : undefined,
           ne(events.status, 'pending'),
           isNotNull(events.body),
           lt(events.receivedAt, until),
@@ -224,6 +236,18 @@ export class WebhooksRepository {
   async updateBody(id: string, body: Buffer, db: Queryable): Promise<void> {
     await db.update(events).set({ body }).where(eq(events.id, id));
   }
+}
+
+const NEWEST_FIRST = [desc(events.receivedAt), desc(events.id)];
+
+function selectPage(filters: WebhookFilters, { limit, after }: Window, db: Queryable) {
+  const isAfter = after && sql`(${events.receivedAt}, ${events.id}) < (${after.createdAt}::timestamptz, ${after.id}::uuid)`;
+  return db
+    .select(SUMMARY_COLUMNS)
+    .from(events)
+    .where(and(matchesFilters(filters), isAfter))
+    .orderBy(...NEWEST_FIRST)
+    .limit(limit);
 }
 
 const isDue = sql`${events.status} = 'pending' AND ${events.nextAttemptAt} <= now() AND (${events.leasedUntil} IS NULL OR ${events.leasedUntil} <= now())`;

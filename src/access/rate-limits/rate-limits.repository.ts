@@ -48,12 +48,15 @@ export class RateLimitsRepository {
     await this.run('access_refund', REFUND, [key, intervalOf(policy)]);
   }
 
-  /** Deletes some full buckets: a missing row means the same. Returns how many. */
-  async deleteFull(limit: number): Promise<number> {
-    const { rowCount } = await this.db.execute(
-      sql`DELETE FROM rate_limits WHERE key IN (SELECT key FROM rate_limits WHERE whole_at < now() LIMIT ${limit} FOR UPDATE SKIP LOCKED)`,
+  /** Deletes some full buckets in these pages of the table: a missing row means the same. Also returns the pages of the table. */
+  async deleteFull({ from, to, limit }: { from: number; to: number; limit: number }): Promise<{ removed: number; pages: number }> {
+    const full = sql`SELECT ctid FROM rate_limits WHERE ctid >= ${`(${from},0)`}::tid AND ctid < ${`(${to},0)`}::tid AND whole_at < now()
+      LIMIT ${limit} FOR UPDATE SKIP LOCKED`;
+    const { rows } = await this.db.execute<{ removed: number; pages: number }>(
+      sql`WITH removed AS (DELETE FROM rate_limits WHERE ctid = ANY (ARRAY(${full})) RETURNING key)
+          SELECT count(*)::int AS removed, (pg_relation_size('rate_limits') / current_setting('block_size')::int)::int AS pages FROM removed`,
     );
-    return rowCount ?? 0;
+    return rows[0]!;
   }
 
   private async run(name: string, text: string, values: unknown[]): Promise<BucketState | undefined> {

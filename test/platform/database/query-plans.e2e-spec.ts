@@ -5,6 +5,7 @@ import { jest } from '@jest/globals';
 import pg from 'pg';
 import { startTestApp, type TestApp } from '../../support/app.js';
 import { signUp, signUpOperator, type SignedInPerson } from '../../support/people.js';
+import { createOrganization, verifyEmail } from '../../support/tenants.js';
 import { createTenant, type Tenant } from '../../support/tenant-world.js';
 import { createPartitions } from '../../support/usage/usage-rows.js';
 import { DATABASE, type Database } from '../../../src/platform/database/database.js';
@@ -37,6 +38,7 @@ describe('the query plans on large tables', () => {
     server.prependListener('request', ({ headers }: IncomingMessage) => work.enterWith(String(headers['x-request-id'])));
     operator = await signUpOperator(t);
     person = await signUp(t);
+    await verifyEmail(t, person);
     await t.db.rows(
       `INSERT INTO users (id, email, name, clerk_user_id, created_at)
        SELECT gen_random_uuid(), 'user' || n || '@example.net', 'First' || n % 1000 || ' Last' || n, 'user_' || n, now() - n * interval '1 second'
@@ -126,6 +128,23 @@ describe('the query plans on large tables', () => {
     await expectIndexed(`/v1/users/${person.id}/sessions`, operator, 'sessions');
   });
 
+  it.each(['limit=25', 'action=membership.role_changed', 'action=no.such', 'actorId=00000000-0000-7000-8000-000000000077'])(
+    'read the audit log ?%s of one of many organizations with an index',
+    async (query) => {
+      const { id, path } = await createOrganization(t, person);
+      await t.db.rows(
+        `INSERT INTO audit_log (id, organization_id, actor_kind, actor_id, action, target_type, target_id)
+         SELECT gen_random_uuid(), CASE WHEN n % 2 = 0 THEN $1 ELSE gen_random_uuid() END, 'user',
+                ('00000000-0000-7000-8000-' || lpad((n % 500)::text, 12, '0'))::uuid,
+                CASE WHEN n % 9999 = 0 THEN 'membership.role_changed' ELSE 'membership.created' END, 'membership', n::text
+           FROM generate_series(1, ${USERS}) n`,
+        [id],
+      );
+      await t.db.rows('ANALYZE audit_log');
+      await expectIndexed(`${path}/audit-log?${query}`, person, 'audit_log');
+    },
+  );
+
   describe('of a large inbox', () => {
     let inbox: WebhooksRepository;
     beforeAll(async () => {
@@ -152,6 +171,11 @@ describe('the query plans on large tables', () => {
       'status=ignored',
       'status=processed',
       'type=user.updated',
+      'type=user.deleted',
+      'type=no.such.type',
+      'type=user.updated&status=dead',
+      'provider=clerk&type=user.deleted',
+      'provider=polar&type=user.updated',
       'receivedFrom=2020-01-01&receivedBefore=2100-01-01',
     ])('read the list ?%s with an index', async (query) => {
       await expectIndexed(`/v1/webhook-events?${query}`, operator, 'webhook_events');
