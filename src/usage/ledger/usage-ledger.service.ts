@@ -10,6 +10,7 @@ import {
 } from '../../platform/database/database-errors.js';
 import { allInOrder } from '../../platform/database/statement.js';
 import { retryTransaction } from '../../platform/database/retry-transaction.js';
+import { Batcher } from '../../platform/queue/batcher.js';
 import { Clock } from '../../platform/time/clock.service.js';
 import { EntitlementsService } from '../../subscriptions/entitlements/entitlements.service.js';
 import { UsageAlerts } from '../alerts/usage-alerts.service.js';
@@ -22,7 +23,6 @@ import { MeteredOwner } from '../quotas/metered-owner.js';
 import { UsagePeriods } from '../quotas/usage-periods.service.js';
 import type { QuotaKey, UsageQuota } from '../quotas/usage-quotas.table.js';
 import { LONGEST_USAGE_MONTH_MS } from '../quotas/usage-timeline.js';
-import { Batcher } from './batcher.js';
 import { LedgerDecider } from './ledger-decider.js';
 import { ledgerKey, type LedgerSnapshot, type LedgerWrites } from './ledger-snapshot.js';
 import { quotaKeysOf } from './locked-quotas.js';

@@ -1,4 +1,4 @@
-import { ServiceUnavailable } from '../../platform/problems/problems.errors.js';
+import { ServiceUnavailable } from '../problems/problems.errors.js';
 
 interface PendingItem<T, R> {
   item: T;

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { ServiceUnavailable } from '../../platform/problems/problems.errors.js';
+import { ServiceUnavailable } from '../problems/problems.errors.js';
 import { Batcher } from './batcher.js';
 
 /** A batch function that waits for `goOn()`, batch by batch. */
