@@ -45,6 +45,11 @@ export function isDeadlock(error: unknown): boolean {
   return CONCURRENCY_CODES.has(databaseErrorOf(error)?.code ?? '');
 }
 
+/** Whether a statement failed only because an earlier one of its transaction had failed. */
+export function isInFailedTransaction(error: unknown): boolean {
+  return databaseErrorOf(error)?.code === '25P02';
+}
+
 /** A row changed since the transaction read it. A new transaction sees the change. */
 export class ConcurrencyConflict extends Error {}
 

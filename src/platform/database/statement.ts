@@ -1,23 +1,56 @@
-import { getTableColumns, type InferSelectModel, type Placeholder, type SQL, sql } from 'drizzle-orm';
-import { type PgColumn, PgDialect, type PgTable } from 'drizzle-orm/pg-core';
+import { getTableColumns, type InferSelectModel, is, Param, Placeholder, type SQL, sql, type SQLWrapper } from 'drizzle-orm';
+import { drizzle } from 'drizzle-orm/node-postgres';
+import { PgDialect, type PgTable } from 'drizzle-orm/pg-core';
 import pg from 'pg';
 import { binaryArray, type Element } from './statements/binary-arrays.js';
 import type { Database, Queryable } from './database.js';
 import { connectionOf } from './transactions.js';
 
 export interface Statement {
+  /** Outside of transactions, it is prepared on the shared connections, and must be short. */
+  name?: string;
   text: string;
   params: unknown[];
 }
+
+type Values = Record<string, unknown>;
+
+/** Drizzle's query builder, for the templates of statements. It cannot run them. */
+export const queries = drizzle.mock();
 
 /**
  * Builds the text of a statement once: for many columns, Drizzle takes longer to build it than everything else takes.
  * @param template with `sql.placeholder('name')` for every value
  */
-export function statement(template: SQL): (values: Record<string, unknown>) => Statement {
-  const { sql: text, params } = new PgDialect().sqlToQuery(template);
-  const names = params.map((param) => (param as Placeholder).name);
-  return (values) => ({ text, params: names.map((name) => values[name]) });
+export function statement(template: SQLWrapper, name?: string): (values: Values) => Statement {
+  const { sql: text, params } = new PgDialect().sqlToQuery(template.getSQL());
+  const readers = params.map(readerOf);
+  return (values) => ({ name, text, params: readers.map((read) => read(values)) });
+}
+
+/** For rows with some of the columns: one statement for each set of columns. Undefined values are left out. */
+export function statementByColumns<Row extends object>(build: (row: Row) => SQLWrapper): (row: Row, others?: Values) => Statement {
+  const built = new Map<string, (values: Values) => Statement>();
+  return (row, others) => {
+    const values: Values = { ...others };
+    const names = Object.keys(row).filter((name) => (values[name] = row[name as keyof Row]) !== undefined);
+    const key = names.join();
+    let fill = built.get(key);
+    if (fill === undefined) {
+      // Drizzle takes a placeholder wherever it takes a value.
+      fill = statement(build(Object.fromEntries(names.map((name) => [name, sql.placeholder(name)])) as Row));
+      built.set(key, fill);
+    }
+    return fill(values);
+  };
+}
+
+function readerOf(param: unknown): (values: Values) => unknown {
+  if (is(param, Placeholder)) return ({ [param.name]: value }) => value;
+  if (!is(param, Param) || !is(param.value, Placeholder)) return () => param;
+  const { encoder, value: placeholder } = param;
+  // Drizzle's encoders fail for null.
+  return ({ [placeholder.name]: value }) => (value == null ? null : encoder.mapToDriverValue(value));
 }
 
 /** Timestamps stay text, as the columns of Drizzle expect them. */
@@ -27,11 +60,22 @@ const TYPES: pg.CustomTypesConfig = {
 
 /** In a transaction, the statement is sent before this function returns, so COMMIT can follow without waiting. */
 export async function sendStatement<Row extends pg.QueryResultRow>(
-  { text, params }: Statement,
+  { params, ...query }: Statement,
   db: Queryable,
 ): Promise<pg.QueryResult<Row>> {
   const connection = connectionOf(db) ?? (db as Database).$client;
-  return connection.query({ text, types: TYPES }, params) as Promise<pg.QueryResult<Row>>;
+  return connection.query({ ...query, types: TYPES }, params) as Promise<pg.QueryResult<Row>>;
+}
+
+/**
+ * Sends a statement that returns nothing. A transaction does not wait for it: COMMIT does, and fails with it. So the
+ * statements behind it travel together with it.
+ */
+export async function sendWrite(write: Statement, db: Queryable): Promise<void> {
+  const sent = sendStatement(write, db);
+  const connection = connectionOf(db);
+  if (connection === undefined || connection.isOver) await sent;
+  else connection.defer(sent);
 }
 
 /**
@@ -98,8 +142,18 @@ export function columnsOf(table: PgTable, alias: string): SQL {
 
 export function rowsOf<T extends PgTable>(table: T, rows: Record<string, unknown>[]): InferSelectModel<T>[] {
   const columns = Object.entries(getTableColumns(table));
-  const read = (column: PgColumn, value: unknown) => (value === null ? null : column.mapFromDriverValue(value));
-  return rows.map((row) =>
-    Object.fromEntries(columns.map(([key, column]) => [key, read(column, row[column.name])])),
-  ) as InferSelectModel<T>[];
+  return rows.map((row) => {
+    const read: Record<string, unknown> = {};
+    for (const [key, column] of columns) {
+      const value = row[column.name];
+      read[key] = value === null ? null : column.mapFromDriverValue(value);
+    }
+    return read as InferSelectModel<T>;
+  });
+}
+
+/** Sends a statement that returns whole rows of a table. */
+export async function readRows<T extends PgTable>(table: T, query: Statement, db: Queryable): Promise<InferSelectModel<T>[]> {
+  const { rows } = await sendStatement(query, db);
+  return rowsOf(table, rows);
 }

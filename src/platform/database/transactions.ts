@@ -1,6 +1,6 @@
 import { drizzle, type NodePgDatabase } from 'drizzle-orm/node-postgres';
 import type pg from 'pg';
-import { isDatabaseUnavailable } from './database-errors.js';
+import { isDatabaseUnavailable, isInFailedTransaction } from './database-errors.js';
 import { corkWrites, type PipelinedPool } from './pipeline/pipelined-pool.js';
 import type { StatementNames } from './statements/statement-names.js';
 
@@ -11,6 +11,7 @@ export async function transact<T>(
   ...[work, options]: Parameters<typeof NodePgDatabase.prototype.transaction<T>>
 ): Promise<T> {
   const client = await pool.connect();
+  const connection = new TransactionConnection(client, names);
   let isLost = false;
   let reason: unknown;
   const giveUpWhenAway = (failure: unknown): never => {
@@ -25,7 +26,6 @@ export async function transact<T>(
     throw failure;
   };
   try {
-    const connection = new TransactionConnection(client, names);
     // Drizzle calls nothing but `query`.
     const result = await drizzle(connection as unknown as pg.PoolClient)
       .transaction((tx) => {
@@ -35,6 +35,9 @@ export async function transact<T>(
       .catch(giveUpWhenAway);
     for (const action of connection.afterCommit) action();
     return result;
+  } catch (error) {
+    // Statements behind a failed one fail only because of it.
+    throw connection.isRolledBack || isInFailedTransaction(error) ? (connection.failure ?? error) : error;
   } finally {
     client.release(isLost || client.getTransactionStatus() !== 'I');
   }
@@ -55,9 +58,14 @@ export function afterCommit(db: object | undefined, action: () => void): void {
 
 /** BEGIN travels with the first statements, and repeated statements are prepared (docs/decisions/0038). */
 class TransactionConnection {
-  private begun: Promise<unknown> = Promise.resolve();
-  private isOver = false;
+  /** Of the first statement that failed. */
+  failure: unknown;
+  isOver = false;
+  /** By COMMIT, after a failed statement that nobody waited for. */
+  isRolledBack = false;
   readonly afterCommit: (() => void)[] = [];
+  private begun: Promise<unknown> = Promise.resolve();
+  private readonly deferred: Promise<unknown>[] = [];
 
   constructor(
     private readonly client: pg.PoolClient,
@@ -78,8 +86,18 @@ class TransactionConnection {
     }
     const isPlain = values === undefined || values.length === 0;
     const answer = this.client.query(isPlain ? config : { ...config, name: config.name ?? this.names.of(text) }, values);
+    answer.catch((error: unknown) => (this.failure ??= error));
     if (!ends) return answer;
-    const [, end] = await Promise.all([this.begun, answer]);
+    const [, end] = await Promise.all([this.begun, answer, ...this.deferred]);
+    if (text === 'commit' && end.command === 'ROLLBACK') {
+      this.isRolledBack = true;
+      throw this.failure;
+    }
     return end;
+  }
+
+  /** The end of the transaction waits for the write. */
+  defer(write: Promise<unknown>): void {
+    this.deferred.push(write.catch(() => undefined));
   }
 }

@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import type pg from 'pg';
 import { createDatabase, type Database } from '../../../src/platform/database/database.js';
 import { isDatabaseUnavailable } from '../../../src/platform/database/database-errors.js';
-import { allInOrder, sendStatement, statement } from '../../../src/platform/database/statement.js';
+import { allInOrder, sendStatement, sendWrite, statement } from '../../../src/platform/database/statement.js';
 import { afterCommit } from '../../../src/platform/database/transactions.js';
 import { PipelinedPool } from '../../../src/platform/database/pipeline/pipelined-pool.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
@@ -43,10 +43,11 @@ describe('a transaction', () => {
     const later = async <T>(sent: Promise<T>, turns: number): Promise<T> => (turns === 0 ? sent : later(sent, turns - 1));
     await test.rows('INSERT INTO notes VALUES (8)');
     let sent: Promise<unknown>[] = [];
-    await db.transaction(async (tx) => {
+    const failed = db.transaction(async (tx) => {
       sent = [8, 9].map((id) => sendStatement(insert({ id }), tx));
       sent.forEach((one) => void one.catch(() => undefined));
     });
+    await expect(failed).rejects.toMatchObject({ code: '23505' });
     await expect(allInOrder([undefined, later(sent[0]!, 20), sent[1]])).rejects.toMatchObject({ code: '23505' });
     await expect(sent[1]).rejects.toMatchObject({ code: '25P02' });
     expect(await ids()).toEqual([8]);
@@ -75,6 +76,22 @@ describe('a transaction', () => {
     expect(seen).toEqual([[1], [1]]);
   });
 
+  it('fails with a write that it did not wait for, and reports the failure of that write', async () => {
+    const insert = statement(sql`INSERT INTO notes VALUES (${sql.placeholder('id')}::int)`);
+    const twice = async (tx: Parameters<Parameters<Database['transaction']>[0]>[0]) => {
+      for (const id of [12, 12]) await sendWrite(insert({ id }), tx);
+    };
+    await expect(db.transaction(twice)).rejects.toMatchObject({ code: '23505' });
+    const withMore = db.transaction(async (tx) => {
+      await twice(tx);
+      await tx.execute(sql`SELECT id FROM notes`);
+    });
+    await expect(withMore).rejects.toMatchObject({ code: '23505' });
+    expect(await ids()).toEqual([]);
+    await db.transaction((tx) => sendWrite(insert({ id: 13 }), tx));
+    expect(await ids()).toEqual([13]);
+  });
+
   it('rolls back statements that run beside a failure', async () => {
     let concurrent: Promise<unknown> | undefined;
     let resume: (() => void) | undefined;
@@ -98,12 +115,16 @@ describe('a transaction', () => {
   });
 
   it('rejects statements after its end', async () => {
+    const insert = statement(sql`INSERT INTO notes VALUES (${sql.placeholder('id')}::int)`);
     let late: (() => Promise<unknown>) | undefined;
+    let lateWrite: (() => Promise<unknown>) | undefined;
     await db.transaction(async (tx) => {
       await tx.execute(sql`INSERT INTO notes VALUES (${6})`);
       late = async () => tx.execute(sql`INSERT INTO notes VALUES (${7})`);
+      lateWrite = async () => sendWrite(insert({ id: 8 }), tx);
     });
     await expect(late!()).rejects.toMatchObject({ cause: { message: 'The transaction is over' } });
+    await expect(lateWrite!()).rejects.toThrow('The transaction is over');
     expect(await ids()).toEqual([6]);
   });
 
