@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, desc, eq, gte, lt, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
+import { queries, sendWrite, statementByColumns } from '../platform/database/statement.js';
 import { type AuditEntry, auditLog } from './audit-log.table.js';
 
 export interface AuditFilters {
@@ -11,12 +12,14 @@ export interface AuditFilters {
   createdBefore?: Date;
 }
 
+const INSERT = statementByColumns<typeof auditLog.$inferInsert>((entry) => queries.insert(auditLog).values(entry));
+
 @Injectable()
 export class AuditRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
   async insert(entry: typeof auditLog.$inferInsert, db: Queryable): Promise<void> {
-    await db.insert(auditLog).values(entry);
+    await sendWrite(INSERT(entry), db);
   }
 
   async list(

@@ -1,8 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, eq, gt, isNull, or, sql } from 'drizzle-orm';
-import { type EventVersion, versionColumns, mayWrite } from '../sync/event-version.js';
+import { and, eq, getTableColumns, gt, isNull, or, sql } from 'drizzle-orm';
+import { type EventVersion, mayWrite, VERSION, versionColumns, versionValues } from '../sync/event-version.js';
 import { isAMinuteOld } from '../platform/database/columns.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
+import { queries, rowsOf, sendStatement, sendWrite, statement, statementByColumns } from '../platform/database/statement.js';
 import { isOneOf } from '../platform/database/statements/lists.js';
 import { users } from '../users/users.table.js';
 import { type Membership, memberships } from './organization-memberships.table.js';
@@ -18,17 +19,51 @@ export interface ClerkMember {
   clerkUserId: string;
 }
 
+type NewMembership = typeof memberships.$inferInsert;
+
+const LIST_OF_PAIR = statement(
+  queries
+    .select({ ...getTableColumns(memberships), isNewer: mayWrite(VERSION, memberships).as('is_newer') })
+    .from(memberships)
+    .where(
+      or(
+        and(eq(memberships.organizationId, sql.placeholder('organizationId')), eq(memberships.userId, sql.placeholder('userId'))),
+        eq(memberships.clerkMembershipId, sql.placeholder('clerkMembershipId')),
+      ),
+    ),
+);
+const INSERT = statementByColumns<NewMembership>((row) => queries.insert(memberships).values(row));
+const UPDATE_IF_NEWER = statementByColumns<Partial<NewMembership>>((changes) =>
+  queries
+    .update(memberships)
+    .set({ ...changes, ...versionColumns(VERSION) })
+    .where(and(eq(memberships.id, sql.placeholder('membershipId')), mayWrite(VERSION, memberships))),
+);
+const END = statement(
+  queries
+    .update(memberships)
+    .set({ deletedAt: sql`now()` })
+    .where(sql`${memberships.id} = ANY (${sql.placeholder('ids')}::uuid[])`),
+);
+
 @Injectable()
 export class SyncedMembershipsRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
-  /** Lists a membership and all others of the same user and organization, tombstones included. */
-  async listOfPair({ clerkMembershipId, organizationId, userId }: ClerkMembershipKey, db: Queryable): Promise<Membership[]> {
-    const ofPair = and(eq(memberships.organizationId, organizationId), eq(memberships.userId, userId));
-    return db
-      .select()
-      .from(memberships)
-      .where(or(ofPair, eq(memberships.clerkMembershipId, clerkMembershipId)));
+  /**
+   * Lists a membership and all others of the same user and organization, tombstones included, and whether an event with
+   * this version is newer.
+   */
+  async listOfPair(
+    { clerkMembershipId, organizationId, userId }: ClerkMembershipKey,
+    version: EventVersion,
+    db: Queryable,
+  ): Promise<{ row: Membership; isNewer: boolean }[]> {
+    const { rows } = await sendStatement<{ is_newer: boolean }>(
+      LIST_OF_PAIR({ clerkMembershipId, organizationId, userId, ...versionValues(version) }),
+      db,
+    );
+    return rowsOf(memberships, rows).map((row, index) => ({ row, isNewer: rows[index]!.is_newer }));
   }
 
   /** Tombstones included. */
@@ -60,32 +95,17 @@ export class SyncedMembershipsRepository {
     return rows as ClerkMember[];
   }
 
-  async insert(membership: typeof memberships.$inferInsert, db: Queryable): Promise<Membership> {
-    const [inserted] = await db.insert(memberships).values(membership).returning();
-    return inserted!;
+  async insert(membership: NewMembership, db: Queryable): Promise<void> {
+    await sendWrite(INSERT(membership), db);
   }
 
   /** Tombstones included: their fields follow the newest event too. */
-  async updateIfNewer(
-    id: string,
-    changes: Partial<typeof memberships.$inferInsert>,
-    version: EventVersion,
-    db: Queryable,
-  ): Promise<Membership | undefined> {
-    const [updated] = await db
-      .update(memberships)
-      .set({ ...changes, ...versionColumns(version) })
-      .where(and(eq(memberships.id, id), mayWrite(version, memberships)))
-      .returning();
-    return updated;
+  async updateIfNewer(id: string, changes: Partial<NewMembership>, version: EventVersion, db: Queryable): Promise<void> {
+    await sendWrite(UPDATE_IF_NEWER(changes, { membershipId: id, ...versionValues(version) }), db);
   }
 
   async end(ids: string[], db: Queryable): Promise<void> {
-    if (ids.length === 0) return;
-    await db
-      .update(memberships)
-      .set({ deletedAt: sql`now()` })
-      .where(isOneOf(memberships.id, ids));
+    if (ids.length > 0) await sendWrite(END({ ids }), db);
   }
 
   async endOfOrganization(organizationId: string, db: Queryable): Promise<void> {

@@ -23,6 +23,8 @@ export interface MembershipSnapshot {
   isOrphan: boolean;
 }
 
+type MembershipView = Pick<Membership, 'id' | 'organizationId' | 'userId' | 'role' | 'clerkRole' | 'deletedAt'>;
+
 /** Memberships that Clerk manages. The rows follow the newest event, like those of `SyncedUsersService`. */
 @Injectable()
 export class SyncedMembershipsService {
@@ -38,11 +40,12 @@ export class SyncedMembershipsService {
     const { isDeleted, isOrphan, ...fields } = snapshot;
     const { clerkMembershipId, role, clerkRole, createdAt } = snapshot;
     const [ofPair, isPurged] = await Promise.all([
-      this.repository.listOfPair(snapshot, db),
+      this.repository.listOfPair(snapshot, version, db),
       this.purgedIds.has('clerk', 'membership', clerkMembershipId, db),
     ]);
-    const before = ofPair.find((one) => one.clerkMembershipId === clerkMembershipId);
-    const others = ofPair.filter((one) => one !== before);
+    const found = ofPair.find(({ row }) => row.clerkMembershipId === clerkMembershipId);
+    const before = found?.row;
+    const others = ofPair.flatMap(({ row }) => (row === before ? [] : [row]));
     if (before === undefined && isPurged) return;
     const isEnded = isDeleted || isOrphan || others.some((one) => isLater(one, snapshot));
     // Older ones end first: the unique index allows one live membership.
@@ -52,15 +55,12 @@ export class SyncedMembershipsService {
       ended.map(({ id }) => id),
       db,
     );
-    const after =
-      before === undefined
-        ? await this.repository.insert(
-            { id: newId(), ...fields, ...versionColumns(version), deletedAt: isEnded ? this.clock.now() : null },
-            db,
-          )
-        : ((await this.repository.updateIfNewer(before.id, { role, clerkRole, createdAt }, version, db)) ?? before);
-    const deletedAt = after.deletedAt ?? (isEnded ? this.clock.now() : null);
-    await this.recordChange(before, { ...after, deletedAt }, actor, db);
+    const deletedAt = before?.deletedAt ?? (isEnded ? this.clock.now() : null);
+    const changes = { role, clerkRole, createdAt };
+    const after = { id: newId(), ...fields, ...before, ...(found?.isNewer === false ? {} : changes), deletedAt };
+    if (before === undefined) await this.repository.insert({ ...after, ...versionColumns(version) }, db);
+    else await this.repository.updateIfNewer(before.id, changes, version, db);
+    await this.recordChange(before, after, actor, db);
   }
 
   async findAll(clerkMembershipIds: string[], db?: Queryable): Promise<Membership[]> {
@@ -77,7 +77,7 @@ export class SyncedMembershipsService {
     await this.repository.endOfOrganization(organizationId, db);
   }
 
-  private async recordChange(before: Membership | undefined, after: Membership, actor: Actor, db: Queryable): Promise<void> {
+  private async recordChange(before: Membership | undefined, after: MembershipView, actor: Actor, db: Queryable): Promise<void> {
     // Changes of an ended membership are not audited.
     if (before !== undefined && before.deletedAt !== null) return;
     const change = { before: before && viewOf(before), after: viewOf(after) };
@@ -93,6 +93,6 @@ function isLater(one: Membership, { createdAt, clerkMembershipId }: MembershipSn
   return difference > 0 || (difference === 0 && (one.clerkMembershipId ?? '') > clerkMembershipId);
 }
 
-function viewOf({ userId, role, clerkRole, deletedAt }: Membership): object {
+function viewOf({ userId, role, clerkRole, deletedAt }: MembershipView): object {
   return { userId, role, clerkRole, alive: deletedAt === null };
 }

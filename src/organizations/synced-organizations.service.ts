@@ -43,10 +43,18 @@ export class SyncedOrganizationsService {
     this.record = audit.recorder('organization');
   }
 
+  /** The first half of `findOrCreateStub`, which is enough for an organization that had an event of its own. */
+  async lockIfKnown(
+    { clerkOrganizationId }: Pick<OrganizationSnapshot, 'clerkOrganizationId'>,
+    db: Queryable,
+  ): Promise<Organization | undefined> {
+    return this.repository.lockIfKnown(clerkOrganizationId, db);
+  }
+
   /** For an organization that another event names. Blocks its deletion until the transaction ends. Returns undefined for a purged one. */
   async findOrCreateStub(embedded: OrganizationSnapshot, version: EventVersion, db: Queryable): Promise<Organization | undefined> {
-    const locked = await this.repository.lockIfKnown(embedded.clerkOrganizationId, db);
-    if (locked !== undefined) return locked;
+    const known = await this.lockIfKnown(embedded, db);
+    if (known !== undefined) return known;
     await this.write(embedded, version, db);
     return this.repository.lockByClerkId(embedded.clerkOrganizationId, db);
   }
@@ -119,7 +127,11 @@ export class SyncedOrganizationsService {
       return { before: known, after };
     }
     await lockNames('slug', [known?.clerkSlug, slug], db);
-    const row = await this.lockOrInsert({ clerkOrganizationId, ...fields, ...versionColumns(version) }, known === undefined, db);
+    const [row, claimants] = await Promise.all([
+      this.lockOrInsert({ clerkOrganizationId, ...fields, ...versionColumns(version) }, known === undefined, db),
+      // Sent behind the insert, so the claim of a new row is among them.
+      known === undefined && slug !== null && isSlug(slug) ? this.repository.listClaimants(slug, db) : undefined,
+    ]);
     if (row === undefined) return undefined;
     await this.lockClaimOf(row.organization, [known?.clerkSlug, slug], db);
     const before = row.isNew ? undefined : row.organization;
@@ -128,15 +140,15 @@ export class SyncedOrganizationsService {
     const after = row.isNew
       ? row.organization
       : await this.repository.updateIfNewer(row.organization.id, { ...fields, ...released }, version, db);
-    if (after !== undefined) await this.resolveSlugOwners([before?.clerkSlug, slug], db);
+    if (after !== undefined) await this.resolveSlugOwners([before?.clerkSlug, slug], db, row.isNew ? claimants : undefined);
     return { before, after };
   }
 
   /** Gives each slug to the newest claimant. A local organization keeps its slug. */
-  private async resolveSlugOwners(slugs: (string | null | undefined)[], db: Queryable): Promise<void> {
+  private async resolveSlugOwners(slugs: (string | null | undefined)[], db: Queryable, claimants?: Organization[]): Promise<void> {
     for (const slug of new Set(slugs)) {
       if (slug == null) continue;
-      const { loser, winner } = await this.pickSlugOwner(slug, db);
+      const { loser, winner } = await this.pickSlugOwner(slug, db, claimants);
       if (loser !== undefined && !(await this.repository.updateIfSame(loser, { slug: null }, db))) {
         // The loser's claim was renewed meanwhile, which does not need the lock on an unchanged name.
         await this.resolveSlugOwners([slug], db);
@@ -152,9 +164,13 @@ export class SyncedOrganizationsService {
   }
 
   /** Returns which organization must lose and which must get a slug, where it is not already with the right one. */
-  private async pickSlugOwner(slug: string, db?: Queryable): Promise<{ loser?: Organization; winner?: Organization }> {
+  private async pickSlugOwner(
+    slug: string,
+    db?: Queryable,
+    known?: Organization[],
+  ): Promise<{ loser?: Organization; winner?: Organization }> {
     if (!isSlug(slug)) return {};
-    const claimants = await this.repository.listClaimants(slug, db);
+    const claimants = known ?? (await this.repository.listClaimants(slug, db));
     const holder = claimants.find((one) => one.slug === slug);
     const winner = claimants.find((one) => one.clerkSlug === slug);
     return holder?.clerkOrganizationId === null || holder?.id === winner?.id ? {} : { loser: holder, winner };
@@ -168,10 +184,11 @@ export class SyncedOrganizationsService {
     const { clerkOrganizationId } = organization;
     const known = isUnknown ? undefined : await this.repository.lockByClerkId(clerkOrganizationId, db);
     if (known !== undefined) return { organization: known, isNew: false };
-    // Checked after the insert, which waits for a running purge. Both statements are sent together.
-    const [inserted, isPurged] = await Promise.all([
+    // Checked after the insert, which waits for a running purge. All statements are sent together.
+    const [inserted, isPurged, purchases] = await Promise.all([
       this.repository.insert({ id: newId(), ...organization }, db),
       this.purgedIds.has('clerk', 'organization', clerkOrganizationId, db),
+      this.subscriptions.findPurchases({ kind: 'organization', clerkId: clerkOrganizationId }, db),
     ]);
     if (inserted === undefined) {
       // Another event of this organization came first, or a purge did.
@@ -182,7 +199,7 @@ export class SyncedOrganizationsService {
       await this.repository.remove(inserted.id, db);
       return undefined;
     }
-    await this.subscriptions.claimFor({ kind: 'organization', id: inserted.id, clerkId: clerkOrganizationId }, db);
+    await this.subscriptions.claim(purchases, db);
     return { organization: inserted, isNew: true };
   }
 }

@@ -1,11 +1,25 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, desc, eq, gt, isNotNull, isNull, lt, ne, sql, type SQL } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
+import { queries, sendWrite, statementByColumns } from '../platform/database/statement.js';
 import { isOneOf } from '../platform/database/statements/lists.js';
 import { type Session, sessions } from './sessions.table.js';
 
 /** The row of an ended Clerk session refuses its tokens. It is kept longer than the longest session at Clerk. */
 const KEEP_ENDED = sql`interval '400 days'`;
+
+type NewSession = typeof sessions.$inferInsert;
+
+const INSERT_CLERK_SESSION = statementByColumns<NewSession>((row) =>
+  queries.insert(sessions).values(row).onConflictDoNothing({ target: sessions.clerkSessionId }),
+);
+const ENDED = { endedAt: sql`now()`, expiresAt: sql`now() + ${KEEP_ENDED}` };
+const END_CLERK_SESSION = statementByColumns<NewSession>((row) =>
+  queries
+    .insert(sessions)
+    .values({ ...row, ...ENDED })
+    .onConflictDoUpdate({ target: sessions.clerkSessionId, set: ENDED, setWhere: isNull(sessions.endedAt) }),
+);
 
 export interface EndedSessions {
   count: number;
@@ -63,17 +77,13 @@ export class SessionsRepository {
     return rows.length > 0;
   }
 
-  async insertClerkSession(session: typeof sessions.$inferInsert, db: Queryable = this.db): Promise<void> {
-    await db.insert(sessions).values(session).onConflictDoNothing({ target: sessions.clerkSessionId });
+  async insertClerkSession(session: NewSession, db: Queryable = this.db): Promise<void> {
+    await sendWrite(INSERT_CLERK_SESSION(session), db);
   }
 
   /** Also inserts an unknown session, so that its row refuses the tokens. */
-  async endClerkSession(session: typeof sessions.$inferInsert, db: Queryable): Promise<void> {
-    const ended = { endedAt: sql`now()`, expiresAt: sql`now() + ${KEEP_ENDED}` };
-    await db
-      .insert(sessions)
-      .values({ ...session, ...ended })
-      .onConflictDoUpdate({ target: sessions.clerkSessionId, set: ended, setWhere: isNull(sessions.endedAt) });
+  async endClerkSession(session: NewSession, db: Queryable): Promise<void> {
+    await sendWrite(END_CLERK_SESSION(session), db);
   }
 
   async end(userId: string, sessionId: string, db: Queryable = this.db): Promise<EndedSessions> {

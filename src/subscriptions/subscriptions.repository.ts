@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { and, desc, eq, gt, isNotNull, isNull, ne, or, type SQL, sql } from 'drizzle-orm';
 import { organizations } from '../organizations/organizations.table.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
+import { queries, readRows, sendWrite, statement, statementByColumns } from '../platform/database/statement.js';
 import { isNoneOf, isOneOf } from '../platform/database/statements/lists.js';
 import type { Provider } from './customers/billing-customers.table.js';
 import { ownedBy } from './customers/owned-by.js';
@@ -16,6 +17,17 @@ export interface SubscriptionFilters {
   owned?: boolean;
   paymentStatus?: PaymentState;
 }
+
+type NewSubscription = typeof subscriptions.$inferInsert;
+
+const HAS_ID = eq(subscriptions.id, sql.placeholder('subscriptionId'));
+const LOCK = statement(queries.select().from(subscriptions).where(HAS_ID).for('no key update'));
+const INSERT = statementByColumns<NewSubscription>((row) => queries.insert(subscriptions).values(row).returning());
+const WRITE = statementByColumns<Partial<NewSubscription>>((changes) => queries.update(subscriptions).set(changes).where(HAS_ID));
+const INSERT_ROW = statementByColumns<NewSubscription>((row) => queries.insert(subscriptions).values(row));
+const UPDATE = statementByColumns<Partial<NewSubscription>>((changes) =>
+  queries.update(subscriptions).set(changes).where(HAS_ID).returning(),
+);
 
 @Injectable()
 export class SubscriptionsRepository {
@@ -42,7 +54,7 @@ export class SubscriptionsRepository {
   }
 
   async lock(id: string, db: Queryable): Promise<Subscription | undefined> {
-    const [row] = await db.select().from(subscriptions).where(eq(subscriptions.id, id)).for('no key update');
+    const [row] = await readRows(subscriptions, LOCK({ subscriptionId: id }), db);
     return row;
   }
 
@@ -51,13 +63,23 @@ export class SubscriptionsRepository {
     return row;
   }
 
-  async insert(row: typeof subscriptions.$inferInsert, db: Queryable): Promise<Subscription> {
-    const [inserted] = await db.insert(subscriptions).values(row).returning();
+  async insert(row: NewSubscription, db: Queryable): Promise<Subscription> {
+    const [inserted] = await readRows(subscriptions, INSERT(row), db);
     return inserted!;
   }
 
-  async update(id: string, changes: Partial<typeof subscriptions.$inferInsert>, db: Queryable): Promise<Subscription> {
-    const [updated] = await db.update(subscriptions).set(changes).where(eq(subscriptions.id, id)).returning();
+  /** Inserts a row that the caller knows completely. */
+  async insertRow(row: Subscription, db: Queryable): Promise<void> {
+    await sendWrite(INSERT_ROW(row), db);
+  }
+
+  /** Like `update`, for a caller that holds the row. */
+  async write(id: string, changes: Partial<NewSubscription>, db: Queryable): Promise<void> {
+    await sendWrite(WRITE(changes, { subscriptionId: id }), db);
+  }
+
+  async update(id: string, changes: Partial<NewSubscription>, db: Queryable): Promise<Subscription> {
+    const [updated] = await readRows(subscriptions, UPDATE(changes, { subscriptionId: id }), db);
     return updated!;
   }
 

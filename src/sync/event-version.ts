@@ -19,6 +19,31 @@ export interface EventVersion {
 export const EventRank = { embedded: 0, create: 1, update: 2, delete: 3 } as const;
 export type EventRank = (typeof EventRank)[keyof typeof EventRank];
 
+/** Stands for the version in a statement that is built once. Drizzle takes a placeholder wherever it takes a value. */
+export function versionPlaceholders(prefix = ''): EventVersion {
+  const named = (name: string) => sql.placeholder(`${prefix}${name}`);
+  return {
+    at: named('at'),
+    modifiedAt: named('modifiedAt'),
+    rank: named('rank'),
+    messageId: named('messageId'),
+    isRepair: named('isRepair'),
+  } as unknown as EventVersion;
+}
+
+export const VERSION = versionPlaceholders();
+
+/** The values of `versionPlaceholders`. */
+export function versionValues({ at, modifiedAt, rank, messageId, isRepair = false }: EventVersion, prefix = ''): Record<string, unknown> {
+  return {
+    [`${prefix}at`]: at,
+    [`${prefix}modifiedAt`]: modifiedAt,
+    [`${prefix}rank`]: rank,
+    [`${prefix}messageId`]: messageId,
+    [`${prefix}isRepair`]: isRepair,
+  };
+}
+
 interface VersionColumns {
   eventAt: PgColumn;
   eventModifiedAt: PgColumn;
@@ -49,7 +74,7 @@ export function isSame({ at, modifiedAt, rank, messageId }: EventVersion, row: V
 
 /** Whether a write with this version may happen: it is newer, or a repair of an unchanged row. */
 export function mayWrite(version: EventVersion, row: VersionColumns): SQL {
-  return version.isRepair === true ? isSame(version, row) : isNewer(version, row);
+  return sql`CASE WHEN ${version.isRepair ?? false}::boolean THEN ${isSame(version, row)} ELSE ${isNewer(version, row)} END`;
 }
 
 export function newestFirst(row: VersionColumns): SQL {

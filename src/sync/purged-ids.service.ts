@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { and, eq, type SQL, sql } from 'drizzle-orm';
 import type { PgColumn } from 'drizzle-orm/pg-core';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
+import { queries, sendStatement, statement } from '../platform/database/statement.js';
 import { purgedIds } from './purged-ids.table.js';
 
 export type PurgedKind = 'user' | 'organization' | 'membership' | 'invitation';
@@ -12,6 +13,19 @@ export interface PurgedRows {
   externalId: PgColumn;
   which: SQL;
 }
+
+const FIND = statement(
+  queries
+    .select({ externalId: purgedIds.externalId })
+    .from(purgedIds)
+    .where(
+      and(
+        eq(purgedIds.provider, sql.placeholder('provider')),
+        eq(purgedIds.kind, sql.placeholder('kind')),
+        eq(purgedIds.externalId, sql.placeholder('externalId')),
+      ),
+    ),
+);
 
 /** Stores the provider ids of purged rows, so that a replay years later does not create them again. */
 @Injectable()
@@ -34,11 +48,8 @@ export class PurgedIds {
   }
 
   async has(provider: string, kind: PurgedKind, externalId: string, db: Queryable = this.db): Promise<boolean> {
-    const [row] = await db
-      .select({ externalId: purgedIds.externalId })
-      .from(purgedIds)
-      .where(and(eq(purgedIds.provider, provider), eq(purgedIds.kind, kind), eq(purgedIds.externalId, externalId)));
-    return row !== undefined;
+    const { rows } = await sendStatement(FIND({ provider, kind, externalId }), db);
+    return rows.length > 0;
   }
 
   private insert(provider: string, kind: PurgedKind, source: SQL): SQL {

@@ -10,7 +10,7 @@ import type { Queryable } from '../platform/database/database.js';
 import { ConcurrencyConflict } from '../platform/database/database-errors.js';
 import { MembershipsService } from '../memberships/memberships.service.js';
 import { SubscriptionOwners } from '../subscriptions/customers/subscription-owners.service.js';
-import { SyncedUsersRepository } from './synced-users.repository.js';
+import { type LaterMerge, SyncedUsersRepository } from './synced-users.repository.js';
 import { UserMerges } from './user-merges.service.js';
 import type { User, users } from './users.table.js';
 import { Clock } from '../platform/time/clock.service.js';
@@ -38,6 +38,11 @@ type SnapshotFields = Pick<User, 'name' | 'username' | 'imageUrl' | 'banned' | '
 interface UserChange {
   before?: User;
   after: User;
+}
+
+interface EmailClaims {
+  claimants: User[];
+  later?: LaterMerge;
 }
 
 type NewUser = Omit<typeof users.$inferInsert, 'id' | 'clerkUserId'> & { clerkUserId: string };
@@ -164,7 +169,12 @@ export class SyncedUsersService {
   ): Promise<UserChange | undefined> {
     const { clerkEmail: email, clerkEmailVerified: emailVerified } = fields;
     await lockNames('email', [known?.clerkEmail, email], db);
-    const row = await this.lockOrInsert({ ...fields, ...versionColumns(version) }, db, known === undefined);
+    const provenBy = emailVerified ? version : undefined;
+    const [row, claims] = await Promise.all([
+      this.lockOrInsert({ ...fields, ...versionColumns(version) }, db, known === undefined),
+      // Sent behind the insert, so the claim of a new row is among them.
+      known === undefined && email !== null ? this.readClaims(email, provenBy, db) : undefined,
+    ]);
     if (row === undefined) return undefined;
     await this.lockClaimOf(row.user, [known?.clerkEmail, email], db);
     const before = row.isNew ? undefined : row.user;
@@ -172,9 +182,19 @@ export class SyncedUsersService {
     const released = before?.email === email ? {} : WITHOUT_EMAIL;
     const after = row.isNew ? row.user : await this.repository.updateIfNewer(row.user.id, { ...fields, ...released }, version, db);
     // An outdated event still proves who had the address at its time.
-    if (email !== null) await this.resolveEmailOwner(email, db, emailVerified ? { user: after ?? row.user, version, actor } : undefined);
+    const proof = provenBy && { user: after ?? row.user, version: provenBy, actor };
+    if (email !== null) await this.resolveEmailOwner(email, db, proof, row.isNew ? claims : undefined);
     if (before?.clerkEmail != null && before.clerkEmail !== email) await this.resolveEmailOwner(before.clerkEmail, db);
     return after && { before, after };
+  }
+
+  /** @param provenBy the version of the event that proves the address */
+  private async readClaims(email: string, provenBy: EventVersion | undefined, db: Queryable): Promise<EmailClaims> {
+    const [claimants, later] = await Promise.all([
+      this.repository.listClaimants(email, db),
+      provenBy && this.repository.lockLaterMerge(email, provenBy, db),
+    ]);
+    return { claimants, later };
   }
 
   /** Gives an address to the user with the strongest claim; of several equal ones, the newest. */
@@ -182,10 +202,12 @@ export class SyncedUsersService {
     email: string,
     db: Queryable,
     proof?: { user: User; version: EventVersion; actor: Actor },
+    claims?: EmailClaims,
   ): Promise<void> {
-    let claimants = await this.repository.listClaimants(email, db);
+    const { later, ...read } = claims ?? (await this.readClaims(email, proof?.version, db));
+    let { claimants } = read;
     const local = claimants.find((one) => one.clerkUserId === null);
-    if (proof !== undefined && (await this.merges.releaseAddress({ email, local, ...proof }, db)))
+    if (proof !== undefined && (await this.merges.releaseAddress({ email, local, later, ...proof }, db)))
       claimants = await this.repository.listClaimants(email, db);
     const { loser, winner } = pickEmailOwner(email, claimants);
     if (loser !== undefined && !(await this.repository.updateIfSame(loser, WITHOUT_EMAIL, db))) {
@@ -213,16 +235,17 @@ export class SyncedUsersService {
   }
 
   private async insert(user: NewUser, db: Queryable): Promise<User | undefined> {
-    // Checked after the insert, which waits for a running purge. Both statements are sent together.
-    const [inserted, isPurged] = await Promise.all([
+    // Checked after the insert, which waits for a running purge. All statements are sent together.
+    const [inserted, isPurged, purchases] = await Promise.all([
       this.repository.insert({ id: newId(), ...user }, db),
       this.purgedIds.has('clerk', 'user', user.clerkUserId, db),
+      this.subscriptions.findPurchases({ kind: 'user', clerkId: user.clerkUserId }, db),
     ]);
     if (inserted !== undefined && isPurged) {
       await this.repository.remove(inserted.id, db);
       return undefined;
     }
-    if (inserted !== undefined) await this.subscriptions.claimFor({ kind: 'user', id: inserted.id, clerkId: user.clerkUserId }, db);
+    if (inserted !== undefined) await this.subscriptions.claim(purchases, db);
     return inserted;
   }
 

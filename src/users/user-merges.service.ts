@@ -6,9 +6,8 @@ import { type EventVersion, versionColumns } from '../sync/event-version.js';
 import type { Queryable } from '../platform/database/database.js';
 import { MembershipsService } from '../memberships/memberships.service.js';
 import { SessionsService } from '../sessions/sessions.service.js';
-import { SyncedUsersRepository } from './synced-users.repository.js';
+import { type LaterMerge, SyncedUsersRepository } from './synced-users.repository.js';
 import { Takeovers } from './takeovers.service.js';
-import type { UserMerge } from './user-merges.table.js';
 import type { User } from './users.table.js';
 import { Clock } from '../platform/time/clock.service.js';
 
@@ -39,10 +38,9 @@ export class UserMerges {
   ) {}
 
   /** A Clerk user proved an address: a verified local user is merged, an unverified one loses it. Returns whether that happened. */
-  async releaseAddress(proof: AddressProof & { local: User | undefined }, db: Queryable): Promise<boolean> {
-    const { local, user, email, version } = proof;
+  async releaseAddress(proof: AddressProof & { local?: User; later?: LaterMerge }, db: Queryable): Promise<boolean> {
+    const { local, later, user, email, version } = proof;
     if (local === undefined) {
-      const later = await this.repository.lockLaterMerge(email, version, db);
       if (later !== undefined) await this.redirectMerge(later, proof, db);
       return false;
     }
@@ -84,11 +82,7 @@ export class UserMerges {
     await this.finishMerge(local, proof, db);
   }
 
-  private async redirectMerge(
-    { merge, suspendedAt }: { merge: UserMerge; suspendedAt: Date | null },
-    proof: AddressProof,
-    db: Queryable,
-  ): Promise<void> {
+  private async redirectMerge({ merge, suspendedAt }: LaterMerge, proof: AddressProof, db: Queryable): Promise<void> {
     const { user, version } = proof;
     if (user.operator) return;
     await this.repository.updateMerge(merge.id, user.id, version, db);

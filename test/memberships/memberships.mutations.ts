@@ -74,13 +74,13 @@ export const unreachable: UnreachablePredicate[] = [
     because: 'only a provider’s deletion leads there',
   },
   {
-    within: 'SyncedMembershipsRepository.listOfPair',
-    search: 'eq(memberships.organizationId, organizationId)',
+    within: 'LIST_OF_PAIR',
+    search: "eq(memberships.organizationId, sql.placeholder('organizationId'))",
     because: 'only a provider’s event leads there',
   },
   {
-    within: 'SyncedMembershipsRepository.listOfPair',
-    search: 'eq(memberships.userId, userId)',
+    within: 'LIST_OF_PAIR',
+    search: "eq(memberships.userId, sql.placeholder('userId'))",
     because: 'only a provider’s event leads there',
   },
   {

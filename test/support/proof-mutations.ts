@@ -12,7 +12,7 @@ export const CLERK_MUTATIONS: ScenarioMutation[] = [
     scenario: 'an address that moves from one user to the next',
   },
   {
-    within: 'SyncedUsersRepository.updateIfNewer',
+    within: 'updateUserIfNewer',
     search: 'isNull(users.deletedAt), mayWrite(',
     replace: 'mayWrite(',
     scenario: 'a user who changes and is deleted',
@@ -52,9 +52,9 @@ export const CLERK_MUTATIONS: ScenarioMutation[] = [
 /** Of `billing-convergence`. */
 export const BILLING_MUTATIONS: ScenarioMutation[] = [
   {
-    within: 'WebhooksService.receive',
-    search: 'insert({ provider: provider.name, messageId,',
-    replace: 'insert({ provider: provider.name, messageId: `${messageId}-${process.hrtime.bigint()}`,',
+    within: 'WebhooksService.parse',
+    search: 'provider: provider.name, messageId }',
+    replace: 'provider: provider.name, messageId: `${messageId}-${process.hrtime.bigint()}` }',
     scenario: 'a cancellation that is revoked, then immediate, then reinstated',
   },
   {
@@ -83,13 +83,13 @@ export const BILLING_MUTATIONS: ScenarioMutation[] = [
   },
   {
     within: 'SyncedOrganizationsService.lockOrInsert',
-    search: 'await this.subscriptions.claimFor(',
+    search: 'await this.subscriptions.claim(',
     replace: 'void (',
     scenario: 'a product that is unknown for a while',
   },
   {
     within: 'SyncedUsersService.insert',
-    search: 'await this.subscriptions.claimFor(',
+    search: 'await this.subscriptions.claim(',
     replace: 'void (',
     scenario: 'a customer who gets an external id late',
   },

@@ -1,11 +1,12 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, arrayOverlaps, desc, eq, isNull, or, sql } from 'drizzle-orm';
+import { and, desc, eq, isNull, or, type Placeholder, sql } from 'drizzle-orm';
 import { organizations } from '../../organizations/organizations.table.js';
 import type { Owner, OwnerKind } from '../../owners/owner.js';
 import { isId, newId } from '../../platform/crypto/ids.js';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
+import { queries, readRows, sendStatement, sendWrite, statement } from '../../platform/database/statement.js';
 import { isOneOf } from '../../platform/database/statements/lists.js';
-import { type EventVersion, isNewer, versionColumns } from '../../sync/event-version.js';
+import { type EventVersion, isNewer, VERSION, versionColumns, versionValues } from '../../sync/event-version.js';
 import { userMerges } from '../../users/user-merges.table.js';
 import { users } from '../../users/users.table.js';
 import { payments } from '../payments/payments.table.js';
@@ -28,7 +29,51 @@ export interface KnownOwner {
   isDeleted: boolean;
 }
 
-const TABLES = { customer: billingCustomers, subscription: subscriptions, payment: payments } as const;
+const REF = { provider: sql.placeholder('provider'), providerCustomerId: sql.placeholder('providerCustomerId') };
+const NEW_CUSTOMER = { id: sql.placeholder('id'), ...REF };
+
+const FIND = statement(queries.select().from(billingCustomers).where(isOfCustomer(billingCustomers, REF)));
+const LIST_SUBSCRIPTIONS = statement(queries.select().from(subscriptions).where(isOfCustomer(subscriptions, REF)));
+const LIST_PAYMENTS = statement(queries.select().from(payments).where(isOfCustomer(payments, REF)));
+const INSERT = statement(queries.insert(billingCustomers).values(NEW_CUSTOMER).onConflictDoNothing());
+const UPSERT = statement(
+  queries
+    .insert(billingCustomers)
+    .values({ ...NEW_CUSTOMER, ownerClaims: sql.placeholder('claims'), ...versionColumns(VERSION) })
+    .onConflictDoUpdate({
+      target: [billingCustomers.provider, billingCustomers.providerCustomerId],
+      set: { ownerClaims: sql`excluded.owner_claims`, ...versionColumns(VERSION), updatedAt: sql`now()` },
+      setWhere: isNewer(VERSION, billingCustomers),
+    }),
+);
+const CLAIMED = sql`owner_claims && ${sql.placeholder('claims')}::text[]`;
+const LIST_WITH_CLAIMS = statement(
+  sql`SELECT provider, provider_customer_id FROM ${billingCustomers} WHERE ${CLAIMED}
+      UNION SELECT provider, provider_customer_id FROM ${subscriptions} WHERE ${CLAIMED} AND provider <> 'manual' AND provider_customer_id IS NOT NULL
+      UNION SELECT provider, provider_customer_id FROM ${payments} WHERE ${CLAIMED}`,
+);
+/** Our ids, and Clerk's. */
+const OWN_IDS = sql`ANY (${sql.placeholder('own')}::uuid[])`;
+const CLERK_IDS = sql`ANY (${sql.placeholder('ids')}::text[])`;
+const FIND_OWNERS = statement(
+  sql`SELECT 'user' AS kind, id, clerk_user_id AS clerk_id, deleted_at IS NOT NULL AS is_deleted FROM ${users}
+       WHERE id = ${OWN_IDS} OR clerk_user_id = ${CLERK_IDS}
+      UNION ALL
+      SELECT 'organization', id, clerk_organization_id, deleted_at IS NOT NULL FROM ${organizations}
+       WHERE id = ${OWN_IDS} OR clerk_organization_id = ${CLERK_IDS}
+      UNION ALL
+      SELECT 'merged user', merge.id, NULL, owner.id IS NULL OR owner.deleted_at IS NOT NULL FROM ${userMerges} merge
+        LEFT JOIN ${users} owner ON owner.id = merge.into_user_id WHERE merge.id = ${OWN_IDS}`,
+);
+const updateOwnerOf = (table: typeof billingCustomers | typeof subscriptions | typeof payments) =>
+  statement(
+    sql`UPDATE ${table} SET owner_kind = ${sql.placeholder('ownerKind')}, owner_id = ${sql.placeholder('ownerId')}, updated_at = now() WHERE id = ${sql.placeholder('id')}`,
+  );
+const UPDATE_OWNER = {
+  customer: updateOwnerOf(billingCustomers),
+  subscription: updateOwnerOf(subscriptions),
+  payment: updateOwnerOf(payments),
+};
 
 /** Customers of the providers, and the owners of their subscriptions and payments. Writers hold the lock of the customer. */
 @Injectable()
@@ -36,7 +81,7 @@ export class BillingCustomersRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
   async find(ref: CustomerRef, db: Queryable): Promise<BillingCustomer | undefined> {
-    const [customer] = await db.select().from(billingCustomers).where(isOfCustomer(billingCustomers, ref));
+    const [customer] = await readRows(billingCustomers, FIND({ ...ref }), db);
     return customer;
   }
 
@@ -47,18 +92,8 @@ export class BillingCustomersRepository {
     version: EventVersion,
     db: Queryable,
   ): Promise<boolean> {
-    if (claims === null) {
-      const { rowCount } = await db.insert(billingCustomers).values({ id: newId(), provider, providerCustomerId }).onConflictDoNothing();
-      return rowCount === 1;
-    }
-    const { rowCount } = await db
-      .insert(billingCustomers)
-      .values({ id: newId(), provider, providerCustomerId, ownerClaims: claims, ...versionColumns(version) })
-      .onConflictDoUpdate({
-        target: [billingCustomers.provider, billingCustomers.providerCustomerId],
-        set: { ownerClaims: claims, ...versionColumns(version), updatedAt: sql`now()` },
-        setWhere: isNewer(version, billingCustomers),
-      });
+    const row = { id: newId(), provider, providerCustomerId };
+    const { rowCount } = await sendStatement(claims === null ? INSERT(row) : UPSERT({ ...row, claims, ...versionValues(version) }), db);
     return rowCount === 1;
   }
 
@@ -104,72 +139,35 @@ export class BillingCustomersRepository {
 
   async loadRecords(ref: CustomerRef, db: Queryable): Promise<CustomerRecords> {
     const [[customer], ownSubscriptions, ownPayments] = await Promise.all([
-      db.select().from(billingCustomers).where(isOfCustomer(billingCustomers, ref)),
-      db.select().from(subscriptions).where(isOfCustomer(subscriptions, ref)),
-      db
-        .select({
-          id: payments.id,
-          ownerKind: payments.ownerKind,
-          ownerId: payments.ownerId,
-          ownerClaims: payments.ownerClaims,
-          providerPaymentId: payments.providerPaymentId,
-          providerSubscriptionId: payments.providerSubscriptionId,
-          ofProviderPaymentId: payments.ofProviderPaymentId,
-        })
-        .from(payments)
-        .where(isOfCustomer(payments, ref)),
+      readRows(billingCustomers, FIND({ ...ref }), db),
+      readRows(subscriptions, LIST_SUBSCRIPTIONS({ ...ref }), db),
+      readRows(payments, LIST_PAYMENTS({ ...ref }), db),
     ]);
     return { customer: customer && withLink(customer), subscriptions: ownSubscriptions.map(withLink), payments: ownPayments };
   }
 
   async listWithClaims(claims: string[], db: Queryable): Promise<CustomerRef[]> {
-    const found = await Promise.all(
-      [billingCustomers, subscriptions, payments].map((table) =>
-        db
-          .selectDistinct({ provider: table.provider, providerCustomerId: table.providerCustomerId })
-          .from(table)
-          .where(arrayOverlaps(table.ownerClaims, claims)),
-      ),
+    const { rows } = await sendStatement<{ provider: CustomerRef['provider']; provider_customer_id: string }>(
+      LIST_WITH_CLAIMS({ claims }),
+      db,
     );
-    const customers = new Map<string, CustomerRef>();
-    for (const { provider, providerCustomerId } of found.flat()) {
-      if (provider === 'manual' || providerCustomerId === null) continue;
-      customers.set(`${provider}:${providerCustomerId}`, { provider, providerCustomerId });
-    }
-    return [...customers.values()];
+    return rows.map((row) => ({ provider: row.provider, providerCustomerId: row.provider_customer_id }));
   }
 
   /** Users and organizations with one of the claimed ids, ours or Clerk's. Tombstones are included. */
   async findOwners(claims: string[], db: Queryable): Promise<KnownOwner[]> {
     const ids = [...new Set(claims.map(idOfClaim))];
     if (ids.length === 0) return [];
-    const own = ids.filter(isId);
-    const isOurs = (column: typeof users.id | typeof organizations.id | typeof userMerges.id) =>
-      own.length === 0 ? sql`false` : isOneOf(column, own);
-    const [people, tenants, merged] = await Promise.all([
-      db
-        .select({ id: users.id, clerkId: users.clerkUserId, deletedAt: users.deletedAt })
-        .from(users)
-        .where(or(isOurs(users.id), isOneOf(users.clerkUserId, ids))),
-      db
-        .select({ id: organizations.id, clerkId: organizations.clerkOrganizationId, deletedAt: organizations.deletedAt })
-        .from(organizations)
-        .where(or(isOurs(organizations.id), isOneOf(organizations.clerkOrganizationId, ids))),
-      db
-        .select({ id: userMerges.id, isDeleted: sql<boolean>`${users.id} IS NULL OR ${users.deletedAt} IS NOT NULL` })
-        .from(userMerges)
-        .leftJoin(users, eq(users.id, userMerges.intoUserId))
-        .where(isOurs(userMerges.id)),
-    ]);
-    const mergedIds = new Set(merged.map(({ id }) => id));
-    return [
+    const { rows } = await sendStatement<{ kind: OwnerKind | 'merged user'; id: string; clerk_id: string | null; is_deleted: boolean }>(
+      FIND_OWNERS({ ids, own: ids.filter(isId) }),
+      db,
+    );
+    const merged = new Set(rows.flatMap(({ kind, id }) => (kind === 'merged user' ? [id] : [])));
+    return rows.flatMap(({ kind, id, clerk_id: clerkId, is_deleted: isDeleted }) => {
       // The row of a merged user is a tombstone or purged; what counts is the user it was merged into.
-      ...merged.map(({ id, isDeleted }) => ({ kind: 'user' as const, id, clerkId: null, isDeleted })),
-      ...people
-        .filter(({ id }) => !mergedIds.has(id))
-        .map(({ id, clerkId, deletedAt }) => ({ kind: 'user' as const, id, clerkId, isDeleted: deletedAt !== null })),
-      ...tenants.map(({ id, clerkId, deletedAt }) => ({ kind: 'organization' as const, id, clerkId, isDeleted: deletedAt !== null })),
-    ];
+      if (kind === 'user' && merged.has(id)) return [];
+      return [{ kind: kind === 'merged user' ? 'user' : kind, id, clerkId, isDeleted }];
+    });
   }
 
   /** Returns whether the owner exists, and keeps it from being deleted until the transaction ends. */
@@ -189,10 +187,7 @@ export class BillingCustomersRepository {
   }
 
   async updateOwner({ table, id, owner }: OwnerChange, db: Queryable): Promise<void> {
-    await db
-      .update(TABLES[table])
-      .set({ ownerKind: owner?.kind ?? null, ownerId: owner?.id ?? null })
-      .where(eq(TABLES[table].id, id));
+    await sendWrite(UPDATE_OWNER[table]({ id, ownerKind: owner?.kind ?? null, ownerId: owner?.id ?? null }), db);
   }
 
   /** Keeps the present owner of everything that belongs to these owners, whatever is claimed later. */
@@ -210,7 +205,7 @@ function withLink<Row extends Pick<Subscription, 'ownerLinked' | 'ownerKind' | '
 
 function isOfCustomer(
   table: typeof billingCustomers | typeof subscriptions | typeof payments,
-  { provider, providerCustomerId }: CustomerRef,
+  { provider, providerCustomerId }: CustomerRef | Record<keyof CustomerRef, Placeholder>,
 ) {
   return and(eq(table.provider, provider), eq(table.providerCustomerId, providerCustomerId));
 }

@@ -40,9 +40,17 @@ export class SubscriptionOwners {
    * Gives a new owner the purchases made for it before it existed. Runs in the transaction that creates the owner: under
    * the lock, a concurrent event either sees the owner or is seen here.
    */
-  async claimFor(owner: Owner & { clerkId: string }, db: Queryable): Promise<void> {
-    await lockNames('owner', [owner.clerkId], db);
-    const customers = await this.repository.listWithClaims(claimsMatching({ kind: owner.kind, ids: [owner.clerkId] }), db);
+  async claimFor(owner: Omit<Owner, 'id'> & { clerkId: string }, db: Queryable): Promise<void> {
+    await this.claim(await this.findPurchases(owner, db), db);
+  }
+
+  /** The customers with purchases for a new owner: the first half of `claimFor`, which can be sent with the owner's row. */
+  async findPurchases({ kind, clerkId }: Omit<Owner, 'id'> & { clerkId: string }, db: Queryable): Promise<CustomerRef[]> {
+    await lockNames('owner', [clerkId], db);
+    return this.repository.listWithClaims(claimsMatching({ kind, ids: [clerkId] }), db);
+  }
+
+  async claim(customers: CustomerRef[], db: Queryable): Promise<void> {
     await lockNames('billing customer', customers.map(lockNameOf), db);
     for (const customer of customers) await this.resolveOwners(customer, SYSTEM, db);
   }
@@ -57,7 +65,7 @@ export class SubscriptionOwners {
     const after = await this.subscriptions.update(id, { ownerKind: owner.kind, ownerId: owner.id, ownerLinked: true }, db);
     if (customer !== undefined) {
       await this.repository.link(customer, owner, db);
-      await this.resolveOwners(customer, actor, db, id);
+      await this.resolveOwners(customer, actor, db, { recordedId: id });
     }
     await this.record('subscription.linked', after, actor, { before: ownerFields(before), after: ownerFields(after) }, db, before);
     return after;
@@ -127,23 +135,34 @@ export class SubscriptionOwners {
   /**
    * Resolves the owner of everything a customer has; see `resolveOwnerChanges`. The caller holds the customer's lock. Returns the
    * subscriptions with their owners.
-   * @param recordedId a subscription whose change the caller records
+   * @param options.recordedId a subscription whose change the caller records
+   * @param options.records what the customer has, if it was read since the last change
    */
-  async resolveOwners(customer: CustomerRef, actor: Actor, db: Queryable, recordedId?: string): Promise<Map<string, Subscription>> {
-    const records = await this.repository.loadRecords(customer, db);
+  async resolveOwners(
+    customer: CustomerRef,
+    actor: Actor,
+    db: Queryable,
+    { recordedId, records: known }: { recordedId?: string; records?: CustomerRecords } = {},
+  ): Promise<Map<string, Subscription>> {
+    const records = known ?? (await this.loadRecords(customer, db));
     const claims = claimsIn(records);
-    const known = await this.repository.findOwners(claims, db);
-    const changes = resolveOwnerChanges(records, ownersByClaim(claims, known));
+    const owners = await this.repository.findOwners(claims, db);
+    const changes = resolveOwnerChanges(records, ownersByClaim(claims, owners));
     await Promise.all(changes.map((change) => this.repository.updateOwner(change, db)));
     const before = new Map((records.subscriptions as Subscription[]).map((row) => [row.id, row]));
     const after = new Map([...before].map(([id, row]) => [id, withOwner(row, changes)]));
-    for (const row of after.values()) if (hasDeletedOwner(row, known) && willBeCharged(row)) await this.requestCancellation(row, db);
+    for (const row of after.values()) if (hasDeletedOwner(row, owners) && willBeCharged(row)) await this.requestCancellation(row, db);
     for (const { table, id } of changes) {
       if (table !== 'subscription' || id === recordedId) continue;
       const [from, to] = [before.get(id)!, after.get(id)!];
       await this.record('subscription.claimed', to, actor, { before: ownerFields(from), after: ownerFields(to) }, db, from);
     }
     return after;
+  }
+
+  /** The caller holds the customer's lock. */
+  async loadRecords(customer: CustomerRef, db: Queryable): Promise<CustomerRecords> {
+    return this.repository.loadRecords(customer, db);
   }
 
   /** Records a change for the organization that owns the row. @param before the row as it was: its former owner sees the change too */

@@ -27,6 +27,8 @@ import { type LockedSubscription, SyncedSubscriptionsRepository } from './synced
 /** Delay of the next check after a provider confirmed a row whose dates are over. */
 const RECHECK_MS = HOUR_MS;
 
+const WITHOUT_OWNER = { ownerKind: null, ownerId: null, ownerLinked: false, tier: null, note: null };
+
 /**
  * Applies what billing providers report, by events or on request. Any order and any repetition end in the same rows:
  * the newest version of each object wins, and owners follow from all claims (docs/decisions/0015). Changes of one
@@ -50,14 +52,21 @@ export class SyncedSubscriptionsService {
     const { customer, ownerHints, pastTrial, ...fields } = snapshot;
     const { version, expectedVersion, actor } = context;
     const ownerClaims = claimsFromHints(ownerHints);
-    const isSameCustomer = await this.syncEmbeddedCustomer(customer, ownerClaims, version, db);
-    const locked = await this.repository.lockForSync({ ...customer, ...snapshot }, version, expectedVersion, db);
+    await this.lockWithEmbedded(customer, ownerClaims, db);
+    // Sent together: the customer before the subscription.
+    const [isSameCustomer, locked] = await Promise.all([
+      this.syncEmbeddedCustomer(customer, version, db),
+      this.repository.lockForSync({ ...customer, ...snapshot }, version, expectedVersion, db),
+    ]);
     const mayWrite = locked === undefined || (expectedVersion === undefined ? locked.isNewer : locked.isSame);
     const row = mayWrite ? await this.write({ ...fields, ownerClaims }, customer, locked, context, db) : locked.row;
     if (fields.productId !== null) await this.repository.upsertProduct(row.id, fields.productId, version, db);
     const before = locked?.row;
     await this.upsertPeriods({ row, before, periods: [periodOfRow(fields), pastTrial] }, version, db);
-    const resolved = isSameCustomer && hasSameOwner(before, row) ? undefined : await this.owners.resolveOwners(customer, actor, db, row.id);
+    const resolved =
+      isSameCustomer && hasSameOwner(before, row)
+        ? undefined
+        : await this.owners.resolveOwners(customer, actor, db, { recordedId: row.id });
     if (mayWrite) await this.recordChange(before, resolved?.get(row.id) ?? row, actor, db);
     return mayWrite;
   }
@@ -85,30 +94,39 @@ export class SyncedSubscriptionsService {
   async applyCustomer(customer: CustomerSnapshot, { version, actor }: SyncContext, db: Queryable): Promise<void> {
     const claims = customer.ownerHints && claimsFromHints(customer.ownerHints);
     await this.owners.lockOwnersAndCustomer(customer, claims ?? [], db);
-    if (await this.upsertCustomer(customer, claims, version, db)) await this.owners.resolveOwners(customer, actor, db);
+    const [isNewer, records] = await Promise.all([
+      this.upsertCustomer(customer, claims, version, db),
+      this.owners.loadRecords(customer, db),
+    ]);
+    if (isNewer) await this.owners.resolveOwners(customer, actor, db, { records });
   }
 
   async applyPayment({ customer, ownerHints, ...fields }: PaymentSnapshot, { version, actor }: SyncContext, db: Queryable): Promise<void> {
     const { provider, providerCustomerId } = customer;
     const ownerClaims = claimsFromHints(ownerHints);
-    const isSameCustomer = await this.syncEmbeddedCustomer(customer, ownerClaims, version, db);
     const row = { id: newId(), provider, providerCustomerId, ownerClaims, ...fields };
-    const isNewer = await this.repository.upsertPayment(row, version, db);
-    if (isNewer || !isSameCustomer) await this.owners.resolveOwners(customer, actor, db);
+    await this.lockWithEmbedded(customer, ownerClaims, db);
+    const [isSameCustomer, isNewer, records] = await Promise.all([
+      this.syncEmbeddedCustomer(customer, version, db),
+      this.repository.upsertPayment(row, version, db),
+      this.owners.loadRecords(customer, db),
+    ]);
+    if (isNewer || !isSameCustomer) await this.owners.resolveOwners(customer, actor, db, { records });
   }
 
-  /** Writes the customer inside another object, which is older than an event of its own. Returns whether nothing changed. */
-  private async syncEmbeddedCustomer(
-    customer: CustomerSnapshot,
-    otherClaims: string[],
-    { at, messageId }: EventVersion,
-    db: Queryable,
-  ): Promise<boolean> {
+  private async lockWithEmbedded(customer: CustomerSnapshot, otherClaims: string[], db: Queryable): Promise<void> {
+    const claims = customer.ownerHints === null ? [] : claimsFromHints(customer.ownerHints);
+    await this.owners.lockOwnersAndCustomer(customer, [...otherClaims, ...claims], db);
+  }
+
+  /**
+   * Writes the customer inside another object, which is older than an event of its own. Returns whether nothing changed.
+   * The caller holds the customer's lock.
+   */
+  private async syncEmbeddedCustomer(customer: CustomerSnapshot, { at, messageId }: EventVersion, db: Queryable): Promise<boolean> {
     const claims = customer.ownerHints && claimsFromHints(customer.ownerHints);
     const version = { at, modifiedAt: customer.modifiedAt, rank: EventRank.embedded, messageId };
-    await this.owners.lockOwnersAndCustomer(customer, [...otherClaims, ...(claims ?? [])], db);
-    const before = await this.customers.find(customer, db);
-    await this.upsertCustomer(customer, claims, version, db);
+    const [before] = await Promise.all([this.customers.find(customer, db), this.upsertCustomer(customer, claims, version, db)]);
     return before !== undefined && (claims === null || isDeepStrictEqual(before.ownerClaims, claims));
   }
 
@@ -137,7 +155,7 @@ export class SyncedSubscriptionsService {
     const { isGraceEstimated: _, ...columns } = fields;
     const pastDueUntil = locked !== undefined && hasReportedGrace(locked.row, fields) ? locked.row.pastDueUntil : columns.pastDueUntil;
     // A canceled subscription needs no cancellation; if it is revived, it may need one again.
-    const endRequestedAt = columns.status === 'canceled' ? null : locked?.row.endRequestedAt;
+    const endRequestedAt = columns.status === 'canceled' || locked === undefined ? null : locked.row.endRequestedAt;
     const row = { ...columns, pastDueUntil, provider, providerCustomerId, confirmedAt, endRequestedAt };
     if (this.plans.tierOfProduct(provider, fields.productId) === undefined)
       this.logger.error(
@@ -146,12 +164,16 @@ export class SyncedSubscriptionsService {
       );
     if (locked === undefined) {
       const dated = { ...row, createdAt: now, eventAt: version.at };
-      return this.subscriptions.insert({ id: newId(), ...dated, ...versionColumns(version), checkAt: nextCheckAt(dated) }, db);
+      const inserted = { ...WITHOUT_OWNER, ...dated, id: newId(), ...versionColumns(version), checkAt: nextCheckAt(dated), updatedAt: now };
+      await this.subscriptions.insertRow(inserted, db);
+      return inserted;
     }
     const newVersion = locked.isNewer ? version : versionOfRow(locked.row);
     const dated = { ...row, createdAt: locked.row.createdAt, eventAt: newVersion.at };
     const checkAt = laterCheck(nextCheckAt(dated), expectedVersion === undefined ? null : new Date(now.getTime() + RECHECK_MS));
-    return this.subscriptions.update(locked.row.id, { ...row, ...versionColumns(newVersion), checkAt }, db);
+    const changes = { ...row, ...versionColumns(newVersion), checkAt };
+    await this.subscriptions.write(locked.row.id, changes, db);
+    return { ...locked.row, ...changes };
   }
 
   /** Stale events add their periods too, so that any order ends in the same periods. */

@@ -97,8 +97,9 @@ describe('the query plans on large tables', () => {
     for (const { text, nodes } of plans) {
       expect(text).not.toMatch(/\boffset\b/i);
       expect(nodes.map((node) => node['Node Type'])).not.toContain('Seq Scan');
+      const append = /\bunion\b/i.test(text) ? nodes.find((node) => node['Node Type'] === 'Append') : undefined;
       // A full index scan is as expensive as a sequential scan.
-      expect(nodes[0]!['Total Cost']).toBeLessThan(2000);
+      for (const part of append?.Plans ?? [nodes[0]!]) expect(part['Total Cost']).toBeLessThan(2000);
     }
   }
 
