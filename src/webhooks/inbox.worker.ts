@@ -23,26 +23,37 @@ const MAX_DELAY_SECONDS = 3600;
  * Lasts from the claim to the first statement of the effect, which locks the row. Short, so that the events of a killed
  * process are claimed again at once.
  */
-const LEASE_SECONDS = 1;
+export const LEASE_SECONDS = 1;
 /** Tries within one attempt after conflicts with other transactions. */
 const MAX_TRANSACTION_TRIES = 10;
 const MAX_LANES = 8;
 /** Several events a claim, so that claims cost less than effects. */
-const CLAIMS_PER_LANE = 4;
+const LEASES_PER_LANE = 4;
+/** Events that wait longer for a lane would outlive their lease and lose an attempt. */
 const RELEASE_AFTER_MS = 400;
 
 type Outcome = 'processed' | 'ignored' | 'quarantined';
 
+/** An event that this process may attempt; on receipt, with its parsed payload. */
+type LeasedEvent = ClaimedEvent & { payload?: unknown };
+
 /**
- * Processes the inbox: claims due events, and applies each in the transaction that marks it as processed. Effects do not
- * depend on the order of events; the worker knows nothing about them.
+ * Processes the inbox: leases events on receipt or claims due ones, and applies each in the transaction that marks it as
+ * processed. Effects do not depend on the order of events; the worker knows nothing about them.
  */
 @Injectable()
 export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly logger = new Logger(InboxWorker.name);
   private readonly providers = new Map<string, WebhookProvider>();
   private readonly lanes: number;
+  /** The number of events that this process leases at a time. */
+  private readonly capacity: number;
   private readonly running = new Set<Promise<void>>();
+  private readonly waiting: { event: LeasedEvent; since: number }[] = [];
+  /** Places of events that are being stored. */
+  private reserved = 0;
+  private isStopping = false;
+  private releaseTimer?: NodeJS.Timeout;
   private readonly poller = new Poller((signal) => this.work(signal), {
     pauseMs: 500,
     onError: (error) => this.logger.error({ err: error }, 'Claiming webhook events failed'),
@@ -59,6 +70,7 @@ export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShu
     @Inject(DATABASE) private readonly db: Database,
   ) {
     this.lanes = Math.max(1, Math.min(MAX_LANES, Math.floor(config.databasePoolSize / 2)));
+    this.capacity = this.lanes * LEASES_PER_LANE;
     const registers = [metrics.registry];
     this.attempts = new Counter({
       name: 'tenantry_webhook_attempts_total',
@@ -99,8 +111,11 @@ export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShu
   }
 
   async beforeApplicationShutdown(): Promise<void> {
+    this.isStopping = true;
     await this.poller.stop();
-    await Promise.all(this.running);
+    // The end of an attempt starts the next one.
+    while (this.running.size > 0) await Promise.all(this.running);
+    clearTimeout(this.releaseTimer);
   }
 
   register(provider: WebhookProvider): void {
@@ -113,6 +128,28 @@ export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShu
 
   wake(): void {
     this.poller.wake();
+  }
+
+  /**
+   * Whether an event may be stored with a lease for this process, which saves claiming, decrypting and parsing it.
+   * Otherwise it is stored for any process. `start` or `cancelReservation` must follow.
+   */
+  reserve(): boolean {
+    // The other half is for claims, so that new events never keep older ones waiting.
+    if (this.isStopping || this.running.size + this.waiting.length + this.reserved >= this.capacity / 2) return false;
+    this.reserved += 1;
+    return true;
+  }
+
+  cancelReservation(): void {
+    this.reserved -= 1;
+  }
+
+  /** Attempts an event that was stored with a lease. */
+  start(event: LeasedEvent): void {
+    this.reserved -= 1;
+    if (this.isStopping) void this.releaseLease([event]);
+    else this.startLanes([event]);
   }
 
   /** Unknown types share one label, so that a provider cannot create metrics without end. */
@@ -136,33 +173,43 @@ export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShu
 
   private async work(signal: AbortSignal): Promise<boolean> {
     if (signal.aborted) return false;
-    const free = this.lanes - this.running.size;
-    if (free < this.lanes / 2) {
+    const leased = this.running.size + this.waiting.length;
+    // A small claim would cost as much as a large one.
+    if (leased > this.capacity / 2) {
       await Promise.race(this.running);
       return true;
     }
-    const events = await this.repository.claim(free * CLAIMS_PER_LANE, LEASE_SECONDS);
-    if (events.length > 0) this.startLanes(events, free);
-    return events.length === free * CLAIMS_PER_LANE;
+    const limit = this.capacity - leased;
+    const events = await this.repository.claim(limit, LEASE_SECONDS);
+    this.startLanes(events);
+    return events.length === limit;
   }
 
-  private startLanes(events: ClaimedEvent[], lanes: number): void {
-    const waiting = [...events];
-    // Events that wait longer would outlive their lease and lose an attempt.
-    const late = setTimeout(() => void this.releaseLease(waiting.splice(0)), RELEASE_AFTER_MS);
-    const lane = async () => {
-      for (let event = waiting.shift(); event !== undefined; event = waiting.shift()) await this.attempt(event);
-      clearTimeout(late);
-    };
-    for (let count = 0; count < Math.min(lanes, events.length); count += 1) {
-      const one = lane()
+  private startLanes(events: LeasedEvent[]): void {
+    const since = performance.now();
+    for (const event of events) this.waiting.push({ event, since });
+    while (this.running.size < this.lanes && this.waiting.length > 0) {
+      const one = this.attempt(this.waiting.shift()!.event)
         .catch((error: unknown) => this.logger.error({ err: error }, 'The outcome of a webhook event could not be stored'))
-        .finally(() => this.running.delete(one));
+        .finally(() => {
+          this.running.delete(one);
+          this.startLanes([]);
+        });
       this.running.add(one);
     }
+    if (this.waiting.length > 0) this.releaseTimer ??= setTimeout(() => this.releaseLate(), RELEASE_AFTER_MS);
   }
 
-  private async releaseLease(events: ClaimedEvent[]): Promise<void> {
+  private releaseLate(): void {
+    const latest = performance.now() - RELEASE_AFTER_MS;
+    const firstInTime = this.waiting.findIndex(({ since }) => since > latest);
+    const late = this.waiting.splice(0, firstInTime === -1 ? this.waiting.length : firstInTime);
+    void this.releaseLease(late.map(({ event }) => event));
+    const [next] = this.waiting;
+    this.releaseTimer = next && setTimeout(() => this.releaseLate(), next.since - latest);
+  }
+
+  private async releaseLease(events: LeasedEvent[]): Promise<void> {
     for (const event of events) {
       await this.repository.releaseLease(event).catch((error: unknown) => {
         // The lease expires in a moment anyway.
@@ -171,7 +218,7 @@ export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShu
     }
   }
 
-  private async attempt(event: ClaimedEvent): Promise<void> {
+  private async attempt(event: LeasedEvent): Promise<void> {
     const labels = { provider: event.provider, type: this.typeLabel(event.provider, event.type) };
     try {
       const outcome = await this.process(event);
@@ -189,7 +236,7 @@ export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShu
   }
 
   /** Returns undefined if another worker has the event. */
-  private async process(event: ClaimedEvent): Promise<Outcome | undefined> {
+  private async process(event: LeasedEvent): Promise<Outcome | undefined> {
     // The last attempt killed its process before it could store the failure.
     if (event.attempts > MAX_ATTEMPTS) throw new Error('The last attempt did not finish');
     const provider = this.providers.get(event.provider);
@@ -205,7 +252,7 @@ export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShu
     }
   }
 
-  private async apply(event: ClaimedEvent, read: InboxEvent, provider: WebhookProvider, tx: Queryable): Promise<Outcome> {
+  private async apply(event: LeasedEvent, read: InboxEvent, provider: WebhookProvider, tx: Queryable): Promise<Outcome> {
     // Marking the event first locks its row against other workers. The first statements of the effect are pipelined with it.
     const [isHeld, hadEffect] = await Promise.all([this.repository.finish(event, 'processed', null, tx), provider.apply(read, tx)]);
     if (!isHeld) throw new LeaseLost();
@@ -213,20 +260,22 @@ export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShu
     return hadEffect ? 'processed' : 'ignored';
   }
 
-  private read({ messageId, type, eventAt, body }: ClaimedEvent, provider: WebhookProvider): InboxEvent {
+  private read({ messageId, type, eventAt, body, payload: parsed }: LeasedEvent, provider: WebhookProvider): InboxEvent {
+    const actor = { ...SYSTEM, requestId: messageId };
+    if (parsed !== undefined && eventAt !== null) return { messageId, type, eventAt, payload: parsed, actor };
     if (body === null) throw new Error('The body is no longer stored');
     const bytes = this.keyring.decryptBytes(body, BODY_CONTEXT);
     const payload = parsePayload(bytes);
     // Without a time, it could not be parsed on arrival, and is being replayed.
     const envelope = eventAt === null ? provider.parseEnvelope(payload, bytes) : { type, eventAt };
-    return { messageId, payload, actor: { ...SYSTEM, requestId: messageId }, ...envelope };
+    return { messageId, payload, actor, ...envelope };
   }
 }
 
 /** Another worker has claimed the event; this transaction is rolled back. */
 class LeaseLost extends Error {}
 
-function logFields({ id, provider, type, messageId, attempts }: ClaimedEvent): object {
+function logFields({ id, provider, type, messageId, attempts }: LeasedEvent): object {
   return { webhookEventId: id, provider, type, messageId, attempts };
 }
 

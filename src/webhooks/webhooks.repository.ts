@@ -1,8 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, desc, eq, getTableColumns, gte, isNotNull, lt, ne, type SQL, sql } from 'drizzle-orm';
+import { and, desc, eq, getTableColumns, gte, isNotNull, lt, ne, type Placeholder, type SQL, sql } from 'drizzle-orm';
 import { unionAll } from 'drizzle-orm/pg-core';
-import { newId } from '../platform/crypto/ids.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
+import { arraysOf, type Columns, given, namesOf, queries, sendStatement, sendWrite, statement } from '../platform/database/statement.js';
 import { isOneOf } from '../platform/database/statements/lists.js';
 import { webhookEvents as events, type WebhookEvent, type WebhookStatus } from './webhook-events.table.js';
 
@@ -45,33 +45,74 @@ const CLAIMED_COLUMNS = {
   receivedAt: events.receivedAt,
 };
 
+export type ReceivedEvent = Pick<WebhookEvent, 'id' | 'provider' | 'messageId' | 'type' | 'eventAt' | 'status' | 'lastError'> & {
+  body: Buffer;
+  /** Its first attempt begins right after the commit. */
+  isLeased: boolean;
+};
+
+const RECEIVED: Columns<ReceivedEvent> = {
+  id: ['uuid', ({ id }) => id],
+  provider: ['text', ({ provider }) => provider],
+  message_id: ['text', ({ messageId }) => messageId],
+  type: ['text', ({ type }) => type],
+  // As text: in the binary format, times are to the millisecond.
+  event_at: ['timestamptz(6)', ({ eventAt }) => eventAt],
+  body: ['bytea', ({ body }) => body.toString('hex')],
+  status: ['webhook_event_status', ({ status }) => status],
+  last_error: ['text', ({ lastError }) => lastError],
+  attempts: ['integer', ({ isLeased }) => (isLeased ? 1 : 0)],
+};
+
+const leaseEnd = (seconds: unknown) => sql`now() + ${seconds}::float8 * interval '1 second'`;
+
+const INSERT = statement(
+  sql`INSERT INTO ${events} (${namesOf(RECEIVED)}, leased_until)
+      SELECT ${namesOf(RECEIVED)}, CASE WHEN attempts > 0 THEN ${leaseEnd(sql.placeholder('leaseSeconds'))} END FROM ${given(RECEIVED)}
+      ON CONFLICT (provider, message_id) DO NOTHING RETURNING id, received_at`,
+  'webhook_events_insert',
+);
+
+const IS_CURRENT_ATTEMPT = isCurrentAttempt({ id: sql.placeholder('id'), attempts: sql.placeholder('attempts') });
+const RELEASE = statement(
+  queries
+    .update(events)
+    .set({ attempts: sql`${events.attempts} - 1`, leasedUntil: null })
+    .where(IS_CURRENT_ATTEMPT),
+);
+const FINISH = statement(
+  queries
+    .update(events)
+    .set({
+      status: sql`${sql.placeholder('status')}::webhook_event_status`,
+      lastError: sql`${sql.placeholder('lastError')}::text`,
+      processedAt: sql`now()`,
+      leasedUntil: null,
+    })
+    .where(IS_CURRENT_ATTEMPT),
+);
+const MARK_IGNORED = statement(
+  queries
+    .update(events)
+    .set({ status: 'ignored' })
+    .where(eq(events.id, sql.placeholder('id'))),
+);
+
+type Attempt = Pick<ClaimedEvent, 'id' | 'attempts'>;
+
 @Injectable()
 export class WebhooksRepository {
-  private readonly insertOnce;
+  constructor(@Inject(DATABASE) private readonly db: Database) {}
 
-  constructor(@Inject(DATABASE) private readonly db: Database) {
-    this.insertOnce = db
-      .insert(events)
-      .values({
-        id: sql.placeholder('id'),
-        provider: sql.placeholder('provider'),
-        messageId: sql.placeholder('messageId'),
-        type: sql.placeholder('type'),
-        eventAt: sql.placeholder('eventAt'),
-        body: sql.placeholder('body'),
-        status: sql.placeholder('status'),
-        lastError: sql.placeholder('lastError'),
-      })
-      .onConflictDoNothing({ target: [events.provider, events.messageId] })
-      .returning({ id: events.id })
-      .prepare('webhook_events_insert');
-  }
-
-  /** Returns false for a duplicate. The row is committed on return. */
-  async insert(
-    event: Pick<WebhookEvent, 'provider' | 'messageId' | 'type' | 'eventAt' | 'body' | 'status' | 'lastError'>,
-  ): Promise<boolean> {
-    return (await this.insertOnce.execute({ id: newId(), ...event })).length > 0;
+  /** Stores events in one statement and commit. Returns the times of receipt by id, without duplicates. */
+  async insert(received: ReceivedEvent[], leaseSeconds: number): Promise<Map<string, Date>> {
+    // In one order everywhere, so that concurrent inserts of the same messages cannot deadlock.
+    const sorted = received.toSorted((a, b) => (a.messageId < b.messageId ? -1 : 1));
+    const { rows } = await sendStatement<{ id: string; received_at: string }>(
+      INSERT({ ...arraysOf(RECEIVED, sorted), leaseSeconds }),
+      this.db,
+    );
+    return new Map(rows.map((row) => [row.id, new Date(row.received_at)]));
   }
 
   /** Leases due events. The attempt counts even if the process dies. */
@@ -79,43 +120,32 @@ export class WebhooksRepository {
     const due = sql`SELECT ${events.id} FROM ${events} WHERE ${isDue} ORDER BY ${events.nextAttemptAt} LIMIT ${limit} FOR UPDATE SKIP LOCKED`;
     return db
       .update(events)
-      .set({ attempts: sql`${events.attempts} + 1`, leasedUntil: sql`now() + ${leaseSeconds} * interval '1 second'` })
+      .set({ attempts: sql`${events.attempts} + 1`, leasedUntil: leaseEnd(leaseSeconds) })
       .where(sql`${events.id} IN (${due})`)
       .returning(CLAIMED_COLUMNS);
   }
 
-  async releaseLease({ id, attempts }: Pick<ClaimedEvent, 'id' | 'attempts'>, db: Queryable = this.db): Promise<void> {
-    await db
-      .update(events)
-      .set({ attempts: attempts - 1, leasedUntil: null })
-      .where(isCurrentAttempt({ id, attempts }));
+  async releaseLease({ id, attempts }: Attempt, db: Queryable = this.db): Promise<void> {
+    await sendStatement(RELEASE({ id, attempts }), db);
   }
 
   /** Finishes an attempt in the transaction of its effect. Returns false if another worker has claimed the event since. */
   async finish(
-    { id, attempts }: Pick<ClaimedEvent, 'id' | 'attempts'>,
+    { id, attempts }: Attempt,
     status: 'processed' | 'ignored' | 'quarantined',
     lastError: string | null,
     db: Queryable = this.db,
   ): Promise<boolean> {
-    const { rowCount } = await db
-      .update(events)
-      .set({ status, lastError, processedAt: sql`now()`, leasedUntil: null })
-      .where(isCurrentAttempt({ id, attempts }));
+    const { rowCount } = await sendStatement(FINISH({ id, attempts, status, lastError }), db);
     return rowCount === 1;
   }
 
   async markIgnored(id: string, db: Queryable): Promise<void> {
-    await db.update(events).set({ status: 'ignored' }).where(eq(events.id, id));
+    await sendWrite(MARK_IGNORED({ id }), db);
   }
 
   /** @param retryInSeconds null after the last attempt */
-  async markFailed(
-    { id, attempts }: Pick<ClaimedEvent, 'id' | 'attempts'>,
-    lastError: string,
-    retryInSeconds: number | null,
-    db: Queryable = this.db,
-  ): Promise<void> {
+  async markFailed({ id, attempts }: Attempt, lastError: string, retryInSeconds: number | null, db: Queryable = this.db): Promise<void> {
     const next =
       retryInSeconds === null ? { status: 'dead' as const } : { nextAttemptAt: sql`now() + ${retryInSeconds} * interval '1 second'` };
     await db
@@ -253,7 +283,7 @@ function selectPage(filters: WebhookFilters, { limit, after }: Window, db: Query
 const isDue = sql`${events.status} = 'pending' AND ${events.nextAttemptAt} <= now() AND (${events.leasedUntil} IS NULL OR ${events.leasedUntil} <= now())`;
 
 /** A worker that lost its lease must not overwrite a later attempt. */
-function isCurrentAttempt({ id, attempts }: Pick<ClaimedEvent, 'id' | 'attempts'>): SQL | undefined {
+function isCurrentAttempt({ id, attempts }: { id: string | Placeholder; attempts: number | Placeholder }): SQL | undefined {
   return and(eq(events.id, id), eq(events.status, 'pending'), eq(events.attempts, attempts));
 }
 

@@ -7,22 +7,28 @@ import { RouteNotFound } from '../platform/problems/problems.errors.js';
 import { Cursors, type Page } from '../platform/pagination/cursors.service.js';
 import { Keyring } from '../platform/crypto/keyring.service.js';
 import { Metrics } from '../platform/metrics/metrics.service.js';
+import { newId } from '../platform/crypto/ids.js';
+import { isDatabaseUnavailable } from '../platform/database/database-errors.js';
+import { Batcher } from '../platform/queue/batcher.js';
 import { renewInBatches, sweepInBatches } from '../platform/queue/sweep.js';
 import { Config } from '../platform/config/config.js';
 import { DATABASE, type Database } from '../platform/database/database.js';
 import { JobsService } from '../jobs/jobs.service.js';
-import { BODY_CONTEXT, InboxWorker } from './inbox.worker.js';
+import { BODY_CONTEXT, InboxWorker, LEASE_SECONDS } from './inbox.worker.js';
 import { maskSecrets, parsePayload } from './payloads.js';
 import { verifiedMessageId } from '../platform/crypto/webhook-signature.js';
 import { type Envelope, MalformedPayload, type WebhookProvider } from './webhook-provider.port.js';
 import type { WebhookEvent } from './webhook-events.table.js';
 import { InvalidSignature, WebhookBodyDeleted, WebhookEventNotFound } from './webhooks.errors.js';
-import { type WebhookEventSummary, type WebhookFilters, WebhooksRepository } from './webhooks.repository.js';
+import { type ReceivedEvent, type WebhookEventSummary, type WebhookFilters, WebhooksRepository } from './webhooks.repository.js';
 import { SystemClock } from '../platform/time/clock.service.js';
 import { daysBefore } from '../platform/time/durations.js';
 
 const ALARM_SECONDS = 60;
 const REPLAY_BATCH = 500;
+/** Messages that arrive while others are stored share a statement and a commit. In bytes. */
+const MAX_RECEIPT_BATCH = 256 * 1024;
+const MAX_PENDING_RECEIPTS = 64 * 1024 * 1024;
 /** For the unique index; providers send shorter ids. */
 const MAX_ID_LENGTH = 255;
 
@@ -31,10 +37,18 @@ export interface WebhookEventDetail extends WebhookEventSummary {
   payload?: unknown;
 }
 
+type ParsedEvent = Omit<ReceivedEvent, 'isLeased'> & { payload?: unknown };
+
 /** Receives messages, and lets operators read and replay them. `InboxWorker` processes them. */
 @Injectable()
 export class WebhooksService implements OnModuleInit {
   private readonly logger = new Logger(WebhooksService.name);
+  private readonly receipts = new Batcher<ReceivedEvent, Date | undefined>((batch) => this.store(batch), {
+    maxBatch: MAX_RECEIPT_BATCH,
+    maxPending: MAX_PENDING_RECEIPTS,
+    secondBatchThreshold: MAX_RECEIPT_BATCH,
+    failsAll: isDatabaseUnavailable,
+  });
   private readonly received: Counter<'provider' | 'type' | 'outcome'>;
 
   constructor(
@@ -92,12 +106,31 @@ export class WebhooksService implements OnModuleInit {
       this.received.inc({ provider: provider.name, type: '', outcome: 'refused' });
       throw new InvalidSignature();
     }
-    const event = this.toRow(provider, body);
-    const isNew = await this.repository.insert({ provider: provider.name, messageId, ...event });
-    if (isNew && event.status === 'pending') this.inbox.wake();
-    const outcome = isNew ? 'stored' : 'duplicate';
+    const event = this.parse(provider, messageId, body);
+    const outcome = (await this.storeAndStart(event)) ? 'stored' : 'duplicate';
     this.received.inc({ provider: provider.name, type: this.inbox.typeLabel(provider.name, event.type), outcome });
     return outcome;
+  }
+
+  /** Returns after the commit, and false for a duplicate. */
+  private async storeAndStart(parsed: ParsedEvent): Promise<boolean> {
+    const isPending = parsed.status === 'pending';
+    const event = { ...parsed, isLeased: isPending && this.inbox.reserve() };
+    let receivedAt: Date | undefined;
+    try {
+      receivedAt = await this.receipts.add(event, event.body.length);
+    } finally {
+      if (event.isLeased && receivedAt === undefined) this.inbox.cancelReservation();
+    }
+    if (receivedAt === undefined) return false;
+    if (event.isLeased) this.inbox.start({ ...event, attempts: 1, receivedAt });
+    else if (isPending) this.inbox.wake();
+    return true;
+  }
+
+  private async store(batch: ReceivedEvent[]): Promise<(Date | undefined)[]> {
+    const receivedAt = await this.repository.insert(batch, LEASE_SECONDS);
+    return batch.map(({ id }) => receivedAt.get(id));
   }
 
   async list({ limit, cursor, ...filters }: WebhookFilters & { limit: number; cursor?: string }): Promise<Page<WebhookEventSummary>> {
@@ -169,19 +202,23 @@ export class WebhooksService implements OnModuleInit {
     );
   }
 
-  private toRow(provider: WebhookProvider, body: Buffer): Pick<WebhookEvent, 'type' | 'eventAt' | 'body' | 'status' | 'lastError'> {
+  private parse(provider: WebhookProvider, messageId: string, body: Buffer): ParsedEvent {
+    const row = { id: newId(), provider: provider.name, messageId };
     const encrypt = (bytes: Buffer) => this.keyring.encryptBytes(bytes, BODY_CONTEXT);
+    let payload: unknown;
     let envelope: Envelope;
     try {
-      envelope = provider.parseEnvelope(parsePayload(body), body);
+      payload = parsePayload(body);
+      envelope = provider.parseEnvelope(payload, body);
     } catch (error) {
       if (!(error instanceof MalformedPayload)) throw error;
       // If we refused it, the provider would retry for days and then disable the endpoint.
-      return { type: '', eventAt: null, body: encrypt(body), status: 'quarantined', lastError: error.message };
+      return { ...row, type: '', eventAt: null, body: encrypt(body), status: 'quarantined', lastError: error.message };
     }
     const { type, eventAt, redactedPayload } = envelope;
-    if (redactedPayload === undefined) return { type, eventAt, body: encrypt(body), status: 'pending', lastError: null };
-    return { type, eventAt, body: encrypt(Buffer.from(JSON.stringify(redactedPayload))), status: 'ignored', lastError: null };
+    if (redactedPayload === undefined) return { ...row, type, eventAt, body: encrypt(body), status: 'pending', lastError: null, payload };
+    const redacted = encrypt(Buffer.from(JSON.stringify(redactedPayload)));
+    return { ...row, type, eventAt, body: redacted, status: 'ignored', lastError: null };
   }
 
   private payloadOf({ body }: WebhookEvent): unknown {

@@ -31,7 +31,10 @@ describe('the simulation itself', () => {
     const repository = app.get(WebhooksRepository);
     const insert = repository.insert.bind(repository);
     let count = 0;
-    repository.insert = async (event) => insert({ ...event, messageId: `${event.messageId} ${(count += 1)}` });
+    repository.insert = async (events, leaseSeconds) => {
+      for (const event of events) event.messageId += ` ${(count += 1)}`;
+      return insert(events, leaseSeconds);
+    };
   }
 
   function withoutOrder(app: NestExpressApplication): void {
