@@ -31,7 +31,7 @@ const FIND_WITH_ORDER = statement(
 );
 const LOCK = statement(queries.select().from(organizations).where(HAS_CLERK_ID).for('no key update'));
 const IS_KNOWN = or(sql`${organizations.eventAt} > '-infinity'`, isNotNull(organizations.deletedAt));
-const LOCK_IF_KNOWN = statement(queries.select().from(organizations).where(and(HAS_CLERK_ID, IS_KNOWN)).for('share'));
+const LOCK_IF_KNOWN = statement(queries.select().from(organizations).where(and(HAS_CLERK_ID, IS_KNOWN)).for('no key update'));
 const INSERT = statementByColumns<NewOrganization>((row) =>
   queries.insert(organizations).values(row).onConflictDoNothing({ target: organizations.clerkOrganizationId }).returning(),
 );
@@ -96,7 +96,7 @@ export class SyncedOrganizationsRepository {
     return organization;
   }
 
-  /** Blocks the deletion of an organization until the transaction ends, if it is a tombstone or had an event of its own. */
+  /** Blocks the deletion of an organization and changes of its member count, if it is a tombstone or had an event of its own. */
   async lockIfKnown(clerkOrganizationId: string, db: Queryable): Promise<Organization | undefined> {
     const [organization] = await readRows(organizations, LOCK_IF_KNOWN({ clerkOrganizationId }), db);
     return organization;

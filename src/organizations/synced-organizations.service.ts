@@ -43,17 +43,9 @@ export class SyncedOrganizationsService {
     this.record = audit.recorder('organization');
   }
 
-  /** The first half of `findOrCreateStub`, which is enough for an organization that had an event of its own. */
-  async lockIfKnown(
-    { clerkOrganizationId }: Pick<OrganizationSnapshot, 'clerkOrganizationId'>,
-    db: Queryable,
-  ): Promise<Organization | undefined> {
-    return this.repository.lockIfKnown(clerkOrganizationId, db);
-  }
-
   /** For an organization that another event names. Blocks its deletion until the transaction ends. Returns undefined for a purged one. */
   async findOrCreateStub(embedded: OrganizationSnapshot, version: EventVersion, db: Queryable): Promise<Organization | undefined> {
-    const known = await this.lockIfKnown(embedded, db);
+    const known = await this.repository.lockIfKnown(embedded.clerkOrganizationId, db);
     if (known !== undefined) return known;
     await this.write(embedded, version, db);
     return this.repository.lockByClerkId(embedded.clerkOrganizationId, db);
@@ -77,7 +69,7 @@ export class SyncedOrganizationsService {
     const { organization, isNew } = row;
     if (!isNew) {
       if (organization.deletedAt !== null) return organization.id;
-      await this.lockClaimOf(organization, [known?.clerkSlug], db);
+      this.requireLock(organization, [known?.clerkSlug]);
       await this.repository.update(organization.id, { ...EMPTY_PROFILE, deletedAt: this.clock.now() }, db);
       await this.memberships.endAllOfOrganization(organization.id, db);
       await this.subscriptions.cancelFor({ id: organization.id, clerkId: clerkOrganizationId }, { cancel: true }, db);
@@ -129,11 +121,10 @@ export class SyncedOrganizationsService {
     await lockNames('slug', [known?.clerkSlug, slug], db);
     const [row, claimants] = await Promise.all([
       this.lockOrInsert({ clerkOrganizationId, ...fields, ...versionColumns(version) }, known === undefined, db),
-      // Sent behind the insert, so the claim of a new row is among them.
       known === undefined && slug !== null && isSlug(slug) ? this.repository.listClaimants(slug, db) : undefined,
     ]);
     if (row === undefined) return undefined;
-    await this.lockClaimOf(row.organization, [known?.clerkSlug, slug], db);
+    this.requireLock(row.organization, [known?.clerkSlug, slug]);
     const before = row.isNew ? undefined : row.organization;
     // A lost slug is released at once, for other organizations that claim it.
     const released = before === undefined || before.slug === slug ? {} : { slug: null };
@@ -158,9 +149,9 @@ export class SyncedOrganizationsService {
     }
   }
 
-  /** Another event of the same organization may have changed the claim before the row was locked. */
-  private async lockClaimOf({ clerkSlug }: Organization, lockedSlugs: (string | null | undefined)[], db: Queryable): Promise<void> {
-    if (!lockedSlugs.includes(clerkSlug)) await lockNames('slug', [clerkSlug], db);
+  /** @throws {ConcurrencyConflict} if another event has changed the claim: its name must be locked before the row */
+  private requireLock({ clerkSlug }: Organization, lockedSlugs: (string | null | undefined)[]): void {
+    if (clerkSlug !== null && !lockedSlugs.includes(clerkSlug)) throw new ConcurrencyConflict();
   }
 
   /** Returns which organization must lose and which must get a slug, where it is not already with the right one. */
@@ -185,10 +176,11 @@ export class SyncedOrganizationsService {
     const known = isUnknown ? undefined : await this.repository.lockByClerkId(clerkOrganizationId, db);
     if (known !== undefined) return { organization: known, isNew: false };
     // Checked after the insert, which waits for a running purge. All statements are sent together.
+    const id = newId();
     const [inserted, isPurged, purchases] = await Promise.all([
-      this.repository.insert({ id: newId(), ...organization }, db),
+      this.repository.insert({ id, ...organization }, db),
       this.purgedIds.has('clerk', 'organization', clerkOrganizationId, db),
-      this.subscriptions.findPurchases({ kind: 'organization', clerkId: clerkOrganizationId }, db),
+      this.subscriptions.findPurchases({ kind: 'organization', id, clerkId: clerkOrganizationId }, db),
     ]);
     if (inserted === undefined) {
       // Another event of this organization came first, or a purge did.

@@ -68,12 +68,10 @@ export class SubscriptionsRepository {
     return inserted!;
   }
 
-  /** Inserts a row that the caller knows completely. */
   async insertRow(row: Subscription, db: Queryable): Promise<void> {
     await sendWrite(INSERT_ROW(row), db);
   }
 
-  /** Like `update`, for a caller that holds the row. */
   async write(id: string, changes: Partial<NewSubscription>, db: Queryable): Promise<void> {
     await sendWrite(WRITE(changes, { subscriptionId: id }), db);
   }

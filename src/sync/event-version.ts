@@ -33,7 +33,6 @@ export function versionPlaceholders(prefix = ''): EventVersion {
 
 export const VERSION = versionPlaceholders();
 
-/** The values of `versionPlaceholders`. */
 export function versionValues({ at, modifiedAt, rank, messageId, isRepair = false }: EventVersion, prefix = ''): Record<string, unknown> {
   return {
     [`${prefix}at`]: at,

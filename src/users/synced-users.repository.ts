@@ -66,7 +66,6 @@ const LOCK_LATER_MERGE = statement(
 
 export interface LaterMerge {
   merge: UserMerge;
-  /** Of the merged user. */
   suspendedAt: Date | null;
 }
 

@@ -116,7 +116,7 @@ export class SyncedUsersService {
     if (row === undefined || (!row.isNew && row.user.deletedAt !== null)) return;
     const { user, isNew } = row;
     if (!isNew) {
-      await this.lockClaimOf(user, [known?.clerkEmail], db);
+      this.requireLock(user, [known?.clerkEmail]);
       // A session may have been opened before the row was locked.
       await this.merges.endSignIns(user.id, db);
       await this.memberships.endAllOfDeletedUser(user.id, actor, db);
@@ -176,7 +176,7 @@ export class SyncedUsersService {
       known === undefined && email !== null ? this.readClaims(email, provenBy, db) : undefined,
     ]);
     if (row === undefined) return undefined;
-    await this.lockClaimOf(row.user, [known?.clerkEmail, email], db);
+    this.requireLock(row.user, [known?.clerkEmail, email]);
     const before = row.isNew ? undefined : row.user;
     // A lost address is released at once, for other users who claim it.
     const released = before?.email === email ? {} : WITHOUT_EMAIL;
@@ -188,7 +188,6 @@ export class SyncedUsersService {
     return after && { before, after };
   }
 
-  /** @param provenBy the version of the event that proves the address */
   private async readClaims(email: string, provenBy: EventVersion | undefined, db: Queryable): Promise<EmailClaims> {
     const [claimants, later] = await Promise.all([
       this.repository.listClaimants(email, db),
@@ -220,9 +219,9 @@ export class SyncedUsersService {
     await this.repository.update(winner.id, { email, emailVerified: winner.clerkEmailVerified, emailVerifiedAt }, db);
   }
 
-  /** Another event of the same user may have changed the claim before the row was locked. */
-  private async lockClaimOf({ clerkEmail }: User, lockedEmails: (string | null | undefined)[], db: Queryable): Promise<void> {
-    if (!lockedEmails.includes(clerkEmail)) await lockNames('email', [clerkEmail], db);
+  /** @throws {ConcurrencyConflict} if another event has changed the claim: its name must be locked before the row */
+  private requireLock({ clerkEmail }: User, lockedEmails: (string | null | undefined)[]): void {
+    if (clerkEmail !== null && !lockedEmails.includes(clerkEmail)) throw new ConcurrencyConflict();
   }
 
   private async lockOrInsert(user: NewUser, db: Queryable, isUnknown = false): Promise<{ user: User; isNew: boolean } | undefined> {
@@ -236,10 +235,11 @@ export class SyncedUsersService {
 
   private async insert(user: NewUser, db: Queryable): Promise<User | undefined> {
     // Checked after the insert, which waits for a running purge. All statements are sent together.
+    const id = newId();
     const [inserted, isPurged, purchases] = await Promise.all([
-      this.repository.insert({ id: newId(), ...user }, db),
+      this.repository.insert({ id, ...user }, db),
       this.purgedIds.has('clerk', 'user', user.clerkUserId, db),
-      this.subscriptions.findPurchases({ kind: 'user', clerkId: user.clerkUserId }, db),
+      this.subscriptions.findPurchases({ kind: 'user', id, clerkId: user.clerkUserId }, db),
     ]);
     if (inserted !== undefined && isPurged) {
       await this.repository.remove(inserted.id, db);

@@ -196,7 +196,7 @@ export class UsersService implements OnModuleInit {
       await this.repository.remove([user.id], db);
       return undefined;
     }
-    if (isNew) await this.subscriptions.claimFor({ kind: 'user', clerkId: clerkUserId }, db);
+    if (isNew) await this.subscriptions.claimFor({ kind: 'user', id: user.id, clerkId: clerkUserId }, db);
     return user;
   }
 

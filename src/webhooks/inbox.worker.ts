@@ -46,11 +46,9 @@ export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShu
   private readonly logger = new Logger(InboxWorker.name);
   private readonly providers = new Map<string, WebhookProvider>();
   private readonly lanes: number;
-  /** The number of events that this process leases at a time. */
   private readonly capacity: number;
   private readonly running = new Set<Promise<void>>();
   private readonly waiting: { event: LeasedEvent; since: number }[] = [];
-  /** Places of events that are being stored. */
   private reserved = 0;
   private isStopping = false;
   private releaseTimer?: NodeJS.Timeout;
@@ -113,7 +111,6 @@ export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShu
   async beforeApplicationShutdown(): Promise<void> {
     this.isStopping = true;
     await this.poller.stop();
-    // The end of an attempt starts the next one.
     while (this.running.size > 0) await Promise.all(this.running);
     clearTimeout(this.releaseTimer);
   }
@@ -145,7 +142,6 @@ export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShu
     this.reserved -= 1;
   }
 
-  /** Attempts an event that was stored with a lease. */
   start(event: LeasedEvent): void {
     this.reserved -= 1;
     if (this.isStopping) void this.releaseLease([event]);
@@ -174,7 +170,6 @@ export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShu
   private async work(signal: AbortSignal): Promise<boolean> {
     if (signal.aborted) return false;
     const leased = this.running.size + this.waiting.length;
-    // A small claim would cost as much as a large one.
     if (leased > this.capacity / 2) {
       await Promise.race(this.running);
       return true;

@@ -37,7 +37,6 @@ export function statementByColumns<Row extends object>(build: (row: Row) => SQLW
     const key = names.join();
     let fill = built.get(key);
     if (fill === undefined) {
-      // Drizzle takes a placeholder wherever it takes a value.
       fill = statement(build(Object.fromEntries(names.map((name) => [name, sql.placeholder(name)])) as Row));
       built.set(key, fill);
     }
@@ -152,7 +151,6 @@ export function rowsOf<T extends PgTable>(table: T, rows: Record<string, unknown
   });
 }
 
-/** Sends a statement that returns whole rows of a table. */
 export async function readRows<T extends PgTable>(table: T, query: Statement, db: Queryable): Promise<InferSelectModel<T>[]> {
   const { rows } = await sendStatement(query, db);
   return rowsOf(table, rows);

@@ -58,7 +58,6 @@ export function afterCommit(db: object | undefined, action: () => void): void {
 
 /** BEGIN travels with the first statements, and repeated statements are prepared (docs/decisions/0038). */
 class TransactionConnection {
-  /** Of the first statement that failed. */
   failure: unknown;
   isOver = false;
   /** By COMMIT, after a failed statement that nobody waited for. */
@@ -96,7 +95,6 @@ class TransactionConnection {
     return end;
   }
 
-  /** The end of the transaction waits for the write. */
   defer(write: Promise<unknown>): void {
     this.deferred.push(write.catch(() => undefined));
   }

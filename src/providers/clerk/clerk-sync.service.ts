@@ -78,14 +78,13 @@ export class ClerkSync {
     const membership = parseObject(membershipObject, change.data);
     const { organization, public_user_data: person, role } = membership;
     const [ofUser, ofOrganization] = [membership, organization].map(({ updated_at: at }) => embedded(isoOf(at), change.messageId));
-    const ofMember = { clerkUserId: person.user_id, name: fullNameOf(person), imageUrl: person.image_url };
-    const tenant = toOrganizationSnapshot(organization);
-    // The order of locks: user, organization, membership (docs/decisions/0011). Sent together.
-    const [user, known] = await Promise.all([
-      this.users.findOrCreateStub(ofMember, ofUser!, db),
-      this.organizations.lockIfKnown(tenant, db),
-    ]);
-    const organizationRow = known ?? (await this.organizations.findOrCreateStub(tenant, ofOrganization!, db));
+    // The order of locks: user, organization, membership (docs/decisions/0011).
+    const user = await this.users.findOrCreateStub(
+      { clerkUserId: person.user_id, name: fullNameOf(person), imageUrl: person.image_url },
+      ofUser!,
+      db,
+    );
+    const organizationRow = await this.organizations.findOrCreateStub(toOrganizationSnapshot(organization), ofOrganization!, db);
     if (user === undefined || organizationRow === undefined) return;
     const snapshot = {
       clerkMembershipId: membership.id,

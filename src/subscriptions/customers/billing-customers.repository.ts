@@ -4,6 +4,7 @@ import { organizations } from '../../organizations/organizations.table.js';
 import type { Owner, OwnerKind } from '../../owners/owner.js';
 import { isId, newId } from '../../platform/crypto/ids.js';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
+import { lockOfRow } from '../../platform/database/locks.js';
 import { queries, readRows, sendStatement, sendWrite, statement } from '../../platform/database/statement.js';
 import { isOneOf } from '../../platform/database/statements/lists.js';
 import { type EventVersion, isNewer, VERSION, versionColumns, versionValues } from '../../sync/event-version.js';
@@ -46,13 +47,13 @@ const UPSERT = statement(
       setWhere: isNewer(VERSION, billingCustomers),
     }),
 );
+const LOCK_NEW_OWNER = { user: lockOfRow('owner', users), organization: lockOfRow('owner', organizations) };
 const CLAIMED = sql`owner_claims && ${sql.placeholder('claims')}::text[]`;
 const LIST_WITH_CLAIMS = statement(
   sql`SELECT provider, provider_customer_id FROM ${billingCustomers} WHERE ${CLAIMED}
       UNION SELECT provider, provider_customer_id FROM ${subscriptions} WHERE ${CLAIMED} AND provider <> 'manual' AND provider_customer_id IS NOT NULL
       UNION SELECT provider, provider_customer_id FROM ${payments} WHERE ${CLAIMED}`,
 );
-/** Our ids, and Clerk's. */
 const OWN_IDS = sql`ANY (${sql.placeholder('own')}::uuid[])`;
 const CLERK_IDS = sql`ANY (${sql.placeholder('ids')}::text[])`;
 const FIND_OWNERS = statement(
@@ -144,6 +145,10 @@ export class BillingCustomersRepository {
       readRows(payments, LIST_PAYMENTS({ ...ref }), db),
     ]);
     return { customer: customer && withLink(customer), subscriptions: ownSubscriptions.map(withLink), payments: ownPayments };
+  }
+
+  async lockNewOwner({ kind, id, clerkId }: Owner & { clerkId: string }, db: Queryable): Promise<void> {
+    await LOCK_NEW_OWNER[kind](clerkId, id, db);
   }
 
   async listWithClaims(claims: string[], db: Queryable): Promise<CustomerRef[]> {

@@ -40,14 +40,15 @@ export class SubscriptionOwners {
    * Gives a new owner the purchases made for it before it existed. Runs in the transaction that creates the owner: under
    * the lock, a concurrent event either sees the owner or is seen here.
    */
-  async claimFor(owner: Omit<Owner, 'id'> & { clerkId: string }, db: Queryable): Promise<void> {
+  async claimFor(owner: Owner & { clerkId: string }, db: Queryable): Promise<void> {
     await this.claim(await this.findPurchases(owner, db), db);
   }
 
   /** The customers with purchases for a new owner: the first half of `claimFor`, which can be sent with the owner's row. */
-  async findPurchases({ kind, clerkId }: Omit<Owner, 'id'> & { clerkId: string }, db: Queryable): Promise<CustomerRef[]> {
-    await lockNames('owner', [clerkId], db);
-    return this.repository.listWithClaims(claimsMatching({ kind, ids: [clerkId] }), db);
+  async findPurchases(owner: Owner & { clerkId: string }, db: Queryable): Promise<CustomerRef[]> {
+    // After a conflict, the row is locked first (docs/decisions/0011).
+    await this.repository.lockNewOwner(owner, db);
+    return this.repository.listWithClaims(claimsMatching({ kind: owner.kind, ids: [owner.clerkId] }), db);
   }
 
   async claim(customers: CustomerRef[], db: Queryable): Promise<void> {
@@ -160,7 +161,6 @@ export class SubscriptionOwners {
     return after;
   }
 
-  /** The caller holds the customer's lock. */
   async loadRecords(customer: CustomerRef, db: Queryable): Promise<CustomerRecords> {
     return this.repository.loadRecords(customer, db);
   }
