@@ -40,7 +40,7 @@ const ROW = fc.record<Row>({
   name: column(fc.oneof(text, fc.constantFrom('', 'gpt-5-mini', '"\\{},', 'NULL', 'é'.repeat(70)))),
   count: column(fc.oneof(fc.maxSafeInteger(), fc.constantFrom(0, -0, -1, 2 ** 31, 2 ** 32, -(2 ** 32) - 5, Number.MAX_SAFE_INTEGER))),
   small: column(fc.integer({ min: -32_768, max: 32_767 })),
-  level: column(fc.double({ noNaN: true })),
+  level: column(fc.oneof(fc.double({ noNaN: true }), fc.constantFrom(0, -0))),
   digest: column(fc.uint8Array({ maxLength: 40 }).map((bytes) => Buffer.from(bytes).toString('hex'))),
   data: column(fc.dictionary(text, fc.oneof(text, fc.integer(), fc.boolean())).map((value) => JSON.stringify(value))),
   kind: column(fc.constantFrom('user', 'organization')),

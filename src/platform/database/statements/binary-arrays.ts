@@ -72,7 +72,7 @@ class ArrayWriter {
   /** In many columns most rows have the value of the row before: the owner, the period, the model. */
   element(value: Element, write: (writer: ArrayWriter, value: Element) => void): void {
     const start = this.at;
-    if (value === this.latest) {
+    if (Object.is(value, this.latest)) {
       const length = this.view.getInt32(this.latestAt);
       this.reserve(LENGTH_BYTES + length);
       this.bytes.copyWithin(start, this.latestAt, this.latestAt + LENGTH_BYTES + length);
