@@ -1,52 +1,24 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, eq, getTableColumns, gt, isNotNull, isNull, or, type SQL, sql } from 'drizzle-orm';
-import {
-  type EventVersion,
-  isSame,
-  mayWrite,
-  newestFirst,
-  VERSION,
-  versionColumns,
-  versionOfRow,
-  versionValues,
-} from '../sync/event-version.js';
+import { and, eq, gt, isNotNull, isNull, or, sql } from 'drizzle-orm';
+import { type EventVersion, isSame, newestFirst, versionOfRow } from '../sync/event-version.js';
+import { SyncedRows } from '../sync/synced-rows.js';
 import { isAMinuteOld } from '../platform/database/columns.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
-import { queries, readRows, rowsOf, sendStatement, sendWrite, statement, statementByColumns } from '../platform/database/statement.js';
+import { queries, readRows, statement } from '../platform/database/statement.js';
 import { isOneOf } from '../platform/database/statements/lists.js';
 import { type Organization, organizations } from './organizations.table.js';
 
 type NewOrganization = typeof organizations.$inferInsert;
 
-const HAS_CLERK_ID = eq(organizations.clerkOrganizationId, sql.placeholder('clerkOrganizationId'));
-const HAS_ID = eq(organizations.id, sql.placeholder('organizationId'));
 const SLUG = sql.placeholder('claimedSlug');
 
-const FIND = statement(queries.select().from(organizations).where(HAS_CLERK_ID));
-const FIND_WITH_ORDER = statement(
-  queries
-    .select({ ...getTableColumns(organizations), isNewer: mayWrite(VERSION, organizations).as('is_newer') })
-    .from(organizations)
-    .where(HAS_CLERK_ID),
-);
-const LOCK = statement(queries.select().from(organizations).where(HAS_CLERK_ID).for('no key update'));
 const IS_KNOWN = or(sql`${organizations.eventAt} > '-infinity'`, isNotNull(organizations.deletedAt));
-const LOCK_IF_KNOWN = statement(queries.select().from(organizations).where(and(HAS_CLERK_ID, IS_KNOWN)).for('no key update'));
-const INSERT = statementByColumns<NewOrganization>((row) =>
-  queries.insert(organizations).values(row).onConflictDoNothing({ target: organizations.clerkOrganizationId }).returning(),
-);
-const UPDATE = statementByColumns<Partial<NewOrganization>>((changes) => queries.update(organizations).set(changes).where(HAS_ID));
-const updateOrganizationIfNewer = (condition?: SQL) =>
-  statementByColumns<Partial<NewOrganization>>((changes) =>
-    queries
-      .update(organizations)
-      .set({ ...changes, ...versionColumns(VERSION) })
-      .where(and(HAS_ID, isNull(organizations.deletedAt), mayWrite(VERSION, organizations), condition))
-      .returning(),
-  );
-const UPDATE_IF_NEWER = updateOrganizationIfNewer();
-const UPDATE_IF_NEWER_WITH_SLUG = updateOrganizationIfNewer(
-  sql`(${organizations.slug}, ${organizations.clerkSlug}) IS NOT DISTINCT FROM (${SLUG}::text, ${SLUG}::text)`,
+const LOCK_IF_KNOWN = statement(
+  queries
+    .select()
+    .from(organizations)
+    .where(and(eq(organizations.clerkOrganizationId, sql.placeholder('clerkOrganizationId')), IS_KNOWN))
+    .for('no key update'),
 );
 const LIST_CLAIMANTS = statement(
   queries
@@ -58,11 +30,15 @@ const LIST_CLAIMANTS = statement(
 
 @Injectable()
 export class SyncedOrganizationsRepository {
+  private readonly rows = new SyncedRows(organizations, {
+    providerId: organizations.clerkOrganizationId,
+    claimed: [organizations.slug, organizations.clerkSlug],
+  });
+
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
   async findByClerkId(clerkOrganizationId: string, db: Queryable = this.db): Promise<Organization | undefined> {
-    const [organization] = await readRows(organizations, FIND({ clerkOrganizationId }), db);
-    return organization;
+    return this.rows.find(clerkOrganizationId, db);
   }
 
   /** Finds an organization, tombstones included, and whether an event with this version is newer. */
@@ -70,10 +46,8 @@ export class SyncedOrganizationsRepository {
     clerkOrganizationId: string,
     version: EventVersion,
     db: Queryable,
-  ): Promise<{ organization: Organization; isNewer: boolean } | undefined> {
-    const { rows } = await sendStatement<{ is_newer: boolean }>(FIND_WITH_ORDER({ clerkOrganizationId, ...versionValues(version) }), db);
-    const [organization] = rowsOf(organizations, rows);
-    return organization && { organization, isNewer: rows[0]!.is_newer };
+  ): Promise<{ row: Organization; isNewer: boolean } | undefined> {
+    return this.rows.findWithOrder(clerkOrganizationId, version, db);
   }
 
   async findAllByClerkId(clerkOrganizationIds: string[], db: Queryable = this.db): Promise<Organization[]> {
@@ -92,8 +66,7 @@ export class SyncedOrganizationsRepository {
   }
 
   async lockByClerkId(clerkOrganizationId: string, db: Queryable): Promise<Organization | undefined> {
-    const [organization] = await readRows(organizations, LOCK({ clerkOrganizationId }), db);
-    return organization;
+    return this.rows.lock(clerkOrganizationId, db);
   }
 
   /** Blocks the deletion of an organization and changes of its member count, if it is a tombstone or had an event of its own. */
@@ -103,8 +76,7 @@ export class SyncedOrganizationsRepository {
   }
 
   async insert(organization: NewOrganization, db: Queryable): Promise<Organization | undefined> {
-    const [inserted] = await readRows(organizations, INSERT(organization), db);
-    return inserted;
+    return this.rows.insert(organization, db);
   }
 
   /** Returns undefined when a newer event has written the row, it is deleted, or the slug is not the given one. */
@@ -115,14 +87,11 @@ export class SyncedOrganizationsRepository {
     db: Queryable,
     { slug }: { slug?: string | null } = {},
   ): Promise<Organization | undefined> {
-    const others = { organizationId: id, ...versionValues(version), claimedSlug: slug };
-    const update = slug === undefined ? UPDATE_IF_NEWER : UPDATE_IF_NEWER_WITH_SLUG;
-    const [updated] = await readRows(organizations, update(changes, others), db);
-    return updated;
+    return this.rows.updateIfNewer(id, changes, { version, claim: slug }, db);
   }
 
   async update(id: string, changes: Partial<NewOrganization>, db: Queryable): Promise<void> {
-    await sendWrite(UPDATE(changes, { organizationId: id }), db);
+    await this.rows.update(id, changes, db);
   }
 
   /** Returns false when an event has written the row since it was read. */

@@ -109,7 +109,7 @@ export class SyncedOrganizationsService {
     db: Queryable,
   ): Promise<{ before?: Organization; after?: Organization } | undefined> {
     const { clerkOrganizationId, slug } = snapshot;
-    const { organization: known, isNewer } = (await this.repository.findWithOrder(clerkOrganizationId, version, db)) ?? {};
+    const { row: known, isNewer } = (await this.repository.findWithOrder(clerkOrganizationId, version, db)) ?? {};
     const fields = fieldsOf(snapshot);
     // The usual case: the slug does not change, so no other organization is affected.
     if (known !== undefined && isNewer === true && known.deletedAt === null && known.slug === slug && known.clerkSlug === slug) {

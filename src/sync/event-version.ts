@@ -43,7 +43,7 @@ export function versionValues({ at, modifiedAt, rank, messageId, isRepair = fals
   };
 }
 
-interface VersionColumns {
+export interface VersionColumns {
   eventAt: PgColumn;
   eventModifiedAt: PgColumn;
   eventRank: PgColumn;

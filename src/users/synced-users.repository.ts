@@ -1,53 +1,27 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, count, eq, getTableColumns, gt, isNotNull, isNull, or, type SQL, sql } from 'drizzle-orm';
+import { and, count, eq, getTableColumns, gt, isNotNull, isNull, or, sql } from 'drizzle-orm';
 import {
   type EventVersion,
   isNewer,
   isSame,
-  mayWrite,
   newestFirst,
   VERSION,
   versionColumns,
   versionOfRow,
   versionValues,
 } from '../sync/event-version.js';
+import { SyncedRows } from '../sync/synced-rows.js';
 import { isAMinuteOld } from '../platform/database/columns.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
-import { queries, readRows, rowsOf, sendStatement, sendWrite, statement, statementByColumns } from '../platform/database/statement.js';
+import { queries, readRows, rowsOf, sendStatement, statement } from '../platform/database/statement.js';
 import { isOneOf } from '../platform/database/statements/lists.js';
 import { type UserMerge, userMerges } from './user-merges.table.js';
 import { type User, users } from './users.table.js';
 
 type NewUser = typeof users.$inferInsert;
 
-const HAS_CLERK_ID = eq(users.clerkUserId, sql.placeholder('clerkUserId'));
-const HAS_ID = eq(users.id, sql.placeholder('userId'));
 const EMAIL = sql.placeholder('claimedEmail');
 
-const FIND = statement(queries.select().from(users).where(HAS_CLERK_ID));
-const FIND_WITH_ORDER = statement(
-  queries
-    .select({ ...getTableColumns(users), isNewer: mayWrite(VERSION, users).as('is_newer') })
-    .from(users)
-    .where(HAS_CLERK_ID),
-);
-const LOCK = statement(queries.select().from(users).where(HAS_CLERK_ID).for('no key update'));
-const INSERT = statementByColumns<NewUser>((row) =>
-  queries.insert(users).values(row).onConflictDoNothing({ target: users.clerkUserId }).returning(),
-);
-const UPDATE = statementByColumns<Partial<NewUser>>((changes) => queries.update(users).set(changes).where(HAS_ID));
-const updateUserIfNewer = (condition?: SQL) =>
-  statementByColumns<Partial<NewUser>>((changes) =>
-    queries
-      .update(users)
-      .set({ ...changes, ...versionColumns(VERSION) })
-      .where(and(HAS_ID, isNull(users.deletedAt), mayWrite(VERSION, users), condition))
-      .returning(),
-  );
-const UPDATE_IF_NEWER = updateUserIfNewer();
-const UPDATE_IF_NEWER_WITH_EMAIL = updateUserIfNewer(
-  sql`(${users.email}, ${users.clerkEmail}) IS NOT DISTINCT FROM (${EMAIL}::text, ${EMAIL}::text)`,
-);
 const LIST_CLAIMANTS = statement(
   queries
     .select()
@@ -71,18 +45,17 @@ export interface LaterMerge {
 
 @Injectable()
 export class SyncedUsersRepository {
+  private readonly rows = new SyncedRows(users, { providerId: users.clerkUserId, claimed: [users.email, users.clerkEmail] });
+
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
   async findByClerkId(clerkUserId: string, db: Queryable = this.db): Promise<User | undefined> {
-    const [user] = await readRows(users, FIND({ clerkUserId }), db);
-    return user;
+    return this.rows.find(clerkUserId, db);
   }
 
   /** Finds a user, tombstones included, and whether an event with this version is newer. */
-  async findWithOrder(clerkUserId: string, version: EventVersion, db: Queryable): Promise<{ user: User; isNewer: boolean } | undefined> {
-    const { rows } = await sendStatement<{ is_newer: boolean }>(FIND_WITH_ORDER({ clerkUserId, ...versionValues(version) }), db);
-    const [user] = rowsOf(users, rows);
-    return user && { user, isNewer: rows[0]!.is_newer };
+  async findWithOrder(clerkUserId: string, version: EventVersion, db: Queryable): Promise<{ row: User; isNewer: boolean } | undefined> {
+    return this.rows.findWithOrder(clerkUserId, version, db);
   }
 
   async findAllByClerkId(clerkUserIds: string[], db: Queryable = this.db): Promise<User[]> {
@@ -109,13 +82,11 @@ export class SyncedUsersRepository {
   }
 
   async lockByClerkId(clerkUserId: string, db: Queryable): Promise<User | undefined> {
-    const [user] = await readRows(users, LOCK({ clerkUserId }), db);
-    return user;
+    return this.rows.lock(clerkUserId, db);
   }
 
   async insert(user: NewUser, db: Queryable): Promise<User | undefined> {
-    const [inserted] = await readRows(users, INSERT(user), db);
-    return inserted;
+    return this.rows.insert(user, db);
   }
 
   /** Returns undefined when a newer event has written the row, the user is deleted, or the email is not the given one. */
@@ -126,14 +97,11 @@ export class SyncedUsersRepository {
     db: Queryable,
     { email }: { email?: string | null } = {},
   ): Promise<User | undefined> {
-    const others = { userId: id, ...versionValues(version), claimedEmail: email };
-    const update = email === undefined ? UPDATE_IF_NEWER : UPDATE_IF_NEWER_WITH_EMAIL;
-    const [updated] = await readRows(users, update(changes, others), db);
-    return updated;
+    return this.rows.updateIfNewer(id, changes, { version, claim: email }, db);
   }
 
   async update(id: string, changes: Partial<NewUser>, db: Queryable): Promise<void> {
-    await sendWrite(UPDATE(changes, { userId: id }), db);
+    await this.rows.update(id, changes, db);
   }
 
   /** Returns false when an event has written the row since it was read. */

@@ -94,7 +94,7 @@ export class SyncedUsersService {
 
   async apply(snapshot: UserSnapshot, version: EventVersion, actor: Actor, db: Queryable): Promise<void> {
     const fields = { ...fieldsOf(snapshot), ...(snapshot.createdAt && { createdAt: snapshot.createdAt }) };
-    const { user: known, isNewer } = (await this.repository.findWithOrder(snapshot.clerkUserId, version, db)) ?? {};
+    const { row: known, isNewer } = (await this.repository.findWithOrder(snapshot.clerkUserId, version, db)) ?? {};
     const written =
       known !== undefined && isNewer === true && keepsEmail(known, fields)
         ? await this.writeSameEmail(known, fields, version, db)

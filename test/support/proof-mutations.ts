@@ -12,8 +12,8 @@ export const CLERK_MUTATIONS: ScenarioMutation[] = [
     scenario: 'an address that moves from one user to the next',
   },
   {
-    within: 'updateUserIfNewer',
-    search: 'isNull(users.deletedAt), mayWrite(',
+    within: 'updateSyncedRow',
+    search: 'isNull(table.deletedAt), mayWrite(',
     replace: 'mayWrite(',
     scenario: 'a user who changes and is deleted',
   },

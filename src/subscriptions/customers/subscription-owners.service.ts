@@ -136,8 +136,8 @@ export class SubscriptionOwners {
   /**
    * Resolves the owner of everything a customer has; see `resolveOwnerChanges`. The caller holds the customer's lock. Returns the
    * subscriptions with their owners.
-   * @param options.recordedId a subscription whose change the caller records
-   * @param options.records what the customer has, if it was read since the last change
+   * @param options.recordedId the subscription whose change the caller writes to the audit log
+   * @param options.records what the customer has, if the caller read it after the last change
    */
   async resolveOwners(
     customer: CustomerRef,

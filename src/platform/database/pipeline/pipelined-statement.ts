@@ -33,7 +33,7 @@ const { Result, utils } = pg as unknown as {
 
 const EXECUTE_AND_SYNC = Buffer.from([...Buffer.from('E'), 0, 0, 0, 9, 0, 0, 0, 0, 0, ...Buffer.from('S'), 0, 0, 0, 4]);
 
-/** The columns of each result, by connection and statement name. PostgreSQL refuses a prepared statement whose columns changed. */
+/** Each connection keeps the columns of its statements. PostgreSQL refuses a prepared statement whose columns have changed. */
 const descriptions = new WeakMap<Connection, Map<string, Description>>();
 
 /**
