@@ -2,8 +2,9 @@ import { UsersService } from '../../src/users/users.service.js';
 import { CLERK_ISSUER, clerkToken, makeClerkKey } from '../simulators/clerk.js';
 import { GOOGLE_ENVIRONMENT, type OAuthSimulator, startOAuthSimulator } from '../simulators/oauth.js';
 import { startTestApp, type TestApp } from '../support/app.js';
+import { whileLocked } from '../support/database.js';
 import { linkIn, type ReceivedMail, startMailServer } from '../support/mails.js';
-import { PASSWORD, signIn, signUp, signUpOperator } from '../support/people.js';
+import { PASSWORD, type SignedInPerson, signIn, signUp, signUpOperator } from '../support/people.js';
 import { until, untilLocked } from '../support/until.js';
 
 const tokenIn = (mail: ReceivedMail) => /^[\w-]{20,}$/m.exec(mail.text)![0];
@@ -24,6 +25,7 @@ describe('a deleted user', () => {
   });
 
   const me = (headers: Record<string, string>) => t.http.get('/v1/users/me').set(headers);
+  const deleteAccount = async ({ auth }: SignedInPerson) => (await t.http.delete('/v1/users/me').set(auth)).status;
   const withGoogle = async (person: { id: string; email: string }) => {
     const answer = await t.http.post('/v1/auth/sign-in/social').send({ provider: 'google' }).expect(200);
     const [cookie] = answer.headers['set-cookie'] as unknown as string[];
@@ -135,50 +137,32 @@ describe('a deleted user', () => {
     const person = await signUp(t);
     await mail.next(person.email, /Confirm/);
     await t.db.rows('DELETE FROM verifications WHERE user_id = $1', [person.id]);
-    const [session, link] = await Promise.all([t.db.pool.connect(), t.db.pool.connect()]);
-    try {
-      await session.query('BEGIN');
-      await session.query('SELECT id FROM sessions WHERE user_id = $1 FOR UPDATE', [person.id]);
-      const deletion = t.http
-        .delete('/v1/users/me')
-        .set(person.auth)
-        .then(({ status }) => status);
+    await whileLocked(t.db, ['SELECT id FROM sessions WHERE user_id = $1 FOR UPDATE', person.id], async (releaseSession) => {
+      const deletion = deleteAccount(person);
       await untilLocked(t.db);
       await t.http.post('/v1/auth/request-password-reset').send({ email: person.email }).expect(200);
       await mail.next(person.email, /Reset/);
-      await link.query('BEGIN');
-      await link.query('SELECT id FROM verifications WHERE user_id = $1 FOR UPDATE', [person.id]);
-      await session.query('COMMIT');
-      expect(await deletion).toBe(204);
-    } finally {
-      await Promise.all([session.query('ROLLBACK'), link.query('ROLLBACK')]);
-      for (const client of [session, link]) client.release();
-    }
+      await whileLocked(t.db, ['SELECT id FROM verifications WHERE user_id = $1 FOR UPDATE', person.id], async () => {
+        await releaseSession();
+        expect(await deletion).toBe(204);
+      });
+    });
   });
 
   it('has no deadlock with a sign-in that has read the password', async () => {
     const person = await signUp(t);
-    const user = await t.db.pool.connect();
-    try {
-      await user.query('BEGIN');
-      await user.query('SELECT id FROM users WHERE id = $1 FOR KEY SHARE', [person.id]);
-      const deletion = t.http
-        .delete('/v1/users/me')
-        .set(person.auth)
-        .then(({ status }) => status);
+    await whileLocked(t.db, ['SELECT id FROM users WHERE id = $1 FOR KEY SHARE', person.id], async (release) => {
+      const deletion = deleteAccount(person);
       await untilLocked(t.db);
       const signedIn = t.http
         .post('/v1/auth/sign-in/email')
         .send({ email: person.email, password: PASSWORD })
         .then(({ status }) => status);
       await untilLocked(t.db, 2);
-      await user.query('COMMIT');
+      await release();
       expect(await Promise.all([deletion, signedIn])).toEqual([204, 401]);
-      expect(await t.db.rows('SELECT FROM pg_stat_database WHERE datname = current_database() AND deadlocks > 0')).toEqual([]);
-    } finally {
-      await user.query('ROLLBACK');
-      user.release();
-    }
+    });
+    expect(await t.db.rows('SELECT FROM pg_stat_database WHERE datname = current_database() AND deadlocks > 0')).toEqual([]);
   });
 
   it('is purged after the retention time, and the Clerk id is kept', async () => {

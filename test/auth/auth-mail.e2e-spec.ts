@@ -1,5 +1,6 @@
 import { SignJWT } from 'jose';
 import { startTestApp, testEnvironment, type TestApp } from '../support/app.js';
+import { whileLocked } from '../support/database.js';
 import { dumpOf } from '../support/dump.js';
 import { linkIn, type ReceivedMail, startMailServer } from '../support/mails.js';
 import { PASSWORD, signIn, signUp } from '../support/people.js';
@@ -405,10 +406,7 @@ describe('authentication by mail', () => {
       const [person, squatter] = [await provenPerson(), await signUp(t)];
       await change(person.auth, { newEmail: squatter.email }).expect(200);
       const link = linkIn(await mail.next(squatter.email, CHANGE));
-      const account = await t.db.pool.connect();
-      try {
-        await account.query('BEGIN');
-        await account.query('SELECT id FROM accounts WHERE user_id = $1 FOR UPDATE', [squatter.id]);
+      await whileLocked(t.db, ['SELECT id FROM accounts WHERE user_id = $1 FOR UPDATE', squatter.id], async (release) => {
         const deletion = t.http
           .delete('/v1/users/me')
           .set(squatter.auth)
@@ -416,12 +414,9 @@ describe('authentication by mail', () => {
         await untilLocked(t.db);
         const takeover = open(link, person.auth).then(({ status }) => status);
         await untilLocked(t.db, 2);
-        await account.query('COMMIT');
+        await release();
         expect(await Promise.all([deletion, takeover])).toEqual([204, 200]);
-      } finally {
-        await account.query('ROLLBACK');
-        account.release();
-      }
+      });
     });
 
     it('invalidates resets that were sent to the old address', async () => {

@@ -54,6 +54,23 @@ async function createDatabaseFrom(template: string): Promise<TestDatabase> {
   };
 }
 
+/** Runs `work` while a transaction of the test holds the locks of a statement; `release` ends it earlier. */
+export async function whileLocked(
+  { pool }: TestDatabase,
+  [text, ...values]: [text: string, ...values: unknown[]],
+  work: (release: () => Promise<unknown>) => Promise<void>,
+): Promise<void> {
+  const client = await pool.connect();
+  try {
+    await client.query('BEGIN');
+    await client.query(text, values);
+    await work(() => client.query('ROLLBACK'));
+  } finally {
+    await client.query('ROLLBACK');
+    client.release();
+  }
+}
+
 /** Runs one statement outside of any test database. */
 export async function onServer(statement: string): Promise<void> {
   server ??= new pg.Pool({ connectionString: process.env['TEST_SERVER_URL'], max: 2, idleTimeoutMillis: 1000, allowExitOnIdle: true });
