@@ -1,9 +1,9 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort } from '../../src/platform/database/embedded/free-port.js';
 import type { Question, Usage, Work } from './variant.js';
 import type { BenchDatabase } from './database.js';
 import { AUTH_SECRET } from './seed.js';
@@ -145,14 +145,4 @@ async function answer<T>(child: ChildProcess): Promise<T> {
       resolve(message as T);
     });
   });
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

@@ -1,14 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import supertest from 'supertest';
 import { GITHUB_ENVIRONMENT } from '../simulators/oauth.js';
-import { testEnvironment } from '../support/app.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { signUp } from '../support/people.js';
+import { endProcesses, type Process, ready, startServer } from '../support/processes.js';
 import { until } from '../support/until.js';
 
 const PASSWORD = 'a password for the log';
@@ -16,38 +10,17 @@ const PASSWORD = 'a password for the log';
 /** Reads the output of a real process, without the test runner in between. */
 describe('the log of authentication', () => {
   let db: TestDatabase;
-  let child: ChildProcess;
+  let server: Process;
   let http: ReturnType<typeof supertest>;
-  let written = '';
-  const directory = mkdtempSync(path.join(tmpdir(), 'tenantry-log-'));
   beforeAll(async () => {
     db = await createTestDatabase();
-    const port = await freePort();
-    child = spawn(process.execPath, [path.resolve('dist/main.js')], {
-      cwd: directory,
-      env: {
-        ...testEnvironment(db.url),
-        ...GITHUB_ENVIRONMENT,
-        NODE_ENV: 'production',
-        HOST: '127.0.0.1',
-        PORT: String(port),
-        LOG_LEVEL: 'trace',
-      },
-    });
-    for (const stream of [child.stdout!, child.stderr!]) stream.on('data', (chunk: Buffer) => (written += chunk.toString()));
-    http = supertest(`http://127.0.0.1:${port}`);
-    await until(
-      async () => (await http.get('/health/ready').catch(() => undefined))?.status === 200,
-      () => written,
-      60_000,
-    );
+    server = await ready(await startServer(db.url, { ...GITHUB_ENVIRONMENT, NODE_ENV: 'production', LOG_LEVEL: 'trace' }));
+    http = supertest(server.url);
   }, 90_000);
   afterAll(async () => {
     // This test is not about the shutdown.
-    child.kill('SIGKILL');
-    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+    await endProcesses();
     await db.drop();
-    rmSync(directory, { recursive: true, force: true });
   });
 
   it('contains no address, password, hash or token, whatever fails', async () => {
@@ -83,22 +56,18 @@ describe('the log of authentication', () => {
     await db.rows('ALTER TABLE sessions RENAME COLUMN token TO lost');
     failed.push(await http.get('/v1/users/me').set(person.auth), await http.post('/v1/auth/sign-out').set(person.auth));
     for (const { status, body } of failed) expect([status, body.code]).toEqual([500, 'internal_error']);
-    await until(async () => failed.every(({ headers }) => written.includes(headers['x-request-id']!)));
+    await until(async () => failed.every(({ headers }) => server.output().includes(headers['x-request-id']!)));
     // Without SMTP_URL the mails fail, which is logged too.
-    await until(async () => written.includes('SMTP_URL is not set'));
+    await until(async () => server.output().includes('SMTP_URL is not set'));
 
-    expect(written).toContain('Failed query');
+    expect(server.output()).toContain('Failed query');
     const secrets = ['logged-', PASSWORD, 'a new password', '$argon2id', account!.password.split('$').at(-1)!, sessionHash, 'secret-in-a-'];
     for (const secret of [...secrets, ...person.token.split('.')]) expect(linesWith(secret)).toEqual([]);
   }, 60_000);
 
-  const linesWith = (text: string) => written.split('\n').filter((line) => line.includes(text));
+  const linesWith = (text: string) =>
+    server
+      .output()
+      .split('\n')
+      .filter((line) => line.includes(text));
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}

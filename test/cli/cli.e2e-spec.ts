@@ -1,8 +1,9 @@
 import { Keyring } from '../../src/platform/crypto/keyring.service.js';
 import { loadConfig } from '../../src/platform/config/config.js';
+import { freePort } from '../../src/platform/database/embedded/free-port.js';
 import { startTestApp, type TestApp, testEnvironment } from '../support/app.js';
 import { signUp } from '../support/people.js';
-import { endProcesses, freePort, runCommand } from '../support/processes.js';
+import { endProcesses, runCommand } from '../support/processes.js';
 
 const NEW_KEY = `newer:${Buffer.alloc(32, 8).toString('base64')}`;
 

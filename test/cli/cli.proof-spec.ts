@@ -3,9 +3,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { loadConfig } from '../../src/platform/config/config.js';
 import { Keyring } from '../../src/platform/crypto/keyring.service.js';
+import { freePort } from '../../src/platform/database/embedded/free-port.js';
 import { startTestApp, type TestApp, testEnvironment } from '../support/app.js';
 import { signUp } from '../support/people.js';
-import { endProcesses, freePort, processesIn, run, runCommand } from '../support/processes.js';
+import { endProcesses, processesIn, run, runCommand } from '../support/processes.js';
 
 const OLD_KEY = `test:${Buffer.alloc(32, 7).toString('base64')}`;
 const NEW_KEY = `newer:${Buffer.alloc(32, 8).toString('base64')}`;

@@ -1,9 +1,10 @@
 import { request } from 'node:http';
 import { createServer } from 'node:net';
 import pg from 'pg';
+import { freePort } from '../../src/platform/database/embedded/free-port.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { PASSWORD } from '../support/people.js';
-import { endProcesses, freePort, ready, startServer, statusOf } from '../support/processes.js';
+import { endProcesses, ready, startServer, statusOf } from '../support/processes.js';
 import { until, untilLocked } from '../support/until.js';
 
 /** Runs the built program in a separate process. */

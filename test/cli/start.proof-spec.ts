@@ -17,8 +17,9 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
+import { freePort } from '../../src/platform/database/embedded/free-port.js';
 import { createTestDatabase } from '../support/database.js';
-import { endProcesses, freePort, processesIn, ready, run, runCommand, type Process, until } from '../support/processes.js';
+import { endProcesses, processesIn, ready, run, runCommand, type Process, until } from '../support/processes.js';
 
 const IS_ROOT = process.getuid?.() === 0;
 const NOBODY = IS_ROOT ? { uid: idOf('-u', 'nobody'), gid: idOf('-g', 'nobody') } : {};

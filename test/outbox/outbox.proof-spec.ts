@@ -3,10 +3,11 @@ import { DATABASE, type Database } from '../../src/platform/database/database.js
 import { MailService } from '../../src/mail/mail.service.js';
 import { OutboxService } from '../../src/outbox/outbox.service.js';
 import { startTestApp, type TestApp, testEnvironment } from '../support/app.js';
+import { freePort } from '../../src/platform/database/embedded/free-port.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { startMailServer } from '../support/mails.js';
 import { signUp } from '../support/people.js';
-import { endProcesses, freePort, ready, runCommand, startServer, until } from '../support/processes.js';
+import { endProcesses, ready, runCommand, startServer, until } from '../support/processes.js';
 import supertest from 'supertest';
 
 interface Entry {

@@ -1,7 +1,7 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import path from 'node:path';
+import { freePort } from '../../src/platform/database/embedded/free-port.js';
 import { testEnvironment } from './app.js';
 import { until as untilSo } from './until.js';
 
@@ -132,17 +132,6 @@ export async function until<T>(
   { withinMs = 60_000 } = {},
 ): Promise<Exclude<T, undefined | false>> {
   return untilSo(condition, () => what, withinMs);
-}
-
-export async function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
 }
 
 /** The processes that have this folder in their command line. */

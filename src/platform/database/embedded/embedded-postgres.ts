@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, existsSync, openSync } from 'node:fs';
-import { createServer } from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort } from './free-port.js';
 import { findBinaries, initialise, placeFor, remove, serverAccount } from './server-files.js';
 import { isServerOf, readPidFile, serves, urlOf, USER, withClient } from './server-process.js';
 import { MINUTE_MS } from '../../time/durations.js';
@@ -140,15 +140,4 @@ async function stopped(supervisor: ChildProcess): Promise<void> {
   const exit = new Promise((resolve) => supervisor.once('exit', resolve));
   supervisor.stdin?.end();
   await exit;
-}
-
-async function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
 }
