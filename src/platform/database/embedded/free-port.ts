@@ -7,7 +7,6 @@ const FIRST_PORT = 10_000;
 const LAST_PORT = 32_767;
 const MAX_ATTEMPTS = 100;
 
-/** A loopback port that nothing listens on. */
 export async function freePort(): Promise<number> {
   for (let attempt = 1; ; attempt += 1) {
     const port = randomInt(FIRST_PORT, LAST_PORT + 1);
