@@ -3,6 +3,7 @@ import { options } from './support/options.js';
 import { conclude, printMarkdown } from './support/report.js';
 import { attacks } from './attacks.bench.js';
 import { growth } from './growth.bench.js';
+import { growthReads } from './growth-reads.bench.js';
 import { mixed } from './mixed.bench.js';
 import { overload } from './overload.bench.js';
 import { pipeline } from './pipeline.bench.js';
@@ -34,6 +35,7 @@ const BENCHES: Record<string, (db: BenchDatabase) => Promise<void>> = {
   webhooks,
   billing,
   growth,
+  'growth-reads': growthReads,
   'usage-singles': singles,
   'usage-batches': batches,
   'usage-caps': caps,

@@ -24,40 +24,49 @@ export interface BenchDatabase {
 
 /** A PostgreSQL server, as durable as in production, with enough rows for indexes of some depth. */
 export async function startDatabase(): Promise<BenchDatabase> {
-  const directory = mkdtempSync(path.join(tmpdir(), 'tenantry-bench-'));
-  // For root, PostgreSQL runs under its own account; without access it would put its data elsewhere and leave it there.
-  chmodSync(directory, 0o711);
-  const server = await startEmbeddedPostgres({
-    directory: path.join(directory, 'postgres'),
-    password: 'bench',
-    settings: ['max_connections=200', 'shared_buffers=256MB', 'max_wal_size=2GB'],
-  }).catch((error: unknown) => {
-    rmSync(directory, { recursive: true, force: true });
-    throw error;
-  });
-  const opened: BenchDatabase[] = [];
+  const own = await startServer(['max_connections=200', 'shared_buffers=256MB', 'max_wal_size=2GB']);
+  let before: BenchDatabase | undefined;
   const stop = async () => {
-    for (const one of opened) await one.stop();
-    await server.stop();
-    rmSync(directory, { recursive: true, force: true });
-  };
-  const open = async (url: string, build: Build) => {
-    const one = await openDatabase(url, directory, build);
-    opened.push(one);
-    await migrate(url, path.join(build.root, 'drizzle'));
-    for (const text of [OUR_ROWS, BETTER_AUTH_ROWS, 'VACUUM ANALYZE']) await one.query(text);
-    return one;
+    await before?.stop();
+    await own.stop();
   };
   try {
-    const own = await open(server.url, ownBuild);
-    if (options.compare === undefined) return { ...own, stop };
+    await fill(own);
+    if (options.compare === undefined) return own;
     await own.query('CREATE DATABASE before');
-    const before = await open(new URL('/before', server.url).href, buildOf(options.compare));
+    before = await openDatabase(new URL('/before', own.url).href, own.directory, buildOf(options.compare));
+    await fill(before);
     return { ...own, before, stop };
   } catch (error) {
     await stop();
     throw error;
   }
+}
+
+/** An empty database of our build on a server of its own. */
+export async function startServer(settings: string[]): Promise<BenchDatabase> {
+  const directory = mkdtempSync(path.join(tmpdir(), 'tenantry-bench-'));
+  // For root, PostgreSQL runs under its own account; without access it would put its data elsewhere and leave it there.
+  chmodSync(directory, 0o711);
+  const removeDirectory = () => rmSync(directory, { recursive: true, force: true });
+  const server = await startEmbeddedPostgres({ directory: path.join(directory, 'postgres'), password: 'bench', settings }).catch(
+    (error: unknown) => {
+      removeDirectory();
+      throw error;
+    },
+  );
+  const database = await openDatabase(server.url, directory, ownBuild);
+  const stop = async () => {
+    await database.stop();
+    await server.stop();
+    removeDirectory();
+  };
+  return { ...database, stop };
+}
+
+async function fill(one: BenchDatabase): Promise<void> {
+  await migrate(one.url, path.join(one.build.root, 'drizzle'));
+  for (const text of [OUR_ROWS, BETTER_AUTH_ROWS, 'VACUUM ANALYZE']) await one.query(text);
 }
 
 /** Runs a statement in the databases of both builds. */

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { signSessionToken } from '../../src/access/credentials/session-tokens.js';
 
 export const AUTH_SECRET = 'a benchmark secret that is long enough';
@@ -29,3 +30,8 @@ export function tenantOf(user: number): string {
 
 /** Signs the webhooks of the benchmark. */
 export const WEBHOOK_KEY = Buffer.alloc(24, 5);
+
+/** As the `token` of a row in `sessions`. */
+export function tokenHashOf(session: number): string {
+  return createHash('sha256').update(tokenOf(session)).digest('base64url');
+}
