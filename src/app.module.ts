@@ -30,6 +30,7 @@ import { UsersModule } from './users/users.module.js';
 import { ClerkModule } from './providers/clerk/clerk.module.js';
 import { DodoModule } from './providers/dodo/dodo.module.js';
 import { PolarModule } from './providers/polar/polar.module.js';
+import { VerificationModule } from './verification/verification.module.js';
 import { WebhooksModule } from './webhooks/webhooks.module.js';
 
 @Module({})
@@ -64,6 +65,7 @@ export class AppModule {
         MeterExportsModule,
         PricesModule,
         UsageReportsModule,
+        VerificationModule,
         JobsModule,
         HealthModule,
       ],

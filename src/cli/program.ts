@@ -7,13 +7,14 @@ import { addMetersCommands } from './commands/meters.command.js';
 import { addOpenapiCommands } from './commands/openapi.command.js';
 import { addOperatorCommands } from './commands/operator.command.js';
 import { addOutboxCommands } from './commands/outbox.command.js';
+import { addVerificationCommands } from './commands/verification.command.js';
 import { addVerifyCommands } from './commands/verify.command.js';
 import { addWebhooksCommands } from './commands/webhooks.command.js';
 
 const EXIT_CODES = `
 Exit codes:
-  0  The command succeeded. For verify: nothing differs.
-  1  The command failed. For verify: something differs.
+  0  The command succeeded. For verify: nothing differs, every promise holds.
+  1  The command failed. For verify: something differs, a promise is broken.
   2  The command line has a mistake. For verify: the comparison was not possible.
 
 Each command has a help of its own: npm run cli -- db migrate --help
@@ -31,7 +32,7 @@ export function createProgram(): Command {
       helpWidth: 100,
       // All commands at once, each with the name of its group.
       visibleCommands: ({ commands }) => commands.flatMap((one) => (one.commands.length === 0 ? [one] : one.commands)),
-      subcommandTerm: (command) => [command.parent!.name(), command.name(), ...command.registeredArguments.map(termOf)].join(' '),
+      subcommandTerm: (command) => [...groupOf(command), command.name(), ...command.registeredArguments.map(termOf)].join(' '),
     })
     .configureOutput({ outputError: (message, write) => write(`${sentenceOf(message)}\n`) })
     .showHelpAfterError('Add --help to see what the command takes.')
@@ -39,6 +40,7 @@ export function createProgram(): Command {
     .exitOverride();
   for (const add of [
     addOperatorCommands,
+    addVerificationCommands,
     addVerifyCommands,
     addMetersCommands,
     addOutboxCommands,
@@ -54,8 +56,13 @@ export function createProgram(): Command {
   return program.showSuggestionAfterError(false);
 }
 
+function groupOf({ parent }: Command): string[] {
+  return parent === null || parent.parent === null ? [] : [parent.name()];
+}
+
 function termOf(argument: Argument): string {
-  return `<${argument.name()}>`;
+  const name = `${argument.name()}${argument.variadic ? '...' : ''}`;
+  return argument.required ? `<${name}>` : `[${name}]`;
 }
 
 /** `error: unknown option '--fx'` becomes `Unknown option '--fx'.` */

@@ -54,3 +54,5 @@ export interface ReconciliationSource {
 
 /** Why nothing was compared, or nothing was repaired: a sentence for the operator. */
 export class CannotReconcile extends Error {}
+
+export class SourceNotConfigured extends CannotReconcile {}

@@ -20,6 +20,7 @@ import { UsageLedgerRepository } from './ledger/usage-ledger.repository.js';
 import { UsageQuotasRepository } from './quotas/usage-quotas.repository.js';
 import { UsageRollupsRepository } from './rollups/usage-rollups.repository.js';
 import { ComparedUsageRepository } from './reconciliation/compared-usage.repository.js';
+import { UsageCaps } from './reconciliation/usage-caps.service.js';
 import { UsageReconciliation } from './reconciliation/usage-reconciliation.service.js';
 import { UsageService } from './usage.service.js';
 
@@ -43,7 +44,8 @@ import { UsageService } from './usage.service.js';
     HoldExpiry,
     ComparedUsageRepository,
     UsageReconciliation,
+    UsageCaps,
   ],
-  exports: [UsageService, UsageAlerts, UsageReconciliation],
+  exports: [UsageService, UsageAlerts, UsageReconciliation, UsageCaps],
 })
 export class UsageModule {}

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import type { Command } from 'commander';
 import { createProgram } from '../../src/cli/program.js';
 
 interface Help {
@@ -9,12 +10,17 @@ interface Help {
 /** The help of the program and of each command, as `--help` prints it. */
 function readHelp(): Help[] {
   const program = createProgram();
-  const all = [program, ...program.commands.flatMap(({ commands }) => commands)];
+  const all = [program, ...program.commands.flatMap((one) => (one.commands.length === 0 ? [one] : one.commands))];
   return all.map((command) => {
     let help = '';
     command.configureOutput({ writeOut: (text) => (help += text) }).outputHelp();
-    return { name: command === program ? 'Overview' : `${command.parent!.name()} ${command.name()}`, help: help.trimEnd() };
+    return { name: nameOf(command, program), help: help.trimEnd() };
   });
+}
+
+function nameOf(command: Command, program: Command): string {
+  if (command === program) return 'Overview';
+  return command.parent === program ? command.name() : `${command.parent!.name()} ${command.name()}`;
 }
 
 describe('the help of the command line', () => {

@@ -1,4 +1,13 @@
-import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject, randomBytes } from 'node:crypto';
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHmac,
+  createSecretKey,
+  hkdfSync,
+  type KeyObject,
+  randomBytes,
+  timingSafeEqual,
+} from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { Config } from '../config/config.js';
 
@@ -48,6 +57,19 @@ export class Keyring {
     return this.encryptBytes(this.decryptBytes(ciphertext, context), context);
   }
 
+  /** An HMAC under a key that is derived for the context, as `<key id>.<base64url>`. */
+  sign(text: string, context: string): string {
+    return `${this.newest.id}.${macOf(this.newest.key, text, context).toString('base64url')}`;
+  }
+
+  isSignature(signature: string, text: string, context: string): boolean {
+    const key = this.keys.get(signature.slice(0, Math.max(0, signature.lastIndexOf('.'))));
+    if (key === undefined) return false;
+    const given = Buffer.from(signature.slice(signature.lastIndexOf('.') + 1), 'base64url');
+    const expected = macOf(key, text, context);
+    return given.length === expected.length && timingSafeEqual(given, expected);
+  }
+
   get newestKeyId(): string {
     return this.newest.id;
   }
@@ -67,4 +89,9 @@ export class Keyring {
     decipher.setAuthTag(sealed.subarray(-TAG_BYTES));
     return Buffer.concat([decipher.update(sealed.subarray(NONCE_BYTES, -TAG_BYTES)), decipher.final()]);
   }
+}
+
+function macOf(key: KeyObject, text: string, context: string): Buffer {
+  const derived = Buffer.from(hkdfSync('sha256', key, '', `tenantry signature ${context}`, 32));
+  return createHmac('sha256', derived).update(text).digest();
 }

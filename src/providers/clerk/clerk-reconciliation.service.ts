@@ -8,6 +8,7 @@ import { Metrics } from '../../platform/metrics/metrics.service.js';
 import { Reconciler, wouldRemoveMost } from '../../sync/reconciler.service.js';
 import {
   CannotReconcile,
+  SourceNotConfigured,
   type Comparison,
   type Reconciliation,
   type ReconciliationOptions,
@@ -120,7 +121,7 @@ export class ClerkReconciliation implements Reconciliation, ReconciliationSource
 
   /** The key of another instance would delete our users for ever (docs/decisions/0043). */
   private async refuseOtherInstance({ fix, force, signal }: ReconciliationOptions): Promise<void> {
-    if (!this.api.isConfigured) throw new CannotReconcile('CLERK_SECRET_KEY is not set: Clerk cannot be asked.');
+    if (!this.api.isConfigured) throw new SourceNotConfigured('CLERK_SECRET_KEY is not set: Clerk cannot be asked.');
     const { clerkInstanceId } = this.config;
     if (clerkInstanceId !== undefined) {
       const instanceId = await this.api.getInstanceId(signal);

@@ -10,6 +10,7 @@ import { versionOfRow } from '../../sync/event-version.js';
 import { Reconciler, wouldRemoveMost } from '../../sync/reconciler.service.js';
 import {
   CannotReconcile,
+  SourceNotConfigured,
   type Comparison,
   type Finding,
   type Reconciliation,
@@ -64,7 +65,7 @@ export class BillingReconciliation implements Reconciliation, OnModuleInit {
     const { only } = options;
     const chosen = this.providers.configured().filter(({ name }) => only === undefined || name === only);
     if (chosen.length === 0)
-      throw new CannotReconcile(
+      throw new SourceNotConfigured(
         only === undefined ? 'No billing provider is configured.' : `${only} is not configured: there is no key to its API.`,
       );
     return this.reconciler.reconcile(

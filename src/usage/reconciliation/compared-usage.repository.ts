@@ -1,8 +1,10 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, eq, gte, type SQL, sql } from 'drizzle-orm';
+import { and, eq, gt, gte, lte, type SQL, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
 import { organizations } from '../../organizations/organizations.table.js';
+import type { OwnerKind } from '../../owners/owner.js';
 import type { Range } from '../../platform/time/moments.js';
+import { subscriptions } from '../../subscriptions/subscriptions.table.js';
 import { usage } from '../events/usage-events.table.js';
 import { usageEventIds } from '../events/usage-event-ids.table.js';
 import { usageHolds } from '../holds/usage-holds.table.js';
@@ -43,6 +45,15 @@ export interface QuotaCounts {
   used: number;
   overrun: number;
   held: number;
+}
+
+/** The quota of a period that has begun and not ended. */
+export interface CurrentQuota extends Omit<QuotaCounts, 'held'> {
+  ownerId: string;
+  ownerKind: OwnerKind;
+  periodStart: Date;
+  /** Whether a subscription of the owner was written since the period began. */
+  subscriptionChanged: boolean;
 }
 
 /** Reads the events of an owner and the values derived from them, and repairs these values. */
@@ -126,6 +137,25 @@ export class ComparedUsageRepository {
       .select({ periodStart, used, overrun, held })
       .from(usageQuotas)
       .where(and(eq(usageQuotas.ownerId, ownerId), gte(periodStart, from)));
+  }
+
+  /** Sorted by owner. */
+  async listCurrentQuotas(now: Date, { after = FIRST_ID, limit }: { after?: string; limit: number }): Promise<CurrentQuota[]> {
+    const { ownerId, ownerKind, periodStart, periodEnd, used, overrun } = usageQuotas;
+    const ofOwner = sql`${subscriptions.ownerId} = ${ownerId} AND ${subscriptions.updatedAt} > ${periodStart}`;
+    return this.db
+      .select({
+        ownerId,
+        ownerKind,
+        periodStart,
+        used,
+        overrun,
+        subscriptionChanged: sql<boolean>`EXISTS (SELECT FROM ${subscriptions} WHERE ${ofOwner})`,
+      })
+      .from(usageQuotas)
+      .where(and(gt(ownerId, after), lte(periodStart, now), gt(periodEnd, now)))
+      .orderBy(ownerId)
+      .limit(limit);
   }
 
   async sumLiveHolds(ownerId: string, from: Date, db: Queryable): Promise<{ periodStart: Date; held: number }[]> {
