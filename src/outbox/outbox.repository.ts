@@ -10,6 +10,8 @@ export interface ClaimedEntry {
   attempts: number;
 }
 
+const isDead = sql`${outbox.nextAttemptAt} IS NULL AND ${outbox.doneAt} IS NULL`;
+
 @Injectable()
 export class OutboxRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
@@ -58,23 +60,22 @@ export class OutboxRepository {
     await db.update(outbox).set({ payload }).where(eq(outbox.id, id));
   }
 
-  async requeueDead(db: Queryable = this.db): Promise<number> {
+  async requeueDead(limit: number, db: Queryable = this.db): Promise<number> {
+    const some = db.select({ id: outbox.id }).from(outbox).where(isDead).limit(limit).for('update', { skipLocked: true });
     const { rowCount } = await db
       .update(outbox)
       .set({ nextAttemptAt: sql`now()`, attempts: 0 })
-      .where(and(isNull(outbox.nextAttemptAt), isNull(outbox.doneAt)));
+      .where(sql`${outbox.id} IN (${some})`);
     return rowCount ?? 0;
   }
 
   async count(db: Queryable = this.db): Promise<{ pending: number; dead: number }> {
-    const [row] = await db
-      .select({
-        pending: sql<number>`(count(*) FILTER (WHERE ${outbox.nextAttemptAt} IS NOT NULL))::int`,
-        dead: sql<number>`(count(*) FILTER (WHERE ${outbox.nextAttemptAt} IS NULL))::int`,
-      })
-      .from(outbox)
-      .where(isNull(outbox.doneAt));
-    return row ?? { pending: 0, dead: 0 };
+    // Apart, so that each uses its own partial index.
+    const { rows } = await db.execute<{ pending: number; dead: number }>(
+      sql`SELECT (SELECT count(*) FROM ${outbox} WHERE next_attempt_at IS NOT NULL)::int AS pending,
+                 (SELECT count(*) FROM ${outbox} WHERE ${isDead})::int AS dead`,
+    );
+    return rows[0]!;
   }
 
   async deleteDone(before: Date, limit: number, db: Queryable = this.db): Promise<number> {

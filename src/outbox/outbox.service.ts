@@ -99,7 +99,7 @@ export class OutboxService implements OnModuleInit, OnApplicationBootstrap, Befo
   }
 
   async retryDead(): Promise<number> {
-    const requeued = await this.repository.requeueDead();
+    const requeued = await sweepInBatches(new AbortController().signal, (limit) => this.repository.requeueDead(limit));
     this.poller.wake();
     return requeued;
   }

@@ -20,6 +20,9 @@ export const outbox = pgTable(
     index('outbox_next_attempt_at_idx')
       .on(table.nextAttemptAt)
       .where(sql`${table.nextAttemptAt} IS NOT NULL`),
+    index('outbox_dead_idx')
+      .on(table.id)
+      .where(sql`${table.nextAttemptAt} IS NULL AND ${table.doneAt} IS NULL`),
     index('outbox_done_at_idx')
       .on(table.doneAt)
       .where(sql`${table.doneAt} IS NOT NULL`),

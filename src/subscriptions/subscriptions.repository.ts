@@ -1,9 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, desc, eq, gt, isNotNull, isNull, ne, or, type SQL, sql } from 'drizzle-orm';
+import { and, desc, eq, gt, isNotNull, isNull, ne, type SQL, sql } from 'drizzle-orm';
 import { organizations } from '../organizations/organizations.table.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { queries, readRows, sendWrite, statement, statementByColumns } from '../platform/database/statement.js';
-import { isNoneOf, isOneOf } from '../platform/database/statements/lists.js';
+import { isOneOf } from '../platform/database/statements/lists.js';
 import type { Provider } from './customers/billing-customers.table.js';
 import { ownedBy } from './customers/owned-by.js';
 import type { PaymentState } from './payments/payment-state.js';
@@ -81,20 +81,20 @@ export class SubscriptionsRepository {
     return updated!;
   }
 
-  /** Counts the live subscriptions without an owner, and those with a product in no plan. */
+  /** Counts the live subscriptions without an owner, and those with a product in no plan. Reads one index entry for each known product. */
   async countAnomalies(knownProducts: string[]): Promise<{ ownerless: number; unknownProduct: number }> {
-    const isUnknown = or(
-      isNull(subscriptions.productId),
-      knownProducts.length === 0 ? sql`true` : isNoneOf(subscriptions.productId, knownProducts),
-    );
-    const [row] = await this.db
-      .select({
-        ownerless: sql<number>`(count(*) FILTER (WHERE ${subscriptions.ownerId} IS NULL))::int`,
-        unknownProduct: sql<number>`(count(*) FILTER (WHERE ${subscriptions.provider} <> 'manual' AND ${isUnknown}))::int`,
-      })
-      .from(subscriptions)
-      .where(isOneOf(subscriptions.status, ['trialing', 'active', 'past_due']));
-    return row!;
+    const live = sql`FROM ${subscriptions} WHERE status IN ('trialing', 'active', 'past_due')`;
+    const ofProviders = sql`${live} AND provider <> 'manual'`;
+    const { rows } = await this.db.execute<{ ownerless: number; unknown_product: number }>(sql`
+      WITH RECURSIVE products (id) AS (
+        SELECT min(product_id) ${ofProviders}
+        UNION ALL SELECT (SELECT min(product_id) ${ofProviders} AND product_id > products.id) FROM products WHERE id IS NOT NULL
+      )
+      SELECT (SELECT count(*) ${live} AND owner_id IS NULL)::int AS ownerless,
+             (SELECT count(*) ${ofProviders} AND product_id IS NULL)::int
+             + (SELECT coalesce(sum((SELECT count(*) ${ofProviders} AND product_id = products.id)), 0)
+                  FROM products WHERE id <> ALL (${sql.param(knownProducts)}::text[]))::int AS unknown_product`);
+    return { ownerless: rows[0]!.ownerless, unknownProduct: rows[0]!.unknown_product };
   }
 
   /** Subscriptions to these per-seat products whose number of seats differs from the number of members. */

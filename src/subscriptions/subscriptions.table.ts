@@ -65,6 +65,9 @@ export const subscriptions = pgTable(
     index('subscriptions_ownerless_idx')
       .on(table.createdAt, table.id)
       .where(sql`${table.ownerId} IS NULL`),
+    index('subscriptions_live_product_idx')
+      .on(table.productId)
+      .where(sql`${table.status} IN ('trialing', 'active', 'past_due') AND ${table.provider} <> 'manual'`),
     index('subscriptions_check_idx')
       .on(table.checkAt)
       .where(sql`${table.checkAt} IS NOT NULL`),

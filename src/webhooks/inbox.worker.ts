@@ -3,6 +3,7 @@ import { Counter, Gauge, Histogram } from 'prom-client';
 import { SYSTEM } from '../access/principal.js';
 import { Keyring } from '../platform/crypto/keyring.service.js';
 import { Metrics } from '../platform/metrics/metrics.service.js';
+import { sharedRead } from '../platform/metrics/shared-read.js';
 import { Poller } from '../platform/queue/poller.js';
 import { reasonOf } from '../platform/logging/reason.js';
 import { Config } from '../platform/config/config.js';
@@ -83,7 +84,7 @@ export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShu
       registers,
       buckets: [0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 600, 3600],
     });
-    const backlog = () => this.backlog();
+    const backlog = sharedRead(() => this.backlog());
     const labelNames = ['provider', 'type'] as const;
     for (const [name, help, of] of [
       ['tenantry_webhook_events_pending', 'Events that wait to be processed', 'pending'],

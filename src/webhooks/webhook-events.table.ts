@@ -43,6 +43,9 @@ export const webhookEvents = pgTable(
     index('webhook_events_status_received_at_id_idx')
       .on(table.status, table.receivedAt, table.id)
       .where(sql`${table.status} IN ('ignored', 'quarantined', 'dead')`),
+    index('webhook_events_stuck_idx')
+      .on(table.provider, table.type, table.status)
+      .where(sql`${table.status} IN ('dead', 'quarantined')`),
     index('webhook_events_body_idx')
       .on(table.receivedAt)
       .where(sql`${table.body} IS NOT NULL AND ${table.status} IN ('processed', 'ignored')`),

@@ -235,22 +235,14 @@ export class WebhooksRepository {
   }
 
   async backlog(db: Queryable = this.db): Promise<Backlog[]> {
-    const count = (status: WebhookStatus) => sql<number>`(count(*) FILTER (WHERE ${events.status} = ${status}))::int`;
-    return (
-      db
-        .select({
-          provider: events.provider,
-          type: events.type,
-          pending: count('pending'),
-          dead: count('dead'),
-          quarantined: count('quarantined'),
-          lagSeconds: sql<number>`coalesce(greatest(0, extract(epoch FROM now() - min(${events.nextAttemptAt}) FILTER (WHERE ${events.status} = 'pending'))), 0)::float8`,
-        })
-        .from(events)
-        // Written as an OR, so that each side can use its own partial index.
-        .where(sql`${events.status} = 'pending' OR ${events.status} IN ('dead', 'quarantined')`)
-        .groupBy(events.provider, events.type)
-    );
+    const { rows } = await db.execute<Omit<Backlog, 'lagSeconds'> & { lag_seconds: number }>(sql`
+      SELECT provider, type, count(*) FILTER (WHERE status = 'pending')::int AS pending, count(*) FILTER (WHERE status = 'dead')::int AS dead,
+             count(*) FILTER (WHERE status = 'quarantined')::int AS quarantined,
+             coalesce(greatest(0, extract(epoch FROM now() - min(due_at))), 0)::float8 AS lag_seconds
+        FROM (SELECT provider, type, status, next_attempt_at AS due_at FROM ${events} WHERE status = 'pending'
+              UNION ALL SELECT provider, type, status, NULL FROM ${events} WHERE status IN ('dead', 'quarantined')) waiting
+       GROUP BY provider, type`);
+    return rows.map(({ lag_seconds: lagSeconds, ...row }) => ({ ...row, lagSeconds }));
   }
 
   async lockUnderOlderKeys(keyId: string, limit: number, db: Queryable): Promise<{ id: string; body: Buffer | null }[]> {

@@ -75,8 +75,10 @@ const DUE: Record<string, string[]> = {
              SELECT gen_random_uuid(), $4, '2026-01-01Z', 1, 'm', 'released', now(), now() - interval '40 days'`),
   ],
   end_subscriptions: [
-    rowsFor(`INSERT INTO subscriptions (id, provider, provider_subscription_id, owner_kind, owner_id, status)
-             SELECT gen_random_uuid(), 'polar', 'sub-' || n, 'organization', gen_random_uuid(), 'active'`) + ' WHERE n <= 40',
+    rowsFor(`INSERT INTO organizations (id, name, slug, deleted_at) SELECT gen_random_uuid(), '', 'charged-' || n, now()`) +
+      ' WHERE n <= 40',
+    `INSERT INTO subscriptions (id, provider, provider_subscription_id, owner_kind, owner_id, status)
+     SELECT id, 'polar', 'sub-' || slug, 'organization', id, 'active' FROM organizations WHERE slug LIKE 'charged-%'`,
   ],
 };
 

@@ -22,23 +22,21 @@ export class ChargedSubscriptionsRepository {
       .orderBy(subscriptions.id);
   }
 
-  async listDeletedOwners({ limit, only }: { limit: number; only?: string }, db: Queryable = this.db): Promise<string[]> {
-    const ownerId = sql`coalesce(${userMerges.intoUserId}, ${subscriptions.ownerId})`;
-    const isAlive = sql`EXISTS (SELECT FROM ${users} WHERE ${users.id} = ${ownerId} AND ${users.deletedAt} IS NULL)
-      OR EXISTS (SELECT FROM ${organizations} WHERE ${organizations.id} = ${subscriptions.ownerId} AND ${organizations.deletedAt} IS NULL)`;
+  /** Owners deleted since then that are charged. A merged user is deleted with the user it was merged into. */
+  async listDeletedOwners(
+    { since, limit, only }: { since: Date; limit: number; only?: string },
+    db: Queryable = this.db,
+  ): Promise<string[]> {
+    const isDeleted = sql`deleted_at >= ${since.toISOString()}::timestamptz`;
+    const isMerged = sql`EXISTS (SELECT FROM ${userMerges} WHERE ${userMerges.id} = ${users.id})`;
     const rows = await db
       .selectDistinct({ ownerId: subscriptions.ownerId })
-      .from(subscriptions)
-      .leftJoin(userMerges, eq(userMerges.id, subscriptions.ownerId))
-      .where(
-        and(
-          isNotNull(subscriptions.ownerId),
-          isNull(subscriptions.endRequestedAt),
-          isCharged(),
-          sql`NOT (${isAlive})`,
-          only === undefined ? undefined : eq(subscriptions.ownerId, only),
-        ),
+      .from(
+        sql`(SELECT id FROM ${organizations} WHERE ${isDeleted} UNION ALL SELECT id FROM ${users} WHERE ${isDeleted} AND NOT ${isMerged}
+             UNION ALL SELECT merge.id FROM ${users} JOIN ${userMerges} merge ON merge.into_user_id = ${users.id} WHERE ${isDeleted}) AS deleted`,
       )
+      .innerJoin(subscriptions, sql`${subscriptions.ownerId} = deleted.id`)
+      .where(and(isNull(subscriptions.endRequestedAt), isCharged(), only === undefined ? undefined : eq(subscriptions.ownerId, only)))
       .limit(limit);
     return rows.map((row) => row.ownerId!);
   }

@@ -101,17 +101,14 @@ export class SubscriptionOwners {
     await this.charged.withdrawEndRequests(ownerId, db);
   }
 
-  /**
-   * Cancels the charged subscriptions of deleted owners: a provider can revive or sell one long
-   * after the deletion. Returns the number of owners.
-   */
-  async cancelOrphans(limit: number): Promise<number> {
-    const ownerIds = await this.charged.listDeletedOwners({ limit });
+  /** A deletion may miss an event at the same time, if that had not locked a linked owner. Returns the number of owners. */
+  async cancelOrphans(since: Date, limit: number): Promise<number> {
+    const ownerIds = await this.charged.listDeletedOwners({ since, limit });
     for (const id of ownerIds) {
       await this.db.transaction(async (tx) => {
         await lockNames('owner', [id], tx);
         // The owner may have been restored since.
-        const [stillDeleted] = await this.charged.listDeletedOwners({ limit: 1, only: id }, tx);
+        const [stillDeleted] = await this.charged.listDeletedOwners({ since, limit: 1, only: id }, tx);
         if (stillDeleted !== undefined) await this.cancelFor({ id, clerkId: null }, { cancel: true }, tx);
       });
     }
@@ -226,6 +223,7 @@ function ownerFields({ ownerKind, ownerId }: Owned): object {
   return ownerId === null ? {} : { ownerKind, ownerId };
 }
 
+/** A purged owner is unknown. */
 function hasDeletedOwner({ ownerId }: Subscription, known: KnownOwner[]): boolean {
-  return known.some(({ id, isDeleted }) => id === ownerId && isDeleted);
+  return ownerId !== null && !known.some(({ id, isDeleted }) => id === ownerId && !isDeleted);
 }

@@ -8,7 +8,7 @@ import { PaymentsRepository, RETURNED_PAYMENT_STATES, type ReturnedPaymentState 
 import { SubscriptionOwners } from '../customers/subscription-owners.service.js';
 import { SubscriptionsRepository } from '../subscriptions.repository.js';
 import { Clock } from '../../platform/time/clock.service.js';
-import { MINUTE_MS } from '../../platform/time/durations.js';
+import { daysBefore, MINUTE_MS } from '../../platform/time/durations.js';
 
 interface Counts {
   oddities: Awaited<ReturnType<SubscriptionsRepository['countAnomalies']>>;
@@ -16,6 +16,7 @@ interface Counts {
 }
 
 const COUNTED_MS = MINUTE_MS;
+const ORPHAN_DAYS = 7;
 
 /** Reports live subscriptions without an owner or a known product, and cancels those of deleted owners. */
 @Injectable()
@@ -67,9 +68,9 @@ export class OrphanMonitor implements OnModuleInit {
     });
     this.jobs.register({
       name: 'end_subscriptions',
-      description: 'Cancels subscriptions of deleted owners',
+      description: 'Cancels subscriptions of owners deleted in the last week',
       everySeconds: 3600,
-      run: (signal) => sweepInBatches(signal, (limit) => this.owners.cancelOrphans(limit)),
+      run: (signal) => sweepInBatches(signal, (limit) => this.owners.cancelOrphans(daysBefore(this.clock.now(), ORPHAN_DAYS), limit)),
     });
   }
 

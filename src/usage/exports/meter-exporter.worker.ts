@@ -2,10 +2,11 @@ import { type BeforeApplicationShutdown, Injectable, Logger, type OnApplicationB
 import { Counter, Gauge } from 'prom-client';
 import { Clock } from '../../platform/time/clock.service.js';
 import { Metrics } from '../../platform/metrics/metrics.service.js';
+import { sharedRead } from '../../platform/metrics/shared-read.js';
 import { Poller } from '../../platform/queue/poller.js';
 import { DISPATCH_LIMITS, MeterDispatcher } from './meter-dispatcher.js';
 import { type Meter, MeterRegistry } from './meter.port.js';
-import { type ExportBacklog, MeterExportsRepository } from './meter-exports.repository.js';
+import { MeterExportsRepository } from './meter-exports.repository.js';
 
 /** Runs one dispatcher for each configured meter: an unavailable provider does not delay the others. */
 @Injectable()
@@ -28,9 +29,7 @@ export class MeterExporter implements OnApplicationBootstrap, BeforeApplicationS
       labelNames: ['provider', 'outcome'],
       registers,
     });
-    // The gauges are collected together and share one query.
-    let counting: Promise<ExportBacklog[]> | undefined;
-    const backlog = async () => (counting ??= repository.backlog().finally(() => (counting = undefined)));
+    const backlog = sharedRead(() => repository.backlog());
     for (const [name, help, of] of [
       ['tenantry_meter_exports_pending', 'Usage events that wait to be sent to a provider', 'pending'],
       ['tenantry_meter_exports_refused', 'Usage events that a provider has refused permanently', 'refused'],

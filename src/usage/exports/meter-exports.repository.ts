@@ -131,15 +131,12 @@ export class MeterExportsRepository {
   }
 
   async backlog(db: Queryable = this.db): Promise<ExportBacklog[]> {
-    return db
-      .select({
-        provider: rows.provider,
-        pending: sql<number>`(count(*) FILTER (WHERE ${isIn('pending')}))::int`,
-        refused: sql<number>`(count(*) FILTER (WHERE ${isIn('refused')}))::int`,
-        oldestAt: sql<Date | null>`min(${rows.createdAt}) FILTER (WHERE ${isIn('pending')})`.mapWith(rows.createdAt),
-      })
-      .from(rows)
-      .groupBy(rows.provider);
+    const counted = await db.execute<Omit<ExportBacklog, 'oldestAt'> & { oldest_at: string | null }>(sql`
+      SELECT provider, sum(pending)::int AS pending, sum(refused)::int AS refused, min(oldest_at) AS oldest_at FROM (
+        SELECT provider, count(*) AS pending, 0 AS refused, min(created_at) AS oldest_at FROM ${rows} WHERE ${isIn('pending')} GROUP BY provider
+        UNION ALL SELECT provider, 0, count(*), NULL FROM ${rows} WHERE ${isIn('refused')} GROUP BY provider
+      ) parts GROUP BY provider`);
+    return counted.rows.map(({ oldest_at: at, ...row }) => ({ ...row, oldestAt: at === null ? null : new Date(at) }));
   }
 }
 

@@ -191,9 +191,10 @@ describe('deleting an owner of subscriptions', () => {
       expect(await billing.organizationSubscription(id)).toMatchObject({ tier: 'pro', access: true });
     });
 
-    it('cancels a reinstated subscription again, also after the owner was purged', async () => {
+    it('cancels a reinstated and another subscription, also after the owner was purged', async () => {
       const { admin, id, path } = await billing.newTenant();
-      const bought = await billing.buyAtPolar({ metadata: { organizationId: id } });
+      const customer = polarCustomer({ external_id: id });
+      const bought = await billing.buyAtPolar({ customer });
       await billing.t.http.delete(path).query(withCancel).set(admin.auth).expect(204);
       await billing.emitPolar('subscription.revoked', { ...bought, status: 'canceled' });
       expect((await billing.requestedCancellations()).ids).not.toContain(bought.id);
@@ -205,6 +206,17 @@ describe('deleting an owner of subscriptions', () => {
       await runJob(billing.t, billing.operator, 'purge_organizations');
       await billing.emitPolar('subscription.active', bought);
       expect(await billing.ownerOf(bought.id)).toEqual(['organization', id]);
+      expect((await billing.requestedCancellations()).ids).toContain(bought.id);
+      const sold = await billing.buyAtPolar({ customer });
+      expect(await billing.ownerOf(sold.id)).toEqual(['organization', id]);
+      expect((await billing.requestedCancellations()).ids).toContain(sold.id);
+    });
+
+    it('is found by the job, if an event of a linked subscription came during the deletion', async () => {
+      const { admin, id, path } = await billing.newTenant();
+      const bought = await billing.buyAtPolar({ metadata: { organizationId: id } });
+      await billing.t.http.delete(path).query(withCancel).set(admin.auth).expect(204);
+      await billing.t.db.rows(`UPDATE subscriptions SET end_requested_at = NULL WHERE provider_subscription_id = $1`, [bought.id]);
       await runJob(billing.t, billing.operator, 'end_subscriptions');
       expect((await billing.requestedCancellations()).ids).toContain(bought.id);
     });
