@@ -42,12 +42,14 @@ export class ApiKeysRepository {
     return key;
   }
 
-  async revokeCreatedBy(organizationId: string, userId: string, db: Queryable): Promise<ApiKey[]> {
+  async revokeCreatedBy(people: { organizationId: string; userId: string }[], db: Queryable): Promise<ApiKey[]> {
+    const [organizationIds, userIds] = [people.map((one) => one.organizationId), people.map((one) => one.userId)];
+    const given = sql`unnest(${sql.param(organizationIds)}::uuid[], ${sql.param(userIds)}::uuid[])`;
     const isLive = or(isNull(apiKeys.revokedAt), gt(apiKeys.revokedAt, sql`now()`));
     return db
       .update(apiKeys)
       .set({ revokedAt: sql`now()` })
-      .where(and(eq(apiKeys.organizationId, organizationId), eq(apiKeys.createdBy, userId), isLive))
+      .where(and(sql`(${apiKeys.organizationId}, ${apiKeys.createdBy}) IN (SELECT * FROM ${given})`, isLive))
       .returning();
   }
 

@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { createApiKey } from '../access/credentials/api-key-tokens.js';
 import type { Actor, UserPrincipal } from '../access/principal.js';
 import type { Scope } from '../access/scopes.js';
-import { AuditService, type RecordChange } from '../audit/audit.service.js';
+import { AuditService, type RecordChange, type RecordChanges } from '../audit/audit.service.js';
 import { InvalidRequest } from '../platform/problems/problems.errors.js';
 import { Cursors, type Page } from '../platform/pagination/cursors.service.js';
 import { newId } from '../platform/crypto/ids.js';
@@ -20,6 +20,7 @@ export interface FreshApiKey extends ApiKey {
 @Injectable()
 export class ApiKeysService {
   private readonly record: RecordChange;
+  private readonly recordAll: RecordChanges;
 
   constructor(
     private readonly repository: ApiKeysRepository,
@@ -30,6 +31,7 @@ export class ApiKeysService {
     @Inject(DATABASE) private readonly db: Database,
   ) {
     this.record = audit.recorder('api_key');
+    this.recordAll = audit.recorderOfMany('api_key');
   }
 
   async list(organizationId: string, { limit, cursor }: { limit: number; cursor?: string }): Promise<Page<ApiKey>> {
@@ -82,14 +84,10 @@ export class ApiKeysService {
 
   /** Ends the keys that these users created in their organizations. Returns the number of keys. */
   async revokeCreatedBy(people: { organizationId: string; userId: string }[], actor: Actor, db: Queryable): Promise<number> {
-    let revoked = 0;
-    for (const { organizationId, userId } of people) {
-      for (const key of await this.repository.revokeCreatedBy(organizationId, userId, db)) {
-        revoked += 1;
-        await this.record('api_key.revoked', key, { actor, after: { revokedAt: key.revokedAt, reason: 'unproved_account' } }, db);
-      }
-    }
-    return revoked;
+    const revoked = await this.repository.revokeCreatedBy(people, db);
+    const changeOf = ({ revokedAt }: ApiKey) => ({ actor, after: { revokedAt, reason: 'unproved_account' } });
+    await this.recordAll('api_key.revoked', revoked, changeOf, db);
+    return revoked.length;
   }
 
   private async insert(

@@ -1,7 +1,16 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, desc, eq, gte, lt, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
-import { queries, sendWrite, statementByColumns } from '../platform/database/statement.js';
+import {
+  arraysOf,
+  type Columns,
+  given,
+  namesOf,
+  queries,
+  sendWrite,
+  statement,
+  statementByColumns,
+} from '../platform/database/statement.js';
 import { type AuditEntry, auditLog } from './audit-log.table.js';
 
 export interface AuditFilters {
@@ -12,14 +21,33 @@ export interface AuditFilters {
   createdBefore?: Date;
 }
 
-const INSERT = statementByColumns<typeof auditLog.$inferInsert>((entry) => queries.insert(auditLog).values(entry));
+export type NewAuditEntry = typeof auditLog.$inferInsert;
+
+const INSERT = statementByColumns<NewAuditEntry>((entry) => queries.insert(auditLog).values(entry));
+const ENTRY: Columns<NewAuditEntry> = {
+  id: ['uuid', ({ id }) => id],
+  organization_id: ['uuid', ({ organizationId }) => organizationId ?? null],
+  actor_kind: ['actor_kind', ({ actorKind }) => actorKind],
+  actor_id: ['uuid', ({ actorId }) => actorId ?? null],
+  action: ['text', ({ action }) => action],
+  target_type: ['text', ({ targetType }) => targetType],
+  target_id: ['text', ({ targetId }) => targetId],
+  changes: ['jsonb', ({ changes }) => (changes == null ? null : JSON.stringify(changes))],
+  request_id: ['text', ({ requestId }) => requestId ?? null],
+  ip_address: ['text', ({ ipAddress }) => ipAddress ?? null],
+};
+const INSERT_ALL = statement(sql`INSERT INTO ${auditLog} (${namesOf(ENTRY)}) SELECT * FROM ${given(ENTRY)}`);
 
 @Injectable()
 export class AuditRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
-  async insert(entry: typeof auditLog.$inferInsert, db: Queryable): Promise<void> {
+  async insert(entry: NewAuditEntry, db: Queryable): Promise<void> {
     await sendWrite(INSERT(entry), db);
+  }
+
+  async insertAll(entries: NewAuditEntry[], db: Queryable): Promise<void> {
+    await sendWrite(INSERT_ALL(arraysOf(ENTRY, entries)), db);
   }
 
   async list(

@@ -4,7 +4,7 @@ import { Cursors, type Page } from '../platform/pagination/cursors.service.js';
 import { newId } from '../platform/crypto/ids.js';
 import type { Queryable } from '../platform/database/database.js';
 import type { AuditEntry, Changes } from './audit-log.table.js';
-import { type AuditFilters, AuditRepository } from './audit.repository.js';
+import { type AuditFilters, AuditRepository, type NewAuditEntry } from './audit.repository.js';
 
 export interface AuditEvent {
   actor: Actor;
@@ -24,6 +24,14 @@ export type RecordChange = (
   db: Queryable,
 ) => Promise<void>;
 
+/** As `RecordChange`, in one statement. */
+export type RecordChanges = <Target extends { id: string; organizationId: string }>(
+  action: string,
+  targets: Target[],
+  changeOf: (target: Target) => Pick<AuditEvent, 'actor' | 'before' | 'after'>,
+  db: Queryable,
+) => Promise<void>;
+
 @Injectable()
 export class AuditService {
   constructor(
@@ -31,22 +39,17 @@ export class AuditService {
     private readonly cursors: Cursors,
   ) {}
 
-  async record({ actor, action, target, organizationId, before, after }: AuditEvent, db: Queryable): Promise<void> {
-    await this.repository.insert(
-      {
-        id: newId(),
-        organizationId,
-        actorKind: actor.kind,
-        actorId: actor.id,
-        action,
-        targetType: target.type,
-        targetId: target.id,
-        changes: differences(before, after),
-        requestId: actor.requestId,
-        ipAddress: actor.ipAddress,
-      },
-      db,
-    );
+  async record(event: AuditEvent, db: Queryable): Promise<void> {
+    await this.repository.insert(entryOf(event), db);
+  }
+
+  recorderOfMany(targetType: string): RecordChanges {
+    return async (action, targets, changeOf, db) => {
+      const entries = targets.map((target) =>
+        entryOf({ ...changeOf(target), action, target: { type: targetType, id: target.id }, organizationId: target.organizationId }),
+      );
+      if (entries.length > 0) await this.repository.insertAll(entries, db);
+    };
   }
 
   recorder(targetType: string): RecordChange {
@@ -75,6 +78,21 @@ export class AuditService {
   async removeBefore(before: Date, limit: number): Promise<number> {
     return this.repository.deleteBefore(before, limit);
   }
+}
+
+function entryOf({ actor, action, target, organizationId, before, after }: AuditEvent): NewAuditEntry {
+  return {
+    id: newId(),
+    organizationId,
+    actorKind: actor.kind,
+    actorId: actor.id,
+    action,
+    targetType: target.type,
+    targetId: target.id,
+    changes: differences(before, after),
+    requestId: actor.requestId,
+    ipAddress: actor.ipAddress,
+  };
 }
 
 function differences(before: object | undefined, after: object | undefined): Changes | null {

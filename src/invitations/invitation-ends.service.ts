@@ -12,13 +12,12 @@ export class InvitationEnds {
     private readonly audit: AuditService,
   ) {}
 
-  /** The caller has locked the organizations; accepting an invitation takes the same locks. */
-  async endSentBy(inviterId: string, organizationIds: string[], actor: Actor, db: Queryable): Promise<number> {
-    if (organizationIds.length === 0) return 0;
-    const ended = await this.repository.revokeSentBy(inviterId, organizationIds, db);
-    const change = { before: { status: 'pending' }, after: { status: 'revoked', reason: 'inviter_lost_role' } };
-    for (const { id, organizationId } of ended)
-      await this.audit.record({ actor, action: 'invitation.revoked', organizationId, target: { type: 'invitation', id }, ...change }, db);
+  /** The caller has locked the organizations; accepting an invitation takes the same locks. Returns the number of ended invitations. */
+  async endSentBy(senders: { organizationId: string; userId: string }[], actor: Actor, db: Queryable): Promise<number> {
+    if (senders.length === 0) return 0;
+    const ended = await this.repository.revokeSentBy(senders, db);
+    const change = { actor, before: { status: 'pending' }, after: { status: 'revoked', reason: 'inviter_lost_role' } };
+    await this.audit.recorderOfMany('invitation')('invitation.revoked', ended, () => change, db);
     return ended.length;
   }
 }

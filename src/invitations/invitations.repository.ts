@@ -1,7 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, count, desc, eq, gt, isNull, lt, lte, or, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
-import { isOneOf } from '../platform/database/statements/lists.js';
 import { memberships } from '../memberships/organization-memberships.table.js';
 import { organizations } from '../organizations/organizations.table.js';
 import { userMerges } from '../users/user-merges.table.js';
@@ -142,21 +141,27 @@ export class InvitationsRepository {
     return updated!;
   }
 
-  /** Revokes the open invitations that a user, or an account merged into theirs, sent for these organizations. */
-  async revokeSentBy(inviterId: string, organizationIds: string[], db: Queryable): Promise<Invitation[]> {
-    const merged = sql`${invitations.invitedBy} IN (SELECT ${userMerges.id} FROM ${userMerges} WHERE ${userMerges.intoUserId} = ${inviterId})`;
+  /** Revokes the open invitations that these users, or accounts merged into theirs, sent for the organizations. */
+  async revokeSentBy(
+    senders: { organizationId: string; userId: string }[],
+    db: Queryable,
+  ): Promise<Pick<Invitation, 'id' | 'organizationId'>[]> {
+    const [organizationIds, userIds] = [senders.map((one) => one.organizationId), senders.map((one) => one.userId)];
+    const given = sql`unnest(${sql.param(organizationIds)}::uuid[], ${sql.param(userIds)}::uuid[])`;
+    const merged = sql`SELECT ${userMerges.id} FROM ${userMerges} WHERE ${userMerges.intoUserId} = sender.user_id`;
     return db
       .update(invitations)
       .set({ status: 'revoked' })
+      .from(sql`${given} AS sender (organization_id, user_id)`)
       .where(
         and(
-          isOneOf(invitations.organizationId, organizationIds),
+          eq(invitations.organizationId, sql`sender.organization_id`),
           withStatus('pending'),
           isNull(invitations.clerkInvitationId),
-          or(eq(invitations.invitedBy, inviterId), merged),
+          sql`(${invitations.invitedBy} = sender.user_id OR ${invitations.invitedBy} IN (${merged}))`,
         ),
       )
-      .returning();
+      .returning({ id: invitations.id, organizationId: invitations.organizationId });
   }
 
   async expirePendingOf(organizationId: string, email: string, db: Queryable): Promise<void> {

@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, asc, desc, eq, getTableColumns, isNull, ne, sql } from 'drizzle-orm';
+import { and, asc, desc, eq, getTableColumns, gt, isNull, ne, type SQL, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { isOneOf } from '../platform/database/statements/lists.js';
 import { organizations } from '../organizations/organizations.table.js';
@@ -78,8 +78,8 @@ export class MembershipsRepository {
     return updated!;
   }
 
-  async updateUser(membershipId: string, userId: string, db: Queryable): Promise<void> {
-    await db.update(memberships).set({ userId }).where(eq(memberships.id, membershipId));
+  async updateUser(membershipIds: string[], userId: string, db: Queryable): Promise<void> {
+    await db.update(memberships).set({ userId }).where(isOneOf(memberships.id, membershipIds));
   }
 
   async end(membershipIds: string[], db: Queryable): Promise<void> {
@@ -88,6 +88,44 @@ export class MembershipsRepository {
       .update(memberships)
       .set({ deletedAt: sql`now()` })
       .where(isOneOf(memberships.id, membershipIds));
+  }
+
+  async endOfUser(userId: string, organizationIds: string[], db: Queryable): Promise<void> {
+    await db
+      .update(memberships)
+      .set({ deletedAt: sql`now()` })
+      .where(and(eq(memberships.userId, userId), isOneOf(memberships.organizationId, organizationIds), isNull(memberships.deletedAt)));
+  }
+
+  /** Ends the memberships of these people that Clerk does not manage, and returns them. */
+  async endLocal(people: { organizationId: string; userId: string }[], db: Queryable): Promise<Membership[]> {
+    return db
+      .update(memberships)
+      .set({ deletedAt: sql`now()` })
+      .where(
+        and(
+          sql`(${memberships.organizationId}, ${memberships.userId}) IN (SELECT * FROM ${pairs(people)})`,
+          isNull(memberships.deletedAt),
+          isNull(memberships.clerkMembershipId),
+        ),
+      )
+      .returning();
+  }
+
+  /** Of those organizations that are local and have members but no admin. Returns the new admins. */
+  async promoteOldest(organizationIds: string[], db: Queryable): Promise<Membership[]> {
+    const isLive = sql`organization_id = organization.id AND deleted_at IS NULL`;
+    const oldest = sql`
+      SELECT oldest.id FROM ${organizations} organization
+       CROSS JOIN LATERAL (SELECT id FROM ${memberships} WHERE ${isLive} ORDER BY created_at, id LIMIT 1) oldest
+       WHERE organization.id = ANY (${sql.param(organizationIds)}::uuid[])
+         AND organization.clerk_organization_id IS NULL AND organization.deleted_at IS NULL
+         AND NOT EXISTS (SELECT FROM ${memberships} WHERE ${isLive} AND role = 'admin')`;
+    return db
+      .update(memberships)
+      .set({ role: 'admin' })
+      .where(sql`${memberships.id} IN (${oldest})`)
+      .returning();
   }
 
   /** Every change of admins takes this lock before it counts them. Returns undefined for a deleted organization. */
@@ -100,21 +138,37 @@ export class MembershipsRepository {
     return organization;
   }
 
-  /** In id order, to avoid deadlocks. Deleted ones too: one that is being restored must not end without an admin. */
-  async lockOrganizationsOfUser(
-    userId: string,
-    db: Queryable,
-  ): Promise<{ id: string; clerkOrganizationId: string | null; deletedAt: Date | null }[]> {
+  /** The first ones in id order, to avoid deadlocks. Deleted ones too: one that is being restored must not end without an admin. */
+  async lockOrganizationsOfUser(userId: string, { limit, after }: { limit: number; after?: string }, db: Queryable): Promise<string[]> {
     const ofUser = db
       .select({ id: memberships.organizationId })
       .from(memberships)
-      .where(and(eq(memberships.userId, userId), isNull(memberships.deletedAt)));
-    return db
-      .select({ id: organizations.id, clerkOrganizationId: organizations.clerkOrganizationId, deletedAt: organizations.deletedAt })
+      .where(
+        and(
+          eq(memberships.userId, userId),
+          isNull(memberships.deletedAt),
+          after === undefined ? undefined : gt(memberships.organizationId, after),
+        ),
+      )
+      .orderBy(memberships.organizationId)
+      .limit(limit);
+    const locked = await db
+      .select({ id: organizations.id })
       .from(organizations)
       .where(sql`${organizations.id} IN (${ofUser})`)
       .orderBy(organizations.id)
       .for('no key update');
+    return locked.map(({ id }) => id);
+  }
+
+  /** A deleted, suspended or banned user. Blocks other changes of them until the transaction ends. */
+  async lockLostUser(userId: string, db: Queryable): Promise<{ isDeleted: boolean } | undefined> {
+    const [user] = await db
+      .select({ isDeleted: sql<boolean>`${users.deletedAt} IS NOT NULL` })
+      .from(users)
+      .where(and(eq(users.id, userId), sql`(${users.deletedAt} IS NOT NULL OR ${users.suspendedAt} IS NOT NULL OR ${users.banned})`))
+      .for('share');
+    return user;
   }
 
   async lockOrganizations(organizationIds: string[], db: Queryable): Promise<void> {
@@ -165,14 +219,25 @@ export class MembershipsRepository {
     return admin !== undefined;
   }
 
-  async findOldest(organizationId: string, db: Queryable): Promise<Membership | undefined> {
-    const [oldest] = await db
-      .select()
+  /** Whether a local organization has no other admin than this user. */
+  async isLastAdmin(userId: string, db: Queryable): Promise<boolean> {
+    const { rows } = await db.execute(sql`
+      SELECT FROM ${memberships} own JOIN ${organizations} organization ON organization.id = own.organization_id
+       WHERE own.user_id = ${userId} AND own.role = 'admin' AND own.deleted_at IS NULL
+         AND organization.clerk_organization_id IS NULL AND organization.deleted_at IS NULL
+         AND NOT EXISTS (SELECT FROM ${memberships} other WHERE other.organization_id = own.organization_id AND other.role = 'admin'
+                                                            AND other.deleted_at IS NULL AND other.id <> own.id)
+       LIMIT 1`);
+    return rows.length > 0;
+  }
+
+  async hasMembers(organizationId: string, db: Queryable): Promise<boolean> {
+    const [member] = await db
+      .select({ id: memberships.id })
       .from(memberships)
       .where(and(eq(memberships.organizationId, organizationId), isNull(memberships.deletedAt)))
-      .orderBy(asc(memberships.createdAt), asc(memberships.id))
       .limit(1);
-    return oldest;
+    return member !== undefined;
   }
 
   async listOfUser(userId: string, db: Queryable = this.db): Promise<Membership[]> {
@@ -201,4 +266,9 @@ export class MembershipsRepository {
     const { id, clerkMembershipId: externalId } = memberships;
     return this.purgedIds.remove('clerk', { kind: 'membership', id, externalId, which }, limit, db);
   }
+}
+
+function pairs(people: { organizationId: string; userId: string }[]): SQL {
+  const [organizationIds, userIds] = [people.map((one) => one.organizationId), people.map((one) => one.userId)];
+  return sql`unnest(${sql.param(organizationIds)}::uuid[], ${sql.param(userIds)}::uuid[])`;
 }

@@ -1,7 +1,7 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { InvalidCredentials, OrganizationNotFound, RoleRequired } from '../access/access.errors.js';
 import { type Actor, type UserPrincipal, SYSTEM } from '../access/principal.js';
-import { AuditService, type RecordChange } from '../audit/audit.service.js';
+import { AuditService, type RecordChange, type RecordChanges } from '../audit/audit.service.js';
 import { ManagedByClerk } from '../platform/problems/problems.errors.js';
 import { Cursors, type Page } from '../platform/pagination/cursors.service.js';
 import { newId } from '../platform/crypto/ids.js';
@@ -16,6 +16,7 @@ import type { Membership, Role } from './organization-memberships.table.js';
 @Injectable()
 export class MembershipsService {
   private readonly record: RecordChange;
+  private readonly recordAll: RecordChanges;
 
   private readonly logger = new Logger(MembershipsService.name);
 
@@ -28,6 +29,7 @@ export class MembershipsService {
     @Inject(DATABASE) private readonly db: Database,
   ) {
     this.record = audit.recorder('membership');
+    this.recordAll = audit.recorderOfMany('membership');
   }
 
   async list(
@@ -74,7 +76,7 @@ export class MembershipsService {
       if (member.role === 'admin') await this.requireOtherAdmin(member, tx);
       const after = await this.repository.updateRole(membershipId, role, tx);
       await this.record('membership.role_changed', member, { actor, before: { role: member.role }, after: { role } }, tx);
-      if (role !== 'admin') await this.invitationEnds.endSentBy(member.userId, [organizationId], actor, tx);
+      if (role !== 'admin') await this.invitationEnds.endSentBy([member], actor, tx);
       return { ...after, user: member.user };
     });
   }
@@ -88,34 +90,8 @@ export class MembershipsService {
       await this.repository.end([membershipId], tx);
       const action = member.userId === userId ? 'membership.left' : 'membership.removed';
       await this.record(action, member, { actor, before: { userId: member.userId, role: member.role } }, tx);
-      await this.invitationEnds.endSentBy(member.userId, [organizationId], actor, tx);
+      await this.invitationEnds.endSentBy([member], actor, tx);
     });
-  }
-
-  /** For a user who deletes themselves. The caller has locked the user, so none is added meanwhile. @throws {LastAdmin} */
-  async endAllOfUser(userId: string, actor: Actor, db: Queryable): Promise<void> {
-    const locked = await this.repository.lockOrganizationsOfUser(userId, db);
-    const userMemberships = await this.repository.listOfUser(userId, db);
-    for (const membership of userMemberships) {
-      const organization = locked.find(({ id }) => id === membership.organizationId);
-      if (isLocal(organization) && membership.role === 'admin') await this.requireOtherAdmin(membership, db);
-    }
-    await this.endAll(userId, userMemberships, actor, db);
-  }
-
-  /**
-   * For a deletion that cannot be refused: the oldest member replaces a last admin. The caller has locked the user.
-   * @returns the ids of the organizations of the user
-   */
-  async endAllOfDeletedUser(userId: string, actor: Actor, db: Queryable): Promise<string[]> {
-    const locked = await this.repository.lockOrganizationsOfUser(userId, db);
-    const userMemberships = await this.repository.listOfUser(userId, db);
-    await this.endAll(userId, userMemberships, actor, db);
-    for (const { organizationId, role } of userMemberships) {
-      const organization = locked.find(({ id }) => id === organizationId);
-      if (isLocal(organization) && role === 'admin') await this.ensureAdmin(organizationId, db);
-    }
-    return userMemberships.map(({ organizationId }) => organizationId);
   }
 
   /**
@@ -129,21 +105,28 @@ export class MembershipsService {
       db,
     );
     const userMemberships = await this.repository.listOfUser(toUserId, db);
-    for (const membership of moving) {
-      const duplicate = userMemberships.find(({ organizationId }) => organizationId === membership.organizationId);
-      if (duplicate !== undefined && membership.deletedAt === null) await this.repository.end([weakerOf(membership, duplicate).id], db);
-      await this.repository.updateUser(membership.id, toUserId, db);
-    }
-    return moving.map(({ id }) => id);
+    const byOrganization = new Map(userMemberships.map((membership) => [membership.organizationId, membership]));
+    const weaker = moving.flatMap((membership) => {
+      const duplicate = byOrganization.get(membership.organizationId);
+      return duplicate === undefined || membership.deletedAt !== null ? [] : [weakerOf(membership, duplicate).id];
+    });
+    const ids = moving.map(({ id }) => id);
+    await this.repository.end(weaker, db);
+    await this.repository.updateUser(ids, toUserId, db);
+    return ids;
   }
 
   async hasMembers(organizationId: string, db: Queryable): Promise<boolean> {
-    return (await this.repository.findOldest(organizationId, db)) !== undefined;
+    return this.repository.hasMembers(organizationId, db);
   }
 
-  /** Makes the oldest member admin of an organization without one. The caller has locked the organization. */
-  async ensureAdmin(organizationId: string, db: Queryable): Promise<void> {
-    if (!(await this.repository.hasAdmin(organizationId, {}, db))) await this.promoteOldest(organizationId, db);
+  /** Makes the oldest member admin of each local organization that has members but no admin. The caller has locked them. */
+  async ensureAdmins(organizationIds: string[], db: Queryable): Promise<void> {
+    const promoted = await this.repository.promoteOldest(organizationIds, db);
+    const change = { actor: SYSTEM, before: { role: 'member' }, after: { role: 'admin' } };
+    await this.recordAll('membership.promoted', promoted, () => change, db);
+    for (const { id: membershipId, organizationId } of promoted)
+      this.logger.warn({ organizationId, membershipId }, 'The last admin of an organization was deleted; its oldest member is admin now');
   }
 
   /** Removes at most `limit` memberships of users or organizations that a purge is about to remove. Returns how many. */
@@ -151,41 +134,17 @@ export class MembershipsService {
     return this.repository.purge(by, limit, db);
   }
 
-  /** For a suspended or banned user. The caller has locked the user. */
-  async endInvitationsSentByUser(userId: string, actor: Actor, db: Queryable): Promise<void> {
-    const locked = await this.repository.lockOrganizationsOfUser(userId, db);
-    await this.invitationEnds.endSentBy(
-      userId,
-      locked.map(({ id }) => id),
-      actor,
-      db,
-    );
-  }
-
   async lockOrganizations(organizationIds: string[], db: Queryable): Promise<void> {
     await this.repository.lockOrganizations(organizationIds, db);
   }
 
-  /** Returns the number of ended invitations. The caller has locked the organizations. */
-  async endInvitationsSentBy(people: { organizationId: string; userId: string }[], actor: Actor, db: Queryable): Promise<number> {
-    let ended = 0;
-    for (const { organizationId, userId } of people) ended += await this.invitationEnds.endSentBy(userId, [organizationId], actor, db);
-    return ended;
-  }
-
   /** Ends memberships that an unverified account gave by invitation. The caller has locked the organizations. Returns their number. */
   async removeInvitedMembers(people: { organizationId: string; userId: string }[], actor: Actor, db: Queryable): Promise<number> {
-    let ended = 0;
-    for (const { organizationId, userId } of people) {
-      const membership = await this.repository.findOfPair(organizationId, userId, db);
-      if (membership === undefined || membership.clerkMembershipId !== null) continue;
-      await this.repository.end([membership.id], db);
-      const change = { before: { userId, role: membership.role }, after: { reason: 'unproved_account' } };
-      await this.record('membership.removed', membership, { actor, ...change }, db);
-      await this.ensureAdmin(organizationId, db);
-      ended += 1;
-    }
-    return ended;
+    const ended = await this.repository.endLocal(people, db);
+    const after = { reason: 'unproved_account' };
+    await this.recordAll('membership.removed', ended, ({ userId, role }) => ({ actor, before: { userId, role }, after }), db);
+    await this.ensureAdmins([...new Set(ended.map(({ organizationId }) => organizationId))], db);
+    return ended.length;
   }
 
   /** The caller has locked the organization. @param invited the number of open invitations, which take seats too @throws {SeatLimitReached} */
@@ -202,26 +161,6 @@ export class MembershipsService {
     throw new SeatLimitReached({ detail: `All ${seats.cap} seats of the plan ${plan.name} ${taken}. ${free}${help}` });
   }
 
-  private async endAll(userId: string, userMemberships: Membership[], actor: Actor, db: Queryable): Promise<void> {
-    await this.repository.end(
-      userMemberships.map(({ id }) => id),
-      db,
-    );
-    const organizationIds = userMemberships.map(({ organizationId }) => organizationId);
-    await this.invitationEnds.endSentBy(userId, organizationIds, actor, db);
-  }
-
-  private async promoteOldest(organizationId: string, db: Queryable): Promise<void> {
-    const oldest = await this.repository.findOldest(organizationId, db);
-    if (oldest === undefined) return;
-    await this.repository.updateRole(oldest.id, 'admin', db);
-    await this.record('membership.promoted', oldest, { actor: SYSTEM, before: { role: oldest.role }, after: { role: 'admin' } }, db);
-    this.logger.warn(
-      { organizationId, membershipId: oldest.id },
-      'The last admin of an organization was deleted; its oldest member is admin now',
-    );
-  }
-
   private async lockLocal(organizationId: string, membershipId: string, db: Queryable): Promise<Member> {
     const organization = await this.repository.lockOrganization(organizationId, db);
     if (organization === undefined) throw new OrganizationNotFound();
@@ -234,10 +173,6 @@ export class MembershipsService {
   private async requireOtherAdmin({ organizationId, id }: Membership, db: Queryable): Promise<void> {
     if (!(await this.repository.hasAdmin(organizationId, { except: id }, db))) throw new LastAdmin();
   }
-}
-
-function isLocal(organization: { clerkOrganizationId: string | null; deletedAt: Date | null } | undefined): boolean {
-  return organization !== undefined && organization.clerkOrganizationId === null && organization.deletedAt === null;
 }
 
 function weakerOf(membership: Membership, other: Membership): Membership {

@@ -152,7 +152,7 @@ export class OrganizationsService implements OnModuleInit {
       const slug = before.slug === null ? null : await this.firstFreeSlug([before.slug, ...alternatives(before.slug)], tx);
       const after = await this.repository.update(organizationId, { deletedAt: null, slug }, tx);
       // Its admins may have deleted themselves meanwhile: only a live organization keeps its last admin.
-      await this.memberships.ensureAdmin(organizationId, tx);
+      await this.memberships.ensureAdmins([organizationId], tx);
       await this.subscriptions.resumeFor(organizationId, tx);
       await this.record('organization.restored', after, { actor, before: profileOf(before), after: profileOf(after) }, tx);
       return after;

@@ -8,7 +8,7 @@ import { lockNames } from '../platform/database/locks.js';
 import { PurgedIds } from '../sync/purged-ids.service.js';
 import type { Queryable } from '../platform/database/database.js';
 import { ConcurrencyConflict } from '../platform/database/database-errors.js';
-import { MembershipsService } from '../memberships/memberships.service.js';
+import { MembershipEnds } from '../memberships/membership-ends.service.js';
 import { SubscriptionOwners } from '../subscriptions/customers/subscription-owners.service.js';
 import { type LaterMerge, SyncedUsersRepository } from './synced-users.repository.js';
 import { UserMerges } from './user-merges.service.js';
@@ -68,7 +68,7 @@ export class SyncedUsersService {
   constructor(
     private readonly repository: SyncedUsersRepository,
     private readonly merges: UserMerges,
-    private readonly memberships: MembershipsService,
+    private readonly membershipEnds: MembershipEnds,
     private readonly subscriptions: SubscriptionOwners,
     private readonly audit: AuditService,
     private readonly clock: Clock,
@@ -102,7 +102,7 @@ export class SyncedUsersService {
     if (written === undefined) return;
     await this.recordChange(written, actor, db);
     const isNewlyBanned = written.after.banned && written.before?.banned !== true;
-    if (isNewlyBanned) await this.memberships.endInvitationsSentByUser(written.after.id, actor, db);
+    if (isNewlyBanned) await this.membershipEnds.endInvitationsSentByUser(written.after.id, actor, db);
   }
 
   /** Deletes for good. Also creates the tombstone of an unknown user, so that a late event cannot create them. */
@@ -119,7 +119,7 @@ export class SyncedUsersService {
       this.requireLock(user, [known?.clerkEmail]);
       // A session may have been opened before the row was locked.
       await this.merges.endSignIns(user.id, db);
-      await this.memberships.endAllOfDeletedUser(user.id, actor, db);
+      await this.membershipEnds.endAllOfDeletedUser(user.id, actor, db);
       await this.subscriptions.cancelFor({ id: user.id, clerkId: clerkUserId }, { cancel: true }, db);
       await this.repository.update(user.id, { ...EMPTY_PROFILE, deletedAt: this.clock.now() }, db);
       if (user.clerkEmail !== null) await this.resolveEmailOwner(user.clerkEmail, db);

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { Actor } from '../access/principal.js';
 import { ApiKeysService } from '../api-keys/api-keys.service.js';
 import type { Queryable } from '../platform/database/database.js';
+import { InvitationEnds } from '../invitations/invitation-ends.service.js';
 import { MailService } from '../mail/mail.service.js';
 import { MembershipsService } from '../memberships/memberships.service.js';
 import { UsersRepository } from './users.repository.js';
@@ -16,6 +17,7 @@ export class Takeovers {
     private readonly repository: UsersRepository,
     private readonly apiKeys: ApiKeysService,
     private readonly memberships: MembershipsService,
+    private readonly invitationEnds: InvitationEnds,
     private readonly mail: MailService,
   ) {}
 
@@ -30,7 +32,7 @@ export class Takeovers {
     await this.memberships.lockOrganizations(organizationIds, db);
     const people = await this.repository.listInvitedBy(userId, organizationIds, db);
     const keys = await this.apiKeys.revokeCreatedBy(people, actor, db);
-    const invitations = await this.memberships.endInvitationsSentBy(people, actor, db);
+    const invitations = await this.invitationEnds.endSentBy(people, actor, db);
     const others = people.filter((person) => person.userId !== userId);
     const members = await this.memberships.removeInvitedMembers(others, actor, db);
     return { keys, invitations, members };

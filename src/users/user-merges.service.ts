@@ -4,6 +4,7 @@ import { AccountsService } from '../accounts/accounts.service.js';
 import { AuditService } from '../audit/audit.service.js';
 import { type EventVersion, versionColumns } from '../sync/event-version.js';
 import type { Queryable } from '../platform/database/database.js';
+import { MembershipEnds } from '../memberships/membership-ends.service.js';
 import { MembershipsService } from '../memberships/memberships.service.js';
 import { SessionsService } from '../sessions/sessions.service.js';
 import { type LaterMerge, SyncedUsersRepository } from './synced-users.repository.js';
@@ -32,6 +33,7 @@ export class UserMerges {
     private readonly accounts: AccountsService,
     private readonly sessions: SessionsService,
     private readonly memberships: MembershipsService,
+    private readonly membershipEnds: MembershipEnds,
     private readonly takeovers: Takeovers,
     private readonly clock: Clock,
     private readonly audit: AuditService,
@@ -96,7 +98,7 @@ export class UserMerges {
   private async finishMerge(local: Pick<User, 'id' | 'suspendedAt'>, { user, email, actor }: AddressProof, db: Queryable): Promise<void> {
     if (local.suspendedAt !== null && user.suspendedAt === null) {
       await this.repository.update(user.id, { suspendedAt: local.suspendedAt }, db);
-      await this.memberships.endInvitationsSentByUser(user.id, actor, db);
+      await this.membershipEnds.endInvitationsSentByUser(user.id, actor, db);
     }
     if (user.deletedAt !== null) await this.endAllOfDeletedUser(user.id, actor, db);
     await this.audit.record(
@@ -113,6 +115,6 @@ export class UserMerges {
 
   private async endAllOfDeletedUser(userId: string, actor: Actor, db: Queryable): Promise<void> {
     await this.endSignIns(userId, db);
-    await this.memberships.endAllOfDeletedUser(userId, actor, db);
+    await this.membershipEnds.endAllOfDeletedUser(userId, actor, db);
   }
 }

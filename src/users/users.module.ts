@@ -2,6 +2,7 @@ import { Module } from '@nestjs/common';
 import { AccountsModule } from '../accounts/accounts.module.js';
 import { ApiKeysModule } from '../api-keys/api-keys.module.js';
 import { AuditModule } from '../audit/audit.module.js';
+import { InvitationEndsModule } from '../invitations/invitation-ends.module.js';
 import { JobsModule } from '../jobs/jobs.module.js';
 import { MailModule } from '../mail/mail.module.js';
 import { MembershipsModule } from '../memberships/memberships.module.js';
@@ -16,7 +17,17 @@ import { UsersRepository } from './users.repository.js';
 import { UsersService } from './users.service.js';
 
 @Module({
-  imports: [AccountsModule, ApiKeysModule, AuditModule, MailModule, MembershipsModule, SessionsModule, SubscriptionsModule, JobsModule],
+  imports: [
+    AccountsModule,
+    ApiKeysModule,
+    AuditModule,
+    InvitationEndsModule,
+    MailModule,
+    MembershipsModule,
+    SessionsModule,
+    SubscriptionsModule,
+    JobsModule,
+  ],
   controllers: [UsersController],
   providers: [UsersRepository, UsersService, SyncedUsersRepository, SyncedUsersService, Takeovers, UserMerges],
   exports: [UsersService, SyncedUsersService, Takeovers],

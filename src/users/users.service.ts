@@ -12,6 +12,7 @@ import { Config } from '../platform/config/config.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { isUniqueViolation } from '../platform/database/database-errors.js';
 import { JobsService } from '../jobs/jobs.service.js';
+import { MembershipEnds } from '../memberships/membership-ends.service.js';
 import { MembershipsService } from '../memberships/memberships.service.js';
 import { SessionsService } from '../sessions/sessions.service.js';
 import { SubscriptionOwners } from '../subscriptions/customers/subscription-owners.service.js';
@@ -39,6 +40,7 @@ export class UsersService implements OnModuleInit {
     private readonly accounts: AccountsService,
     private readonly sessions: SessionsService,
     private readonly memberships: MembershipsService,
+    private readonly membershipEnds: MembershipEnds,
     private readonly takeovers: Takeovers,
     private readonly subscriptions: SubscriptionOwners,
     private readonly audit: AuditService,
@@ -162,7 +164,7 @@ export class UsersService implements OnModuleInit {
       if (before === undefined) return;
       if (before.clerkUserId !== null) throw new ManagedByClerk();
       await this.subscriptions.cancelFor({ id: userId, clerkId: null }, { cancel: cancelSubscription }, tx);
-      await this.memberships.endAllOfUser(userId, actor, tx);
+      await this.membershipEnds.endAllOfUser(userId, actor, tx);
       await this.repository.markDeleted(userId, this.clock.now(), tx);
       await this.record('user.deleted', { id: userId }, { actor }, tx);
     });
@@ -180,7 +182,7 @@ export class UsersService implements OnModuleInit {
     if (before === undefined || before.emailVerified || before.email !== email || before.clerkUserId !== null) return undefined;
     await this.subscriptions.cancelFor({ id: userId, clerkId: null }, { cancel: true }, db);
     await this.takeovers.endGrants(userId, actor, db);
-    const organizationIds = await this.memberships.endAllOfDeletedUser(userId, actor, db);
+    const organizationIds = await this.membershipEnds.endAllOfDeletedUser(userId, actor, db);
     await this.repository.markDeleted(userId, this.clock.now(), db);
     await this.record('user.sign_up_rejected', { id: userId }, { actor }, db);
     return { organizationIds };
@@ -223,7 +225,7 @@ export class UsersService implements OnModuleInit {
       const after = requireUser(await this.repository.update(userId, { suspendedAt: suspended ? this.clock.now() : null }, tx));
       const change = { before: { suspendedAt: before.suspendedAt }, after: { suspendedAt: after.suspendedAt } };
       await this.record(suspended ? 'user.suspended' : 'user.unsuspended', { id: userId }, { actor, ...change }, tx);
-      if (suspended) await this.memberships.endInvitationsSentByUser(userId, actor, tx);
+      if (suspended) await this.membershipEnds.endInvitationsSentByUser(userId, actor, tx);
       return after;
     });
   }

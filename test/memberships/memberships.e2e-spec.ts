@@ -2,6 +2,7 @@ import { sql } from 'drizzle-orm';
 import { v7 } from 'uuid';
 import { DATABASE, type Database } from '../../src/platform/database/database.js';
 import { SYSTEM } from '../../src/access/principal.js';
+import { MembershipEnds } from '../../src/memberships/membership-ends.service.js';
 import { MembershipsRepository } from '../../src/memberships/memberships.repository.js';
 import { MembershipsService } from '../../src/memberships/memberships.service.js';
 import { startTestApp, type TestApp } from '../support/app.js';
@@ -498,8 +499,8 @@ describe('memberships', () => {
       await addMember(t, clerks.id, bob);
       await t.db.rows('UPDATE organizations SET clerk_organization_id = $2 WHERE id = $1', [clerks.id, `org_${clerks.id}`]);
 
-      const memberships = t.app.get(MembershipsService);
-      await t.app.get<Database>(DATABASE).transaction((tx) => memberships.endAllOfDeletedUser(carl.id, SYSTEM, tx));
+      const ends = t.app.get(MembershipEnds);
+      await t.app.get<Database>(DATABASE).transaction((tx) => ends.endAllOfDeletedUser(carl.id, SYSTEM, tx));
 
       expect((await membershipOf(t, lost.id, bob))!.role).toBe('admin');
       expect((await membershipOf(t, lost.id, ada))!.role).toBe('member');
@@ -519,7 +520,7 @@ describe('memberships', () => {
     });
 
     it('is also replaced when a provider deletes both admins concurrently', async () => {
-      const memberships = t.app.get(MembershipsService);
+      const ends = t.app.get(MembershipEnds);
       const db = t.app.get<Database>(DATABASE);
       for (let round = 0; round < 10; round += 1) {
         const [one, two] = (await insertUsers(t, [{ name: 'One' }, { name: 'Two' }])) as [string, string];
@@ -530,7 +531,7 @@ describe('memberships', () => {
           .delete(`${path}/memberships/${(await membershipOf(t, id, ada))!.id}`)
           .set(ada.auth)
           .expect(204);
-        await Promise.all([one, two].map((user) => db.transaction((tx) => memberships.endAllOfDeletedUser(user, SYSTEM, tx))));
+        await Promise.all([one, two].map((user) => db.transaction((tx) => ends.endAllOfDeletedUser(user, SYSTEM, tx))));
         expect((await membershipOf(t, id, bob))!.role).toBe('admin');
         expect(await auditOf(t, id, 'membership.promoted')).toHaveLength(1);
       }

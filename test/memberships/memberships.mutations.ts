@@ -37,13 +37,6 @@ export const mutations: TenancyMutation[] = [
   },
   { within: 'MembershipsRepository.hasAdmin', search: 'isNull(memberships.deletedAt)', replace: NO_CONDITION, callers: ['last admin'] },
   {
-    within: 'MembershipsRepository.listOfUser',
-    search: 'eq(memberships.userId, userId)',
-    replace: NO_CONDITION,
-    callers: ['outsider'],
-    operations: ['deleteMe'],
-  },
-  {
     within: 'MembershipsService.list',
     search: "['memberships', organizationId, sort, filters]",
     replace: "['memberships', sort, filters]",
@@ -64,14 +57,29 @@ export const unreachable: UnreachablePredicate[] = [
     because: 'accepting again and take-overs ask, both about a pair that was a member (test/invitations/invitations.e2e-spec.ts)',
   },
   {
+    within: 'MembershipsRepository.listOfUser',
+    search: 'eq(memberships.userId, userId)',
+    because: 'only the merge of two users leads there',
+  },
+  {
+    within: 'MembershipsRepository.endOfUser',
+    search: 'eq(memberships.userId, userId)',
+    because: 'the organizations are named besides (test/memberships/membership-ends.e2e-spec.ts)',
+  },
+  {
+    within: 'MembershipsRepository.endOfUser',
+    search: 'isOneOf(memberships.organizationId, organizationIds)',
+    because: 'the user is named besides',
+  },
+  {
     within: 'MembershipsRepository.lockOrganizationsOfUser',
     search: 'eq(memberships.userId, userId)',
     because: 'it only locks more than it must',
   },
   {
-    within: 'MembershipsRepository.findOldest',
+    within: 'MembershipsRepository.hasMembers',
     search: 'eq(memberships.organizationId, organizationId)',
-    because: 'only a provider’s deletion leads there',
+    because: 'only the rejection of a sign-up leads there',
   },
   {
     within: 'LIST_OF_PAIR',
