@@ -3,6 +3,7 @@ import { sweepInBatches } from '../platform/queue/sweep.js';
 import { Config } from '../platform/config/config.js';
 import { JobsService } from '../jobs/jobs.service.js';
 import { AuditService } from './audit.service.js';
+import { AuditSeals } from './seals/audit-seals.service.js';
 import { Clock } from '../platform/time/clock.service.js';
 import { daysBefore } from '../platform/time/durations.js';
 
@@ -11,6 +12,7 @@ import { daysBefore } from '../platform/time/durations.js';
 export class AuditRetention implements OnModuleInit {
   constructor(
     private readonly audit: AuditService,
+    private readonly seals: AuditSeals,
     private readonly jobs: JobsService,
     private readonly clock: Clock,
     private readonly config: Config,
@@ -25,7 +27,9 @@ export class AuditRetention implements OnModuleInit {
         const { auditRetentionDays } = this.config;
         if (auditRetentionDays === 0) return 0;
         const before = daysBefore(this.clock.now(), auditRetentionDays);
-        return sweepInBatches(signal, (limit) => this.audit.removeBefore(before, limit));
+        const removed = await sweepInBatches(signal, (limit) => this.audit.removeBefore(before, limit));
+        await sweepInBatches(signal, (limit) => this.seals.removeBefore(before, limit));
+        return removed;
       },
     });
   }

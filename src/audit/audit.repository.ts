@@ -12,6 +12,8 @@ import {
   statementByColumns,
 } from '../platform/database/statement.js';
 import { type AuditEntry, auditLog } from './audit-log.table.js';
+import { SEALED_ENTRY } from './seals/audit-seals.repository.js';
+import type { SealedEntry } from './seals/seal-macs.js';
 
 export interface AuditFilters {
   action?: string;
@@ -83,10 +85,17 @@ export class AuditRepository {
   }
 
   /** Keeps the entries, but clears the personal data of these users, their accounts and invitations in them. */
-  async erase(userIds: string[], limit: number, db: Queryable): Promise<number> {
-    const { rows } = await db.execute<{ erased: number }>(
-      sql`SELECT erase_from_audit_log(${sql.param(userIds)}::uuid[], ${limit}) AS erased`,
+  async erase(userIds: string[], limit: number, db: Queryable): Promise<{ before: SealedEntry; after: SealedEntry }[]> {
+    const { rows: before } = await db.execute<SealedEntry>(
+      sql`SELECT ${SEALED_ENTRY} FROM erase_audit_entries(${sql.param(userIds)}::uuid[], ${limit})`,
     );
-    return rows[0]!.erased;
+    const ids = sql.param(before.map(({ id }) => id));
+    const { rows: after } = await db.execute<SealedEntry>(sql`SELECT ${SEALED_ENTRY} FROM ${auditLog} WHERE id = ANY (${ids}::uuid[])`);
+    const byId = new Map(after.map((entry) => [entry.id, entry]));
+    // One whose changes and address are erased is listed for both.
+    return [...new Map(before.toReversed().map((entry) => [entry.id, entry])).values()].map((entry) => ({
+      before: entry,
+      after: byId.get(entry.id)!,
+    }));
   }
 }

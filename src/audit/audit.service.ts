@@ -5,6 +5,7 @@ import { newId } from '../platform/crypto/ids.js';
 import type { Queryable } from '../platform/database/database.js';
 import type { AuditEntry, Changes } from './audit-log.table.js';
 import { type AuditFilters, AuditRepository, type NewAuditEntry } from './audit.repository.js';
+import { AuditSeals } from './seals/audit-seals.service.js';
 
 export interface AuditEvent {
   actor: Actor;
@@ -37,6 +38,7 @@ export class AuditService {
   constructor(
     private readonly repository: AuditRepository,
     private readonly cursors: Cursors,
+    private readonly seals: AuditSeals,
   ) {}
 
   async record(event: AuditEvent, db: Queryable): Promise<void> {
@@ -72,7 +74,9 @@ export class AuditService {
 
   /** Erases deleted users from at most `limit` entries. Returns how many. */
   async erase(userIds: string[], limit: number, db: Queryable): Promise<number> {
-    return this.repository.erase(userIds, limit, db);
+    const erased = await this.repository.erase(userIds, limit, db);
+    await this.seals.replaceEntries(erased, db);
+    return erased.length;
   }
 
   async removeBefore(before: Date, limit: number): Promise<number> {

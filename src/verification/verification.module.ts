@@ -1,4 +1,5 @@
 import { Module } from '@nestjs/common';
+import { AuditModule } from '../audit/audit.module.js';
 import { JobsModule } from '../jobs/jobs.module.js';
 import { MembershipsModule } from '../memberships/memberships.module.js';
 import { ClerkModule } from '../providers/clerk/clerk.module.js';
@@ -9,7 +10,7 @@ import { VerificationReports } from './verification-reports.service.js';
 import { VerificationService } from './verification.service.js';
 
 @Module({
-  imports: [JobsModule, MembershipsModule, UsageModule, ClerkModule, SubscriptionsModule],
+  imports: [AuditModule, JobsModule, MembershipsModule, UsageModule, ClerkModule, SubscriptionsModule],
   providers: [VerificationRepository, VerificationService, VerificationReports],
   exports: [VerificationService, VerificationReports],
 })

@@ -1,5 +1,6 @@
 import { Injectable, Logger, type OnModuleInit } from '@nestjs/common';
 import { Gauge } from 'prom-client';
+import { AuditSeals } from '../audit/seals/audit-seals.service.js';
 import { JobsService } from '../jobs/jobs.service.js';
 import { MemberCountReconciliation } from '../memberships/member-counts.service.js';
 import { reasonOf } from '../platform/logging/reason.js';
@@ -63,6 +64,7 @@ export class VerificationService implements OnModuleInit {
   constructor(
     private readonly repository: VerificationRepository,
     private readonly caps: UsageCaps,
+    private readonly seals: AuditSeals,
     private readonly jobs: JobsService,
     memberCounts: MemberCountReconciliation,
     usage: UsageReconciliation,
@@ -73,6 +75,11 @@ export class VerificationService implements OnModuleInit {
     const provider = { isOfProvider: true };
     this.checks = [
       ...ROW_CHECKS.map((check) => this.ofRows(check)),
+      {
+        name: 'audit_log',
+        promise: 'No sealed entry of the audit log was changed, added or removed by hand.',
+        run: (report, signal) => this.checkSeals(report, signal),
+      },
       ofReconciliation('member_counts', 'Member counts equal the memberships.', memberCounts),
       {
         name: 'usage_caps',
@@ -151,6 +158,15 @@ export class VerificationService implements OnModuleInit {
         return null;
       },
     };
+  }
+
+  private async checkSeals(report: Parameters<Check['run']>[0], signal?: AbortSignal): Promise<string | null> {
+    const newest = await this.seals.verify(
+      ({ seal, details }) => report({ resource: 'audit_seal', id: String(seal), details: [details] }),
+      signal,
+    );
+    if (newest === undefined) return 'no entry is sealed yet';
+    return `entries since ${newest.until.toISOString()} are not sealed yet; the newest seal is ${newest.number}, ${newest.link.toString('hex')}`;
   }
 
   private async checkCaps(report: Parameters<Check['run']>[0], signal?: AbortSignal): Promise<string | null> {

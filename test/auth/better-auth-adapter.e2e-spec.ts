@@ -1,6 +1,8 @@
 import { createServer, type AddressInfo } from 'node:net';
 import type { DBAdapter } from 'better-auth';
 import { AuditRepository } from '../../src/audit/audit.repository.js';
+import { AuditSealsRepository } from '../../src/audit/seals/audit-seals.repository.js';
+import { AuditSeals } from '../../src/audit/seals/audit-seals.service.js';
 import { AuditService } from '../../src/audit/audit.service.js';
 import { Cursors } from '../../src/platform/pagination/cursors.service.js';
 import { Keyring } from '../../src/platform/crypto/keyring.service.js';
@@ -41,9 +43,10 @@ describe('the Better Auth adapter', () => {
   const services = (over: Database): AdapterServices => {
     const config = loadConfig(testEnvironment(db.url));
     const cancelled = new AccountsRepository(over);
+    const seals = new AuditSeals(new AuditSealsRepository(over), new Keyring(config), new Clock(), config, over);
     return {
       providerTokens: new ProviderTokens(new Keyring(config)),
-      audit: new AuditService(new AuditRepository(over), new Cursors(config)),
+      audit: new AuditService(new AuditRepository(over), new Cursors(config), seals),
       // Tests over HTTP cover what a take-over ends.
       takeovers: { endGrantsOfUnverified: async () => undefined },
       accounts: { cancelVerifications: async (userId, tx) => new Set(await cancelled.deleteVerificationsOfUsers([userId], tx)) },

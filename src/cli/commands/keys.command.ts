@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { AccountsService } from '../../accounts/accounts.service.js';
+import { AuditSeals } from '../../audit/seals/audit-seals.service.js';
 import { IdempotencyService } from '../../idempotency/idempotency.service.js';
 import { OutboxService } from '../../outbox/outbox.service.js';
 import { WebhooksService } from '../../webhooks/webhooks.service.js';
@@ -21,6 +22,7 @@ export function addKeysCommands(program: Command): void {
 async function rotate(): Promise<void> {
   await withApp(async (app) => {
     const accounts = await app.get(AccountsService).renewEncryption();
+    await app.get(AuditSeals).renewEncryption();
     const entries = await app.get(OutboxService).renewEncryption();
     const responses = await app.get(IdempotencyService).renewEncryption();
     const events = await app.get(WebhooksService).renewEncryption();
