@@ -21,9 +21,11 @@ const isOff = (off: string, on: string) =>
   `coalesce((SELECT a.action = '${off}' FROM audit_log a WHERE a.target_id = t.id::text AND a.action IN ('${off}', '${on}')
     ORDER BY a.created_at DESC, a.id DESC LIMIT 1), false)`;
 
-const DELETED_USER = exists('users u', 'u.id = t.user_id AND u.deleted_at IS NOT NULL');
-const LIVE_USER = 'u.deleted_at IS NULL AND u.suspended_at IS NULL AND NOT u.banned';
 const OVERDUE = `interval '15 minutes'`;
+const DELETED_USER = exists('users u', 'u.id = t.user_id AND u.deleted_at IS NOT NULL');
+/** Users leave many organizations in steps (docs/decisions/0067). */
+const LONG_DELETED_USER = exists('users u', `u.id = t.user_id AND u.deleted_at < now() - ${OVERDUE}`);
+const LIVE_USER = `((u.deleted_at IS NULL AND u.suspended_at IS NULL AND NOT u.banned) OR u.updated_at > now() - ${OVERDUE})`;
 
 export const ROW_CHECKS: RowCheck[] = [
   {
@@ -33,7 +35,7 @@ export const ROW_CHECKS: RowCheck[] = [
     resource: 'organization',
     among: 't.deleted_at IS NULL AND t.clerk_organization_id IS NULL',
     broken: `${exists('organization_memberships m JOIN users u ON u.id = m.user_id', 'm.organization_id = t.id AND m.deleted_at IS NULL AND u.deleted_at IS NULL')}
-      AND NOT ${exists('organization_memberships m JOIN users u ON u.id = m.user_id', `m.organization_id = t.id AND m.role = 'admin' AND m.deleted_at IS NULL AND u.deleted_at IS NULL`)}`,
+      AND NOT ${exists('organization_memberships m JOIN users u ON u.id = m.user_id', `m.organization_id = t.id AND m.role = 'admin' AND m.deleted_at IS NULL AND coalesce(u.deleted_at, 'infinity') > now() - ${OVERDUE}`)}`,
     details: `'it has no admin'`,
   },
   {
@@ -78,8 +80,8 @@ export const ROW_CHECKS: RowCheck[] = [
     table: 'organization_memberships',
     resource: 'membership',
     among: 't.deleted_at IS NULL',
-    broken: `${DELETED_USER} OR ${happened('membership.removed', 'membership.left')}`,
-    details: `CASE WHEN ${DELETED_USER} THEN 'its user is deleted' ELSE 'it was ended' END`,
+    broken: `${LONG_DELETED_USER} OR ${happened('membership.removed', 'membership.left')}`,
+    details: `CASE WHEN ${LONG_DELETED_USER} THEN 'its user is deleted' ELSE 'it was ended' END`,
   },
   {
     name: 'invitations',

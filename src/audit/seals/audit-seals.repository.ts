@@ -7,7 +7,7 @@ import type { SealedEntry } from './seal-macs.js';
 
 const utc = (time: string) => `to_char(${time} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
 
-/** As text: what JavaScript makes of JSON and of times need not be what is stored. */
+/** As text, because JavaScript changes some JSON and times. */
 export const SEALED_ENTRY = sql.raw(`id, organization_id AS "organizationId", actor_kind AS "actorKind", actor_id AS "actorId", action,
   target_type AS "targetType", target_id AS "targetId", changes::text, request_id AS "requestId", ip_address AS "ipAddress",
   ${utc('created_at')} AS "createdAt"`);

@@ -22,7 +22,7 @@ const PAGE = 1000;
 const KEY_CONTEXT = 'audit_seal_keys.key';
 const EPOCH = new Date(0);
 
-/** Seals the entries of the audit log, so that one that was changed, added or removed by hand is found (docs/decisions/0067). */
+/** Seals the entries of the audit log, so that one that was changed, added or removed by hand is found (docs/decisions/0068). */
 @Injectable()
 export class AuditSeals {
   constructor(

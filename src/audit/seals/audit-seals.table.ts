@@ -2,7 +2,7 @@ import { bigint, boolean, check, index, integer, pgTable, text } from 'drizzle-o
 import { sql } from 'drizzle-orm';
 import { bytes, createdAt, time, timestamps } from '../../platform/database/columns.js';
 
-/** Each seal covers the entries of the audit log from one moment up to another, and is linked to the one before (docs/decisions/0067). */
+/** Each seal covers the entries of the audit log from one moment up to another, and is linked to the one before (docs/decisions/0068). */
 export const auditSeals = pgTable(
   'audit_seals',
   {
