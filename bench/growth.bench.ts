@@ -8,6 +8,7 @@ import { ComparedUsageRepository } from '../src/usage/reconciliation/compared-us
 import { PartitionedUsageRepository } from '../src/usage/partitions/partitioned-usage.repository.js';
 import { monthOf, partitionOf, startOf } from '../src/usage/partitions/months.js';
 import { Reconciler } from '../src/sync/reconciler.service.js';
+import { ScreenedUsageRepository } from '../src/usage/reconciliation/screened-usage.repository.js';
 import { UsageReconciliation } from '../src/usage/reconciliation/usage-reconciliation.service.js';
 import { UsageRollupsRepository } from '../src/usage/rollups/usage-rollups.repository.js';
 import { compete, type Contender, type Result } from './support/contest.js';
@@ -206,6 +207,7 @@ async function compareWithEvents(year: Year): Promise<void> {
 async function verifyLedger({ url, rows }: Year): Promise<void> {
   const db = createDatabase({ databaseUrl: url, databasePoolSize: 2 });
   const reconciliation = new UsageReconciliation(
+    new ScreenedUsageRepository(db),
     new ComparedUsageRepository(db),
     new UsageRollupsRepository(),
     new PartitionedUsageRepository(db),

@@ -21,6 +21,7 @@ import { UsageQuotasRepository } from './quotas/usage-quotas.repository.js';
 import { UsageRollupsRepository } from './rollups/usage-rollups.repository.js';
 import { ComparedUsageRepository } from './reconciliation/compared-usage.repository.js';
 import { UsageCaps } from './reconciliation/usage-caps.service.js';
+import { ScreenedUsageRepository } from './reconciliation/screened-usage.repository.js';
 import { UsageReconciliation } from './reconciliation/usage-reconciliation.service.js';
 import { UsageService } from './usage.service.js';
 
@@ -43,6 +44,7 @@ import { UsageService } from './usage.service.js';
     UsageRetention,
     HoldExpiry,
     ComparedUsageRepository,
+    ScreenedUsageRepository,
     UsageReconciliation,
     UsageCaps,
   ],

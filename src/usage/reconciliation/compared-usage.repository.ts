@@ -61,16 +61,6 @@ export interface CurrentQuota extends Omit<QuotaCounts, 'held'> {
 export class ComparedUsageRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
-  async findOwnerAfter(ownerId = FIRST_ID, db: Queryable = this.db): Promise<string | undefined> {
-    const firsts = [usage, usageRollups, usageQuotas, usageHolds, usageEventIds].map(
-      (table) => sql`(SELECT owner_id FROM ${table} WHERE owner_id > ${ownerId} ORDER BY owner_id LIMIT 1)`,
-    );
-    const { rows } = await db.execute<{ owner_id: string }>(
-      sql`SELECT owner_id FROM (${sql.join(firsts, sql` UNION ALL `)}) AS firsts ORDER BY owner_id LIMIT 1`,
-    );
-    return rows[0]?.owner_id;
-  }
-
   /** The number of events in the rollups of each hour, sorted by hour. */
   async listHours(ownerId: string, from: Date, db: Queryable): Promise<{ hour: Date; events: number }[]> {
     const rows = await db
@@ -167,13 +157,13 @@ export class ComparedUsageRepository {
     return rows.map(({ periodStart, held }) => ({ periodStart, held: Number(held) }));
   }
 
-  /** Ids of events that would be recorded a second time. */
-  async listMissingIds(ownerId: string, range: Range, db: Queryable): Promise<string[]> {
-    const { rows } = await db.execute<{ event_id: string }>(
-      sql`SELECT event_id FROM ${usage} AS u WHERE owner_id = ${ownerId} AND ${within(sql`occurred_at`, range)}
-             AND NOT EXISTS (SELECT FROM ${usageEventIds} AS i WHERE i.owner_id = u.owner_id AND i.event_id = u.event_id) ORDER BY occurred_at, event_id`,
+  /** Events that would be recorded a second time: their number, and some of their ids. */
+  async findMissingIds(ownerId: string, range: Range, limit: number, db: Queryable): Promise<{ count: number; some: string[] }> {
+    const { rows } = await db.execute<{ event_id: string; count: string }>(
+      sql`SELECT event_id, count(*) OVER () AS count FROM ${usage} AS u WHERE owner_id = ${ownerId} AND ${within(sql`occurred_at`, range)}
+             AND ${HAS_NO_ID} ORDER BY occurred_at, event_id LIMIT ${limit}`,
     );
-    return rows.map((row) => row.event_id);
+    return { count: Number(rows[0]?.count ?? 0), some: rows.map((row) => row.event_id) };
   }
 
   async countIds(
@@ -217,16 +207,18 @@ export class ComparedUsageRepository {
   }
 
   /** The content of the events is unknown, so their fingerprint is empty. */
-  async insertIds(ownerId: string, eventIds: string[], now: Date, db: Queryable): Promise<void> {
+  async insertMissingIds(ownerId: string, from: Date, now: Date, db: Queryable): Promise<void> {
     await db.execute(
       sql`INSERT INTO ${usageEventIds} (owner_id, event_id, fingerprint, created_at)
-          SELECT ${ownerId}::uuid, event_id, '', ${now.toISOString()}::timestamptz FROM unnest(${sql.param(eventIds)}::text[]) AS event_id ORDER BY event_id
+          SELECT owner_id, event_id, '', ${now.toISOString()}::timestamptz FROM ${usage} AS u
+           WHERE owner_id = ${ownerId} AND occurred_at >= ${from.toISOString()}::timestamptz AND ${HAS_NO_ID} ORDER BY event_id
           ON CONFLICT DO NOTHING`,
     );
   }
 }
 
-const FIRST_ID = '00000000-0000-0000-0000-000000000000';
+const HAS_NO_ID = sql`NOT EXISTS (SELECT FROM ${usageEventIds} AS i WHERE i.owner_id = u.owner_id AND i.event_id = u.event_id)`;
+export const FIRST_ID = '00000000-0000-0000-0000-000000000000';
 
 function columns(expression: (column: SQL) => SQL): SQL {
   const all = Object.values(COUNTS).map((name) => expression(sql.raw(name)));

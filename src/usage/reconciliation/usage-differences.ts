@@ -11,7 +11,8 @@ export interface QuotaDifference {
 export interface OwnerDifferences {
   hours: HourDifference[];
   quotas: QuotaDifference[];
-  missingIds: string[];
+  /** Their number, and the first of them. */
+  missingIds: { count: number; some: string[] };
   /** The number of ids with the missing ones, and of all events ever recorded. */
   ids: { stored: number; actual: number };
 }
@@ -53,9 +54,20 @@ export function describe(
       const id = `${ownerId} ${periodStart.toISOString()}`;
       return { ...describeCounts(QUOTA_COUNTS, stored, actual), resource: 'quota', id, repair };
     }),
-    ...missingIds.map((eventId) => ({ kind: 'missing' as const, resource: 'event id', id: `${ownerId} ${eventId}`, details: [], repair })),
+    ...missingIds.some.map((eventId) => ({
+      kind: 'missing' as const,
+      resource: 'event id',
+      id: `${ownerId} ${eventId}`,
+      details: [],
+      repair,
+    })),
+    ...describeOthers(ownerId, missingIds.count - missingIds.some.length, repair),
     ...describeIds(ownerId, ids),
   ];
+}
+
+function describeOthers(ownerId: string, count: number, repair: Finding['repair']): Finding[] {
+  return count === 0 ? [] : [{ kind: 'missing', resource: 'event id', id: `${ownerId} others`, details: [`${count} more`], repair }];
 }
 
 /** The difference that has to be added to the stored value. */

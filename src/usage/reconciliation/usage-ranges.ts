@@ -13,3 +13,18 @@ export function rangesOf(hours: { hour: Date; events: number }[], { from, to, mo
   }
   return [...ranges, { from: start, to }];
 }
+
+/** Groups owners, in their order, that together have at most `most` events. An owner with more is a group of its own. */
+export function groupsOf<Owner extends { events: number }>(owners: Owner[], most: number): Owner[][] {
+  const groups: Owner[][] = [];
+  let events = 0;
+  for (const owner of owners) {
+    events += owner.events;
+    if (groups.length === 0 || events > most) {
+      groups.push([]);
+      events = owner.events;
+    }
+    groups.at(-1)!.push(owner);
+  }
+  return groups;
+}

@@ -14,18 +14,23 @@ import type {
 import { UsageRollupsRepository } from '../rollups/usage-rollups.repository.js';
 import { PartitionedUsageRepository } from '../partitions/partitioned-usage.repository.js';
 import { ComparedUsageRepository } from './compared-usage.repository.js';
+import { ScreenedUsageRepository } from './screened-usage.repository.js';
 import { compareQuotas, describe, missingFrom, type OwnerDifferences } from './usage-differences.js';
-import { rangesOf } from './usage-ranges.js';
+import { groupsOf, rangesOf } from './usage-ranges.js';
 
 /** Bounds of one statement, so that none takes long. */
 const EVENTS_AT_ONCE = 200_000;
 const IDS_AT_ONCE = 500_000;
+/** Of one owner, by name. The others are counted. */
+const IDS_LISTED = 1000;
+const OWNERS_AT_ONCE = 500;
 const WRITTEN_AT_ONCE = 5000;
 
 /** Compares rollups, quotas and ids with the events, one owner at a time in one snapshot (docs/decisions/0018). */
 @Injectable()
 export class UsageReconciliation implements Reconciliation, ReconciliationSource {
   constructor(
+    private readonly screened: ScreenedUsageRepository,
     private readonly repository: ComparedUsageRepository,
     private readonly rollups: UsageRollupsRepository,
     private readonly partitions: PartitionedUsageRepository,
@@ -39,13 +44,23 @@ export class UsageReconciliation implements Reconciliation, ReconciliationSource
     return this.reconciler.reconcile([this], options);
   }
 
-  async *comparisons({ only }: ReconciliationOptions): AsyncGenerator<Comparison, void> {
-    let ownerId = only ?? (await this.repository.findOwnerAfter());
-    while (ownerId !== undefined) {
-      const current = ownerId;
-      yield () => this.compare(current);
-      ownerId = only === undefined ? await this.repository.findOwnerAfter(current) : undefined;
+  async *comparisons({ only, signal }: ReconciliationOptions): AsyncGenerator<Comparison, void> {
+    if (only !== undefined) return yield () => this.compare(only);
+    for (let owners = await this.screened.listOwners(undefined, OWNERS_AT_ONCE); owners.length > 0;) {
+      for (const group of groupsOf(owners, EVENTS_AT_ONCE)) {
+        signal?.throwIfAborted();
+        // Most differ in nothing: what differs is compared by itself.
+        for (const ownerId of await this.screen(group)) yield () => this.compare(ownerId);
+      }
+      owners = await this.screened.listOwners(owners.at(-1)!.id, OWNERS_AT_ONCE);
     }
+  }
+
+  /** A large owner is compared in ranges. */
+  private async screen(group: { id: string; events: number }[]): Promise<string[]> {
+    const ids = group.map(({ id }) => id);
+    if (group[0]!.events > EVENTS_AT_ONCE) return ids;
+    return this.inSnapshot(async (prunedBefore, tx) => this.screened.listDiffering(ids, prunedBefore, tx));
   }
 
   private async compare(ownerId: string): Promise<Finding[]> {
@@ -53,26 +68,40 @@ export class UsageReconciliation implements Reconciliation, ReconciliationSource
   }
 
   private async read(ownerId: string): Promise<OwnerDifferences> {
-    return this.db.transaction((tx) => this.readIn(ownerId, tx), { isolationLevel: 'repeatable read', accessMode: 'read only' });
+    return this.inSnapshot(async (prunedBefore, tx) => this.readIn(ownerId, prunedBefore, tx));
   }
 
-  private async readIn(ownerId: string, tx: Queryable): Promise<OwnerDifferences> {
-    await this.partitions.preventDrops(tx);
-    const from = (await this.partitions.findPrunedBefore(tx)) ?? new Date(0);
+  private async inSnapshot<T>(read: (prunedBefore: Date, tx: Queryable) => Promise<T>): Promise<T> {
+    return this.db.transaction(
+      async (tx) => {
+        await this.partitions.preventDrops(tx);
+        return read(await this.prunedBefore(tx), tx);
+      },
+      { isolationLevel: 'repeatable read', accessMode: 'read only' },
+    );
+  }
+
+  private async prunedBefore(tx: Queryable): Promise<Date> {
+    return (await this.partitions.findPrunedBefore(tx)) ?? new Date(0);
+  }
+
+  private async readIn(ownerId: string, from: Date, tx: Queryable): Promise<OwnerDifferences> {
     const known = await this.repository.listHours(ownerId, from, tx);
     const hours: OwnerDifferences['hours'] = [];
-    const missingIds: string[] = [];
+    const missingIds: OwnerDifferences['missingIds'] = { count: 0, some: [] };
     const sums: Parameters<typeof compareQuotas>[1] = await this.repository.sumLiveHolds(ownerId, from, tx);
     let events = await this.repository.countSealed(ownerId, from, tx);
     for (const range of rangesOf(known, { from, to: new Date(LAST_MOMENT), most: EVENTS_AT_ONCE })) {
       hours.push(...(await this.repository.compareHours(ownerId, range, tx)));
-      missingIds.push(...(await this.repository.listMissingIds(ownerId, range, tx)));
+      const missing = await this.repository.findMissingIds(ownerId, range, IDS_LISTED, tx);
+      missingIds.count += missing.count;
+      missingIds.some.push(...missing.some.slice(0, IDS_LISTED - missingIds.some.length));
       const periods = await this.repository.sumPeriods(ownerId, range, tx);
       for (const period of periods) events += period.events;
       sums.push(...periods.filter(({ periodStart }) => periodStart >= from));
     }
     const quotas = compareQuotas(await this.repository.listQuotas(ownerId, from, tx), sums);
-    const stored = (await this.countIds(ownerId, tx)) + missingIds.length;
+    const stored = (await this.countIds(ownerId, tx)) + missingIds.count;
     return { hours, quotas, missingIds, ids: { stored, actual: events } };
   }
 
@@ -100,7 +129,7 @@ export class UsageReconciliation implements Reconciliation, ReconciliationSource
     const missing = hours.map(({ stored, actual, ...key }) => ({ ownerId, ...key, ...missingFrom(stored, actual) }));
     for (const part of inParts(missing)) await this.rollups.add(part, now, tx);
     for (const part of inParts(missing.map(({ hour }) => hour))) await this.repository.deleteEmptyRollups(ownerId, part, tx);
-    for (const part of inParts(missingIds)) await this.repository.insertIds(ownerId, part, now, tx);
+    if (missingIds.count > 0) await this.repository.insertMissingIds(ownerId, await this.prunedBefore(tx), now, tx);
   }
 }
 

@@ -2,6 +2,7 @@ import { drizzle } from 'drizzle-orm/node-postgres';
 import pg from 'pg';
 import { v7 } from 'uuid';
 import type { Database } from '../../../src/platform/database/database.js';
+import { ScreenedUsageRepository } from '../../../src/usage/reconciliation/screened-usage.repository.js';
 import { ComparedUsageRepository } from '../../../src/usage/reconciliation/compared-usage.repository.js';
 import { UsageHoldsRepository } from '../../../src/usage/holds/usage-holds.repository.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
@@ -93,9 +94,13 @@ describe('the query plans of usage maintenance on large tables', () => {
   });
 
   it('find the next owner', async () => {
-    const compared = new ComparedUsageRepository(drizzled);
-    expect(await rowsRead(() => compared.findOwnerAfter(OWNER, drizzled))).toBeLessThan(100);
-    expect(await rowsRead(() => compared.findOwnerAfter(v7(), drizzled))).toBeLessThan(100);
+    const screened = new ScreenedUsageRepository(drizzled);
+    for (const after of [OWNER, v7()]) expect(await rowsRead(() => screened.listOwners(after, 1, drizzled))).toBeLessThan(200);
+  });
+
+  it('find the differing ones among some owners', async () => {
+    const screened = new ScreenedUsageRepository(drizzled);
+    expect(await rowsRead(() => screened.listDiffering([OWNER], october.from, drizzled))).toBeLessThan(600);
   });
 
   it.each<[string, (compared: ComparedUsageRepository) => Promise<unknown>]>([
@@ -105,7 +110,7 @@ describe('the query plans of usage maintenance on large tables', () => {
     ['periods', (compared) => compared.sumPeriods(OWNER, october, drizzled)],
     ['quotas', (compared) => compared.listQuotas(OWNER, october.from, drizzled)],
     ['holds', (compared) => compared.sumLiveHolds(OWNER, october.from, drizzled)],
-    ['missing ids', (compared) => compared.listMissingIds(OWNER, october, drizzled)],
+    ['missing ids', (compared) => compared.findMissingIds(OWNER, october, 10, drizzled)],
     ['ids', (compared) => compared.countIds(OWNER, { after: '', limit: 1000 }, drizzled)],
   ])('compare the %s of one owner', async (_, work) => {
     expect(await rowsRead(() => work(new ComparedUsageRepository(drizzled)))).toBeLessThan(300);

@@ -1,4 +1,6 @@
+import { jest } from '@jest/globals';
 import { v7 } from 'uuid';
+import { ComparedUsageRepository } from '../../../src/usage/reconciliation/compared-usage.repository.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { until } from '../../support/until.js';
 import { startUsageApp, type UsageApp } from '../../support/usage/usage-app.js';
@@ -86,6 +88,32 @@ describe('usage reconciliation', () => {
   it('finds no difference in a correct ledger', async () => {
     expect(await verify()).toEqual([]);
     expect(await verify({ fix: true })).toEqual([]);
+  });
+
+  it('reads many owners together, and compares only those that differ', async () => {
+    await db.rows(
+      `WITH owners AS (SELECT gen_random_uuid() AS id FROM generate_series(1, 1200))
+       INSERT INTO usage_quotas (owner_id, owner_kind, period_start, period_end) SELECT id, 'user', '2026-10-01Z', '2026-11-01Z' FROM owners`,
+    );
+    await db.rows(`UPDATE usage_quotas SET used = 7 WHERE owner_id = (SELECT max(owner_id::text)::uuid FROM usage_quotas)`);
+    const compared = jest.spyOn(ComparedUsageRepository.prototype, 'listQuotas');
+    expect(await verify()).toEqual([expect.stringContaining('stale quota')]);
+    expect(compared.mock.calls).toHaveLength(1);
+    compared.mockRestore();
+  });
+
+  it('names a thousand missing ids, counts the others, and restores all', async () => {
+    await db.rows(
+      `INSERT INTO usage (owner_id, occurred_at, event_id, owner_kind, model, input_tokens, output_tokens, tokens_used, period_start)
+       SELECT $1, '2026-11-12Z', 'lost-' || n, 'user', 'm', 0, 0, 0, '2026-11-10Z' FROM generate_series(1, 1500) n`,
+      [ADA],
+    );
+    const missing = (lines: string[]) => lines.filter((line) => line.startsWith('missing event id'));
+    const lines = missing(await verify());
+    expect(lines).toHaveLength(1001);
+    expect(lines.at(-1)).toBe(`missing event id ${ADA} others: 500 more`);
+    expect(missing(await verify({ fix: true })).every((line) => line.endsWith('(repaired)'))).toBe(true);
+    expect(await verify()).toEqual([]);
   });
 
   const rollup = `WHERE owner_id = '${ACME}' AND hour = '${HOUR}' AND model = 'gpt-5'`;
