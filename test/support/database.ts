@@ -73,7 +73,11 @@ export async function whileLocked(
 
 /** Runs one statement outside of any test database. */
 export async function onServer(statement: string): Promise<void> {
-  server ??= new pg.Pool({ connectionString: process.env['TEST_SERVER_URL'], max: 2, idleTimeoutMillis: 1000, allowExitOnIdle: true });
+  if (server === undefined) {
+    server = new pg.Pool({ connectionString: process.env['TEST_SERVER_URL'], max: 2, idleTimeoutMillis: 1000, allowExitOnIdle: true });
+    // The server may stop before this connection does.
+    server.on('error', () => undefined);
+  }
   await server.query(statement);
 }
 

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Seeded } from '../../simulators/seeded.js';
 import type { TestDatabase } from '../database.js';
 import { errorsIn } from './checks.js';
@@ -12,7 +13,11 @@ export interface FuzzOptions {
   url: string;
   db: TestDatabase;
   seed: string;
-  requests: number;
+  /** The run ends after this many requests, or after this time. */
+  requests?: number;
+  minutes?: number;
+  /** How long the event loop of the program was held since the last call, in milliseconds. */
+  holds?: () => number[];
 }
 
 export interface FuzzOutcome {
@@ -20,23 +25,39 @@ export interface FuzzOutcome {
   failures: string[];
   /** The received statuses by operation. */
   statuses: Map<string, Set<number>>;
+  requests: number;
+  operations: number;
+  /** The operations with the roles that called them. */
+  pairs: Set<string>;
+  /** In milliseconds; only holds above the bound are measured. */
+  longestHold: number;
 }
 
 /** Sends requests generated from a seed to every operation in every role, and checks each response. */
-export async function fuzz({ url, db, seed, requests }: FuzzOptions): Promise<FuzzOutcome> {
+export async function fuzz({ url, db, seed, requests = Infinity, minutes = Infinity, holds }: FuzzOptions): Promise<FuzzOutcome> {
   const document = await FuzzDocument.read(url);
   const failures = new Map<string, { count: number; first: string }>();
-  const statuses = new Map<string, Set<number>>();
-  for (let index = 0; index < requests;) {
+  const seen = { statuses: new Map<string, Set<number>>(), pairs: new Set<string>(), longestHold: 0 };
+  const end = Date.now() + minutes * 60_000;
+  // The first request for the document builds it, which is reported a moment later.
+  await sleep(200);
+  holds?.();
+  const isOver = (index: number) => index >= requests || Date.now() >= end;
+  let index = 0;
+  while (!isOver(index)) {
     // Each world has its own seed, so that a failure can be repeated without the worlds before it.
     const made = new FuzzRequests(new Seeded(`${seed}-${index}`), document);
     const world = await FuzzWorld.create(db);
-    for (let count = 0; count < REQUESTS_A_WORLD && index < requests; count += 1, index += 1) {
+    for (let count = 0; count < REQUESTS_A_WORLD && !isOver(index); count += 1, index += 1) {
       const request = made.next(world);
       const answer = await sendFuzz(url, request);
       const { id } = request.operation;
-      statuses.set(id, (statuses.get(id) ?? new Set()).add(answer.status));
-      for (const wrong of errorsIn(document, request, answer)) {
+      seen.statuses.set(id, (seen.statuses.get(id) ?? new Set()).add(answer.status));
+      seen.pairs.add(`${id} ${request.role}`);
+      const held = holds?.() ?? [];
+      seen.longestHold = Math.max(seen.longestHold, ...held);
+      const heldTooLong = held.length === 0 ? [] : ['this request, or the one before it, held the event loop'];
+      for (const wrong of [...errorsIn(document, request, answer), ...heldTooLong]) {
         const key = `${id}: ${wrong}`;
         const known = failures.get(key) ?? { count: 0, first: describeFailure(index, request, answer) };
         failures.set(key, { ...known, count: known.count + 1 });
@@ -44,7 +65,8 @@ export async function fuzz({ url, db, seed, requests }: FuzzOptions): Promise<Fu
     }
   }
   endFuzz();
-  return { failures: [...failures].map(([what, { count, first }]) => `${what} (${count} times)\n${first}`), statuses };
+  const described = [...failures].map(([what, { count, first }]) => `${what} (${count} times)\n${first}`);
+  return { ...seen, failures: described, requests: index, operations: document.operations.length };
 }
 
 function describeFailure(index: number, { role, method, target, headers, body }: FuzzRequest, answer: FuzzAnswer): string {
