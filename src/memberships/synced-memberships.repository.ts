@@ -108,10 +108,17 @@ export class SyncedMembershipsRepository {
     if (ids.length > 0) await sendWrite(END({ ids }), db);
   }
 
-  async endOfOrganization(organizationId: string, db: Queryable): Promise<void> {
-    await db
+  /** Ends at most `limit` of them. Returns how many. */
+  async endOfOrganization(organizationId: string, limit: number, db: Queryable): Promise<number> {
+    const some = db
+      .select({ id: memberships.id })
+      .from(memberships)
+      .where(and(eq(memberships.organizationId, organizationId), isNull(memberships.deletedAt)))
+      .limit(limit);
+    const { rowCount } = await db
       .update(memberships)
       .set({ deletedAt: sql`now()` })
-      .where(and(eq(memberships.organizationId, organizationId), isNull(memberships.deletedAt)));
+      .where(sql`${memberships.id} IN (${some})`);
+    return rowCount ?? 0;
   }
 }

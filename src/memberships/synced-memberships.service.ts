@@ -1,11 +1,14 @@
 import { isDeepStrictEqual } from 'node:util';
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import type { Actor } from '../access/principal.js';
 import { AuditService } from '../audit/audit.service.js';
 import { type EventVersion, versionColumns } from '../sync/event-version.js';
 import { newId } from '../platform/crypto/ids.js';
 import { PurgedIds } from '../sync/purged-ids.service.js';
-import type { Queryable } from '../platform/database/database.js';
+import { OutboxService } from '../outbox/outbox.service.js';
+import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
+import { BATCH, sweepInBatches } from '../platform/queue/sweep.js';
+import { MembershipsRepository } from './memberships.repository.js';
 import type { Membership, Role } from './organization-memberships.table.js';
 import { type ClerkMember, SyncedMembershipsRepository } from './synced-memberships.repository.js';
 import { Clock } from '../platform/time/clock.service.js';
@@ -25,15 +28,28 @@ export interface MembershipSnapshot {
 
 type MembershipView = Pick<Membership, 'id' | 'organizationId' | 'userId' | 'role' | 'clerkRole' | 'deletedAt'>;
 
+const REST = 'membership.end_rest_of_organization';
+
+interface Rest {
+  organizationId: string;
+}
+
 /** Memberships that Clerk manages. The rows follow the newest event, like those of `SyncedUsersService`. */
 @Injectable()
-export class SyncedMembershipsService {
+export class SyncedMembershipsService implements OnModuleInit {
   constructor(
     private readonly repository: SyncedMembershipsRepository,
     private readonly audit: AuditService,
     private readonly clock: Clock,
     private readonly purgedIds: PurgedIds,
+    private readonly outbox: OutboxService,
+    private readonly locks: MembershipsRepository,
+    @Inject(DATABASE) private readonly db: Database,
   ) {}
+
+  onModuleInit(): void {
+    this.outbox.handle(REST, (rest) => this.endRest(rest as Rest));
+  }
 
   /** The caller has locked the user and the organization, so that events of one membership are applied one at a time. */
   async apply(snapshot: MembershipSnapshot, version: EventVersion, actor: Actor, db: Queryable): Promise<void> {
@@ -72,9 +88,19 @@ export class SyncedMembershipsService {
     return this.repository.listClerkIds(organizationId, page);
   }
 
-  /** The caller has locked the organization. */
+  /** Of a deleted organization, which the caller has locked. The rest of many follows after the commit, in steps. */
   async endAllOfOrganization(organizationId: string, db: Queryable): Promise<void> {
-    await this.repository.endOfOrganization(organizationId, db);
+    const ended = await this.repository.endOfOrganization(organizationId, BATCH, db);
+    if (ended === BATCH) await this.outbox.enqueue(REST, { organizationId } satisfies Rest, db);
+  }
+
+  private async endRest({ organizationId }: Rest): Promise<void> {
+    const end = async (limit: number) =>
+      this.db.transaction(async (tx) => {
+        await this.locks.lockOrganizations([organizationId], tx);
+        return this.repository.endOfOrganization(organizationId, limit, tx);
+      });
+    await sweepInBatches(new AbortController().signal, end);
   }
 
   private async recordChange(before: Membership | undefined, after: MembershipView, actor: Actor, db: Queryable): Promise<void> {

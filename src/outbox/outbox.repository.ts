@@ -16,8 +16,12 @@ const isDead = sql`${outbox.nextAttemptAt} IS NULL AND ${outbox.doneAt} IS NULL`
 export class OutboxRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
-  async insert(entry: { id: string; kind: string; payload: string }, db: Queryable = this.db): Promise<void> {
-    await db.insert(outbox).values(entry);
+  async insert(kind: string, entries: { id: string; payload: string }[], db: Queryable = this.db): Promise<void> {
+    const [ids, payloads] = [entries.map(({ id }) => id), entries.map(({ payload }) => payload)];
+    await db.execute(
+      sql`INSERT INTO ${outbox} (id, kind, payload) SELECT id, ${kind}, payload
+          FROM unnest(${sql.param(ids)}::uuid[], ${sql.param(payloads)}::text[]) AS given (id, payload)`,
+    );
   }
 
   /** Leases due entries. The attempt counts at once, even if the process dies. */

@@ -94,7 +94,12 @@ export class OutboxService implements OnModuleInit, OnApplicationBootstrap, Befo
 
   /** Pass the transaction of the cause: the entry is processed when that commits. */
   async enqueue(kind: string, payload: unknown, db?: Queryable): Promise<void> {
-    await this.repository.insert({ id: newId(), kind, payload: this.keyring.encrypt(JSON.stringify(payload), CONTEXT) }, db);
+    await this.enqueueAll(kind, [payload], db);
+  }
+
+  async enqueueAll(kind: string, payloads: unknown[], db?: Queryable): Promise<void> {
+    const entries = payloads.map((payload) => ({ id: newId(), payload: this.keyring.encrypt(JSON.stringify(payload), CONTEXT) }));
+    if (entries.length > 0) await this.repository.insert(kind, entries, db);
     afterCommit(db, () => this.poller.wake());
   }
 

@@ -130,8 +130,8 @@ export class SessionsService implements OnModuleInit {
   /** Without this, a session that ended here could still get tokens at Clerk. */
   private async enqueueClerkEnds({ clerkSessionIds }: EndedSessions, db: Queryable): Promise<void> {
     if (this.config.clerkApi === undefined) return;
-    for (const clerkSessionId of clerkSessionIds)
-      await this.outbox.enqueue(CLERK_SESSION_REVOKE, { clerkSessionId } satisfies ClerkSessionEnd, db);
+    const ends = clerkSessionIds.map((clerkSessionId) => ({ clerkSessionId }) satisfies ClerkSessionEnd);
+    await this.outbox.enqueueAll(CLERK_SESSION_REVOKE, ends, db);
   }
 
   private idleExpiry(): Date {

@@ -3,6 +3,8 @@ import { SYSTEM } from '../../src/access/principal.js';
 import { InvitationEnds } from '../../src/invitations/invitation-ends.service.js';
 import { MembershipEnds } from '../../src/memberships/membership-ends.service.js';
 import { MembershipsRepository } from '../../src/memberships/memberships.repository.js';
+import { SyncedMembershipsRepository } from '../../src/memberships/synced-memberships.repository.js';
+import { SyncedMembershipsService } from '../../src/memberships/synced-memberships.service.js';
 import { DATABASE, type Database } from '../../src/platform/database/database.js';
 import { startTestApp, type TestApp } from '../support/app.js';
 import { type SignedInPerson, signUp, signUpOperator } from '../support/people.js';
@@ -96,6 +98,28 @@ describe('a user of many organizations', () => {
     await expectAllEnded();
     crash.mockRestore();
     expect(await count(`audit_log WHERE action = 'membership.promoted'`)).toBe(ORGANIZATIONS);
+  });
+
+  it('leaves with all others an organization that Clerk deletes, 500 at a time', async () => {
+    const [organization] = await t.db.rows<{ id: string }>('SELECT id FROM organizations LIMIT 1');
+    await t.db.rows('INSERT INTO users (id, name) SELECT gen_random_uuid(), $1 FROM generate_series(1, 1200)', ['Member']);
+    await t.db.rows(
+      `INSERT INTO organization_memberships (id, organization_id, user_id, role) SELECT gen_random_uuid(), $1, id, 'member' FROM users WHERE name = 'Member'`,
+      [organization!.id],
+    );
+    const [synced, db] = [t.app.get(SyncedMembershipsService), t.app.get<Database>(DATABASE)];
+    const end = jest.spyOn(SyncedMembershipsRepository.prototype, 'endOfOrganization');
+    await db.transaction((tx) => synced.endAllOfOrganization(organization!.id, tx));
+    await until(
+      async () => (await count(`organizations WHERE id = '${organization!.id}' AND member_count = 0`)) === 1,
+      () => 'members are left',
+    );
+    await until(
+      async () => (await count('outbox WHERE done_at IS NULL')) === 0,
+      () => 'the outbox is not done',
+    );
+    expect(await Promise.all(end.mock.results.map(async ({ value }) => value as Promise<number>))).toEqual([500, 500, 202]);
+    end.mockRestore();
   });
 
   it('loses the invitations that they sent in all of them when suspended', async () => {
