@@ -1,5 +1,7 @@
 import { jest } from '@jest/globals';
 import pg from 'pg';
+import { OutboxRepository } from '../../src/outbox/outbox.repository.js';
+import { OutboxService } from '../../src/outbox/outbox.service.js';
 import { startTestApp, type TestApp } from '../support/app.js';
 import { type SignedInPerson, signUp, signUpOperator } from '../support/people.js';
 import { createOrganization, runJob, verifyEmail } from '../support/tenants.js';
@@ -147,5 +149,15 @@ describe('every job on large tables', () => {
     // A job that found nothing shows nothing. A scheduled run may have been first.
     const done = await t.db.rows<{ job: string }>('SELECT job FROM job_runs GROUP BY job HAVING sum(count) >= 40');
     expect(done.map(({ job }) => job)).toEqual(expect.arrayContaining(Object.keys(DUE)));
+  });
+
+  it('requeues dead outbox entries a bounded number at a time', async () => {
+    await t.db.rows(
+      rowsFor(`INSERT INTO outbox (id, kind, payload, next_attempt_at, attempts) SELECT gen_random_uuid(), 'no.such.kind', '', NULL, 80`),
+    );
+    const requeue = jest.spyOn(OutboxRepository.prototype, 'requeueDead');
+    expect(await t.app.get(OutboxService).retryDead()).toBe(ROWS);
+    expect(await Promise.all(requeue.mock.results.map(async ({ value }) => value as Promise<number>))).toEqual([500, 500, 200]);
+    requeue.mockRestore();
   });
 });
