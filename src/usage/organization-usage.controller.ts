@@ -1,5 +1,5 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query, Res } from '@nestjs/common';
-import { ApiBody, ApiParam } from '@nestjs/swagger';
+import { ApiBody, ApiCreatedResponse, ApiOkResponse, ApiParam } from '@nestjs/swagger';
 import type { Response } from 'express';
 import { Limited, Roles, Scopes } from '../access/access.decorators.js';
 import { TagDescription } from '../platform/openapi/tags.decorators.js';
@@ -35,6 +35,8 @@ export class OrganizationUsageController {
   @Scopes('usage:write')
   @Limited('usage')
   @ApiBody({ type: RecordUsageRequest })
+  @ApiCreatedResponse({ type: UsageResponse })
+  @ApiOkResponse({ type: UsageResponse, description: 'Recorded before; nothing changed.' })
   @Problems(QuotaExceeded, UsageConflict)
   async recordUsage(
     @MeteredCaller() caller: UsageCaller,
@@ -87,6 +89,8 @@ export class OrganizationUsageController {
   @Scopes('usage:write')
   @Limited('usage')
   @ApiBody({ type: RecordUsageRequest })
+  @ApiCreatedResponse({ type: UsageResponse })
+  @ApiOkResponse({ type: UsageResponse, description: 'Recorded before; nothing changed.' })
   @Problems(HoldNotFound, HoldSettled, UsageConflict)
   async settleHold(
     @MeteredCaller() caller: UsageCaller,

@@ -1,5 +1,5 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query, Res } from '@nestjs/common';
-import { ApiBody } from '@nestjs/swagger';
+import { ApiBody, ApiCreatedResponse, ApiOkResponse } from '@nestjs/swagger';
 import type { Response } from 'express';
 import { Limited, SignedIn } from '../access/access.decorators.js';
 import { TagDescription } from '../platform/openapi/tags.decorators.js';
@@ -33,6 +33,8 @@ export class UsageController {
   @SignedIn()
   @Limited('usage')
   @ApiBody({ type: RecordUsageRequest })
+  @ApiCreatedResponse({ type: UsageResponse })
+  @ApiOkResponse({ type: UsageResponse, description: 'Recorded before; nothing changed.' })
   @Problems(QuotaExceeded, UsageConflict)
   async recordOwnUsage(
     @MeteredCaller() caller: UsageCaller,
@@ -81,6 +83,8 @@ export class UsageController {
   @SignedIn()
   @Limited('usage')
   @ApiBody({ type: RecordUsageRequest })
+  @ApiCreatedResponse({ type: UsageResponse })
+  @ApiOkResponse({ type: UsageResponse, description: 'Recorded before; nothing changed.' })
   @Problems(HoldNotFound, HoldSettled, UsageConflict)
   async settleOwnHold(
     @MeteredCaller() caller: UsageCaller,
