@@ -1,10 +1,13 @@
 import { once } from 'node:events';
 import net from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface TcpProxy {
   port: number;
   /** Connections stay open but transfer nothing. */
   pause(): void;
+  /** Delays each packet of each direction, until `resume`. */
+  delay(ms: number): void;
   /** Closes every connection and refuses new ones. */
   cut(): Promise<void>;
   /** Ends a pause or a cut. Data from a pause is delivered. */
@@ -16,6 +19,7 @@ export interface TcpProxy {
 export async function startTcpProxy(target: { host: string; port: number }): Promise<TcpProxy> {
   const sockets = new Set<net.Socket>();
   let paused = false;
+  let delayMs = 0;
 
   const server = net.createServer({ allowHalfOpen: false }, (inner) => {
     const outer = net.connect(target);
@@ -25,7 +29,17 @@ export async function startTcpProxy(target: { host: string; port: number }): Pro
     ] as const) {
       sockets.add(socket);
       socket.setNoDelay(true);
-      socket.on('data', (chunk) => other.write(chunk));
+      // Later packets wait for delayed ones.
+      let delayed: Promise<unknown> | undefined;
+      socket.on('data', (chunk) => {
+        if (delayMs === 0 && delayed === undefined) {
+          other.write(chunk);
+          return;
+        }
+        const mine = (delayed ?? Promise.resolve()).then(() => sleep(delayMs)).then(() => other.write(chunk));
+        delayed = mine;
+        void mine.then(() => (delayed = delayed === mine ? undefined : delayed));
+      });
       socket.on('error', () => undefined);
       socket.on('close', () => {
         sockets.delete(socket);
@@ -53,9 +67,11 @@ export async function startTcpProxy(target: { host: string; port: number }): Pro
       paused = true;
       for (const socket of sockets) socket.pause();
     },
+    delay: (ms) => (delayMs = ms),
     cut,
     resume: async () => {
       paused = false;
+      delayMs = 0;
       for (const socket of sockets) socket.resume();
       if (!server.listening) await listen(port);
     },
