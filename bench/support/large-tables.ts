@@ -112,7 +112,7 @@ function usageOf({ users, organizations, members }: Sizes): string[] {
       WHERE to_regclass('usage_' || to_char(month, 'YYYY_MM')) IS NULL`,
     `INSERT INTO usage (owner_id, occurred_at, event_id, owner_kind, actor_user_id, model, input_tokens, output_tokens, tokens_used, period_start)
      SELECT ${id(ORGANIZATION, `CASE WHEN n % 10 = 0 OR n < ${2 * members} THEN 0 ELSE n % ${organizations} END`)}, moment, n, 'organization',
-            ${id(USER, `CASE WHEN n % 100000 = 0 THEN 7 ELSE n * 7919 % 20 * 10 END`)}, CASE WHEN n % 50000 = 0 THEN 'rare-model' ELSE 'model-' || n % 4 END,
+            ${id(USER, `CASE WHEN n % 100000 = 0 THEN 7 ELSE n % 20 * 7919 % 20 * 10 END`)}, CASE WHEN n % 50000 = 0 THEN 'rare-model' ELSE 'model-' || n % 4 END,
             n % 1000, n % 300, n % 1000 + n % 300, date_trunc('month', moment)
        FROM (SELECT n, now() - n::float8 / ${events} * interval '365 days' AS moment FROM generate_series(0, ${events - 1}) n) e`,
     `INSERT INTO usage_rollups (owner_id, hour, model, actor_user_id, events, input_tokens, output_tokens, tokens_used)

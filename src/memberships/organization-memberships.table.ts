@@ -40,6 +40,9 @@ export const memberships = pgTable(
     index('organization_memberships_name_idx')
       .on(table.organizationId, table.userName, table.id)
       .where(sql`${table.deletedAt} IS NULL`),
+    index('organization_memberships_role_name_idx')
+      .on(table.organizationId, table.role, table.userName, table.id)
+      .where(sql`${table.deletedAt} IS NULL`),
     // Not partial: deleting an organization row deletes its tombstones too.
     index('organization_memberships_role_idx').on(table.organizationId, table.role, table.createdAt, table.id),
     index('organization_memberships_user_id_idx').on(table.userId),

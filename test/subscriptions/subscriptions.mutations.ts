@@ -17,7 +17,7 @@ export const mutations: TenancyMutation[] = [
   },
   {
     within: 'PaymentsRepository.list',
-    search: 'ownedBy(id, payments.ownerId)',
+    search: 'ownerIds.length === 1 ? eq(payments.ownerId, id) : isOneOf(payments.ownerId, ownerIds)',
     replace: NO_CONDITION,
     callers: ['admin of another organization'],
     operations: ['listPayments'],

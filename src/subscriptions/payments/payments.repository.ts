@@ -1,10 +1,11 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, desc, eq, type SQL, sql } from 'drizzle-orm';
+import { and, desc, eq, getTableColumns, type SQL, sql } from 'drizzle-orm';
 import { alias } from 'drizzle-orm/pg-core';
 import type { Owner } from '../../owners/owner.js';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
-import { ownedBy } from '../customers/owned-by.js';
-import { isPaid, type PaymentState, paymentState } from './payment-state.js';
+import { isOneOf } from '../../platform/database/statements/lists.js';
+import { userMerges } from '../../users/user-merges.table.js';
+import { isPaid, PAID_STATUSES, type PaymentState, paymentState } from './payment-state.js';
 import { type Payment, payments } from './payments.table.js';
 import type { ReturnReason } from '../subscription-state.js';
 import { subscriptions } from '../subscriptions.table.js';
@@ -25,31 +26,37 @@ export class PaymentsRepository {
     status: PaymentState | undefined,
     { limit, after }: { limit: number; after?: { createdAt: string; id: string } },
   ): Promise<PaymentWithState[]> {
-    // A refund or dispute without a subscription takes that of its payment.
-    const originals = alias(payments, 'originals');
-    const paidFor = sql`coalesce(${payments.providerSubscriptionId}, ${originals.providerSubscriptionId})`;
-    const rows = await this.db
-      .select({ payment: payments, status: paymentState, subscriptionId: subscriptions.id })
+    const merged = await this.db.select({ id: userMerges.id }).from(userMerges).where(eq(userMerges.intoUserId, id));
+    const ownerIds = [id, ...merged.map((merge) => merge.id)];
+    // First the page, then the joins: an owner may have many payments.
+    const page = this.db
+      .select({ ...getTableColumns(payments), state: paymentState.as('state') })
       .from(payments)
-      .leftJoin(
-        originals,
-        and(
-          eq(originals.provider, payments.provider),
-          eq(originals.kind, 'payment'),
-          eq(originals.providerPaymentId, payments.ofProviderPaymentId),
-        ),
-      )
-      .leftJoin(subscriptions, and(eq(subscriptions.provider, payments.provider), eq(subscriptions.providerSubscriptionId, paidFor)))
       .where(
         and(
-          ownedBy(id, payments.ownerId),
-          status === undefined ? undefined : eq(paymentState, status),
+          ownerIds.length === 1 ? eq(payments.ownerId, id) : isOneOf(payments.ownerId, ownerIds),
+          status === undefined ? undefined : isInState(status),
           after && sql`(${payments.occurredAt}, ${payments.id}) < (${after.createdAt}::timestamptz, ${after.id}::uuid)`,
         ),
       )
       .orderBy(desc(payments.occurredAt), desc(payments.id))
-      .limit(limit);
-    return rows.map(({ payment, ...more }) => ({ ...payment, ...more }));
+      .limit(limit)
+      .as('page');
+    // A refund or dispute without a subscription takes that of its payment.
+    const originals = alias(payments, 'originals');
+    const isOriginal = and(
+      eq(originals.provider, page.provider),
+      eq(originals.kind, 'payment'),
+      eq(originals.providerPaymentId, page.ofProviderPaymentId),
+    );
+    const paidFor = sql`coalesce(${page.providerSubscriptionId}, ${originals.providerSubscriptionId})`;
+    const rows = await this.db
+      .select({ payment: page._.selectedFields, subscriptionId: subscriptions.id })
+      .from(page)
+      .leftJoin(originals, isOriginal)
+      .leftJoin(subscriptions, and(eq(subscriptions.provider, page.provider), eq(subscriptions.providerSubscriptionId, paidFor)))
+      .orderBy(desc(page.occurredAt), desc(page.id));
+    return rows.map(({ payment: { state, ...payment }, subscriptionId }) => ({ ...payment, status: state, subscriptionId }));
   }
 
   /**
@@ -89,7 +96,17 @@ export class PaymentsRepository {
 }
 
 export function hasPaymentInState(state: PaymentState): SQL {
-  return sql`EXISTS (SELECT FROM ${payments} WHERE ${isPaymentFor(sql`${subscriptions}`)} AND ${paymentState} = ${state})`;
+  return sql`EXISTS (SELECT FROM ${payments} WHERE ${isPaymentFor(sql`${subscriptions}`)} AND ${isInState(state)})`;
+}
+
+/** The stored status says most, and has an index. */
+function isInState(state: PaymentState): SQL {
+  const statuses = isReturned(state) ? PAID_STATUSES : [state];
+  return sql`${isOneOf(payments.status, statuses)} AND ${paymentState} = ${state}`;
+}
+
+function isReturned(state: PaymentState): state is ReturnedPaymentState {
+  return (RETURNED_PAYMENT_STATES as readonly PaymentState[]).includes(state);
 }
 
 function isPaymentFor(subscription: SQL): SQL {

@@ -53,6 +53,8 @@ export const payments = pgTable(
   (table) => [
     unique('payments_provider_payment_key').on(table.provider, table.kind, table.providerPaymentId),
     index('payments_owner_idx').on(table.ownerId, table.occurredAt, table.id),
+    index('payments_owner_status_idx').on(table.ownerId, table.status, table.occurredAt, table.id),
+    index('payments_status_subscription_idx').on(table.status, table.provider, table.providerSubscriptionId),
     index('payments_customer_idx').on(table.provider, table.providerCustomerId),
     index('payments_subscription_idx').on(table.provider, table.providerSubscriptionId),
     index('payments_about_idx')

@@ -98,25 +98,64 @@ export class UsageReportsRepository {
     return rows.map(partOf);
   }
 
-  private selectPage(ownerId: string, { from, to, model, actorIds }: RecordFilters, { limit, after }: Page) {
+  private selectPage(ownerId: string, filters: RecordFilters, { limit, after }: Page) {
     const columns = { ...getTableColumns(usage), actorUserId: sql<string | null>`${personOf(usage.actorUserId)}`.as('person_id') };
-    return this.db
-      .select(columns)
-      .from(usage)
-      .where(
-        and(
-          eq(usage.ownerId, ownerId),
-          from && gte(usage.occurredAt, from),
-          to && lt(usage.occurredAt, to),
-          model === undefined ? undefined : eq(usage.model, model),
-          actorIds && isOneOf(usage.actorUserId, actorIds),
-          after &&
-            sql`(${usage.occurredAt}, ${usage.eventId}, ${usage.ownerId}) < (${after.occurredAt}::timestamptz, ${after.eventId}, ${after.ownerId}::uuid)`,
-        ),
-      )
-      .orderBy(...NEWEST_FIRST)
+    const { from, to, model, actorIds } = filters;
+    const matches = and(
+      eq(usage.ownerId, ownerId),
+      from && gte(usage.occurredAt, from),
+      to && lt(usage.occurredAt, to),
+      model === undefined ? undefined : eq(usage.model, model),
+      actorIds && isOneOf(usage.actorUserId, actorIds),
+      after &&
+        sql`(${usage.occurredAt}, ${usage.eventId}, ${usage.ownerId}) < (${after.occurredAt}::timestamptz, ${after.eventId}, ${after.ownerId}::uuid)`,
+    );
+    const pageOf = (where: SQL | undefined) =>
+      this.db
+        .select(columns)
+        .from(usage)
+        .where(where)
+        .orderBy(...NEWEST_FIRST)
+        .limit(limit);
+    if (model === undefined && actorIds === undefined) return pageOf(matches);
+    const hours = this.selectHours(ownerId, filters, { limit, after }).as('hours');
+    const inHour = sql`${usage.occurredAt} >= ${hours.hour} AND ${usage.occurredAt} < ${hours.hour} + interval '1 hour'`;
+    const page = pageOf(and(matches, inHour)).as('usage');
+    const { occurredAt, eventId, ownerId: owner } = page;
+    const newest = this.db
+      .select(page._.selectedFields)
+      .from(hours)
+      .crossJoinLateral(page)
+      .orderBy(desc(occurredAt), desc(eventId), desc(owner))
       .limit(limit);
+    // The same columns, but Drizzle's types know the first table too.
+    return newest as unknown as ReturnType<typeof pageOf>;
   }
+
+  /**
+   * The newest hours with such events, by the rollups: an index over all events would cost every write. Each rollup has
+   * an event, so that as many rollups as the page has rows are enough; only the newest hour may be cut by the cursor.
+   */
+  private selectHours(ownerId: string, { from, to, model, actorIds }: RecordFilters, { limit, after }: Page) {
+    const newest = startOfHour(earliest(to, after && new Date(after.occurredAt)) ?? FAR_FUTURE);
+    const [newestHour, oldestHour] = [newest, startOfHour(from ?? new Date(0))].map((hour) => sql`${hour.toISOString()}::timestamptz`);
+    const kept = sql`coalesce((SELECT max(${retentionWatermark.prunedBefore}) FROM ${retentionWatermark}), '-infinity')`;
+    const newestOf = (actorId: string | undefined) => sql`(
+      SELECT hour FROM ${usageRollups}
+       WHERE owner_id = ${ownerId} AND hour < ${newestHour} AND hour >= greatest(${oldestHour}, ${kept}) AND events > 0
+             ${actorId === undefined ? sql`` : sql`AND actor_user_id = ${actorId}`} ${model === undefined ? sql`` : sql`AND model = ${model}`}
+       ORDER BY hour DESC LIMIT ${limit})`;
+    const all = sql.join((actorIds ?? [undefined]).map(newestOf), sql` UNION ALL `);
+    return this.db.select({ hour: sql<string>`hour`.as('hour') }).from(sql`(SELECT ${newestHour} AS hour UNION (${all})) AS found`);
+  }
+}
+
+/** Later than any event. */
+const FAR_FUTURE = new Date('9999-01-01T00:00:00Z');
+
+function earliest(...moments: (Date | undefined)[]): Date | undefined {
+  const times = moments.flatMap((moment) => (moment === undefined ? [] : [moment.getTime()]));
+  return times.length === 0 ? undefined : new Date(Math.min(...times));
 }
 
 const SUMMED = sql.raw('input_tokens, output_tokens, cached_input_tokens, reasoning_tokens, tokens_used, overrun');

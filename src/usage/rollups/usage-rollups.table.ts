@@ -1,4 +1,4 @@
-import { bigint, pgTable, text, unique, uuid } from 'drizzle-orm/pg-core';
+import { bigint, index, pgTable, text, unique, uuid } from 'drizzle-orm/pg-core';
 import { time, timestamps } from '../../platform/database/columns.js';
 import { tokenClasses } from '../events/usage-events.table.js';
 
@@ -14,7 +14,12 @@ export const usageRollups = pgTable(
     ...tokenClasses(),
     ...timestamps(),
   },
-  (table) => [unique('usage_rollups_key').on(table.ownerId, table.hour, table.model, table.actorUserId).nullsNotDistinct()],
+  (table) => [
+    unique('usage_rollups_key').on(table.ownerId, table.hour, table.model, table.actorUserId).nullsNotDistinct(),
+    // Lists of events of a model or a person look up the hours here.
+    index('usage_rollups_model_hour_idx').on(table.ownerId, table.model, table.hour),
+    index('usage_rollups_actor_hour_model_idx').on(table.ownerId, table.actorUserId, table.hour, table.model),
+  ],
 );
 
 export type UsageRollup = Omit<typeof usageRollups.$inferSelect, 'createdAt' | 'updatedAt'>;
