@@ -63,8 +63,8 @@ const FILTER_VALUES: Record<string, string[]> = {
 /** Left out of the combinations. */
 const NO_FILTERS = new Set(['limit', 'cursor']);
 
-/** Every GET operation of the document: plain, with every filter and sort, and with every two of them. */
-export function readsOf(limit: number): Read[] {
+/** Every GET operation of the document: plain, with every filter and sort, and, with `inPairs`, with every two of them. */
+export function readsOf({ limit, inPairs }: { limit: number; inPairs: boolean }): Read[] {
   const document = JSON.parse(readFileSync(`${ownBuild.root}/openapi.json`, 'utf8')) as Document;
   return Object.entries(document.paths).flatMap(([template, { get }]) => {
     if (get === undefined || LINKS.has(get.operationId) || DOWNLOADS.has(get.operationId)) return [];
@@ -74,7 +74,7 @@ export function readsOf(limit: number): Read[] {
     const path = template.replaceAll(/\{(\w+)\}/g, (_, parameter: string) => PATH_VALUES[parameter] ?? missing(get.operationId, parameter));
     const isList = parameters.some((one) => one.name === 'cursor');
     const filters = parameters.filter((one) => one.in === 'query' && !NO_FILTERS.has(one.name));
-    return choices(get.operationId, filters).map((query) => ({
+    return choices(get.operationId, filters, inPairs).map((query) => ({
       operation: get.operationId,
       path,
       query: { ...(isList && { limit: String(limit) }), ...query },
@@ -83,9 +83,10 @@ export function readsOf(limit: number): Read[] {
   });
 }
 
-function choices(operation: string, filters: Parameter[]): Record<string, string>[] {
+function choices(operation: string, filters: Parameter[], inPairs: boolean): Record<string, string>[] {
   const pairsOf = (filter: Parameter) => valuesOf(operation, filter).map((value) => ({ [filter.name]: value }));
   const single = filters.flatMap(pairsOf);
+  if (!inPairs) return [{}, ...single];
   const double = filters.flatMap((one, index) =>
     pairsOf(one).flatMap((first) =>
       filters

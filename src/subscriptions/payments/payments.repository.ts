@@ -99,10 +99,16 @@ export function hasPaymentInState(state: PaymentState): SQL {
   return sql`EXISTS (SELECT FROM ${payments} WHERE ${isPaymentFor(sql`${subscriptions}`)} AND ${isInState(state)})`;
 }
 
+const ofDisputes = (status: 'pending' | 'lost') => sql`AND (${payments.provider}, ${payments.providerPaymentId}) IN (
+  SELECT dispute.provider, dispute.of_provider_payment_id FROM ${payments} dispute WHERE dispute.kind = 'dispute' AND dispute.status = ${status})`;
+/** Disputes are few. */
+const DISPUTES: Partial<Record<PaymentState, SQL>> = { disputed: ofDisputes('pending'), dispute_lost: ofDisputes('lost') };
+
 /** The stored status says most, and has an index. */
 function isInState(state: PaymentState): SQL {
-  const statuses = isReturned(state) ? PAID_STATUSES : [state];
-  return sql`${isOneOf(payments.status, statuses)} AND ${paymentState} = ${state}`;
+  // Of one status, an index returns the payments in order.
+  const status = isReturned(state) ? isOneOf(payments.status, PAID_STATUSES) : eq(payments.status, state);
+  return sql`${status} AND ${paymentState} = ${state} ${DISPUTES[state] ?? sql``}`;
 }
 
 function isReturned(state: PaymentState): state is ReturnedPaymentState {
