@@ -4,7 +4,8 @@ import { AuditSeals, type SealViolation } from '../../src/audit/seals/audit-seal
 import { DATABASE, type Database } from '../../src/platform/database/database.js';
 import { Clock } from '../../src/platform/time/clock.service.js';
 import { startTestApp, type TestApp } from '../support/app.js';
-import type { TestDatabase } from '../support/database.js';
+import { createTestDatabase, type TestDatabase } from '../support/database.js';
+import { holdJobs } from '../support/tenant-world.js';
 import { signUp, type SignedInPerson } from '../support/people.js';
 import { createOrganization } from '../support/tenants.js';
 
@@ -22,17 +23,24 @@ async function byHand({ pool }: TestDatabase, text: string, values: unknown[] = 
 }
 
 describe('the seals of the audit log', () => {
+  let db: TestDatabase;
   let t: TestApp;
   let person: SignedInPerson;
   let seals: AuditSeals;
   beforeEach(async () => {
-    t = await startTestApp();
+    db = await createTestDatabase();
+    // The job would seal between two steps of a test.
+    await holdJobs(db, ['seal_audit_log']);
+    t = await startTestApp({}, db);
     seals = t.app.get(AuditSeals, { strict: false });
     person = await signUp(t);
     for (let count = 0; count < 3; count += 1) await createOrganization(t, person);
     await age();
   });
-  afterEach(() => t.close());
+  afterEach(async () => {
+    await t.close();
+    await db.drop();
+  });
 
   /** Only entries that are older than a minute are sealed. */
   const age = () =>
@@ -147,8 +155,8 @@ describe('the seals of the audit log', () => {
     await age();
     await seals.sealNext();
     const erase = async (): Promise<number> => {
-      const db = t.app.get<Database>(DATABASE, { strict: false });
-      return db.transaction((tx) => t.app.get(AuditService, { strict: false }).erase([person.id], 2, tx));
+      const pool = t.app.get<Database>(DATABASE, { strict: false });
+      return pool.transaction((tx) => t.app.get(AuditService, { strict: false }).erase([person.id], 2, tx));
     };
     let erased = 0;
     for (let count = await erase(); count > 0; count = await erase()) erased += count;
@@ -163,8 +171,8 @@ describe('the seals of the audit log', () => {
     await t.db.rows('UPDATE users SET deleted_at = now(), email = NULL WHERE id = $1', [person.id]);
     await seals.sealNext();
     await byHand(t.db, `UPDATE audit_log SET action = 'nothing.happened', ip_address = '203.0.113.9' WHERE actor_id = $1`, [person.id]);
-    const db = t.app.get<Database>(DATABASE, { strict: false });
-    await db.transaction((tx) => t.app.get(AuditService, { strict: false }).erase([person.id], 500, tx));
+    const pool = t.app.get<Database>(DATABASE, { strict: false });
+    await pool.transaction((tx) => t.app.get(AuditService, { strict: false }).erase([person.id], 500, tx));
     expect(await find()).toEqual(['1: an entry was changed']);
   });
 

@@ -96,7 +96,9 @@ describe('the query plans on large tables', () => {
     expect(plans).toHaveLength(1);
     for (const { text, nodes } of plans) {
       expect(text).not.toMatch(/\boffset\b/i);
-      expect(nodes.map((node) => node['Node Type'])).not.toContain('Seq Scan');
+      // The watermark of retention is a table of one row.
+      const large = nodes.filter((node) => node['Relation Name'] !== 'usage_seals');
+      expect(large.map((node) => node['Node Type'])).not.toContain('Seq Scan');
       const append = /\bunion\b/i.test(text) ? nodes.find((node) => node['Node Type'] === 'Append') : undefined;
       // A full index scan is as expensive as a sequential scan.
       for (const part of append?.Plans ?? [nodes[0]!]) expect(part['Total Cost']).toBeLessThan(2000);
@@ -212,6 +214,8 @@ describe('the query plans on large tables', () => {
                 '{"model": "gpt-5"}', n, CASE WHEN n % 3 = 1 THEN NULL ELSE now() + (n - 5000) * interval '1 second' END, now() - n * interval '1 second'
            FROM generate_series(1, ${USERS}) n`,
       );
+      // Analyzed again in the middle of a test, it would get other plans.
+      await t.db.rows('ALTER TABLE meter_exports SET (autovacuum_enabled = off)');
       await t.db.rows('ANALYZE meter_exports');
     }, 180_000);
 
