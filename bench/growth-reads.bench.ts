@@ -17,7 +17,7 @@ const PAGE_SIZE = 25;
 /** On the small tables of CI, reading one of them whole is more. */
 const MAX_BLOCKS = options.ci ? 1000 : 2000;
 const MAX_MS = 50;
-/** Searches of members and lists by returned payments are known to be slow. CI fails when there is more. */
+/** Searches of members and lists by returned payments are known to be slow. `--ci` fails when there is more. */
 const KNOWN_IN_CI = 12;
 /** A summary reads the hours of up to a year, however few groups it has. */
 const SUMMARIES = new Set(['summarizeUsage', 'summarizeOwnUsage']);

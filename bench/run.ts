@@ -43,7 +43,7 @@ const BENCHES: Record<string, (db: BenchDatabase) => Promise<void>> = {
 };
 
 /** Benches of the small set that runs in CI. */
-const CI = ['read', 'usage-batches', 'webhooks', 'growth-reads'];
+const CI = ['read', 'usage-batches', 'webhooks'];
 /** Benches that run the served program of the other build beside ours. */
 const COMPARED = [
   'read',
