@@ -1,5 +1,6 @@
 import { jest } from '@jest/globals';
 import { AuditService } from '../../src/audit/audit.service.js';
+import { AuditSealsRepository } from '../../src/audit/seals/audit-seals.repository.js';
 import { AuditSeals, type SealViolation } from '../../src/audit/seals/audit-seals.service.js';
 import { DATABASE, type Database } from '../../src/platform/database/database.js';
 import { Clock } from '../../src/platform/time/clock.service.js';
@@ -138,15 +139,31 @@ describe('the seals of the audit log', () => {
   });
 
   it('wait for open transactions, whose entries have the time of their start', async () => {
-    const client = await t.db.pool.connect();
-    await client.query(`SET ROLE ${new URL(process.env['TEST_APP_URL']!).username}`);
-    await client.query('BEGIN');
-    const insert = `INSERT INTO audit_log (id, actor_kind, action, target_type, target_id) VALUES (gen_random_uuid(), 'system', 'a.b', 'c', 'd')`;
-    await client.query(insert);
-    await byHand(t.db, `UPDATE audit_log SET created_at = now() + interval '1 minute'`);
-    expect(await seals.sealNext()).toBe(0);
-    await client.query('ROLLBACK');
-    client.release();
+    const repository = t.app.get(AuditSealsRepository, { strict: false });
+    const pool = t.app.get<Database>(DATABASE, { strict: false });
+    const settledIn = (seconds: number) => repository.findSettledMoment(-seconds, pool);
+    await pool.transaction(async (tx) => {
+      const { rows } = await tx.execute<{ start: string }>('SELECT now() AS start');
+      expect((await settledIn(60)).getTime()).toBeLessThan(new Date(rows[0]!.start).getTime());
+    });
+    expect((await settledIn(60)).getTime()).toBeGreaterThan(Date.now());
+  });
+
+  it('are no alarm while a person is erased', async () => {
+    await t.db.rows('UPDATE users SET deleted_at = now(), email = NULL WHERE id = $1', [person.id]);
+    await seals.sealNext();
+    const repository = t.app.get(AuditSealsRepository, { strict: false });
+    const list = repository.list.bind(repository);
+    const pool = t.app.get<Database>(DATABASE, { strict: false });
+    // Between the seal and its entries.
+    jest.spyOn(repository, 'list').mockImplementationOnce(async (...given) => {
+      const read = await list(...given);
+      await pool.transaction((tx) => t.app.get(AuditService, { strict: false }).erase([person.id], 500, tx));
+      return read;
+    });
+    expect(await find()).toEqual([]);
+    jest.restoreAllMocks();
+    expect(await t.db.rows('SELECT FROM audit_log WHERE actor_id = $1 AND ip_address IS NOT NULL', [person.id])).toEqual([]);
   });
 
   it('follow the erasure of a person, and still show a change of the erased entries', async () => {

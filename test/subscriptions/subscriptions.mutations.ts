@@ -17,7 +17,7 @@ export const mutations: TenancyMutation[] = [
   },
   {
     within: 'PaymentsRepository.list',
-    search: 'ownerIds.length === 1 ? eq(payments.ownerId, id) : isOneOf(payments.ownerId, ownerIds)',
+    search: "kind === 'organization' ? eq(payments.ownerId, id) : ownedBy(id, payments.ownerId)",
     replace: NO_CONDITION,
     callers: ['admin of another organization'],
     operations: ['listPayments'],

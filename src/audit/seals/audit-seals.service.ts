@@ -77,7 +77,8 @@ export class AuditSeals {
     for (let seals = await this.repository.list(0, PAGE); seals.length > 0; seals = await this.repository.list(before!.number, PAGE)) {
       for (const seal of seals) {
         signal?.throwIfAborted();
-        const details = await this.findFault(key, seal, before, kept);
+        const isSuspect = (await this.findFault(key, seal, { before, kept })) !== undefined;
+        const details = isSuspect ? await this.lookAgain(key, seal.number, kept) : undefined;
         if (details !== undefined) report({ seal: seal.number, details });
         before = seal;
       }
@@ -97,7 +98,25 @@ export class AuditSeals {
     if (key !== undefined) await this.repository.updateKey(this.keyring.renew(key, KEY_CONTEXT));
   }
 
-  private async findFault(key: Buffer, seal: AuditSeal, before: AuditSeal | undefined, kept: Date): Promise<string | undefined> {
+  /** At one moment: an erasure or the retention may have changed seals and entries between two reads. */
+  private async lookAgain(key: Buffer, number: number, kept: Date): Promise<string | undefined> {
+    return this.db.transaction(
+      async (tx) => {
+        const seals = await this.repository.list(number - 2, 2, tx);
+        const seal = seals.find((one) => one.number === number);
+        const before = seals.find((one) => one.number === number - 1);
+        return seal && this.findFault(key, seal, { before, kept }, tx);
+      },
+      { isolationLevel: 'repeatable read', accessMode: 'read only' },
+    );
+  }
+
+  private async findFault(
+    key: Buffer,
+    seal: AuditSeal,
+    { before, kept }: { before: AuditSeal | undefined; kept: Date },
+    db?: Queryable,
+  ): Promise<string | undefined> {
     const isFirst = before === undefined;
     // Retention removes seals too, so the first one need not be number 1.
     if (isFirst ? seal.number !== 1 && seal.from > kept : seal.number !== before.number + 1) return 'seals before it are missing';
@@ -105,9 +124,9 @@ export class AuditSeals {
     if (!isLinked || !sumMacOf(key, seal.number, sumOfBytes(seal.sum)).equals(seal.sumMac)) return 'it was changed';
     if (!isFirst && seal.from.getTime() !== before.until.getTime()) return 'it was changed';
     if (seal.from < kept) return undefined;
-    const [earlier] = isFirst ? await this.repository.listEntries({ from: kept, until: seal.from }, { limit: 1 }) : [];
+    const [earlier] = isFirst ? await this.repository.listEntries({ from: kept, until: seal.from }, { limit: 1 }, db) : [];
     if (earlier !== undefined) return `an entry was added before ${seal.from.toISOString()}`;
-    const { entries, sum } = await this.sumUp(key, seal);
+    const { entries, sum } = await this.sumUp(key, seal, db);
     const range = `between ${seal.from.toISOString()} and ${seal.until.toISOString()}`;
     if (entries !== seal.entries) return `${entries} entries instead of ${seal.entries} ${range}`;
     return bytesOfSum(sum).equals(seal.sum) ? undefined : `an entry was changed ${range}`;

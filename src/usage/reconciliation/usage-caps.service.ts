@@ -24,8 +24,10 @@ export class UsageCaps {
     const now = this.clock.now();
     for (let after: string | undefined; ;) {
       signal?.throwIfAborted();
-      const quotas = await this.repository.listCurrentQuotas(now, { after, limit: BATCH });
-      yield* await this.exceededOf(quotas, now);
+      const list = async () => this.repository.listCurrentQuotas(now, { after, limit: BATCH });
+      const quotas = await list();
+      // Looks again: the plan may have changed after the quotas were read.
+      if ((await this.exceededOf(quotas, now)).length > 0) yield* await this.exceededOf(await list(), now);
       if (quotas.length < BATCH) return;
       after = quotas.at(-1)!.ownerId;
     }
