@@ -77,7 +77,7 @@ async function walk(url: string, client: pg.Client): Promise<void> {
   for (const read of reads) {
     let cursor: string | null | undefined;
     for (let page = 1; page === 1 || (page <= PAGES && typeof cursor === 'string'); page += 1) {
-      const seen = await readTwiceIfSlow(client, url, read, cursor);
+      const seen = await readAgainIfSlow(client, url, read, cursor);
       const target = pathOf(read, cursor);
       if (seen.status >= 500 || seen.status === 401) throw new Error(`${target}: ${seen.status}`);
       cursor = seen.nextCursor;
@@ -123,7 +123,7 @@ const HOLD_IDLE_JOBS = `
   INSERT INTO job_runs (id, job, tick, holder, leased_until) SELECT gen_random_uuid(), job, 'epoch', gen_random_uuid(), now() + interval '1 day'
     FROM unnest($1::text[]) job WHERE NOT EXISTS (SELECT FROM job_runs r WHERE r.job = job.job AND r.finished_at IS NULL)`;
 
-async function readTwiceIfSlow(client: pg.Client, url: string, read: Read, cursor: string | null | undefined): Promise<Page> {
+async function readAgainIfSlow(client: pg.Client, url: string, read: Read, cursor: string | null | undefined): Promise<Page> {
   const tries = [await readPage(client, url, read, cursor)];
   while (isSlow(read, tries[0]!) && tries.length < ATTEMPTS) tries.push(await readPage(client, url, read, cursor));
   const fewest = tries.reduce((one, other) => (other.blocks < one.blocks ? other : one));

@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, desc, eq, gt, isNull, or, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
+import { rowsOfPeople } from '../platform/database/statements/lists.js';
 import { type ApiKey, apiKeys } from './api-keys.table.js';
 
 @Injectable()
@@ -43,13 +44,11 @@ export class ApiKeysRepository {
   }
 
   async revokeCreatedBy(people: { organizationId: string; userId: string }[], db: Queryable): Promise<ApiKey[]> {
-    const [organizationIds, userIds] = [people.map((one) => one.organizationId), people.map((one) => one.userId)];
-    const given = sql`unnest(${sql.param(organizationIds)}::uuid[], ${sql.param(userIds)}::uuid[])`;
     const isLive = or(isNull(apiKeys.revokedAt), gt(apiKeys.revokedAt, sql`now()`));
     return db
       .update(apiKeys)
       .set({ revokedAt: sql`now()` })
-      .where(and(sql`(${apiKeys.organizationId}, ${apiKeys.createdBy}) IN (SELECT * FROM ${given})`, isLive))
+      .where(and(sql`(${apiKeys.organizationId}, ${apiKeys.createdBy}) IN (SELECT * FROM ${rowsOfPeople(people)})`, isLive))
       .returning();
   }
 

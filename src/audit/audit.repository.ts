@@ -92,7 +92,7 @@ export class AuditRepository {
     const ids = sql.param(before.map(({ id }) => id));
     const { rows: after } = await db.execute<SealedEntry>(sql`SELECT ${SEALED_ENTRY} FROM ${auditLog} WHERE id = ANY (${ids}::uuid[])`);
     const byId = new Map(after.map((entry) => [entry.id, entry]));
-    // One whose changes and address are erased is listed for both.
+    // The function returns an entry twice if it erased both the changes and the address: the first is how it was.
     return [...new Map(before.toReversed().map((entry) => [entry.id, entry])).values()].map((entry) => ({
       before: entry,
       after: byId.get(entry.id)!,

@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, count, desc, eq, gt, isNull, lt, lte, or, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
+import { rowsOfPeople } from '../platform/database/statements/lists.js';
 import { memberships } from '../memberships/organization-memberships.table.js';
 import { organizations } from '../organizations/organizations.table.js';
 import { userMerges } from '../users/user-merges.table.js';
@@ -146,13 +147,11 @@ export class InvitationsRepository {
     senders: { organizationId: string; userId: string }[],
     db: Queryable,
   ): Promise<Pick<Invitation, 'id' | 'organizationId'>[]> {
-    const [organizationIds, userIds] = [senders.map((one) => one.organizationId), senders.map((one) => one.userId)];
-    const given = sql`unnest(${sql.param(organizationIds)}::uuid[], ${sql.param(userIds)}::uuid[])`;
     const merged = sql`SELECT ${userMerges.id} FROM ${userMerges} WHERE ${userMerges.intoUserId} = sender.user_id`;
     return db
       .update(invitations)
       .set({ status: 'revoked' })
-      .from(sql`${given} AS sender (organization_id, user_id)`)
+      .from(sql`${rowsOfPeople(senders)} AS sender (organization_id, user_id)`)
       .where(
         and(
           eq(invitations.organizationId, sql`sender.organization_id`),

@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, asc, desc, eq, getTableColumns, gt, isNull, ne, type SQL, sql } from 'drizzle-orm';
+import { and, asc, desc, eq, getTableColumns, gt, isNull, ne, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
-import { isOneOf } from '../platform/database/statements/lists.js';
+import { isOneOf, rowsOfPeople } from '../platform/database/statements/lists.js';
 import { organizations } from '../organizations/organizations.table.js';
 import { users, userSearch } from '../users/users.table.js';
 import { PurgedIds } from '../sync/purged-ids.service.js';
@@ -104,7 +104,7 @@ export class MembershipsRepository {
       .set({ deletedAt: sql`now()` })
       .where(
         and(
-          sql`(${memberships.organizationId}, ${memberships.userId}) IN (SELECT * FROM ${pairs(people)})`,
+          sql`(${memberships.organizationId}, ${memberships.userId}) IN (SELECT * FROM ${rowsOfPeople(people)})`,
           isNull(memberships.deletedAt),
           isNull(memberships.clerkMembershipId),
         ),
@@ -266,9 +266,4 @@ export class MembershipsRepository {
     const { id, clerkMembershipId: externalId } = memberships;
     return this.purgedIds.remove('clerk', { kind: 'membership', id, externalId, which }, limit, db);
   }
-}
-
-function pairs(people: { organizationId: string; userId: string }[]): SQL {
-  const [organizationIds, userIds] = [people.map((one) => one.organizationId), people.map((one) => one.userId)];
-  return sql`unnest(${sql.param(organizationIds)}::uuid[], ${sql.param(userIds)}::uuid[])`;
 }

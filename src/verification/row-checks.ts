@@ -116,7 +116,7 @@ export const ROW_CHECKS: RowCheck[] = [
   },
   {
     name: 'outbox',
-    promise: 'Every mail and every call to a provider is sent when it is due, and once.',
+    promise: 'Every mail and every call to a provider is sent when it is due, and not again once it is done.',
     table: 'outbox',
     resource: 'outbox_entry',
     among: 't.next_attempt_at IS NOT NULL',

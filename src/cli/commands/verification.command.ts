@@ -57,7 +57,7 @@ async function verify(
   const unknown = checks.filter((name) => !verification.names().includes(name));
   if (unknown.length > 0) throw new Error(`There is no check ${unknown.join(', ')}. There are ${verification.names().join(', ')}.`);
   const report = reports?.start();
-  let shown = new Array<string>();
+  let shown: string[] = [];
   const results = await verification.verify({
     checks: checks.length === 0 ? undefined : checks,
     onViolation: (violation) => {

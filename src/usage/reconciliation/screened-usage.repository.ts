@@ -30,7 +30,7 @@ export class ScreenedUsageRepository {
     return rows.map(({ id, events }) => ({ id, events: Number(events) }));
   }
 
-  /** Those whose rollups, quotas or ids differ from their events, sorted. Reads all their events, twice. */
+  /** The owners with rollups, quotas or ids that differ from their events, sorted. Reads all events of the given owners, twice. */
   async listDiffering(ownerIds: string[], prunedBefore: Date, db: Queryable): Promise<string[]> {
     const isOfThem = sql`owner_id = ANY (${sql.param(ownerIds)}::uuid[])`;
     const from = sql`${prunedBefore.toISOString()}::timestamptz`;

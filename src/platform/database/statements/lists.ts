@@ -11,6 +11,12 @@ export function isNoneOf<Column extends PgColumn>(column: Column, values: readon
   return sql`${column} <> ALL (${sql.param(values)})`;
 }
 
+/** As rows of an organization and a user, for FROM and IN. */
+export function rowsOfPeople(people: { organizationId: string; userId: string }[]): SQL {
+  const [organizationIds, userIds] = [people.map((one) => one.organizationId), people.map((one) => one.userId)];
+  return sql`unnest(${sql.param(organizationIds)}::uuid[], ${sql.param(userIds)}::uuid[])`;
+}
+
 /** Returns how many rows it removed. */
 export async function removeSome(table: PgTable, which: SQL, limit: number, db: Queryable): Promise<number> {
   const some = sql`SELECT ${table}.ctid FROM ${table} WHERE ${which} LIMIT ${limit} FOR UPDATE`;
