@@ -4,7 +4,7 @@ import { AuditSealsRepository } from '../../src/audit/seals/audit-seals.reposito
 import { AuditSeals, type SealViolation } from '../../src/audit/seals/audit-seals.service.js';
 import { DATABASE, type Database } from '../../src/platform/database/database.js';
 import { Clock } from '../../src/platform/time/clock.service.js';
-import { startTestApp, type TestApp } from '../support/app.js';
+import { startTestApp, type TestApp, testEnvironment } from '../support/app.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { holdJobs } from '../support/tenant-world.js';
 import { signUp, type SignedInPerson } from '../support/people.js';
@@ -191,6 +191,22 @@ describe('the seals of the audit log', () => {
     const pool = t.app.get<Database>(DATABASE, { strict: false });
     await pool.transaction((tx) => t.app.get(AuditService, { strict: false }).erase([person.id], 500, tx));
     expect(await find()).toEqual(['1: an entry was changed']);
+  });
+
+  it('stay readable when the encryption keys are rotated', async () => {
+    await seals.sealNext();
+    const newer = `newer:${Buffer.alloc(32, 8).toString('base64')}`;
+    const older = testEnvironment(db.url)['ENCRYPTION_KEYS']!;
+    const rotating = await startTestApp({ ENCRYPTION_KEYS: `${newer},${older}` }, db);
+    await rotating.app.get(AuditSeals, { strict: false }).renewEncryption();
+    await rotating.close();
+    const rotated = await startTestApp({ ENCRYPTION_KEYS: newer }, db);
+    const violations: SealViolation[] = [];
+    const newest = await rotated.app.get(AuditSeals, { strict: false }).verify((one) => violations.push(one));
+    await rotated.close();
+    expect([newest?.number, violations]).toEqual([1, []]);
+    // Without the rotation, the key cannot be read.
+    await expect(find()).rejects.toThrow('ENCRYPTION_KEYS has no key "newer"');
   });
 
   it('show an entry before the first', async () => {
