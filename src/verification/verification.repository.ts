@@ -1,10 +1,10 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { sql } from 'drizzle-orm';
+import { FIRST_ID } from '../platform/crypto/ids.js';
 import { DATABASE, type Database } from '../platform/database/database.js';
 import type { RowCheck } from './row-checks.js';
 
 const BATCH = 2000;
-const FIRST_ID = '00000000-0000-0000-0000-000000000000';
 
 export interface BrokenRow {
   id: string;

@@ -1,4 +1,7 @@
-import { v7 } from 'uuid';
+import { NIL, v7 } from 'uuid';
+
+/** Sorts before every other id. */
+export const FIRST_ID = NIL;
 
 /** A UUIDv7: sorts by the time it was made. */
 export function newId(): string {

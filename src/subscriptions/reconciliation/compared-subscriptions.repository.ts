@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, asc, count, eq, gt, lte, sql } from 'drizzle-orm';
+import { FIRST_ID } from '../../platform/crypto/ids.js';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
 import { isNoneOf, isOneOf } from '../../platform/database/statements/lists.js';
 import type { BillingProviderName } from '../../plans/plans.js';
@@ -8,7 +9,6 @@ import { LIVE_STATUSES } from './subscription-comparison.js';
 import { type Subscription, subscriptions } from '../subscriptions.table.js';
 
 /** Sorts before any id. */
-const NIL = '00000000-0000-0000-0000-000000000000';
 
 @Injectable()
 export class ComparedSubscriptionsRepository {
@@ -26,7 +26,7 @@ export class ComparedSubscriptionsRepository {
     return this.db
       .select()
       .from(subscriptions)
-      .where(and(isLive(provider), gt(subscriptions.id, after ?? NIL)))
+      .where(and(isLive(provider), gt(subscriptions.id, after ?? FIRST_ID)))
       .orderBy(asc(subscriptions.id))
       .limit(limit);
   }

@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { and, eq, gt, gte, lte, type SQL, sql } from 'drizzle-orm';
+import { FIRST_ID } from '../../platform/crypto/ids.js';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
 import { organizations } from '../../organizations/organizations.table.js';
 import type { OwnerKind } from '../../owners/owner.js';
@@ -218,7 +219,6 @@ export class ComparedUsageRepository {
 }
 
 const HAS_NO_ID = sql`NOT EXISTS (SELECT FROM ${usageEventIds} AS i WHERE i.owner_id = u.owner_id AND i.event_id = u.event_id)`;
-export const FIRST_ID = '00000000-0000-0000-0000-000000000000';
 
 function columns(expression: (column: SQL) => SQL): SQL {
   const all = Object.values(COUNTS).map((name) => expression(sql.raw(name)));

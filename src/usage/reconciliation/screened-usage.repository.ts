@@ -1,12 +1,13 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { type SQL, sql } from 'drizzle-orm';
+import { FIRST_ID } from '../../platform/crypto/ids.js';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
 import { usage } from '../events/usage-events.table.js';
 import { usageEventIds } from '../events/usage-event-ids.table.js';
 import { usageHolds } from '../holds/usage-holds.table.js';
 import { usageQuotas } from '../quotas/usage-quotas.table.js';
 import { usageRollups } from '../rollups/usage-rollups.table.js';
-import { COUNTS, FIRST_ID } from './compared-usage.repository.js';
+import { COUNTS } from './compared-usage.repository.js';
 
 /** Finds the owners of usage, and among many those where anything differs. */
 @Injectable()
