@@ -22,11 +22,11 @@ export class AuditSealsRepository {
   }
 
   /**
-   * Entries from before this moment are all committed: it is earlier than the start of every open transaction, which is
-   * what `created_at` holds.
+   * Entries from before this moment are all committed: it is earlier than the start of every client's open transaction,
+   * which is what `created_at` holds. An autovacuum, which may take hours, writes none.
    */
   async findSettledMoment(delaySeconds: number, db: Queryable): Promise<Date> {
-    const settled = `least(now() - interval '${delaySeconds} seconds', min(xact_start) FILTER (WHERE pid <> pg_backend_pid()) - interval '1 second')`;
+    const settled = `least(now() - interval '${delaySeconds} seconds', min(xact_start) FILTER (WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()) - interval '1 second')`;
     const { rows } = await db.execute<{ settled: string }>(
       sql.raw(`SELECT ${utc(settled)} AS settled FROM pg_stat_activity WHERE datname = current_database()`),
     );
