@@ -51,6 +51,7 @@ export class ClerkTokens {
       algorithms: ['RS256'],
       requiredClaims: ['exp', 'iat', 'sub', 'sid'],
       clockTolerance: CLOCK_TOLERANCE_SECONDS,
+      currentDate: this.clock.now(),
     }).catch(refuse);
     // jose checks `iat` only together with a maximum age.
     if (typeof payload.iat !== 'number' || payload.iat > this.clock.now().getTime() / 1000 + CLOCK_TOLERANCE_SECONDS)

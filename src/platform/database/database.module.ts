@@ -1,10 +1,11 @@
 import { Global, Inject, Module, type OnApplicationShutdown } from '@nestjs/common';
 import { Config } from '../config/config.js';
+import { DatabaseClock } from './database-clock.service.js';
 import { createDatabase, DATABASE, type Database } from './database.js';
 
 @Global()
 @Module({
-  providers: [{ provide: DATABASE, useFactory: (config: Config) => createDatabase(config), inject: [Config] }],
+  providers: [{ provide: DATABASE, useFactory: (config: Config) => createDatabase(config), inject: [Config] }, DatabaseClock],
   exports: [DATABASE],
 })
 export class DatabaseModule implements OnApplicationShutdown {
