@@ -44,9 +44,10 @@ function peopleOf({ users, organizations, members }: Sizes): string[] {
     `INSERT INTO organizations (id, name, slug, created_at)
      SELECT ${id(ORGANIZATION, 'n')}, 'Organization ' || n, 'organization-' || n, ${minutesAgo('n')} FROM generate_series(0, ${organizations - 1}) n`,
     // The large one, those of the busy user, and two of each other user.
-    `INSERT INTO organization_memberships (id, organization_id, user_id, role, user_name, deleted_at, created_at)
+    `INSERT INTO organization_memberships (id, organization_id, user_id, role, user_name, user_words, deleted_at, created_at)
      SELECT gen_random_uuid(), ${id(ORGANIZATION, 'o')}, ${id(USER, 'u')}, (CASE WHEN u % 1000 = 0 THEN 'admin' ELSE 'member' END)::membership_role,
-            ${name('u')}, CASE WHEN is_live THEN NULL ELSE now() END, ${minutesAgo('u + o')}
+            ${name('u')}, words_in_organization(${id(ORGANIZATION, 'o')}, words_of_user(${name('u')}, 'person' || u, 'person' || u || '@example.com')),
+            CASE WHEN is_live THEN NULL ELSE now() END, ${minutesAgo('u + o')}
        FROM (SELECT 0 AS o, u, true AS is_live FROM generate_series(0, ${members - 1}) u
              UNION ALL SELECT 0, u, false FROM generate_series(0, ${members - 1}, 5) u
              UNION ALL SELECT o, 0, true FROM generate_series(1, ${Math.min(2000, organizations - 1)}) o
@@ -84,13 +85,15 @@ function eventsOf({ users, organizations, members }: Sizes): string[] {
             (CASE WHEN provider = 'manual' THEN 'pro' END)::tier,
             (CASE WHEN n % 10007 = 5 THEN 'unpaid' WHEN n % 50 = 3 THEN 'past_due' WHEN n % 3 = 0 THEN 'canceled' ELSE 'active' END)::subscription_status, ${minutesAgo('n')}
        FROM (SELECT n, (CASE WHEN n % 1000 = 1 THEN 'manual' WHEN n % 3 = 0 THEN 'dodo' ELSE 'polar' END)::billing_provider AS provider FROM generate_series(0, ${Math.floor(users / 2)}) n) s`,
-    `INSERT INTO payments (id, provider, kind, provider_payment_id, provider_customer_id, provider_subscription_id, of_provider_payment_id, owner_kind, owner_id, amount, currency, status, occurred_at)
+    `INSERT INTO payments (id, provider, kind, provider_payment_id, provider_customer_id, provider_subscription_id, of_provider_payment_id, owner_kind, owner_id, amount, currency, status, state, occurred_at)
      SELECT gen_random_uuid(), CASE WHEN s % 3 = 0 THEN 'dodo' ELSE 'polar' END::billing_provider, kind::payment_kind, kind || n, 'cus_' || s, 'sub_' || s,
-            CASE WHEN kind <> 'payment' THEN 'payment' || n END, 'organization', ${id(ORGANIZATION, `s % ${organizations}`)}, 1000, 'USD',
-            (CASE kind WHEN 'payment' THEN CASE WHEN n % 97 = 5 THEN 'partially_refunded' WHEN n % 13 = 4 THEN 'failed' ELSE 'succeeded' END
-                       WHEN 'refund' THEN 'refunded' ELSE CASE WHEN n % 2 = 0 THEN 'lost' ELSE 'pending' END END)::payment_status, ${minutesAgo('n')}
+            CASE WHEN kind <> 'payment' THEN 'payment' || n END, 'organization', ${id(ORGANIZATION, `s % ${organizations}`)}, CASE WHEN kind = 'refund' AND n % 2 = 0 THEN 500 ELSE 1000 END, 'USD',
+            status::payment_status, status, ${minutesAgo('n')}
+       FROM (SELECT *, CASE kind WHEN 'payment' THEN CASE WHEN n % 97 = 5 THEN 'partially_refunded' WHEN n % 13 = 4 THEN 'failed' ELSE 'succeeded' END
+                                 WHEN 'refund' THEN 'succeeded' ELSE CASE WHEN n % 2 = 0 THEN 'lost' ELSE 'pending' END END AS status
        FROM (SELECT n, CASE WHEN n < ${Math.min(20_000, members)} THEN 0 ELSE n % ${Math.floor(users / 2)} END AS s, kind
-               FROM generate_series(0, ${Math.floor(1.5 * users)}) n, LATERAL (SELECT 'payment' UNION ALL SELECT 'refund' WHERE n % 97 = 5 UNION ALL SELECT 'dispute' WHERE n % 997 = 6) k (kind)) p`,
+               FROM generate_series(0, ${Math.floor(1.5 * users)}) n, LATERAL (SELECT 'payment' UNION ALL SELECT 'refund' WHERE n % 97 = 5 UNION ALL SELECT 'dispute' WHERE n % 997 = 6) k (kind)) p) p`,
+    `UPDATE payments SET state = payment_state(payments) WHERE kind = 'payment' AND (status = 'partially_refunded' OR provider_payment_id IN (SELECT of_provider_payment_id FROM payments))`,
     `INSERT INTO webhook_events (id, provider, message_id, type, status, received_at, processed_at)
      SELECT ${id(OTHER, 'n')}, CASE WHEN n % 3 = 0 THEN 'polar' ELSE 'clerk' END, 'msg_' || n,
             CASE WHEN n % 100000 = 5 THEN 'organization.deleted' WHEN n % 3 = 0 THEN 'order.updated' ELSE 'user.updated' END,

@@ -12,7 +12,7 @@ export class ListMembershipsQuery extends ListQuery {
   @IsIn(ROLES)
   role?: Role;
 
-  /** Beginnings of words in the name or email. All of them must match. @example "ada" */
+  /** Beginnings of words in the name, username or email. All of them must match. A page may hold fewer members than `limit`, or none, while `nextCursor` is set. @example "ada" */
   @IsOptional()
   @IsString()
   @MaxLength(200)

@@ -1,9 +1,10 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, asc, desc, eq, getTableColumns, gt, isNull, ne, sql } from 'drizzle-orm';
+import { and, asc, desc, eq, getTableColumns, gt, isNull, ne, type SQL, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { isOneOf, rowsOfPeople } from '../platform/database/statements/lists.js';
+import { type LookedAt, lookedAt, MAX_FOUND, MAX_LOOKED_AT } from '../platform/pagination/searches.js';
 import { organizations } from '../organizations/organizations.table.js';
-import { users, userSearch } from '../users/users.table.js';
+import { users } from '../users/users.table.js';
 import { PurgedIds } from '../sync/purged-ids.service.js';
 import { type Membership, memberships, type Role } from './organization-memberships.table.js';
 
@@ -15,7 +16,13 @@ export type MemberSort = 'joined' | 'name';
 
 export interface MemberFilters {
   role?: Role;
-  search?: string;
+  ids?: string[];
+}
+
+export interface MemberPage {
+  sort: MemberSort;
+  limit: number;
+  after?: [string, string];
 }
 
 const MEMBER = {
@@ -30,28 +37,49 @@ export class MembershipsRepository {
     private readonly purgedIds: PurgedIds,
   ) {}
 
-  async list(
-    organizationId: string,
-    { role, search }: MemberFilters,
-    { sort, limit, after }: { sort: MemberSort; limit: number; after?: [string, string] },
-    db: Queryable = this.db,
-  ): Promise<Member[]> {
-    const [sortColumn, cast] = sort === 'name' ? [memberships.userName, sql`text`] : [memberships.createdAt, sql`timestamptz`];
+  async list(organizationId: string, filters: MemberFilters, page: MemberPage, db: Queryable = this.db): Promise<Member[]> {
     return db
       .select(MEMBER)
       .from(memberships)
       .innerJoin(users, eq(users.id, memberships.userId))
-      .where(
-        and(
-          eq(memberships.organizationId, organizationId),
-          isNull(memberships.deletedAt),
-          role === undefined ? undefined : eq(memberships.role, role),
-          search === undefined ? undefined : userSearch(search),
-          after && sql`(${sortColumn}, ${memberships.id}) > (${after[0]}::${cast}, ${after[1]}::uuid)`,
-        ),
-      )
-      .orderBy(asc(sortColumn), asc(memberships.id))
-      .limit(limit);
+      .where(isListedMember(organizationId, filters, page))
+      .orderBy(...orderOf(page.sort))
+      .limit(page.limit);
+  }
+
+  /** The next members that match, among the next `MAX_LOOKED_AT`. @param words for `to_tsquery` */
+  async lookAtNext(
+    organizationId: string,
+    words: string,
+    { filters, page }: { filters: MemberFilters; page: MemberPage },
+    db: Queryable = this.db,
+  ): Promise<LookedAt<Member>> {
+    const order = orderOf(page.sort);
+    const number = sql`row_number() OVER (ORDER BY ${sql.join(order, sql`, `)})`.mapWith(Number).as('number');
+    const next = db
+      .select({ ...getTableColumns(memberships), number })
+      .from(memberships)
+      .where(isListedMember(organizationId, filters, page))
+      .orderBy(...order)
+      .limit(MAX_LOOKED_AT)
+      .as('next');
+    const isMatch = sql<boolean>`${next.userWords} @@ query_in_organization(${organizationId}, to_tsquery('simple', ${words}))`;
+    const rows = await db
+      .select({ ...next._.selectedFields, user: MEMBER.user, isMatch })
+      .from(next)
+      .innerJoin(users, eq(users.id, next.userId))
+      .where(sql`${isMatch} OR ${next.number} = ${MAX_LOOKED_AT}`)
+      .orderBy(next.number)
+      .limit(page.limit);
+    return lookedAt(rows);
+  }
+
+  /** Members with these words in their name, username or email, in no order. @param words for `to_tsquery` */
+  async findMatching(organizationId: string, words: string, db: Queryable = this.db): Promise<string[]> {
+    const { rows } = await db.execute<{ id: string }>(
+      sql`SELECT id FROM matching_members(${organizationId}, ${words}, ${MAX_FOUND + 1}) AS found (id)`,
+    );
+    return rows.map(({ id }) => id);
   }
 
   async find(organizationId: string, membershipId: string, db: Queryable = this.db): Promise<Member | undefined> {
@@ -266,4 +294,17 @@ export class MembershipsRepository {
     const { id, clerkMembershipId: externalId } = memberships;
     return this.purgedIds.remove('clerk', { kind: 'membership', id, externalId, which }, limit, db);
   }
+}
+
+const orderOf = (sort: MemberSort) => [asc(sort === 'name' ? memberships.userName : memberships.createdAt), asc(memberships.id)];
+
+function isListedMember(organizationId: string, { role, ids }: MemberFilters, { sort, after }: MemberPage): SQL | undefined {
+  const [sortColumn, cast] = sort === 'name' ? [memberships.userName, sql`text`] : [memberships.createdAt, sql`timestamptz`];
+  return and(
+    eq(memberships.organizationId, organizationId),
+    isNull(memberships.deletedAt),
+    role === undefined ? undefined : eq(memberships.role, role),
+    ids && isOneOf(memberships.id, ids),
+    after && sql`(${sortColumn}, ${memberships.id}) > (${after[0]}::${cast}, ${after[1]}::uuid)`,
+  );
 }

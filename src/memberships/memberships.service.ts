@@ -4,6 +4,7 @@ import { type Actor, type UserPrincipal, SYSTEM } from '../access/principal.js';
 import { AuditService, type RecordChange, type RecordChanges } from '../audit/audit.service.js';
 import { ManagedByClerk } from '../platform/problems/problems.errors.js';
 import { Cursors, type Page } from '../platform/pagination/cursors.service.js';
+import { searchPage } from '../platform/pagination/searches.js';
 import { newId } from '../platform/crypto/ids.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { InvitationEnds } from '../invitations/invitation-ends.service.js';
@@ -34,15 +35,21 @@ export class MembershipsService {
 
   async list(
     organizationId: string,
-    { limit, cursor, sort, ...filters }: MemberFilters & { sort: MemberSort; limit: number; cursor?: string },
+    { limit, cursor, sort, search, ...filters }: MemberFilters & { search?: string; sort: MemberSort; limit: number; cursor?: string },
   ): Promise<Page<Member>> {
-    const list = ['memberships', organizationId, sort, filters];
+    const list = ['memberships', organizationId, sort, { search, ...filters }];
     const position = this.cursors.read(cursor, list);
     const after = position && ([String(position[0]), String(position[1])] as [string, string]);
-    const rows = await this.repository.list(organizationId, filters, { sort, limit: limit + 1, after });
+    const page = { sort, limit: limit + 1, after };
+    const { rows, end } = await searchPage(search, limit, {
+      list: (ids) => this.repository.list(organizationId, { ...filters, ids }, page),
+      lookAtNext: (words) => this.repository.lookAtNext(organizationId, words, { filters, page }),
+      findIds: (words) => this.repository.findMatching(organizationId, words),
+    });
     return this.cursors.page(rows, {
       limit,
       list,
+      end,
       position: ({ id, createdAt, userName }) => [sort === 'name' ? userName : createdAt.toISOString(), id],
     });
   }

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { index, pgEnum, pgTable, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
-import { eventVersion, time, timestamps } from '../platform/database/columns.js';
+import { eventVersion, time, timestamps, words } from '../platform/database/columns.js';
 import { organizations } from '../organizations/organizations.table.js';
 import { users } from '../users/users.table.js';
 
@@ -26,6 +26,8 @@ export const memberships = pgTable(
     clerkRole: text('clerk_role'),
     /** A copy of `users.name` that triggers keep, so that an index can sort members by name. */
     userName: text('user_name').notNull().default(''),
+    /** The words of the user's name, username and email, each behind the end of the organization's id. Triggers keep them too. */
+    userWords: words('user_words'),
     deletedAt: time('deleted_at'),
     ...eventVersion(),
     ...timestamps(),
@@ -46,6 +48,10 @@ export const memberships = pgTable(
     // Not partial: deleting an organization row deletes its tombstones too.
     index('organization_memberships_role_idx').on(table.organizationId, table.role, table.createdAt, table.id),
     index('organization_memberships_user_id_idx').on(table.userId),
+    index('organization_memberships_words_idx')
+      .using('gin', table.userWords)
+      .with({ fastupdate: false })
+      .where(sql`${table.deletedAt} IS NULL`),
   ],
 );
 

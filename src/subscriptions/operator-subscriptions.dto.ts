@@ -7,7 +7,7 @@ import { ListQuery } from '../platform/pagination/list.dto.js';
 import { OWNER_KINDS, type OwnerKind } from '../owners/owner.js';
 import { booleanOf, whenGiven } from '../platform/http/bodies/transforms.js';
 import { type Provider, PROVIDERS } from './customers/billing-customers.table.js';
-import { PAYMENT_STATES, type PaymentState } from './payments/payment-state.js';
+import { PAYMENT_STATES, type PaymentState } from './payments/payments.table.js';
 import { ConsideredSubscriptionResponse } from './entitlements/entitlements.dto.js';
 import type { EvaluatedSubscription } from './subscription-state.js';
 import { SUBSCRIPTION_STATUSES, type SubscriptionStatus } from './subscriptions.table.js';

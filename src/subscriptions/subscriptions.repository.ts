@@ -6,7 +6,7 @@ import { queries, readRows, sendWrite, statement, statementByColumns } from '../
 import { isOneOf } from '../platform/database/statements/lists.js';
 import type { Provider } from './customers/billing-customers.table.js';
 import { ownedBy } from './customers/owned-by.js';
-import type { PaymentState } from './payments/payment-state.js';
+import type { PaymentState } from './payments/payments.table.js';
 import { hasPaymentInState } from './payments/payments.repository.js';
 import { type Subscription, type SubscriptionStatus, subscriptions } from './subscriptions.table.js';
 

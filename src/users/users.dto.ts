@@ -53,7 +53,7 @@ export class ListUsersQuery extends ListQuery {
   @IsTime()
   createdBefore?: Date;
 
-  /** Beginnings of words in the name, username or email. All of them must match. @example "ada love" */
+  /** Beginnings of words in the name, username or email. All of them must match. A page may hold fewer users than `limit`, or none, while `nextCursor` is set. @example "ada love" */
   @IsOptional()
   @IsString()
   @MaxLength(200)

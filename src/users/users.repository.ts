@@ -1,8 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, desc, eq, gte, isNotNull, isNull, lt, ne, sql } from 'drizzle-orm';
+import { and, desc, eq, getTableColumns, gte, isNotNull, isNull, lt, ne, type SQL, sql } from 'drizzle-orm';
 import { alias } from 'drizzle-orm/pg-core';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { isOneOf, removeSome } from '../platform/database/statements/lists.js';
+import { type LookedAt, lookedAt, MAX_FOUND, MAX_LOOKED_AT } from '../platform/pagination/searches.js';
 import { accounts } from '../accounts/accounts.table.js';
 import { verifications } from '../accounts/verifications.table.js';
 import { sessions } from '../sessions/sessions.table.js';
@@ -10,15 +11,22 @@ import { invitations } from '../invitations/invitations.table.js';
 import { memberships } from '../memberships/organization-memberships.table.js';
 import { organizations } from '../organizations/organizations.table.js';
 import { userMerges } from './user-merges.table.js';
-import { type User, users, userSearch } from './users.table.js';
+import { type User, userMatches, users } from './users.table.js';
 
 export interface UserFilters {
   email?: string;
   clerkUserId?: string;
   createdFrom?: Date;
   createdBefore?: Date;
-  search?: string;
+  ids?: string[];
 }
+
+export interface UserPage {
+  limit: number;
+  after?: { createdAt: string; id: string };
+}
+
+const NEWEST_FIRST = [desc(users.createdAt), desc(users.id)];
 
 @Injectable()
 export class UsersRepository {
@@ -68,28 +76,39 @@ export class UsersRepository {
     return user;
   }
 
-  async list(
-    filters: UserFilters,
-    { limit, after }: { limit: number; after?: { createdAt: string; id: string } },
-    db: Queryable = this.db,
-  ): Promise<User[]> {
-    const { email, clerkUserId, createdFrom, createdBefore, search } = filters;
+  async list(filters: UserFilters, page: UserPage, db: Queryable = this.db): Promise<User[]> {
     return db
       .select()
       .from(users)
-      .where(
-        and(
-          isNull(users.deletedAt),
-          email === undefined ? undefined : eq(users.email, email),
-          clerkUserId === undefined ? undefined : eq(users.clerkUserId, clerkUserId),
-          createdFrom && gte(users.createdAt, createdFrom),
-          createdBefore && lt(users.createdAt, createdBefore),
-          search === undefined ? undefined : userSearch(search),
-          after && sql`(${users.createdAt}, ${users.id}) < (${after.createdAt}::timestamptz, ${after.id}::uuid)`,
-        ),
-      )
-      .orderBy(desc(users.createdAt), desc(users.id))
+      .where(isListedUser(filters, page.after))
+      .orderBy(...NEWEST_FIRST)
+      .limit(page.limit);
+  }
+
+  /** The next users that match, among the next `MAX_LOOKED_AT`. @param words of `wordsOf` */
+  async lookAtNext(words: string, filters: UserFilters, { limit, after }: UserPage, db: Queryable = this.db): Promise<LookedAt<User>> {
+    const number = sql<number>`row_number() OVER (ORDER BY ${sql.join(NEWEST_FIRST, sql`, `)})`;
+    const next = db
+      .select({ ...getTableColumns(users), number: number.mapWith(Number).as('number') })
+      .from(users)
+      .where(isListedUser(filters, after))
+      .orderBy(...NEWEST_FIRST)
+      .limit(MAX_LOOKED_AT)
+      .as('next');
+    const matches = userMatches(next, words);
+    const rows = await db
+      .select({ ...next._.selectedFields, isMatch: sql<boolean>`${matches}` })
+      .from(next)
+      .where(sql`${matches} OR ${next.number} = ${MAX_LOOKED_AT}`)
+      .orderBy(next.number)
       .limit(limit);
+    return lookedAt(rows);
+  }
+
+  /** Users whose name, username or email has these words, in no order. @param words of `wordsOf` */
+  async findMatching(words: string, db: Queryable = this.db): Promise<string[]> {
+    const { rows } = await db.execute<{ id: string }>(sql`SELECT id FROM matching_users(${words}, ${MAX_FOUND + 1}) AS found (id)`);
+    return rows.map(({ id }) => id);
   }
 
   async insert(user: typeof users.$inferInsert, db: Queryable = this.db): Promise<User> {
@@ -170,6 +189,18 @@ export class UsersRepository {
     await db.update(userMerges).set({ email: '' }).where(isOneOf(userMerges.id, ids));
     await db.delete(users).where(isOneOf(users.id, ids));
   }
+}
+
+function isListedUser({ email, clerkUserId, createdFrom, createdBefore, ids }: UserFilters, after: UserPage['after']): SQL | undefined {
+  return and(
+    isNull(users.deletedAt),
+    email === undefined ? undefined : eq(users.email, email),
+    clerkUserId === undefined ? undefined : eq(users.clerkUserId, clerkUserId),
+    createdFrom && gte(users.createdAt, createdFrom),
+    createdBefore && lt(users.createdAt, createdBefore),
+    ids && isOneOf(users.id, ids),
+    after && sql`(${users.createdAt}, ${users.id}) < (${after.createdAt}::timestamptz, ${after.id}::uuid)`,
+  );
 }
 
 function unverifiedHolder(email: string, exceptId: string) {

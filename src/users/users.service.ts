@@ -4,6 +4,7 @@ import { AccountsService } from '../accounts/accounts.service.js';
 import { AuditService, type RecordChange } from '../audit/audit.service.js';
 import { ManagedByClerk } from '../platform/problems/problems.errors.js';
 import { Cursors, type Page } from '../platform/pagination/cursors.service.js';
+import { searchPage } from '../platform/pagination/searches.js';
 import { normaliseEmail } from '../platform/text/emails.js';
 import { newId } from '../platform/crypto/ids.js';
 import { PurgedIds } from '../sync/purged-ids.service.js';
@@ -82,11 +83,20 @@ export class UsersService implements OnModuleInit {
     return this.repository.findByEmail(normaliseEmail(email));
   }
 
-  async list({ limit, cursor, ...filters }: UserFilters & { limit: number; cursor?: string }): Promise<Page<User>> {
-    const list = ['users', filters];
-    const after = this.cursors.readTimeAndId(cursor, list);
-    const rows = await this.repository.list(filters, { limit: limit + 1, after });
-    return this.cursors.page(rows, { limit, list, position: ({ createdAt, id }) => [createdAt.toISOString(), id] });
+  async list({
+    limit,
+    cursor,
+    search,
+    ...filters
+  }: UserFilters & { search?: string; limit: number; cursor?: string }): Promise<Page<User>> {
+    const list = ['users', { search, ...filters }];
+    const page = { limit: limit + 1, after: this.cursors.readTimeAndId(cursor, list) };
+    const { rows, end } = await searchPage(search, limit, {
+      list: (ids) => this.repository.list({ ...filters, ids }, page),
+      lookAtNext: (words) => this.repository.lookAtNext(words, filters, page),
+      findIds: (words) => this.repository.findMatching(words),
+    });
+    return this.cursors.page(rows, { limit, list, end, position: ({ createdAt, id }) => [createdAt.toISOString(), id] });
   }
 
   async changeProfile(userId: string, changes: ProfileChanges, actor: Actor): Promise<User> {

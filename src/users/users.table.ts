@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
 import { boolean, check, index, pgTable, text, uuid } from 'drizzle-orm/pg-core';
 import { eventVersion, time, timestamps } from '../platform/database/columns.js';
 
@@ -44,13 +44,9 @@ function userSearchText(table: { name: unknown; email: unknown; username: unknow
   return sql`to_tsvector('simple', ${table.name} || ' ' || coalesce(${table.username}, '') || ' ' || coalesce(${table.email}, '') || ' ' || translate(coalesce(${table.email}, ''), '@.+-_', '     '))`;
 }
 
-/** Each word of the search must be the beginning of a word in the name, username or email. */
-export function userSearch(search: string) {
-  const words = search.match(/[\p{L}\p{N}]+/gu) ?? [];
-  // An empty search finds nothing rather than everything.
-  return words.length === 0
-    ? sql`false`
-    : sql`${userSearchText(users)} @@ to_tsquery('simple', ${words.map((word) => `${word}:*`).join(' & ')})`;
+/** @param words of `wordsOf` */
+export function userMatches(table: { name: unknown; email: unknown; username: unknown }, words: string): SQL {
+  return sql`${userSearchText(table)} @@ to_tsquery('simple', ${words})`;
 }
 
 export type User = typeof users.$inferSelect;

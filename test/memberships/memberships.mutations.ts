@@ -2,14 +2,14 @@ import { NO_CONDITION, type TenancyMutation, type UnreachablePredicate } from '.
 
 export const mutations: TenancyMutation[] = [
   {
-    within: 'MembershipsRepository.list',
+    within: 'isListedMember',
     search: 'eq(memberships.organizationId, organizationId)',
     replace: NO_CONDITION,
     callers: ['admin of another organization'],
     operations: ['listMemberships'],
   },
   {
-    within: 'MembershipsRepository.list',
+    within: 'isListedMember',
     search: 'isNull(memberships.deletedAt)',
     replace: NO_CONDITION,
     callers: ['admin, about somebody who left'],
@@ -38,8 +38,8 @@ export const mutations: TenancyMutation[] = [
   { within: 'MembershipsRepository.hasAdmin', search: 'isNull(memberships.deletedAt)', replace: NO_CONDITION, callers: ['last admin'] },
   {
     within: 'MembershipsService.list',
-    search: "['memberships', organizationId, sort, filters]",
-    replace: "['memberships', sort, filters]",
+    search: "['memberships', organizationId, sort, { search, ...filters }]",
+    replace: "['memberships', sort, { search, ...filters }]",
     callers: ['admin of another organization'],
     operations: ['listMemberships'],
   },

@@ -17,6 +17,9 @@ export const timestamps = () => ({
 /** The time of a provider's event, to the microsecond and as text: as JS Dates, two events could be equal. */
 export const preciseTime = (name: string) => timestamp(name, { withTimezone: true, precision: 6, mode: 'string' });
 
+/** Only for searching in SQL. */
+export const words = customType<{ data: string }>({ dataType: () => 'tsvector' });
+
 export const bytes = customType<{ data: Buffer }>({ dataType: () => 'bytea' });
 
 /** The version of the event that last wrote the row. The default is older than any event. */

@@ -36,11 +36,15 @@ export class Cursors {
     return position && { createdAt: String(position[0]), id: String(position[1]) };
   }
 
-  /** @param rows read one beyond the limit @param list identifies the list: its name, owner and filters */
-  page<T>(rows: T[], { limit, list, position }: { limit: number; list: unknown; position: (row: T) => Position }): Page<T> {
+  /**
+   * @param rows read one beyond the limit
+   * @param list identifies the list: its name, owner and filters
+   * @param end where a page that holds fewer rows than the limit ends, although more may follow
+   */
+  page<T>(rows: T[], { limit, list, position, end }: { limit: number; list: unknown; position: (row: T) => Position; end?: T }): Page<T> {
     const data = rows.slice(0, limit);
-    const last = data.at(-1);
-    if (rows.length <= limit || last === undefined) return { data, nextCursor: null };
+    const last = rows.length > limit ? data.at(-1) : end;
+    if (last === undefined) return { data, nextCursor: null };
     const body = Buffer.from(JSON.stringify(position(last))).toString('base64url');
     return { data, nextCursor: this.seal(body, list) };
   }

@@ -3,9 +3,8 @@ import { IsIn, IsOptional } from 'class-validator';
 import type { Page } from '../../platform/pagination/cursors.service.js';
 import { ListQuery } from '../../platform/pagination/list.dto.js';
 import { type Provider, PROVIDERS } from '../customers/billing-customers.table.js';
-import { PAYMENT_STATES, type PaymentState } from './payment-state.js';
-import type { PaymentWithState } from './payments.repository.js';
-import { PAYMENT_KINDS, type PaymentKind } from './payments.table.js';
+import type { SubscriptionPayment } from './payments.repository.js';
+import { PAYMENT_KINDS, PAYMENT_STATES, type PaymentKind, type PaymentState } from './payments.table.js';
 
 export class ListPaymentsQuery extends ListQuery {
   /** The state. */
@@ -53,9 +52,9 @@ export class PaymentResponse {
   /** When it happened. */
   occurredAt!: Date;
 
-  static of(payment: PaymentWithState): PaymentResponse {
-    const { id, kind, provider, providerPaymentId, ofProviderPaymentId, subscriptionId, amount, currency, status, occurredAt } = payment;
-    return { id, kind, provider, providerPaymentId, ofProviderPaymentId, subscriptionId, amount, currency, status, occurredAt };
+  static of(payment: SubscriptionPayment): PaymentResponse {
+    const { id, kind, provider, providerPaymentId, ofProviderPaymentId, subscriptionId, amount, currency, state, occurredAt } = payment;
+    return { id, kind, provider, providerPaymentId, ofProviderPaymentId, subscriptionId, amount, currency, status: state, occurredAt };
   }
 }
 
@@ -67,7 +66,7 @@ export class PaymentListResponse {
   /** Ask for the next page with it; null on the last one. @example "WyIyMDI2LTAxLTE1Il0.q83vEjRWeJCrze8SNFZ4kA" */
   nextCursor!: string | null;
 
-  static of({ data, nextCursor }: Page<PaymentWithState>): PaymentListResponse {
+  static of({ data, nextCursor }: Page<SubscriptionPayment>): PaymentListResponse {
     return { data: data.map(PaymentResponse.of), nextCursor };
   }
 }

@@ -1,18 +1,17 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, desc, eq, getTableColumns, type SQL, sql } from 'drizzle-orm';
+import { and, count, desc, eq, type SQL, sql } from 'drizzle-orm';
 import { alias } from 'drizzle-orm/pg-core';
 import type { Owner } from '../../owners/owner.js';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
 import { isOneOf } from '../../platform/database/statements/lists.js';
 import { ownedBy } from '../customers/owned-by.js';
-import { isPaid, PAID_STATUSES, type PaymentState, paymentState } from './payment-state.js';
-import { type Payment, payments } from './payments.table.js';
+import { type Payment, payments, type PaymentState, type PaymentStatus } from './payments.table.js';
 import type { ReturnReason } from '../subscription-state.js';
 import { subscriptions } from '../subscriptions.table.js';
 
-/** A payment with its computed state and its subscription. */
-export type PaymentWithState = Omit<Payment, 'status'> & { status: PaymentState; subscriptionId: string | null };
+export type SubscriptionPayment = Payment & { subscriptionId: string | null };
 
+const PAID_STATUSES = ['succeeded', 'partially_refunded', 'refunded'] as const satisfies PaymentStatus[];
 /** States of payments that went back, in part or in full. */
 export const RETURNED_PAYMENT_STATES = ['partially_refunded', 'refunded', 'disputed', 'dispute_lost'] as const satisfies PaymentState[];
 export type ReturnedPaymentState = (typeof RETURNED_PAYMENT_STATES)[number];
@@ -23,18 +22,18 @@ export class PaymentsRepository {
 
   async list(
     { kind, id }: Owner,
-    status: PaymentState | undefined,
+    state: PaymentState | undefined,
     { limit, after }: { limit: number; after?: { createdAt: string; id: string } },
-  ): Promise<PaymentWithState[]> {
+  ): Promise<SubscriptionPayment[]> {
     // First the page, then the joins: an owner may have many payments.
     const page = this.db
-      .select({ ...getTableColumns(payments), state: paymentState.as('state') })
+      .select()
       .from(payments)
       .where(
         and(
           // One id, so that an index returns the payments in order.
           kind === 'organization' ? eq(payments.ownerId, id) : ownedBy(id, payments.ownerId),
-          status === undefined ? undefined : isInState(status),
+          state === undefined ? undefined : eq(payments.state, state),
           after && sql`(${payments.occurredAt}, ${payments.id}) < (${after.createdAt}::timestamptz, ${after.id}::uuid)`,
         ),
       )
@@ -55,7 +54,7 @@ export class PaymentsRepository {
       .leftJoin(originals, isOriginal)
       .leftJoin(subscriptions, and(eq(subscriptions.provider, page.provider), eq(subscriptions.providerSubscriptionId, paidFor)))
       .orderBy(desc(page.occurredAt), desc(page.id));
-    return rows.map(({ payment: { state, ...payment }, subscriptionId }) => ({ ...payment, status: state, subscriptionId }));
+    return rows.map(({ payment, subscriptionId }) => ({ ...payment, subscriptionId }));
   }
 
   /**
@@ -67,9 +66,9 @@ export class PaymentsRepository {
       SELECT s.id, CASE WHEN bool_or(paid.state = 'dispute_lost') THEN 'dispute_lost' ELSE 'refunded' END AS how
         FROM subscriptions s
         JOIN LATERAL (
-          SELECT ${payments.amount} AS amount, ${payments.occurredAt} AS at, max(${payments.occurredAt}) OVER () AS latest, ${paymentState} AS state
+          SELECT ${payments.amount} AS amount, ${payments.occurredAt} AS at, max(${payments.occurredAt}) OVER () AS latest, ${payments.state} AS state
             FROM ${payments}
-           WHERE ${isPaymentFor(sql`s`)} AND ${isPaid}
+           WHERE ${isPaymentFor(sql`s`)} AND ${payments.kind} = 'payment' AND ${isOneOf(payments.status, PAID_STATUSES)}
         ) paid ON paid.at >= least(s.current_period_start - interval '1 day', paid.latest)
        WHERE s.id = ANY (${sql.param(subscriptionIds)}::uuid[])
        GROUP BY s.id
@@ -79,39 +78,17 @@ export class PaymentsRepository {
 
   /** Counts the payments that went back, by state. */
   async countReturned(): Promise<Map<ReturnedPaymentState, number>> {
-    const { rows } = await this.db.execute<{ state: ReturnedPaymentState; count: number }>(sql`
-      SELECT state, count(*)::int AS count FROM (
-        SELECT ${paymentState} AS state FROM ${payments}
-         WHERE ${payments.id} IN (
-           SELECT id FROM payments WHERE kind = 'payment' AND status IN ('partially_refunded', 'refunded')
-           UNION
-           SELECT original.id FROM payments about
-             JOIN payments original ON original.provider = about.provider AND original.kind = 'payment'
-                                   AND original.provider_payment_id = about.of_provider_payment_id
-            WHERE about.of_provider_payment_id IS NOT NULL)
-      ) returned WHERE state IN ('partially_refunded', 'refunded', 'disputed', 'dispute_lost') GROUP BY state`);
-    return new Map(rows.map(({ state, count }) => [state, count]));
+    const rows = await this.db
+      .select({ state: sql<ReturnedPaymentState>`${payments.state}`, count: count() })
+      .from(payments)
+      .where(isOneOf(payments.state, RETURNED_PAYMENT_STATES))
+      .groupBy(payments.state);
+    return new Map(rows.map((row) => [row.state, row.count]));
   }
 }
 
 export function hasPaymentInState(state: PaymentState): SQL {
-  return sql`EXISTS (SELECT FROM ${payments} WHERE ${isPaymentFor(sql`${subscriptions}`)} AND ${isInState(state)})`;
-}
-
-const ofDisputes = (status: 'pending' | 'lost') => sql`AND (${payments.provider}, ${payments.providerPaymentId}) IN (
-  SELECT dispute.provider, dispute.of_provider_payment_id FROM ${payments} dispute WHERE dispute.kind = 'dispute' AND dispute.status = ${status})`;
-/** Disputes are few. */
-const DISPUTES: Partial<Record<PaymentState, SQL>> = { disputed: ofDisputes('pending'), dispute_lost: ofDisputes('lost') };
-
-/** The stored status says most, and has an index. */
-function isInState(state: PaymentState): SQL {
-  // Of one status, an index returns the payments in order.
-  const status = isReturned(state) ? isOneOf(payments.status, PAID_STATUSES) : eq(payments.status, state);
-  return sql`${status} AND ${paymentState} = ${state} ${DISPUTES[state] ?? sql``}`;
-}
-
-function isReturned(state: PaymentState): state is ReturnedPaymentState {
-  return (RETURNED_PAYMENT_STATES as readonly PaymentState[]).includes(state);
+  return sql`EXISTS (SELECT FROM ${payments} WHERE ${isPaymentFor(sql`${subscriptions}`)} AND ${payments.state} = ${state})`;
 }
 
 function isPaymentFor(subscription: SQL): SQL {

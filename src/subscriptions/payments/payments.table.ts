@@ -19,6 +19,10 @@ export const PAYMENT_STATUSES = [
 ] as const;
 export type PaymentStatus = (typeof PAYMENT_STATUSES)[number];
 
+/** A payment's status, with its refunds and disputes taken into account. */
+export const PAYMENT_STATES = [...PAYMENT_STATUSES, 'disputed', 'dispute_lost'] as const;
+export type PaymentState = (typeof PAYMENT_STATES)[number];
+
 export const paymentKind = pgEnum('payment_kind', PAYMENT_KINDS);
 export const paymentStatus = pgEnum('payment_status', PAYMENT_STATUSES);
 
@@ -45,6 +49,11 @@ export const payments = pgTable(
     /** ISO 4217, upper case. */
     currency: text('currency'),
     status: paymentStatus('status').notNull(),
+    /** The status, with refunds and disputes taken into account. Triggers keep it (docs/decisions/0070). */
+    state: text('state')
+      .$type<PaymentState>()
+      .notNull()
+      .default(sql`''`),
     providerStatus: text('provider_status'),
     occurredAt: time('occurred_at').notNull(),
     ...eventVersion(),
@@ -53,16 +62,13 @@ export const payments = pgTable(
   (table) => [
     unique('payments_provider_payment_key').on(table.provider, table.kind, table.providerPaymentId),
     index('payments_owner_idx').on(table.ownerId, table.occurredAt, table.id),
-    index('payments_owner_status_idx').on(table.ownerId, table.status, table.occurredAt, table.id),
-    index('payments_status_subscription_idx').on(table.status, table.provider, table.providerSubscriptionId),
+    index('payments_owner_state_idx').on(table.ownerId, table.state, table.occurredAt, table.id),
+    index('payments_state_subscription_idx').on(table.state, table.provider, table.providerSubscriptionId),
     index('payments_customer_idx').on(table.provider, table.providerCustomerId),
     index('payments_subscription_idx').on(table.provider, table.providerSubscriptionId),
     index('payments_about_idx')
       .on(table.provider, table.ofProviderPaymentId)
       .where(sql`${table.ofProviderPaymentId} IS NOT NULL`),
-    index('payments_refunded_idx')
-      .on(table.id)
-      .where(sql`${table.kind} = 'payment' AND ${table.status} IN ('partially_refunded', 'refunded')`),
     index('payments_claims_idx').using('gin', table.ownerClaims),
     check('payments_owner_whole', sql`(${table.ownerId} IS NULL) = (${table.ownerKind} IS NULL)`),
   ],

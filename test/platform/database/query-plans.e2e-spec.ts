@@ -93,7 +93,8 @@ describe('the query plans on large tables', () => {
   }
 
   function expectByIndex(plans: { text: string; nodes: Plan[] }[]): void {
-    expect(plans).toHaveLength(1);
+    // A search reads the next rows, and then those that an index found.
+    expect([1, 2]).toContain(plans.length);
     for (const { text, nodes } of plans) {
       expect(text).not.toMatch(/\boffset\b/i);
       // The watermark of retention is a table of one row.
@@ -397,7 +398,8 @@ describe('the query plans on large tables', () => {
       '',
     ])('read only the rollups, with an index, for ?%s', async (query) => {
       const plans = await plansOfSums(query);
-      expect(plans).toHaveLength(1);
+      // A search reads the next rows, and then those that an index found.
+      expect([1, 2]).toContain(plans.length);
       expect(readBy(plans, /./)).toEqual(new Set(['usage_rollups']));
       expect(readBy(plans, /Seq Scan/)).toEqual(new Set());
     });
@@ -407,7 +409,8 @@ describe('the query plans on large tables', () => {
       'from=2025-03-01T00:00:00Z&to=2025-04-01T00:00:00Z&timeZone=Asia/Kolkata',
     ])('also read the events of partial hours, with an index, for ?%s', async (query) => {
       const plans = await plansOfSums(query);
-      expect(plans).toHaveLength(1);
+      // A search reads the next rows, and then those that an index found.
+      expect([1, 2]).toContain(plans.length);
       expect(readBy(plans, /./)).toEqual(new Set(['usage_rollups', 'usage_seals', 'usage_2025_03']));
       expect(readBy(plans, /Seq Scan/)).toEqual(new Set(['usage_seals']));
     });
