@@ -1,20 +1,20 @@
 import { until } from '../support/until.js';
-import type { Books } from './books.js';
-import type { Client } from './client.js';
-import { CAP, type Stage } from './stage.js';
+import type { Books } from './traffic/books.js';
+import type { Client } from './traffic/client.js';
+import { CAP, type Stage } from './stage/stage.js';
 
 /** Compares everything that was acknowledged with the database. Returns a sentence for each difference. */
 export async function check(stage: Stage, books: Books, client: Client): Promise<string[]> {
   const found = [...books.undocumented].map((answer) => `undocumented answer: ${answer}`);
   found.push(...[...books.revived].map((secret) => `a revoked session or key worked: ${secret.slice(0, 12)}…`));
   found.push(...(await checkUsage(stage, books)), ...checkCaps(books));
-  found.push(...(await checkOnce(stage, books)), ...(await checkWebhooks(stage, books)));
+  found.push(...(await checkOnce(stage, books)), ...(await checkWebhooks(stage, books)), ...checkProviders(stage, books));
   found.push(...(await checkCredentials(books, client)), ...(await checkMails(stage, books)));
   return found;
 }
 
-/** Waits until the inbox and the outbox are empty; waiting entries become due at once. */
-export async function settle({ db }: Stage): Promise<void> {
+/** Waits until the inbox and the outbox are empty and the providers have delivered everything; waiting entries become due at once. */
+export async function settle({ db }: Stage, undelivered: () => number): Promise<void> {
   const open = async () => {
     await db.rows(`UPDATE outbox SET next_attempt_at = now() WHERE next_attempt_at > now()`);
     await db.rows(
@@ -29,9 +29,9 @@ export async function settle({ db }: Stage): Promise<void> {
   await until(
     async () => {
       const { inbox, outbox } = await open();
-      return inbox + outbox === 0;
+      return inbox + outbox + undelivered() === 0;
     },
-    async () => `the queues are not empty: ${JSON.stringify(await open())}`,
+    async () => `the queues are not empty: ${JSON.stringify(await open())}, ${undelivered()} undelivered`,
     60_000,
   );
 }
@@ -98,20 +98,30 @@ function onlyOnce(what: string, acknowledged: string[], rows: { name: string }[]
 }
 
 async function checkWebhooks({ db }: Stage, books: Books): Promise<string[]> {
-  const messages = await db.rows<{ name: string; status: string }>(
-    `SELECT message_id AS name, status FROM webhook_events WHERE provider = 'polar'`,
-  );
+  const messages = await db.rows<{ name: string; provider: string }>(`SELECT message_id AS name, provider FROM webhook_events`);
+  const of = (provider: string) => messages.filter((one) => one.provider === provider);
   const failed = await db.rows<{ id: string; type: string; error: string }>(
     `SELECT id, type, last_error AS error FROM webhook_events WHERE status NOT IN ('processed', 'ignored')`,
   );
   const buyers = await db.rows<{ name: string }>(
-    `SELECT owner_id AS name FROM subscriptions WHERE provider = 'polar' AND status = 'active'`,
+    `SELECT owner_id AS name FROM subscriptions WHERE status = 'active' AND NOT cancel_at_period_end`,
   );
   return [
-    ...onlyOnce('message of Polar', [...books.polarMessages], messages),
+    ...onlyOnce('message of Polar', [...books.messages.polar], of('polar')),
+    ...onlyOnce('message of Dodo', [...books.messages.dodo], of('dodo')),
     ...onlyOnce('subscription of organization', [...books.buyers], buyers),
     ...failed.map(({ id, type, error }) => `webhook ${id} ${type} was not processed: ${error}`),
   ];
+}
+
+/** A buyer pays once, a deleted one no longer, and a session that ended here has ended at Clerk. */
+function checkProviders({ providers }: Stage, books: Books): string[] {
+  const charged = (owners: Set<string>, expected: number) =>
+    [...owners]
+      .filter((id) => providers.chargedSubscriptions(id) !== expected)
+      .map((id) => `${id} should be charged for ${expected} subscriptions, not ${providers.chargedSubscriptions(id)}`);
+  const open = [...books.endedClerkSessions].filter((id) => providers.clerk.sessions.get(id)?.status !== 'revoked');
+  return [...charged(books.buyers, 1), ...charged(books.deletedBuyers, 0), ...open.map((id) => `${id} was ended here and not at Clerk`)];
 }
 
 async function checkCredentials(books: Books, client: Client): Promise<string[]> {

@@ -1,23 +1,33 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { asAppRole } from '../support/database.js';
-import type { FaultKind, ScheduledFault } from './schedule.js';
-import type { Stage } from './stage.js';
+import { asAppRole, whileLocked } from '../support/database.js';
+import { until } from '../support/until.js';
+import type { ScheduledFault } from './schedule.js';
+import type { Stage, Version } from './stage/stage.js';
+
+type FaultKind = ScheduledFault['kind'];
 
 /** A fault that has happened; `overAt` is the moment from which everything should work again. */
 export interface Injected {
   kind: FaultKind;
   overAt: number;
-  /** How long a killed process took to be ready again. */
+  /** How long a process took to be ready again. */
   readyMs?: number;
 }
 
 const TERMINATE = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
   WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name = 'tenantry'`;
 
+const MIGRATING = `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tenantry-migrate'`;
+
 /** Makes faults happen, one after the other. */
 export class Injector {
-  constructor(private readonly stage: Stage) {}
+  /** @param reconcile starts the comparisons with the providers */
+  constructor(
+    private readonly stage: Stage,
+    private readonly seed: string,
+    private readonly reconcile: () => Promise<void>,
+  ) {}
 
   async inject({ kind, lastsMs, victim }: ScheduledFault): Promise<Injected> {
     const readyMs = await this.faults[kind](lastsMs, victim);
@@ -26,6 +36,13 @@ export class Injector {
 
   private readonly faults: Record<FaultKind, (lastsMs: number, victim: number) => Promise<number | void>> = {
     'kill -9': async (_, victim) => this.kill(victim),
+    'freeze a process': async (lastsMs, victim) => {
+      const process = this.stage.processes[victim]!;
+      process.kill('SIGSTOP');
+      // In a long run mostly longer than the lease of a job, so that another process takes its work over.
+      await sleep(lastsMs * 3);
+      process.kill('SIGCONT');
+    },
     'restart PostgreSQL (fast)': async () => this.stage.postgres.restart('fast'),
     'restart PostgreSQL (immediate)': async () => this.stage.postgres.restart('immediate'),
     'terminate connections': async () => {
@@ -62,7 +79,42 @@ export class Injector {
       await sleep(lastsMs);
       await this.stage.startMails();
     },
+    'fail the APIs of the providers': async (lastsMs) => {
+      this.stage.providers.fail(this.seed);
+      await Promise.all([sleep(lastsMs), this.reconcile()]);
+      this.stage.providers.recover();
+    },
+    'apply the new migrations': async () => this.migrate(),
+    'roll to the new version': async (_, victim) => this.roll(victim, 'new'),
+    'roll back to the old version': async (_, victim) => this.roll(victim, 'old'),
   };
+
+  /** The first attempt is killed in its middle: an open transaction keeps it there. */
+  private async migrate(): Promise<void> {
+    const { db } = this.stage;
+    const tables = await db.rows<{ name: string }>(
+      `SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables WHERE schemaname = 'public'`,
+    );
+    const lock = `LOCK TABLE ${tables.map(({ name }) => name).join(', ')} IN ROW EXCLUSIVE MODE`;
+    await whileLocked(db, [lock], async () => {
+      const attempt = this.stage.startCommand('db', 'migrate');
+      await until(async () => (await db.rows(`${MIGRATING} AND wait_event_type = 'Lock'`)).length > 0);
+      attempt.kill('SIGKILL');
+      await db.rows(`SELECT pg_terminate_backend(pid) FROM (${MIGRATING}) migrating`);
+    });
+    const { code, output } = await this.stage.command('db', 'migrate');
+    if (code !== 0) throw new Error(`db migrate exits with ${code}: ${output}`);
+  }
+
+  private async roll(victim: number, version: Version): Promise<number> {
+    const process = this.stage.processes[victim]!;
+    const stoppedAt = performance.now();
+    process.kill('SIGTERM');
+    await process.ended;
+    this.stage.versions[victim] = version;
+    await this.stage.start(victim);
+    return performance.now() - stoppedAt;
+  }
 
   private async kill(victim: number): Promise<number> {
     const process = this.stage.processes[victim]!;

@@ -1,7 +1,7 @@
 import setUp from '../support/global-setup.js';
 import tearDown from '../support/global-teardown.js';
 import { readOptions } from './options.js';
-import { FaultyPostgres } from './postgres.js';
+import { FaultyPostgres } from './stage/postgres.js';
 
 const options = readOptions();
 const postgres = await FaultyPostgres.start();

@@ -1,10 +1,11 @@
 import { v7 } from 'uuid';
 import { hashSessionToken } from '../../src/access/credentials/session-tokens.js';
-import type { Books } from './books.js';
-import type { Client } from './client.js';
+import { PASSWORD } from '../support/people.js';
+import type { Books } from './traffic/books.js';
+import type { Client } from './traffic/client.js';
 import type { Sabotage } from './options.js';
-import { CAP, type Stage } from './stage.js';
-import type { Person } from './traffic.js';
+import { CAP, type Stage } from './stage/stage.js';
+import type { Person } from './traffic/traffic.js';
 
 export interface SabotageTarget {
   stage: Stage;
@@ -31,7 +32,8 @@ export async function sabotage(kind: Sabotage, { stage, books, client, person }:
         [organizationId, eventId],
       ),
     'revived-session': async () => {
-      const token = [...books.revokedSessions][0]!;
+      const token = await signInAndOut(client, person);
+      books.revokedSessions.add(token);
       await db.rows(
         `INSERT INTO sessions (id, user_id, token, expires_at) SELECT $1, id, $2, '2100-01-01' FROM users WHERE clerk_user_id IS NULL LIMIT 1`,
         [v7(), hashSessionToken(decodeURIComponent(token).split('.')[0]!)],
@@ -50,4 +52,12 @@ export async function sabotage(kind: Sabotage, { stage, books, client, person }:
     'two-effects': () => db.rows('INSERT INTO organizations (id, name) VALUES ($1, $2)', [v7(), name]),
   };
   await damages[kind]();
+}
+
+/** Returns the token of a session that has ended: a short run need not have one. */
+async function signInAndOut(client: Client, { email }: Person): Promise<string> {
+  const answer = await client.untilAnswered({ operation: 'signIn', headers: {}, body: { email, password: PASSWORD } });
+  const token = answer!.headers.get('set-auth-token')!;
+  await client.untilAnswered({ operation: 'signOut', headers: { authorization: `Bearer ${token}` } });
+  return token;
 }

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { FuzzDocument, FuzzOperation } from '../support/fuzz/document.js';
+import type { FuzzDocument, FuzzOperation } from '../../support/fuzz/document.js';
 import type { Books } from './books.js';
 
 const GIVE_UP_MS = 30_000;
@@ -8,6 +8,7 @@ export interface Request {
   operation: string;
   /** Values of the path, by name. */
   path?: Record<string, string>;
+  query?: Record<string, string>;
   headers: Record<string, string>;
   body?: unknown;
 }
@@ -21,16 +22,17 @@ export interface Response {
 
 /** A caller who repeats a request until it is acknowledged or refused, and notes undocumented answers. */
 export class Client {
-  private readonly operations: Map<string, FuzzOperation>;
+  /** By the documents of the versions that run. */
+  private readonly operations: Map<string, FuzzOperation>[];
   /** Nobody repeats after this. */
   isOver = false;
 
   constructor(
     private readonly url: string,
-    document: FuzzDocument,
+    documents: FuzzDocument[],
     private readonly books: Books,
   ) {
-    this.operations = new Map(document.operations.map((operation) => [operation.id, operation]));
+    this.operations = documents.map(({ operations }) => new Map(operations.map((operation) => [operation.id, operation])));
   }
 
   /** Undefined if the run ended before an answer other than 503. */
@@ -44,12 +46,13 @@ export class Client {
   }
 
   /** Undefined if the connection broke. */
-  async once({ operation: id, path = {}, headers, body }: Request): Promise<Response | undefined> {
-    const operation = this.operations.get(id)!;
+  async once({ operation: id, path = {}, query = {}, headers, body }: Request): Promise<Response | undefined> {
+    const operation = this.operations[0]!.get(id)!;
+    const search = new URLSearchParams(query).toString();
     const target = operation.path.replaceAll(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(path[name]!));
     const startedAt = performance.now();
     try {
-      const response = await fetch(this.url + target, {
+      const response = await fetch(`${this.url}${target}${search === '' ? '' : `?${search}`}`, {
         method: operation.method,
         // A new connection each, so that the balancer spreads them.
         headers: { connection: 'close', ...headers, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
@@ -59,7 +62,7 @@ export class Client {
       const text = await response.text();
       const answer = { status: response.status, headers: response.headers, body: parsed(text), code: codeOf(text) };
       this.books.noteAnswer(answer.status, startedAt);
-      this.check(operation, answer, text);
+      this.check(id, answer, text);
       return answer;
     } catch {
       this.books.noteBroken(startedAt);
@@ -67,10 +70,13 @@ export class Client {
     }
   }
 
-  private check({ id, answers }: FuzzOperation, { status, code }: Response, text: string): void {
-    const documented = answers.get(status);
-    const isDocumented = status < 400 ? (documented?.validate?.(parsed(text)) ?? documented !== undefined) : documented?.codes.has(code!);
-    if (isDocumented !== true) this.books.undocumented.add(`${id}: ${status} ${text.slice(0, 300)}`);
+  private check(id: string, { status, code }: Response, text: string): void {
+    const isDocumented = this.operations.some((operations) => {
+      const documented = operations.get(id)?.answers.get(status);
+      if (status >= 400) return documented?.codes.has(code!) === true;
+      return documented?.validate?.(parsed(text)) ?? documented !== undefined;
+    });
+    if (!isDocumented) this.books.undocumented.add(`${id}: ${status} ${text.slice(0, 300)}`);
   }
 }
 

@@ -8,8 +8,10 @@ export class Books {
   readonly invitations = new Set<string>();
   /** Clerk users whose webhook was accepted. */
   readonly clerkUsers = new Set<string>();
-  /** Messages of Polar that were accepted. */
-  readonly polarMessages = new Set<string>();
+  /** Sessions at Clerk of which the end was acknowledged. */
+  readonly endedClerkSessions = new Set<string>();
+  /** Messages that were accepted. */
+  readonly messages = { polar: new Set<string>(), dodo: new Set<string>() };
   readonly liveSessions = new Set<string>();
   readonly revokedSessions = new Set<string>();
   /** Organizations by their keys. */
@@ -19,6 +21,8 @@ export class Books {
   readonly revived = new Set<string>();
   /** Organizations that have paid for the plan Pro. */
   readonly buyers = new Set<string>();
+  /** Organizations that had paid and were deleted. */
+  readonly deletedBuyers = new Set<string>();
   checkouts = 0;
   readonly undocumented = new Set<string>();
   readonly statuses: Record<string, number> = {};
@@ -52,10 +56,12 @@ export class Books {
       `${usage} usage events in ${this.usage.size} organizations`,
       `${this.organizations.size} organizations`,
       `${this.invitations.size} invitations`,
-      `${this.clerkUsers.size + this.polarMessages.size} webhooks`,
+      `${this.clerkUsers.size + this.messages.polar.size + this.messages.dodo.size} webhooks`,
       `${this.liveSessions.size + this.revokedSessions.size} sessions (${this.revokedSessions.size} revoked)`,
       `${this.liveKeys.size + this.revokedKeys.size} API keys (${this.revokedKeys.size} revoked)`,
       `${this.checkouts} checkouts`,
+      `${this.deletedBuyers.size} deletions of buyers`,
+      `${this.endedClerkSessions.size} ends of Clerk sessions`,
     ].join(', ');
   }
 

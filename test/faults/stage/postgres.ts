@@ -2,9 +2,9 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { startEmbeddedPostgres, type EmbeddedPostgres } from '../../src/platform/database/embedded/embedded-postgres.js';
-import { isAlive, readPidFile } from '../../src/platform/database/embedded/server-process.js';
-import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.js';
+import { startEmbeddedPostgres, type EmbeddedPostgres } from '../../../src/platform/database/embedded/embedded-postgres.js';
+import { isAlive, readPidFile } from '../../../src/platform/database/embedded/server-process.js';
+import { startTcpProxy, type TcpProxy } from '../../support/tcp-proxy.js';
 
 const SETTINGS = ['max_connections=100', 'shared_buffers=64MB', 'max_wal_size=256MB', 'scram_iterations=1'];
 
