@@ -208,15 +208,15 @@ describe('the query plans on large tables', () => {
     beforeAll(async () => {
       meters = t.app.get(MeterExportsRepository);
       db = t.app.get(DATABASE);
-      // Polar is unavailable, so all its exports wait and some are due; both providers have refused some.
+      // Analyzed again in the middle, it would get other plans.
+      await t.db.rows('ALTER TABLE meter_exports SET (autovacuum_enabled = off)');
+      // Wide rows, so that reading the whole table costs more. Polar is unavailable, so all its exports wait and some are due; both providers have refused some.
       await t.db.rows(
         `INSERT INTO meter_exports (provider, owner_id, event_id, provider_customer_id, occurred_at, "values", tokens_used, next_attempt_at, created_at)
          SELECT (CASE WHEN n % 10 = 1 THEN 'dodo' ELSE 'polar' END)::billing_provider, gen_random_uuid(), 'event-' || n, 'customer-' || n % 100, now(),
-                '{"model": "gpt-5"}', n, CASE WHEN n % 3 = 1 THEN NULL ELSE now() + (n - 5000) * interval '1 second' END, now() - n * interval '1 second'
+                jsonb_build_object('model', repeat('wide', 100)), n, CASE WHEN n % 3 = 1 THEN NULL ELSE now() + (n - 5000) * interval '1 second' END, now() - n * interval '1 second'
            FROM generate_series(1, ${USERS}) n`,
       );
-      // Analyzed again in the middle of a test, it would get other plans.
-      await t.db.rows('ALTER TABLE meter_exports SET (autovacuum_enabled = off)');
       await t.db.rows('ANALYZE meter_exports');
     }, 180_000);
 
