@@ -104,7 +104,7 @@ export class AuthService implements OnModuleInit {
   }
 
   private async requireLocalUser({ userId }: UserPrincipal): Promise<User> {
-    const user = await this.users.get(userId);
+    const user = await this.users.getCaller(userId);
     if (user.clerkUserId !== null) throw new ManagedByClerk();
     return user;
   }

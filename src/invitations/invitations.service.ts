@@ -82,7 +82,7 @@ export class InvitationsService implements OnModuleInit {
   async listOwn(userId: string, { limit, cursor }: { limit: number; cursor?: string }): Promise<Page<InvitationWithOrganization>> {
     const list = ['own-invitations', userId];
     const after = this.cursors.readTimeAndId(cursor, list);
-    const { email, emailVerified } = await this.users.get(userId);
+    const { email, emailVerified } = await this.users.getCaller(userId);
     const rows = email === null || !emailVerified ? [] : await this.repository.listOpenForEmail(email, { limit: limit + 1, after });
     return this.page(rows, limit, list);
   }
@@ -179,7 +179,7 @@ export class InvitationsService implements OnModuleInit {
     status: 'accepted' | 'declined',
     effect: (invitation: Invitation, tx: Queryable) => Promise<void>,
   ): Promise<InvitationWithOrganization> {
-    const { email, emailVerified } = await this.users.get(userId);
+    const { email, emailVerified } = await this.users.getCaller(userId);
     return this.db.transaction(async (tx) => {
       const key = 'id' in ref ? ref : { tokenHash: hashToken(ref.token) };
       const found = await this.repository.find(key, tx);
@@ -210,7 +210,7 @@ export class InvitationsService implements OnModuleInit {
   }
 
   private async requireVerifiedEmail(userId: string): Promise<void> {
-    const { emailVerified, clerkUserId } = await this.users.get(userId);
+    const { emailVerified, clerkUserId } = await this.users.getCaller(userId);
     if (!emailVerified && clerkUserId === null) throw new EmailNotVerified();
   }
 

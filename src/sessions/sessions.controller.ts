@@ -27,7 +27,7 @@ export class SessionsController {
   @Get('current')
   @SignedIn()
   async getCurrentSession(@CurrentUser() caller: UserPrincipal): Promise<SessionResponse> {
-    return SessionResponse.of(await this.sessions.get(caller.userId, caller.sessionId), caller.sessionId);
+    return SessionResponse.of(await this.sessions.getCurrent(caller), caller.sessionId);
   }
 
   /** Ends one of your sessions. Its token is refused from the next request on. */

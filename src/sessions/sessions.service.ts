@@ -1,4 +1,5 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
+import { InvalidCredentials } from '../access/access.errors.js';
 import type { Actor } from '../access/principal.js';
 import { AuditService } from '../audit/audit.service.js';
 import { Cursors, type Page } from '../platform/pagination/cursors.service.js';
@@ -64,9 +65,10 @@ export class SessionsService implements OnModuleInit {
     return this.cursors.page(rows, { limit, list, position: ({ createdAt, id }) => [createdAt.toISOString(), id] });
   }
 
-  async get(userId: string, sessionId: string): Promise<Session> {
+  /** @throws {InvalidCredentials} for a session that ended while the request was on its way */
+  async getCurrent({ userId, sessionId }: { userId: string; sessionId: string }): Promise<Session> {
     const session = await this.repository.findLive(userId, sessionId);
-    if (session === undefined) throw new SessionNotFound();
+    if (session === undefined) throw new InvalidCredentials();
     return session;
   }
 

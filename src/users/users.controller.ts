@@ -27,7 +27,7 @@ export class UsersController {
   @Get('me')
   @SignedIn()
   async getMe(@CurrentUser() caller: UserPrincipal): Promise<UserResponse> {
-    return UserResponse.of(await this.users.get(caller.userId));
+    return UserResponse.of(await this.users.getCaller(caller.userId));
   }
 
   /** Changes your profile. Omitted fields stay. */

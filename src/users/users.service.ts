@@ -1,4 +1,5 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
+import { InvalidCredentials } from '../access/access.errors.js';
 import { type Actor, type UserPrincipal, SYSTEM } from '../access/principal.js';
 import { AccountsService } from '../accounts/accounts.service.js';
 import { AuditService, type RecordChange } from '../audit/audit.service.js';
@@ -68,6 +69,11 @@ export class UsersService implements OnModuleInit {
     return requireUser(await this.find(userId));
   }
 
+  /** @throws {InvalidCredentials} for a caller who was deleted while the request was on its way */
+  async getCaller(userId: string): Promise<User> {
+    return requireCaller(await this.find(userId));
+  }
+
   async find(userId: string): Promise<User | undefined> {
     return this.repository.findById(userId);
   }
@@ -101,7 +107,7 @@ export class UsersService implements OnModuleInit {
 
   async changeProfile(userId: string, changes: ProfileChanges, actor: Actor): Promise<User> {
     return this.db.transaction(async (tx) => {
-      const before = await this.lock(userId, tx);
+      const before = requireCaller(await this.repository.lock(userId, tx));
       if (before.clerkUserId !== null) throw new ManagedByClerk();
       if (Object.values(changes).every((value) => value === undefined)) return before;
       const after = requireUser(await this.repository.update(userId, changes, tx));
@@ -270,6 +276,11 @@ export class UsersService implements OnModuleInit {
 
 function profileOf({ name, username, imageUrl }: User): object {
   return { name, username, imageUrl };
+}
+
+function requireCaller(user: User | undefined): User {
+  if (user === undefined) throw new InvalidCredentials();
+  return user;
 }
 
 function requireUser(user: User | undefined): User {

@@ -1,4 +1,4 @@
-import { BILLING_MUTATIONS, CLERK_MUTATIONS, LEDGER_MUTATIONS, WITHOUT_LOCKS } from '../support/proof-mutations.js';
+import { BILLING_MUTATIONS, CLERK_MUTATIONS, LEDGER_MUTATIONS, RACE_MUTATIONS, WITHOUT_LOCKS } from '../support/proof-mutations.js';
 import type { Place } from '../support/mutations.js';
 import { locate } from '../support/sources.js';
 import { MUTATIONS, UNREACHABLE, unmutatedPredicates } from '../support/tenancy-mutations.js';
@@ -14,7 +14,15 @@ function lost(place: Place): string[] {
 
 describe('the mutations', () => {
   it('change lines that exist', () => {
-    const places = [...MUTATIONS, ...UNREACHABLE, ...CLERK_MUTATIONS, ...BILLING_MUTATIONS, ...LEDGER_MUTATIONS, WITHOUT_LOCKS];
+    const places = [
+      ...MUTATIONS,
+      ...UNREACHABLE,
+      ...CLERK_MUTATIONS,
+      ...BILLING_MUTATIONS,
+      ...LEDGER_MUTATIONS,
+      ...RACE_MUTATIONS,
+      WITHOUT_LOCKS,
+    ];
     expect(places.flatMap(lost)).toEqual([]);
   });
 

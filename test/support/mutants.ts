@@ -14,12 +14,9 @@ const BUILD = readdirSync(DIST, { recursive: true, encoding: 'utf8' }).filter((f
 /** One mutation, or the unchanged build. */
 export type Change = Mutation | 'unchanged';
 
-/** A process that runs builds with one mutation. */
-export class MutantHost {
+/** A folder with builds that have one mutation each. */
+export class MutantBuilds {
   private readonly directory = mkdtempSync(path.resolve('.mutants-'));
-  private readonly child: ChildProcess = fork(new URL('./mutant-host.ts', import.meta.url), {
-    execArgv: ['--no-warnings', '--import', QUICK_IMPORTS],
-  });
   private count = 0;
 
   constructor() {
@@ -27,8 +24,8 @@ export class MutantHost {
     for (const name of ['node_modules', 'drizzle', 'plans.json']) symlinkSync(path.resolve(name), path.join(this.directory, name));
   }
 
-  /** Starts the build with this mutation, and returns its URL. */
-  async start(change: Change, environment: Record<string, string>): Promise<string> {
+  /** Returns the folder of the build with this mutation. */
+  make(change: Change): string {
     this.count += 1;
     const dist = path.join(this.directory, `dist-${this.count}`);
     for (const file of BUILD) link(file, dist);
@@ -38,7 +35,24 @@ export class MutantHost {
       rmSync(path.join(dist, file));
       writeFileSync(path.join(dist, file), text);
     }
-    const { url } = await this.ask<{ url: string }>({ dist, environment });
+    return dist;
+  }
+
+  remove(): void {
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+/** A process that runs builds with one mutation. */
+export class MutantHost {
+  private readonly builds = new MutantBuilds();
+  private readonly child: ChildProcess = fork(new URL('./mutant-host.ts', import.meta.url), {
+    execArgv: ['--no-warnings', '--import', QUICK_IMPORTS],
+  });
+
+  /** Starts the build with this mutation, and returns its URL. */
+  async start(change: Change, environment: Record<string, string>): Promise<string> {
+    const { url } = await this.ask<{ url: string }>({ dist: this.builds.make(change), environment });
     return url;
   }
 
@@ -50,7 +64,7 @@ export class MutantHost {
     const ended = new Promise((resolve) => this.child.once('close', resolve));
     this.child.kill('SIGKILL');
     await ended;
-    rmSync(this.directory, { recursive: true, force: true });
+    this.builds.remove();
   }
 
   private async ask<T>(order: object): Promise<T> {

@@ -104,3 +104,35 @@ export const LEDGER_MUTATIONS: Mutation[] = [
   { within: 'EXPIRE_HOLDS', search: 'WHERE q.held > 0', replace: 'WHERE false' },
   { within: 'LedgerDecider.settle', search: ' && hold.periodStart.getTime() === row.periodStart.getTime()', replace: '' },
 ];
+
+/** Of `races`: without the lock, some order of the pair's statements breaks a promise. */
+export const RACE_MUTATIONS: (Mutation & { pair: string; finding: string })[] = [
+  {
+    within: 'MembershipsRepository.lockOrganization',
+    search: ".for('no key update')",
+    replace: '',
+    pair: 'an admin leaves × the other leaves',
+    finding: 'the organization has no admin',
+  },
+  {
+    within: 'MembershipsService.lockForJoining',
+    search: 'await this.repository.lockOrganization(organizationId, db);',
+    replace: '',
+    pair: 'an admin invites × and invites, for the last seat',
+    finding: '2 members and 2 open invitations have 3 seats',
+  },
+  {
+    within: 'InvitationsRepository.lock',
+    search: ".for('update', { of: invitations })",
+    replace: '',
+    pair: 'a person accepts × an admin revokes the invitation',
+    finding: 'an invitation was not accepted, and has a member',
+  },
+  {
+    within: 'LOCK_QUOTAS',
+    search: ' FOR NO KEY UPDATE',
+    replace: '',
+    pair: 'a hold × a hold, at the cap',
+    finding: '120 held tokens are counted as 60',
+  },
+];

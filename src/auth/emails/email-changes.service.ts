@@ -68,7 +68,7 @@ export class EmailChanges implements OnModuleInit {
    */
   async request(caller: UserPrincipal, { newEmail, currentPassword, ...body }: ChangeEmailRequest, request: AuthRequest): Promise<void> {
     const callbackURL = trustedRedirect(this.config, body.callbackURL);
-    const user = await this.users.get(caller.userId);
+    const user = await this.users.getCaller(caller.userId);
     if (user.clerkUserId !== null) throw new ManagedByClerk();
     const hash = (await this.accounts.list(user.id)).find(({ provider }) => provider === 'credential')?.passwordHash;
     if (hash != null)
