@@ -109,7 +109,7 @@ describe('an unavailable database', () => {
     // Repeatedly, because a request uses any of the shared connections.
     for (const length of [100, 110, 120, 130, 140]) {
       await Promise.all(Array.from({ length: 40 }, () => t.http.get('/v1/users/me').set(person.auth).expect(200)));
-      await db.rows(`ALTER TABLE users ALTER COLUMN username TYPE varchar(${length})`);
+      await db.rows(`ALTER TABLE users ALTER COLUMN image_url TYPE varchar(${length})`);
       const all = await Promise.all(Array.from({ length: 40 }, () => statusOf(requests[0]!)));
       expect(all).toEqual(all.map(() => 200));
     }

@@ -70,8 +70,9 @@ describe('with a million memberships', () => {
     it.each(['search=first17+last23', 'search=first17&sort=name', 'search=user4242', 'search=first17&role=admin', 'search=nobody'])(
       'needs no sequential scan: %s',
       async (query) => {
-        const [statement] = await listStatements(`${big.path}/memberships?limit=25&${query}`);
-        await explain(statement!);
+        // The next members, and then those that an index found.
+        const statements = await listStatements(`${big.path}/memberships?limit=25&${query}`, [1, 2]);
+        for (const statement of statements) await explain(statement);
       },
     );
 
@@ -156,10 +157,10 @@ describe('with a million memberships', () => {
     }
   });
 
-  /** The list statements of a request. */
-  async function listStatements(path: string): Promise<Statement[]> {
+  /** The list statements of a request. @param counts how many it may send */
+  async function listStatements(path: string, counts = [1]): Promise<Statement[]> {
     const statements = await statementsOf(() => t.http.get(path).set(ada.auth).expect(200), /^select .*\blimit \$/s);
-    expect(statements).toHaveLength(1);
+    expect(counts).toContain(statements.length);
     return statements;
   }
 
