@@ -1,6 +1,6 @@
 -- no-transaction
 -- Searches of members within their organization: an index over the words of all users cannot tell the members of one.
--- Runs again from the start if it was broken off. NULL means: not filled yet.
+-- Runs again from the start if it was broken off. NULL means: ended, or not filled yet.
 ALTER TABLE "organization_memberships" ADD COLUMN IF NOT EXISTS "user_words" "tsvector";--> statement-breakpoint
 CREATE OR REPLACE FUNCTION words_of_user(name text, username text, email text) RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
   SELECT tsvector_to_array(to_tsvector('simple', name || ' ' || coalesce(username, '') || ' ' || translate(coalesce(email, ''), '@.+-_', '     ')))
@@ -20,26 +20,38 @@ CREATE OR REPLACE FUNCTION copy_user_name() RETURNS trigger LANGUAGE plpgsql AS 
 DECLARE
   member users%ROWTYPE;
 BEGIN
-  SELECT * INTO member FROM users WHERE id = NEW.user_id FOR SHARE;
-  NEW.user_name := coalesce(member.name, '');
-  NEW.user_words := words_in_organization(NEW.organization_id, words_of_user(NEW.user_name, member.username, member.email));
+  IF TG_OP = 'INSERT' OR NEW.user_id <> OLD.user_id OR (OLD.deleted_at IS NOT NULL AND NEW.deleted_at IS NULL) THEN
+    SELECT * INTO member FROM users WHERE id = NEW.user_id FOR SHARE;
+    NEW.user_name := coalesce(member.name, '');
+    NEW.user_words := words_in_organization(NEW.organization_id, words_of_user(NEW.user_name, member.username, member.email));
+  END IF;
+  IF NEW.deleted_at IS NOT NULL THEN
+    NEW.user_words := NULL;
+  END IF;
   RETURN NEW;
 END
 $$;
+--> statement-breakpoint
+CREATE OR REPLACE TRIGGER organization_memberships_copy_user_name BEFORE INSERT OR UPDATE OF user_id, deleted_at ON organization_memberships
+  FOR EACH ROW EXECUTE FUNCTION copy_user_name();
 --> statement-breakpoint
 CREATE OR REPLACE FUNCTION spread_user_name() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
   words text[] := words_of_user(NEW.name, NEW.username, NEW.email);
 BEGIN
-  UPDATE organization_memberships SET user_name = NEW.name, user_words = words_in_organization(organization_id, words)
+  UPDATE organization_memberships SET user_name = NEW.name,
+         user_words = CASE WHEN deleted_at IS NULL THEN words_in_organization(organization_id, words) END
    WHERE user_id = NEW.id;
   RETURN NULL;
 END
 $$;
 --> statement-breakpoint
--- Waits for writers of users: what they write is seen below.
+-- Waits for writers of users: their changes are seen below. A deletion clears the address, and ends the memberships in
+-- steps, which clear the words: it must not write all of them at once.
 CREATE OR REPLACE TRIGGER users_spread_name AFTER UPDATE OF name, username, email ON users FOR EACH ROW
-  WHEN ((OLD.name, OLD.username, OLD.email) IS DISTINCT FROM (NEW.name, NEW.username, NEW.email)) EXECUTE FUNCTION spread_user_name();
+  WHEN (OLD.name IS DISTINCT FROM NEW.name
+        OR (NEW.deleted_at IS NULL AND (OLD.username, OLD.email) IS DISTINCT FROM (NEW.username, NEW.email)))
+  EXECUTE FUNCTION spread_user_name();
 --> statement-breakpoint
 -- 500 a transaction. A change at the same time has filled the row, or changes it afterwards.
 DO $$
@@ -52,7 +64,7 @@ BEGIN
     SELECT id INTO part FROM (SELECT id FROM organization_memberships WHERE id > done ORDER BY id LIMIT 500) next ORDER BY id DESC LIMIT 1;
     EXIT WHEN NOT FOUND;
     UPDATE organization_memberships m SET user_words = words_in_organization(m.organization_id, words_of_user(u.name, u.username, u.email))
-      FROM users u WHERE m.id > done AND m.id <= part AND m.user_words IS NULL AND u.id = m.user_id;
+      FROM users u WHERE m.id > done AND m.id <= part AND m.user_words IS NULL AND m.deleted_at IS NULL AND u.id = m.user_id;
     done := part;
     COMMIT;
   END LOOP;

@@ -35,12 +35,17 @@ END
 $$;
 --> statement-breakpoint
 CREATE OR REPLACE FUNCTION set_state_of_original() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+  original text;
 BEGIN
-  PERFORM lock_payment(NEW.provider, NEW.of_provider_payment_id);
-  -- Waits for a change of the payment that is under way.
-  PERFORM FROM payments WHERE provider = NEW.provider AND kind = 'payment' AND provider_payment_id = NEW.of_provider_payment_id FOR NO KEY UPDATE;
-  UPDATE payments SET state = payment_state(payments)
-   WHERE provider = NEW.provider AND kind = 'payment' AND provider_payment_id = NEW.of_provider_payment_id AND state <> payment_state(payments);
+  -- Both, when a provider corrects which payment it is about.
+  FOR original IN SELECT DISTINCT id FROM unnest(ARRAY[OLD.of_provider_payment_id, NEW.of_provider_payment_id]) id WHERE id IS NOT NULL ORDER BY id LOOP
+    PERFORM lock_payment(NEW.provider, original);
+    -- Waits for a change of the payment that is under way.
+    PERFORM FROM payments WHERE provider = NEW.provider AND kind = 'payment' AND provider_payment_id = original FOR NO KEY UPDATE;
+    UPDATE payments SET state = payment_state(payments)
+     WHERE provider = NEW.provider AND kind = 'payment' AND provider_payment_id = original AND state <> payment_state(payments);
+  END LOOP;
   RETURN NULL;
 END
 $$;
@@ -49,7 +54,7 @@ CREATE OR REPLACE TRIGGER payments_set_state BEFORE INSERT OR UPDATE OF kind, pr
   FOR EACH ROW EXECUTE FUNCTION set_payment_state();
 --> statement-breakpoint
 CREATE OR REPLACE TRIGGER payments_set_state_of_original AFTER INSERT OR UPDATE OF kind, of_provider_payment_id, status, amount, currency ON payments
-  FOR EACH ROW WHEN (NEW.kind <> 'payment' AND NEW.of_provider_payment_id IS NOT NULL) EXECUTE FUNCTION set_state_of_original();
+  FOR EACH ROW WHEN (NEW.kind <> 'payment') EXECUTE FUNCTION set_state_of_original();
 --> statement-breakpoint
 -- 500 a transaction. The triggers were created after all open writers, so a change at the same time sets the state afterwards.
 DO $$

@@ -97,6 +97,34 @@ describe('a search', () => {
     expect(await pagesOf('/v1/users', { search: 'person1234@mail', createdBefore: '2001-01-01' })).toEqual([[]]);
   });
 
+  it.each([
+    ['organization_memberships_words_idx', 'SELECT count(*) FROM matching_members($1, $2, 10)', () => [organizationId, 'nobody:*']],
+    ['users_search_idx', 'SELECT count(*) FROM matching_users($1, 10)', () => ['nobody:*']],
+  ])('asks %s', async (index, text, values) => {
+    const client = await t.db.pool.connect();
+    const scans = `SELECT pg_stat_get_xact_numscans($1::regclass)::int AS count`;
+    await client.query('BEGIN');
+    await client.query(text, values());
+    expect((await client.query(scans, [index])).rows).toEqual([{ count: 1 }]);
+    await client.query('ROLLBACK');
+    client.release();
+  });
+
+  it('does not find who left, and finds them again when they are back', async () => {
+    const move = (deletedAt: string, name: string) =>
+      t.db.rows(
+        `UPDATE organization_memberships m SET deleted_at = ${deletedAt} FROM users u WHERE u.id = m.user_id AND u.name = $1 AND organization_id = $2`,
+        [name, organizationId],
+      );
+    await move('now()', 'Quentin Family3001');
+    expect(await pagesOfMembers({ search: 'family3001' })).toEqual([[]]);
+    await t.db.rows(`UPDATE users SET name = 'Quirin Family3001' WHERE name = 'Quentin Family3001' AND email LIKE 'person%'`);
+    await move('NULL', 'Quirin Family3001');
+    expect(await pagesOfMembers({ search: 'quirin' })).toEqual([['Quirin Family3001']]);
+    await t.db.rows(`UPDATE users SET name = 'Quentin Family3001' WHERE name = 'Quirin Family3001'`);
+    expect(await pagesOfMembers({ search: 'quentin family3001' })).toEqual([['Quentin Family3001']]);
+  });
+
   it('follows a new name and a new address', async () => {
     const newcomer = await signUp(t, { name: 'Ágnes Oğuz' });
     await t.db.rows(`INSERT INTO organization_memberships (id, organization_id, user_id, role) VALUES ($1, $2, $3, 'admin')`, [

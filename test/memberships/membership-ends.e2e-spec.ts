@@ -7,6 +7,7 @@ import { SyncedMembershipsRepository } from '../../src/memberships/synced-member
 import { SyncedMembershipsService } from '../../src/memberships/synced-memberships.service.js';
 import { DATABASE, type Database } from '../../src/platform/database/database.js';
 import { startTestApp, type TestApp } from '../support/app.js';
+import { whileLocked } from '../support/database.js';
 import { type SignedInPerson, signUp, signUpOperator } from '../support/people.js';
 import { until } from '../support/until.js';
 
@@ -53,6 +54,16 @@ describe('a user of many organizations', () => {
       ORGANIZATIONS,
     );
   }
+
+  it('deletes themselves without waiting for a membership of a later step, and no ended one keeps their words', async () => {
+    const last = 'SELECT FROM organization_memberships WHERE user_id = $1 ORDER BY organization_id DESC LIMIT 1 FOR UPDATE';
+    await whileLocked(t.db, [last, person.id], async () => {
+      await t.http.delete('/v1/users/me').set(person.auth).expect(204);
+      expect(await liveMemberships()).toBeGreaterThan(0);
+    });
+    await expectAllEnded();
+    expect(await count('organization_memberships WHERE deleted_at IS NOT NULL AND user_words IS NOT NULL')).toBe(0);
+  });
 
   it('deletes themselves at once, and leaves the organizations in steps', async () => {
     const lock = jest.spyOn(MembershipsRepository.prototype, 'lockOrganizationsOfUser');

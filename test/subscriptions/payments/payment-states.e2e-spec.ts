@@ -3,7 +3,7 @@ import { v7 } from 'uuid';
 import { migrate } from '../../../src/platform/database/migrations.js';
 import { createEmptyDatabase, createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { migrateThrough } from '../../support/migrate-through.js';
-import { until } from '../../support/until.js';
+import { untilLocked } from '../../support/until.js';
 
 const INSERT = `INSERT INTO payments (id, provider, kind, provider_payment_id, provider_customer_id, of_provider_payment_id, amount, currency, status, occurred_at)
   VALUES ($1, 'dodo', $2::payment_kind, $3, 'customer', $4, $5, 'USD', $6::payment_status, now())`;
@@ -20,21 +20,25 @@ describe('the stored state of a payment', () => {
   const stateOf = async (id: string) =>
     (await db.rows<{ state: string }>('SELECT state FROM payments WHERE provider_payment_id = $1', [id]))[0]?.state;
 
+  /** The second write waits for the first one, and goes on when it is committed. */
+  async function writeTogether(first: (db: pg.PoolClient) => Promise<unknown>, second: Row): Promise<void> {
+    const [one, other] = [await db.pool.connect(), await db.pool.connect()];
+    await one.query('BEGIN');
+    await first(one);
+    const done = insert(other, second);
+    await untilLocked(db);
+    await one.query('COMMIT');
+    await done;
+    one.release();
+    other.release();
+  }
+
   it.each([
     ['the payment', PAYMENT, REFUND],
     ['the refund', REFUND, PAYMENT],
   ])('takes in a refund that is written at the same time, when %s is written first', async (_, first, second) => {
     db = await createTestDatabase();
-    const [one, other] = [await db.pool.connect(), await db.pool.connect()];
-    await one.query('BEGIN');
-    await insert(one, first);
-    const done = insert(other, second);
-    const waiting = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`;
-    await until(async () => (await db.rows(waiting)).length > 0);
-    await one.query('COMMIT');
-    await done;
-    one.release();
-    other.release();
+    await writeTogether((one) => insert(one, first), second);
     expect(await stateOf('paid')).toBe('partially_refunded');
     expect(await stateOf('returned')).toBe('succeeded');
   });
@@ -42,17 +46,16 @@ describe('the stored state of a payment', () => {
   it('takes in a refund that is written while the payment changes', async () => {
     db = await createTestDatabase();
     await insert(db.pool, ['payment', 'paid', null, 500, 'pending']);
-    const [one, other] = [await db.pool.connect(), await db.pool.connect()];
-    await one.query('BEGIN');
-    await one.query(`UPDATE payments SET status = 'succeeded' WHERE kind = 'payment'`);
-    const done = insert(other, REFUND);
-    const waiting = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`;
-    await until(async () => (await db.rows(waiting)).length > 0);
-    await one.query('COMMIT');
-    await done;
-    one.release();
-    other.release();
+    await writeTogether((one) => one.query(`UPDATE payments SET status = 'succeeded' WHERE kind = 'payment'`), REFUND);
     expect(await stateOf('paid')).toBe('refunded');
+  });
+
+  it('follows a refund that turns out to be about another payment', async () => {
+    db = await createTestDatabase();
+    for (const row of [PAYMENT, REFUND, ['payment', 'other', null, 500, 'succeeded'] satisfies Row]) await insert(db.pool, row);
+    expect([await stateOf('paid'), await stateOf('other')]).toEqual(['partially_refunded', 'succeeded']);
+    await db.rows(`UPDATE payments SET of_provider_payment_id = 'other' WHERE kind = 'refund'`);
+    expect([await stateOf('paid'), await stateOf('other')]).toEqual(['succeeded', 'refunded']);
   });
 
   it('is computed for the payments of an earlier version', async () => {
