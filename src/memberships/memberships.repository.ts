@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { and, asc, desc, eq, getTableColumns, gt, isNull, ne, type SQL, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { isOneOf, rowsOfPeople } from '../platform/database/statements/lists.js';
-import { type LookedAt, lookedAt, MAX_FOUND, MAX_LOOKED_AT } from '../platform/pagination/searches.js';
+import { type Scan, scanOf, MAX_MATCHES, MAX_SCANNED } from '../platform/pagination/searches.js';
 import { organizations } from '../organizations/organizations.table.js';
 import { users } from '../users/users.table.js';
 import { PurgedIds } from '../sync/purged-ids.service.js';
@@ -16,13 +16,14 @@ export type MemberSort = 'joined' | 'name';
 
 export interface MemberFilters {
   role?: Role;
-  ids?: string[];
 }
 
 export interface MemberPage {
   sort: MemberSort;
   limit: number;
   after?: [string, string];
+  /** Only these memberships. */
+  ids?: string[];
 }
 
 const MEMBER = {
@@ -47,13 +48,13 @@ export class MembershipsRepository {
       .limit(page.limit);
   }
 
-  /** The next members that match, among the next `MAX_LOOKED_AT`. @param words for `to_tsquery` */
-  async lookAtNext(
+  /** Those of the next `MAX_SCANNED` members that match. @param words for `to_tsquery` */
+  async scanNext(
     organizationId: string,
     words: string,
     { filters, page }: { filters: MemberFilters; page: MemberPage },
     db: Queryable = this.db,
-  ): Promise<LookedAt<Member>> {
+  ): Promise<Scan<Member>> {
     const order = orderOf(page.sort);
     const number = sql`row_number() OVER (ORDER BY ${sql.join(order, sql`, `)})`.mapWith(Number).as('number');
     const next = db
@@ -61,23 +62,23 @@ export class MembershipsRepository {
       .from(memberships)
       .where(isListedMember(organizationId, filters, page))
       .orderBy(...order)
-      .limit(MAX_LOOKED_AT)
+      .limit(MAX_SCANNED)
       .as('next');
     const isMatch = sql<boolean>`${next.userWords} @@ query_in_organization(${organizationId}, to_tsquery('simple', ${words}))`;
     const rows = await db
       .select({ ...next._.selectedFields, user: MEMBER.user, isMatch })
       .from(next)
       .innerJoin(users, eq(users.id, next.userId))
-      .where(sql`${isMatch} OR ${next.number} = ${MAX_LOOKED_AT}`)
+      .where(sql`${isMatch} OR ${next.number} = ${MAX_SCANNED}`)
       .orderBy(next.number)
       .limit(page.limit);
-    return lookedAt(rows);
+    return scanOf(rows);
   }
 
   /** Members with these words in their name, username or email, in no order. @param words for `to_tsquery` */
   async findMatching(organizationId: string, words: string, db: Queryable = this.db): Promise<string[]> {
     const { rows } = await db.execute<{ id: string }>(
-      sql`SELECT id FROM matching_members(${organizationId}, ${words}, ${MAX_FOUND + 1}) AS found (id)`,
+      sql`SELECT id FROM matching_members(${organizationId}, ${words}, ${MAX_MATCHES + 1}) AS found (id)`,
     );
     return rows.map(({ id }) => id);
   }
@@ -298,7 +299,7 @@ export class MembershipsRepository {
 
 const orderOf = (sort: MemberSort) => [asc(sort === 'name' ? memberships.userName : memberships.createdAt), asc(memberships.id)];
 
-function isListedMember(organizationId: string, { role, ids }: MemberFilters, { sort, after }: MemberPage): SQL | undefined {
+function isListedMember(organizationId: string, { role }: MemberFilters, { sort, after, ids }: MemberPage): SQL | undefined {
   const [sortColumn, cast] = sort === 'name' ? [memberships.userName, sql`text`] : [memberships.createdAt, sql`timestamptz`];
   return and(
     eq(memberships.organizationId, organizationId),

@@ -42,9 +42,9 @@ export class MembershipsService {
     const after = position && ([String(position[0]), String(position[1])] as [string, string]);
     const page = { sort, limit: limit + 1, after };
     const { rows, end } = await searchPage(search, limit, {
-      list: (ids) => this.repository.list(organizationId, { ...filters, ids }, page),
-      lookAtNext: (words) => this.repository.lookAtNext(organizationId, words, { filters, page }),
-      findIds: (words) => this.repository.findMatching(organizationId, words),
+      list: (ids) => this.repository.list(organizationId, filters, { ...page, ids }),
+      scanNext: (words) => this.repository.scanNext(organizationId, words, { filters, page }),
+      findMatching: (words) => this.repository.findMatching(organizationId, words),
     });
     return this.cursors.page(rows, {
       limit,

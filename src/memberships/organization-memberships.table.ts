@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { index, pgEnum, pgTable, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
-import { eventVersion, time, timestamps, words } from '../platform/database/columns.js';
+import { eventVersion, time, timestamps, tsvector } from '../platform/database/columns.js';
 import { organizations } from '../organizations/organizations.table.js';
 import { users } from '../users/users.table.js';
 
@@ -27,7 +27,7 @@ export const memberships = pgTable(
     /** A copy of `users.name` that triggers keep, so that an index can sort members by name. */
     userName: text('user_name').notNull().default(''),
     /** The words of the user's name, username and email, each behind the end of the organization's id. Triggers keep them too. */
-    userWords: words('user_words'),
+    userWords: tsvector('user_words'),
     deletedAt: time('deleted_at'),
     ...eventVersion(),
     ...timestamps(),

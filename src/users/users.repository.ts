@@ -3,7 +3,7 @@ import { and, desc, eq, getTableColumns, gte, isNotNull, isNull, lt, ne, type SQ
 import { alias } from 'drizzle-orm/pg-core';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
 import { isOneOf, removeSome } from '../platform/database/statements/lists.js';
-import { type LookedAt, lookedAt, MAX_FOUND, MAX_LOOKED_AT } from '../platform/pagination/searches.js';
+import { type Scan, scanOf, MAX_MATCHES, MAX_SCANNED } from '../platform/pagination/searches.js';
 import { accounts } from '../accounts/accounts.table.js';
 import { verifications } from '../accounts/verifications.table.js';
 import { sessions } from '../sessions/sessions.table.js';
@@ -18,12 +18,13 @@ export interface UserFilters {
   clerkUserId?: string;
   createdFrom?: Date;
   createdBefore?: Date;
-  ids?: string[];
 }
 
 export interface UserPage {
   limit: number;
   after?: { createdAt: string; id: string };
+  /** Only these users. */
+  ids?: string[];
 }
 
 const NEWEST_FIRST = [desc(users.createdAt), desc(users.id)];
@@ -80,34 +81,34 @@ export class UsersRepository {
     return db
       .select()
       .from(users)
-      .where(isListedUser(filters, page.after))
+      .where(isListedUser(filters, page))
       .orderBy(...NEWEST_FIRST)
       .limit(page.limit);
   }
 
-  /** The next users that match, among the next `MAX_LOOKED_AT`. @param words of `wordsOf` */
-  async lookAtNext(words: string, filters: UserFilters, { limit, after }: UserPage, db: Queryable = this.db): Promise<LookedAt<User>> {
+  /** Those of the next `MAX_SCANNED` users that match. @param words for `to_tsquery` */
+  async scanNext(words: string, filters: UserFilters, page: UserPage, db: Queryable = this.db): Promise<Scan<User>> {
     const number = sql<number>`row_number() OVER (ORDER BY ${sql.join(NEWEST_FIRST, sql`, `)})`;
     const next = db
       .select({ ...getTableColumns(users), number: number.mapWith(Number).as('number') })
       .from(users)
-      .where(isListedUser(filters, after))
+      .where(isListedUser(filters, page))
       .orderBy(...NEWEST_FIRST)
-      .limit(MAX_LOOKED_AT)
+      .limit(MAX_SCANNED)
       .as('next');
     const matches = userMatches(next, words);
     const rows = await db
       .select({ ...next._.selectedFields, isMatch: sql<boolean>`${matches}` })
       .from(next)
-      .where(sql`${matches} OR ${next.number} = ${MAX_LOOKED_AT}`)
+      .where(sql`${matches} OR ${next.number} = ${MAX_SCANNED}`)
       .orderBy(next.number)
-      .limit(limit);
-    return lookedAt(rows);
+      .limit(page.limit);
+    return scanOf(rows);
   }
 
-  /** Users whose name, username or email has these words, in no order. @param words of `wordsOf` */
+  /** Users with these words in their name, username or email, in no order. @param words for `to_tsquery` */
   async findMatching(words: string, db: Queryable = this.db): Promise<string[]> {
-    const { rows } = await db.execute<{ id: string }>(sql`SELECT id FROM matching_users(${words}, ${MAX_FOUND + 1}) AS found (id)`);
+    const { rows } = await db.execute<{ id: string }>(sql`SELECT id FROM matching_users(${words}, ${MAX_MATCHES + 1}) AS found (id)`);
     return rows.map(({ id }) => id);
   }
 
@@ -191,7 +192,7 @@ export class UsersRepository {
   }
 }
 
-function isListedUser({ email, clerkUserId, createdFrom, createdBefore, ids }: UserFilters, after: UserPage['after']): SQL | undefined {
+function isListedUser({ email, clerkUserId, createdFrom, createdBefore }: UserFilters, { after, ids }: UserPage): SQL | undefined {
   return and(
     isNull(users.deletedAt),
     email === undefined ? undefined : eq(users.email, email),

@@ -98,9 +98,9 @@ export class UsersService implements OnModuleInit {
     const list = ['users', { search, ...filters }];
     const page = { limit: limit + 1, after: this.cursors.readTimeAndId(cursor, list) };
     const { rows, end } = await searchPage(search, limit, {
-      list: (ids) => this.repository.list({ ...filters, ids }, page),
-      lookAtNext: (words) => this.repository.lookAtNext(words, filters, page),
-      findIds: (words) => this.repository.findMatching(words),
+      list: (ids) => this.repository.list(filters, { ...page, ids }),
+      scanNext: (words) => this.repository.scanNext(words, filters, page),
+      findMatching: (words) => this.repository.findMatching(words),
     });
     return this.cursors.page(rows, { limit, list, end, position: ({ createdAt, id }) => [createdAt.toISOString(), id] });
   }

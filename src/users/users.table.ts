@@ -44,7 +44,7 @@ function userSearchText(table: { name: unknown; email: unknown; username: unknow
   return sql`to_tsvector('simple', ${table.name} || ' ' || coalesce(${table.username}, '') || ' ' || coalesce(${table.email}, '') || ' ' || translate(coalesce(${table.email}, ''), '@.+-_', '     '))`;
 }
 
-/** @param words of `wordsOf` */
+/** @param words for `to_tsquery` */
 export function userMatches(table: { name: unknown; email: unknown; username: unknown }, words: string): SQL {
   return sql`${userSearchText(table)} @@ to_tsquery('simple', ${words})`;
 }

@@ -228,7 +228,7 @@ describe('API keys', () => {
 
     await t.db.rows(`UPDATE api_keys SET last_used_at = now() - interval '61 seconds' WHERE id = $1`, [id]);
     const old = await row();
-    // A use right after one that was written may be the same one, read before: the next one counts.
+    // For a moment after it has recorded a use, a process ignores others of the same key.
     await until(async () => {
       expect(await statusesOf(key)).toEqual([200, 200]);
       return (await row()).last_used_at!.getTime() > old.last_used_at!.getTime();

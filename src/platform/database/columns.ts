@@ -18,7 +18,7 @@ export const timestamps = () => ({
 export const preciseTime = (name: string) => timestamp(name, { withTimezone: true, precision: 6, mode: 'string' });
 
 /** Only for searching in SQL. */
-export const words = customType<{ data: string }>({ dataType: () => 'tsvector' });
+export const tsvector = customType<{ data: string }>({ dataType: () => 'tsvector' });
 
 export const bytes = customType<{ data: Buffer }>({ dataType: () => 'bytea' });
 
