@@ -26,20 +26,38 @@ const read =
   (process) =>
     process.call('GET', '/v1/sessions/current', { as: owner });
 
-function pair(name: string, second: (owner: Person) => Operation, outcomes: string[]): Pair {
+const deleteAccount =
+  (owner: Person): Operation =>
+  (process) =>
+    process.call('DELETE', '/v1/users/me', { as: owner });
+const readProfile =
+  (owner: Person): Operation =>
+  (process) =>
+    process.call('GET', '/v1/users/me', { as: owner });
+const rename =
+  (owner: Person): Operation =>
+  (process) =>
+    process.call('PATCH', '/v1/users/me', { as: owner, body: { name: 'Somebody Else' } });
+
+type OfOwner = (owner: Person) => Operation;
+
+function pair(name: string, [first, second]: [OfOwner, OfOwner], outcomes: string[]): Pair {
   const prepare = async (stage: Stage) => {
     const owner = await newOwner(stage);
-    return { operations: [revoke(owner), second(owner)] as const, outcomes, check: () => findRevived(stage, owner) };
+    return { operations: [first(owner), second(owner)] as const, outcomes, check: () => findRevived(stage, owner) };
   };
   return { name, prepare };
 }
 
+const IN_TIME_OR_GONE = ['204, 200', '204, 401 invalid_credentials'];
+
 export const SESSIONS: Pair[] = [
-  pair('a session is revoked × used and extended', read, ['204, 200', '204, 401 invalid_credentials']),
-  pair('a session is revoked × and revoked again', revoke, [
-    '204, 401 invalid_credentials',
-    '401 invalid_credentials, 204',
-    '204, 404 session_not_found',
-    '404 session_not_found, 204',
-  ]),
+  pair('a session is revoked × used and extended', [revoke, read], IN_TIME_OR_GONE),
+  pair('a user deletes their account × reads their profile', [deleteAccount, readProfile], IN_TIME_OR_GONE),
+  pair('a user deletes their account × changes their name', [deleteAccount, rename], IN_TIME_OR_GONE),
+  pair(
+    'a session is revoked × and revoked again',
+    [revoke, revoke],
+    ['204, 401 invalid_credentials', '401 invalid_credentials, 204', '204, 404 session_not_found', '404 session_not_found, 204'],
+  ),
 ];
