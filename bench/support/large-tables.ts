@@ -46,7 +46,7 @@ function peopleOf({ users, organizations, members }: Sizes): string[] {
     // The large one, those of the busy user, and two of each other user.
     `INSERT INTO organization_memberships (id, organization_id, user_id, role, user_name, user_words, deleted_at, created_at)
      SELECT gen_random_uuid(), ${id(ORGANIZATION, 'o')}, ${id(USER, 'u')}, (CASE WHEN u % 1000 = 0 THEN 'admin' ELSE 'member' END)::membership_role,
-            ${name('u')}, words_in_organization(${id(ORGANIZATION, 'o')}, words_of_user(${name('u')}, 'person' || u, 'person' || u || '@example.com')),
+            ${name('u')}, CASE WHEN is_live THEN words_in_organization(${id(ORGANIZATION, 'o')}, words_of_user(${name('u')}, 'person' || u, 'person' || u || '@example.com')) END,
             CASE WHEN is_live THEN NULL ELSE now() END, ${minutesAgo('u + o')}
        FROM (SELECT 0 AS o, u, true AS is_live FROM generate_series(0, ${members - 1}) u
              UNION ALL SELECT 0, u, false FROM generate_series(0, ${members - 1}, 5) u
