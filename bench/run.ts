@@ -4,6 +4,7 @@ import { conclude, printMarkdown } from './support/report.js';
 import { attacks } from './attacks.bench.js';
 import { growth } from './growth.bench.js';
 import { growthReads } from './growth-reads.bench.js';
+import { metrics } from './metrics.bench.js';
 import { mixed } from './mixed.bench.js';
 import { overload } from './overload.bench.js';
 import { pipeline } from './pipeline.bench.js';
@@ -24,6 +25,7 @@ const BENCHES: Record<string, (db: BenchDatabase) => Promise<void>> = {
   entitlements,
   lists,
   session,
+  metrics,
   pipeline,
   statements,
   replicas,

@@ -15,6 +15,8 @@ import { isForm, MAX_FORM_BYTES } from './platform/http/bodies/form-body.js';
 import { HttpAdapter } from './platform/http/http-adapter.js';
 import { limitBody, parseJson, requireJson } from './platform/http/bodies/json-body.js';
 import { LoadShedding } from './platform/http/load-shedding.js';
+import { HttpMetrics } from './platform/metrics/http-metrics.js';
+import { Metrics } from './platform/metrics/metrics.service.js';
 import { Logs } from './platform/logging/logs.service.js';
 import { StartupLogger } from './platform/logging/startup-logger.js';
 import { trustProxies } from './platform/http/network-addresses.js';
@@ -43,7 +45,7 @@ export async function createApp(config: Config): Promise<NestExpressApplication>
   app.flushLogs();
   checkRoutes(app);
   configureExpress(adapter.getInstance(), config);
-  useMiddleware(app, config);
+  useMiddleware(app, adapter, config);
   if (config.apiDocs) serveDocument(app, documentedAccess);
   return app;
 }
@@ -63,7 +65,7 @@ function configureExpress(express: Express, { trustProxy }: Config): void {
 }
 
 /** Everything a request passes before its route, in this order. Cheap refusals come first, the body is read last. */
-function useMiddleware(app: NestExpressApplication, config: Config): void {
+function useMiddleware(app: NestExpressApplication, { routes }: HttpAdapter, config: Config): void {
   const { requests: logger } = app.get(Logs);
   const arrivals = new Arrivals(config.maxConcurrentRequests, config.bodyLimitBytes);
   const load = new LoadShedding({
@@ -71,10 +73,12 @@ function useMiddleware(app: NestExpressApplication, config: Config): void {
     targetMs: config.overloadTargetMs,
     readTimeoutMs: config.requestTimeoutSeconds * 1000,
   });
-  answerUnreadable(app.getHttpServer(), arrivals, logger);
+  const metrics = new HttpMetrics(app.get(Metrics), (request) => routes.templateOf(request));
+  answerUnreadable(app.getHttpServer(), arrivals, { logger, onRefusal: metrics.refuse });
   app.getHttpServer().once('close', load.start());
 
   app.use(requestId);
+  app.use(metrics.middleware());
   // Before anything that may refuse a request, so that every response has them.
   app.use(securityHeaders);
   app.use(arrivals.admit);

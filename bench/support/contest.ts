@@ -46,17 +46,21 @@ export interface Comparison {
  * Runs all contenders in every round, so that other load on the machine affects them equally, and returns medians. The first contender is
  * the baseline.
  */
-export async function compete(db: BenchDatabase, given: Contender[]): Promise<Result[]> {
+export async function compete(
+  db: BenchDatabase,
+  given: Contender[],
+  { rounds: count = ROUNDS, roundMs = ROUND_MS } = {},
+): Promise<Result[]> {
   const compared = given.filter(({ before }) => before !== undefined);
   const contenders = [...given, ...compared.map(({ before }) => before!)];
   for (const contender of contenders) await contender.run(ROUND_MS);
   const rounds: (Sample & { databaseCpu: number | undefined })[][] = [];
-  for (let round = 0; round < ROUNDS; round += 1) {
+  for (let round = 0; round < count; round += 1) {
     const samples: (typeof rounds)[number] = [];
     for (let turn = 0; turn < contenders.length; turn += 1) {
       const index = (turn + round) % contenders.length;
       const [before, start] = [await db.cpu(), performance.now()];
-      const sample = await contenders[index]!.run(ROUND_MS);
+      const sample = await contenders[index]!.run(roundMs);
       const [after, seconds] = [await db.cpu(), (performance.now() - start) / 1000];
       const databaseCpu = before === undefined || after === undefined ? undefined : (after - before) / (sample.perSecond * seconds);
       samples[index] = { ...sample, databaseCpu };

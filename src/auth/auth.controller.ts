@@ -93,7 +93,7 @@ export class AuthController {
     @Res() response: Response,
     @Body() body: SocialSignInRequest,
   ): Promise<void> {
-    sendAuthAnswer(response, await this.auth.forward(request, body));
+    sendAuthAnswer(response, await this.auth.signInWithProvider(body.provider, request, body));
   }
 
   /** Finishes signing in after the provider redirects back. */
@@ -105,9 +105,9 @@ export class AuthController {
   async finishProviderSignIn(
     @FromRequest() request: AuthRequest,
     @Res() response: Response,
-    @Param('provider') _provider: string,
+    @Param('provider') provider: string,
   ): Promise<void> {
-    sendAuthAnswer(response, await this.auth.forward(request));
+    sendAuthAnswer(response, await this.auth.signInWithProvider(provider, request));
   }
 
   /** Shows why signing in with a provider failed, when the request named no page for that. */

@@ -12,6 +12,7 @@ import { AuthController } from './auth.controller.js';
 import { AuthRepository } from './auth.repository.js';
 import { AuthMails } from './mails/auth-mails.service.js';
 import { AuthService } from './auth.service.js';
+import { SignInMetrics } from './sign-in-metrics.service.js';
 import { ClerkProvisioning } from './clerk-provisioning.service.js';
 import { EmailChanges } from './emails/email-changes.service.js';
 import { EmailVerifications } from './emails/email-verifications.service.js';
@@ -32,6 +33,7 @@ import { Passwords } from './passwords/passwords.service.js';
   controllers: [AuthController, MailLinksController],
   providers: [
     AuthService,
+    SignInMetrics,
     AuthMails,
     AuthRepository,
     BetterAuthClient,

@@ -19,6 +19,7 @@ import { KnownDevices } from './passwords/known-devices.service.js';
 import { PasswordAttempts } from './passwords/password-attempts.service.js';
 import { PasswordRules } from './passwords/password-rules.service.js';
 import type { ChangePasswordRequest, PasswordResetMailRequest, ResetPasswordRequest } from './passwords/passwords.dto.js';
+import { SignInMetrics } from './sign-in-metrics.service.js';
 
 const RESET_REQUESTED = 'auth.password_reset_requested';
 
@@ -38,6 +39,7 @@ export class AuthService implements OnModuleInit {
     private readonly verifications: EmailVerifications,
     private readonly users: UsersService,
     private readonly outbox: OutboxService,
+    private readonly signIns: SignInMetrics,
   ) {}
 
   onModuleInit(): void {
@@ -58,12 +60,19 @@ export class AuthService implements OnModuleInit {
   }
 
   async signInWithPassword(request: AuthRequest, body: SignInRequest): Promise<AuthAnswer> {
-    return this.attempts.run({ email: body.email }, request, () => this.betterAuth.send(request, body));
+    const check = () => this.betterAuth.send(request, body);
+    return this.signIns.count('password', () => this.attempts.run({ email: body.email }, request, check));
+  }
+
+  async signInWithProvider(provider: string, request: AuthRequest, body?: object): Promise<AuthAnswer> {
+    return this.signIns.count(provider, () => this.betterAuth.send(request, body));
   }
 
   async signUp(request: AuthRequest, body: SignUpRequest): Promise<AuthAnswer> {
-    await this.passwordRules.require(body.password, body.email);
-    return this.betterAuth.send(request, body);
+    return this.signIns.count('sign_up', async () => {
+      await this.passwordRules.require(body.password, body.email);
+      return this.betterAuth.send(request, body);
+    });
   }
 
   /** @throws {WeakPassword} before the token is used up */

@@ -45,7 +45,7 @@ export class HealthService implements BeforeApplicationShutdown {
     const { metricsToken, isProduction } = this.config;
     if (metricsToken === undefined && isProduction) throw new RouteNotFound();
     if (metricsToken !== undefined && !isSame(authorization ?? '', `Bearer ${metricsToken}`)) throw new RouteNotFound();
-    return this.appMetrics.registry.metrics();
+    return this.appMetrics.scrape();
   }
 }
 

@@ -93,6 +93,8 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
   /** The module that owns the work calls this when it starts. */
   register(job: Job): void {
     this.jobs.set(job.name, job);
+    // An alert sees no increase where the first failure is also the first sample.
+    for (const outcome of ['done', 'failed']) this.runs.inc({ job: job.name, outcome }, 0);
   }
 
   async list(): Promise<{ job: Job; lastRun?: JobRun }[]> {

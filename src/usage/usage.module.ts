@@ -6,6 +6,7 @@ import { PlansModule } from '../plans/plans.module.js';
 import { SubscriptionsModule } from '../subscriptions/subscriptions.module.js';
 import { OrganizationUsageController } from './organization-usage.controller.js';
 import { UsageAlerts } from './alerts/usage-alerts.service.js';
+import { UsageMetrics } from './ledger/usage-metrics.service.js';
 import { UsageLedger } from './ledger/usage-ledger.service.js';
 import { UsageController } from './usage.controller.js';
 import { PartitionedUsageRepository } from './partitions/partitioned-usage.repository.js';
@@ -31,6 +32,7 @@ import { UsageService } from './usage.service.js';
   providers: [
     UsageService,
     UsageLedger,
+    UsageMetrics,
     UsageLedgerRepository,
     UsageEventsRepository,
     UsageRollupsRepository,

@@ -20,6 +20,7 @@ import { UsageHoldsRepository } from './holds/usage-holds.repository.js';
 import type { UsageHold } from './holds/usage-holds.table.js';
 import { quotaOf } from './ledger/locked-quotas.js';
 import type { AttributedEvent, HoldOperation, OperationResult, Quota } from './ledger/operations.js';
+import { UsageMetrics } from './ledger/usage-metrics.service.js';
 import { UsageLedger } from './ledger/usage-ledger.service.js';
 import type { MeteredOwner } from './quotas/metered-owner.js';
 import { QuotaBalance } from './quotas/quota-balance.js';
@@ -54,6 +55,7 @@ export class UsageService {
     private readonly periods: UsagePeriods,
     private readonly cursors: Cursors,
     private readonly clock: Clock,
+    private readonly metrics: UsageMetrics,
   ) {}
 
   /** @throws {InvalidRequest} */
@@ -75,6 +77,7 @@ export class UsageService {
       if ('event' in parsed) events.push(parsed.event);
       else invalid.set(index, invalidItem(item, parsed.errors));
     }
+    this.metrics.countInvalid(invalid.size);
     const result = await this.ledger.submit({ kind: 'record', owner: caller.owner, events });
     const tokens = events.map(({ tokensUsed }) => tokensUsed);
     if (result.refused !== undefined) return { ...this.withSuggestedPlan(result, tokens), items: [] };
@@ -152,8 +155,9 @@ export class UsageService {
 
   private parse(caller: UsageCaller, input: unknown): AttributedEvent {
     const parsed = parseAttributedEvent(caller, input, { path: 'body', now: this.clock.now() });
-    if ('errors' in parsed) throw new InvalidRequest({ errors: parsed.errors });
-    return parsed.event;
+    if ('event' in parsed) return parsed.event;
+    this.metrics.countInvalid(1);
+    throw new InvalidRequest({ errors: parsed.errors });
   }
 
   private withSuggestedPlan(result: OperationResult, tokens: number[]): UsageResult {

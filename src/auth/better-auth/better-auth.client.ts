@@ -9,6 +9,7 @@ import { AuditService } from '../../audit/audit.service.js';
 import { Config } from '../../platform/config/config.js';
 import { Clock } from '../../platform/time/clock.service.js';
 import { createDatabase, type Database } from '../../platform/database/database.js';
+import { DatabaseMetrics } from '../../platform/database/statements/database-metrics.service.js';
 import { Takeovers } from '../../users/takeovers.service.js';
 import { COLLIDED } from '../adapter/database-failures.js';
 import { EmailVerifications } from '../emails/email-verifications.service.js';
@@ -51,8 +52,10 @@ export class BetterAuthClient implements OnApplicationShutdown {
     takeovers: Takeovers,
     providerTokens: ProviderTokens,
     clock: Clock,
+    databaseMetrics: DatabaseMetrics,
   ) {
     this.db = createDatabase({ databaseUrl: config.databaseUrl, databasePoolSize: POOL_SIZE });
+    databaseMetrics.watch('sign_in', this.db.$client);
     this.betterAuth = createBetterAuth({
       config,
       db: this.db,

@@ -11,7 +11,7 @@ export async function transact<T>(
   ...[work, options]: Parameters<typeof NodePgDatabase.prototype.transaction<T>>
 ): Promise<T> {
   const client = await pool.connect();
-  const connection = new TransactionConnection(client, names);
+  const connection = new TransactionConnection(client, pool, names);
   let isLost = false;
   let reason: unknown;
   const giveUpWhenAway = (failure: unknown): never => {
@@ -68,6 +68,7 @@ class TransactionConnection {
 
   constructor(
     private readonly client: pg.PoolClient,
+    private readonly pool: PipelinedPool,
     private readonly names: StatementNames,
   ) {}
 
@@ -84,8 +85,10 @@ class TransactionConnection {
       return undefined;
     }
     const isPlain = values === undefined || values.length === 0;
+    const startedAt = performance.now();
     const answer = this.client.query(isPlain ? config : { ...config, name: config.name ?? this.names.of(text) }, values);
     answer.catch((error: unknown) => (this.failure ??= error));
+    this.pool.report(config, startedAt, answer);
     if (!ends) return answer;
     const [, end] = await Promise.all([this.begun, answer, ...this.deferred]);
     if (text === 'commit' && end.command === 'ROLLBACK') {

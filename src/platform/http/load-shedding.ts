@@ -81,7 +81,7 @@ export class LoadShedding {
 
   readonly refuse = (request: Request, response: Response, next: NextFunction): void => {
     if (this.hasRoom() || request.path.startsWith('/health/')) return next();
-    sendProblem(request, response, BUSY);
+    sendProblem(request, response, BUSY, 'overload');
   };
 
   readonly begin = (request: Request, response: Response, next: NextFunction): void => {

@@ -9,16 +9,21 @@ import { normalizeAddress } from './network-addresses.js';
 import { type Problem, problemBody } from '../problems/problem.js';
 import { API_HEADERS } from './security-headers.js';
 
-/** Responds to bytes that Node's parser refuses with a problem, and logs it. */
-export function answerUnreadable(server: Server, arrivals: Arrivals, logger: Logger): void {
+interface Observers {
+  logger: Logger;
+  onRefusal: (status: number, reason: string) => void;
+}
+
+/** Responds to bytes that Node's parser refuses with a problem, logs and counts it. */
+export function answerUnreadable(server: Server, arrivals: Arrivals, observers: Observers): void {
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     // Nothing was sent: a browser that connected in advance, or a port scan.
     const isSilent = socket instanceof Socket && socket.bytesRead === 0;
     if (!socket.writable || isSilent || error.code === 'ECONNRESET') socket.destroy();
-    else if (!arrivals.fail(socket, problemOf(error.code))) refuse(socket, problemOf(error.code), logger, error.code);
+    else if (!arrivals.fail(socket, problemOf(error.code))) refuse(socket, problemOf(error.code), observers, error.code);
   });
   server.on('connect', (_request, socket) => {
-    refuse(socket, new MalformedRequest({ detail: 'This server is not a proxy.' }), logger, 'CONNECT');
+    refuse(socket, new MalformedRequest({ detail: 'This server is not a proxy.' }), observers, 'CONNECT');
   });
 }
 
@@ -30,7 +35,7 @@ function problemOf(code: string | undefined): Problem {
   return new MalformedRequest();
 }
 
-function refuse(socket: Duplex, problem: Problem, logger: Logger, reason: string | undefined): void {
+function refuse(socket: Duplex, problem: Problem, { logger, onRefusal }: Observers, reason: string | undefined): void {
   const reqId = randomUUID();
   const address = socket instanceof Socket ? normalizeAddress(socket.remoteAddress) : undefined;
   const body = JSON.stringify(problemBody(problem, reqId));
@@ -44,6 +49,7 @@ function refuse(socket: Duplex, problem: Problem, logger: Logger, reason: string
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
   const head = [`HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}`, ...lines];
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy());
+  onRefusal(problem.status, 'unreadable');
   // The request may contain a secret, so none of it is logged.
   logger.info({ reqId, req: { address }, res: { status: problem.status }, reason }, `unreadable request ${problem.status} ${reason}`);
 }

@@ -30,6 +30,7 @@ export class ProblemFilter implements ExceptionFilter {
       response.destroy();
       return;
     }
+    noteRefusal(response, problem);
     this.send(request, response, problem);
   }
 
@@ -38,8 +39,24 @@ export class ProblemFilter implements ExceptionFilter {
   }
 }
 
-/** For code outside of Nest, where no filter runs. */
-export function sendProblem(request: Request, response: Response, problem: Problem): void {
+interface WithRefusal extends Response {
+  refusal?: string;
+}
+
+const REFUSALS = new Set([401, 403, 408, 429]);
+
+/** The reason of a refused request: the code of its problem. */
+export function refusalOf(response: Response): string | undefined {
+  return (response as WithRefusal).refusal;
+}
+
+function noteRefusal(response: WithRefusal, { status, code }: Problem, reason?: string): void {
+  if (reason !== undefined || REFUSALS.has(status)) response.refusal = reason ?? code;
+}
+
+/** For code outside of Nest, where no filter runs. @param reason why it was refused, where the code does not say it */
+export function sendProblem(request: Request, response: Response, problem: Problem, reason?: string): void {
+  noteRefusal(response, problem, reason);
   if (problem.status === 401) response.setHeader('www-authenticate', 'Bearer');
   for (const [name, value] of Object.entries(problem.headers)) if (value !== undefined) response.setHeader(name, value);
   response

@@ -3,6 +3,7 @@ import { Clock } from '../../platform/time/clock.service.js';
 import { sweepInBatches } from '../../platform/queue/sweep.js';
 import { DATABASE, type Database } from '../../platform/database/database.js';
 import { JobsService } from '../../jobs/jobs.service.js';
+import { UsageMetrics } from '../ledger/usage-metrics.service.js';
 import { UsageHoldsRepository } from './usage-holds.repository.js';
 import { daysBefore } from '../../platform/time/durations.js';
 
@@ -18,6 +19,7 @@ export class HoldExpiry implements OnModuleInit {
     private readonly repository: UsageHoldsRepository,
     private readonly jobs: JobsService,
     private readonly clock: Clock,
+    private readonly metrics: UsageMetrics,
     @Inject(DATABASE) private readonly db: Database,
   ) {}
 
@@ -41,9 +43,11 @@ export class HoldExpiry implements OnModuleInit {
 
   private async expire(limit: number): Promise<number> {
     const now = this.clock.now();
-    return this.db.transaction(async (tx) => {
+    const expired = await this.db.transaction(async (tx) => {
       const holds = await this.repository.lockExpired(now, limit, tx);
       return holds.length === 0 ? 0 : this.repository.expire(holds, now, tx);
     });
+    this.metrics.countExpired(expired);
+    return expired;
   }
 }

@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, lt, ne, sql } from 'drizzle-orm';
+import { and, lt, ne, type SQL, sql } from 'drizzle-orm';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
 import {
   arraysOf,
@@ -15,6 +15,9 @@ import {
 import { QUOTA_KEY } from '../quotas/usage-quotas.repository.js';
 import { type QuotaKey, usageQuotas } from '../quotas/usage-quotas.table.js';
 import { type UsageHold, usageHolds } from './usage-holds.table.js';
+
+/** Of each kind, so that a scrape costs the same however many holds are open. */
+export const MOST_COUNTED_HOLDS = 10_000;
 
 export type HoldKey = Pick<UsageHold, 'ownerId' | 'id'>;
 
@@ -105,6 +108,15 @@ export class UsageHoldsRepository {
           SELECT count(*) AS count FROM expired`,
     );
     return Number(rows[0]!.count);
+  }
+
+  async countLive(db: Queryable = this.db): Promise<{ current: number; overdue: number }> {
+    const live = (when: SQL) => sql`SELECT FROM ${usageHolds} WHERE status = 'live' AND ${when} LIMIT ${MOST_COUNTED_HOLDS}`;
+    const { rows } = await db.execute<{ current: number; overdue: number }>(
+      sql`SELECT (SELECT count(*) FROM (${live(sql`expires_at > now()`)}) AS live)::int AS current,
+                 (SELECT count(*) FROM (${live(sql`expires_at <= now()`)}) AS live)::int AS overdue`,
+    );
+    return rows[0]!;
   }
 
   async deleteEnded(before: Date, limit: number, db: Queryable = this.db): Promise<number> {

@@ -28,6 +28,7 @@ import { ledgerKey, type LedgerSnapshot, type LedgerWrites } from './ledger-snap
 import { quotaKeysOf } from './locked-quotas.js';
 import { eventsIn, type Operation, type OperationResult } from './operations.js';
 import { type MemberKey, UsageLedgerRepository } from './usage-ledger.repository.js';
+import { UsageMetrics } from './usage-metrics.service.js';
 
 const MAX_BATCH_EVENTS = 2000;
 const MAX_PENDING_EVENTS = 50_000;
@@ -74,6 +75,7 @@ export class UsageLedger {
     private readonly partitions: UsagePartitions,
     private readonly meterExports: MeterExportsService,
     private readonly clock: Clock,
+    private readonly metrics: UsageMetrics,
     @Inject(DATABASE) private readonly db: Database,
   ) {}
 
@@ -110,9 +112,11 @@ export class UsageLedger {
 
   private async tryCommit(batch: Operation[]): Promise<OperationResult[]> {
     const context = await this.loadContext(batch);
-    const { results, isMetered, written } = await this.db.transaction((tx) => this.decide(batch, context, tx));
+    const { results, countHolds, isMetered, written } = await this.db.transaction((tx) => this.decide(batch, context, tx));
     // If a write failed, PostgreSQL has turned the COMMIT behind it into a ROLLBACK.
     await written;
+    this.metrics.count(batch, results);
+    countHolds();
     if (isMetered) this.meterExports.wake();
     return results;
   }
@@ -143,7 +147,7 @@ export class UsageLedger {
     batch: Operation[],
     context: LedgerContext,
     tx: Queryable,
-  ): Promise<{ results: OperationResult[]; isMetered: boolean; written: Promise<unknown> }> {
+  ): Promise<{ results: OperationResult[]; countHolds: () => void; isMetered: boolean; written: Promise<unknown> }> {
     const snapshot = await this.lockAndRead(batch, context, tx);
     const { results, writes } = await this.decideAll(batch, snapshot, tx);
     if (writes.alerts.length > 0) await this.alerts.record(writes.alerts, tx);
@@ -154,7 +158,8 @@ export class UsageLedger {
     ]);
     // The caller awaits it after the transaction.
     written.catch(() => undefined);
-    return { results, isMetered: metered.length > 0, written };
+    const countHolds = () => this.metrics.countHolds(writes, snapshot.expiredHolds.length);
+    return { results, countHolds, isMetered: metered.length > 0, written };
   }
 
   /**

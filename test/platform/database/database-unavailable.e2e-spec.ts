@@ -43,4 +43,16 @@ describe('an unavailable database', () => {
     await proxy.resume();
     await until(async () => (await Promise.all(requestAll())).every(({ status }) => status === 200));
   });
+
+  it('leaves its own metrics out of a scrape, and no others', async () => {
+    const omitted = async () => Number(/^tenantry_metrics_omitted (\d+)$/m.exec((await t.http.get('/metrics').expect(200)).text)?.[1]);
+    expect(await omitted()).toBe(0);
+    await proxy.cut();
+    const { text } = await t.http.get('/metrics').expect(200);
+    expect(text).toContain('http_request_duration_seconds_count{');
+    expect(text).not.toContain('tenantry_outbox_entries{');
+    expect(await omitted()).toBeGreaterThan(5);
+    await proxy.resume();
+    await until(async () => (await omitted()) === 0);
+  });
 });

@@ -3,6 +3,7 @@ import { jest } from '@jest/globals';
 import pg from 'pg';
 import { ChargedSubscriptionsRepository } from '../../../src/subscriptions/customers/charged-subscriptions.repository.js';
 import { Metrics } from '../../../src/platform/metrics/metrics.service.js';
+import { MOST_COUNTED_HOLDS } from '../../../src/usage/holds/usage-holds.repository.js';
 import { startTestApp, type TestApp } from '../../support/app.js';
 
 const ROWS = 20_000;
@@ -26,6 +27,9 @@ const FILL = [
    SELECT gen_random_uuid(), 'polar', 'ownerless-' || n, 'active', CASE WHEN n > 10 THEN 'known' WHEN n > 5 THEN 'other' END FROM generate_series(1, 20) n`,
   `INSERT INTO payments (id, provider, kind, provider_payment_id, provider_customer_id, status, occurred_at)
    SELECT gen_random_uuid(), 'polar', 'payment', 'pay-' || n, 'cus', 'succeeded', now() FROM generate_series(1, ${ROWS}) n`,
+  `INSERT INTO usage_holds (owner_id, id, period_start, tokens, status, expires_at)
+   SELECT gen_random_uuid(), gen_random_uuid(), now(), 1, (CASE WHEN n <= 20 THEN 'live' ELSE 'settled' END)::hold_status,
+          now() + (CASE WHEN n % 2 = 0 THEN 1 ELSE -1 END) * interval '1 hour' FROM generate_series(1, ${ROWS}) n`,
 ];
 
 describe('a scrape of a large database', () => {
@@ -62,7 +66,7 @@ describe('a scrape of a large database', () => {
 
   it('sends one statement for each kind of backlog, and reads few blocks', async () => {
     const sent = await sentBy(() => t.app.get(Metrics).registry.metrics());
-    for (const table of ['webhook_events', 'outbox', 'meter_exports', 'subscriptions', 'payments'])
+    for (const table of ['webhook_events', 'outbox', 'meter_exports', 'subscriptions', 'payments', 'usage_holds'])
       expect([table, sent.filter(({ text }) => text.toLowerCase().includes(`from "${table}"`)).length]).toEqual([table, 1]);
     for (const one of sent) expect([one.text, (await blocksOf(one)) < 60]).toEqual([one.text, true]);
     const text = await t.app.get(Metrics).registry.metrics();
@@ -70,6 +74,18 @@ describe('a scrape of a large database', () => {
     expect(text).toContain('tenantry_outbox_entries{state="dead"} 20');
     expect(text).toContain('tenantry_subscriptions_odd{kind="ownerless"} 20');
     expect(text).toContain('tenantry_subscriptions_odd{kind="unknown_product"} 10');
+    expect(text).toContain('tenantry_holds_open{state="current"} 10');
+    expect(text).toContain('tenantry_holds_open{state="overdue"} 10');
+  });
+
+  it('counts open holds up to a bound', async () => {
+    await t.db.rows(`UPDATE usage_holds SET status = 'live', expires_at = now() + interval '1 hour'`);
+    await t.db.rows('VACUUM ANALYZE usage_holds');
+    const open = () => t.app.get(Metrics).registry.getSingleMetricAsString('tenantry_holds_open');
+    const sent = await sentBy(open);
+    expect(sent).toHaveLength(1);
+    expect(await blocksOf(sent[0]!)).toBeLessThan(400);
+    expect(await open()).toContain(`tenantry_holds_open{state="current"} ${MOST_COUNTED_HOLDS}`);
   });
 
   it('finds charged subscriptions of deleted owners without reading the others', async () => {

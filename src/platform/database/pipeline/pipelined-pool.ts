@@ -1,9 +1,13 @@
 import pg from 'pg';
 import { isStaleStatement } from '../database-errors.js';
+import { StatementSummaries } from '../statements/statement-summaries.js';
 import { PipelinedStatement } from './pipelined-statement.js';
 
 /** The number of statements of one turn that share a connection. */
 const TOGETHER = 8;
+
+/** Gets every finished statement. @param startedAt by `performance.now()` */
+type StatementObserver = (statement: string, startedAt: number, error?: unknown) => void;
 
 type Named = pg.QueryConfig & { name: string };
 
@@ -30,6 +34,8 @@ export class PipelinedPool extends pg.Pool {
   private current?: Slot;
   private room = 0;
   private checking?: NodeJS.Timeout;
+  private readonly observers: StatementObserver[] = [];
+  private readonly summaries = new StatementSummaries();
 
   constructor(
     private readonly config: pg.PoolConfig,
@@ -45,9 +51,28 @@ export class PipelinedPool extends pg.Pool {
   // pg.Pool's query has seven overloads; only the shape that Drizzle and our statements use is told apart here.
   override query(...parameters: unknown[]): never {
     const [statement, values] = parameters as [pg.QueryConfig | string, unknown[] | undefined];
-    const isPrepared = typeof statement === 'object' && statement.name !== undefined && typeof parameters.at(-1) !== 'function';
-    if (!isPrepared) return (super.query as (...all: unknown[]) => never)(...parameters);
-    return this.send(statement as Named, values) as never;
+    const query = () => (super.query as (...all: unknown[]) => Promise<unknown>)(...parameters);
+    if (typeof parameters.at(-1) === 'function') return query() as never;
+    if (typeof statement === 'object' && statement.name !== undefined) return this.send(statement as Named, values) as never;
+    const startedAt = performance.now();
+    const answer = query();
+    this.report(typeof statement === 'string' ? { text: statement } : statement, startedAt, answer);
+    return answer as never;
+  }
+
+  observe(observer: StatementObserver): void {
+    this.observers.push(observer);
+  }
+
+  /** Tells the observers when a statement has finished. */
+  report({ name, text }: pg.QueryConfig, startedAt: number, answer: Promise<unknown>): void {
+    if (this.observers.length === 0) return;
+    const tell = (error?: unknown) => this.tell(name ?? this.summaries.of(text), startedAt, error);
+    answer.then(() => tell(), tell);
+  }
+
+  get statementsUnderWay(): number {
+    return this.slots.reduce((sum, slot) => sum + (slot?.inFlight ?? 0), 0);
   }
 
   override async end(): Promise<void> {
@@ -59,8 +84,10 @@ export class PipelinedPool extends pg.Pool {
 
   private async send(statement: Named, values: unknown[] | undefined, retries = this.slots.length): Promise<pg.QueryResult> {
     const slot = this.slotOfTurn();
-    if (slot.inFlight === 0) slot.heardAt = performance.now();
+    const startedAt = performance.now();
+    if (slot.inFlight === 0) slot.heardAt = startedAt;
     slot.inFlight += 1;
+    let failure: unknown;
     try {
       if (!slot.isReady) await slot.ready;
       return await new Promise<pg.QueryResult>((resolve, reject) => {
@@ -68,6 +95,7 @@ export class PipelinedPool extends pg.Pool {
         slot.client.query(new PipelinedStatement(statement, values, (error, result) => (error ? reject(error) : resolve(result))));
       });
     } catch (error) {
+      failure = error;
       // The stack leads to the socket otherwise.
       Error.captureStackTrace(error as Error);
       const { severity } = error as { severity?: string };
@@ -81,7 +109,12 @@ export class PipelinedPool extends pg.Pool {
     } finally {
       slot.inFlight -= 1;
       slot.heardAt = performance.now();
+      this.tell(statement.name, startedAt, failure);
     }
+  }
+
+  private tell(statement: string, startedAt: number, error: unknown): void {
+    for (const observer of this.observers) observer(statement, startedAt, error);
   }
 
   /** One timer for all statements: one for each would cost as much as sending it. */

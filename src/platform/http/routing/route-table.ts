@@ -54,6 +54,13 @@ export class RouteTable {
     return route.handler(request, response, next);
   };
 
+  /** The path of a request's route as it was registered, also before its dispatch. */
+  templateOf({ method, path, route }: Request): string | undefined {
+    if (route !== undefined) return (route as TableRoute).path;
+    const wanted = method === 'HEAD' ? 'GET' : method;
+    return this.find(path).find((one) => one.method === wanted)?.path;
+  }
+
   methodsOf(path: string): string[] {
     return this.find(path).flatMap(({ method }) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
   }
