@@ -4,6 +4,7 @@ import { Clock } from '../src/platform/time/clock.service.js';
 import { newId } from '../src/platform/crypto/ids.js';
 import { createDatabase } from '../src/platform/database/database.js';
 import { migrate } from '../src/platform/database/migrations.js';
+import { RollupReconciliationRepository } from '../src/usage/reconciliation/rollup-reconciliation.repository.js';
 import { ComparedUsageRepository } from '../src/usage/reconciliation/compared-usage.repository.js';
 import { PartitionedUsageRepository } from '../src/usage/partitions/partitioned-usage.repository.js';
 import { monthOf, partitionOf, startOf } from '../src/usage/partitions/months.js';
@@ -209,6 +210,7 @@ async function verifyLedger({ url, rows }: Year): Promise<void> {
   const reconciliation = new UsageReconciliation(
     new ScreenedUsageRepository(db),
     new ComparedUsageRepository(db),
+    new RollupReconciliationRepository(),
     new UsageRollupsRepository(),
     new PartitionedUsageRepository(db),
     new Reconciler(db),

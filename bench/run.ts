@@ -15,6 +15,7 @@ import { limiter } from './limiter.bench.js';
 import { lists } from './lists.bench.js';
 import { start } from './start.bench.js';
 import { statements } from './statements.bench.js';
+import { summaries } from './summaries.bench.js';
 import { entitlements, tenant } from './tenant.bench.js';
 import { batches, caps, singles, totals } from './usage.bench.js';
 import { billing, webhooks } from './webhooks.bench.js';
@@ -42,6 +43,7 @@ const BENCHES: Record<string, (db: BenchDatabase) => Promise<void>> = {
   'usage-batches': batches,
   'usage-caps': caps,
   'usage-totals': totals,
+  'usage-summaries': summaries,
 };
 
 /** Benches of the small set that runs in CI. */
@@ -60,6 +62,7 @@ const COMPARED = [
   'usage-batches',
   'usage-caps',
   'usage-totals',
+  'usage-summaries',
 ];
 
 async function run(): Promise<void> {

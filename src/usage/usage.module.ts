@@ -20,6 +20,7 @@ import { UsageHoldsRepository } from './holds/usage-holds.repository.js';
 import { UsageLedgerRepository } from './ledger/usage-ledger.repository.js';
 import { UsageQuotasRepository } from './quotas/usage-quotas.repository.js';
 import { UsageRollupsRepository } from './rollups/usage-rollups.repository.js';
+import { RollupReconciliationRepository } from './reconciliation/rollup-reconciliation.repository.js';
 import { ComparedUsageRepository } from './reconciliation/compared-usage.repository.js';
 import { UsageCaps } from './reconciliation/usage-caps.service.js';
 import { ScreenedUsageRepository } from './reconciliation/screened-usage.repository.js';
@@ -45,6 +46,7 @@ import { UsageService } from './usage.service.js';
     PartitionedUsageRepository,
     UsageRetention,
     HoldExpiry,
+    RollupReconciliationRepository,
     ComparedUsageRepository,
     ScreenedUsageRepository,
     UsageReconciliation,

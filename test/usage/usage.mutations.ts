@@ -9,8 +9,8 @@ export const mutations: TenancyMutation[] = [
     operations: ['listUsage'],
   },
   {
-    within: 'UsageReportsRepository.sumUp',
-    search: 'isOneOf(usageRollups.ownerId, ownerIds)',
+    within: 'selectByModel',
+    search: 'isOneOf(usageModelRollups.ownerId, ownerIds)',
     replace: 'sql`true`',
     callers: ['admin of another organization'],
     operations: ['summarizeUsage'],
@@ -55,8 +55,18 @@ export const unreachable: UnreachablePredicate[] = [
     because: 'another owner’s period would have to begin in the same millisecond',
   },
   {
-    within: 'UsageReportsRepository.sumUp',
+    within: 'selectCutEvents',
     search: 'isOneOf(usage.ownerId, ownerIds)',
     because: 'only of hours that are cut; test/usage/reports/usage-reports.e2e-spec.ts cuts them',
+  },
+  ...['usageRollups', 'usageMonthRollups'].map((table) => ({
+    within: 'selectByUser',
+    search: `isOneOf(${table}.ownerId, ownerIds)`,
+    because: 'only of sums by user; test/usage/reports/usage-reports.e2e-spec.ts compares them with one owner’s events',
+  })),
+  {
+    within: 'SummedUsageRepository.hasMoreUsers',
+    search: 'isOneOf(usageMonthRollups.ownerId, ownerIds)',
+    because: 'only of owners with thousands of users',
   },
 ];

@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { and, eq, gt, gte, lte, type SQL, sql } from 'drizzle-orm';
+import { and, eq, gt, gte, lte, sql } from 'drizzle-orm';
 import { FIRST_ID } from '../../platform/crypto/ids.js';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
 import { organizations } from '../../organizations/organizations.table.js';
@@ -11,27 +11,19 @@ import { usageEventIds } from '../events/usage-event-ids.table.js';
 import { usageHolds } from '../holds/usage-holds.table.js';
 import { usageQuotas } from '../quotas/usage-quotas.table.js';
 import { usageRollups } from '../rollups/usage-rollups.table.js';
+import {
+  actualCounts,
+  BOTH_SUMS,
+  COLUMNS,
+  type ComparedRow,
+  type Counts,
+  DIFFERS,
+  storedCounts,
+  within,
+  ZEROS,
+} from './compared-counts.js';
 
-/** The counts of an hour and their columns. */
-export const COUNTS = {
-  events: 'events',
-  inputTokens: 'input_tokens',
-  outputTokens: 'output_tokens',
-  cachedInputTokens: 'cached_input_tokens',
-  reasoningTokens: 'reasoning_tokens',
-  tokensUsed: 'tokens_used',
-  overrun: 'overrun',
-} as const;
-export type Counts = Record<keyof typeof COUNTS, number>;
-
-type Side = 'stored_' | 'actual_';
-/** `pg` returns sums of bigints as text. */
-type HourRow = Record<`${Side}${(typeof COUNTS)[keyof typeof COUNTS]}`, string> & {
-  hour: string;
-  model: string;
-  actor_user_id: string | null;
-  is_stored: boolean;
-};
+type HourRow = ComparedRow & { hour: string; model: string; actor_user_id: string | null; is_stored: boolean };
 
 export interface HourDifference {
   hour: Date;
@@ -81,27 +73,23 @@ export class ComparedUsageRepository {
   }
 
   async compareHours(ownerId: string, range: Range, db: Queryable): Promise<HourDifference[]> {
-    const sums = columns(
-      (column) => sql`coalesce(sum(${column}) FILTER (WHERE is_stored), 0) AS ${storedColumn(column)},
-      coalesce(sum(${column}) FILTER (WHERE NOT is_stored), 0) AS ${actualColumn(column)}`,
-    );
     const { rows } = await db.execute<HourRow>(
       sql`SELECT * FROM (
-            SELECT hour, model, actor_user_id, bool_or(is_stored) AS is_stored, ${sums} FROM (
-              SELECT hour, model, actor_user_id, true AS is_stored, ${columns((column) => column)} FROM ${usageRollups}
+            SELECT hour, model, actor_user_id, bool_or(is_stored) AS is_stored, ${BOTH_SUMS} FROM (
+              SELECT hour, model, actor_user_id, true AS is_stored, ${COLUMNS} FROM ${usageRollups}
                WHERE owner_id = ${ownerId} AND ${within(sql`hour`, range)}
               UNION ALL
-              SELECT date_trunc('hour', occurred_at, 'UTC'), model, actor_user_id, false, ${columns((column) => column)} FROM (SELECT *, 1 AS events FROM ${usage}) AS events
+              SELECT date_trunc('hour', occurred_at, 'UTC'), model, actor_user_id, false, ${COLUMNS} FROM (SELECT *, 1 AS events FROM ${usage}) AS events
                WHERE owner_id = ${ownerId} AND ${within(sql`occurred_at`, range)}
             ) AS both_sides GROUP BY hour, model, actor_user_id
-          ) AS hours WHERE (${columns(storedColumn)}) <> (${columns(actualColumn)}) ORDER BY hour, model, actor_user_id`,
+          ) AS hours WHERE ${DIFFERS} ORDER BY hour, model, actor_user_id`,
     );
     return rows.map((row) => ({
       hour: new Date(row.hour),
       model: row.model,
       actorUserId: row.actor_user_id,
-      stored: row.is_stored ? countsOf(row, 'stored_') : undefined,
-      actual: countsOf(row, 'actual_'),
+      stored: row.is_stored ? storedCounts(row) : undefined,
+      actual: actualCounts(row),
     }));
   }
 
@@ -202,9 +190,7 @@ export class ComparedUsageRepository {
 
   async deleteEmptyRollups(ownerId: string, hours: Date[], db: Queryable): Promise<void> {
     const given = sql`${sql.param(hours.map((hour) => hour.toISOString()))}::timestamptz[]`;
-    await db.execute(
-      sql`DELETE FROM ${usageRollups} WHERE owner_id = ${ownerId} AND hour = ANY (${given}) AND (${columns((column) => column)}) = (${columns(() => sql`0`)})`,
-    );
+    await db.execute(sql`DELETE FROM ${usageRollups} WHERE owner_id = ${ownerId} AND hour = ANY (${given}) AND (${COLUMNS}) = (${ZEROS})`);
   }
 
   /** The content of the events is unknown, so their fingerprint is empty. */
@@ -219,19 +205,3 @@ export class ComparedUsageRepository {
 }
 
 const HAS_NO_ID = sql`NOT EXISTS (SELECT FROM ${usageEventIds} AS i WHERE i.owner_id = u.owner_id AND i.event_id = u.event_id)`;
-
-function columns(expression: (column: SQL) => SQL): SQL {
-  const all = Object.values(COUNTS).map((name) => expression(sql.raw(name)));
-  return sql.join(all, sql`, `);
-}
-
-const storedColumn = (column: SQL) => sql.join([sql.raw('stored_'), column]);
-const actualColumn = (column: SQL) => sql.join([sql.raw('actual_'), column]);
-
-function within(column: SQL, { from, to }: Range): SQL {
-  return sql`${column} >= ${from.toISOString()}::timestamptz AND ${column} < ${to.toISOString()}::timestamptz`;
-}
-
-function countsOf(row: HourRow, prefix: Side): Counts {
-  return Object.fromEntries(Object.entries(COUNTS).map(([name, column]) => [name, Number(row[`${prefix}${column}`])])) as Counts;
-}

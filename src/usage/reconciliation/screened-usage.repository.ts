@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { type SQL, sql } from 'drizzle-orm';
+import { sql } from 'drizzle-orm';
 import { FIRST_ID } from '../../platform/crypto/ids.js';
 import { DATABASE, type Database, type Queryable } from '../../platform/database/database.js';
 import { usage } from '../events/usage-events.table.js';
@@ -7,7 +7,8 @@ import { usageEventIds } from '../events/usage-event-ids.table.js';
 import { usageHolds } from '../holds/usage-holds.table.js';
 import { usageQuotas } from '../quotas/usage-quotas.table.js';
 import { usageRollups } from '../rollups/usage-rollups.table.js';
-import { COUNTS } from './compared-usage.repository.js';
+import { COLUMNS, columns, ZEROS } from './compared-counts.js';
+import { selectBothSides } from './rollup-reconciliation.repository.js';
 
 /** Finds the owners of usage, and among many those where anything differs. */
 @Injectable()
@@ -35,16 +36,18 @@ export class ScreenedUsageRepository {
   async listDiffering(ownerIds: string[], prunedBefore: Date, db: Queryable): Promise<string[]> {
     const isOfThem = sql`owner_id = ANY (${sql.param(ownerIds)}::uuid[])`;
     const from = sql`${prunedBefore.toISOString()}::timestamptz`;
-    const sums = columns((name) => sql`${name === 'events' ? sql`count(*)` : sql`sum(${sql.raw(name)})`} AS ${sql.raw(name)}`);
+    const sums = columns((name) => `${name === 'events' ? 'count(*)' : `sum(${name})`} AS ${name}`);
     const { rows } = await db.execute<{ owner_id: string }>(sql`
       WITH actual AS MATERIALIZED (
         SELECT owner_id, date_trunc('hour', occurred_at, 'UTC') AS hour, model, actor_user_id, period_start, ${sums}
           FROM ${usage} WHERE ${isOfThem} AND occurred_at >= ${from} GROUP BY 1, 2, 3, 4, 5
       ), ids AS MATERIALIZED (SELECT owner_id, event_id FROM ${usageEventIds} WHERE ${isOfThem})
       SELECT owner_id FROM (
-        SELECT owner_id, hour, model, actor_user_id, ${columns((name) => sql.raw(name))} FROM ${usageRollups} WHERE ${isOfThem} AND hour >= ${from}
-        UNION ALL SELECT owner_id, hour, model, actor_user_id, ${columns((name) => sql.raw(`-${name}`))} FROM actual
-      ) AS hours GROUP BY owner_id, hour, model, actor_user_id HAVING (${columns((name) => sql.raw(`sum(${name})`))}) <> (${columns(() => sql`0`)})
+        SELECT owner_id, hour, model, actor_user_id, ${COLUMNS} FROM ${usageRollups} WHERE ${isOfThem} AND hour >= ${from}
+        UNION ALL SELECT owner_id, hour, model, actor_user_id, ${columns((name) => `-${name}`)} FROM actual
+      ) AS hours GROUP BY owner_id, hour, model, actor_user_id HAVING (${columns((name) => `sum(${name})`)}) <> (${ZEROS})
+      UNION SELECT owner_id FROM (${selectBothSides(isOfThem)}) AS sums
+       GROUP BY owner_id, source, at, model, actor_user_id HAVING (${columns((name) => `sum(CASE WHEN is_stored THEN ${name} ELSE -${name} END)`)}) <> (${ZEROS})
       UNION SELECT owner_id FROM (
         SELECT owner_id, period_start, used, overrun, held, true AS is_stored FROM ${usageQuotas} WHERE ${isOfThem} AND period_start >= ${from}
         UNION ALL SELECT owner_id, period_start, -tokens_used, -overrun, 0, false FROM actual WHERE period_start >= ${from}
@@ -61,8 +64,4 @@ export class ScreenedUsageRepository {
       ORDER BY owner_id`);
     return rows.map((row) => row.owner_id);
   }
-}
-
-function columns(expression: (name: string) => SQL): SQL {
-  return sql.join(Object.values(COUNTS).map(expression), sql`, `);
 }

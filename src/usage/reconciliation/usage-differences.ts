@@ -1,5 +1,7 @@
 import type { Finding } from '../../sync/reconciliation.port.js';
-import { type Counts, COUNTS, type HourDifference, type QuotaCounts } from './compared-usage.repository.js';
+import { type Counts, COUNTS } from './compared-counts.js';
+import type { SumsDifference } from './rollup-reconciliation.repository.js';
+import type { HourDifference, QuotaCounts } from './compared-usage.repository.js';
 
 export interface QuotaDifference {
   periodStart: Date;
@@ -10,6 +12,7 @@ export interface QuotaDifference {
 
 export interface OwnerDifferences {
   hours: HourDifference[];
+  sums: SumsDifference[];
   quotas: QuotaDifference[];
   /** Their number, and the first of them. */
   missingIds: { count: number; some: string[] };
@@ -41,7 +44,7 @@ export function compareQuotas(quotas: (OfPeriod & QuotaCounts)[], sums: (OfPerio
 
 export function describe(
   ownerId: string,
-  { hours, quotas, missingIds, ids }: OwnerDifferences,
+  { hours, sums, quotas, missingIds, ids }: OwnerDifferences,
   repair: NonNullable<Finding['repair']>,
 ): Finding[] {
   const countNames = Object.keys(COUNTS) as (keyof Counts)[];
@@ -49,6 +52,10 @@ export function describe(
     ...hours.map(({ hour, model, actorUserId, stored, actual }) => {
       const id = `${ownerId} ${hour.toISOString()} ${model} ${actorUserId ?? '-'}`;
       return { ...describeCounts(countNames, stored, actual), resource: 'rollup', id, repair };
+    }),
+    ...sums.map(({ source, at, model, actorUserId, stored, actual }) => {
+      const id = `${ownerId} ${at.toISOString()} ${model}${source === 'month' ? ` ${actorUserId ?? '-'}` : ''}`;
+      return { ...describeCounts(countNames, stored, actual), resource: `${source} rollup`, id, repair };
     }),
     ...quotas.map(({ periodStart, stored, actual }) => {
       const id = `${ownerId} ${periodStart.toISOString()}`;

@@ -13,6 +13,7 @@ import type {
 } from '../../sync/reconciliation.port.js';
 import { UsageRollupsRepository } from '../rollups/usage-rollups.repository.js';
 import { PartitionedUsageRepository } from '../partitions/partitioned-usage.repository.js';
+import { RollupReconciliationRepository } from './rollup-reconciliation.repository.js';
 import { ComparedUsageRepository } from './compared-usage.repository.js';
 import { ScreenedUsageRepository } from './screened-usage.repository.js';
 import { compareQuotas, describe, missingFrom, type OwnerDifferences } from './usage-differences.js';
@@ -26,12 +27,13 @@ const IDS_LISTED = 1000;
 const OWNERS_AT_ONCE = 500;
 const WRITTEN_AT_ONCE = 5000;
 
-/** Compares rollups, quotas and ids with the events, one owner at a time in one snapshot (docs/decisions/0018). */
+/** Compares rollups, quotas and ids with the events, and sums of rollups with the rollups, one owner at a time in one snapshot (docs/decisions/0018). */
 @Injectable()
 export class UsageReconciliation implements Reconciliation, ReconciliationSource {
   constructor(
     private readonly screened: ScreenedUsageRepository,
     private readonly repository: ComparedUsageRepository,
+    private readonly sums: RollupReconciliationRepository,
     private readonly rollups: UsageRollupsRepository,
     private readonly partitions: PartitionedUsageRepository,
     private readonly reconciler: Reconciler,
@@ -102,7 +104,9 @@ export class UsageReconciliation implements Reconciliation, ReconciliationSource
     }
     const quotas = compareQuotas(await this.repository.listQuotas(ownerId, from, tx), sums);
     const stored = (await this.countIds(ownerId, tx)) + missingIds.count;
-    return { hours, quotas, missingIds, ids: { stored, actual: events } };
+    const differing: OwnerDifferences['sums'] = [];
+    for (const month of await this.sums.listMonths(ownerId, tx)) differing.push(...(await this.sums.compare(ownerId, month, tx)));
+    return { hours, sums: differing, quotas, missingIds, ids: { stored, actual: events } };
   }
 
   private async countIds(ownerId: string, tx: Queryable): Promise<number> {
@@ -129,6 +133,7 @@ export class UsageReconciliation implements Reconciliation, ReconciliationSource
     const missing = hours.map(({ stored, actual, ...key }) => ({ ownerId, ...key, ...missingFrom(stored, actual) }));
     for (const part of inParts(missing)) await this.rollups.add(part, now, tx);
     for (const part of inParts(missing.map(({ hour }) => hour))) await this.repository.deleteEmptyRollups(ownerId, part, tx);
+    for (const month of await this.sums.listMonths(ownerId, tx)) await this.sums.repair(ownerId, month, tx);
     if (missingIds.count > 0) await this.repository.insertMissingIds(ownerId, await this.prunedBefore(tx), now, tx);
   }
 }

@@ -11,6 +11,7 @@ import { csvLine } from './csv.js';
 import { TooManyGroups } from './usage-reports.errors.js';
 import type { UsageRecord } from '../events/usage-events.table.js';
 import { type RecordPosition, type UsageFilters, UsageReportsRepository } from './usage-reports.repository.js';
+import { SummedUsageRepository } from './summed-usage.repository.js';
 import { sumGroups, keyedGroups, calendarGroups, segmentsOf, type UsageGroup, type UsageSlice, type UsageTotal } from './usage-summary.js';
 import { HOUR_MS } from '../../platform/time/durations.js';
 
@@ -60,6 +61,7 @@ export interface UsageSummary extends Range {
 export class UsageReportsService {
   constructor(
     private readonly repository: UsageReportsRepository,
+    private readonly sums: SummedUsageRepository,
     private readonly prices: PricesService,
     private readonly cursors: Cursors,
     private readonly clock: Clock,
@@ -101,7 +103,9 @@ export class UsageReportsService {
     const segments = segmentsOf(buckets, book?.changesBetween(range.from, range.to) ?? []);
     const by = { byModel: cost || groupBy === 'model', byUser: groupBy === 'user' };
     const starts = segments.map(({ start }) => start);
-    const parts = await this.repository.sumUp(ownerIds, { ...range, ...by, segments: starts }, MAX_PARTS + 1);
+    const query = { ...range, ...by, segments: starts };
+    if (by.byUser && (await this.sums.hasMoreUsers(ownerIds, range, MAX_GROUPS))) throw new TooManyGroups();
+    const parts = await this.sums.sumUp(ownerIds, query, MAX_PARTS + 1);
     const keyOf = (part: UsageSlice) =>
       groupBy === 'model' ? part.model : groupBy === 'user' ? part.userId : segments[part.segment]!.bucket;
     const { byKey, total } = sumGroups(parts, { segments, keyOf, book });

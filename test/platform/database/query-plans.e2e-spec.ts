@@ -378,7 +378,7 @@ describe('the query plans on large tables', () => {
 
     const pathOf = (rest: string) => `/v1/organizations/${owner.organization.id}/usage${rest}`;
     const plansOfSums = async (query: string) =>
-      plansOf('usage_rollups', async (name) =>
+      plansOf('usage_model_rollups', async (name) =>
         t.http
           .get(pathOf(`/summary?${query}`))
           .set(owner.admin.auth)
@@ -400,7 +400,7 @@ describe('the query plans on large tables', () => {
       const plans = await plansOfSums(query);
       // A search reads the next rows, and then those that an index found.
       expect([1, 2]).toContain(plans.length);
-      expect(readBy(plans, /./)).toEqual(new Set(['usage_rollups']));
+      expect(readBy(plans, /./)).toEqual(new Set(['usage_model_rollups']));
       expect(readBy(plans, /Seq Scan/)).toEqual(new Set());
     });
 
@@ -411,7 +411,7 @@ describe('the query plans on large tables', () => {
       const plans = await plansOfSums(query);
       // A search reads the next rows, and then those that an index found.
       expect([1, 2]).toContain(plans.length);
-      expect(readBy(plans, /./)).toEqual(new Set(['usage_rollups', 'usage_seals', 'usage_2025_03']));
+      expect(readBy(plans, /./)).toEqual(new Set(['usage_model_rollups', 'usage_seals', 'usage_2025_03']));
       expect(readBy(plans, /Seq Scan/)).toEqual(new Set(['usage_seals']));
     });
 

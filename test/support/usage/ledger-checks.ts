@@ -1,5 +1,7 @@
 import type { TestDatabase } from '../database.js';
 
+const SUMS = ['input_tokens', 'output_tokens', 'cached_input_tokens', 'reasoning_tokens', 'tokens_used', 'overrun'];
+
 /** Every sum must equal the sum of its events and live holds. */
 const COMPARISONS = {
   quotas: `
@@ -23,6 +25,15 @@ const COMPARISONS = {
     )
     SELECT owner_id, hour, model, actor, r.events, r.sums, h.events AS real_events, h.sums AS real_sums
     FROM hours h FULL JOIN rollups r USING (owner_id, hour, model, actor) WHERE (r.events, r.sums) IS DISTINCT FROM (h.events, h.sums)`,
+  'rollups by model': `
+    SELECT r.*, m.* FROM (SELECT owner_id, hour, model, sum(events) AS events, ARRAY[${SUMS.map((name) => `sum(${name})`).join(', ')}] AS sums FROM usage_rollups GROUP BY 1, 2, 3) r
+    FULL JOIN usage_model_rollups m USING (owner_id, hour, model) WHERE (r.events, r.sums) IS DISTINCT FROM (m.events, ARRAY[${SUMS.map((name) => `m.${name}`).join(', ')}]::numeric[])`,
+  'rollups by month': `
+    SELECT r.*, m.* FROM (
+      SELECT owner_id, date_trunc('month', hour, 'UTC') AS month, model, coalesce(actor_user_id::text, 'nobody') AS actor, sum(events) AS events, ARRAY[${SUMS.map((name) => `sum(${name})`).join(', ')}] AS sums
+        FROM usage_rollups GROUP BY 1, 2, 3, 4
+    ) r FULL JOIN (SELECT *, coalesce(actor_user_id::text, 'nobody') AS actor FROM usage_month_rollups) m USING (owner_id, month, model, actor)
+    WHERE (r.events, r.sums) IS DISTINCT FROM (m.events, ARRAY[${SUMS.map((name) => `m.${name}`).join(', ')}]::numeric[])`,
   'ids of events': `
     SELECT owner_id, event_id, count(u.owner_id) AS events, count(i.owner_id) AS ids
     FROM usage u FULL JOIN usage_event_ids i USING (owner_id, event_id) GROUP BY 1, 2 HAVING count(u.owner_id) <> 1 OR count(i.owner_id) <> 1`,

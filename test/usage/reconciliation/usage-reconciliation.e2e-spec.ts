@@ -27,7 +27,9 @@ describe('usage reconciliation', () => {
 
   /** July is pruned: its sums and ids exist, its events do not. */
   beforeEach(async () => {
-    await db.rows('TRUNCATE usage, usage_rollups, usage_quotas, usage_holds, usage_event_ids, usage_seals');
+    await db.rows(
+      'TRUNCATE usage, usage_rollups, usage_model_rollups, usage_month_rollups, usage_quotas, usage_holds, usage_event_ids, usage_seals',
+    );
     const acme = { ownerId: ACME, periodStart: PERIOD, occurredAt: '2026-10-05T10:15:00Z', inputTokens: 10, outputTokens: 5 };
     await insertLedgerUsage(db, [
       { ...acme, periodStart: '2026-07-03T09:30:00Z', occurredAt: '2026-07-05T10:15:00Z', eventId: 'sealed' },
@@ -78,7 +80,8 @@ describe('usage reconciliation', () => {
 
   /** All rows without their write times and fingerprints. */
   const allRows = async () => {
-    const tables = ['usage', 'usage_rollups', 'usage_quotas', 'usage_holds', 'usage_event_ids', 'usage_seals'];
+    const sums = ['usage_rollups', 'usage_model_rollups', 'usage_month_rollups'];
+    const tables = ['usage', ...sums, 'usage_quotas', 'usage_holds', 'usage_event_ids', 'usage_seals'];
     const rows = tables.map((name) =>
       db.rows<{ row: object }>(`SELECT to_jsonb(t) - 'created_at' - 'updated_at' - 'fingerprint' AS row FROM ${name} t ORDER BY 1`),
     );
@@ -146,6 +149,17 @@ describe('usage reconciliation', () => {
       [
         `stale rollup ${ADA} 2026-10-31T22:00:00.000Z gpt-5 ${ACTOR}: tokensUsed 1 instead of 0`,
         `stale rollup ${ADA} 2026-10-31T23:00:00.000Z none -: events 2 instead of 0, inputTokens 6 instead of 0, tokensUsed 6 instead of 0`,
+      ],
+    ],
+    [
+      'wrong sums of rollups',
+      `UPDATE usage_model_rollups SET tokens_used = 1 WHERE owner_id = '${ACME}' AND hour = '${HOUR}' AND model = 'claude';
+       INSERT INTO usage_model_rollups (owner_id, hour, model, events) VALUES ('${ADA}', '2026-10-31T22:00Z', 'none', 2);
+       DELETE FROM usage_month_rollups WHERE owner_id = '${ACME}' AND month = '2026-07-01Z'`,
+      [
+        `stale month rollup ${ACME} 2026-07-01T00:00:00.000Z gpt-5 -: events 0 instead of 1, inputTokens 0 instead of 10, outputTokens 0 instead of 5, tokensUsed 0 instead of 15`,
+        `stale model rollup ${ACME} ${HOUR} claude: tokensUsed 1 instead of 15`,
+        `stale model rollup ${ADA} 2026-10-31T22:00:00.000Z none: events 2 instead of 0`,
       ],
     ],
     [

@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { v7 } from 'uuid';
 import type { UsageGroupResponse, UsageRecordResponse, UsageSummaryResponse } from '../../../src/usage/reports/usage-reports.dto.js';
 import { startTestApp, type TestApp } from '../../support/app.js';
 import { signUpOperator } from '../../support/people.js';
@@ -427,6 +428,65 @@ describe('usage reports', () => {
         { numRuns: Number(process.env['FC_RUNS'] ?? 40) },
       );
     });
+  });
+
+  it('by user equal the sums of the single events over months', async () => {
+    const [january, june] = [Date.UTC(2026, 0), Date.UTC(2026, 5)];
+    await createPartitions(
+      t.db,
+      [0, 1, 2, 3, 4].map((month) => iso(Date.UTC(2026, month)).slice(0, 10)),
+    );
+    const moment = fc.oneof(
+      fc.integer({ min: january, max: june - 1 }),
+      fc
+        .tuple(fc.integer({ min: 1, max: 4 }), fc.constantFrom(-HOUR - 1, -HOUR, -1, 0, 1, HOUR))
+        .map(([month, ms]) => Date.UTC(2026, month) + ms),
+    );
+    const users = [null, v7(), v7()];
+    const event = fc.record({
+      occurredAt: moment.map(iso),
+      model: fc.constantFrom('a', 'b'),
+      actorUserId: fc.constantFrom(...users),
+      tokensUsed: fc.integer({ min: 0, max: 1000 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(event, { minLength: 1, maxLength: 40 }),
+        fc.array(fc.tuple(moment, moment), { minLength: 1, maxLength: 6 }),
+        async (events, ranges) => {
+          const tenant = await createTenant(t.db);
+          await useIn(tenant, ...events);
+          for (const range of ranges) {
+            const [from, to] = range.toSorted((a, b) => a - b).map(iso);
+            if (from === to) continue;
+            const { body } = await t.http
+              .get(`/v1/organizations/${tenant.organization.id}/usage/summary`)
+              .query({ from, to, groupBy: 'user' })
+              .set(tenant.admin.auth)
+              .expect(200);
+            const wanted = await t.db.rows(
+              `SELECT actor_user_id AS key, count(*)::int AS events, sum(tokens_used)::int AS tokens FROM usage
+              WHERE owner_id = $1 AND occurred_at >= $2 AND occurred_at < $3 GROUP BY 1 ORDER BY 1 NULLS LAST`,
+              [tenant.organization.id, from, to],
+            );
+            const found = (body as Summary).data.map(({ key, events: count, tokens }) => ({ key, events: count, tokens }));
+            expect(found.toSorted((a, b) => ((a.key ?? '~') < (b.key ?? '~') ? -1 : 1))).toEqual(wanted);
+          }
+        },
+      ),
+      { numRuns: Number(process.env['FC_RUNS'] ?? 40) },
+    );
+  });
+
+  it('by user are refused from the months alone when they have too many users', async () => {
+    const { organization, admin } = await createTenant(t.db);
+    await t.db.rows(
+      `INSERT INTO usage_month_rollups (owner_id, month, actor_user_id, model, events) SELECT $1, '2026-02-01Z', gen_random_uuid(), 'm', 1 FROM generate_series(1, 2001)`,
+      [organization.id],
+    );
+    const read = t.http.get(`/v1/organizations/${organization.id}/usage/summary`).set(admin.auth);
+    const { body } = await read.query({ from: '2026-02-01', to: '2026-03-01', groupBy: 'user' }).expect(400);
+    expect((body as { code: string }).code).toBe('too_many_groups');
   });
 
   describe('of costs', () => {
