@@ -86,7 +86,11 @@ describe('a process in production', () => {
   afterEach(endProcesses);
 
   it.each([
-    ['without a configuration', {}, ['DATABASE_URL is not set', 'AUTH_SECRET is not set', 'ENCRYPTION_KEYS is not set']],
+    [
+      'without a configuration',
+      {},
+      ['DATABASE_URL is not set', 'AUTH_SECRET is not set', 'ENCRYPTION_KEYS is not set', 'PUBLIC_URL is not set'],
+    ],
     [
       'with an invalid configuration',
       { DATABASE_URL: 'localhost', AUTH_SECRET: 'short', ENCRYPTION_KEYS: 'x', PORT: 'http' },
@@ -95,6 +99,7 @@ describe('a process in production', () => {
         'DATABASE_URL must be a postgres:// URL',
         'AUTH_SECRET must be at least 32 characters',
         'ENCRYPTION_KEYS must be id:key pairs',
+        'PUBLIC_URL is not set',
       ],
     ],
   ])('%s names every error, exits with 1 and starts nothing', async (_, given: Record<string, string>, mistakes) => {

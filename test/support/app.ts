@@ -21,6 +21,7 @@ export function testEnvironment(databaseUrl: string): Record<string, string> {
     NODE_ENV: 'test',
     DATABASE_URL: asAppRole(databaseUrl),
     DATABASE_DIRECT_URL: databaseUrl,
+    DATABASE_WAIT_SECONDS: '0',
     PUBLIC_URL: 'http://localhost:3000',
     AUTH_SECRET: 'a test secret that is long enough to be one',
     ENCRYPTION_KEYS: `test:${Buffer.alloc(32, 7).toString('base64')}`,

@@ -110,12 +110,29 @@ describe('the configuration', () => {
     });
   });
 
-  it('listens on every address in production, and puts the port into the public URL', () => {
-    expect(configOf({ NODE_ENV: 'production', PORT: '8080' })).toMatchObject({
+  it('puts the port into the public URL of development, and listens on every address in production', () => {
+    expect(configOf({ PORT: '8080' })).toMatchObject({ publicUrl: 'http://localhost:8080' });
+    expect(configOf({ NODE_ENV: 'production', PUBLIC_URL: 'https://api.example.com' })).toMatchObject({
       isProduction: true,
       host: '0.0.0.0',
-      publicUrl: 'http://localhost:8080',
     });
+  });
+
+  it('requires the public URL in production, with https unless it is this machine', () => {
+    const inProduction = (PUBLIC_URL: string) => mistakesOf({ ...REQUIRED, NODE_ENV: 'production', PUBLIC_URL });
+    for (const url of ['https://api.example.com', 'http://localhost:3000', 'http://127.0.0.1', 'http://127.1.2.3:80', 'http://[::1]:3000'])
+      expect(inProduction(url)).toEqual([]);
+    expect(inProduction(' ')).toEqual(['PUBLIC_URL is not set']);
+    expect(inProduction('nonsense')).toEqual(['PUBLIC_URL must be an http(s) URL']);
+    for (const url of [
+      'http://api.example.com',
+      'http://localhost.example.com',
+      'http://127.0.0.1.example.com',
+      'http://10.0.0.1',
+      'http://0.0.0.0',
+    ])
+      expect(inProduction(url)).toEqual(['PUBLIC_URL must be an https URL in production (http only for localhost)']);
+    expect(mistakesOf({ ...REQUIRED, PUBLIC_URL: 'http://api.example.com' })).toEqual([]);
   });
 
   it('trusts its own origin and the listed ones, each once', () => {

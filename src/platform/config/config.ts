@@ -5,6 +5,8 @@ import { VARIABLES, type VariableValues } from './variables.js';
 
 type Environment = Record<string, string | undefined>;
 
+const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
+
 type DerivedSettings = ReturnType<typeof derivedSettings>;
 type Settings = Readonly<Omit<VariableValues, keyof DerivedSettings> & DerivedSettings>;
 
@@ -34,6 +36,7 @@ export function loadConfig(environment: Environment, checkPlans: (plans: PlanSet
   if (values.sessionIdleSeconds > values.sessionAbsoluteSeconds) {
     mistakes.push('SESSION_IDLE_SECONDS must not exceed SESSION_ABSOLUTE_SECONDS');
   }
+  if (values.environment === 'production') mistakes.push(...publicUrlMistakes(given, values));
   mistakes.push(...checkPlans(values));
   if (mistakes.length > 0) throw new ConfigError([...new Set(mistakes)]);
   return new Config({ ...values, ...derivedSettings(values) });
@@ -46,6 +49,13 @@ function parse({ name, type, required, requires, ...variable }: Variable, given:
   const mistakes = (error?.issues ?? []).map(({ message }) => `${name} ${message}`);
   if (requires !== undefined && given[requires] === undefined) mistakes.push(`${requires} is not set, but ${name} needs it`);
   return { value: data, mistakes };
+}
+
+/** Without https, cookies are not `Secure`: nobody may get that by leaving a variable out. */
+function publicUrlMistakes(given: Environment, { publicUrl }: VariableValues): string[] {
+  if (given['PUBLIC_URL'] === undefined) return ['PUBLIC_URL is not set'];
+  const isAllowed = publicUrl === undefined || publicUrl.startsWith('https:') || LOOPBACK.test(new URL(publicUrl).hostname);
+  return isAllowed ? [] : ['PUBLIC_URL must be an https URL in production (http only for localhost)'];
 }
 
 /** Compose files and CI systems write `NAME=` for a variable that is not set. */

@@ -31,11 +31,21 @@ export function localSecrets(): LocalSecrets {
       rmSync(made);
     }
   }
-  const kept = JSON.parse(readFileSync(file, 'utf8')) as Partial<LocalSecrets>;
+  const kept = readSecrets(file);
   const secrets = { ...newSecrets(), ...kept };
   // An older version wrote fewer of them.
   if (Object.keys(kept).length < Object.keys(secrets).length) writePrivateFile(file, secrets);
   return secrets;
+}
+
+function readSecrets(file: string): Partial<LocalSecrets> {
+  const text = readFileSync(file, 'utf8');
+  try {
+    return JSON.parse(text) as Partial<LocalSecrets>;
+  } catch {
+    // Its own message would quote the secrets.
+    throw new Error(`${file} is not valid JSON. Restore it, or remove the folder to begin with new data.`);
+  }
 }
 
 function newSecrets(): LocalSecrets {

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { type Logger, pino } from 'pino';
+import { type DestinationStream, type Logger, pino } from 'pino';
 import { build as prettyStream } from 'pino-pretty';
 import { Config } from '../config/config.js';
 import { describeError } from './error-description.js';
@@ -29,10 +29,7 @@ export class Logs {
   readonly requests: Logger;
 
   constructor(config: Config) {
-    const destination =
-      config.environment === 'development'
-        ? prettyStream({ ignore: 'pid,hostname,req,res,responseTime', sync: true })
-        : pino.destination(config.environment === 'test' ? { sync: true } : BUFFERED);
+    const destination = destinationOf(config.environment);
     this.application = pino(
       {
         level: config.logLevel,
@@ -44,4 +41,19 @@ export class Logs {
     );
     this.requests = pino({ level: config.logLevel }, destination);
   }
+}
+
+/** One for each process, so that lines from before the application exists keep their order. */
+const destinations = new Map<Config['environment'], DestinationStream>();
+
+function destinationOf(environment: Config['environment']): DestinationStream {
+  let destination = destinations.get(environment);
+  if (destination === undefined) {
+    destination =
+      environment === 'development'
+        ? prettyStream({ ignore: 'pid,hostname,req,res,responseTime', sync: true })
+        : pino.destination(environment === 'test' ? { sync: true } : BUFFERED);
+    destinations.set(environment, destination);
+  }
+  return destination;
 }

@@ -117,7 +117,7 @@ export const privateFilesStayPrivate: Rule = (sources) => {
     return classes.some((name) => exported.includes(name));
   };
   return crossings(sources)
-    .filter(({ from, to }) => from !== 'main.ts' && !isPublic(to))
+    .filter(({ from, to }) => !['main.ts', 'server.ts'].includes(from) && !isPublic(to))
     .map(({ from, to }) => `${from} imports ${to}`);
 };
 

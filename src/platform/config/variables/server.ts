@@ -8,7 +8,7 @@ export const SERVER_VARIABLES = {
     type: choice('development', 'test', 'production'),
     default: 'development',
     description:
-      '`development`, `test` or `production`. Production needs `DATABASE_URL`, `AUTH_SECRET` and `ENCRYPTION_KEYS`, and never starts the embedded database.',
+      '`development`, `test` or `production`. Production needs `DATABASE_URL`, `PUBLIC_URL`, `AUTH_SECRET` and `ENCRYPTION_KEYS`, and never starts the embedded database.',
   },
   host: {
     name: 'HOST',
@@ -21,9 +21,10 @@ export const SERVER_VARIABLES = {
   publicUrl: {
     name: 'PUBLIC_URL',
     type: origin,
-    whenUnset: '`http://localhost:PORT`',
+    whenUnset: '`http://localhost:PORT`, required in production',
     example: 'https://api.example.com',
-    description: 'The origin of this API as its users see it. With https, cookies are `Secure`.',
+    description:
+      'The origin of this API as its users see it. With https, cookies are `Secure`. Production accepts http only for the machine itself (`http://localhost:3000`).',
   },
   trustedOrigins: {
     name: 'TRUSTED_ORIGINS',

@@ -1,5 +1,5 @@
 import { encryptionKeys, secretText } from '../secret-types.js';
-import { postgresUrl, wholeNumber } from '../value-types.js';
+import { amount, postgresUrl, wholeNumber } from '../value-types.js';
 import type { Variables } from '../variable.js';
 
 export const DATABASE_VARIABLES = {
@@ -24,6 +24,12 @@ export const DATABASE_VARIABLES = {
     type: wholeNumber('connections', 2, 500),
     default: '10',
     description: 'Connections for transactions. A few more serve single statements and sign-in.',
+  },
+  databaseWaitSeconds: {
+    name: 'DATABASE_WAIT_SECONDS',
+    type: amount('seconds', 0, 3600),
+    default: '30',
+    description: 'How long a start waits for a database that is unavailable. Then it ends with a sentence and exit code 1.',
   },
 } as const satisfies Variables;
 
