@@ -28,6 +28,7 @@ import { answerUnreadable } from './platform/http/unreadable-requests.js';
 import { Config } from './platform/config/config.js';
 import { corsFor } from './platform/http/cors.js';
 import { HealthService } from './health/health.service.js';
+import { Tracing } from './platform/tracing/tracing.js';
 import { serveDocument } from './platform/openapi/document.js';
 import { routesOf } from './platform/openapi/routes.js';
 
@@ -73,12 +74,15 @@ function useMiddleware(app: NestExpressApplication, { routes }: HttpAdapter, con
     targetMs: config.overloadTargetMs,
     readTimeoutMs: config.requestTimeoutSeconds * 1000,
   });
-  const metrics = new HttpMetrics(app.get(Metrics), (request) => routes.templateOf(request));
+  const routeOf = (request: Request) => routes.templateOf(request);
+  const metrics = new HttpMetrics(app.get(Metrics), routeOf);
+  const tracing = app.get(Tracing).middleware(routeOf);
   answerUnreadable(app.getHttpServer(), arrivals, { logger, onRefusal: metrics.refuse });
   app.getHttpServer().once('close', load.start());
 
   app.use(requestId);
   app.use(metrics.middleware());
+  if (tracing !== undefined) app.use(tracing);
   // Before anything that may refuse a request, so that every response has them.
   app.use(securityHeaders);
   app.use(arrivals.admit);

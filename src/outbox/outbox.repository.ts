@@ -8,6 +8,7 @@ export interface ClaimedEntry {
   kind: string;
   payload: string;
   attempts: number;
+  traceparent: string | null;
 }
 
 const isDead = sql`${outbox.nextAttemptAt} IS NULL AND ${outbox.doneAt} IS NULL`;
@@ -16,10 +17,15 @@ const isDead = sql`${outbox.nextAttemptAt} IS NULL AND ${outbox.doneAt} IS NULL`
 export class OutboxRepository {
   constructor(@Inject(DATABASE) private readonly db: Database) {}
 
-  async insert(kind: string, entries: { id: string; payload: string }[], db: Queryable = this.db): Promise<void> {
+  async insert(
+    kind: string,
+    entries: { id: string; payload: string }[],
+    traceparent: string | null,
+    db: Queryable = this.db,
+  ): Promise<void> {
     const [ids, payloads] = [entries.map(({ id }) => id), entries.map(({ payload }) => payload)];
     await db.execute(
-      sql`INSERT INTO ${outbox} (id, kind, payload) SELECT id, ${kind}, payload
+      sql`INSERT INTO ${outbox} (id, kind, payload, traceparent) SELECT id, ${kind}, payload, ${traceparent}::text
           FROM unnest(${sql.param(ids)}::uuid[], ${sql.param(payloads)}::text[]) AS given (id, payload)`,
     );
   }
@@ -31,7 +37,7 @@ export class OutboxRepository {
       .update(outbox)
       .set({ attempts: sql`${outbox.attempts} + 1`, nextAttemptAt: sql`now() + ${leaseSeconds} * interval '1 second'` })
       .where(sql`${outbox.id} IN (${due})`)
-      .returning({ id: outbox.id, kind: outbox.kind, payload: outbox.payload, attempts: outbox.attempts });
+      .returning({ id: outbox.id, kind: outbox.kind, payload: outbox.payload, attempts: outbox.attempts, traceparent: outbox.traceparent });
   }
 
   /** Keeps the row and erases its content. */

@@ -3,6 +3,7 @@ import { Counter, Gauge } from 'prom-client';
 import { newId } from '../platform/crypto/ids.js';
 import { Keyring } from '../platform/crypto/keyring.service.js';
 import { Metrics } from '../platform/metrics/metrics.service.js';
+import { Tracing } from '../platform/tracing/tracing.js';
 import { Poller } from '../platform/queue/poller.js';
 import { reasonOf } from '../platform/logging/reason.js';
 import { renewInBatches, sweepInBatches } from '../platform/queue/sweep.js';
@@ -44,6 +45,7 @@ export class OutboxService implements OnModuleInit, OnApplicationBootstrap, Befo
     private readonly keyring: Keyring,
     private readonly jobs: JobsService,
     private readonly clock: SystemClock,
+    private readonly tracing: Tracing,
     metrics: Metrics,
     @Inject(DATABASE) private readonly db: Database,
   ) {
@@ -99,7 +101,7 @@ export class OutboxService implements OnModuleInit, OnApplicationBootstrap, Befo
 
   async enqueueAll(kind: string, payloads: unknown[], db?: Queryable): Promise<void> {
     const entries = payloads.map((payload) => ({ id: newId(), payload: this.keyring.encrypt(JSON.stringify(payload), CONTEXT) }));
-    if (entries.length > 0) await this.repository.insert(kind, entries, db);
+    if (entries.length > 0) await this.repository.insert(kind, entries, this.tracing.traceparent(), db);
     afterCommit(db, () => this.poller.wake());
   }
 
@@ -127,12 +129,22 @@ export class OutboxService implements OnModuleInit, OnApplicationBootstrap, Befo
     );
   }
 
+  private async perform(entry: ClaimedEntry): Promise<void> {
+    const handler = this.handlers.get(entry.kind);
+    if (handler === undefined) throw new Error(`No handler is registered for outbox entries of kind ${entry.kind}`);
+    await handler(JSON.parse(this.keyring.decrypt(entry.payload, CONTEXT)), entry);
+    await this.repository.markDone(entry.id);
+  }
+
   private async attempt(entry: ClaimedEntry): Promise<void> {
     try {
-      const handler = this.handlers.get(entry.kind);
-      if (handler === undefined) throw new Error(`No handler is registered for outbox entries of kind ${entry.kind}`);
-      await handler(JSON.parse(this.keyring.decrypt(entry.payload, CONTEXT)), entry);
-      await this.repository.markDone(entry.id);
+      const attributes = {
+        'messaging.system': 'tenantry',
+        'messaging.destination.name': 'outbox',
+        'messaging.operation.type': 'process',
+        'messaging.message.id': entry.id,
+      };
+      await this.tracing.continue(`process ${entry.kind}`, { traceparent: entry.traceparent, attributes }, () => this.perform(entry));
       this.processed.inc({ kind: entry.kind, outcome: 'done' });
     } catch (error) {
       const isLast = entry.attempts >= MAX_ATTEMPTS;

@@ -14,6 +14,8 @@ export const outbox = pgTable(
     nextAttemptAt: time('next_attempt_at').defaultNow(),
     doneAt: time('done_at'),
     lastError: text('last_error'),
+    /** The span of its cause, where traces are on. */
+    traceparent: text('traceparent'),
     ...timestamps(),
   },
   (table) => [

@@ -4,6 +4,7 @@ import { SYSTEM } from '../access/principal.js';
 import { Keyring } from '../platform/crypto/keyring.service.js';
 import { Metrics } from '../platform/metrics/metrics.service.js';
 import { sharedRead } from '../platform/metrics/shared-read.js';
+import { Tracing } from '../platform/tracing/tracing.js';
 import { Poller } from '../platform/queue/poller.js';
 import { reasonOf } from '../platform/logging/reason.js';
 import { Config } from '../platform/config/config.js';
@@ -64,6 +65,7 @@ export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShu
     private readonly repository: WebhooksRepository,
     private readonly keyring: Keyring,
     private readonly clock: SystemClock,
+    private readonly tracing: Tracing,
     config: Config,
     metrics: Metrics,
     @Inject(DATABASE) private readonly db: Database,
@@ -217,7 +219,15 @@ export class InboxWorker implements OnApplicationBootstrap, BeforeApplicationShu
   private async attempt(event: LeasedEvent): Promise<void> {
     const labels = { provider: event.provider, type: this.typeLabel(event.provider, event.type) };
     try {
-      const outcome = await this.process(event);
+      const attributes = {
+        'messaging.system': event.provider,
+        'messaging.destination.name': 'webhooks',
+        'messaging.operation.type': 'process',
+        'messaging.message.id': event.id,
+        'tenantry.webhook.type': labels.type,
+      };
+      const details = { traceparent: event.traceparent, attributes };
+      const outcome = await this.tracing.continue(`process ${event.provider}`, details, () => this.process(event));
       if (outcome === undefined) return;
       this.attempts.inc({ ...labels, outcome });
       this.seconds.observe({ provider: event.provider }, (this.clock.now().getTime() - event.receivedAt.getTime()) / 1000);

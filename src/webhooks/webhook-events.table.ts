@@ -25,6 +25,8 @@ export const webhookEvents = pgTable(
     nextAttemptAt: time('next_attempt_at').notNull().defaultNow(),
     leasedUntil: time('leased_until'),
     lastError: text('last_error'),
+    /** The span of its receipt, where traces are on. */
+    traceparent: text('traceparent'),
     receivedAt: time('received_at').notNull().defaultNow(),
     processedAt: time('processed_at'),
     updatedAt: time('updated_at')

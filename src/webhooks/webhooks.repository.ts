@@ -19,7 +19,10 @@ interface Window {
   after?: { createdAt: string; id: string };
 }
 
-export type ClaimedEvent = Pick<WebhookEvent, 'id' | 'provider' | 'messageId' | 'type' | 'eventAt' | 'body' | 'attempts' | 'receivedAt'>;
+export type ClaimedEvent = Pick<
+  WebhookEvent,
+  'id' | 'provider' | 'messageId' | 'type' | 'eventAt' | 'body' | 'attempts' | 'receivedAt' | 'traceparent'
+>;
 
 export interface Backlog {
   provider: string;
@@ -30,9 +33,9 @@ export interface Backlog {
   lagSeconds: number;
 }
 
-const { body: _, ...SUMMARY_COLUMNS } = getTableColumns(events);
+const { body: _, traceparent: _traceparent, ...SUMMARY_COLUMNS } = getTableColumns(events);
 
-export type WebhookEventSummary = Omit<WebhookEvent, 'body'>;
+export type WebhookEventSummary = Omit<WebhookEvent, 'body' | 'traceparent'>;
 
 const CLAIMED_COLUMNS = {
   id: events.id,
@@ -43,9 +46,13 @@ const CLAIMED_COLUMNS = {
   body: events.body,
   attempts: events.attempts,
   receivedAt: events.receivedAt,
+  traceparent: events.traceparent,
 };
 
-export type ReceivedEvent = Pick<WebhookEvent, 'id' | 'provider' | 'messageId' | 'type' | 'eventAt' | 'status' | 'lastError'> & {
+export type ReceivedEvent = Pick<
+  WebhookEvent,
+  'id' | 'provider' | 'messageId' | 'type' | 'eventAt' | 'status' | 'lastError' | 'traceparent'
+> & {
   body: Buffer;
   /** Its first attempt begins right after the commit. */
   isLeased: boolean;
@@ -61,6 +68,7 @@ const RECEIVED: Columns<ReceivedEvent> = {
   body: ['bytea', ({ body }) => body.toString('hex')],
   status: ['webhook_event_status', ({ status }) => status],
   last_error: ['text', ({ lastError }) => lastError],
+  traceparent: ['text', ({ traceparent }) => traceparent],
   attempts: ['integer', ({ isLeased }) => (isLeased ? 1 : 0)],
 };
 

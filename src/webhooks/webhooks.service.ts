@@ -9,6 +9,7 @@ import { Keyring } from '../platform/crypto/keyring.service.js';
 import { Metrics } from '../platform/metrics/metrics.service.js';
 import { newId } from '../platform/crypto/ids.js';
 import { isDatabaseUnavailable } from '../platform/database/database-errors.js';
+import { Tracing } from '../platform/tracing/tracing.js';
 import { Batcher } from '../platform/queue/batcher.js';
 import { renewInBatches, sweepInBatches } from '../platform/queue/sweep.js';
 import { Config } from '../platform/config/config.js';
@@ -60,6 +61,7 @@ export class WebhooksService implements OnModuleInit {
     private readonly jobs: JobsService,
     private readonly config: Config,
     private readonly clock: SystemClock,
+    private readonly tracing: Tracing,
     metrics: Metrics,
     @Inject(DATABASE) private readonly db: Database,
   ) {
@@ -203,7 +205,7 @@ export class WebhooksService implements OnModuleInit {
   }
 
   private parse(provider: WebhookProvider, messageId: string, body: Buffer): ParsedEvent {
-    const row = { id: newId(), provider: provider.name, messageId };
+    const row = { id: newId(), provider: provider.name, messageId, traceparent: this.tracing.traceparent() };
     const encrypt = (bytes: Buffer) => this.keyring.encryptBytes(bytes, BODY_CONTEXT);
     let payload: unknown;
     let envelope: Envelope;

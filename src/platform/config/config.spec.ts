@@ -182,6 +182,23 @@ describe('the configuration', () => {
     ]);
   });
 
+  it('reads headers for a collector of traces', () => {
+    const configured = (headers: string) => ({
+      ...REQUIRED,
+      OTEL_EXPORTER_OTLP_ENDPOINT: 'http://localhost:4318/',
+      OTEL_EXPORTER_OTLP_HEADERS: headers,
+    });
+    const { otlpEndpoint, otlpHeaders, otelSampledShare } = loadConfig(configured('X-Key=a%20b, other=c=d'));
+    expect({ otlpEndpoint, otlpHeaders, otelSampledShare }).toEqual({
+      otlpEndpoint: 'http://localhost:4318',
+      otlpHeaders: { 'x-key': 'a b', other: 'c=d' },
+      otelSampledShare: 1,
+    });
+    const mistake = 'OTEL_EXPORTER_OTLP_HEADERS must be name=value pairs, with percent-encoded values';
+    for (const wrong of ['x', '=x', 'x=', 'x=%ff', 'a b=c']) expect([wrong, mistakesOf(configured(wrong))]).toEqual([wrong, [mistake]]);
+    expect(mistakesOf({ ...REQUIRED, OTEL_TRACES_SAMPLER_ARG: '1.1' })).toEqual(['OTEL_TRACES_SAMPLER_ARG must be a number from 0 to 1']);
+  });
+
   it('refuses two encryption keys with the same id', () => {
     expect(mistakesOf({ ...REQUIRED, ENCRYPTION_KEYS: `one:${KEY},one:${Buffer.alloc(32, 2).toString('base64')}` })).toEqual([
       'ENCRYPTION_KEYS must not use an id twice',

@@ -9,6 +9,24 @@ export interface EncryptionKey {
   key: Buffer;
 }
 
+/** `name=value` pairs with percent-encoded values, as OpenTelemetry writes headers. */
+export const headerLines = list.transform((entries, context): Record<string, string> => {
+  try {
+    return Object.fromEntries(entries.map(headerOf));
+  } catch (error) {
+    if (!(error instanceof URIError)) throw error;
+    context.addIssue({ code: 'custom', message: 'must be name=value pairs, with percent-encoded values' });
+    return {};
+  }
+});
+
+/** @throws {URIError} */
+function headerOf(entry: string): [name: string, value: string] {
+  const [, name, value] = /^([\w-]+)=(.+)$/.exec(entry) ?? [];
+  if (name === undefined || value === undefined) throw new URIError();
+  return [name.toLowerCase(), decodeURIComponent(value)];
+}
+
 export const secretText = (minLength: number, hint = '') => z.string().min(minLength, `must be at least ${minLength} characters${hint}`);
 
 export const encryptionKeys = list

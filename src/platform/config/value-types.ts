@@ -38,6 +38,10 @@ export function wholeNumber(unit: string, min: number, max?: number) {
     .max(max ?? Infinity, error);
 }
 
+const SHARE_RANGE = 'must be a number from 0 to 1';
+
+export const share = z.coerce.number(SHARE_RANGE).min(0, SHARE_RANGE).max(1, SHARE_RANGE);
+
 function range(min: number, max?: number): string {
   return max === undefined ? `at least ${min}` : `from ${min} to ${max}`;
 }

@@ -1,5 +1,17 @@
-import { secretText } from '../secret-types.js';
-import { amount, choice, onOrOff, origin, port, text, trustedOrigins, trustedProxies, wholeNumber } from '../value-types.js';
+import { headerLines, secretText } from '../secret-types.js';
+import {
+  amount,
+  baseUrl,
+  choice,
+  onOrOff,
+  origin,
+  port,
+  share,
+  text,
+  trustedOrigins,
+  trustedProxies,
+  wholeNumber,
+} from '../value-types.js';
 import type { Variables } from '../variable.js';
 
 export const SERVER_VARIABLES = {
@@ -48,6 +60,27 @@ export const SERVER_VARIABLES = {
     secret: true,
     description: 'The bearer token for `/metrics`, at least 16 characters. In production there are no metrics without it.',
   },
+  otlpEndpoint: {
+    name: 'OTEL_EXPORTER_OTLP_ENDPOINT',
+    type: baseUrl,
+    example: 'http://localhost:4318',
+    description: 'Where to send traces (OTLP over HTTP, `/v1/traces` is appended). Without it there are none.',
+  },
+  otlpHeaders: {
+    name: 'OTEL_EXPORTER_OTLP_HEADERS',
+    type: headerLines,
+    secret: true,
+    requires: 'OTEL_EXPORTER_OTLP_ENDPOINT',
+    example: 'authorization=Bearer%20a-token',
+    description: 'Headers for the collector, as `name=value` pairs separated by commas, with percent-encoded values.',
+  },
+  otelSampledShare: {
+    name: 'OTEL_TRACES_SAMPLER_ARG',
+    type: share,
+    default: '1',
+    description: 'The share of traces to keep, from 0 to 1. A caller that sends `traceparent` decides for itself.',
+  },
+  otelServiceName: { name: 'OTEL_SERVICE_NAME', type: text, default: 'tenantry', description: 'The `service.name` of traces.' },
   logLevel: {
     name: 'LOG_LEVEL',
     type: choice('fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'),

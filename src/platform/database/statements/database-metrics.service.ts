@@ -1,16 +1,20 @@
 import { Injectable } from '@nestjs/common';
 import { Gauge, Histogram } from 'prom-client';
 import { Metrics } from '../../metrics/metrics.service.js';
+import { Tracing } from '../../tracing/tracing.js';
 import type { PipelinedPool } from '../pipeline/pipelined-pool.js';
 
-/** Reports the connections of the pools and the time of their statements. */
+/** Reports the connections of the pools and the time of their statements, also to traces. */
 @Injectable()
 export class DatabaseMetrics {
   private readonly pools = new Map<string, PipelinedPool>();
   private readonly seconds: Histogram<'statement'>;
   private readonly children = new Map<string, Histogram.Internal<string>>();
 
-  constructor({ registry }: Metrics) {
+  constructor(
+    { registry }: Metrics,
+    private readonly tracing: Tracing,
+  ) {
     const registers = [registry];
     this.seconds = new Histogram({
       name: 'tenantry_database_statement_seconds',
@@ -45,6 +49,7 @@ export class DatabaseMetrics {
 
   watch(name: string, pool: PipelinedPool): void {
     this.pools.set(name, pool);
+    this.tracing.watch(pool);
     pool.observe((statement, startedAt) => this.childOf(statement).observe((performance.now() - startedAt) / 1000));
   }
 
