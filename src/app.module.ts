@@ -30,6 +30,7 @@ import { UsersModule } from './users/users.module.js';
 import { ClerkModule } from './providers/clerk/clerk.module.js';
 import { DodoModule } from './providers/dodo/dodo.module.js';
 import { PolarModule } from './providers/polar/polar.module.js';
+import { RevocationsModule } from './revocations/revocations.module.js';
 import { VerificationModule } from './verification/verification.module.js';
 import { WebhooksModule } from './webhooks/webhooks.module.js';
 
@@ -65,6 +66,7 @@ export class AppModule {
         MeterExportsModule,
         PricesModule,
         UsageReportsModule,
+        RevocationsModule,
         VerificationModule,
         JobsModule,
         HealthModule,

@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { originPattern } from './trusted-origins.js';
 
@@ -59,6 +60,11 @@ export const baseUrl = httpUrl.transform((url) => url.replace(/\/$/, ''));
 export const origin = httpUrl.transform((url) => new URL(url).origin);
 
 export const postgresUrl = z.url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' });
+
+/** As a path. */
+export const folderUrl = z
+  .url({ protocol: /^file$/, hostname: /^$/, error: 'must be a file:///… URL of a folder' })
+  .transform((url) => fileURLToPath(url));
 
 export const smtpUrl = z.url({ protocol: /^smtps?$/, error: 'must be an smtp:// or smtps:// URL' });
 

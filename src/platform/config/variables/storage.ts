@@ -1,5 +1,5 @@
 import { encryptionKeys, secretText } from '../secret-types.js';
-import { amount, postgresUrl, wholeNumber } from '../value-types.js';
+import { amount, folderUrl, postgresUrl, wholeNumber } from '../value-types.js';
 import type { Variables } from '../variable.js';
 
 export const DATABASE_VARIABLES = {
@@ -30,6 +30,14 @@ export const DATABASE_VARIABLES = {
     type: amount('seconds', 0, 3600),
     default: '30',
     description: 'How long a start waits for a database that is unavailable. Then it ends with a sentence and exit code 1.',
+  },
+  revocationJournal: {
+    name: 'REVOCATION_JOURNAL',
+    type: folderUrl,
+    whenUnset: 'no journal',
+    example: 'file:///var/lib/tenantry/journal',
+    description:
+      'A folder outside the database that records revocations and erasures, so that a restored backup does not undo them. All processes share it. Ids and hashes only.',
   },
 } as const satisfies Variables;
 
