@@ -8,6 +8,7 @@ import { FailedDeliveries } from './access/rate-limits/failed-deliveries.service
 import { limitBeforeBody } from './access/rate-limits/limit-before-body.js';
 import { RateLimiter } from './access/rate-limits/rate-limiter.service.js';
 import { refuseFailedDeliveries } from './access/rate-limits/refuse-failed-deliveries.js';
+import { knownCallerOf } from './access/principal.js';
 import { AppModule } from './app.module.js';
 import { Arrivals } from './platform/http/arrivals.js';
 import { refuseUncleanInput } from './platform/http/bodies/clean-input.js';
@@ -87,7 +88,7 @@ function useMiddleware(app: NestExpressApplication, { routes }: HttpAdapter, con
   app.use(securityHeaders);
   app.use(arrivals.admit);
   app.use(load.refuse);
-  app.use(requestLog(logger));
+  app.use(requestLog(logger, { routeOf: (request) => routes.templateOf(request), callerOf: knownCallerOf }));
   app.use(closeWhileStopping(app.get(HealthService)));
   app.use(requireReadable);
   app.enableCors(corsFor(config.trustedOrigins));

@@ -99,8 +99,9 @@ export class AccessGuard implements CanActivate {
     if (isId(given)) call.organizationId = given.toLowerCase();
     const principal = await this.authenticate(call);
     if (Array.isArray(access) && call.organizationId === undefined) throw malformedOrganizationId();
-    await this.authorize(principal, call);
+    // Before a refusal, so that its line in the log names the caller.
     setPrincipal(request, principal);
+    await this.authorize(principal, call);
     return true;
   }
 

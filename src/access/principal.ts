@@ -48,6 +48,11 @@ export function setPrincipal(request: Request, principal: Principal): void {
   (request as WithPrincipal).principal = principal;
 }
 
+/** The caller as far as the guard knows it; undefined on public routes and without a valid credential. */
+export function knownCallerOf(request: Request): Principal | undefined {
+  return (request as WithPrincipal).principal;
+}
+
 export function principalOf(request: Request): Principal {
   const { principal } = request as WithPrincipal;
   if (principal === undefined) throw new Error('A public route has no caller');

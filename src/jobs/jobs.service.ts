@@ -166,8 +166,13 @@ export class JobsService implements OnModuleInit, OnApplicationBootstrap, Before
       this.runs.inc({ job: job.name, outcome: 'done' });
       this.rows.inc({ job: job.name }, count);
       await this.repository.finish(run.id, this.lease.holder, { count });
-      this.logger.log({ job: job.name, count, tick: run.tick }, `Job ${job.name} done: ${count}`);
+      this.logger[count === 0 ? 'debug' : 'log']({ job: job.name, count, tick: run.tick }, `Job ${job.name} done: ${count}`);
     } catch (error) {
+      if (this.stopping.signal.aborted && error === this.stopping.signal.reason) {
+        // Without a result, another process takes the run over when its lease ends.
+        this.logger.log({ job: job.name, tick: run.tick }, `Job ${job.name} stops with this process`);
+        return;
+      }
       this.runs.inc({ job: job.name, outcome: 'failed' });
       this.logger.error({ err: error, job: job.name }, `Job ${job.name} failed`);
       await this.repository

@@ -63,6 +63,25 @@ describe('jobs', () => {
     expect(await t.db.rows(`SELECT FROM verifications WHERE identifier LIKE 'test-%'`)).toHaveLength(7);
   });
 
+  it('are left to another process when theirs stops, which is no failure', async () => {
+    const one = await startTestApp({}, t.db);
+    const failures = jest.spyOn(Logger.prototype, 'error');
+    one.app.get(JobsService).register({
+      name: 'interrupted',
+      description: 'Runs until the process stops',
+      everySeconds: 3600,
+      run: (signal) =>
+        new Promise((_, reject) => {
+          signal.addEventListener('abort', () => reject(signal.reason as Error));
+        }),
+    });
+    await until(async () => (await runsOf(t.db, 'interrupted')).length === 1);
+    await one.close();
+    expect(await runsOf(t.db, 'interrupted')).toMatchObject([{ attempts: 1, finished: false, error: null }]);
+    expect(failures.mock.calls.filter(([, message]) => message === 'Job interrupted failed')).toEqual([]);
+    failures.mockRestore();
+  });
+
   it('purge users after the retention time', async () => {
     const [old, recent] = [await signUp(t), await signUp(t)];
     for (const { auth } of [old, recent]) await t.http.delete('/v1/users/me').set(auth).expect(204);
@@ -115,7 +134,7 @@ describe('jobs on two replicas', () => {
   });
 
   const jobsOf = ({ app }: TestApp) => app.get(JobsService);
-  const spyOnLog = (level: 'log' | 'error') => {
+  const spyOnLog = (level: 'debug' | 'error') => {
     const spy = jest.spyOn(Logger.prototype, level).mockImplementation(() => undefined);
     spies.push(spy as (typeof spies)[number]);
     return spy;
@@ -206,7 +225,7 @@ describe('jobs on two replicas', () => {
   });
 
   it('stop a run that lost its lease, and do not record its result', async () => {
-    const logged = spyOnLog('log');
+    const logged = spyOnLog('debug');
     for (const replica of replicas) jobsOf(replica).lease.leaseSeconds = 1;
     const job = await addSlowJob();
     expect((await start(job.name)).status).toBe(202);

@@ -1,29 +1,40 @@
 import type { NextFunction, Request, Response } from 'express';
 import type { Logger } from 'pino';
+import { isId } from '../crypto/ids.js';
 import { clientAddressOf } from './network-addresses.js';
 import { requestIdOf } from './request-id.js';
 
 const QUIET = new Set(['/health/live', '/health/ready', '/metrics']);
 
-/** Addresses that carry a secret in their path, in any spelling that a client might try. */
+/** The only route with a secret in its path. */
 const WITH_TOKEN = /(\/reset-password\/).+/is;
+/** Segments that are ids, or too short for a token. A credential can stand anywhere in the path of a wrong request. */
+const PLAIN = /^(?:\/(?:[\w.-]{0,31}|[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12})(?![^/]))*/i;
 const MAX_PATH = 500;
 
 /** The part of an address that may be logged: no query (links carry tokens), no token. */
 export function pathOf({ originalUrl }: Pick<Request, 'originalUrl'>): string {
   const end = originalUrl.search(/[?#]/);
-  const path = originalUrl.slice(0, end === -1 ? MAX_PATH : Math.min(end, MAX_PATH));
-  const readable = path.includes('%') ? decoded(path) : path;
-  return WITH_TOKEN.test(readable) ? readable.replace(WITH_TOKEN, '$1[redacted]') : path;
+  const path = end === -1 ? originalUrl : originalUrl.slice(0, end);
+  const [plain] = PLAIN.exec(path)!;
+  const shown = plain.length === path.length ? path : `${plain}/[redacted]`;
+  return shown.replace(WITH_TOKEN, '$1[redacted]').slice(0, MAX_PATH);
 }
 
-function decoded(path: string): string {
-  // Byte by byte, because decodeURIComponent refuses bytes that are not UTF-8.
-  return path.replaceAll(/%([\da-f]{2})/gi, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)));
+interface LoggedCaller {
+  userId?: string;
+  apiKeyId?: string;
+  /** Of a key. The organization of a user is in the path. */
+  organizationId?: string;
+}
+
+interface Known {
+  routeOf: (request: Request) => string | undefined;
+  callerOf: (request: Request) => LoggedCaller | undefined;
 }
 
 /** One line for each request, without query, headers or body. pino-http would make a logger for every request. */
-export function requestLog(logger: Logger) {
+export function requestLog(logger: Logger, { routeOf, callerOf }: Known) {
   return (request: Request, response: Response, next: NextFunction): void => {
     const start = performance.now();
     const path = pathOf(request);
@@ -34,10 +45,25 @@ export function requestLog(logger: Logger) {
         const { method } = request;
         const [status, responseTime] = [response.statusCode, Math.round(performance.now() - start)];
         const outcome = response.writableFinished ? status : 'aborted';
-        const line = { reqId: requestIdOf(request), req: { method, path, address }, res: { status }, responseTime };
+        const caller = callerOf(request);
+        const line = {
+          reqId: requestIdOf(request),
+          req: { method, path, address },
+          route: routeOf(request),
+          userId: caller?.userId,
+          apiKeyId: caller?.apiKeyId,
+          organizationId: caller && (caller.organizationId ?? organizationIn(request)),
+          res: { status },
+          responseTime,
+        };
         logger[status >= 500 ? 'error' : 'info'](line, `${method} ${path} ${outcome} ${responseTime}ms`);
       });
     }
     next();
   };
+}
+
+function organizationIn({ params }: Request): string | undefined {
+  const id: unknown = params['organizationId'];
+  return isId(id) ? id.toLowerCase() : undefined;
 }

@@ -26,11 +26,47 @@ describe('describeError', () => {
     expect(described).toContain('error-description.spec');
   });
 
-  it('shows any other error whole', () => {
+  it('shows the type, the message and the place of any other error', () => {
     expect(describeError(new TypeError('x is no function'))).toMatchObject({
       type: 'TypeError',
       message: 'x is no function',
       stack: expect.stringContaining('error-description.spec'),
     });
+  });
+
+  it('shows no request or response that a library puts on its error', () => {
+    const error = Object.assign(new Error('Refused'), {
+      code: 'E_REFUSED',
+      statusCode: 401,
+      headers: { authorization: 'Bearer hidden-1' },
+      body: 'hidden-2',
+      request: { url: 'https://x.test/?token=hidden-3' },
+      cause: Object.assign(new Error('inner'), { config: 'hidden-4' }),
+    });
+    const described = describeError(error);
+    expect(described).toMatchObject({ code: 'E_REFUSED', statusCode: 401 });
+    expect(JSON.stringify(described)).not.toContain('hidden-');
+  });
+
+  it.each([
+    `tnt_live_${'x'.repeat(40)}`,
+    `tnt_test_${'x'.repeat(40)}`,
+    `whsec_${'x'.repeat(32)}`,
+    `sk_live_${'x'.repeat(32)}`,
+    `polar_oat_${'x'.repeat(32)}`,
+    `eyJhbGciOiJIUzI1NiJ9.${'x'.repeat(20)}.${'x'.repeat(20)}`,
+    `${'a1'.repeat(16)}.${'x+/'.repeat(14)}x=`,
+    `${'a1'.repeat(16)}.${'x%2B'.repeat(14)}${'x'.repeat(28)}%3D`,
+    'Authorization: bearer  xxxxxxxx',
+    'Basic eHh4eHh4eHg=',
+    'https://app.test/verify?token=xxxxxxxx&next=/',
+    'https://app.test/callback?state=xxxxxxxx&CODE=xxxxxxxx',
+    'postgres://tenantry:xxxxxxxx@db.test/tenantry',
+    'smtps://:xxxxxxxx@mail.test',
+  ])('removes the secret of %s from messages and stacks', (secret) => {
+    const described = JSON.stringify(describeError(new Error(`Could not use "${secret}" here`)));
+    expect(described).not.toMatch(/x{8}|x\+\/x|x%2B|eHh4/);
+    expect(described).toContain('[redacted]');
+    expect(described).toContain('here');
   });
 });

@@ -8,11 +8,13 @@ export class StartupLogger implements LoggerService {
   readonly error: Logger['error'];
   readonly warn: Logger['warn'];
   readonly fatal: Logger['fatal'];
+  readonly debug: Logger['debug'];
 
   constructor(private readonly logger: Logger) {
     this.error = logger.error.bind(logger);
     this.warn = logger.warn.bind(logger);
     this.fatal = logger.fatal.bind(logger);
+    this.debug = logger.debug.bind(logger);
   }
 
   log(message: unknown, ...optional: unknown[]): void {
