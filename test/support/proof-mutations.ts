@@ -53,8 +53,8 @@ export const CLERK_MUTATIONS: ScenarioMutation[] = [
 export const BILLING_MUTATIONS: ScenarioMutation[] = [
   {
     within: 'WebhooksService.parse',
-    search: 'provider: provider.name, messageId }',
-    replace: 'provider: provider.name, messageId: `${messageId}-${process.hrtime.bigint()}` }',
+    search: 'provider: provider.name, messageId,',
+    replace: 'provider: provider.name, messageId: `${messageId}-${process.hrtime.bigint()}`,',
     scenario: 'a cancellation that is revoked, then immediate, then reinstated',
   },
   {
