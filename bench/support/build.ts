@@ -14,7 +14,7 @@ export interface Build {
 
 export const ownBuild: Build = { root: ROOT, remove: () => undefined };
 
-/** Builds a git ref in a temporary worktree. The installed packages are shared if the lock files are equal. */
+/** Builds a git ref in a temporary worktree. The installed packages are shared if they are all that it needs, in its versions. */
 export function buildOf(ref: string): Build {
   const root = path.join(mkdtempSync(path.join(tmpdir(), 'tenantry-before-')), 'tenantry');
   const run = (command: string, given: string[], cwd = root) =>
@@ -25,8 +25,9 @@ export function buildOf(ref: string): Build {
   };
   run('git', ['worktree', 'add', '--detach', root, ref], ROOT);
   try {
-    const lockOf = (folder: string) => readFileSync(path.join(folder, 'package-lock.json'), 'utf8');
-    if (lockOf(root) === lockOf(ROOT)) symlinkSync(path.join(ROOT, 'node_modules'), path.join(root, 'node_modules'));
+    const installed = versionsIn(ROOT);
+    if (Object.entries(versionsIn(root)).every(([at, version]) => installed[at] === version))
+      symlinkSync(path.join(ROOT, 'node_modules'), path.join(root, 'node_modules'));
     else run('npm', ['ci', '--no-audit', '--no-fund']);
     run('npm', ['run', 'build']);
   } catch (error) {
@@ -34,4 +35,13 @@ export function buildOf(ref: string): Build {
     throw error;
   }
   return { root, remove };
+}
+
+function versionsIn(root: string): Record<string, string | undefined> {
+  const { packages } = JSON.parse(readFileSync(path.join(root, 'package-lock.json'), 'utf8')) as Lock;
+  return Object.fromEntries(Object.entries(packages).flatMap(([at, { version }]) => (at === '' ? [] : [[at, version]])));
+}
+
+interface Lock {
+  packages: Record<string, { version?: string }>;
 }
