@@ -4,6 +4,7 @@ import { JobsService } from '../jobs/jobs.service.js';
 import { Config } from '../platform/config/config.js';
 import { newId } from '../platform/crypto/ids.js';
 import { DATABASE, type Database, type Queryable } from '../platform/database/database.js';
+import { afterCommit } from '../platform/database/transactions.js';
 import { Metrics } from '../platform/metrics/metrics.service.js';
 import { Poller } from '../platform/queue/poller.js';
 import { sweepInBatches } from '../platform/queue/sweep.js';
@@ -21,6 +22,8 @@ const KEEP_DAYS = 1;
 export class RevocationJournal implements OnModuleInit, OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly logger = new Logger(RevocationJournal.name);
   private readonly files?: JournalFiles;
+  /** Whether the database knows its journal. A backup from before the first revocation needs its position too. */
+  private isKnown = false;
   private readonly entries: Counter<'outcome'>;
   private readonly poller = new Poller(() => this.write(), {
     pauseMs: 250,
@@ -82,12 +85,12 @@ export class RevocationJournal implements OnModuleInit, OnApplicationBootstrap, 
   /** Writes some. Returns whether there may be more. */
   async write(): Promise<boolean> {
     const files = this.files;
-    if (files === undefined || (await this.repository.isEmpty())) return false;
+    if (files === undefined || (this.isKnown && (await this.repository.isEmpty()))) return false;
     return this.db.transaction(async (tx) => {
       if (!(await this.repository.tryLock(tx))) return false;
       await this.requireSameJournal(files, tx);
       const waiting = await this.repository.list(BATCH, tx);
-      if (waiting.length === 0) return false;
+      if (waiting.length === 0 && this.isKnown) return false;
       const entries = waiting.map(({ kind, subjectId, details, createdAt }) => ({
         kind,
         id: subjectId,
@@ -98,6 +101,7 @@ export class RevocationJournal implements OnModuleInit, OnApplicationBootstrap, 
       const ids = waiting.map(({ id }) => id);
       await this.repository.remove(ids, tx);
       await this.repository.savePosition(position, tx);
+      afterCommit(tx, () => (this.isKnown = true));
       this.entries.inc({ outcome: 'written' }, waiting.length);
       return waiting.length === BATCH;
     });

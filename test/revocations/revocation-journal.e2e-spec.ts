@@ -107,6 +107,15 @@ describe('the journal of revocations', () => {
     );
   }
 
+  it('begins with the process, so that a backup from before the first revocation has a position', async () => {
+    const [known] = await until(async () => {
+      const rows = await t.db.rows<{ id: string; last_number: string }>('SELECT id, last_number FROM revocation_journals');
+      return rows.length > 0 && rows;
+    });
+    expect(await files.findPosition()).toMatchObject({ journalId: known!.id, last: Number(known!.last_number) });
+    expect(known!.last_number).toBe('0');
+  });
+
   it('has a session that ended, an API key that was revoked or rotated, and a deleted user with all sign-ins', async () => {
     const person = await signUp(t);
     const other = await signIn(t, person);
