@@ -29,14 +29,6 @@ describe('the configuration', () => {
   });
 });
 
-describe('the image', () => {
-  it('starts Node with the options of npm run start:prod', () => {
-    const { scripts } = JSON.parse(readFileSync('package.json', 'utf8')) as { scripts: Record<string, string> };
-    const command = /^CMD (\[.+\])$/m.exec(readFileSync('Dockerfile', 'utf8'))![1]!;
-    expect(JSON.parse(command)).toEqual(['node', '--enable-source-maps', ...scripts['start:prod']!.split(' ').slice(1)]);
-  });
-});
-
 describe('the docs', () => {
   const documents = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'SECURITY.md', ...globSync('{docs,src}/**/*.md')];
   const decisions = globSync('docs/decisions/[0-9]*.md');
