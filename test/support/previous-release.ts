@@ -1,11 +1,16 @@
 import { execFileSync } from 'node:child_process';
 import { refBeforeNewestMigrations } from '../faults/stage/versions.js';
 
-/** The newest tag `v…` before this commit; before the first release, the commit before the three newest migrations. */
-export function previousRelease(): string {
+/** The newest tag `v…` before this commit; before the first release, the commit before the three newest migrations. Undefined without the history. */
+export function previousRelease(): string | undefined {
+  if (git('rev-parse', '--is-shallow-repository') !== 'false') return undefined;
+  return git('describe', '--tags', '--abbrev=0', '--match', 'v*', 'HEAD~1') ?? refBeforeNewestMigrations();
+}
+
+function git(...given: string[]): string | undefined {
   try {
-    return execFileSync('git', ['describe', '--tags', '--abbrev=0', '--match', 'v*', 'HEAD~1'], { encoding: 'utf8', stdio: 'pipe' }).trim();
+    return execFileSync('git', given, { encoding: 'utf8', stdio: 'pipe' }).trim();
   } catch {
-    return refBeforeNewestMigrations();
+    return undefined;
   }
 }
