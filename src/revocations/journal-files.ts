@@ -54,9 +54,9 @@ export class JournalFiles {
     }
     const bytes = Buffer.byteLength(whole);
     if (bytes < size) await truncate(this.pathOf(name), bytes);
-    const [header, ...entries] = linesOf(whole, name);
-    const { journal, first } = header as unknown as Header;
-    this.tail = { journalId: journal, last: entries.at(-1)?.number ?? first - 1, name, bytes };
+    const [{ journal, first }, ...entries] = linesOf(whole, name);
+    const last = entries.reduce((most, { number }) => Math.max(most, number), first - 1);
+    this.tail = { journalId: journal, last, name, bytes };
     return this.tail;
   }
 
@@ -90,13 +90,17 @@ export class JournalFiles {
     let expected = firstOf(names[start]!);
     for (const name of names.slice(start)) {
       const [header, ...entries] = linesOf(await readFile(this.pathOf(name), 'utf8'), name);
-      if ((header as unknown as Header | undefined)?.journal !== journalId) throw new JournalGap(`${name} belongs to another journal.`);
+      if (header.journal !== journalId) throw new JournalGap(`${name} belongs to another journal.`);
       if (firstOf(name) !== expected) throw new JournalGap(`The journal has no entry ${expected}.`);
-      for (const { number } of entries) {
-        if (number !== expected) throw new JournalGap(`The journal has no entry ${expected}.`);
+      const next: JournalEntry[] = [];
+      for (const entry of entries) {
+        if (entry.number > expected) throw new JournalGap(`The journal has no entry ${expected}.`);
+        // A writer that was frozen and lost its lock repeats what the next one has written.
+        if (entry.number < expected) continue;
         expected += 1;
+        if (entry.number > last) next.push(entry);
       }
-      yield entries.filter(({ number }) => number > last);
+      yield next;
     }
     if (expected <= last) throw new JournalGap(`The journal has no entry ${expected}.`);
   }
@@ -119,15 +123,17 @@ function firstOf(name: string): number {
 }
 
 /** Without the half of a line at the end, which its writer repeats. */
-function linesOf(text: string, name: string): JournalEntry[] {
+function linesOf(text: string, name: string): [Header, ...JournalEntry[]] {
   const lines = text.split('\n').slice(0, -1);
-  return lines.map((line, index) => {
+  if (lines.length === 0) throw new JournalGap(`${name} is empty.`);
+  const parsed = lines.map((line, index): unknown => {
     try {
-      return JSON.parse(line) as JournalEntry;
+      return JSON.parse(line);
     } catch {
       throw new JournalGap(`Line ${index + 1} of ${name} is not JSON.`);
     }
   });
+  return parsed as [Header, ...JournalEntry[]];
 }
 
 async function withFile(at: string, flags: string, work: (file: FileHandle) => Promise<void>): Promise<void> {

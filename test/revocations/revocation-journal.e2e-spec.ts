@@ -58,6 +58,15 @@ describe('the files of the journal', () => {
     ]);
   });
 
+  it('survive a writer that was frozen, lost its lock, and goes on after the next one', async () => {
+    const frozen = readFileSync(onlyFile(), 'utf8').split('\n')[3]!;
+    await files.append([entryOf(), entryOf()], v7());
+    appendFileSync(onlyFile(), `${frozen}\n`);
+    expect(await files.findPosition()).toMatchObject({ last: 5 });
+    await files.append([entryOf()], v7());
+    expect((await readAll(new JournalFiles(at))).map(({ number }) => number)).toEqual([1, 2, 3, 4, 5, 6]);
+  });
+
   it('begin a new file when one is full, and are read from the file that is needed', async () => {
     const many = Array.from({ length: 5000 }, () => entryOf('x'.repeat(1000)));
     await files.append(many, v7());
