@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process';
 import { refBeforeNewestMigrations } from '../faults/stage/versions.js';
 
-/** The newest tag `v…` before this commit; before the first release, the commit before the three newest migrations. Undefined without the history. */
-export function previousRelease(): string | undefined {
-  if (git('rev-parse', '--is-shallow-repository') !== 'false') return undefined;
+/** The newest tag `v…` before this commit; before the first release, the commit before the three newest migrations. Needs the history. */
+export function previousRelease(): string {
+  if (git('rev-parse', '--is-shallow-repository') === 'true') git('fetch', '--quiet', '--unshallow', '--tags');
   return git('describe', '--tags', '--abbrev=0', '--match', 'v*', 'HEAD~1') ?? refBeforeNewestMigrations();
 }
 
