@@ -88,7 +88,7 @@ function useMiddleware(app: NestExpressApplication, { routes }: HttpAdapter, con
   app.use(securityHeaders);
   app.use(arrivals.admit);
   app.use(load.refuse);
-  app.use(requestLog(logger, { routeOf: (request) => routes.templateOf(request), callerOf: knownCallerOf }));
+  app.use(requestLog(logger, { routeOf, callerOf: knownCallerOf }));
   app.use(closeWhileStopping(app.get(HealthService)));
   app.use(requireReadable);
   app.enableCors(corsFor(config.trustedOrigins));

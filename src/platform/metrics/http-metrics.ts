@@ -1,9 +1,8 @@
 import type { NextFunction, Request, Response } from 'express';
 import { Counter, Histogram } from 'prom-client';
+import { isKnownMethod } from '../http/request-methods.js';
 import { refusalOf } from '../problems/problem.filter.js';
 import type { Metrics } from './metrics.service.js';
-
-const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
 
 /** Times every response by the template of its route, and counts refusals. No label holds text of a caller. */
 export class HttpMetrics {
@@ -47,7 +46,7 @@ export class HttpMetrics {
 
   /** Bound once: labels as an object for each request would cost as much as the rest. */
   private childOf(route: string, given: string, status: string): Histogram.Internal<string> {
-    const method = METHODS.has(given) ? given : 'other';
+    const method = isKnownMethod(given) ? given : 'other';
     const key = `${status} ${method} ${route}`;
     let child = this.children.get(key);
     if (child === undefined) this.children.set(key, (child = this.seconds.labels(route, method, status)));

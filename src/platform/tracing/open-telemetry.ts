@@ -23,10 +23,10 @@ import {
 } from '@opentelemetry/sdk-trace-base';
 import type { Request, RequestHandler } from 'express';
 import { requestIdOf } from '../http/request-id.js';
+import { isKnownMethod } from '../http/request-methods.js';
 import { type SpanDetails, Tracing } from './tracing.js';
 
 const QUIET = /^\/(?:health\/|metrics$)/;
-const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
 /** A collector that is away must not hold up a stop. */
 const FLUSH_WITHIN_MS = 3000;
 
@@ -63,7 +63,7 @@ export class OpenTelemetryTracing extends Tracing implements OnApplicationShutdo
   override middleware(routeOf: (request: Request) => string | undefined): RequestHandler {
     return (request, response, next) => {
       if (QUIET.test(request.path)) return next();
-      const method = METHODS.has(request.method) ? request.method : '_OTHER';
+      const method = isKnownMethod(request.method) ? request.method : '_OTHER';
       const parent = this.propagator.extract(ROOT_CONTEXT, request.headers, defaultTextMapGetter);
       const attributes = { 'http.request.method': method, 'tenantry.request_id': requestIdOf(request) };
       const span = this.tracer.startSpan(method, { kind: SpanKind.SERVER, attributes }, parent);

@@ -13,6 +13,14 @@ export const COUNTS = {
 } as const;
 export type Counts = Record<keyof typeof COUNTS, number>;
 
+export interface CountsDifference {
+  model: string;
+  actorUserId: string | null;
+  /** Undefined if there is no row. */
+  stored: Counts | undefined;
+  actual: Counts;
+}
+
 type Side = 'stored_' | 'actual_';
 /** `pg` returns sums of bigints as text. */
 export type ComparedRow = Record<`${Side}${(typeof COUNTS)[keyof typeof COUNTS]}`, string>;

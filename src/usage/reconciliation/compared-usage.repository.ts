@@ -16,7 +16,7 @@ import {
   BOTH_SUMS,
   COLUMNS,
   type ComparedRow,
-  type Counts,
+  type CountsDifference,
   DIFFERS,
   storedCounts,
   within,
@@ -25,13 +25,8 @@ import {
 
 type HourRow = ComparedRow & { hour: string; model: string; actor_user_id: string | null; is_stored: boolean };
 
-export interface HourDifference {
+export interface HourDifference extends CountsDifference {
   hour: Date;
-  model: string;
-  actorUserId: string | null;
-  /** Undefined if there is no rollup. */
-  stored: Counts | undefined;
-  actual: Counts;
 }
 
 export interface QuotaCounts {

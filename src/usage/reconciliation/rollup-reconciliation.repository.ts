@@ -10,7 +10,7 @@ import {
   COLUMNS,
   columns,
   type ComparedRow,
-  type Counts,
+  type CountsDifference,
   DIFFERS,
   storedCounts,
   within,
@@ -19,14 +19,10 @@ import {
 
 export type SumsSource = 'model' | 'month';
 
-export interface SumsDifference {
+export interface SumsDifference extends CountsDifference {
   source: SumsSource;
   /** The start of the hour or of the month. */
   at: Date;
-  model: string;
-  actorUserId: string | null;
-  stored: Counts;
-  actual: Counts;
 }
 
 type SumsRow = ComparedRow & { source: SumsSource; at: string; model: string; actor_user_id: string | null };

@@ -98,7 +98,7 @@ function selectCutEvents(ownerIds: string[], { from, to }: Range): SQL {
   return sql`
       SELECT occurred_at, model, actor_user_id, 1, ${SUMMED}
         FROM cuts JOIN ${usage} ON ${isOneOf(usage.ownerId, ownerIds)} AND occurred_at >= since AND occurred_at < until
-             -- Says when it is planned which months it does not look at.
+             -- Lets the planner leave out the partitions of other months.
              AND ${gte(usage.occurredAt, from)} AND ${lt(usage.occurredAt, to)}`;
 }
 
